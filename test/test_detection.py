@@ -1,0 +1,257 @@
+"""MediaPipe on real hands, and hands followed over time."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from wildhands_ros.detection.mediapipe import MediaPipeDetector
+from wildhands_ros.detection.tracks import MAX_GAP, HandTracks, last_hands
+from wildhands_ros.fitting.detection_fit import fit_detection
+from wildhands_ros.fitting.keypoint_fit import KeypointFit
+from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.hand_model.asset import open_hand
+from wildhands_ros.io.coco_hands import read_coco_hands
+from wildhands_ros.structures import Detection, EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+
+REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
+needs_real_hands = pytest.mark.skipif(not REAL_HANDS.exists(), reason="needs ../shared/real_hands")
+
+
+def read_rgb(path: Path) -> np.ndarray:
+    return cv2.imread(str(path))[..., ::-1]
+
+
+@pytest.fixture(scope="module")
+def still_detector():
+    detector = MediaPipeDetector(max_hands=4, tracking=False)
+    yield detector
+    detector.close()
+
+
+@needs_real_hands
+class TestMediaPipe:
+    def test_finds_annotated_hands_with_keypoints(self, still_detector):
+        errors = []
+        for hand in read_coco_hands(REAL_HANDS / "onehand10k"):
+            (found,) = still_detector.detect(read_rgb(hand.image))
+            size = np.ptp(hand.keypoints[hand.visible], axis=0).max()
+            errors.append(np.linalg.norm(found.keypoints - hand.keypoints, axis=1)[hand.visible].mean() / size)
+            assert found.score > 0.9
+            assert 0.5 <= found.side_score <= 1
+        assert np.mean(errors) < 0.07
+
+    def test_side_is_anatomical(self, still_detector):
+        for hand in read_coco_hands(REAL_HANDS / "rhd"):
+            image = read_rgb(hand.image)
+            distance = lambda d, hand=hand: np.linalg.norm(d.keypoints - hand.keypoints, axis=1).mean()  # noqa: E731
+            assert min(still_detector.detect(image), key=distance).side is hand.side
+            mirrored = still_detector.detect(image[:, ::-1])
+            hand = replace(hand, keypoints=(image.shape[1] - 1, 0) + hand.keypoints * (-1, 1))
+            assert min(mirrored, key=lambda d, hand=hand: distance(d, hand)).side is hand.side.other
+
+    def test_world_axes_are_right_down_forward(self, still_detector):
+        """The true joints, turned to the ray to the hand, point the same way; mirrored or reversed ones do not."""
+        for hand in read_coco_hands(REAL_HANDS / "rhd"):
+            distance = lambda d, hand=hand: np.linalg.norm(d.keypoints - hand.keypoints, axis=1).mean()  # noqa: E731
+            world = min(still_detector.detect(read_rgb(hand.image)), key=distance).world
+            truth = hand.joints - hand.joints.mean(0)
+            for axis in range(3):
+                if np.std(truth[:, axis]) > 0.01:
+                    assert np.corrcoef(world[:, axis], truth[:, axis])[0, 1] > 0.6
+
+    def test_pixel_centres_are_at_whole_numbers(self, still_detector):
+        image = read_rgb(REAL_HANDS / "onehand10k/1402.jpg")
+        (original,), (doubled,) = still_detector.detect(image), still_detector.detect(cv2.resize(image, None, fx=2, fy=2))
+        assert np.abs(doubled.keypoints - (2 * original.keypoints + 0.5)).mean() < 1.5
+
+    def test_odd_images_are_taken(self, still_detector):
+        image = read_rgb(REAL_HANDS / "onehand10k/1402.jpg")
+        assert len(still_detector.detect(np.pad(image, ((0, 0), (200, 900), (0, 0))))) == 1
+        for shape in ((1, 1, 3), (2, 300, 3), (300, 2, 3)):
+            assert still_detector.detect(np.zeros(shape, np.uint8)) == []
+
+    def test_grey_images_are_taken(self, still_detector):
+        colour = read_rgb(REAL_HANDS / "photo_5.jpg")
+        grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
+        for image in (grey, grey[..., None], np.repeat(grey[..., None], 3, axis=2)):
+            found = still_detector.detect(image)
+            assert sorted(d.side.value for d in found) == ["left", "right"]
+
+    def test_bad_images_are_refused(self, still_detector):
+        with pytest.raises(ValueError, match="uint8"):
+            still_detector.detect(np.zeros((4, 4, 3)))
+        with pytest.raises(ValueError, match="non-empty"):
+            still_detector.detect(np.zeros((0, 4, 3), np.uint8))
+        with pytest.raises(ValueError, match="shape"):
+            still_detector.detect(np.zeros((4, 4, 4), np.uint8))
+
+    def test_boxes_lie_in_the_image(self, still_detector):
+        image = read_rgb(REAL_HANDS / "onehand10k/1402.jpg")[:220]  # cuts the wrist off
+        for found in still_detector.detect(image):
+            assert (found.box[:2] >= 0).all() and (found.box[2:] <= (image.shape[1] - 1, image.shape[0] - 1)).all()
+
+    def test_closed_detector_says_so(self):
+        detector = MediaPipeDetector()
+        detector.close()
+        detector.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            detector.detect(np.zeros((4, 4, 3), np.uint8))
+
+    def test_writes_nothing_to_the_terminal(self):
+        image = str(REAL_HANDS / "onehand10k/1402.jpg")
+        code = (
+            "import cv2; from wildhands_ros.detection.mediapipe import MediaPipeDetector as M; detector = M(); "
+            f"image = cv2.imread({image!r})[..., ::-1]; "
+            "assert detector.detect(image); detector.reset(); detector.detect(image); detector.close()"
+        )
+        result = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+    def test_two_detections_of_one_hand_become_one(self, monkeypatch):
+        detector = MediaPipeDetector(tracking=False)
+        image = read_rgb(REAL_HANDS / "photo_5.jpg")
+        graph = detector._graph
+        process = graph.process
+        monkeypatch.setattr(
+            graph, "process", lambda image: [h for hand in process(image) for h in (hand, replace(hand, landmarks=hand.landmarks + 0.003))]
+        )
+        assert sorted(found.side.value for found in detector.detect(image)) == ["left", "right"]
+        detector.close()
+
+    def test_a_second_hand_is_found_soon(self):
+        detector = MediaPipeDetector()
+        both = read_rgb(REAL_HANDS / "photo_5.jpg")
+        one = both.copy()
+        one[:, both.shape[1] // 2 :] = 128
+        assert [found.side for found in detector.detect(one)] == [Side.RIGHT]
+        counts = [len(detector.detect(image)) for image in (one, one, one, both, both, both)]
+        assert counts[:3] == [1, 1, 1]
+        assert counts[5] == 2
+        assert detector.detect(np.zeros_like(both)) == []
+        assert len(detector.detect(both)) == 2
+        detector.close()
+
+    def test_video_is_followed(self):
+        """A hand in every frame, the same one throughout, drawn over its keypoints; the wrist never flips."""
+        detector, tracks, fit = MediaPipeDetector(), HandTracks(), KeypointFit(open_hand(Side.RIGHT))
+        video = cv2.VideoCapture(str(REAL_HANDS / "hand_video.mp4"))
+        camera, ids, errors, rotations, state = Camera.guess(1280, 720), set(), [], [], None
+        for frame in range(60):
+            found = detector.detect(video.read()[1][..., ::-1], frame / 30)
+            (track,) = tracks.update(found, frame / 30)
+            detection = replace(found[0], side=track.side, side_score=track.side_score)
+            result = fit_detection(dict.fromkeys(Side, fit), detection, camera, start=state)
+            state = result.state
+            ids.add(track.id)
+            errors.append(np.linalg.norm(camera.project(result.joints) - found[0].keypoints, axis=1).mean())
+            errors[-1] /= (found[0].box[2:] - found[0].box[:2]).max()
+            rotations.append(result.wrist_rotation)
+        detector.close()
+        assert ids == {"right_1"}
+        assert np.mean(errors) < 0.02
+        cosines = [(np.trace(a.T @ b) - 1) / 2 for a, b in zip(rotations, rotations[1:], strict=False)]
+        assert np.degrees(np.arccos(np.min(cosines))) < 30
+
+
+def test_missing_mediapipe_is_explained(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    with pytest.raises(ImportError, match=r"mediapipe.*pip install"):
+        MediaPipeDetector()
+
+
+@pytest.mark.parametrize("arguments", [{"max_hands": 0}, {"min_score": 0.0}, {"min_score": 1.0}])
+def test_parameters_out_of_range_are_refused(arguments):
+    with pytest.raises(ValueError, match="must"):
+        MediaPipeDetector(**arguments)
+
+
+def detection(x: float, y: float = 100, side: Side | None = Side.RIGHT, side_score: float = 0.95) -> Detection:
+    return Detection(np.array([x, y, x + 100, y + 100], float), side, 0.9, side_score)
+
+
+class TestTracks:
+    def test_hands_keep_their_names_in_any_order(self):
+        tracks = HandTracks()
+        for i in range(10):
+            hands = [detection(100 + 20 * i), detection(900 - 20 * i, side=Side.LEFT), detection(500, y=500)]
+            order = np.random.default_rng(i).permutation(3)
+            ids = [track.id for track in tracks.update([hands[k] for k in order], i / 30)]
+            if i == 0:
+                names = {int(k): id for k, id in zip(order, ids, strict=True)}
+            assert ids == [names[k] for k in order]
+        assert sorted(names.values()) == ["left_1", "right_1", "right_2"]
+
+    def test_hands_that_cross_are_told_apart_by_side(self):
+        tracks = HandTracks()
+        for i in range(20):
+            right, left = tracks.update([detection(100 + 30 * i), detection(700 - 30 * i, side=Side.LEFT)], i / 30)
+            assert (right.id, left.id) == ("right_1", "left_1")
+
+    def test_one_wrong_frame_does_not_change_the_side(self):
+        tracks = HandTracks()
+        for i in range(10):
+            (track,) = tracks.update([detection(100, side=Side.LEFT if i == 5 else Side.RIGHT)], i / 30)
+            assert (track.side, track.id) == (Side.RIGHT, "right_1")
+        assert track.side_score > 0.9
+
+    def test_a_wrong_first_side_is_mended(self):
+        tracks = HandTracks()
+        tracks.update([detection(100, side=Side.LEFT)], 0.0)
+        for i in range(1, 4):
+            (track,) = tracks.update([detection(100)], i / 30)
+        assert (track.side, track.id) == (Side.RIGHT, "right_1")
+
+    def test_unknown_side_is_settled_by_the_fit(self):
+        tracks = HandTracks()
+        (track,) = tracks.update([detection(100, side=None)], 0.0)
+        assert (track.side, track.id) == (None, "hand_1")
+        tracks.confirm_side(track, Side.LEFT)
+        assert (track.side, track.id) == (Side.LEFT, "left_1")
+        for i in range(1, 4):
+            (track,) = tracks.update([detection(100, side=None)], i / 30)
+            tracks.confirm_side(track, Side.LEFT)
+        assert track.side_score > 0.9
+
+    def test_lost_hands_come_back_within_the_gap_only(self):
+        tracks = HandTracks()
+        (first,) = tracks.update([detection(100)], 0.0)
+        assert tracks.update([], 0.1) == []
+        (back,) = tracks.update([detection(110)], 0.9 * MAX_GAP)
+        assert back is first
+        (late,) = tracks.update([detection(110)], 2 * MAX_GAP)
+        assert late is not first
+        assert late.id == "right_1"
+
+    def test_far_jumps_and_time_running_back_make_new_hands(self):
+        tracks = HandTracks()
+        (first,) = tracks.update([detection(100)], 5.0)
+        (far,) = tracks.update([detection(600)], 5.1)
+        assert (first.id, far.id) == ("right_1", "right_2")
+        (replayed,) = tracks.update([detection(600)], 1.0)
+        assert replayed is not far
+        assert replayed.id == "right_1"
+
+    def test_fast_hands_are_followed_by_their_velocity(self):
+        tracks = HandTracks()
+        ids = [tracks.update([detection(80 * i), detection(80 * i + 150)], i / 30)[0].id for i in range(12)]
+        assert set(ids) == {"right_1"}
+
+
+def test_last_hands_are_boxes_of_the_projected_joints():
+    def hand(x: float) -> HandEstimate:
+        joints_2d = np.stack([x + np.linspace(0, 100, 21), np.linspace(-20, 60, 21)], axis=1)
+        mano = ManoParameters(np.zeros(3), np.zeros(3), np.zeros(45), np.zeros(10))
+        zeros = np.zeros((21, 3))
+        return HandEstimate(
+            Side.LEFT, 0.8, 0.7, np.zeros(4), zeros, joints_2d, zeros, np.zeros(3), np.eye(3), mano, EstimateSource.KEYPOINT_FIT
+        )
+
+    frame = FrameEstimate((hand(50), hand(900), hand(-300)), Camera.guess(640, 480))
+    (found,) = last_hands(frame)
+    np.testing.assert_allclose(found.box, [50, 0, 150, 60])
+    assert (found.side, found.score, found.side_score) == (Side.LEFT, 0.8, 0.7)

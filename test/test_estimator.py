@@ -1,0 +1,181 @@
+"""The stages together, on real photographs and on what callers can get wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wildhands_ros.estimator import Estimator
+from wildhands_ros.estimator_config import EstimatorConfig
+from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.hand_model.asset import joints_linear, open_hand
+from wildhands_ros.io.coco_hands import read_coco_hands
+from wildhands_ros.io.images import read_image
+from wildhands_ros.structures import Detection, EstimateSource, Side
+
+MIDDLE_TIP = 18
+"""In MANO order."""
+REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
+needs_photos = pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    estimator = Estimator()
+    yield estimator
+    estimator.close()
+
+
+@pytest.fixture(scope="module")
+def photo():
+    hand = read_coco_hands(REAL_HANDS / "onehand10k")[3]
+    return hand, read_image(hand.image)
+
+
+@needs_photos
+def test_a_photograph_gives_a_consistent_hand(estimator, photo):
+    truth, image = photo
+    frame = estimator(image, truth.camera)
+    (hand,) = frame.hands
+    assert hand.source is EstimateSource.KEYPOINT_FIT
+    assert hand.side is Side.RIGHT
+    assert hand.vertices.shape == open_hand(Side.RIGHT).v_template.shape
+    np.testing.assert_allclose(truth.camera.project(hand.joints), hand.joints_2d)
+    np.testing.assert_allclose(hand.wrist_position, hand.joints[0])
+    assert hand.reprojection_error < 0.05
+    # The mesh lies around its joints, in front of the camera.
+    assert np.linalg.norm(hand.vertices - hand.joints.mean(axis=0), axis=-1).max() < 0.2
+    assert hand.vertices[:, 2].min() > 0
+    eigenvalues = np.linalg.eigvalsh(hand.wrist_covariance)
+    assert (eigenvalues > 0).all()
+    # Size and distance cannot be told apart: the depth is the most uncertain coordinate, by 3 % of the distance at least.
+    assert hand.wrist_covariance[2, 2] == np.diag(hand.wrist_covariance)[:3].max()
+    assert np.sqrt(hand.wrist_covariance[2, 2]) > 0.03 * hand.joints[0, 2]
+    assert set(frame.seconds) == {"detect", "network", "fit", "mesh"}
+
+
+@needs_photos
+def test_depth_scales_with_the_focal_length(estimator, photo):
+    """The point of the package: the same picture under another calibration is another place."""
+    truth, image = photo
+    near, far = (estimator(image, Camera.from_fov(*image.shape[1::-1], np.radians(fov))).hands[0] for fov in (90, 50))
+    assert far.joints[0, 2] / near.joints[0, 2] == pytest.approx(np.tan(np.radians(45)) / np.tan(np.radians(25)), rel=0.1)
+
+
+@needs_photos
+def test_a_mirrored_photograph_gives_the_other_hand(estimator, photo):
+    truth, image = photo
+    camera = truth.camera
+    box = truth.box[[2, 1, 0, 3]] * (-1, 1, -1, 1) + (camera.width - 1, 0, camera.width - 1, 0)
+    mirrored_keypoints = truth.keypoints * (-1, 1) + (camera.width - 1, 0)
+    hand = estimator(image, camera, detections=[Detection(truth.box, Side.RIGHT, side_score=1.0, keypoints=truth.keypoints)]).hands[0]
+    mirrored = estimator(
+        np.ascontiguousarray(image[:, ::-1]), camera, detections=[Detection(box, Side.LEFT, side_score=1.0, keypoints=mirrored_keypoints)]
+    ).hands[0]
+    np.testing.assert_allclose(mirrored.joints, hand.joints * (-1, 1, 1), atol=2e-4)
+    np.testing.assert_allclose(mirrored.vertices, hand.vertices * (-1, 1, 1), atol=2e-4)
+
+
+@needs_photos
+def test_boxes_from_elsewhere_are_enough(photo):
+    truth, image = photo
+    external = Estimator(EstimatorConfig(detector="external"))
+    (hand,) = external(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
+    size = (truth.box[2:] - truth.box[:2]).max()
+    assert np.linalg.norm(hand.joints_2d - truth.keypoints, axis=-1).mean() < 0.06 * size
+    assert hand.score == 0.9
+    with pytest.raises(ValueError, match="every image must come with its detections"):
+        external(image, truth.camera)
+    external.close()
+
+
+@needs_photos
+def test_doubtful_and_empty_boxes_are_counted(estimator, photo):
+    truth, image = photo
+    wall = Detection(np.array([0, 0, 40, 40.0]), Side.RIGHT, 0.9)
+    doubtful = Detection(truth.box, Side.RIGHT, 0.1)
+    frame = estimator(image, truth.camera, detections=[wall, doubtful])
+    assert frame.hands == ()
+    assert frame.unresolved == 2
+
+
+@needs_photos
+def test_keypoints_that_are_no_hand_are_not_reported(estimator, photo):
+    truth, image = photo
+    scattered = np.random.default_rng(0).uniform(truth.box[:2], truth.box[2:], (21, 2))
+    frame = estimator(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9, 1.0, keypoints=scattered)])
+    assert all(hand.reprojection_error < 0.25 for hand in frame.hands)
+
+
+@needs_photos
+def test_a_hand_that_the_detector_loses_is_kept_while_it_is_seen(photo):
+    truth, image = photo
+    stream = Estimator(EstimatorConfig(detector="external"))
+    detection = Detection(truth.box, Side.RIGHT, 0.9)
+    first = stream(image, truth.camera, 0.0, [detection]).hands[0]
+    kept = stream(image, truth.camera, 1 / 30, []).hands[0]
+    assert kept.track_id == first.track_id == "right_1"
+    assert np.linalg.norm(kept.joints - first.joints, axis=-1).mean() < 0.02
+    gone = stream(np.full_like(image, 200), truth.camera, 2 / 30, [])
+    assert gone.hands == ()
+    stream.close()
+
+
+@needs_photos
+def test_a_stream_that_changes_its_size_starts_anew(photo):
+    truth, image = photo
+    stream = Estimator()
+    assert stream(image, truth.camera, 0.0).hands
+    small = np.ascontiguousarray(image[::2, ::2])
+    assert stream(small, truth.camera.resized(small.shape[1], small.shape[0]), 1 / 30).hands
+    stream.close()
+
+
+@needs_photos
+def test_hand_length_sets_the_scale(photo):
+    truth, image = photo
+    detection = [Detection(truth.box, Side.RIGHT, side_score=1.0, keypoints=truth.keypoints)]
+    template, dirs = joints_linear(open_hand(Side.RIGHT))
+    depths = []
+    for length in (0.17, 0.21):
+        estimator = Estimator(EstimatorConfig(hand_length=length))
+        (hand,) = estimator(image, truth.camera, detections=detection).hands
+        estimator.close()
+        joints = template + dirs @ hand.mano.betas
+        assert np.linalg.norm(joints[MIDDLE_TIP] - joints[0]) == pytest.approx(length, abs=1e-3)
+        depths.append(hand.joints[0, 2])
+    # Nearly in proportion: the pose and the hand's proportions take up a little.
+    assert depths[1] / depths[0] == pytest.approx(21 / 17, rel=0.05)
+
+
+def test_an_image_without_hands(estimator):
+    frame = estimator(np.full((120, 160, 3), 90, np.uint8), Camera.guess(160, 120))
+    assert frame.hands == ()
+    assert frame.unresolved == 0
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((120, 160), np.uint8), "RGB image"),
+        (np.zeros((120, 160, 3), np.float32), "RGB image"),
+        (np.zeros((100, 160, 3), np.uint8), "160x100, but its camera 160x120"),
+    ],
+)
+def test_wrong_images_are_refused(estimator, image, words):
+    with pytest.raises(ValueError, match=words):
+        estimator(image, Camera.guess(160, 120))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (EstimatorConfig(detector="yolo"), "unknown detector 'yolo'"),
+        (EstimatorConfig(min_score=1.5), "min_score"),
+        (EstimatorConfig(checkpoint="nowhere.safetensors"), "nowhere.safetensors"),
+        (EstimatorConfig(hand_model="/nowhere"), "mano.is.tue.mpg.de"),
+    ],
+)
+def test_wrong_choices_say_what_to_do(config, words):
+    with pytest.raises(ValueError, match=words):
+        Estimator(config)

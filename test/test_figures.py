@@ -1,0 +1,243 @@
+"""The figures of evaluations on cases whose answers are known by hand, and the suites end to end."""
+
+import json
+from pathlib import Path
+
+import dataset_files as files
+import numpy as np
+import pytest
+
+from wildhands_ros.cli import main
+from wildhands_ros.estimator import Estimator
+from wildhands_ros.evaluation.figures import Figures, HandResult, Measurements
+from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
+from wildhands_ros.evaluation.photos import picture_of
+from wildhands_ros.evaluation.pictures import TrueHand, TruePicture
+from wildhands_ros.evaluation.signatures import failure_signatures
+from wildhands_ros.evaluation.silhouette import mask_iou, mesh_mask
+from wildhands_ros.evaluation.suite import evaluate_pictures, match_hands
+from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.io.coco_hands import read_coco_hands
+from wildhands_ros.structures import Grasp, Side
+
+KEYS = {"mpjpe_mm", "pa_mpjpe_mm", "mrrpe_mm", "root_mm", "l2_px", "l2_box_percent", "grasp_accuracy", "samples"}
+CAMERA = Camera.pinhole(500, 500, 319.5, 239.5, 640, 480)
+REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
+
+
+def joints(seed=0, offset=(0, 0, 0.5)):
+    return np.random.default_rng(seed).normal(scale=0.03, size=(21, 3)) + offset
+
+
+def true_hand(side=Side.RIGHT, seed=0, offset=(0, 0, 0.5), **others):
+    points = joints(seed, offset)
+    return TrueHand(np.array([100, 100, 200, 150.0]), side, CAMERA.project(points), points, **others)
+
+
+def result(hand, moved=(0, 0, 0), grasp=None, pixels=0.0):
+    return HandResult(hand.joints + moved, hand.keypoints + (pixels, 0), hand.side, grasp)
+
+
+def picture(*hands, known=True):
+    return TruePicture("a picture", lambda: None, CAMERA, hands, known)
+
+
+def test_a_picture_of_two_hands():
+    right, left = true_hand(), true_hand(Side.LEFT, 1, (-0.2, 0, 0.5))
+    measurements = Measurements()
+    measurements.add(picture(right, left), [result(right, (0.03, 0, 0.04), pixels=4), result(left, pixels=2)])
+    figures = measurements.figures()
+    assert (figures.samples, figures.found, figures.pictures, figures.pairs) == (2, 2, 1, 1)
+    assert figures.mpjpe_mm == pytest.approx(0, abs=1e-9)
+    assert figures.mrrpe_mm == pytest.approx(50)
+    assert figures.root_mm == pytest.approx(25)
+    assert figures.l2_px == pytest.approx(3)
+    assert figures.l2_px_224 == pytest.approx(3 * 224 / 640)
+    assert figures.l2_box_percent == pytest.approx(3)
+    assert figures.side_is_right == 1
+    assert figures.grasp_accuracy is figures.mask_iou is None
+
+
+def test_mpjpe_is_a_mean_over_hands_within_pictures_and_then_over_pictures():
+    right, left = true_hand(), true_hand(Side.LEFT, 1)
+
+    def bent(hand, distance):
+        points = hand.joints.copy()
+        points[5:] += (distance, 0, 0)
+        return HandResult(points, hand.keypoints, hand.side)
+
+    measurements = Measurements()
+    measurements.add(picture(right, left), [bent(right, 0.021), bent(left, 0.042)])
+    measurements.add(picture(right), [bent(right, 0.0)])
+    # Of 21 joints 16 are off.
+    assert measurements.figures().mpjpe_mm == pytest.approx((16 + 32) / 2 / 2)
+
+
+def test_pa_as_coded_counts_hands_without_truth_as_zero():
+    hand = true_hand()
+    estimate = HandResult(hand.joints + np.random.default_rng(3).normal(scale=0.005, size=(21, 3)), hand.keypoints, hand.side)
+    pairs, single = Measurements(), Measurements(two_hands=False)
+    pairs.add(picture(hand), [estimate])
+    single.add(picture(hand), [estimate])
+    correct = 1000 * pa_mpjpe(estimate.joints, hand.joints)
+    assert pairs.figures().pa_mpjpe_corrected_mm == single.figures().pa_mpjpe_corrected_mm == pytest.approx(correct)
+    assert pairs.figures().pa_mpjpe_mm == pytest.approx(correct / 2)
+    assert single.figures().pa_mpjpe_mm == pytest.approx(correct)
+
+
+def test_what_was_not_found_is_counted_and_enters_no_mean():
+    hand = true_hand()
+    measurements = Measurements()
+    measurements.add(picture(hand), [None])
+    measurements.add(picture(hand), [result(hand, (0, 0, 0.01))])
+    figures = measurements.figures()
+    assert (figures.samples, figures.found) == (2, 1)
+    assert figures.root_mm == pytest.approx(10)
+
+
+def test_an_assumed_camera_leaves_out_where_the_hands_are():
+    right, left = true_hand(), true_hand(Side.LEFT, 1)
+    measurements = Measurements()
+    measurements.add(picture(right, left, known=False), [result(right), result(left)])
+    figures = measurements.figures()
+    assert figures.root_mm is figures.root_depth_percent is figures.mrrpe_mm is None
+    assert figures.mpjpe_mm is not None
+
+
+def test_unknown_joints_are_left_out():
+    truth = joints()
+    predicted = truth + (0, 0, 0.3)
+    truth[7] = np.nan
+    assert mpjpe(predicted, truth) == pytest.approx(0)
+    assert pa_mpjpe(predicted, truth) == pytest.approx(0)
+    truth[0] = np.nan
+    assert np.isnan(mpjpe(predicted, truth))
+    truth[2:] = np.nan
+    assert np.isnan(pa_mpjpe(predicted, truth))
+
+
+def test_figures_without_3d_truth_are_none():
+    hand = TrueHand(np.array([0, 0, 10, 10.0]), Side.LEFT, np.full((21, 2), 5.0))
+    measurements = Measurements()
+    measurements.add(picture(hand), [HandResult(joints(), np.full((21, 2), 6.0))])
+    figures = measurements.figures()
+    assert figures.mpjpe_mm is figures.pa_mpjpe_mm is figures.pa_mpjpe_corrected_mm is figures.root_mm is None
+    assert figures.l2_px == pytest.approx(2**0.5)
+
+
+def test_confusion_matrix():
+    measurements = Measurements()
+    cases = [(Grasp.LATERAL, Grasp.LATERAL), (Grasp.LATERAL, Grasp.OTHER), (Grasp.NO_GRASP, Grasp.NO_GRASP), (Grasp.UNKNOWN, Grasp.OTHER)]
+    for truth, estimated in cases:
+        hand = true_hand(grasp=truth)
+        measurements.add(picture(hand), [result(hand, grasp=estimated)])
+    figures = measurements.figures()
+    assert figures.grasp_accuracy == pytest.approx(2 / 3)
+    confusion = np.array(figures.grasp_confusion)
+    assert confusion[Grasp.LATERAL, [Grasp.LATERAL, Grasp.OTHER]].tolist() == [1, 1]
+    assert confusion[Grasp.NO_GRASP, Grasp.NO_GRASP] == 1
+    assert confusion.sum() == 3
+
+
+def figures_with(**values) -> Figures:
+    return Figures(**{name: values.get(name) for name in Figures.__dataclass_fields__})
+
+
+@pytest.mark.parametrize(
+    "figures, words",
+    [
+        ({"mpjpe_mm": 38.06, "mrrpe_mm": 141.06}, "KPE"),  # the paper's crops without KPE
+        ({"mpjpe_mm": 31.08, "mrrpe_mm": 49.49}, None),  # and with it
+        ({"mpjpe_mm": 10.0, "mrrpe_mm": 50.0}, None),
+        ({"mpjpe_mm": 83.84, "mrrpe_mm": 325.55}, None),  # the pose is wrong too
+        ({"mpjpe_mm": 15.0, "mask_iou": 0.3}, "alignment"),
+        ({"mpjpe_mm": 15.0, "mask_iou": 0.8}, None),
+        ({"mask_iou": 0.8, "grasp_accuracy": 0.2}, "grasp head"),
+        ({"mask_iou": 0.2, "grasp_accuracy": 0.2}, None),
+        ({}, None),
+    ],
+)
+def test_failure_signatures(figures, words):
+    found = failure_signatures(figures_with(**figures))
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0]
+
+
+def test_mesh_mask_of_a_square():
+    half = 0.1
+    vertices = np.array([(x, y, 0.5) for x in (-half, half) for y in (-half, half)])
+    faces = np.array([(0, 1, 2), (1, 3, 2)])
+    mask = mesh_mask(vertices, faces, CAMERA)
+    truth = np.zeros((480, 640), bool)
+    truth[140:340, 220:420] = True
+    assert mask_iou(mask, truth) > 0.98
+    assert mask_iou(mask, np.roll(truth, 100, axis=1)) == pytest.approx(1 / 3, abs=0.01)
+    assert np.isnan(mask_iou(truth & False, truth & False))
+    behind = vertices - (0, 0, 1)
+    assert not mesh_mask(behind, faces, Camera(CAMERA.k, 640, 480)).any()
+
+
+def test_hands_are_matched_as_a_whole():
+    class Estimate:
+        def __init__(self, box, side):
+            self.box, self.side = np.array(box, float), side
+
+    right, left = TrueHand(np.array([0, 0, 10, 10.0]), Side.RIGHT), TrueHand(np.array([4, 0, 14, 10.0]), Side.LEFT)
+    a, b = Estimate([5, 0, 15, 10], Side.LEFT), Estimate([1, 0, 11, 10], Side.RIGHT)
+    assert match_hands((right, left), [a, b], 0.3) == [b, a]
+    assert match_hands((right, left), [a], 0.3) == [None, a]
+    assert match_hands((right, left), [], 0.3) == [None, None]
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    estimator = Estimator()
+    yield estimator
+    estimator.close()
+
+
+def test_unreadable_pictures_are_counted(estimator):
+    def broken():
+        raise OSError("a hole in the disk")
+
+    hand = true_hand()
+    pictures = [TruePicture("bad", broken, CAMERA, (hand,)), TruePicture("empty", broken, CAMERA, ())]
+    said = []
+    with pytest.raises(ValueError, match="nothing to evaluate.*cannot be read.*without a hand to evaluate"):
+        evaluate_pictures(estimator, pictures, "a suite", warn=said.append)
+    assert said == ["bad: a hole in the disk"]
+
+
+@pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
+def test_true_keypoints_are_fitted_better_than_those_that_are_found(estimator):
+    hands = read_coco_hands(REAL_HANDS / "rhd")
+    evaluation = evaluate_pictures(estimator, map(picture_of, hands), "rhd", given=("keypoints", "boxes"), two_hands=False)
+    assert evaluation.headline == "boxes"
+    rows = evaluation.rows
+    assert rows["keypoints"].l2_box_percent < rows["boxes"].l2_box_percent < 10
+    assert rows["boxes"].pa_mpjpe_mm == rows["boxes"].pa_mpjpe_corrected_mm < 15
+
+
+def test_synthetic_on_the_command_line(tmp_path, capsys):
+    assert main(["evaluate", "synthetic", "--count", "4", "--json", str(tmp_path / "a.json"), "--picture", str(tmp_path / "a.png")]) == 0
+    data = json.loads((tmp_path / "a.json").read_text())
+    assert data.keys() >= KEYS
+    assert data["samples"] >= 4
+    assert 0 < data["mpjpe_mm"] < 100
+    assert 0 < data["mask_iou"] < 1
+    assert data["grasp_accuracy"] is None
+    assert set(data["rows"]) >= {"boxes", "images"}
+    assert (tmp_path / "a.png").stat().st_size > 5000
+    assert "mpjpe_mm" in capsys.readouterr().out
+
+
+def test_a_data_set_on_the_command_line(tmp_path, capsys):
+    root = files.make_h2o(tmp_path / "h2o")
+    assert main(["evaluate", "dataset", "h2o", str(root), "--split", "val", "--json", str(tmp_path / "a.json")]) == 0
+    output = capsys.readouterr()
+    # The pictures hold no hands to be found, so there are counts but no figures.
+    data = json.loads((tmp_path / "a.json").read_text())
+    assert data.keys() >= KEYS, output.err
+    assert data["samples"] > 0
+    assert main(["evaluate", "dataset", "nonsense", str(root)]) == 2
+    assert "h2o" in capsys.readouterr().err

@@ -1,0 +1,82 @@
+"""The landmark network on boxes: the same hands as MediaPipe's own pipeline finds, whatever way they are turned."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from wildhands_ros.detection.landmarks import LandmarkDetector, hand_turn
+from wildhands_ros.detection.mediapipe import MediaPipeDetector
+from wildhands_ros.io.coco_hands import read_coco_hands
+from wildhands_ros.io.images import read_image
+
+PHOTOS = Path(__file__).parents[2] / "shared/real_hands/onehand10k"
+pytestmark = pytest.mark.skipif(not PHOTOS.exists(), reason="the photographs are not there")
+
+
+@pytest.fixture(scope="module")
+def landmarks() -> LandmarkDetector:
+    return LandmarkDetector()
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_same_hand_as_the_whole_of_mediapipe(landmarks, index):
+    hand = read_coco_hands(PHOTOS)[index]
+    image = read_image(hand.image)
+    detector = MediaPipeDetector(tracking=False, max_hands=1)
+    expected = detector.detect(image)[0]
+    detector.close()
+    found = landmarks.detect_in_box(image, hand.box)
+    size = (hand.box[2:] - hand.box[:2]).max()
+    assert np.linalg.norm(found.keypoints - expected.keypoints, axis=-1).mean() < 0.06 * size
+    assert found.side is expected.side
+    assert mean_cosine(found.world, expected.world) > 0.85
+    # World landmarks are turned with the crop: in the picture they point where the keypoints do.
+    assert mean_cosine(found.world[:, :2], found.keypoints) > 0.95
+
+
+def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Of the directions from the wrist to the 20 other joints."""
+    a, b = (points[1:] - points[0] for points in (a, b))
+    return float(np.mean((a * b).sum(axis=-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)))
+
+
+@pytest.mark.parametrize("code", [cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE])
+def test_a_turned_picture_turns_everything(landmarks, code):
+    hand = read_coco_hands(PHOTOS)[0]
+    image = read_image(hand.image)
+    upright = landmarks.detect_in_box(image, hand.box)
+    height, width = image.shape[:2]
+    turn = {
+        cv2.ROTATE_90_CLOCKWISE: lambda p: np.stack([height - 1 - p[..., 1], p[..., 0]], axis=-1),
+        cv2.ROTATE_180: lambda p: np.array([width - 1, height - 1]) - p,
+        cv2.ROTATE_90_COUNTERCLOCKWISE: lambda p: np.stack([p[..., 1], width - 1 - p[..., 0]], axis=-1),
+    }[code]
+    corners = turn(hand.box.reshape(2, 2))
+    turned = landmarks.detect_in_box(cv2.rotate(image, code), np.concatenate([corners.min(0), corners.max(0)]))
+    size = (hand.box[2:] - hand.box[:2]).max()
+    assert np.linalg.norm(turned.keypoints - turn(upright.keypoints), axis=-1).max() < 0.04 * size
+    # World landmarks turn about the viewing axis: compare them as directions in the picture.
+    directions = turn(upright.world[:, :2]) - turn(np.zeros(2))
+    np.testing.assert_allclose(turned.world[:, :2], directions, atol=0.01)
+
+
+def test_a_known_turn_needs_one_look(landmarks):
+    hand = read_coco_hands(PHOTOS)[0]
+    image = read_image(hand.image)
+    found = landmarks.detect_in_box(image, hand.box)
+    again = landmarks.detect_in_box(image, found.box, hand_turn(found.keypoints))
+    assert np.linalg.norm(again.keypoints - found.keypoints, axis=-1).mean() < 0.03 * (hand.box[2:] - hand.box[:2]).max()
+
+
+def test_no_hand_no_detection(landmarks):
+    assert landmarks.detect_in_box(np.full((200, 300, 3), 128, np.uint8), np.array([50, 50, 120, 120.0])) is None
+
+
+def test_turn_of_keypoints():
+    keypoints = np.zeros((21, 2))
+    keypoints[9] = (0, -5)
+    assert hand_turn(keypoints) == 0
+    keypoints[9] = (5, 0)
+    assert hand_turn(keypoints) == pytest.approx(np.pi / 2)

@@ -1,0 +1,101 @@
+"""The node's parameters: declarations, their documentation, and the reference file."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("rclpy")
+
+import rclpy
+
+from wildhands_ros.estimator_config import EstimatorConfig
+from wildhands_ros.ros.parameters import ParameterError, Parameters, declare, descriptor, reference_yaml, ros_name
+
+CONFIG = Path(__file__).parent.parent / "config" / "wildhands.yaml"
+
+
+@pytest.fixture(scope="module")
+def context():
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    yield context
+    rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def declared(context):
+    """Declares the parameters of a node with these overrides."""
+    nodes = []
+
+    def declare_with(*files: Path, **overrides) -> Parameters:
+        values = [rclpy.parameter.Parameter(ros_name(name), value=value) for name, value in overrides.items()]
+        arguments = ["--ros-args", *(word for file in files for word in ("--params-file", str(file)))] if files else []
+        nodes.append(rclpy.create_node("parameters_test", context=context, parameter_overrides=values, cli_args=arguments))
+        return declare(nodes[-1])
+
+    yield declare_with
+    for node in nodes:
+        node.destroy_node()
+
+
+def test_the_reference_file_is_up_to_date():
+    assert CONFIG.read_text() == reference_yaml(), "python -m wildhands_ros.ros.parameters > config/wildhands.yaml"
+
+
+def test_every_key_of_the_reference_file_has_a_comment():
+    lines = CONFIG.read_text().splitlines()
+    keys = [(number, line) for number, line in enumerate(lines) if ": " in line and not line.lstrip().startswith("#")]
+    assert len(keys) == len(fields(Parameters))
+    for number, line in keys:
+        assert lines[number - 1].lstrip().startswith("#"), line
+
+
+def test_the_reference_file_sets_every_default(declared):
+    assert declared(CONFIG) == Parameters() == declared()
+    assert list(yaml.safe_load(CONFIG.read_text())) == ["/**"]
+
+
+def test_parameters_are_frozen(declared):
+    with pytest.raises(FrozenInstanceError):
+        declared().max_hands = 3
+
+
+def test_overrides_arrive(declared):
+    parameters = declared(detector__max_hands=4, detector__left_class_ids=["l", "L"], hand_length=0.19, intrinsics="guess")
+    assert parameters.detector__max_hands == 4 and parameters.detector__left_class_ids == ("l", "L")
+    assert parameters.hand_length == 0.19 and parameters.intrinsics == "guess"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"tf": "some"}, ("tf", "off, wrist, joints")),
+        ({"detector__max_hands": 0}, ("detector.max_hands", "0")),
+        ({"hand_length": 19.0}, ("hand_length", "0.3")),
+        ({"rectified": "yes"}, ("rectified", "BOOL")),
+        ({"intrinsics": "horizontal_fov"}, ("horizontal_fov", "radians")),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_bad_values_are_refused_with_the_reason(declared, overrides, words):
+    with pytest.raises(ParameterError) as raised:
+        declared(**overrides)
+    for word in words:
+        assert word in str(raised.value)
+
+
+@pytest.mark.parametrize("field", fields(Parameters), ids=lambda field: ros_name(field.name))
+def test_descriptors_tell_the_whole_story(field):
+    described = descriptor(field.name)
+    assert described.read_only and described.description.strip().endswith(".")
+    if isinstance(field.metadata["default"], float):
+        (limits,) = described.floating_point_range
+        assert limits.from_value <= field.metadata["default"] <= limits.to_value
+
+
+def test_the_estimators_defaults_are_the_nodes():
+    assert Parameters().estimator == EstimatorConfig()

@@ -1,0 +1,385 @@
+"""ROS messages to the heart's data and back: images, calibrations, detections, markers, transforms; and the node's small parts."""
+
+from __future__ import annotations
+
+import array
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.serialization import deserialize_message, serialize_message
+from ros_samples import CAMERA, hand, header
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+from visualization_msgs.msg import Marker, MarkerArray
+
+from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSource
+from wildhands_ros.hand_model.asset import open_hand
+from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
+from wildhands_ros.ros.camera_info import calibration, camera_info
+from wildhands_ros.ros.detections import detections
+from wildhands_ros.ros.diagnostics import Health, diagnostic_array
+from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compressed, decode_image, encode_image
+from wildhands_ros.ros.markers import MarkerBuilder, label_text
+from wildhands_ros.ros.pairing import CAPACITY, StampPairs
+from wildhands_ros.ros.refusals import InputRefused, Refusals
+from wildhands_ros.ros.transforms import transforms
+from wildhands_ros.ros.worker import NewestSlot
+from wildhands_ros.structures import Side
+
+RNG = np.random.default_rng(5)
+WIDTH, HEIGHT = 22, 16
+RGB = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+SMOOTH = cv2.resize(RNG.integers(0, 256, (3, 3, 3), dtype=np.uint8), (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
+
+BAYER = {
+    "rggb": ((0, 0), (0, 1), (1, 1)),
+    "bggr": ((1, 1), (0, 1), (0, 0)),
+    "gbrg": ((1, 0), (0, 0), (0, 1)),
+    "grbg": ((0, 1), (0, 0), (1, 0)),
+}
+"""Offsets of a red, a green and a blue pixel in each 2x2 pattern."""
+
+
+def image_message(encoding: str, pixels: np.ndarray, padding: int = 0, big_endian: bool = False) -> Image:
+    if pixels.dtype == np.uint16:
+        pixels = pixels.astype(">u2" if big_endian else "<u2")
+    rows = np.frombuffer(np.ascontiguousarray(pixels).tobytes(), np.uint8).reshape(len(pixels), -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
+    message = Image(height=len(pixels), width=pixels.shape[1], encoding=encoding, step=rows.shape[1], is_bigendian=int(big_endian))
+    message.data = array.array("B", rows.tobytes())
+    return message
+
+
+def encoded(encoding: str, rgb: np.ndarray) -> np.ndarray:
+    """The pixels of an RGB image in an encoding, made without OpenCV where rounding allows."""
+    wide = rgb.astype(np.uint16) * 257 if encoding.endswith("16") else rgb
+    layout = encoding.removesuffix("8").removesuffix("16")
+    if layout in ("rgb", "bgr", "rgba", "bgra"):
+        channels = [wide[..., "rgb".index(name)] if name in "rgb" else np.full_like(wide[..., 0], 7) for name in layout]
+        return np.stack(channels, axis=-1)
+    if layout == "mono":
+        return wide[..., 0]
+    if layout.startswith("bayer"):
+        mosaic = wide[..., 1].copy()
+        red, _, blue = BAYER[layout[-4:]]
+        mosaic[red[0] :: 2, red[1] :: 2] = wide[red[0] :: 2, red[1] :: 2, 0]
+        mosaic[blue[0] :: 2, blue[1] :: 2] = wide[blue[0] :: 2, blue[1] :: 2, 2]
+        return mosaic
+    yuv = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV).astype(float)
+    luma, chroma = 16 + yuv[..., 0] * 219 / 255, None
+    b_minus_y, r_minus_y = rgb[..., 2] - yuv[..., 0], rgb[..., 0] - yuv[..., 0]
+    u, v = 128 + b_minus_y * 112 / (255 * 0.886), 128 + r_minus_y * 112 / (255 * 0.701)
+    chroma = np.where(np.arange(WIDTH) % 2 == 0, u, v)
+    order = (luma, chroma) if encoding in ("yuyv", "yuv422_yuy2") else (chroma, luma)
+    return np.stack(order, axis=-1).round().clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("padding", [0, 10], ids=["tight", "padded"])
+@pytest.mark.parametrize("encoding", SUPPORTED)
+def test_every_encoding_gives_the_picture(encoding, padding):
+    exact = encoding.startswith(("rgb", "bgr", "mono"))
+    rgb = RGB if exact else SMOOTH
+    decoded = decode_image(image_message(encoding, encoded(encoding, rgb), padding))
+    assert decoded.dtype == np.uint8 and decoded.shape == (HEIGHT, WIDTH, 3)
+    expected = np.repeat(rgb[..., :1], 3, axis=-1) if encoding.startswith("mono") else rgb
+    if exact:
+        np.testing.assert_array_equal(decoded, expected)
+    else:
+        # Subsampled colours: interior pixels, within what a smooth picture's interpolation loses.
+        assert np.abs(decoded[2:-2, 2:-2].astype(int) - expected[2:-2, 2:-2]).mean() < 8
+
+
+@pytest.mark.parametrize("encoding", [name for name in SUPPORTED if name.endswith("16")])
+def test_byte_order_is_respected(encoding):
+    pixels = encoded(encoding, RGB)
+    np.testing.assert_array_equal(
+        decode_image(image_message(encoding, pixels, big_endian=True)), decode_image(image_message(encoding, pixels, big_endian=False))
+    )
+
+
+def changed(message: Image, **fields) -> Image:
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "name", "words"),
+    [
+        (Image(encoding="rgb8"), "empty_image", "0x0"),
+        (changed(image_message("rgb8", RGB), data=array.array("B")), "empty_image", "0 bytes"),
+        (changed(image_message("rgb8", RGB), height=0), "empty_image", "22x0"),
+        (changed(image_message("rgb8", RGB), encoding="8UC3"), "unknown_encoding", "'8UC3'"),
+        (changed(image_message("rgb8", RGB), encoding=""), "unknown_encoding", "''"),
+        (changed(image_message("mono16", RGB[..., 0].astype(np.uint16)), encoding="16UC1"), "unknown_encoding", "depth"),
+        (changed(image_message("rgb8", RGB), encoding="32FC1"), "unknown_encoding", "depth"),
+        (changed(image_message("rgb8", RGB), data=array.array("B", bytes(1000))), "truncated_image", "1000 bytes of 1056"),
+        (changed(image_message("rgb8", RGB), step=22), "truncated_image", "step is 22"),
+        (changed(image_message("rgb8", RGB), height=2**31), "truncated_image", "1056 bytes"),
+    ],
+)
+def test_bad_images_are_refused_by_name(message, name, words):
+    with pytest.raises(ImageDecodeError) as raised:
+        decode_image(message)
+    assert raised.value.name == name and words in str(raised.value)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_compressed_images(suffix):
+    data = cv2.imencode(suffix, SMOOTH[..., ::-1])[1].tobytes()
+    decoded = decode_compressed(CompressedImage(format=suffix[1:], data=array.array("B", data)))
+    np.testing.assert_allclose(decoded, SMOOTH, atol=0 if suffix == ".png" else 25)
+    with pytest.raises(ImageDecodeError) as raised:
+        decode_compressed(CompressedImage(format=suffix[1:], data=array.array("B", data[:-20])))
+    assert raised.value.name == "truncated_image"
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        (CompressedImage(format="jpeg"), "empty_image"),
+        (CompressedImage(format="jpeg", data=array.array("B", b"no picture at all")), "undecodable_image"),
+        (CompressedImage(format="16UC1; compressedDepth png", data=array.array("B", b"12345")), "unknown_encoding"),
+    ],
+)
+def test_bad_compressed_images_are_refused_by_name(message, name):
+    with pytest.raises(ImageDecodeError) as raised:
+        decode_compressed(message)
+    assert raised.value.name == name
+
+
+def test_encoded_images_come_back():
+    message = deserialize_message(serialize_message(encode_image(RGB, header())), Image)
+    assert message.header == header() and message.step == 3 * WIDTH
+    np.testing.assert_array_equal(decode_image(message), RGB)
+
+
+def test_camera_info_round_trip():
+    message = deserialize_message(serialize_message(camera_info(CAMERA, header())), CameraInfo)
+    camera, source = calibration(message).camera(CAMERA.width, CAMERA.height, rectified=False)
+    assert source is IntrinsicsSource.CAMERA_INFO and camera.distortion_model == CAMERA.distortion_model
+    np.testing.assert_array_equal(camera.k, CAMERA.k)
+    np.testing.assert_array_equal(camera.d, CAMERA.d)
+
+
+def test_roi_and_binning_arrive():
+    message = camera_info(CAMERA, header())
+    message.roi = RegionOfInterest(x_offset=100, y_offset=50, width=400, height=300)
+    message.binning_x, message.binning_y = 2, 3
+    camera, source = calibration(message).camera(200, 100, rectified=False)
+    assert source is IntrinsicsSource.CAMERA_INFO
+    np.testing.assert_allclose(camera.k[:2], [[305, 0, 111.25], [0, 204, 188 / 3]])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"k": np.zeros(9)}, "zero"),
+        ({"k": np.full(9, np.nan)}, "NaN"),
+        ({"k": np.array([-600.0, 0, 320, 0, 600, 240, 0, 0, 1])}, "positive"),
+        ({"width": 0}, "0x480"),
+        ({"distortion_model": "fisheye62"}, "fisheye62"),
+        ({"width": 640, "height": 640}, "aspect"),
+    ],
+)
+def test_unusable_camera_infos_are_refused(change, words):
+    message = camera_info(CAMERA, header())
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(CalibrationError, match=words):
+        calibration(message).camera(640, 480, rectified=False)
+
+
+def detection_message(class_scores: dict[str, float], x=100.0, y=80.0, width=40.0, height=20.0, theta=0.0) -> Detection2D:
+    message = Detection2D()
+    message.bbox.center.position.x, message.bbox.center.position.y, message.bbox.center.theta = x, y, theta
+    message.bbox.size_x, message.bbox.size_y = width, height
+    for class_id, score in class_scores.items():
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id, result.hypothesis.score = class_id, score
+        message.results.append(result)
+    return message
+
+
+def test_detections_of_an_external_detector():
+    items = [
+        detection_message({"left_hand": 0.3, "right_hand": 0.7}),
+        detection_message({"L": 0.6}, theta=np.pi / 2),
+        detection_message({"cup": 0.99}),
+        detection_message({"L": 0.6}, width=0.0),
+        detection_message({"L": 0.6}, x=float("nan")),
+        detection_message({}),
+    ]
+    found = detections(Detection2DArray(detections=items), right=("right_hand",), left=("left_hand", "L"))
+    assert [(item.side, item.score) for item in found] == [(Side.RIGHT, 0.7), (Side.LEFT, 0.6)]
+    np.testing.assert_allclose(found[0].box, (80, 70, 120, 90))
+    np.testing.assert_allclose(found[1].box, (90, 60, 110, 100))
+    assert found[0].keypoints is None
+
+
+def received_markers(data: bytes) -> dict[tuple[str, int], Marker]:
+    return {(marker.ns, marker.id): marker for marker in deserialize_message(data, MarkerArray).markers}
+
+
+def points(marker: Marker) -> np.ndarray:
+    return np.array([(point.x, point.y, point.z) for point in marker.points])
+
+
+def test_markers_hold_mesh_skeleton_and_label():
+    builder = MarkerBuilder(lambda side: open_hand(side).faces)
+    for seed in (1, 2):  # the second frame goes through the template of the first
+        hands = [hand(Side.RIGHT, seed), hand(Side.LEFT, seed + 10), hand(Side.RIGHT, seed + 20)]
+        markers = received_markers(builder.build(hands, header(seed)))
+        assert set(markers) == {(name, number) for name in ("right", "left", "right_2") for number in (0, 1, 2)}
+        for name, estimate in zip(("right", "left", "right_2"), hands, strict=True):
+            mesh, skeleton, label = (markers[name, number] for number in (0, 1, 2))
+            assert (mesh.type, skeleton.type, label.type) == (Marker.TRIANGLE_LIST, Marker.LINE_LIST, Marker.TEXT_VIEW_FACING)
+            np.testing.assert_array_equal(points(mesh), estimate.vertices[open_hand(estimate.side).faces.ravel()])
+            np.testing.assert_array_equal(points(skeleton), estimate.joints[np.ravel(MEDIAPIPE_BONES)])
+            assert label.text.strip() == label_text(estimate)
+            np.testing.assert_allclose((label.pose.position.x, label.pose.position.z), estimate.joints[0][[0, 2]])
+            for marker in (mesh, skeleton, label):
+                assert marker.header == header(seed) and marker.action == Marker.ADD
+                assert marker.lifetime.sec > 0 and marker.color.a > 0 and marker.pose.orientation.w == 1
+
+
+def test_markers_of_a_lost_hand_are_deleted_once():
+    builder = MarkerBuilder(lambda side: open_hand(side).faces)
+    right, left = hand(Side.RIGHT), hand(Side.LEFT)
+    builder.build([right, left], header(1))
+    actions = {key: marker.action for key, marker in received_markers(builder.build([right], header(2))).items()}
+    assert actions == {("right", n): Marker.ADD for n in range(3)} | {("left", n): Marker.DELETE for n in range(3)}
+    assert {key[0] for key in received_markers(builder.build([right], header(3)))} == {"right"}
+    assert {marker.action for marker in received_markers(builder.build([], header(4))).values()} == {Marker.DELETE}
+    assert received_markers(builder.build([], header(5))) == {}
+
+
+def test_labels_name_the_grasp_only_where_it_is_known():
+    probabilities = np.eye(9)[2]
+    assert label_text(hand(grasp_probabilities=probabilities)).endswith("power_prismatic")
+    assert "grasp" not in label_text(hand(grasp_probabilities=None)) and "90 %" in label_text(hand(grasp_probabilities=None))
+
+
+def test_transforms_of_all_joints():
+    hands = [hand(Side.LEFT, 1), hand(Side.LEFT, 2)]
+    message = transforms(hands, header(), prefix="cam1_")
+    names = [f"cam1_{name}_{joint}" for name in ("left", "left_2") for joint in MEDIAPIPE_JOINT_NAMES]
+    assert [item.child_frame_id for item in message.transforms] == names
+    for item, position in zip(message.transforms, np.vstack([estimate.joints for estimate in hands]), strict=True):
+        assert item.header == header()
+        translation = item.transform.translation
+        np.testing.assert_allclose((translation.x, translation.y, translation.z), position)
+
+
+def test_joint_frames_turn_with_the_kinematic_chain():
+    estimate = hand(Side.RIGHT, 3)
+    by_name = {item.child_frame_id: item.transform.rotation for item in transforms([estimate], header()).transforms}
+
+    def rotation(name):
+        q = by_name[f"right_{name}"]
+        return Rotation.from_quat((q.x, q.y, q.z, q.w))
+
+    local = Rotation.from_rotvec(np.reshape(estimate.mano.hand_pose, (15, 3)))
+    wrist = Rotation.from_rotvec(estimate.mano.global_orient)
+    chains = {"index": (0, 1, 2), "middle": (3, 4, 5), "pinky": (6, 7, 8), "ring": (9, 10, 11), "thumb": (12, 13, 14)}
+    assert (rotation("wrist") * wrist.inv()).magnitude() < 1e-9
+    for finger, bones in chains.items():
+        names = ("cmc", "mcp", "ip") if finger == "thumb" else ("mcp", "pip", "dip")
+        expected = wrist
+        for name, bone in zip(names, bones, strict=True):
+            expected = expected * local[bone]
+            assert (rotation(f"{finger}_{name}") * expected.inv()).magnitude() < 1e-9
+        assert (rotation(f"{finger}_tip") * expected.inv()).magnitude() < 1e-9
+
+
+def test_transforms_of_the_wrists_alone():
+    message = transforms([hand(Side.RIGHT)], header(), joints=False)
+    assert [item.child_frame_id for item in message.transforms] == ["right_wrist"]
+
+
+def test_the_newest_item_replaces_an_older_one():
+    slot = NewestSlot()
+    assert [slot.put(number) for number in (1, 2, 3)] == [False, True, True]
+    assert slot.take() == 3
+    taken = []
+    reader = threading.Thread(target=lambda: taken.append(slot.take()))
+    reader.start()
+    slot.close()
+    reader.join(5)
+    assert taken == [None] and not reader.is_alive()
+
+
+def stamped(sec: int) -> Image:
+    return Image(header=header(sec))
+
+
+def test_images_meet_their_detections_in_either_order():
+    pairs = StampPairs()
+    found = [Detection2DArray(header=header(sec)) for sec in range(4)]
+    assert pairs.add_image(stamped(1)) is None
+    assert pairs.add_detections(found[1]) == (stamped(1), found[1])
+    assert pairs.add_detections(found[2]) is None
+    assert pairs.add_image(stamped(2)) == (stamped(2), found[2])
+    assert pairs.images_dropped == 0
+
+
+def test_images_without_detections_are_dropped_and_counted():
+    pairs = StampPairs()
+    for sec in range(CAPACITY + 2):
+        pairs.add_image(stamped(sec))
+    assert pairs.images_dropped == 2
+    assert pairs.add_detections(Detection2DArray(header=header(0))) is None
+    assert pairs.add_detections(Detection2DArray(header=header(5))) is not None
+    assert pairs.images_dropped == 5, "the older ones are given up too"
+
+
+def test_refusals_are_counted_by_name_and_logged_sparingly():
+    refusals = Refusals(log_period=5)
+    first, second = InputRefused("zero_k", "K is zero"), InputRefused("truncated", "short")
+    assert [refusals.add(first, now) for now in (0, 1, 4.9, 5.1)] == [True, False, False, True]
+    assert refusals.add(second, 1.0), "another refusal is not hidden by the first"
+    assert refusals.counts == {"zero_k": 4, "truncated": 1} and refusals.last_message == "short"
+
+
+def test_diagnostics_tell_what_is_missing():
+    health = Health()
+    verdict = lambda now, publishers=1: health.snapshot(now, "/image", publishers)  # noqa: E731
+    assert "nobody publishes /image" in verdict(0, publishers=0).message
+    assert "no images arrive" in verdict(0).message
+    health.explain_silence("reliability")
+    assert verdict(0).message == "reliability"
+    health.image_received(10, dropped=False)
+    assert verdict(10.5).message == "loading the model" and verdict(10.5).level == DiagnosticStatus.WARN
+    health.ready()
+    assert verdict(10.5).level == DiagnosticStatus.OK
+    health.refuse(InputRefused("no_camera_info", "no CameraInfo"), 11)
+    assert verdict(11.5).message == "no CameraInfo" and verdict(11.5).values["refused: no_camera_info"] == "1"
+    assert verdict(20).message != "no CameraInfo", "past refusals are no longer the state"
+    assert verdict(20).values["refused: no_camera_info"] == "1"
+    health.failed("no such checkpoint")
+    assert verdict(20).level == DiagnosticStatus.ERROR and verdict(20, 0).message == "no such checkpoint"
+
+
+def test_diagnostics_give_rates_and_ages():
+    health = Health()
+    health.ready()
+    for number in range(100):
+        now = number / 10
+        health.image_received(now, dropped=number % 2 == 0)
+        if number % 2:
+            health.frame_done(now, age=0.08, work=0.05, hands=2, intrinsics="camera_info")
+    snapshot = health.snapshot(9.95, "/image", 1)
+    assert float(snapshot.values["input rate (Hz)"]) == pytest.approx(10, abs=0.3)
+    assert float(snapshot.values["output rate (Hz)"]) == pytest.approx(5, abs=0.3)
+    assert snapshot.values["frames dropped"] == "50" and snapshot.values["age p95 (ms)"] == "80.0"
+    message = deserialize_message(
+        serialize_message(diagnostic_array(snapshot, "wildhands", header().stamp)), type(diagnostic_array(snapshot, "", header().stamp))
+    )
+    assert message.status[0].name == "wildhands" and message.header.stamp == header().stamp

@@ -1,0 +1,81 @@
+"""The restricted unpickler calls nothing but what its table holds."""
+
+import collections
+import io
+import os
+import pickle
+
+import pytest
+
+from wildhands_ros.safe_pickle import RestrictedUnpickler, UnsafePickleError
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def load(data, allowed=None, **options):
+    return RestrictedUnpickler(io.BytesIO(data), allowed or {}, **options).load()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_data_passes(protocol):
+    value = {"a": [1, 2.5, None, True], "b": ("text", 2**70)}
+    assert load(pickle.dumps(value, protocol)) == value
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_foreign_call_is_refused_by_name_and_not_made(tmp_path, protocol):
+    target = tmp_path / "made"
+    with pytest.raises(UnsafePickleError, match="mkdir"):
+        load(pickle.dumps({"weights": Malicious(str(target))}, protocol))
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"cos\nsystem\n(S'true'\ntR.",
+        b"c__builtin__\neval\n(S'1'\ntR.",
+        b"(S'true'\nios\nsystem\n.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
+    ],
+)
+def test_every_opcode_that_names_a_global_is_covered(code):
+    with pytest.raises(UnsafePickleError, match=r"os\.system|eval"):
+        load(code)
+
+
+def test_dotted_names_do_not_reach_through_an_allowed_one():
+    """Protocol 4 resolves "a.b" attribute by attribute; the table is asked for the whole name."""
+    code = b"\x80\x04\x8c\x0bcollections\x8c\x1aOrderedDict.fromkeys.__cal\x93."
+    with pytest.raises(UnsafePickleError, match=r"OrderedDict\.fromkeys"):
+        load(code, {("collections", "OrderedDict"): collections.OrderedDict})
+
+
+def test_table_substitutes_a_stub_for_a_class():
+    data = pickle.dumps(collections.OrderedDict(a=1), 2)
+    assert load(data, {("collections", "OrderedDict"): dict}) == {"a": 1}
+
+
+def test_persistent_objects_need_a_reader():
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value):
+            return ("storage", value.decode()) if isinstance(value, bytes) else None
+
+    file = io.BytesIO()
+    Pickler(file).dump([b"abc"])
+    with pytest.raises(UnsafePickleError, match="storage"):
+        load(file.getvalue())
+    assert load(file.getvalue(), persistent_load=lambda pid: pid[1].encode()) == [b"abc"]
+
+
+def test_truncated_file_is_no_unsafe_one():
+    data = pickle.dumps(list(range(1000)))
+    with pytest.raises((pickle.UnpicklingError, EOFError)) as error:
+        load(data[:100])
+    assert not isinstance(error.value, UnsafePickleError)

@@ -1,0 +1,608 @@
+"""Training: configuration, pictures and labels, data order, resuming, several processes, failing disks."""
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import synthetic_mano
+import torch
+from safetensors import safe_open
+
+from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.hand_model.asset import open_hand
+from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
+from wildhands_ros.hand_model.layer import HandLayer
+from wildhands_ros.network.checkpoint import load_model
+from wildhands_ros.network.config import MEDIAPIPE_HAND, RELEASED, WildHandsConfig
+from wildhands_ros.network.landmark_net import LandmarkOutput
+from wildhands_ros.network.model import WildHands, WildHandsOutput
+from wildhands_ros.structures import ManoParameters, Side
+from wildhands_ros.training.batches import Batches, load_batches
+from wildhands_ros.training.checkpointing import Checkpoints
+from wildhands_ros.training.config import (
+    AugmentationConfig,
+    Decay,
+    DistillationConfig,
+    GroupConfig,
+    OptimizerConfig,
+    Precision,
+    SourceConfig,
+    TrainingConfig,
+)
+from wildhands_ros.training.config_file import ConfigError, read_config
+from wildhands_ros.training.datasets import DatasetError, HandLabels, HandSample, ManoLabel, Supervision
+from wildhands_ros.training.datasets.base import label_hand
+from wildhands_ros.training.distillation import distillation_losses
+from wildhands_ros.training.ema import WeightAverage
+from wildhands_ros.training.gallery import gallery
+from wildhands_ros.training.losses import LossWeights, camera_label, compute_losses
+from wildhands_ros.training.main import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run
+from wildhands_ros.training.objective import Objective
+from wildhands_ros.training.optimization import Optimization
+from wildhands_ros.training.pictures import PictureMaker
+from wildhands_ros.training.start import hand_assets
+from wildhands_ros.training.truth import HandTruth, truths_of
+
+ROOT = Path(__file__).parents[1]
+EVERYTHING = tuple(Supervision)
+ASSETS = {side: open_hand(side) for side in Side}
+
+
+@pytest.fixture(scope="module")
+def freihand(tmp_path_factory) -> Path:
+    """Eight right hands in FreiHAND's format on random pictures; the labels of one are NaN and its picture is not there."""
+    root = tmp_path_factory.mktemp("freihand")
+    (root / "evaluation/rgb").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    k, joints = [], []
+    for i in range(8):
+        camera = Camera.pinhole(300, 310, 108, 115, 224, 224)
+        pose, betas = rng.normal(0, 0.2, (1, 45)), rng.normal(0, 1, (1, 10))
+        layer = HandLayer(ASSETS[Side.RIGHT], ASSETS[Side.LEFT])
+        numbers = [torch.tensor(v, dtype=torch.float32) for v in (rng.normal(0, 0.8, (1, 3)), pose, betas, [[0.02, 0.03, 0.45]])]
+        joints.append(layer(*numbers, is_right=torch.tensor([True])).joints[0].numpy()[list(MANO_TO_MEDIAPIPE)].tolist())
+        k.append(camera.k.tolist())
+        cv2.imwrite(str(root / f"evaluation/rgb/{i:08d}.jpg"), rng.integers(0, 255, (224, 224, 3), np.uint8))
+    (root / "evaluation/rgb/00000005.jpg").write_bytes(b"not a picture")
+    for name, values in (("K", k), ("xyz", joints), ("mano", [[0.0] * 61] * 8)):
+        (root / f"evaluation_{name}.json").write_text(json.dumps(values))
+    return root
+
+
+def small_config(freihand: Path, **changes) -> TrainingConfig:
+    values = {
+        "network": WildHandsConfig(trunk="mediapipe_hand", full_image_trunk=False, crop_scale=1.5, upright=True),
+        "sources": (SourceConfig("freihand", root=str(freihand), split="evaluation"),),
+        "steps": 3,
+        "batch_size": 4,
+        "workers": 0,
+    }
+    return TrainingConfig(**(values | changes))
+
+
+def write_config(folder: Path, freihand: Path, extra: str = "") -> Path:
+    path = folder / "run.yaml"
+    path.write_text(f"""
+steps: 8
+batch_size: 2
+workers: 1
+network: {{trunk: mediapipe_hand, full_image_trunk: false, crop_scale: 1.5, upright: true, features: 512}}
+sources: [{{name: freihand, root: {freihand}, split: evaluation}}]
+# A trunk that is frozen in the first steps: fast, and with a change of what is trained between the states.
+optimizer: {{lr: 1e-4, groups: [{{modules: [hand_trunk, landmark_head], frozen_until: 4}}]}}
+checkpoints: {{every_steps: 2}}
+log: {{every_steps: 1, images_every_steps: 0}}
+{extra}""")
+    return path
+
+
+# --------------------------------------------------------------------------------------------------------- configuration
+
+
+@pytest.mark.parametrize("name", ["default", "paper"])
+def test_shipped_configurations_can_be_read(name):
+    config = read_config(ROOT / f"config/training/{name}.yaml", TrainingConfig)
+    expected = {"default": MEDIAPIPE_HAND, "paper": dataclasses.replace(RELEASED, grasp_input=config.network.grasp_input)}
+    assert config.network == expected[name]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("optimiser: {lr: 1}", "no key optimiser; did you mean optimizer"),
+        ("optimizer: {lrr: 1}", "no key optimizer.lrr; did you mean lr"),
+        ("optimizer: {lr: fast}", "optimizer.lr must be a number, not 'fast'"),
+        ("optimizer: {lr: -1}", "optimizer: lr and clip_norm must be positive"),
+        ("optimizer: {groups: [{modules: [trunk]}]}", r"optimizer.groups\[0\]: the network has no part trunk"),
+        ("steps: 3.5", "steps must be a whole number, not 3.5"),
+        ("steps: true", "steps must be a whole number"),
+        ("precision: half", "precision must be one of float32, bfloat16"),
+        ("network: {trunk: vgg}", "network: unknown trunk 'vgg'"),
+        ("sources: []", "sources must name at least one"),
+        ("sources: [{name: arctic}]", r"sources\[0\]: 'arctic' needs the root"),
+        ("steps: 1\nsteps: 2", "the key steps is there twice"),
+        ("losses: [1]", "losses must hold keys"),
+        ("steps: [", "is not YAML"),
+    ],
+)
+def test_wrong_configurations_name_the_key(tmp_path, line, message):
+    path = tmp_path / "a.yaml"
+    base = "network: {}\nsources: [{name: world/lab}]\nsteps: 1\nbatch_size: 1\n"
+    key = line.split(":")[0]
+    path.write_text("".join(row + "\n" for row in base.splitlines() if not row.startswith(key + ":")) + line)
+    with pytest.raises(ConfigError, match=message):
+        read_config(path, TrainingConfig)
+
+
+def test_what_must_be_given_and_overrides(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("steps: 1\n")
+    with pytest.raises(ConfigError, match="network, sources, batch_size must be given"):
+        read_config(path, TrainingConfig)
+    path.write_text("network: {}\nsources: [{name: world/lab}]\nsteps: 1\nbatch_size: 1\n")
+    config = read_config(path, TrainingConfig, ["optimizer.lr=1e-3", "optimizer.decay=cosine"])
+    assert (config.optimizer.lr, config.optimizer.decay) == (1e-3, Decay.COSINE)
+    with pytest.raises(ConfigError, match="no key optimizer.rl"):
+        read_config(path, TrainingConfig, ["optimizer.rl=1e-3"])
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_config(tmp_path / "none.yaml", TrainingConfig)
+
+
+# ---------------------------------------------------------------------------------------------------- pictures and labels
+
+
+def losses_of_the_truth(config: TrainingConfig, step: int = 1):
+    """Losses, silhouettes and batch of a network that predicts exactly what the labels say."""
+    objective, batch = Objective(WildHands(config.network), ASSETS, config), Batches(config, ASSETS)[step]
+    targets = batch.targets
+    camera = camera_label(targets.translation, targets.focal, targets.anchor, targets.turn)
+    output = WildHandsOutput(targets.rotations, targets.betas, camera, camera, targets.translation, None, None)
+    hands = objective.hands(output, targets)
+    silhouettes = objective._silhouettes(hands.vertices, targets)
+    weights = LossWeights(grasp=0, pose=1, beta=1, j3d=1)
+    losses = compute_losses(output, targets, config.network.camera, joints=hands.joints, silhouettes=silhouettes, weights=weights)
+    return losses.terms, silhouettes, batch
+
+
+@pytest.mark.parametrize("world", ["world/lab", "world/fisheye"])
+def test_labels_of_the_world_agree_with_one_another_and_with_the_model(freihand, world):
+    config = small_config(freihand, sources=(SourceConfig(world, labels=EVERYTHING),), batch_size=3)
+    terms, silhouettes, batch = losses_of_the_truth(config)
+    assert terms.keys() >= {"pose", "beta", "j2d", "j3d", "cam", "cam_pair", "mask"}
+    assert all(value < 1e-6 for name, value in terms.items() if name != "mask"), terms
+    drawn, mask = silhouettes > 0.5, batch.targets.mask > 0
+    # A mask is what is seen of the hand, so it lies within the silhouette.
+    assert (drawn & mask).sum() > 0.9 * mask.sum()
+
+
+@pytest.mark.parametrize("released", [False, True])
+@pytest.mark.parametrize("is_distorted", [False, True])
+def test_rolled_pictures_keep_their_labels(released, is_distorted):
+    """The labels of a rolled picture still are those of one rigid hand, and lie where the picture shows it."""
+    network = RELEASED if released else WildHandsConfig(full_image_trunk=False)
+    lens = ("plumb_bob", np.array([-0.2, 0.05, 0, 0, 0])) if is_distorted else ("", np.zeros(0))
+    camera = Camera(np.array([[500, 0, 300], [0, 540, 260], [0, 0, 1.0]]), 640, 480, *lens)
+    asset = ASSETS[Side.LEFT]
+    mano = ManoParameters(np.array([0.03, 0.02, 0.5]), np.array([0.4, 1.0, 0.3]), np.full(45, 0.1), np.full(10, 0.5))
+    layer = HandLayer(ASSETS[Side.RIGHT], ASSETS[Side.LEFT])
+    numbers = [torch.tensor(v, dtype=torch.float32)[None] for v in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl)]
+    joints = layer(*numbers, is_right=torch.tensor([False])).joints[0].numpy()[list(MANO_TO_MEDIAPIPE)].astype(float)
+    keypoints = camera.project(joints)
+    image = np.zeros((480, 640, 3), np.uint8)
+    for x, y in keypoints[[4, 20]]:
+        cv2.circle(image, (round(x * 8), round(y * 8)), 4 * 8, (255, 255, 255), -1, shift=3)
+    truth = HandTruth(
+        side=Side.LEFT,
+        box=np.concatenate([keypoints.min(0), keypoints.max(0)]),
+        pose_2d=keypoints,
+        keypoints=keypoints,
+        joints=joints,
+        mano=mano,
+        rest_wrist=asset.J_regressor[0] @ (asset.v_template + asset.shapedirs @ mano.betas),
+        learns_pose=True,
+        learns_betas=True,
+        learns_camera=True,
+    )
+    augmentation = AugmentationConfig(box_shift=0, box_scale=0, roll_probability=1, roll_degrees=40, colour=0)
+    maker = PictureMaker(network, augmentation, ASSETS)
+    (hand,) = maker.make("a", image, camera, [truth], np.random.default_rng(3))[0].hands
+    labels = {name: torch.tensor(value, dtype=torch.float32)[None] for name, value in hand.labels.items()}
+    rotations = labels["rotations"]
+    posed = layer(
+        rotations[:, 0], rotations[:, 1:], labels["betas"], labels["translation"], is_right=torch.tensor([False])
+    )  # fmt: skip
+    assert torch.allclose(posed.joints, labels["joints_3d"], atol=1e-5)
+    assert np.abs(hand.labels["joints_3d"] - joints[np.argsort(MANO_TO_MEDIAPIPE)]).max() > 0.01  # it was rolled
+    rays = hand.labels["joints_3d"] / hand.labels["joints_3d"][:, 2:]
+    assert np.allclose((rays @ hand.k.T)[:, :2], hand.labels["joints_2d"], atol=1e-3)
+    if not released:
+        tips = hand.labels["joints_2d"][[16, 20]]
+        for x, y in np.round(tips).astype(int):
+            assert hand.crop[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].max() > 200
+
+
+def test_mano_labels_are_those_of_the_joints(tmp_path):
+    """Also after a roll: rotations relative to the mean pose, and the translation, put the wrist and the fingers where they are."""
+    for side, seed in ((Side.RIGHT, 1), (Side.LEFT, 2)):
+        synthetic_mano.write_plain_pickle(tmp_path / f"MANO_{side.name}.pkl", synthetic_mano.numbers(seed))
+    assets = hand_assets(small_config(tmp_path, hand_model=str(tmp_path)))
+    layer = HandLayer(assets[Side.RIGHT], assets[Side.LEFT], flat_hand_mean=False)
+    rng, left = np.random.default_rng(5), torch.tensor([False])
+    orient, pose, betas = rng.normal(0, 0.5, 3), rng.normal(0, 0.2, 45), rng.normal(0, 0.5, 10)
+    numbers = [torch.tensor(v, dtype=torch.float32)[None] for v in (orient, pose, betas, [0.02, 0.01, 0.6])]
+    joints = layer(*numbers, is_right=left).joints[0].numpy()[list(MANO_TO_MEDIAPIPE)].astype(float)
+    camera = Camera.from_fov(320, 240, 1.2)
+    label = ManoLabel(orient, pose, betas, pose_is_mean_relative=True, wrist_offset=joints[0])
+    sample = HandSample("1", lambda: None, camera, {Side.LEFT: label_hand(camera, joints, mano=label)}, frozenset(Supervision))
+    truths, skipped = truths_of(sample, assets, "set")
+    assert not skipped
+    for network, roll in ((RELEASED, 1.0), (WildHandsConfig(full_image_trunk=False), 0.0)):
+        maker = PictureMaker(network, AugmentationConfig(roll_probability=roll), assets)
+        (hand,) = maker.make("1", np.zeros((240, 320, 3), np.uint8), camera, truths, np.random.default_rng(1))[0].hands
+        labels = {name: torch.tensor(value, dtype=torch.float32)[None] for name, value in hand.labels.items()}
+        rotations = labels["rotations"]
+        posed = layer(rotations[:, 0], rotations[:, 1:], labels["betas"], labels["translation"], is_right=left)
+        assert torch.allclose(posed.joints, labels["joints_3d"], atol=1e-5)
+
+
+def test_labels_that_cannot_be_used_are_counted():
+    camera = Camera.from_fov(100, 100, 1.0)
+    box, joints = np.array([10.0, 10, 50, 50]), np.full((21, 3), np.nan)
+    every = frozenset(Supervision)
+
+    def skipped(hands):
+        sample = HandSample("7", lambda: None, camera, hands, every)
+        truths, reasons = truths_of(sample, ASSETS, "set")
+        return len(truths), [reason.reason for reason in reasons]
+
+    assert skipped({}) == (0, ["set: picture without labelled hands"])
+    broken = HandLabels(box, keypoints=np.zeros((21, 2)), keypoints_valid=np.ones(21, bool), joints=joints, joints_valid=np.ones(21, bool))
+    assert skipped({Side.LEFT: broken}) == (1, ["set: hand with NaN among its joints, which are not used"])
+    assert skipped({Side.LEFT: HandLabels(box)}) == (0, ["set: hand without a label to learn from"])
+    assert skipped({Side.LEFT: HandLabels(box * np.nan)}) == (0, ["set: hand with a box that is empty or not finite"])
+
+
+def batches_of_workers(config: TrainingConfig) -> list:
+    return [(batch.crops.numpy(), batch.targets.joints_2d.numpy()) for batch in load_batches(Batches(config, ASSETS), 2, 3, workers=2)]
+
+
+def test_batches_depend_neither_on_the_processes_nor_on_the_workers(freihand):
+    config = small_config(freihand)
+    whole = Batches(config, ASSETS)
+    parts = [Batches(config, ASSETS, rank, 2)[2] for rank in range(2)]
+    assert torch.equal(whole[2].crops, torch.cat([part.crops for part in parts]))
+    assert whole[2].targets.names == parts[0].targets.names + parts[1].targets.names
+    # The workers are forked, which is for a process without the threads that other tests of the suite leave in this one.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as clean:
+        prepared = clean.submit(batches_of_workers, config).result(timeout=120)
+    for step, (crops, joints_2d) in zip((2, 3), prepared, strict=True):
+        np.testing.assert_array_equal(crops, whole[step].crops)
+        np.testing.assert_array_equal(joints_2d, whole[step].targets.joints_2d)
+    assert not torch.equal(whole[2].crops, whole[3].crops)
+    with pytest.raises(ValueError, match="batch_size 4 cannot be shared out evenly among 3"):
+        Batches(config, ASSETS, 0, 3)
+
+
+def test_what_cannot_be_used_of_a_source_is_counted_and_replaced(freihand):
+    batches = Batches(small_config(freihand, batch_size=40), ASSETS)
+    batch = batches[1]
+    assert len(batch.crops) == 40
+    assert batch.skipped["freihand: image or mask that cannot be read"] > 0
+    assert batch.skipped["freihand: hand with MANO labels, which are not used: hand_model is the open hand"] >= 40
+    assert "00000005.jpg" in batch.details["freihand: image or mask that cannot be read"]
+
+
+def test_sources_that_are_not_there(freihand, tmp_path, monkeypatch):
+    from wildhands_ros.training.world import backgrounds
+
+    def opened(*sources):
+        return Batches(small_config(freihand, sources=sources), ASSETS)
+
+    with pytest.raises(DatasetError, match="no data set 'freehand'"):
+        opened(SourceConfig("freehand", root="x"))
+    with pytest.raises(ValueError, match="unknown world 'moon'"):
+        opened(SourceConfig("world/moon"))
+    with pytest.raises(DatasetError, match="freihand has no labels for grasp"):
+        opened(SourceConfig("freihand", root=str(freihand), split="evaluation", labels=(Supervision.GRASP,)))
+    with pytest.raises(DatasetError, match="there is no image"):
+        opened(SourceConfig("photographs", root=str(tmp_path)))
+    backgrounds.photo_files.cache_clear()
+    monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
+    assert opened(SourceConfig("world/lab"), SourceConfig("photographs", root="installed")).missing == ["photographs (installed)"]
+    backgrounds.photo_files.cache_clear()
+
+
+def test_photographs_have_no_labels(freihand):
+    source = SourceConfig("photographs", root=str(freihand / "evaluation/rgb"))
+    batch = Batches(small_config(freihand, sources=(source,)), ASSETS)[1]
+    assert batch.is_real.all() and batch.targets.joints_2d is None and batch.targets.mask is None
+
+
+# ------------------------------------------------------------------------------------------------------------ the parts
+
+
+def test_average_soon_forgets_the_first_weights_and_then_decays_as_told():
+    model = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(model.weight)
+    average = WeightAverage(model, 0.998)
+    torch.nn.init.ones_(model.weight)
+    for step in range(1, 101):
+        average.update(model, step)
+    assert average.weights["weight"].item() > 0.999
+    torch.nn.init.zeros_(model.weight)
+    before = average.weights["weight"].item()
+    average.update(model, 10**6)
+    assert average.weights["weight"].item() == pytest.approx(0.998 * before)
+
+
+def test_groups_freeze_and_have_their_own_rates():
+    model = WildHands(WildHandsConfig(trunk="mediapipe_hand", full_image_trunk=False))
+    group = GroupConfig(("hand_trunk",), lr_factor=0.1, frozen_until=10)
+    config = OptimizerConfig(lr=1.0, warmup_steps=4, decay=Decay.COSINE, final_share=0.1, groups=(group,))
+    optimization = Optimization(model, config, steps=100)
+    assert optimization.prepare(1) and not optimization.prepare(2)
+    assert not model.hand_trunk.stem[0].weight.requires_grad and not model.hand_trunk.training
+    assert model.fusion.layers[0].weight.requires_grad and model.fusion.training
+    assert optimization.prepare(11) and model.hand_trunk.stem[0].weight.requires_grad and model.hand_trunk.training
+    assert optimization.learning_rate(2) == pytest.approx(0.5, rel=0.01)
+    assert optimization.learning_rate(11, group) == pytest.approx(0.1 / 4, rel=0.05)
+    assert optimization.learning_rate(100) == pytest.approx(0.1)
+    for missing in ("grasp_head", "hand_trunk.blocks.99"):
+        with pytest.raises(ValueError, match=f"names {missing}, which this network does not have"):
+            Optimization(model, OptimizerConfig(groups=(GroupConfig((missing,)),)), 1)
+
+
+def test_part_of_a_part_may_stay_frozen():
+    model = WildHands(WildHandsConfig(trunk="mediapipe_hand", full_image_trunk=False, features=512))
+    groups = (GroupConfig(("hand_trunk.stem", "hand_trunk.blocks.1"), lr_factor=0), GroupConfig(("hand_trunk",), lr_factor=0.5))
+    optimization = Optimization(model, OptimizerConfig(lr=1.0, groups=groups), 10)
+    optimization.prepare(1)
+    trunk = model.hand_trunk
+    frozen = {name for name, parameter in trunk.named_parameters() if not parameter.requires_grad}
+    assert frozen and all(name.startswith(("stem.", "blocks.1.")) for name in frozen)
+    assert not trunk.blocks[1].training and trunk.blocks[10].training
+    assert [len(options["params"]) for options in optimization.adam.param_groups][0] == len(frozen)
+    assert [options["lr"] for options in optimization.adam.param_groups] == [0, 0.5, 1]
+
+
+def landmark_output(seed: int, presence: tuple[float, ...]) -> LandmarkOutput:
+    generator = torch.Generator().manual_seed(seed)
+    sizes = {"features": (2, 1, 7, 7), "landmarks": (2, 21, 2), "landmark_z": (2, 21), "is_right_logit": (2,), "world": (2, 21, 3)}
+    values = {name: torch.randn(size, generator=generator) for name, size in sizes.items()}
+    return LandmarkOutput(presence_logit=torch.tensor(presence), **values)
+
+
+def test_distillation_is_nothing_for_equals_and_trusts_the_teacher_where_it_sees_a_hand():
+    weights = DistillationConfig(landmarks=1, world=1, presence=1, side=1, others=0.5)
+    real = torch.tensor([True, True])
+    teacher, student = landmark_output(0, (20.0, -20.0)), landmark_output(1, (20.0, -20.0))
+    assert all(value < 1e-5 for value in distillation_losses(teacher, teacher, real, weights).values())
+    first = distillation_losses(student, teacher, real, weights)["distill_landmarks"]
+    student.landmarks[1] += 100
+    assert torch.isclose(distillation_losses(student, teacher, real, weights)["distill_landmarks"], first)
+    student.landmarks[0] += 100
+    assert distillation_losses(student, teacher, real, weights)["distill_landmarks"] > first + 0.5
+
+
+def test_distillation_counts_photographs_more():
+    weights = DistillationConfig(landmarks=112, others=0.25)
+    teacher, student = landmark_output(0, (20.0, 20.0)), landmark_output(0, (20.0, 20.0))
+    student.landmarks[0, :, 0] += 5
+    for real, expected in (((True, False), 4.0), ((False, True), 1.0), ((True, True), 2.5), ((False, False), 2.5)):
+        loss = distillation_losses(student, teacher, torch.tensor(real), weights)["distill_landmarks"]
+        assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_masks_and_grasps_reach_the_network_and_half_precision_agrees(freihand):
+    network = dataclasses.replace(MEDIAPIPE_HAND)
+    config = small_config(freihand, network=network, sources=(SourceConfig("world/wild"),), batch_size=1, dropout=0.0)
+    torch.manual_seed(0)
+    model = WildHands(network)
+    batch = Batches(config, ASSETS)[1]
+    assert batch.targets.joints_2d is None and batch.targets.rotations is None
+    losses = Objective(model, ASSETS, config)(batch)
+    assert losses.keys() == {"loss", "mask", "grasp"}
+    losses["loss"].backward()
+    assert model.fusion.layers[0].weight.grad.abs().sum() > 0 and model.grasp_head.layers[0].weight.grad.abs().sum() > 0
+    picture = gallery(Objective(model, ASSETS, config), batch)
+    assert picture.dtype == np.uint8 and picture.shape == (224, 6 * 224, 3)
+    half = Objective(model, ASSETS, dataclasses.replace(config, precision=Precision.BFLOAT16))(batch)
+    assert half["loss"].dtype == torch.float32 and torch.isclose(half["loss"], losses["loss"], rtol=0.05)
+
+
+def test_distillation_needs_a_landmark_head(freihand):
+    config = small_config(freihand, network=WildHandsConfig(trunk="resnet18"), distillation=DistillationConfig(landmarks=1))
+    with pytest.raises(ValueError, match="network.trunk: mediapipe_hand"):
+        Objective(WildHands(config.network), ASSETS, config)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_trains_on_a_gpu(freihand, tmp_path):
+    path = write_config(tmp_path, freihand, "device: cuda\nprecision: bfloat16")
+    assert run(path, tmp_path / "out") == EXIT_OK
+
+
+# ---------------------------------------------------------------------------------------------------------- saved states
+
+
+def test_last_two_states_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2, 3):
+        checkpoints.save(step, {"step": step})
+    assert checkpoints.steps() == [3, 2]
+    path = tmp_path / "step_00000003.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    warnings = []
+    assert checkpoints.load_last(warnings.append) == (2, {"step": 2})
+    assert "step_00000003.pt is damaged" in warnings[0]
+
+
+def limit_file_size(size: int) -> None:
+    """Writing beyond it fails as on a full disk: in the middle of the file, with an OSError."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def test_full_disk_leaves_the_state_before(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(1, {"weights": torch.ones(10)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    limit_file_size(100_000)
+    try:
+        with pytest.raises(OSError, match=r"cannot save .*step_00000002.pt: File too large"):
+            checkpoints.save(2, {"weights": torch.ones(1_000_000)})
+    finally:
+        limit_file_size(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001.pt"]
+    checkpoints.save(2, {"weights": torch.ones(1_000_000)})
+    assert checkpoints.steps() == [2, 1]
+
+
+def test_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="cannot make the folder"):
+        Checkpoints(tmp_path / "file/checkpoints")
+
+
+# ----------------------------------------------------------------------------------------------------------- whole runs
+
+
+def loss_log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def command(path: Path, output: Path) -> list[str]:
+    code = "import sys, pathlib, wildhands_ros.training.main as m; sys.exit(m.run(*map(pathlib.Path, sys.argv[1:])))"
+    return [sys.executable, "-c", code, str(path), str(output)]
+
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="module")
+def whole_run(freihand, tmp_path_factory) -> tuple[Path, Path]:
+    """The configuration and the folder of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("run")
+    path = write_config(folder, freihand)
+    assert run(path, folder / "whole") == EXIT_OK
+    return path, folder / "whole"
+
+
+def test_killed_run_resumes_to_the_same_curve(whole_run, tmp_path):
+    path, whole = whole_run
+    process = subprocess.Popen(command(path, tmp_path), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    log = tmp_path / "log.jsonl"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/.step_00000007.pt.partial").touch()  # as if it had been killed before, while saving
+    while process.poll() is None and not (log.exists() and log.read_text().count("\n") >= 5):
+        time.sleep(0.01)
+    process.kill()
+    _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors.decode()
+    assert run(path, tmp_path) == EXIT_OK
+    expected, resumed = loss_log(whole), loss_log(tmp_path)
+    assert [entry["step"] for entry in resumed] == list(range(1, 9))
+    assert not list(tmp_path.glob("**/*.partial"))
+    for a, b in zip(expected, resumed, strict=True):
+        assert a == pytest.approx(b, abs=1e-6)
+    a, b = (load_model(folder / "weights.safetensors").model.state_dict() for folder in (whole, tmp_path))
+    assert all(torch.allclose(a[key], b[key], atol=1e-6) for key in a)
+
+
+def test_exported_weights_are_the_averaged_ones(whole_run):
+    _, whole = whole_run
+    _, state = Checkpoints(whole / "checkpoints").load_last(print)
+    exported = load_model(whole / "weights.safetensors").model.state_dict()
+    assert all(torch.equal(exported[key], value) for key, value in state["average"].items())
+    assert not torch.equal(state["average"]["fusion.layers.0.weight"], state["model"]["fusion.layers.0.weight"])
+
+
+def test_other_configuration_does_not_go_on(whole_run):
+    path, whole = whole_run
+    with pytest.raises(ConfigError, match="other values of optimizer.lr;"):
+        run(path, whole, ["optimizer.lr=1", "workers=0"])
+
+
+def test_two_processes_train_like_one(freihand, tmp_path):
+    # The masks of dropout differ with the batch.
+    path = write_config(tmp_path, freihand, "dropout: 0.0")
+    path.write_text(path.read_text().replace("steps: 8", "steps: 5").replace("workers: 1", "workers: 0"))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    process = subprocess.Popen(
+        [*launch, *command(path, tmp_path / "two")], env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert run(path, tmp_path / "one") == EXIT_OK
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output.decode()
+    for one, two in zip(loss_log(tmp_path / "one"), loss_log(tmp_path / "two"), strict=True):
+        assert one == pytest.approx(two, rel=1e-4, abs=1e-5)
+
+
+def test_stops_in_order_and_survives_a_full_disk(freihand, tmp_path, capsys):
+    path = write_config(tmp_path, freihand)
+    overrides = ["steps=100000", "workers=0", "checkpoints.every_steps=1", "checkpoints.half=true"]
+    output = tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    saved = threading.Event()
+
+    def fill_the_disk_and_stop() -> None:
+        while not (output / "checkpoints/step_00000001.pt").exists():
+            time.sleep(0.01)
+        limit_file_size(10_000_000)
+        while len(loss_log(output)) < 3:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        saved.set()
+
+    thread = threading.Thread(target=fill_the_disk_and_stop)
+    thread.start()
+    try:
+        code = run(path, output, overrides)
+    finally:
+        thread.join()
+        limit_file_size(before)
+    errors = capsys.readouterr().err
+    assert code == EXIT_FAILED and saved.is_set()
+    assert "File too large; training goes on from memory" in errors and "the last state is lost" in errors
+    assert not list(output.glob("**/*partial"))
+    state = Checkpoints(output / "checkpoints").load_last(print)
+    assert state[0] < len(loss_log(output))
+
+    # With room on the disk the next run goes on, and is stopped in order.
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    assert run(path, output, overrides) == EXIT_INTERRUPTED
+    errors = capsys.readouterr().err
+    assert "the same command goes on from there" in errors and "image or mask that cannot be read" in errors
+    steps = [entry["step"] for entry in loss_log(output)]
+    assert steps == list(range(1, steps[-1] + 1))
+    assert Checkpoints(output / "checkpoints").steps()[0] == steps[-1]
+    with safe_open(output / "weights.safetensors", "pt") as file:
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118 - not a dict
+
+
+def test_hand_model_that_is_not_there(freihand, tmp_path):
+    with pytest.raises(ValueError, match="MANO"):
+        hand_assets(small_config(freihand, hand_model=str(tmp_path)))
+
+
+def test_counts_add_up():
+    from wildhands_ros.training.progress import Means, summary
+
+    means = Means()
+    means.add("a", 2.0, 1)
+    means.add("a", 4.0, 1)
+    assert Means(means.state()).take() == {"a": 3.0}
+    assert summary(Counter({"few": 1, "many": 5})) == "  5 x many\n  1 x few"

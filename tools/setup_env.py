@@ -1,0 +1,226 @@
+"""Makes .venv: everything that the demo and the tests need, on a machine without ROS. Run by `make`; quick when nothing changed.
+
+Standard library only, since it runs before anything is installed. Each step is skipped while its inputs are those of its last success.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+BUILD = VENV / "build"
+STAMPS = VENV / "stamps"
+LOCK_FILE = ROOT / "requirements.lock"
+INTERFACES = ("tf2_msgs", "vision_msgs")
+"""Message packages without a wheel; tools/interfaces holds the part of them that we use."""
+
+ROS_VARIABLES = ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH")
+"""What a sourced ROS distribution or another environment sets, and this one must not see."""
+
+VENV_INFO = """
+import json, sys, sysconfig
+info = {"version": sys.version_info[:2], "include": sysconfig.get_path("include"), "purelib": sysconfig.get_path("purelib")}
+try:
+    import numpy
+    info["numpy"] = numpy.get_include()
+except ImportError:
+    pass
+print(json.dumps(info))
+"""
+
+
+class SetupError(Exception):
+    """Something that the user must put right; the message says how."""
+
+
+def environment() -> dict[str, str]:
+    clean = {key: value for key, value in os.environ.items() if key not in ROS_VARIABLES and key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    clean.update(
+        PATH=f"{VENV / 'bin'}{os.pathsep}{clean.get('PATH', os.defpath)}",
+        VIRTUAL_ENV=str(VENV),
+        AMENT_PREFIX_PATH=str(VENV),
+        CMAKE_PREFIX_PATH=str(VENV),
+        LD_LIBRARY_PATH=str(VENV / "lib"),
+    )
+    clean.setdefault("UV_HTTP_TIMEOUT", "300")
+    return clean
+
+
+def run(*command: str | Path, failure: str, quiet: bool = False) -> None:
+    """Runs a command in the environment; its output is shown, or with ``quiet`` only when it fails.
+
+    :raises SetupError: with ``failure`` when the command fails.
+    """
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
+    result = subprocess.run([str(part) for part in command], cwd=ROOT, env=environment(), text=True, **output)
+    if result.returncode:
+        raise SetupError(f"{result.stdout or ''}\n{failure}".lstrip())
+
+
+def venv_info() -> dict:
+    import json
+
+    result = subprocess.run([PYTHON, "-c", VENV_INFO], env=environment(), capture_output=True, text=True)
+    if result.returncode:
+        raise SetupError(f"{VENV} is broken (its Python does not run): delete it and try again.\n{result.stderr.strip()}")
+    return json.loads(result.stdout)
+
+
+def digest(*paths: Path, extra: str = "") -> str:
+    """Of the contents of files and of all files in folders."""
+    state = hashlib.sha256(extra.encode())
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                state.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
+    return state.hexdigest()
+
+
+class Step:
+    """`with Step(...) as step: if step.needed: ...` runs a step unless its inputs are those of its last success."""
+
+    def __init__(self, name: str, title: str, inputs: str):
+        self.stamp, self.title, self.inputs = STAMPS / name, title, inputs
+        self.needed = not self.stamp.is_file() or self.stamp.read_text() != inputs
+
+    def __enter__(self) -> Step:
+        if self.needed:
+            print(f"==> {self.title}", flush=True)
+            self.stamp.unlink(missing_ok=True)
+        self.start = time.monotonic()
+        return self
+
+    def __exit__(self, error_type, *_):
+        if self.needed and error_type is None:
+            STAMPS.mkdir(exist_ok=True)
+            self.stamp.write_text(self.inputs)
+            print(f"    done in {time.monotonic() - self.start:.0f} s", flush=True)
+
+
+def check_machine() -> None:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+        raise SetupError(f"Python 3.10, 3.11 or 3.12 is needed, not {version}: make PYTHON=python3.11 ...")
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise SetupError("The ROS 2 wheels are for Linux on x86-64 only; elsewhere, build with colcon in a ROS 2 distribution (README.md).")
+    missing = []
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))) or not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        missing.append("g++")
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        missing.append(f"python{version}-dev")
+    try:
+        import ensurepip  # noqa: F401 - Debian splits it off, and venv fails without it
+    except ImportError:
+        missing.append(f"python{version}-venv")
+    if missing:
+        raise SetupError(f"To build the ROS 2 messages, this machine needs: sudo apt install {' '.join(missing)}")
+
+
+def make_venv() -> None:
+    if not PYTHON.exists():
+        print(f"==> Making {VENV.name} with Python {platform.python_version()}", flush=True)
+        # -I: the user's PYTHONPATH and the current folder must not leak in.
+        run(sys.executable, "-I", "-m", "venv", VENV, failure=f"Could not make {VENV}: see above.")
+
+
+def install_packages() -> None:
+    with Step("packages", "Installing the pinned packages (7 GB; some minutes the first time)", digest(LOCK_FILE)) as step:
+        if step.needed:
+            uv = next(line.strip() for line in LOCK_FILE.read_text().splitlines() if line.startswith("uv=="))
+            run(PYTHON, "-m", "pip", "install", "--quiet", uv, failure="pip could not install uv: is there a network?")
+            command = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--compile-bytecode", "-r", LOCK_FILE]
+            run(*command, failure="The packages could not be installed: see above.")
+
+
+def repair_cmake_targets() -> None:
+    """The ROS wheels' CMake files name the Python and NumPy folders of the machine that built them; CMake refuses them as non-existent."""
+    info = venv_info()
+    major, minor = info["version"]
+    built_in = f"/opt/python/cp{major}{minor}-cp{major}{minor}"
+    replacements = {
+        f"{built_in}/include/python{major}.{minor}": info["include"],
+        f"{built_in}/lib/python{major}.{minor}/site-packages/numpy/_core/include": info["numpy"],
+    }
+    for file in (VENV / "share").glob("*/cmake/*.cmake"):
+        text = file.read_text()
+        repaired = text
+        for wrong, right in replacements.items():
+            repaired = repaired.replace(wrong, right)
+        if repaired != text:
+            # A new file: uv may have hard-linked the old one to its cache.
+            file.unlink()
+            file.write_text(repaired)
+
+
+def build(name: str, source: Path, inputs: str, *options: str) -> None:
+    """Builds an ament package of messages with plain CMake into the environment's own prefix, so that nothing needs sourcing."""
+    with Step(name, f"Building the messages of {name}", inputs) as step:
+        if not step.needed:
+            return
+        repair_cmake_targets()
+        folder = BUILD / name
+        shutil.rmtree(folder, ignore_errors=True)
+        cmake, failed = VENV / "bin" / "cmake", f"The messages of {name} could not be built: see above."
+        settings = {
+            "CMAKE_BUILD_TYPE": "Release",
+            "CMAKE_INSTALL_PREFIX": VENV,
+            "Python3_EXECUTABLE": PYTHON,
+            "BUILD_TESTING": "OFF",
+        }
+        definitions = [f"-D{key}={value}" for key, value in settings.items()]
+        for arguments in (["-G", "Ninja", "-S", source, "-B", folder, *definitions, *options], ["--build", folder], ["--install", folder]):
+            run(cmake, *arguments, failure=failed, quiet=True)
+
+
+def build_messages() -> None:
+    packages = digest(LOCK_FILE)
+    for name in INTERFACES:
+        source = ROOT / "tools" / "interfaces" / name
+        build(name, source, digest(source, extra=packages))
+    # In a folder of their own: site-packages/wildhands_ros would hide the editable sources.
+    python_folder = "lib/wildhands_ros_messages"
+    inputs = digest(ROOT / "msg", ROOT / "CMakeLists.txt", ROOT / "package.xml", extra=packages)
+    build("wildhands_ros", ROOT, inputs, "-DMESSAGES_ONLY=ON", f"-DPYTHON_INSTALL_DIR={python_folder}")
+    # Python reads this file at every start: it finds the messages, and ament's index of packages, without anything sourced.
+    index = (
+        f"import os; os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(filter(None, (os.environ.get('AMENT_PREFIX_PATH'), {str(VENV)!r})))"
+    )
+    lines = [str(VENV / python_folder), index]
+    Path(venv_info()["purelib"], "wildhands_ros_messages.pth").write_text("\n".join(lines) + "\n")
+
+
+def install_sources() -> None:
+    with Step("sources", "Installing wildhands_ros (editable)", digest(ROOT / "setup.py", LOCK_FILE, extra=str(ROOT))) as step:
+        if step.needed:
+            command = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "--no-build-isolation", "-e", ROOT]
+            run(*command, failure="wildhands_ros could not be installed: see above.")
+
+
+def main() -> int:
+    try:
+        check_machine()
+        make_venv()
+        with open(VENV / "setup.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once
+            install_packages()
+            build_messages()
+            install_sources()
+    except SetupError as error:
+        print(f"set-up failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""All ways to hands in one place: a detector or boxes from elsewhere, keypoints for those without, and what the last frame knew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..geometry.boxes import box_iou
+from ..structures import Detection, FrameEstimate
+from .landmarks import LandmarkDetector, hand_turn
+from .mediapipe import MediaPipeDetector
+from .tracks import last_hands
+
+DETECTORS = ("mediapipe", "external")
+
+SAME_HAND_IOU = 0.3
+"""Overlap of boxes from which two of them are about one hand."""
+
+
+class HandFinder:
+    """Finds the hands of images. Not for use from two threads at once.
+
+    Args:
+        detector: "mediapipe", or "external" where every image comes with its boxes.
+        max_hands: the most hands of an image, of either side.
+        min_score: confidence in (0, 1) below which there is no hand.
+
+    :raises ValueError: an unknown detector, or a score out of range.
+    :raises ImportError: a package that the detector needs is missing.
+    """
+
+    def __init__(self, detector: str, max_hands: int, min_score: float):
+        if detector not in DETECTORS:
+            raise ValueError(f"unknown detector {detector!r}; known: {', '.join(DETECTORS)}")
+        if not 0 < min_score < 1:
+            raise ValueError(f"min_score must lie between 0 and 1, not {min_score}")
+        self._detector, self._max_hands, self._min_score = detector, max_hands, min_score
+        self._landmarks = LandmarkDetector(min_score)
+        # By whether the images are a stream; each is made when it is first needed.
+        self._mediapipe: dict[bool, MediaPipeDetector] = {}
+
+    def detect(self, image_rgb: np.ndarray, is_stream: bool) -> list[Detection]:
+        """What the configured detector says of an (H, W, 3) uint8 image.
+
+        :raises ValueError: the detector is external.
+        """
+        if self._detector == "external":
+            raise ValueError("the detector is external: every image must come with its detections")
+        if is_stream not in self._mediapipe:
+            self._mediapipe[is_stream] = MediaPipeDetector(self._max_hands, self._min_score, tracking=is_stream)
+        return self._mediapipe[is_stream].detect(image_rgb)
+
+    def complete(
+        self, detections: Sequence[Detection], image_rgb: np.ndarray, last_frame: FrameEstimate | None, keep_bare_boxes: bool
+    ) -> list[Detection]:
+        """Drops the doubtful, finds keypoints for boxes that came without, and adds hands of the last frame that the detector lost.
+
+        Boxes in which no keypoints are found stay only with ``keep_bare_boxes``, for a network that needs none, and with a known side.
+        """
+        known = last_hands(last_frame) if last_frame is not None else []
+        complete = []
+        for detection in detections:
+            if detection.score < self._min_score:  # NaN, an unknown score, passes
+                continue
+            if detection.keypoints is None:
+                found = self._keypoints(image_rgb, detection.box, known)
+                if found is not None:
+                    detection = _merged(detection, found)
+                elif not keep_bare_boxes or detection.side is None:
+                    continue
+            complete.append(detection)
+        complete = sorted(complete, key=lambda detection: -np.nan_to_num(detection.score, nan=1.0))[: self._max_hands]
+        for last in known:
+            if len(complete) < self._max_hands and not _overlaps(last, complete):
+                found = self._keypoints(image_rgb, last.box, [last])
+                if found is not None and not _overlaps(found, complete):
+                    complete.append(found)
+        return complete
+
+    def reset(self) -> None:
+        """Forgets earlier images."""
+        for detector in self._mediapipe.values():
+            detector.reset()
+
+    def close(self) -> None:
+        """Frees the detectors; the finder cannot be used afterwards."""
+        for detector in self._mediapipe.values():
+            detector.close()
+
+    def _keypoints(self, image_rgb: np.ndarray, box: np.ndarray, known: list[Detection]) -> Detection | None:
+        """The hand in the box; how a known hand there was turned saves the search for its turn."""
+        before = next((hand for hand in known if box_iou(hand.box, box) > SAME_HAND_IOU), None)
+        return self._landmarks.detect_in_box(image_rgb, box, None if before is None else hand_turn(before.keypoints))
+
+
+def _overlaps(detection: Detection, others: list[Detection]) -> bool:
+    return any(box_iou(detection.box, other.box) > SAME_HAND_IOU for other in others)
+
+
+def _merged(box: Detection, keypoints: Detection) -> Detection:
+    """A detector's box and side with the landmark network's keypoints; its side too where the detector knows none."""
+    side = box if box.side is not None else keypoints
+    return replace(box, side=side.side, side_score=side.side_score, keypoints=keypoints.keypoints, world=keypoints.world)

@@ -1,0 +1,210 @@
+"""The one place where the stages meet: a frame with its camera in, the hands out. The node, the CLI and the benchmarks all call it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from .detection.finder import HandFinder
+from .detection.landmarks import hand_turn
+from .detection.tracks import MAX_GAP, HandTracks, Track
+from .estimator_config import EstimatorConfig
+from .fitting.detection_fit import is_sure_of_side, reprojection_error
+from .fitting.keypoint_fit import FitResult
+from .fitting.stream_fit import StreamFit
+from .geometry.boxes import turned_square
+from .geometry.camera import Camera
+from .hand_model.asset import HandAsset, open_hand
+from .hand_model.mano_files import load_mano
+from .hand_model.posing import flat_layer, pose_hands
+from .network.checkpoint import LoadedModel, load_model
+from .network.predictor import NetworkPrediction, Predictor
+from .structures import Detection, EstimateSource, FrameEstimate, HandEstimate, Side
+
+
+class Estimator:
+    """Estimates the hands of images, one after another. Not for use from two threads at once.
+
+    :raises ValueError: a checkpoint, hand model or choice that cannot be used; the message says what to do.
+    :raises ImportError: a package that the detector needs is missing.
+    """
+
+    def __init__(self, config: EstimatorConfig | None = None):
+        self._config = config = config or EstimatorConfig()
+        self._finder = HandFinder(config.detector, config.max_hands, config.min_score)
+        loaded = load_model(config.checkpoint) if config.checkpoint else None
+        self.hand_model = _hand_model(config.hand_model, loaded)
+        """The hand of each side whose vertices, parameters and faces come out."""
+        self._layer = flat_layer(self.hand_model)
+        self._predictor = Predictor(loaded.model, loaded.preprocessing, self._layer, config.device) if loaded else None
+        self._fit = StreamFit(self.hand_model, config.hand_length or None)
+        self._tracks = HandTracks()
+        self._last_frame: FrameEstimate | None = None
+        self._last_stamp = 0.0
+
+    def faces(self, side: Side) -> np.ndarray:
+        """(F, 3) int32 triangles of the mesh, counter-clockwise seen from outside."""
+        return self.hand_model[side].faces
+
+    def reset(self) -> None:
+        """Forgets earlier frames, as at the start of a new stream."""
+        self._tracks.reset()
+        self._last_frame = None
+        self._finder.reset()
+
+    def close(self) -> None:
+        """Frees the detectors; the estimator cannot be used afterwards."""
+        self._finder.close()
+
+    def __call__(
+        self, image_rgb: np.ndarray, camera: Camera, stamp: float | None = None, detections: Sequence[Detection] | None = None
+    ) -> FrameEstimate:
+        """The hands of one image.
+
+        Args:
+            image_rgb: (H, W, 3) uint8.
+            camera: of exactly this image, lens included.
+            stamp: seconds, rising within a stream, whose frames then support one another; None for a picture on its own.
+            detections: the hands to estimate, from elsewhere; None to look for them with the configured detector. Those without keypoints
+                get them from MediaPipe's landmark network.
+
+        :raises ValueError: the image is not (H, W, 3) uint8, or not of the camera's size; no detections for an external detector.
+        """
+        if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
+            raise ValueError(f"expected an RGB image (H, W, 3) of uint8, got {image_rgb.dtype} of shape {image_rgb.shape}")
+        if image_rgb.shape[:2] != (camera.height, camera.width):
+            raise ValueError(f"the image is {image_rgb.shape[1]}x{image_rgb.shape[0]}, but its camera {camera.width}x{camera.height}")
+        if stamp is not None:
+            self._reset_if_new_stream(camera, stamp)
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "detect"):
+            if detections is None:
+                detections = self._finder.detect(image_rgb, is_stream=stamp is not None)
+            candidates = len(detections)
+            last_frame = self._last_frame if stamp is not None else None
+            detections = self._finder.complete(detections, image_rgb, last_frame, keep_bare_boxes=self._predictor is not None)
+            tracks = [None] * len(detections) if stamp is None else self._tracks.update(detections, stamp)
+            detections = [_of_track(detection, track) for detection, track in zip(detections, tracks, strict=True)]
+        with _timed(seconds, "network"):
+            predictions = self._predict(image_rgb, camera, detections)
+        with _timed(seconds, "fit"):
+            fits = [self._fit_hand(*each, camera, stamp) for each in zip(detections, tracks, predictions, strict=True)]
+        with _timed(seconds, "mesh"):
+            hands = self._hands(detections, tracks, predictions, fits, camera)
+        frame = FrameEstimate(hands, camera, max(candidates - len(hands), 0), seconds)
+        if stamp is not None:
+            self._last_frame = frame
+        return frame
+
+    def _reset_if_new_stream(self, camera: Camera, stamp: float) -> None:
+        """Another size, time that runs back, or a long gap: what was known says nothing of this image."""
+        if self._last_frame is not None:
+            last = self._last_frame.camera
+            same_size = (last.width, last.height) == (camera.width, camera.height)
+            if not same_size or not 0 <= stamp - self._last_stamp <= MAX_GAP:
+                self.reset()
+        self._last_stamp = stamp
+
+    def _predict(self, image_rgb: np.ndarray, camera: Camera, detections: list[Detection]) -> list[NetworkPrediction | None]:
+        """One for each detection; None without a network, or where the detection lacks what the network needs."""
+        predictions: list[NetworkPrediction | None] = [None] * len(detections)
+        if self._predictor is None:
+            return predictions
+        upright = self._predictor.wants_upright
+        usable = [i for i, d in enumerate(detections) if d.side is not None and (d.keypoints is not None or not upright)]
+        if usable:
+            chosen = [detections[i] for i in usable]
+            turns = np.array([hand_turn(d.keypoints) for d in chosen]) if upright else None
+            boxes = (
+                [turned_square(d.keypoints, turn) for d, turn in zip(chosen, turns, strict=True)] if upright else [d.box for d in chosen]
+            )
+            results = self._predictor.predict(image_rgb, camera, np.stack(boxes), [d.side for d in chosen], turns)
+            for i, prediction in zip(usable, results, strict=True):
+                predictions[i] = prediction
+        return predictions
+
+    def _fit_hand(
+        self, detection: Detection, track: Track | None, prediction: NetworkPrediction | None, camera: Camera, stamp: float | None
+    ) -> FitResult | None:
+        """The fit to the detection's keypoints; None where there are none, or where the network's estimate is to stand as it is."""
+        if detection.keypoints is None or (prediction is not None and not self._config.refine):
+            return None
+        fitted = self._fit.fit(detection, camera, track, stamp, prediction.mano if prediction is not None else None)
+        if fitted is not None and track is not None and not is_sure_of_side(detection):
+            self._tracks.confirm_side(track, fitted.side)
+        return fitted
+
+    def _hands(
+        self,
+        detections: list[Detection],
+        tracks: list[Track | None],
+        predictions: list[NetworkPrediction | None],
+        fits: list[FitResult | None],
+        camera: Camera,
+    ) -> tuple[HandEstimate, ...]:
+        sources = [index for index in range(len(detections)) if fits[index] is not None or predictions[index] is not None]
+        if not sources:
+            return ()
+        sides = [fits[i].side if fits[i] is not None else detections[i].side for i in sources]
+        manos = [fits[i].mano if fits[i] is not None else predictions[i].mano for i in sources]
+        all_vertices, all_joints = pose_hands(self._layer, manos, sides)
+        hands = []
+        for i, side, mano, vertices, joints in zip(sources, sides, manos, all_vertices, all_joints, strict=True):
+            detection, track, prediction, fitted = detections[i], tracks[i], predictions[i], fits[i]
+            joints_2d = camera.project(joints)
+            if fitted is None:
+                source = EstimateSource.NETWORK
+            else:
+                source = EstimateSource.KEYPOINT_FIT if prediction is None else EstimateSource.NETWORK_AND_FIT
+            hands.append(
+                HandEstimate(
+                    side=side,
+                    score=detection.score,
+                    side_score=detection.side_score,
+                    box=detection.box,
+                    joints=joints,
+                    joints_2d=joints_2d,
+                    vertices=vertices,
+                    wrist_position=joints[0],
+                    wrist_rotation=Rotation.from_rotvec(mano.global_orient).as_matrix(),
+                    mano=mano,
+                    source=source,
+                    joints_stddev=fitted.joints_stddev if fitted is not None else None,
+                    wrist_covariance=fitted.wrist_covariance if fitted is not None else None,
+                    reprojection_error=reprojection_error(joints_2d, detection),
+                    keypoints=detection.keypoints,
+                    grasp_probabilities=prediction.grasp_probabilities if prediction is not None else None,
+                    track_id=track.id if track is not None else "",
+                )
+            )
+        return tuple(hands)
+
+
+def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:
+    own = loaded.assets if loaded is not None else None
+    if name == "auto":
+        return own or {side: open_hand(side) for side in Side}
+    if name == "open":
+        if own is not None:
+            raise ValueError("the checkpoint brings the hand model that its parameters are of: set hand_model to auto instead of open")
+        return {side: open_hand(side) for side in Side}
+    return {side: load_mano(name, side) for side in Side}
+
+
+def _of_track(detection: Detection, track: Track | None) -> Detection:
+    """The detection with the side that its track has gathered evidence for."""
+    if track is None or track.side is None:
+        return detection
+    return replace(detection, side=track.side, side_score=track.side_score)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start

@@ -1,0 +1,25 @@
+"""What an estimator is made of; apart from the estimator, so that reading parameters does not import torch."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EstimatorConfig:
+    """Choices of the user's; the same for the node and for the command line."""
+
+    checkpoint: str = ""
+    """Imported checkpoint: "released" or a path. Empty for the keypoint fit alone."""
+    hand_model: str = "auto"
+    """"auto": the checkpoint's own hand, or the open one without a checkpoint; "open"; or a folder with MANO's files."""
+    detector: str = "mediapipe"
+    """"mediapipe", or "external" where every call brings its detections."""
+    max_hands: int = 2
+    """Hands to look for in an image, of either side."""
+    min_score: float = 0.5
+    """Detection confidence in (0, 1) below which a hand is not reported."""
+    hand_length: float = 0.0
+    """Metres from wrist to middle fingertip of the user's stretched hand: halves the depth's uncertainty; 0 where unknown."""
+    refine: bool = True
+    """Fit the network's estimate to the detector's keypoints."""
+    device: str = "auto"
+    """Torch device of the network; "auto" for a GPU where there is one."""

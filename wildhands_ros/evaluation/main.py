@@ -1,0 +1,127 @@
+"""What ``wildhands evaluate`` runs: reads the inputs, prints a table, writes JSON and a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from ..estimator import Estimator
+from ..io.camera_files import Intrinsics
+from ..io.coco_hands import read_coco_hands
+from ..io.files import OutputFile
+from ..io.images import InputError
+from ..io.sources import VideoSource
+from ..structures import Grasp
+from .figures import Figures
+from .photos import picture_of
+from .suite import Evaluation, evaluate_pictures
+from .video import evaluate_video
+
+T = TypeVar("T")
+
+
+def evaluate_photo_folder(estimator: Estimator, folder: Path, json_path: Path | None, picture_path: Path | None = None) -> int:
+    """On annotated photographs."""
+    hands = read_coco_hands(folder)
+    pictures = _progress(map(picture_of, hands), len(hands))
+    evaluation = evaluate_pictures(
+        estimator, pictures, f"photos {folder.name}", given=("keypoints", "boxes", "images"), two_hands=False, warn=_warn
+    )
+    return _report(evaluation, json_path, picture_path)
+
+
+def evaluate_synthetic(
+    estimator: Estimator, preset: str, split: str, seed: int, count: int, json_path: Path | None, picture_path: Path | None = None
+) -> int:
+    """On the first ``count`` pictures of a synthetic world's split."""
+    from ..training.world.config import VERSION
+    from .synthetic import world_pictures
+
+    pictures = _progress(world_pictures(preset, split, seed, count), count)
+    suite = f"synthetic world {preset} (version {VERSION}), split {split}, seed {seed}"
+    return _report(evaluate_pictures(estimator, pictures, suite, warn=_warn), json_path, picture_path)
+
+
+def evaluate_dataset(
+    estimator: Estimator,
+    name: str,
+    root: Path,
+    split: str | None,
+    count: int | None,
+    json_path: Path | None,
+    picture_path: Path | None = None,
+) -> int:
+    """On a real data set, by the name that its reader has."""
+    from ..training.datasets import DATASETS, open_dataset
+    from .real import dataset_pictures, default_split
+
+    split = split or (default_split(DATASETS[name]) if name in DATASETS else "")
+    dataset = open_dataset(name, root, split)
+    pictures = _progress(dataset_pictures(dataset, count), min(count or len(dataset), len(dataset)))
+    evaluation = evaluate_pictures(estimator, pictures, f"{name} {split}", warn=_warn)
+    return _report(dataclasses.replace(evaluation, skipped=evaluation.skipped + dataset.skipped), json_path, picture_path)
+
+
+def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
+    """Prints and writes the figures of ``evaluate_video``."""
+    source = VideoSource(path)
+    first = next(iter(source), None)
+    if first is None:
+        raise InputError(f"{path}: not one frame can be decoded")
+    camera, _ = intrinsics.camera(first.image.shape[1], first.image.shape[0])
+    figures = evaluate_video(estimator, ((frame.image, frame.stamp) for frame in source), camera)
+    for name, value in figures.items():
+        print(f"{name:>26}  {_text(value):>10}")
+    _write(json_path, figures)
+    return 0
+
+
+def _report(evaluation: Evaluation, json_path: Path | None, picture_path: Path | None) -> int:
+    rows = evaluation.rows
+    names = [f.name for f in dataclasses.fields(Figures) if f.name != "grasp_confusion"]
+    width = max(len(name) for name in (*names, *Grasp.__members__))
+    print(f"{evaluation.suite}\n{'given':>{width}}  " + "  ".join(f"{given:>10}" for given in rows))
+    for name in names:
+        print(f"{name:>{width}}  " + "  ".join(f"{_text(getattr(row, name)):>{max(10, len(given))}}" for given, row in rows.items()))
+    if confusion := rows[evaluation.headline].grasp_confusion:
+        print("grasps, true by row, estimated by column:")
+        for grasp, counts in zip(Grasp, confusion, strict=False):
+            print(f"{grasp.name.lower():>{width}}  " + " ".join(f"{count:>5}" for count in counts))
+    for reason, count in evaluation.skipped.most_common():
+        print(f"not evaluated: {count} x {reason}")
+    for signature in evaluation.signatures:
+        print(f"note: {signature}")
+    _write(json_path, evaluation.as_dict())
+    if picture_path is not None:
+        from .report_picture import draw_report
+
+        with OutputFile(picture_path) as partial:
+            draw_report(evaluation, partial)
+    return 0
+
+
+def _progress(items: Iterable[T], total: int) -> Iterable[T]:
+    """With a bar on stderr when a person watches."""
+    return tqdm(items, total=total, unit="picture", file=sys.stderr, leave=False, disable=not sys.stderr.isatty())
+
+
+def _warn(text: str) -> None:
+    print(f"wildhands: {text}", file=sys.stderr)
+
+
+def _text(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
+def _write(path: Path | None, data: dict) -> None:
+    if path is not None:
+        with OutputFile(path) as partial:
+            partial.write_text(json.dumps(data, indent=2, allow_nan=False))

@@ -1,0 +1,159 @@
+"""Runs the estimator over a suite's pictures, given more or less of the truth, and measures it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ..estimator import Estimator
+from ..geometry.boxes import box_iou
+from ..geometry.camera import Camera
+from ..structures import Detection, Grasp, HandEstimate
+from .figures import Figures, HandResult, Measurements
+from .pictures import TrueHand, TruePicture
+from .signatures import failure_signatures
+from .silhouette import mask_iou, mesh_mask
+
+MIN_FIT_KEYPOINTS = 6
+"""Annotated keypoints below which a hand is not fitted from its annotation."""
+MIN_IOU = 0.3
+"""Overlap with the true box from which a hand that was found in the image alone counts as the annotated one."""
+MOSTLY_VISIBLE = 0.5
+"""Share of the keypoints that are in the picture and not hidden, the hand itself counting as what hides them too: few hands reach 0.8."""
+VISIBLE_ROW = "boxes, mostly visible"
+
+_SAME_SIDE = 0.1
+"""Overlap that the right side is worth where two hands lie over one another."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out; the first row's figures stand for the suite."""
+
+    suite: str
+    rows: dict[str, Figures]
+    """By what the estimator was given: true "keypoints", true "boxes", or the "images" alone."""
+    of_hands: dict[str, list[float]]
+    """Every hand's errors, of the headline row; see ``Measurements.of_hands``."""
+    headline: str
+    """The row that stands for the suite."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """What could not be evaluated, by reason."""
+
+    @property
+    def signatures(self) -> list[str]:
+        return failure_signatures(self.rows[self.headline])
+
+    def as_dict(self) -> dict:
+        """For JSON: the headline's figures on top, then ``suite``, ``given``, ``rows``, ``signatures`` and ``skipped``."""
+        return {
+            **self.rows[self.headline].as_dict(),
+            "suite": self.suite,
+            "given": self.headline,
+            "rows": {name: figures.as_dict() for name, figures in self.rows.items()},
+            "signatures": self.signatures,
+            "skipped": dict(self.skipped),
+        }
+
+
+def evaluate_pictures(
+    estimator: Estimator,
+    pictures: Iterable[TruePicture],
+    suite: str,
+    *,
+    given: Sequence[str] = ("boxes", "images"),
+    two_hands: bool = True,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Evaluation:
+    """Measures the estimator on ``pictures``, a row for each of ``given``, and one more where it is known what is visible.
+
+    ``warn`` is told of the first picture that cannot be read, for each reason. Raises ValueError where nothing can be evaluated.
+    """
+    rows = {name: Measurements(two_hands) for name in given}
+    visible = Measurements(two_hands)
+    skipped: Counter[str] = Counter()
+    for picture in pictures:
+        if picture.hidden_hands:
+            skipped["hand of which hardly anything can be seen"] += picture.hidden_hands
+        if not picture.hands:
+            skipped["picture without a hand to evaluate"] += 1
+            continue
+        try:
+            image = picture.load_image()
+            masks = [None if hand.load_mask is None else hand.load_mask() for hand in picture.hands]
+        except (ValueError, OSError) as error:
+            reason = f"picture or mask that cannot be read ({type(error).__name__})"
+            if reason not in skipped:
+                warn(f"{picture.name}: {error}")
+            skipped[reason] += 1
+            continue
+        for name, measurements in rows.items():
+            chosen = [i for i, hand in enumerate(picture.hands) if name != "keypoints" or _can_be_fitted(hand)]
+            if not chosen:
+                continue
+            part = replace(picture, hands=tuple(picture.hands[i] for i in chosen))
+            results = _estimate(estimator, image, part, [masks[i] for i in chosen], name)
+            measurements.add(part, results)
+            if name == "boxes":
+                _add_visible(visible, part, results)
+    figures = {name: measurements.figures() for name, measurements in rows.items()}
+    if not any(row.samples for row in figures.values()):
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in skipped.most_common())
+        raise ValueError(f"{suite}: there is nothing to evaluate{': ' + reasons if reasons else ''}")
+    if (row := visible.figures()).samples:
+        figures[VISIBLE_ROW] = row
+    headline = "boxes" if "boxes" in rows else given[0]
+    return Evaluation(suite, figures, rows[headline].of_hands, headline, skipped)
+
+
+def _can_be_fitted(hand: TrueHand) -> bool:
+    return hand.keypoints is not None and np.isfinite(hand.keypoints).all(axis=-1).sum() >= MIN_FIT_KEYPOINTS
+
+
+def _add_visible(visible: Measurements, picture: TruePicture, results: list[HandResult | None]) -> None:
+    chosen = [i for i, hand in enumerate(picture.hands) if hand.visible_share >= MOSTLY_VISIBLE]
+    if chosen:
+        visible.add(replace(picture, hands=tuple(picture.hands[i] for i in chosen)), [results[i] for i in chosen])
+
+
+def _estimate(
+    estimator: Estimator, image: np.ndarray, picture: TruePicture, masks: list[np.ndarray | None], given: str
+) -> list[HandResult | None]:
+    detections = None if given == "images" else [_detection(hand, with_keypoints=given == "keypoints") for hand in picture.hands]
+    estimates = estimator(image, picture.camera, detections=detections).hands
+    matches = match_hands(picture.hands, estimates, MIN_IOU if given == "images" else 0.0)
+    return [None if match is None else _result(estimator, match, mask, picture.camera) for match, mask in zip(matches, masks, strict=True)]
+
+
+def _detection(hand: TrueHand, with_keypoints: bool) -> Detection:
+    detection = Detection(hand.box, hand.side, side_score=float("nan") if hand.side is None else 1.0)
+    if not with_keypoints:
+        return detection
+    known = np.isfinite(hand.keypoints).all(axis=-1)
+    return replace(detection, keypoints=np.where(known[:, None], hand.keypoints, 0.0), keypoint_weights=known.astype(np.float64))
+
+
+def match_hands(truths: Sequence[TrueHand], estimates: Sequence[HandEstimate], min_iou: float) -> list[HandEstimate | None]:
+    """For each true hand the estimate of it, or None: the pairing with the greatest overlap of boxes in all."""
+    overlaps = np.array([[box_iou(estimate.box, truth.box) for estimate in estimates] for truth in truths]).reshape(len(truths), -1)
+    same_side = np.array([[estimate.side is truth.side for estimate in estimates] for truth in truths]).reshape(overlaps.shape)
+    matches: list[HandEstimate | None] = [None] * len(truths)
+    for i, j in zip(*linear_sum_assignment(overlaps + _SAME_SIDE * same_side, maximize=True), strict=True):
+        if overlaps[i, j] > min_iou:
+            matches[i] = estimates[j]
+    return matches
+
+
+def _result(estimator: Estimator, estimate: HandEstimate, mask: np.ndarray | None, camera: Camera) -> HandResult:
+    probabilities = estimate.grasp_probabilities
+    return HandResult(
+        joints=estimate.joints,
+        joints_2d=estimate.joints_2d,
+        side=estimate.side,
+        grasp=None if probabilities is None else Grasp(int(np.argmax(probabilities))),
+        mask_iou=float("nan") if mask is None else mask_iou(mesh_mask(estimate.vertices, estimator.faces(estimate.side), camera), mask),
+    )

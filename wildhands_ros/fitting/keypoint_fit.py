@@ -1,0 +1,328 @@
+"""Fits the hand model to 2D keypoints in full perspective."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from threadpoolctl import ThreadpoolController
+
+from ..hand_model.asset import HandAsset
+from ..hand_model.joints import MEDIAPIPE_BONES
+from ..structures import ManoParameters, Side
+from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
+from .residuals import Anchor, Evidence, NormalEquations, add_anchor, evaluate
+from .start import blind_starts, start_from_world
+
+KEYPOINT_STDDEV = 0.03
+"""Of a detector's keypoint, as a fraction of the hand's box; less lets noise become bending."""
+
+_LENGTH_STDDEV = 0.07
+"""Spread of adult hand lengths, as a fraction."""
+_KNOWN_LENGTH_STDDEV = 2e-5
+"""Metres; stiff, but still well conditioned."""
+_COLD_ITERATIONS, _WARM_ITERATIONS = 12, 4
+_CONVERGED = 2e-3
+"""Relative decrease of the cost at which to stop."""
+_MAX_GAP = 0.5
+"""Seconds after which the last state says nothing any more."""
+_SUSPICIOUS_COST = 80.0
+"""A warm result that costs more is compared with a cold one."""
+_CLEARLY_LESS = 0.7
+"""A cold result replaces a warm one if it costs less than this part of it."""
+_FEWEST_KEYPOINTS = 6
+_NARROWEST = 2e-4
+"""Radians: keypoints closer together than this are no hand."""
+_WIDEST = 0.3
+"""Length of the mean of the unit rays; less means that they point every way."""
+
+# Change from one frame to the next at 30 Hz; it grows with the square root of time.
+_FRAME = 1 / 30
+_MOTION = dict(rotation=0.15, lateral=0.03, depth=0.007, angles=0.2, betas=0.01)
+_FIRST_BETAS = 0.3
+"""As above for betas in the first frames, in which the hand's shape is still being learned."""
+_MOMENTUM = 0.6
+"""How much of the last velocity the prediction keeps."""
+_LONGEST_MOMENTUM = 0.1
+"""Seconds for which it goes on."""
+_SHORTEST_STEP = 0.005
+"""Seconds; stamps closer together say nothing about velocity."""
+
+# How far the network's estimate can be off; depth as a fraction.
+_INITIAL = dict(rotation=0.25, lateral=0.05, angles=0.35, betas=0.5)
+_INITIAL_DEPTH = 0.05
+
+
+@dataclass(frozen=True)
+class FitState:
+    """What the next frame's fit of the same hand starts from. Left hands are kept mirrored."""
+
+    side: Side
+    pose: HandPose
+    velocity: np.ndarray
+    """(51,) of wrist rotation, wrist position and angles, per second."""
+    frames: int
+    """How many frames in a row the hand has been fitted."""
+    hand_length: float | None
+    """The known length under which the shape was found, metres."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """One fitted hand; metres and radians in the camera frame, joints in MediaPipe order."""
+
+    side: Side
+    mano: ManoParameters
+    joints: np.ndarray
+    """(21, 3); the 16 kinematic joints are those of the hand layer, fingertips are moved rigidly with the last joint."""
+    joints_stddev: np.ndarray
+    """(21, 3)"""
+    wrist_position: np.ndarray
+    """(3,)"""
+    wrist_rotation: np.ndarray
+    """(3, 3) the hand model's rest frame in the camera frame."""
+    wrist_covariance: np.ndarray
+    """(6, 6) x, y, z and rotation about the camera's fixed axes."""
+    cost: float
+    """Sum of squared standard deviations of all terms but those in time; comparable between fits to the same keypoints."""
+    reprojection: float
+    """Root mean square angle between joints and rays, radians."""
+    state: FitState
+
+
+def keypoint_sigma(rays: np.ndarray) -> float:
+    """Standard deviation of a detector's rays (21, 3): ``KEYPOINT_STDDEV`` of the longer side of the box that they fill, in radians."""
+    rays = rays[np.isfinite(rays).all(1)]
+    mean = rays.mean(0) if len(rays) else np.array([0.0, 0, 1])
+    turned = rays @ _turn_to(mean / np.linalg.norm(mean))
+    return KEYPOINT_STDDEV * float(np.max(np.ptp(turned[:, :2], axis=0), initial=_NARROWEST))
+
+
+class KeypointFit:
+    """Fits one hand model to keypoints of right and left hands.
+
+    Args:
+        asset_right: any right-hand model in MANO's form. Left hands are fitted mirrored: for a left-hand model that is not the right one's
+            mirror image, as MANO's, give another fit that model ``mirrored()``.
+    """
+
+    def __init__(self, asset_right: HandAsset):
+        if asset_right.side is not Side.RIGHT:
+            raise ValueError(f"the fit takes the right hand's model and mirrors it for left hands; {asset_right.name} is a left one")
+        self._kinematics = HandKinematics(asset_right)
+        self._blas = ThreadpoolController().select(user_api="blas")
+
+    def fit(
+        self,
+        rays: np.ndarray,
+        sigma: float,
+        side: Side,
+        world: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        start: FitState | None = None,
+        dt: float = _FRAME,
+        hand_length: float | None = None,
+        initial: ManoParameters | None = None,
+    ) -> FitResult:
+        """Finds pose, shape and place of one hand.
+
+        Args:
+            rays: (21, 3) unit directions to the keypoints in the camera frame, MediaPipe order; NaN rows are left out.
+            sigma: standard deviation of a ray in radians (``KEYPOINT_STDDEV`` times the angular size of the hand's box).
+            side: which hand it is.
+            world: (21, 3) the detector's root-relative joints, axes right, down, forward as seen along the ray to the hand.
+            weights: (21,) in [0, 1]; 0 leaves a keypoint out.
+            start: state of the same hand's last fit.
+            dt: seconds since then.
+            hand_length: wrist to middle fingertip of the flat hand in metres, where known: the distance then hangs on no guessed size.
+            initial: another estimator's result in the same camera frame, to be refined.
+
+        Raises:
+            ValueError: the input has wrong shapes, too few keypoints, or all of them in one place.
+        """
+        mirror = np.array([-1.0 if side is Side.LEFT else 1.0, 1, 1])
+        evidence, world = self._evidence(rays, sigma, world, weights, hand_length, mirror)
+        anchor = None if initial is None else self._initial_anchor(initial, mirror)
+        with self._blas.limit(limits=1):
+            solution = None
+            if start is not None and _continues(start, side, dt, hand_length):
+                prediction = _predict(start, dt)
+                solution = self._solve(prediction.pose, evidence, anchor, prediction, _WARM_ITERATIONS)
+            if solution is None or solution[1].cost > _SUSPICIOUS_COST:
+                poses = self._cold_starts(evidence, world) if anchor is None else [anchor.pose, *self._cold_starts(evidence, world)]
+                solutions = [self._solve(pose, evidence, anchor, None, _COLD_ITERATIONS) for pose in poses]
+                cold = min(solutions, key=lambda s: s[1].cost)
+                if solution is None or cold[1].cost < _CLEARLY_LESS * solution[1].cost:
+                    solution, start = cold, None
+            pose, normal = solution
+            state = FitState(
+                side=side,
+                pose=pose,
+                velocity=_velocity(start, pose, dt),
+                frames=1 if start is None else start.frames + 1,
+                hand_length=hand_length,
+            )
+            return self._result(state, normal, evidence, mirror)
+
+    def _evidence(self, rays, sigma, world, weights, hand_length, mirror) -> tuple[Evidence, np.ndarray | None]:
+        rays = np.asarray(rays, dtype=np.float64)
+        if rays.shape != (21, 3):
+            raise ValueError(f"expected 21 rays, got an array of shape {rays.shape}")
+        if not (np.isfinite(sigma) and sigma > 0):
+            raise ValueError(f"the rays' standard deviation must be positive, not {sigma}")
+        weights = np.ones(21) if weights is None else np.asarray(weights, dtype=np.float64)
+        if weights.shape != (21,) or (weights < 0).any():
+            raise ValueError("expected 21 weights, none of them negative")
+        if hand_length is not None and not 0.05 < hand_length < 0.35:
+            raise ValueError(f"hand_length is wrist to middle fingertip in metres, about 0.19; it is {hand_length}")
+        lengths = np.linalg.norm(rays, axis=1)
+        valid = np.isfinite(lengths) & (lengths > 0) & np.isfinite(weights)
+        weights = np.where(valid, weights, 0.0)
+        if (weights > 0).sum() < _FEWEST_KEYPOINTS:
+            raise ValueError(f"a hand's fit needs at least {_FEWEST_KEYPOINTS} keypoints, not {(weights > 0).sum()}")
+        rays = np.where(valid[:, None], rays * mirror / np.where(valid, lengths, 1)[:, None], (0.0, 0, 1))
+        mean = weights @ rays / weights.sum()
+        if np.linalg.norm(mean) < _WIDEST:
+            raise ValueError("the keypoints lie all around the camera")
+        mean /= np.linalg.norm(mean)
+        if np.max(np.linalg.norm(rays - mean, axis=1)[weights > 0]) < _NARROWEST:
+            raise ValueError("all keypoints lie in one place")
+
+        directions = None
+        if world is not None and np.shape(world) != (21, 3):
+            raise ValueError(f"expected 21 world landmarks, got an array of shape {np.shape(world)}")
+        if world is not None and np.isfinite(world).all():
+            world = np.asarray(world, dtype=np.float64) * mirror @ _turn_to(mean).T
+            bones = np.diff(world[np.array(MEDIAPIPE_BONES)], axis=1)[:, 0]
+            directions = bones / np.maximum(np.linalg.norm(bones, axis=1, keepdims=True), 1e-9)
+        else:
+            world = None
+        mean_length, _ = self._kinematics.length(np.zeros(self._kinematics.num_betas))
+        evidence = Evidence(
+            rays=rays,
+            bases=_bases(rays),
+            weights=weights,
+            mean_ray=mean,
+            sigma=sigma,
+            directions=directions,
+            length=hand_length or mean_length,
+            length_stddev=_KNOWN_LENGTH_STDDEV if hand_length else _LENGTH_STDDEV * mean_length,
+        )
+        return evidence, world
+
+    def _initial_anchor(self, initial: ManoParameters, mirror: np.ndarray) -> Anchor:
+        turn = np.array([1.0, mirror[0], mirror[0]])  # what mirroring does to an axis-angle
+        betas = np.asarray(initial.betas, dtype=np.float64)
+        position = np.asarray(initial.transl) * mirror + self._kinematics.wrist_at_rest(betas)
+        rotation = Rotation.from_rotvec(np.asarray(initial.global_orient) * turn).as_matrix()
+        angles = self._kinematics.angles(np.asarray(initial.hand_pose).reshape(15, 3) * turn)
+        return Anchor(HandPose(rotation, position, angles, betas), depth=_INITIAL_DEPTH * np.linalg.norm(position), **_INITIAL)
+
+    def _cold_starts(self, evidence: Evidence, world: np.ndarray | None) -> Sequence[HandPose]:
+        if world is None:
+            return blind_starts(self._kinematics, evidence)
+        return [start_from_world(self._kinematics, evidence, world)]
+
+    def _solve(
+        self, pose: HandPose, evidence: Evidence, anchor: Anchor | None, prediction: Anchor | None, iterations: int
+    ) -> tuple[HandPose, NormalEquations]:
+        """Levenberg-Marquardt. Returns the pose with its normal equations, in which the prediction has no part."""
+
+        def both(pose: HandPose) -> tuple[NormalEquations, NormalEquations]:
+            lasting = evaluate(self._kinematics, pose, evidence)
+            if anchor is not None:
+                add_anchor(lasting, pose, anchor, evidence.mean_ray)
+            if prediction is None:
+                return lasting, lasting
+            total = lasting.copy()
+            add_anchor(total, pose, prediction, evidence.mean_ray)
+            return lasting, total
+
+        damping = 1e-3
+        lasting, normal = both(pose)
+        for _ in range(iterations):
+            matrix = normal.matrix.copy()
+            matrix.reshape(-1)[:: len(matrix) + 1] *= 1 + damping
+            trial_pose = pose.moved(np.linalg.solve(matrix, -normal.gradient))
+            trial_lasting, trial = both(trial_pose)
+            if trial.cost >= normal.cost:
+                if damping > 1e3:
+                    break
+                damping *= 10
+                continue
+            converged = normal.cost - trial.cost < _CONVERGED * normal.cost
+            pose, lasting, normal, damping = trial_pose, trial_lasting, trial, damping / 5
+            if converged:
+                break
+        return pose, lasting
+
+    def _result(self, state: FitState, normal: NormalEquations, evidence: Evidence, mirror: np.ndarray) -> FitResult:
+        pose = state.pose
+        kinematics = self._kinematics
+        joints, jacobian = kinematics.joints(pose)
+        covariance = np.linalg.inv(normal.matrix)
+        joints_covariance = jacobian @ covariance @ np.swapaxes(jacobian, 1, 2)
+        order = [3, 4, 5, 0, 1, 2]
+        turn = np.array([1.0, mirror[0], mirror[0]])
+        signs = np.concatenate([mirror, turn])
+        rotation = pose.rotation * np.outer(mirror, mirror)
+        mano = ManoParameters(
+            transl=(pose.position - kinematics.wrist_at_rest(pose.betas)) * mirror,
+            global_orient=Rotation.from_matrix(rotation).as_rotvec(),
+            hand_pose=(kinematics.hand_pose(pose.angles).reshape(15, 3) * turn).reshape(45),
+            betas=pose.betas.copy(),
+        )
+        seen = evidence.weights > 0
+        cosine = (joints * evidence.rays).sum(1) / np.linalg.norm(joints, axis=1)
+        return FitResult(
+            side=state.side,
+            mano=mano,
+            joints=joints * mirror,
+            joints_stddev=np.sqrt(np.diagonal(joints_covariance, axis1=1, axis2=2)),
+            wrist_position=pose.position * mirror,
+            wrist_rotation=rotation,
+            wrist_covariance=covariance[np.ix_(order, order)] * np.outer(signs, signs),
+            cost=float(normal.cost),
+            reprojection=float(np.sqrt(np.mean(np.arccos(np.clip(cosine[seen], -1, 1)) ** 2))),
+            state=state,
+        )
+
+
+def _continues(start: FitState, side: Side, dt: float, hand_length: float | None) -> bool:
+    return start.side is side and 0 <= dt < _MAX_GAP and start.hand_length == hand_length
+
+
+def _predict(start: FitState, dt: float) -> Anchor:
+    """Where the hand should be after ``dt`` seconds, and how far from there it may be."""
+    pose = start.pose
+    step = np.concatenate([start.velocity * (_MOMENTUM * min(dt, _LONGEST_MOMENTUM)), np.zeros(len(pose.betas))])
+    scale = np.sqrt(max(dt, _SHORTEST_STEP) / _FRAME)
+    motion = {name: sigma * scale for name, sigma in _MOTION.items()}
+    motion["betas"] = max(motion["betas"], _FIRST_BETAS / start.frames)
+    return Anchor(pose.moved(step), **motion)
+
+
+def _velocity(start: FitState | None, pose: HandPose, dt: float) -> np.ndarray:
+    if start is None:
+        return np.zeros(NUM_RIGID + NUM_ANGLES)
+    turn = turn_between(start.pose.rotation, pose.rotation)
+    return np.concatenate([turn, pose.position - start.pose.position, (pose.angles - start.pose.angles).ravel()]) / max(dt, _SHORTEST_STEP)
+
+
+def _turn_to(ray: np.ndarray) -> np.ndarray:
+    """The smallest rotation that turns the optical axis to a ray."""
+    x, y, z = ray
+    if z < -0.999999:
+        return np.diag([1.0, -1, -1])
+    k = 1 / (1 + z)
+    return np.array([[1 - k * x * x, -k * x * y, x], [-k * x * y, 1 - k * y * y, y], [-x, -y, z]])
+
+
+def _bases(rays: np.ndarray) -> np.ndarray:
+    """(21, 2, 3) two unit vectors across each ray and each other."""
+    least = np.eye(3)[np.abs(rays).argmin(1)]
+    first = np.cross(rays, least)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    return np.stack([first, np.cross(rays, first)], axis=1)

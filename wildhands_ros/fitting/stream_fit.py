@@ -1,0 +1,55 @@
+"""The keypoint fit over time: each track's hand starts from where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from weakref import WeakKeyDictionary
+
+from ..detection.tracks import Track
+from ..geometry.camera import Camera
+from ..hand_model.asset import HandAsset
+from ..structures import Detection, ManoParameters, Side
+from .detection_fit import fit_detection, reprojection_error
+from .keypoint_fit import FitResult, FitState, KeypointFit
+
+WORST_REPROJECTION = 0.25
+"""Mean reprojection error, as a fraction of the box's longer side, above which a fit does not explain its keypoints."""
+
+
+class StreamFit:
+    """Fits the hands of detections, with or without a track.
+
+    ``hand_length``: metres from wrist to middle fingertip where known.
+    """
+
+    def __init__(self, assets: Mapping[Side, HandAsset], hand_length: float | None):
+        # MANO's left hand is not its right one mirrored: each side is fitted with its own model.
+        self._fits = {Side.RIGHT: KeypointFit(assets[Side.RIGHT]), Side.LEFT: KeypointFit(assets[Side.LEFT].mirrored())}
+        self._hand_length = hand_length
+        self._states: WeakKeyDictionary[Track, tuple[FitState, float]] = WeakKeyDictionary()
+
+    def fit(
+        self, detection: Detection, camera: Camera, track: Track | None, stamp: float | None, initial: ManoParameters | None
+    ) -> FitResult | None:
+        """The hand of a detection with keypoints; None where the camera sees too few of them, or where no hand explains them.
+
+        ``track`` goes with a ``stamp`` in seconds. ``initial`` is the network's estimate, for the detection's side.
+        """
+        state, last_stamp = self._states.get(track, (None, 0.0)) if track is not None else (None, 0.0)
+        try:
+            fitted = fit_detection(
+                self._fits,
+                detection,
+                camera,
+                start=state,
+                dt=stamp - last_stamp if state is not None else 0.0,
+                hand_length=self._hand_length,
+                initial=initial,
+            )
+        except ValueError:
+            return None
+        if not reprojection_error(camera.project(fitted.joints), detection) < WORST_REPROJECTION:
+            return None
+        if track is not None:
+            self._states[track] = fitted.state, stamp
+        return fitted

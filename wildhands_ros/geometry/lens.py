@@ -1,0 +1,123 @@
+"""Lens distortion in normalised image coordinates, for the models that sensor_msgs/CameraInfo names.
+
+plumb_bob and rational_polynomial are OpenCV's; equidistant (Kannala-Brandt) is written out, since OpenCV's inverse stops at 90 degrees.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+LENS_MODELS: dict[str, tuple[int, ...]] = {
+    "": (0,),
+    "plumb_bob": (4, 5),
+    "rational_polynomial": (8, 12, 14),
+    "equidistant": (4,),
+}
+"""Distortion models and how many coefficients each may have; the empty name is the pinhole."""
+
+ROUND_TRIP_TOLERANCE = 1e-4
+"""Normalised units; where the inverse misses its pixel by more, the polynomial cannot be inverted there."""
+
+
+def distort(points: np.ndarray, model: str, d: np.ndarray) -> np.ndarray:
+    """(..., 3) directions to (..., 2) distorted normalised coordinates; NaN for directions that the lens does not see."""
+    if model == "equidistant":
+        return _distort_equidistant(points, d)
+    x, y, z = np.moveaxis(points, -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pinhole = np.where((z > 1e-9)[..., None], np.stack([x / z, y / z], axis=-1), np.nan)
+    if model == "":
+        return pinhole
+    return _distort_polynomial(pinhole, d)
+
+
+def undistort(normalised: np.ndarray, model: str, d: np.ndarray) -> np.ndarray:
+    """(..., 2) distorted normalised coordinates to (..., 3) unit directions; NaN where there is none."""
+    if model == "equidistant":
+        return _undistort_equidistant(normalised, d)
+    pinhole = normalised if model == "" else _undistort_polynomial(normalised, d)
+    directions = np.concatenate([pinhole, np.ones_like(pinhole[..., :1])], axis=-1)
+    return directions / np.linalg.norm(directions, axis=-1, keepdims=True)
+
+
+def _distort_polynomial(pinhole: np.ndarray, d: np.ndarray) -> np.ndarray:
+    flat = pinhole.reshape(-1, 2)
+    # Past its first fold the polynomial comes back to pixels that belong to others. NaN compares false.
+    visible = (flat**2).sum(axis=-1) < _radial_limit(tuple(d.tolist()))
+    result = np.full_like(flat, np.nan)
+    if visible.any():
+        points = np.concatenate([flat[visible], np.ones((visible.sum(), 1))], axis=-1)
+        result[visible] = cv2.projectPoints(points[:, None], np.zeros(3), np.zeros(3), np.eye(3), d)[0][:, 0]
+    return result.reshape(pinhole.shape)
+
+
+@lru_cache(maxsize=64)
+def _radial_limit(d: tuple[float, ...]) -> float:
+    """The squared undistorted radius up to which the distorted radius grows."""
+    k1, k2, k3 = d[0], d[1], d[4] if len(d) > 4 else 0.0
+    k4, k5, k6 = d[5:8] if len(d) >= 8 else (0.0, 0.0, 0.0)
+    # (r N(r^2) / D(r^2))' = (N D + 2 s (N' D - N D')) / D^2 with s = r^2: its first positive root bounds the image.
+    n, m = np.polynomial.Polynomial([1, k1, k2, k3]), np.polynomial.Polynomial([1, k4, k5, k6])
+    s = np.polynomial.Polynomial([0, 1])
+    numerator = n * m + 2 * s * (n.deriv() * m - n * m.deriv())
+    limit = np.inf
+    for polynomial in (numerator, m):
+        roots = polynomial.trim(1e-12).roots()
+        positive = roots[(np.abs(roots.imag) < 1e-9) & (roots.real > 0)].real
+        limit = min(limit, positive.min(initial=np.inf))
+    return float(limit)
+
+
+def _undistort_polynomial(normalised: np.ndarray, d: np.ndarray) -> np.ndarray:
+    flat = np.ascontiguousarray(normalised.reshape(-1, 2))
+    if not len(flat):
+        return normalised
+    criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
+    pinhole = cv2.undistortPointsIter(flat[:, None], np.eye(3), d, None, None, criteria)[:, 0]
+    missed = np.linalg.norm(_distort_polynomial(pinhole, d) - flat, axis=-1)
+    pinhole[~(missed < ROUND_TRIP_TOLERANCE)] = np.nan
+    return pinhole.reshape(normalised.shape)
+
+
+def _equidistant_radius(theta: np.ndarray, d: np.ndarray) -> np.ndarray:
+    t2 = theta**2
+    return theta * (1 + t2 * (d[0] + t2 * (d[1] + t2 * (d[2] + t2 * d[3]))))
+
+
+def _distort_equidistant(points: np.ndarray, d: np.ndarray) -> np.ndarray:
+    x, y, z = np.moveaxis(points, -1, 0)
+    r = np.hypot(x, y)
+    theta = np.arctan2(r, z)
+    # Towards the axis, distorted radius over radius tends to 1 / z.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(r > 1e-12, _equidistant_radius(theta, d) / r, 1 / z)
+    limit = _equidistant_limit(d)
+    return np.where((theta < limit)[..., None], np.stack([x * ratio, y * ratio], axis=-1), np.nan)
+
+
+def _undistort_equidistant(normalised: np.ndarray, d: np.ndarray) -> np.ndarray:
+    radius = np.linalg.norm(normalised, axis=-1)
+    limit = _equidistant_limit(d)
+    # The radius grows with the angle up to the limit: bisection cannot miss and needs no starting point.
+    low, high = np.zeros_like(radius), np.full_like(radius, limit)
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = _equidistant_radius(middle, d) < radius
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    theta = (low + high) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(radius > 1e-12, np.sin(theta) / radius, 1.0)
+    directions = np.concatenate([normalised * ratio[..., None], np.cos(theta)[..., None]], axis=-1)
+    seen = radius <= _equidistant_radius(limit, d)
+    return np.where(seen[..., None], directions, np.nan)
+
+
+def _equidistant_limit(d: np.ndarray) -> float:
+    """The largest angle (radians, at most pi) up to which the distorted radius grows."""
+    slope = np.polynomial.Polynomial([1, 3 * d[0], 5 * d[1], 7 * d[2], 9 * d[3]])  # in theta squared
+    roots = slope.trim(1e-12).roots() if slope.degree() else np.zeros(0)
+    positive = roots[(np.abs(roots.imag) < 1e-9) & (roots.real > 0)].real
+    return float(min(np.pi, np.sqrt(positive.min(initial=np.inf))))

@@ -1,0 +1,231 @@
+"""MANO as its users have it: the files of mano_v1_2, or the buffers inside an imported checkpoint. Nothing of MANO ships with this package.
+
+The files are Python 2 pickles holding numpy, scipy and chumpy objects. They are read through ``RestrictedUnpickler`` with inert stubs in
+place of those classes, so neither chumpy nor a Python 2 era numpy is needed, and nothing in a file is executed (spec, section 5).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csc_matrix, csr_matrix
+
+from ..safe_numpy import NUMPY_GLOBALS, PickledArray, Stub
+from ..safe_pickle import RestrictedUnpickler, UnsafePickleError
+from ..structures import Side
+from .asset import NUM_JOINTS, POSE_FEATURES, HandAsset
+from .joints import MANO_PARENTS
+
+NUM_VERTICES, NUM_FACES, NUM_BETAS = 778, 1538, 10
+
+TIP_VERTICES = (744, 320, 443, 554, 671)
+"""Thumb, index, middle, ring, pinky; the same in both hands (spec 1.5)."""
+
+LICENSE = "MANO licence (MPI, non-commercial research, no redistribution)"
+
+HOW_TO_GET = (
+    "Register at https://mano.is.tue.mpg.de, accept its licence (non-commercial research), download mano_v1_2.zip, unpack it and give the "
+    "folder mano_v1_2 or mano_v1_2/models, which holds MANO_RIGHT.pkl and MANO_LEFT.pkl."
+)
+
+_REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f", "hands_mean")
+
+
+class ManoFileError(ValueError):
+    """A MANO file is missing, damaged or not what it should be."""
+
+
+def load_mano(folder: str | Path, side: Side, *, negate_left_shapedirs_x: bool = False) -> HandAsset:
+    """Read ``MANO_RIGHT`` or ``MANO_LEFT`` (.pkl or .npz; .pkl first) from ``folder`` or its ``models`` folder.
+
+    ``negate_left_shapedirs_x`` corrects the left hand's shape directions, which the original file holds with the x of the right hand's
+    (smplx issue 48). The released WildHands and ARCTIC use them as stored, so that is the default.
+
+    Raises ``ManoFileError`` (a ``ValueError``) where there is no such file or it is not MANO, ``UnsafePickleError`` where it asks for code.
+    """
+    path = _find(Path(folder).expanduser(), side)
+    data = _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
+    missing = [key for key in _REQUIRED if key not in data]
+    if missing:
+        raise ManoFileError(f"{path} is not a MANO hand: it lacks {', '.join(missing)}. {HOW_TO_GET}")
+    # Row 0 holds the parents; the root's is -1, which the files store as an unsigned number.
+    parents = (-1, *_array(data["kintree_table"], path, "kintree_table", (2, NUM_JOINTS))[0, 1:].astype(int))
+    shapedirs = _array(data["shapedirs"], path, "shapedirs")
+    if shapedirs.ndim == 3:
+        shapedirs = shapedirs[..., :NUM_BETAS]
+    return _asset(
+        path,
+        side,
+        negate_left_shapedirs_x,
+        parents=parents,
+        v_template=_array(data["v_template"], path, "v_template"),
+        faces=_array(data["f"], path, "f"),
+        shapedirs=shapedirs,
+        posedirs=_array(data["posedirs"], path, "posedirs"),
+        J_regressor=_array(data["J_regressor"], path, "J_regressor"),
+        weights=_array(data["weights"], path, "weights"),
+        hands_mean=_array(data["hands_mean"], path, "hands_mean"),
+    )
+
+
+def mano_from_buffers(buffers: Mapping[str, Any], side: Side, *, negate_left_shapedirs_x: bool = False) -> HandAsset:
+    """The hand in a MANO block of a checkpoint (spec 2.5): smplx's buffer names without prefix, numpy arrays or tensors on the CPU.
+
+    Raises ``ManoFileError`` where buffers are missing or have other shapes.
+    """
+    required = ("v_template", "faces_tensor", "shapedirs", "posedirs", "J_regressor", "lbs_weights", "hand_mean", "parents")
+    missing = [key for key in required if key not in buffers]
+    if missing:
+        raise ManoFileError(f"the {side.value} MANO block of the checkpoint lacks {', '.join(missing)}; import the published file again")
+    source = f"checkpoint, MANO {side.value}"
+    arrays = {key: np.asarray(buffers[key]) for key in required}
+    posedirs = arrays["posedirs"]
+    if posedirs.shape != (POSE_FEATURES, 3 * NUM_VERTICES):
+        raise ManoFileError(f"{source}: posedirs has shape {posedirs.shape}, expected {(POSE_FEATURES, 3 * NUM_VERTICES)}")
+    return _asset(
+        source,
+        side,
+        negate_left_shapedirs_x,
+        parents=(-1, *arrays["parents"].ravel()[1:].astype(int)),
+        v_template=arrays["v_template"],
+        faces=arrays["faces_tensor"],
+        shapedirs=arrays["shapedirs"],
+        posedirs=posedirs.T.reshape(NUM_VERTICES, 3, POSE_FEATURES),
+        J_regressor=arrays["J_regressor"],
+        weights=arrays["lbs_weights"],
+        hands_mean=arrays["hand_mean"],
+    )
+
+
+def _asset(source: str | Path, side: Side, negate_left_shapedirs_x: bool, parents: tuple[int, ...], **arrays: np.ndarray) -> HandAsset:
+    expected = {
+        "v_template": (NUM_VERTICES, 3),
+        "faces": (NUM_FACES, 3),
+        "shapedirs": (NUM_VERTICES, 3, NUM_BETAS),
+        "posedirs": (NUM_VERTICES, 3, POSE_FEATURES),
+        "J_regressor": (NUM_JOINTS, NUM_VERTICES),
+        "weights": (NUM_VERTICES, NUM_JOINTS),
+        "hands_mean": (3 * (NUM_JOINTS - 1),),
+    }
+    for key, shape in expected.items():
+        if arrays[key].shape != shape:
+            raise ManoFileError(f"{source}: {key} has shape {arrays[key].shape}, MANO's is {shape}. {HOW_TO_GET}")
+        if not np.isfinite(arrays[key]).all():
+            raise ManoFileError(f"{source}: {key} holds values that are not finite; the file is damaged. {HOW_TO_GET}")
+    if parents != MANO_PARENTS:
+        raise ManoFileError(f"{source}: the kinematic tree is {parents}, MANO's is {MANO_PARENTS}. {HOW_TO_GET}")
+    integers = {"faces": arrays.pop("faces").astype(np.int32), "tip_vertices": np.array(TIP_VERTICES, np.int32)}
+    floats = {key: np.ascontiguousarray(value, np.float32) for key, value in arrays.items()}
+    if side is Side.LEFT and negate_left_shapedirs_x:
+        floats["shapedirs"] = floats["shapedirs"] * np.array([-1, 1, 1], np.float32)[:, None]
+    return HandAsset(side=side, name="mano", license=LICENSE, **integers, **floats)
+
+
+def _find(folder: Path, side: Side) -> Path:
+    if not folder.is_dir():
+        raise ManoFileError(f"{folder} is not a folder. {HOW_TO_GET}")
+    stem = f"MANO_{side.name}"
+    for parent in (folder, folder / "models"):
+        for suffix in (".pkl", ".npz"):
+            if (parent / (stem + suffix)).is_file():
+                return parent / (stem + suffix)
+    raise ManoFileError(f"there is no {stem}.pkl or {stem}.npz in {folder} or {folder / 'models'}. {HOW_TO_GET}")
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {key: data[key] for key in _REQUIRED if key in data}
+    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ManoFileError(
+            f"{path} is damaged, or no npz of plain arrays ({error}). Save plain arrays, or use the pkl. {HOW_TO_GET}"
+        ) from error
+
+
+def _read_pickle(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        if file.read(20).startswith(b"version https://git-"):
+            raise ManoFileError(f"{path} is only a Git LFS pointer, not the file itself. {HOW_TO_GET}")
+        file.seek(0)
+        try:
+            data = RestrictedUnpickler(file, _ALLOWED, encoding="latin1").load()
+        except UnsafePickleError as error:
+            raise UnsafePickleError(f"{path}: {error} {HOW_TO_GET}") from error
+        except Exception as error:  # A damaged pickle raises whatever its bytes happen to lead to.
+            raise ManoFileError(f"{path} is damaged or no pickle ({type(error).__name__}: {error}). {HOW_TO_GET}") from error
+    if not isinstance(data, dict):
+        raise ManoFileError(f"{path} is not a MANO hand: it holds a {type(data).__name__}, not a dictionary. {HOW_TO_GET}")
+    return data
+
+
+def _array(value: Any, path: Path, key: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """The numeric array that an entry of the file stands for."""
+    try:
+        array = _resolve(value)
+    except Exception as error:  # As above: the contents are foreign.
+        raise ManoFileError(f"{path}: {key} cannot be read ({error}); the file is damaged. {HOW_TO_GET}") from error
+    if shape is not None and array.shape != shape:
+        raise ManoFileError(f"{path}: {key} has shape {array.shape}, MANO's is {shape}. {HOW_TO_GET}")
+    return array
+
+
+def _resolve(value: Any) -> np.ndarray:
+    if isinstance(value, (PickledArray, _Sparse, _Chumpy)):
+        value = value.resolve()
+    array = np.asarray(value)
+    if array.dtype.kind == "O":
+        array = array.astype(np.float64)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"it holds no numbers but {array.dtype}")
+    return array
+
+
+class _Sparse(Stub):
+    """scipy.sparse's compressed matrices; the state is the object's __dict__."""
+
+    layout: type = csc_matrix
+
+    def resolve(self) -> np.ndarray:
+        shape = tuple(int(size) for size in self.state["_shape"])
+        if shape != (NUM_JOINTS, NUM_VERTICES):
+            raise ValueError(f"a sparse matrix of shape {shape}, MANO's is {(NUM_JOINTS, NUM_VERTICES)}")
+        return self.layout(tuple(_resolve(self.state[key]) for key in ("data", "indices", "indptr")), shape=shape).toarray()
+
+
+class _SparseRows(_Sparse):
+    layout = csr_matrix
+
+
+class _Chumpy(Stub):
+    """chumpy's arrays (``x``) and selections from them (``a`` raveled, taken at ``idxs``, reshaped to ``preferred_shape``)."""
+
+    def resolve(self) -> np.ndarray:
+        if "x" in self.state:
+            return _resolve(self.state["x"])
+        chosen = _resolve(self.state["a"]).ravel()[_resolve(self.state["idxs"]).astype(np.int64)]
+        shape = self.state.get("preferred_shape")
+        return chosen if shape is None else chosen.reshape([int(size) for size in _resolve(shape)])
+
+
+def _reconstruct_object(cls: Any, *_args: Any) -> Stub:
+    if not (isinstance(cls, type) and issubclass(cls, Stub)):
+        raise UnsafePickleError("refused: the pickle makes an object of a kind that this file format does not have.")
+    return cls()
+
+
+_ALLOWED = {
+    **NUMPY_GLOBALS,
+    **{(f"scipy.sparse.{module}", "csc_matrix"): _Sparse for module in ("csc", "_csc")},
+    **{(f"scipy.sparse.{module}", "csr_matrix"): _SparseRows for module in ("csr", "_csr")},
+    ("chumpy.ch", "Ch"): _Chumpy,
+    # MANO's numbers are selections; the others are let in, inert, lest an entry that nobody reads make the file unreadable.
+    **{("chumpy.reordering", name): _Chumpy for name in ("Select", "Reshape", "transpose", "Concatenate")},
+    **{(module, "_reconstructor"): _reconstruct_object for module in ("copy_reg", "copyreg")},
+    **{(module, "object"): object for module in ("__builtin__", "builtins")},
+    **{(module, "set"): set for module in ("__builtin__", "builtins")},
+}
+"""All that a MANO pickle refers to."""

@@ -1,0 +1,108 @@
+"""Intrinsics for files: a ROS calibration file, a field of view, or the guess."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import yaml
+
+from ..geometry.calibration import Calibration, CalibrationError, IntrinsicsSource
+from ..geometry.camera import Camera
+
+
+def load_calibration(path: Path) -> Calibration:
+    """Reads a calibration in the YAML format of ROS's camera_calibration and camera_info_manager.
+
+    :raises CalibrationError: not such a file, with the key that is missing or wrong.
+    :raises OSError: the file cannot be read.
+    """
+    try:
+        data = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CalibrationError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise CalibrationError(f"{path}: not a calibration file: expected keys such as image_width and camera_matrix")
+    try:
+        return Calibration(
+            width=_whole_number(data, "image_width"),
+            height=_whole_number(data, "image_height"),
+            k=_numbers(data, "camera_matrix", 9),
+            d=_numbers(data, "distortion_coefficients", None, optional=True),
+            distortion_model=str(data.get("distortion_model") or ""),
+            r=_numbers(data, "rectification_matrix", 9, optional=True) or Calibration.r,
+            p=_numbers(data, "projection_matrix", 12, optional=True) or Calibration.p,
+        )
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error}") from error
+
+
+def calibration_yaml(camera: Camera, name: str) -> str:
+    """The text of a calibration file for an unrotated camera, as ``load_calibration`` and ROS's camera_info_manager read it."""
+    k, undistorted = camera.k.ravel().tolist(), camera.undistorted().k
+    p = [*undistorted[0].tolist(), 0.0, *undistorted[1].tolist(), 0.0, *undistorted[2].tolist(), 0.0]
+    coefficients = camera.d.tolist() or [0.0] * 5
+    data = {
+        "image_width": camera.width,
+        "image_height": camera.height,
+        "camera_name": name,
+        "camera_matrix": {"rows": 3, "cols": 3, "data": k},
+        "distortion_model": camera.distortion_model or "plumb_bob",
+        "distortion_coefficients": {"rows": 1, "cols": len(coefficients), "data": coefficients},
+        "rectification_matrix": {"rows": 3, "cols": 3, "data": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]},
+        "projection_matrix": {"rows": 3, "cols": 4, "data": p},
+    }
+    return yaml.safe_dump(data, sort_keys=False, default_flow_style=None)
+
+
+class Intrinsics:
+    """Gives each image its camera."""
+
+    def __init__(self, calibration: Calibration | None = None, fov_degrees: float | None = None):
+        """Takes the calibration of the raw (unrectified) images, or a horizontal field of view; with neither it guesses."""
+        self._calibration = calibration
+        self._fov_degrees = fov_degrees
+
+    def camera(self, width: int, height: int) -> tuple[Camera, IntrinsicsSource]:
+        """The camera of a ``width`` x ``height`` image and where it came from.
+
+        :raises CalibrationError: the calibration is for images of another shape, or unusable.
+        """
+        if self._calibration is not None:
+            return self._calibration.camera(width, height, rectified=False)
+        if self._fov_degrees is not None:
+            try:
+                return Camera.from_fov(width, height, math.radians(self._fov_degrees)), IntrinsicsSource.FIELD_OF_VIEW
+            except ValueError as error:
+                raise CalibrationError(str(error)) from error
+        return Camera.guess(width, height), IntrinsicsSource.GUESS
+
+
+def guess_warning(camera: Camera) -> str:
+    """Says which intrinsics were guessed and what that means."""
+    fov = math.degrees(2 * math.atan(camera.width / 2 / camera.k[0, 0]))
+    return (
+        f"the camera's intrinsics are unknown; guessed for {camera.width}x{camera.height}: f = {camera.k[0, 0]:.1f} px "
+        f"({fov:.1f} degrees across), centred, no distortion. Depths and positions scale with f: twice the true f, twice the distance. "
+        "Give --camera-info or --fov for metric results."
+    )
+
+
+def _whole_number(data: dict, key: str) -> int:
+    value = data.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise CalibrationError(f"{key} must be a whole number, not {value!r}")
+    return value
+
+
+def _numbers(data: dict, key: str, count: int | None, optional: bool = False) -> tuple[float, ...]:
+    """The ``data`` list of a matrix entry; empty where an optional one is absent."""
+    if optional and data.get(key) is None:
+        return ()
+    entry = data.get(key)
+    values = entry.get("data") if isinstance(entry, dict) else None
+    if not isinstance(values, list) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+        raise CalibrationError(f"{key}.data must be a list of numbers; the file has {entry!r}")
+    if count is not None and len(values) != count:
+        raise CalibrationError(f"{key}.data must have {count} numbers, not {len(values)}")
+    return tuple(map(float, values))

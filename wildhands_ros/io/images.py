@@ -1,0 +1,66 @@
+"""Still images: decoding with nothing silently lost, and writing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+class InputError(ValueError):
+    """An input cannot be used; the message says which, why and what to do."""
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """Decodes a compressed image to (H, W, 3) RGB uint8, turned upright by its EXIF orientation.
+
+    :raises InputError: empty, truncated or not an image.
+    """
+    if not data:
+        raise InputError("the image is empty (0 bytes)")
+    if is_truncated(data):
+        raise InputError(f"the image is truncated: its data end after {len(data)} bytes, before the picture is complete")
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InputError(f"the image cannot be decoded: {error.err}") from error
+    if bgr is None:
+        raise InputError("the image cannot be decoded: it is damaged or of an unknown format")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Reads an image file to (H, W, 3) RGB uint8.
+
+    :raises InputError: as ``decode_image``, with the path.
+    :raises OSError: the file cannot be read.
+    """
+    try:
+        return decode_image(path.read_bytes())
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def encode_image(image_rgb: np.ndarray, suffix: str) -> bytes:
+    """Encodes (H, W, 3) RGB uint8 in the format of a file suffix such as ".png".
+
+    :raises InputError: no encoder for the suffix.
+    """
+    try:
+        _, data = cv2.imencode(suffix, cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
+    except cv2.error as error:
+        raise InputError(f"cannot write images of type {suffix!r}; use one of {', '.join(IMAGE_SUFFIXES)}") from error
+    return data.tobytes()
+
+
+def is_truncated(data: bytes) -> bool:
+    """Decoders fill the missing rest of a cut-off JPEG or PNG with grey and say nothing to the caller, so look for the end marks."""
+    if data.startswith(b"\xff\xd8"):
+        # Within a scan every 0xff is stuffed, so the last start of scan must be followed by an end of image.
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    if data.startswith(b"\x89PNG"):
+        return b"IEND" not in data[-4096:]
+    return False

@@ -1,0 +1,199 @@
+"""Where pictures come from: an image, a folder of images, a video or a camera, all read as frames."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from .images import IMAGE_SUFFIXES, InputError, read_image
+
+ASSUMED_FPS = 30.0
+"""For videos that state no frame rate."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a source."""
+
+    image: np.ndarray
+    """(H, W, 3) RGB uint8."""
+    name: str
+    """File name without folder; of a camera "camera0"."""
+    stamp: float | None
+    """Seconds since the video's start, or since the epoch for a live camera; None for still images."""
+
+
+class FrameSource(Protocol):
+    """Frames in order. Iterating reads; ``problems`` fills while doing so and is complete after the last frame."""
+
+    count: int | None
+    """How many frames to expect; None where unknown."""
+    fps: float | None
+    """Nominal frame rate; None for still images."""
+    problems: list[str]
+    """What could not be read, one sentence each."""
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+
+class ImageSource:
+    """One image file."""
+
+    count = 1
+    fps = None
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.problems: list[str] = []
+
+    def __iter__(self) -> Iterator[Frame]:
+        yield Frame(read_image(self.path), self.path.name, None)
+
+
+class FolderSource:
+    """The images of one folder (not of those within) in natural order: frame_2 before frame_10."""
+
+    fps = None
+
+    def __init__(self, path: Path):
+        """:raises InputError: there is no image in the folder."""
+        self.path = path
+        self.problems: list[str] = []
+        files = (f for f in path.iterdir() if f.is_file() and not f.name.startswith(".") and f.suffix.lower() in IMAGE_SUFFIXES)
+        self._files = sorted(files, key=lambda f: _natural_key(f.name))
+        self.count = len(self._files)
+        if not self._files:
+            raise InputError(f"{path}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Damaged images are left out and named in ``problems``.
+
+        :raises InputError: after the last file, when none could be read.
+        """
+        for path in self._files:
+            try:
+                image = read_image(path)
+            except (InputError, OSError) as error:
+                self.problems.append(str(error))
+                continue
+            yield Frame(image, path.name, None)
+        if len(self.problems) == self.count:
+            raise InputError(f"{self.path}: none of the {self.count} images can be read; the first: {self.problems[0]}")
+
+
+class VideoSource:
+    """A video file, turned upright by its rotation tag, with the container's presentation times as stamps."""
+
+    def __init__(self, path: Path):
+        """:raises InputError: no video that can be decoded."""
+        self.path = path
+        self.problems: list[str] = []
+        capture = self._open()
+        count, fps = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
+        decodes = capture.grab()
+        capture.release()
+        if not decodes:
+            raise InputError(f"{path}: the video opens, but not one frame of it can be decoded; it is damaged or its codec is unknown")
+        self.count = count if count > 0 else None
+        self.fps = fps if 0 < fps < 1000 else ASSUMED_FPS
+
+    def _open(self) -> cv2.VideoCapture:
+        with quiet_opencv():
+            capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            raise InputError(f"{self.path}: neither an image nor a video that can be decoded; it is damaged or of an unknown format")
+        return capture
+
+    def __iter__(self) -> Iterator[Frame]:
+        capture = self._open()
+        read, stamp = 0, None
+        try:
+            while True:
+                with quiet_opencv():
+                    ok, bgr = capture.read()
+                if not ok:
+                    break
+                presentation = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                # Raw streams carry no times, and broken ones run backwards: go on by the frame rate.
+                stamp = presentation if stamp is None or presentation > stamp else stamp + 1 / self.fps
+                read += 1
+                yield Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.path.name, stamp)
+        finally:
+            capture.release()
+        # Containers without an index state an estimate, so a frame or two do not matter.
+        if self.count and read < self.count - max(2, 0.01 * self.count):
+            self.problems.append(f"{self.path}: the video ends after {read} of {self.count} frames; the rest cannot be decoded")
+
+
+class CameraSource:
+    """A live camera, for ever, stamped with the time of day at which each frame arrived."""
+
+    count = None
+
+    def __init__(self, index: int):
+        """:raises InputError: no such camera."""
+        self.index = index
+        self.problems: list[str] = []
+        with quiet_opencv():
+            self._capture = cv2.VideoCapture(index)
+        if not self._capture.isOpened():
+            raise InputError(f"camera {index} cannot be opened: there is none of this number, another program uses it, or access is denied")
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps < 1000 else ASSUMED_FPS
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            while True:
+                ok, bgr = self._capture.read()
+                if not ok:
+                    self.problems.append(f"camera {self.index} stopped giving frames")
+                    return
+                yield Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), f"camera{self.index}", time.time())
+        finally:
+            self._capture.release()
+
+
+def open_source(name: str) -> FrameSource:
+    """Opens an image, a folder of images, a video, or a camera given by its number.
+
+    :raises InputError: nothing there that can be read, with the reason.
+    """
+    path = Path(name).expanduser()
+    try:
+        if path.is_dir():
+            return FolderSource(path)
+        if path.is_file():
+            if path.stat().st_size == 0:
+                raise InputError(f"{path}: the file is empty")
+            # Animated GIFs are films.
+            if path.suffix.lower() != ".gif" and (path.suffix.lower() in IMAGE_SUFFIXES or cv2.haveImageReader(str(path))):
+                return ImageSource(path)
+            return VideoSource(path)
+    except PermissionError as error:
+        raise InputError(f"{path}: no permission to read it") from error
+    if name.isdecimal():
+        return CameraSource(int(name))
+    raise InputError(f"{path}: does not exist; give an image, a folder of images, a video or a camera's number")
+
+
+@contextmanager
+def quiet_opencv() -> Iterator[None]:
+    """Keeps OpenCV's own log lines off the terminal; what they say is raised or reported by the caller."""
+    level = cv2.getLogLevel()
+    cv2.setLogLevel(0)
+    try:
+        yield
+    finally:
+        cv2.setLogLevel(level)
+
+
+def _natural_key(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,48 @@
+"""Writing videos with what OpenCV's wheel has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .images import InputError
+from .sources import quiet_opencv
+
+CODECS = ("avc1", "mp4v")
+"""H.264 where this OpenCV has an encoder for it (its wheels have none), else MPEG-4 part 2."""
+
+
+class VideoWriter:
+    """An mp4 file; the first frame fixes its size."""
+
+    def __init__(self, path: Path, fps: float):
+        self._path, self._fps = path, fps
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+
+    def write(self, image_rgb: np.ndarray) -> None:
+        """Appends (H, W, 3) RGB uint8.
+
+        :raises InputError: nothing can encode it, or its size is not the first frame's.
+        """
+        size = image_rgb.shape[1], image_rgb.shape[0]
+        if self._writer is None:
+            self._writer, self._size = self._open(size), size
+        if size != self._size:
+            raise InputError(f"the picture changes its size from {self._size} to {size}; a video cannot hold both")
+        self._writer.write(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Completes the file; needed before it can be read."""
+        if self._writer is not None:
+            self._writer.release()
+
+    def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
+        with quiet_opencv():
+            for codec in CODECS:
+                writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), self._fps, size)
+                if writer.isOpened():
+                    return writer
+        raise InputError(f"{self._path}: no encoder for {size[0]}x{size[1]} video; this OpenCV lacks {' and '.join(CODECS)}")

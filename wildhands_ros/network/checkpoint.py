@@ -1,0 +1,150 @@
+"""This project's checkpoints: a safetensors file with the network's configuration in its metadata, and its hand model if it has one.
+
+Tensors are named ``network.<key of WildHands.state_dict()>`` and ``mano.<right|left>.<smplx's name>``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..hand_model.asset import HandAsset
+from ..hand_model.mano_files import mano_from_buffers
+from ..paths import released_checkpoint
+from ..structures import Side
+from .config import Preprocessing, WildHandsConfig
+from .model import WildHands
+
+RELEASED_NAME = "released"
+"""Stands for the imported published checkpoint wherever a checkpoint is named."""
+
+_FORMAT = "wildhands_ros checkpoint 1"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not there or not usable; the message says what to do."""
+
+
+class LoadedModel(NamedTuple):
+    model: WildHands
+    """In evaluation mode, on the CPU."""
+    assets: dict[Side, HandAsset] | None
+    """The hand model that the network's parameters are of, where the checkpoint has it."""
+    preprocessing: Preprocessing
+
+
+def load_model(name_or_path: str | Path) -> LoadedModel:
+    """The checkpoint named ``released``, or the file at a path. Raises CheckpointError."""
+    if str(name_or_path) == RELEASED_NAME:
+        path = released_checkpoint()
+        if not path.exists():
+            raise CheckpointError(
+                f"the released model has not been imported ({path} does not exist). Download the authors' wildhands.ckpt (see "
+                "docs/released_model.md), then run: wildhands import-checkpoint wildhands.ckpt"
+            )
+    else:
+        path = Path(name_or_path).expanduser()
+        if not path.is_file():
+            raise CheckpointError(
+                f"there is no checkpoint {str(name_or_path)!r}; give {RELEASED_NAME!r} or the path of a .safetensors file"
+            )
+    config, network, hands = _read(path)
+    model = empty_model(config)
+    _check(path, network, {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()})
+    model.load_state_dict(network, assign=True)
+    assets = {side: mano_from_buffers({name: t.numpy() for name, t in buffers.items()}, side) for side, buffers in hands.items()}
+    return LoadedModel(model.eval(), assets or None, config.preprocessing)
+
+
+def save_checkpoint(path: Path, model: WildHands, hands: Mapping[Side, Mapping[str, Tensor]] | None = None, license_note: str = "") -> None:
+    """Writes ``path`` whole or not at all. ``hands`` are smplx's buffers of both sides. Raises OSError with the reason."""
+    tensors = {f"network.{key}": tensor for key, tensor in model.state_dict().items()}
+    for side, buffers in (hands or {}).items():
+        tensors |= {f"mano.{side.value}.{name}": tensor for name, tensor in buffers.items()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.touch()
+        metadata = {"format": _FORMAT, "config": model.config.to_json(), "license": license_note}
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise OSError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def empty_model(config: WildHandsConfig) -> WildHands:
+    """A network without memory for its weights, to load them into with ``load_state_dict(..., assign=True)``."""
+    with torch.device("meta"):
+        return WildHands(config)
+
+
+def _read(path: Path) -> tuple[WildHandsConfig, dict[str, Tensor], dict[Side, dict[str, Tensor]]]:
+    """Configuration, network tensors by state-dict key, and buffers of each side's hand model."""
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\x03\x04":
+            raise CheckpointError(f"{path} is a PyTorch checkpoint; convert it first: wildhands import-checkpoint {path}")
+    network: dict[str, Tensor] = {}
+    hands: dict[Side, dict[str, Tensor]] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of this project's (or of another version of it)")
+            config = WildHandsConfig.from_json(metadata.get("config", "null"))
+            for name in file.keys():  # noqa: SIM118 - not a dict
+                kind, _, key = name.partition(".")
+                if kind == "network":
+                    network[key] = _full_precision(file.get_tensor(name))
+                elif kind == "mano":
+                    side, _, key = key.partition(".")
+                    hands.setdefault(Side(side), {})[key] = file.get_tensor(name)
+                else:
+                    raise CheckpointError(f"{path}: unexpected tensor {name}")
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a safetensors file, or is incomplete ({error}); import or download it again") from error
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    if hands and hands.keys() != set(Side):
+        raise CheckpointError(f"{path} holds the hand model of one side only")
+    return config, network, hands
+
+
+def _full_precision(tensor: Tensor) -> Tensor:
+    """Shipped weights are stored in half the space."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
+
+
+def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+    check_keys(path, {key: tuple(tensor.shape) for key, tensor in tensors.items()}, expected)
+    if extra := sorted(tensors.keys() - expected.keys()):
+        raise CheckpointError(f"{path}: the network has no place for {listing(extra)}")
+    check_finite(path, tensors)
+
+
+def check_keys(path: Path, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises CheckpointError, naming them, where expected tensors are missing or of another shape."""
+    if missing := sorted(expected.keys() - shapes.keys()):
+        raise CheckpointError(f"{path}: {len(missing)} of {len(expected)} tensors are missing: {listing(missing)}")
+    if wrong := [f"{key} is {shapes[key]}, not {shape}" for key, shape in expected.items() if shapes[key] != shape]:
+        raise CheckpointError(f"{path}: tensors of the wrong shape: {listing(wrong)}")
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raises CheckpointError, naming them, where tensors have NaN or infinite values."""
+    if broken := [key for key, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        raise CheckpointError(f"{path}: NaN or infinite values in {listing(broken)}")
+
+
+def listing(names: list[str]) -> str:
+    """The names, shortened to the first five."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

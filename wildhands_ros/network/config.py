@@ -1,0 +1,147 @@
+"""What a WildHands network is made of; stored as JSON in every checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+import typing
+
+from .kpe import Encoding
+from .landmark_net import LANDMARK_CROP_SCALE
+from .trunks import TRUNKS
+
+IMAGE_SIZE = 224
+"""Side in pixels of both network inputs: the whole frame and a hand's crop."""
+RELEASED_CROP_SCALE = 1.75
+"""The published model's ``WildHandsConfig.crop_scale``."""
+
+_ADDED_FIELDS = {"features": 2048, "crop_scale": RELEASED_CROP_SCALE, "upright": False}
+"""Fields that earlier checkpoints do not have, with what held for those."""
+
+
+class GraspInput(enum.Enum):
+    """What the grasp head sees (spec 1.8)."""
+
+    NONE = "none"
+    """There is no grasp head."""
+    HAND = "hand"
+    """Shape and rotations."""
+    HAND_AND_IMAGE = "hand+image"
+    """Shape, rotations and the full-image trunk's features."""
+
+
+class CameraDecoding(enum.Enum):
+    """What the camera output (s, tx, ty) is relative to; see ``WildHands.forward``."""
+
+    FRAME = "frame"
+    """tx, ty are metres from the optical axis and s is relative to the 224-pixel frame: the released model (spec 1.6)."""
+    CROP = "crop"
+    """tx, ty are metres from the ray through the crop's centre and s is relative to the crop, so that neither depends on where in
+    the frame and how large the hand appears (as in CLIFF, Li et al., ECCV 2022)."""
+
+    @property
+    def usual_scale(self) -> float:
+        """s of an ordinary view: two over the metres that the frame (at half a metre, 90 degrees) or a hand's crop spans."""
+        return 2.0 if self is CameraDecoding.FRAME else 7.0
+
+
+class Preprocessing(enum.Enum):
+    """How a frame becomes network inputs; see ``wildhands_ros.network.preprocessing``."""
+
+    RELEASED = "released"
+    """Exactly as the authors' demo does it, blur, integer boxes and all (spec 2.1)."""
+    FULL_RESOLUTION = "full_resolution"
+    """Crops are cut from the full-resolution frame, antialiased, at sub-pixel positions."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WildHandsConfig:
+    """Architecture of a ``WildHands`` network. The defaults are the project's own; ``RELEASED`` is the published model."""
+
+    trunk: str = "resnet50"
+    """A name in ``trunks.TRUNKS``; both trunks are of this kind."""
+    full_image_trunk: bool = True
+    """Whether a second trunk sees the whole frame; its features are added to those of every crop."""
+    encoding: Encoding = Encoding.CENTER_CORNER_LATENT
+    n_freq: int = 4
+    """Number of frequencies of the encoding's sines and cosines."""
+    fake_intrinsics: bool = False
+    """The reference's ``no_intrx``: the encoding sees a fixed made-up camera, the geometry the true one (spec 1.2)."""
+    features: int = 2048
+    """Size of a hand's feature vector; the hidden layers around it are a half, a quarter and an eighth of it."""
+    grasp_input: GraspInput = GraspInput.NONE
+    camera: CameraDecoding = CameraDecoding.CROP
+    preprocessing: Preprocessing = Preprocessing.FULL_RESOLUTION
+    crop_scale: float = RELEASED_CROP_SCALE
+    """Side of a crop over the longer side of the hand's box."""
+    upright: bool = False
+    """Whether crops are turned so that the hand, wrist to middle finger's base, points up in them."""
+
+    def __post_init__(self) -> None:
+        if self.trunk not in TRUNKS:
+            raise ValueError(f"unknown trunk {self.trunk!r}; known: {', '.join(TRUNKS)}")
+        if self.n_freq < 1:
+            raise ValueError(f"n_freq must be at least 1, got {self.n_freq}")
+        if self.features < 8 or self.features % 8:
+            raise ValueError(f"features must be a multiple of 8, got {self.features}")
+        if self.grasp_input is GraspInput.HAND_AND_IMAGE and not self.full_image_trunk:
+            raise ValueError(f"grasp_input={self.grasp_input.value!r} needs full_image_trunk=True")
+        if not 1 <= self.crop_scale <= 10:
+            raise ValueError(f"crop_scale must lie between 1 and 10, got {self.crop_scale}")
+        if self.preprocessing is Preprocessing.RELEASED and (self.upright or self.crop_scale != RELEASED_CROP_SCALE):
+            raise ValueError(f"released preprocessing has upright=False and crop_scale={RELEASED_CROP_SCALE}")
+
+    @property
+    def feature_size(self) -> int:
+        """Side of the trunks' feature maps."""
+        return IMAGE_SIZE // TRUNKS[self.trunk].stride
+
+    @property
+    def kpe_map_size(self) -> int:
+        """Side of the map at which encodings of single pixels (``Encoding.is_map``) join."""
+        return IMAGE_SIZE if self.encoding.at_input else self.feature_size
+
+    def to_json(self) -> str:
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return json.dumps({name: v.value if isinstance(v, enum.Enum) else v for name, v in values.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> WildHandsConfig:
+        """Raises ValueError, naming the field, when a field is unknown, missing or has a value that this version does not know."""
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError("the configuration is not a JSON object")
+        values = _ADDED_FIELDS | values
+        kinds = typing.get_type_hints(cls)
+        if unknown := sorted(values.keys() - kinds.keys()):
+            raise ValueError(f"unknown configuration field(s) {', '.join(unknown)}: was this saved by a newer version?")
+        if missing := sorted(kinds.keys() - values.keys()):
+            raise ValueError(f"configuration field(s) {', '.join(missing)} missing")
+        return cls(**{name: _parse(name, kinds[name], value) for name, value in values.items()})
+
+
+def _parse(name: str, kind: type, value: object) -> object:
+    if issubclass(kind, enum.Enum):
+        choices = {member.value: member for member in kind}
+        if value not in choices:
+            raise ValueError(f"configuration field {name} is {value!r}; known: {', '.join(choices)}")
+        return choices[value]
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"configuration field {name} must be of type {kind.__name__}, got {value!r}")
+    return value
+
+
+RELEASED = WildHandsConfig(camera=CameraDecoding.FRAME, preprocessing=Preprocessing.RELEASED)
+"""The authors' published model (spec 1, commit f99dfea of the demo)."""
+MEDIAPIPE_HAND = WildHandsConfig(
+    trunk="mediapipe_hand",
+    full_image_trunk=False,
+    features=1024,
+    grasp_input=GraspInput.HAND,
+    crop_scale=LANDMARK_CROP_SCALE,
+    upright=True,
+)
+"""On MediaPipe's landmark network, whose own outputs come along: see ``WildHands.start_from``."""

@@ -1,0 +1,112 @@
+"""From feature maps to hand parameters: fusion, iterative decoder and grasp head (spec 1.3, 1.4, 1.8)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+NUM_ROTATIONS = 16
+"""Global orientation and 15 finger joints, MANO order."""
+NUM_BETAS = 10
+NUM_GRASPS = 9
+
+_ITERATIONS = 3
+
+
+class FeatureFusion(nn.Module):
+    """(B, in_channels, size, size) features of one hand's crop, its frame and its position to (B, features)."""
+
+    def __init__(self, in_channels: int, size: int, features: int) -> None:
+        super().__init__()
+        wide, middle, narrow = features // 2, features // 4, features // 8
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, wide, kernel_size=1, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(wide, middle, kernel_size=3, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(middle, narrow, kernel_size=3, bias=False),
+            nn.ReLU(inplace=True),
+            nn.Flatten(),
+            nn.Linear(narrow * (size - 4) ** 2, features),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+class DecodedHand(NamedTuple):
+    """Raw outputs of a ``HandDecoder``."""
+
+    pose_6d: Tensor
+    """(B, 96) sixteen rotations of six numbers, see ``rotation_6d_to_matrix``."""
+    betas: Tensor
+    """(B, 10)"""
+    camera: Tensor
+    """(B, 3) s, tx, ty."""
+    initial_camera: Tensor
+    """(B, 3) the camera before the first iteration; supervised in training (spec 3.1)."""
+
+
+class HandDecoder(nn.Module):
+    """Regresses one side's hand from (B, features) in three rounds of correction (HMR, Kanazawa et al., CVPR 2018)."""
+
+    def __init__(self, features: int, usual_scale: float) -> None:
+        """``usual_scale`` is the camera's s that training starts from."""
+        super().__init__()
+        wide, middle = features // 2, features // 4
+        self.initial_camera = nn.Sequential(
+            nn.Linear(features, middle), nn.ReLU(inplace=True), nn.Linear(middle, middle), nn.ReLU(inplace=True), nn.Linear(middle, 3)
+        )
+        self.refine = nn.Sequential(
+            nn.Linear(features + 6 * NUM_ROTATIONS + NUM_BETAS + 3, wide),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
+            nn.Linear(wide, wide),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
+        )
+        self.pose = nn.Linear(wide, 6 * NUM_ROTATIONS)
+        self.shape = nn.Linear(wide, NUM_BETAS)
+        self.camera = nn.Linear(wide, 3)
+        for layer in (self.pose, self.shape, self.camera):
+            nn.init.xavier_uniform_(layer.weight, gain=0.01)
+        # Near zero the hand would be at the far end of the range, where the scale is clipped and has no gradient.
+        nn.init.constant_(self.initial_camera[-1].bias[:1], usual_scale)
+
+    def forward(self, features: Tensor) -> DecodedHand:
+        pose = features.new_tensor([1, 0, 0, 0, 1, 0]).repeat(len(features), NUM_ROTATIONS)
+        betas = features.new_zeros(len(features), NUM_BETAS)
+        camera = initial_camera = self.initial_camera(features)
+        for _ in range(_ITERATIONS):
+            hidden = self.refine(torch.cat([features, pose, betas, camera], dim=-1))
+            pose = pose + self.pose(hidden)
+            betas = betas + self.shape(hidden)
+            camera = camera + self.camera(hidden)
+        return DecodedHand(pose, betas, camera, initial_camera)
+
+
+class GraspHead(nn.Module):
+    """Grasp logits (B, 9), ordered as ``wildhands_ros.structures.Grasp``, from a decoded hand and, if given, its frame's features."""
+
+    def __init__(self, image_channels: int) -> None:
+        """``image_channels`` is 0 for a head that sees only the hand."""
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(NUM_BETAS + 9 * NUM_ROTATIONS + image_channels, 1024),
+            nn.ReLU(inplace=True),
+            nn.Linear(1024, 512),
+            nn.ReLU(inplace=True),
+            nn.Linear(512, 128),
+            nn.ReLU(inplace=True),
+            nn.Linear(128, NUM_GRASPS),
+        )
+
+    def forward(self, betas: Tensor, rotations: Tensor, image_features: Tensor | None = None) -> Tensor:
+        """(B, 10), (B, 16, 3, 3) and (B, C, h, w), which is summed over space."""
+        parts = [betas, rotations.flatten(1)]
+        if image_features is not None:
+            parts.append(image_features.sum(dim=(2, 3)))
+        return self.layers(torch.cat(parts, dim=-1))

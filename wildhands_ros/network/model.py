@@ -1,0 +1,160 @@
+"""The WildHands network: crops of hands, with where they are in the camera's view, to MANO parameters in the camera's frame.
+
+Prakash, Tu, Chang and Gupta, "3D Hand Pose Estimation in Everyday Egocentric Images", ECCV 2024 (arXiv 2312.06583); spec 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..geometry.rotation import matrix_to_axis_angle, rotation_6d_to_matrix
+from .config import IMAGE_SIZE, GraspInput, WildHandsConfig
+from .heads import NUM_ROTATIONS, DecodedHand, FeatureFusion, GraspHead, HandDecoder
+from .kpe import encode
+from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput
+from .trunks import TRUNKS
+
+MIN_SCALE = 0.1
+"""Smallest scale s that is decoded; bounds the depth (spec 1.6)."""
+
+
+@dataclass(frozen=True)
+class WildHandsOutput:
+    """What the network says of B hands. Metres, camera optical frame."""
+
+    rotations: Tensor
+    """(B, 16, 3, 3): global orientation, then 15 finger rotations relative to the hand model's mean pose (see ``decode_pose``)."""
+    betas: Tensor
+    """(B, 10)"""
+    camera: Tensor
+    """(B, 3) s, tx, ty; these two along the crop's axes."""
+    initial_camera: Tensor
+    """(B, 3) the decoder's first guess of ``camera``, for training."""
+    translation: Tensor
+    """(B, 3) of the hand model's origin, decoded from ``camera``."""
+    grasp_logits: Tensor | None
+    """(B, 9), or None without a grasp head."""
+    landmarks: LandmarkOutput | None
+    """In the crops, of the features before encoding and image join them; None where the trunk has no landmark head."""
+
+
+class WildHands(nn.Module):
+    """See the module's docstring; ``config`` says which parts there are."""
+
+    def __init__(self, config: WildHandsConfig) -> None:
+        super().__init__()
+        self.config = config
+        kind, at_input = TRUNKS[config.trunk], config.encoding.at_input
+        kpe_channels = config.encoding.channels(config.n_freq)
+        self.hand_trunk = kind.build(3 + kpe_channels if at_input else 3)
+        self.image_trunk = kind.build(3) if config.full_image_trunk else None
+        self.landmark_head = LandmarkHead() if kind.has_landmarks else None
+        trunk_channels = kind.channels
+        self.fusion = FeatureFusion(trunk_channels if at_input else trunk_channels + kpe_channels, config.feature_size, config.features)
+        self.right_head = HandDecoder(config.features, config.camera.usual_scale)
+        self.left_head = HandDecoder(config.features, config.camera.usual_scale)
+        self.grasp_head = None
+        if config.grasp_input is not GraspInput.NONE:
+            self.grasp_head = GraspHead(trunk_channels if config.grasp_input is GraspInput.HAND_AND_IMAGE else 0)
+
+    def start_from(self, net: LandmarkNet) -> None:
+        """Takes the trunk(s) and the landmark head from ``net``. Raises ValueError where the network has no such trunk."""
+        if self.landmark_head is None:
+            raise ValueError(f"a network on the trunk {self.config.trunk!r} cannot start from the landmark network")
+        self.landmark_head.load_state_dict(net.head.state_dict())
+        for trunk in (self.hand_trunk, self.image_trunk):
+            if trunk is not None:
+                trunk.copy_from(net.trunk)
+
+    def forward(
+        self,
+        crops: Tensor,
+        kpe: Tensor,
+        is_right: Tensor | None,
+        focal: Tensor,
+        anchor: Tensor,
+        images: Tensor | None = None,
+        image_index: Tensor | None = None,
+        turn: Tensor | None = None,
+    ) -> WildHandsOutput:
+        """All hands of one or more frames at once.
+
+        crops: (B, 3, 224, 224) RGB, normalised by the trunk's mean and deviation (as ``images``).
+        kpe: (B, C) or (B, C, config.kpe_map_size, config.kpe_map_size), from ``kpe_values``.
+        is_right: (B,) bool; each hand is decoded by its side's head. Left crops are not mirrored. None: the landmark head's side.
+        focal: (B,) pixels, and anchor: (B, 2) x/z, y/z of a ray: the hand's origin is decoded as z = 2 focal / (224 s) and
+            (x, y) = z anchor + (tx, ty). ``preprocessing`` sets them by ``config.camera``.
+        images: (N, 3, 224, 224) whole frames, given if and only if ``config.full_image_trunk``.
+        image_index: (B,) int64, which of ``images`` a crop belongs to; may be omitted for a single image.
+        turn: (B,) radians, positive clockwise as seen, by which the crops are turned in the image; omitted where they are not. The global
+            orientation and (tx, ty) are decoded along the crop's axes, then turned by this about the optical axis.
+        """
+        if (images is None) is not (self.image_trunk is None):
+            raise ValueError(f"the network has full_image_trunk={self.config.full_image_trunk}, but images is {type(images).__name__}")
+        encoding = self.config.encoding
+        channels = encode(encoding, kpe, self.config.n_freq, self.config.kpe_map_size)
+        features = self.hand_trunk(torch.cat([crops, channels], dim=1) if encoding.at_input else crops)
+        landmarks = self.landmark_head(features) if self.landmark_head is not None else None
+        if is_right is None:
+            if landmarks is None:
+                raise ValueError("is_right is needed: the network has no landmark head to tell the side")
+            is_right = landmarks.is_right_logit > 0
+        image_features = None
+        if images is not None:
+            image_features = self.image_trunk(images)
+            if image_index is not None:
+                image_features = image_features[image_index]
+            elif len(images) == 1:
+                image_features = image_features.expand(len(crops), -1, -1, -1)
+            else:
+                raise ValueError(f"image_index is needed to tell which of {len(images)} images each crop belongs to")
+            features = features + image_features
+        vector = self.fusion(features if encoding.at_input else torch.cat([features, channels], dim=1))
+
+        # Both heads run on every hand: they are small, and the graph has no data-dependent shapes, so it can be exported.
+        right, left = self.right_head(vector), self.left_head(vector)
+        hand = DecodedHand(*(torch.where(is_right[:, None], *sides) for sides in zip(right, left, strict=True)))
+        rotations = rotation_6d_to_matrix(hand.pose_6d.unflatten(-1, (NUM_ROTATIONS, 6)))
+        grasp_logits = None
+        if self.grasp_head is not None:
+            sees_image = self.config.grasp_input is GraspInput.HAND_AND_IMAGE
+            grasp_logits = self.grasp_head(hand.betas, rotations, image_features if sees_image else None)
+        if turn is not None:
+            rotations = torch.cat([turn_matrix(turn)[:, None] @ rotations[:, :1], rotations[:, 1:]], dim=1)
+        return WildHandsOutput(
+            rotations=rotations,
+            betas=hand.betas,
+            camera=hand.camera,
+            initial_camera=hand.initial_camera,
+            translation=decode_translation(hand.camera, focal, anchor, turn),
+            grasp_logits=grasp_logits,
+            landmarks=landmarks,
+        )
+
+
+def turn_matrix(turn: Tensor) -> Tensor:
+    """(B,) radians to (B, 3, 3): from a turned crop's axes to the camera's; ``turn`` as in ``WildHands.forward``."""
+    cosine, sine, zero, one = turn.cos(), turn.sin(), torch.zeros_like(turn), torch.ones_like(turn)
+    return torch.stack([cosine, -sine, zero, sine, cosine, zero, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
+
+
+def decode_translation(camera: Tensor, focal: Tensor, anchor: Tensor, turn: Tensor | None = None) -> Tensor:
+    """(B, 3) s, tx, ty to (B, 3) metres; arguments as in ``WildHands.forward`` (spec 1.6, where anchor is zero)."""
+    scale, offset = camera[:, 0].clamp(min=MIN_SCALE), camera[:, 1:]
+    if turn is not None:
+        offset = (turn_matrix(turn)[:, :2, :2] @ offset[..., None]).squeeze(-1)
+    z = 2 * focal / (IMAGE_SIZE * scale + 1e-9)
+    return torch.cat([z[:, None] * anchor + offset, z[:, None]], dim=1)
+
+
+def decode_pose(rotations: Tensor, mean_pose: Tensor) -> tuple[Tensor, Tensor]:
+    """Predicted rotations (B, 16, 3, 3) to MANO's (global_orient (B, 3), hand_pose (B, 45)), axis-angle in radians.
+
+    ``mean_pose`` (B, 45) is the hand model's mean pose, which the network's finger rotations are relative to: it is added in axis-angle
+    space (spec 1.5). The hand pose returned is the one to apply as it is (``flat_hand_mean=True``).
+    """
+    axis_angles = matrix_to_axis_angle(rotations)
+    return axis_angles[:, 0], axis_angles[:, 1:].flatten(1) + mean_pose

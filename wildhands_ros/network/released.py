@@ -1,0 +1,98 @@
+"""The published checkpoint: its keys, their counterparts here, and how to know the file (spec 2.4, 2.5)."""
+
+from __future__ import annotations
+
+import torch
+
+from .config import RELEASED, GraspInput, WildHandsConfig
+from .model import WildHands
+
+PUBLISHED_SIZE = 855_094_722
+"""Bytes of the authors' ``wildhands.ckpt``."""
+PUBLISHED_SHA256 = "cac3f9a9334da852f3993e95b4ec088dcc6c69f0337db63dacd83e4642880a7b"
+
+KEY_PREFIXES = {
+    "network.image_trunk.": "model.backbone.",
+    "network.hand_trunk.": "model.hand_backbone.",
+    "network.fusion.layers.": "model.feature_conv.",
+    "network.right_head.refine.": "model.head_r.hmr_layer.refine.",
+    "network.right_head.pose.": "model.head_r.hmr_layer.decoders.pose_6d.",
+    "network.right_head.camera.": "model.head_r.hmr_layer.decoders.cam_t/wp.",
+    "network.right_head.shape.": "model.head_r.hmr_layer.decoders.shape.",
+    "network.right_head.initial_camera.": "model.head_r.cam_init.",
+    "network.left_head.refine.": "model.head_l.hmr_layer.refine.",
+    "network.left_head.pose.": "model.head_l.hmr_layer.decoders.pose_6d.",
+    "network.left_head.camera.": "model.head_l.hmr_layer.decoders.cam_t/wp.",
+    "network.left_head.shape.": "model.head_l.hmr_layer.decoders.shape.",
+    "network.left_head.initial_camera.": "model.head_l.cam_init.",
+    "network.grasp_head.layers.": "model.grasp_classifier.",
+    "mano.right.": "model.mano_r.mano.",
+    "mano.left.": "model.mano_l.mano.",
+}
+"""Our checkpoints' key prefix to the published one. What follows the prefix is the same in both."""
+
+DUPLICATES = {"mano_r.": "model.mano_r.mano.", "mano_l.": "model.mano_l.mano."}
+"""The published file holds the hand models twice: prefix of the copy that is not kept to that of the one that is."""
+
+UNUSED = ("head_o", "arti_head")
+"""Parts of keys that belong to an object head, which the released model does not use."""
+
+GRASP_PREFIX = "model.grasp_classifier."
+"""Keys of the training-only grasp head; as far as is known the published file has none."""
+
+MANO_SHAPES = {
+    "betas": (1, 10),
+    "global_orient": (1, 3),
+    "body_pose": (1, 3),
+    "hand_pose": (1, 45),
+    "shapedirs": (778, 3, 10),
+    "faces_tensor": (1538, 3),
+    "v_template": (778, 3),
+    "J_regressor": (16, 778),
+    "posedirs": (135, 2334),
+    "parents": (16,),
+    "lbs_weights": (778, 16),
+    "hand_mean": (45,),
+    "pose_mean": (48,),
+    "vertex_joint_selector.extra_joints_idxs": (5,),
+}
+"""smplx's tensors of one hand model."""
+
+MANO_BUFFERS = tuple(name for name in MANO_SHAPES if name not in ("betas", "global_orient", "body_pose", "hand_pose"))
+"""Those that describe the hand; the others are an unused state."""
+
+
+def to_released_key(key: str) -> str:
+    """A key of our checkpoints to the published checkpoint's. Raises KeyError where it has no such tensor."""
+    return _replace_prefix(key, KEY_PREFIXES)
+
+
+def from_released_key(key: str) -> str:
+    """The inverse of ``to_released_key``."""
+    return _replace_prefix(key, {theirs: ours for ours, theirs in KEY_PREFIXES.items()})
+
+
+def released_shapes(config: WildHandsConfig = RELEASED) -> dict[str, tuple[int, ...]]:
+    """Every key of the published layout with its shape: 729 for the released configuration, more with a grasp head."""
+    with torch.device("meta"):
+        network = WildHands(config).state_dict()
+    shapes = {to_released_key(f"network.{key}"): tuple(tensor.shape) for key, tensor in network.items()}
+    for prefix, original in DUPLICATES.items():
+        for name, shape in MANO_SHAPES.items():
+            shapes[prefix + name] = shapes[original + name] = shape
+    return shapes
+
+
+def released_grasp_input(shapes: dict[str, tuple[int, ...]]) -> GraspInput:
+    """Which grasp head a file with these keys and shapes has."""
+    shape = shapes.get(GRASP_PREFIX + "0.weight")
+    if shape is None:
+        return GraspInput.NONE
+    return GraspInput.HAND_AND_IMAGE if shape[-1] > 1000 else GraspInput.HAND
+
+
+def _replace_prefix(key: str, prefixes: dict[str, str]) -> str:
+    for old, new in prefixes.items():
+        if key.startswith(old):
+            return new + key.removeprefix(old)
+    raise KeyError(key)

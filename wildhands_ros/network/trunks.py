@@ -1,0 +1,58 @@
+"""Convolutional trunks: an image (B, in_channels, 224, 224) in, a feature map (B, channels, 224 / stride, 224 / stride) out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor, nn
+
+from .landmark_net import TRUNK_CHANNELS, LandmarkTrunk
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class ResNetTrunk(nn.Module):
+    """A torchvision ResNet (He et al. 2016, v1.5) without its pooling and classifier; random weights, nothing is downloaded."""
+
+    def __init__(self, name: str, in_channels: int) -> None:
+        """Takes the network's name in torchvision."""
+        # Late: importing torchvision takes seconds, and most users never build a ResNet.
+        from torchvision.models import get_model
+
+        super().__init__()
+        net = get_model(name, weights=None)
+        self.conv1 = net.conv1
+        if in_channels != 3:
+            self.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+            nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.bn1, self.relu, self.maxpool = net.bn1, net.relu, net.maxpool
+        self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+@dataclass(frozen=True)
+class TrunkKind:
+    """An entry of ``TRUNKS``."""
+
+    build: Callable[[int], nn.Module]
+    """Takes the number of input channels: RGB, then others."""
+    channels: int
+    stride: int
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """It wants colours (RGB in 0..1 - mean) / std."""
+    has_landmarks: bool = False
+    """Whether a ``LandmarkHead`` belongs to it."""
+
+
+TRUNKS = {
+    "resnet50": TrunkKind(partial(ResNetTrunk, "resnet50"), 2048, 32, IMAGENET_MEAN, IMAGENET_STD),
+    "resnet18": TrunkKind(partial(ResNetTrunk, "resnet18"), 512, 32, IMAGENET_MEAN, IMAGENET_STD),
+    "mediapipe_hand": TrunkKind(LandmarkTrunk, TRUNK_CHANNELS, 32, has_landmarks=True),
+}
+"""Known trunks by name."""

@@ -1,0 +1,121 @@
+"""Estimates to the package's messages."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+from geometry_msgs.msg import Point, Pose, Quaternion
+from scipy.spatial.transform import Rotation
+from std_msgs.msg import Header
+
+from ..geometry.calibration import IntrinsicsSource
+from ..hand_model.asset import HandAsset
+from ..msg import Grasp as GraspMessage
+from ..msg import Hand, HandArray, HandMeshTopology, ManoParams
+from ..structures import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+
+SIDES = {Side.RIGHT: Hand.SIDE_RIGHT, Side.LEFT: Hand.SIDE_LEFT}
+
+SOURCES = {
+    EstimateSource.KEYPOINT_FIT: Hand.SOURCE_KEYPOINT_FIT,
+    EstimateSource.NETWORK: Hand.SOURCE_NETWORK,
+    EstimateSource.NETWORK_AND_FIT: Hand.SOURCE_NETWORK_AND_FIT,
+}
+
+UNKNOWN_COVARIANCE = np.array([-1.0] + [0.0] * 35)
+
+
+def hand_array(frame: FrameEstimate, header: Header, intrinsics: IntrinsicsSource, hand_model: str, vertices: bool = True) -> HandArray:
+    """All hands of one image.
+
+    Args:
+        frame: the estimate.
+        header: the image's, used as it is.
+        intrinsics: where ``frame.camera`` came from.
+        hand_model: name of the hand model.
+        vertices: whether the meshes are sent too.
+    """
+    camera = frame.camera
+    return HandArray(
+        header=header,
+        k=camera.k.ravel(),
+        width=camera.width,
+        height=camera.height,
+        distortion_model=camera.distortion_model,
+        d=array.array("d", camera.d.tolist()),
+        intrinsics_source=intrinsics.value,
+        hand_model=hand_model,
+        hands=[hand(estimate, camera.width, camera.height, vertices) for estimate in frame.hands],
+        unresolved=frame.unresolved,
+    )
+
+
+def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True) -> Hand:
+    """One hand of a ``width`` x ``height`` image."""
+    message = Hand(
+        side=SIDES[estimate.side],
+        id=estimate.track_id,
+        score=float(estimate.score),
+        side_score=float(estimate.side_score),
+        source=SOURCES[estimate.source],
+        bbox=_floats(estimate.box),
+        joints=_floats(estimate.joints),
+        joints_2d=_floats(estimate.joints_2d),
+        joints_stddev=_floats(np.full((21, 3), np.nan) if estimate.joints_stddev is None else estimate.joints_stddev),
+        joints_in_image=joints_in_image(estimate.joints_2d, width, height).tolist(),
+        reprojection_error=float(estimate.reprojection_error),
+        mano=mano_params(estimate.mano),
+        grasp=grasp(estimate.grasp_probabilities),
+    )
+    message.wrist.pose = pose(estimate.wrist_position, estimate.wrist_rotation)
+    known = estimate.wrist_covariance is not None
+    message.wrist.covariance = np.asarray(estimate.wrist_covariance, np.float64).ravel() if known else UNKNOWN_COVARIANCE
+    if vertices:
+        message.vertices = array.array("f", _floats(estimate.vertices).tobytes())
+    return message
+
+
+def joints_in_image(joints_2d: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(21,) bool: which (21, 2) pixels lie in a ``width`` x ``height`` image. NaN does not."""
+    return ((joints_2d >= -0.5) & (joints_2d < (width - 0.5, height - 0.5))).all(axis=-1)
+
+
+def mano_params(mano: ManoParameters) -> ManoParams:
+    return ManoParams(
+        transl=_floats(mano.transl),
+        global_orient=_floats(mano.global_orient),
+        hand_pose=_floats(mano.hand_pose),
+        betas=_floats(mano.betas),
+    )
+
+
+def grasp(probabilities: np.ndarray | None) -> GraspMessage:
+    """The most probable class of (9,) probabilities; UNKNOWN for None."""
+    if probabilities is None:
+        return GraspMessage(label=GraspMessage.UNKNOWN)
+    label = int(np.argmax(probabilities))
+    return GraspMessage(label=label, score=float(probabilities[label]), probabilities=array.array("f", _floats(probabilities).tobytes()))
+
+
+def pose(position: np.ndarray, rotation: np.ndarray) -> Pose:
+    """From a (3,) position in metres and a (3, 3) rotation."""
+    x, y, z = map(float, position)
+    qx, qy, qz, qw = Rotation.from_matrix(rotation).as_quat(canonical=True).tolist()
+    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+
+
+def mesh_topology(side: Side, asset: HandAsset) -> HandMeshTopology:
+    """The latched message of one side's triangles.
+
+    :raises ValueError: more vertices than the message's indices can tell apart.
+    """
+    vertices = len(asset.v_template)
+    if vertices > 2**16:
+        raise ValueError(f"HandMeshTopology holds indices up to {2**16 - 1}, but the hand model {asset.name} has {vertices} vertices")
+    indices = array.array("H", np.ascontiguousarray(asset.faces, dtype=np.uint16).tobytes())
+    return HandMeshTopology(side=SIDES[side], hand_model=asset.name, num_vertices=vertices, faces=indices)
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, dtype=np.float32).ravel()

@@ -1,0 +1,131 @@
+"""The demo's witness: records every topic of the node into an MCAP bag, writes the overlay, and keeps the hands and their times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rosbags.interfaces as bag
+from ament_index_python.packages import get_package_share_directory
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.serialization import deserialize_message, serialize_message
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
+
+from ..io.images import encode_image
+from ..msg import HandArray, HandMeshTopology
+from .images import decode_image
+
+TOPICS = {
+    "image/compressed": CompressedImage,
+    "camera_info": CameraInfo,
+    "hands": HandArray,
+    "hands/mesh_topology": HandMeshTopology,
+    "hands/markers": MarkerArray,
+    "hands/debug_image": Image,
+    "/tf": TFMessage,
+    "/diagnostics": DiagnosticArray,
+}
+LATCHED = ("hands/mesh_topology",)
+
+COMPRESSED_DEBUG_IMAGE = "/hands/debug_image/compressed"
+"""The overlay is recorded as JPEG, as image_transport would publish it: raw it takes 80 MB a second."""
+
+
+@dataclass(frozen=True)
+class ReceivedHands:
+    """One HandArray with the time of its receipt in nanoseconds."""
+
+    message: HandArray
+    received: int
+
+
+class Recorder(Node):
+    """Spin it to record."""
+
+    def __init__(self, folder: Path, draw: Callable[[np.ndarray, str], None]):
+        """Records into the new ``folder`` and gives every overlay picture (RGB, with a file name) to ``draw``.
+
+        :raises OSError: the folder cannot be written.
+        """
+        super().__init__("recorder")
+        self.hands: list[ReceivedHands] = []
+        self.overlays = 0
+        self._draw = draw
+        self._types = _typestore()
+        self._bag = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP)
+        self._bag.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._bag.open()
+        for topic, message_type in TOPICS.items():
+            latched = topic in LATCHED
+            durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+            name = self.resolve_topic_name(topic)
+            if message_type is Image:
+                callback = self._record_overlay(self._connection(COMPRESSED_DEBUG_IMAGE, CompressedImage, latched))
+            else:
+                callback = self._record(self._connection(name, message_type, latched), message_type is HandArray)
+            self.create_subscription(message_type, topic, callback, QoSProfile(depth=100, durability=durability), raw=True)
+
+    def close(self) -> None:
+        """Completes the bag."""
+        self._bag.close()
+
+    def _connection(self, topic: str, message_type: type, latched: bool) -> bag.Connection:
+        package = message_type.__module__.split(".")[0]
+        name = f"{package}/msg/{message_type.__name__}"
+        return self._bag.add_connection(topic, name, typestore=self._types, offered_qos_profiles=[_bag_qos(latched)])
+
+    def _record(self, connection: bag.Connection, is_hands: bool) -> Callable[[bytes], None]:
+        def callback(data: bytes) -> None:
+            now = time.time_ns()
+            self._bag.write(connection, now, data)
+            if is_hands:
+                self.hands.append(ReceivedHands(deserialize_message(data, HandArray), now))
+
+        return callback
+
+    def _record_overlay(self, connection: bag.Connection) -> Callable[[bytes], None]:
+        def callback(data: bytes) -> None:
+            message = deserialize_message(data, Image)
+            image = decode_image(message)
+            self._draw(image, f"{self.overlays:05d}.jpg")
+            self.overlays += 1
+            compressed = CompressedImage(header=message.header, format="rgb8; jpeg compressed bgr8")
+            compressed.data.frombytes(encode_image(image, ".jpg"))
+            self._bag.write(connection, time.time_ns(), serialize_message(compressed))
+
+        return callback
+
+
+def _typestore():
+    """The definitions of all recorded types, ours included: a bag explains itself."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    folder = Path(get_package_share_directory("wildhands_ros"), "msg")
+    types = {}
+    for file in folder.glob("*.msg"):
+        types.update(get_types_from_msg(file.read_text(), f"wildhands_ros/msg/{file.stem}"))
+    store.register(types)
+    return store
+
+
+def _bag_qos(latched: bool) -> bag.Qos:
+    never = bag.QosTime(0x7FFFFFFF, 0xFFFFFFFF)
+    return bag.Qos(
+        history=bag.QosHistory.KEEP_LAST,
+        depth=10,
+        reliability=bag.QosReliability.RELIABLE,
+        durability=bag.QosDurability.TRANSIENT_LOCAL if latched else bag.QosDurability.VOLATILE,
+        deadline=never,
+        lifespan=never,
+        liveliness=bag.QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=never,
+        avoid_ros_namespace_conventions=False,
+    )

@@ -1,0 +1,101 @@
+"""Saved states of a training run: written whole or not at all, the last two kept, read without running code that is in them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+KEPT = 2
+_NAME = re.compile(r"step_(\d+)\.pt")
+
+
+class Checkpoints:
+    """The saved states in one folder, which is made where it does not exist. Raises OSError where that cannot be."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+    def steps(self) -> list[int]:
+        """Steps of which there is a state, the last one first."""
+        matches = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        return sorted((int(match[1]) for match in matches if match), reverse=True)
+
+    def clean_up(self) -> None:
+        """Removes what a killed run was writing."""
+        for partial in self.folder.glob(".*.partial"):
+            partial.unlink(missing_ok=True)
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Writes the state and removes all but the last ``KEPT``. Raises OSError with the reason, earlier states being as they were."""
+        path = self._path(step)
+        partial = path.with_name(f".{path.name}.partial")
+        writer = None
+        try:
+            with partial.open("wb") as file:
+                writer = _Writer(file)
+                torch.save(state, writer)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+            self._sync_folder()
+        except (OSError, RuntimeError) as error:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            reason = error if writer is None else writer.error or error
+            raise OSError(f"cannot save {path}: {getattr(reason, 'strerror', None) or reason}") from error
+        for old in self.steps()[KEPT:]:
+            self._path(old).unlink(missing_ok=True)
+
+    def load_last(self, warn: Callable[[str], None]) -> tuple[int, dict[str, Any]] | None:
+        """The last step and its state, or None where nothing was saved. A damaged state is told to ``warn`` and the one before is taken.
+
+        Raises OSError where all are damaged.
+        """
+        steps = self.steps()
+        for step in steps:
+            try:
+                return step, torch.load(self._path(step), map_location="cpu", weights_only=True)
+            except Exception as error:  # A damaged archive leads to errors of many kinds.
+                warn(f"{self._path(step)} is damaged ({type(error).__name__}: {error}); looking for the state before it")
+        if steps:
+            raise OSError(f"no saved state in {self.folder} can be read; remove that folder to begin anew")
+        return None
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step_{step:08d}.pt"
+
+    def _sync_folder(self) -> None:
+        """Makes the new name outlast a power cut."""
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class _Writer:
+    """Keeps the reason why something could not be written: torch only says that its archive is not complete."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()

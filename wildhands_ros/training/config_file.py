@@ -1,0 +1,156 @@
+"""YAML files into frozen dataclasses, strictly: what is unknown, there twice, of another type or not possible is an error with its key."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import enum
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the key."""
+
+
+def read_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
+    """A ``kind`` with the values of the YAML file at ``path``; what the file leaves out keeps its default.
+
+    ``overrides`` are ``key.of.it=value``, the value in YAML. Raises ConfigError, also where the file cannot be read.
+    """
+    try:
+        values = yaml.load(path.read_text(), _UniqueKeys)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no keys")
+    try:
+        for override in overrides:
+            _set(values, override)
+        return from_mapping(kind, values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """A dataclass of ``kind``; ``where`` goes before its keys in messages. Raises ConfigError."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where or 'the configuration'} must hold keys, not {values!r}")
+    hints = typing.get_type_hints(kind)
+    prefix = f"{where}." if where else ""
+    for key in values:
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=2, cutoff=0.6)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(hints)}"
+            raise ConfigError(f"there is no key {prefix}{key}; {hint}")
+    required = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    if missing := [prefix + name for name in required if name not in values]:
+        raise ConfigError(f"{', '.join(missing)} must be given")
+    parsed = {key: _parse(hints[key], value, prefix + key) for key, value in values.items()}
+    try:
+        return kind(**parsed)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}" if where else str(error)) from error
+
+
+def to_mapping(config: Any) -> Any:
+    """A dataclass as plain values, for YAML and JSON; ``from_mapping`` reads it back."""
+    if dataclasses.is_dataclass(config):
+        return {f.name: to_mapping(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, enum.Enum):
+        return config.value
+    if isinstance(config, tuple):
+        return [to_mapping(value) for value in config]
+    return config
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Keys, with dots, at which two results of ``to_mapping`` differ."""
+    found = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(prefix + key)
+    return found
+
+
+def _parse(kind: Any, value: Any, key: str) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        (kind,) = (choice for choice in typing.get_args(kind) if choice is not type(None))
+        return _parse(kind, value, key)
+    if origin is tuple:
+        item, *rest = typing.get_args(kind)
+        if not isinstance(value, list) or (rest != [...] and len(value) != 1 + len(rest)):
+            raise ConfigError(f"{key} must be a list{'' if rest == [...] else f' of {1 + len(rest)}'}, not {value!r}")
+        return tuple(_parse(item, entry, f"{key}[{i}]") for i, entry in enumerate(value))
+    if dataclasses.is_dataclass(kind):
+        return from_mapping(kind, value, key)
+    if issubclass(kind, enum.Enum):
+        choices = {member.value: member for member in kind}
+        if value not in choices:
+            raise ConfigError(f"{key} must be one of {', '.join(map(str, choices))}, not {value!r}")
+        return choices[value]
+    if kind is float:
+        number = _number(value)
+        if number is None:
+            raise ConfigError(f"{key} must be a number, not {value!r}")
+        return number
+    if type(value) is not kind:
+        names = {str: "a text", int: "a whole number", bool: "true or false"}
+        raise ConfigError(f"{key} must be {names[kind]}, not {value!r}")
+    return value
+
+
+def _number(value: Any) -> float | None:
+    # YAML 1.1, which PyYAML reads, takes 1e-5 for a text.
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def _set(values: dict, override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"{override!r} is not of the form key=value")
+    try:
+        value = yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{override!r}: the value is not YAML") from error
+    *parents, last = path.strip().split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{override!r}: {parent} holds no keys")
+    values[last] = value
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML would silently take the last of several equal keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        mapping: dict = {}
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in mapping:
+                raise ConfigError(f"the key {key} is there twice (line {key_node.start_mark.line + 1})")
+            mapping[key] = None
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,60 @@
+"""Holds the landmark head to what the landmark network said before training (Li and Hoiem, "Learning without Forgetting", ECCV 2016).
+
+The network's own trunk is trained on renders; its landmarks, presence and handedness are to stay as good on photographs as they were.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ..network.config import IMAGE_SIZE
+from ..network.landmark_net import LandmarkOutput
+from .config import DistillationConfig
+
+
+def distillation_losses(
+    student: LandmarkOutput, teacher: LandmarkOutput, is_real: Tensor, weights: DistillationConfig
+) -> dict[str, Tensor]:
+    """Weighted terms, by names that begin with ``distill_``; scalars that are 0 where student and teacher agree.
+
+    is_real: (B,) bool, which crops are of photographs; the others count by ``weights.others``. Landmarks and side also count by the
+    teacher's presence: of what is no hand, it does not know them.
+    """
+    share = torch.where(is_real, 1.0, weights.others)
+
+    def average(values: Tensor, trust: Tensor) -> Tensor:
+        return (trust * values).sum() / trust.sum().clamp(min=1e-3)
+
+    def trusted(values: Tensor) -> Tensor:
+        return average(values, share * teacher.presence)
+
+    terms = {}
+    if weights.landmarks:
+        apart = _landmarks(student) - _landmarks(teacher)
+        terms["distill_landmarks"] = weights.landmarks * trusted(_distance(apart).mean(1)) / (IMAGE_SIZE / 2)
+    if weights.world:
+        terms["distill_world"] = weights.world * trusted(_distance(student.world - teacher.world).mean(1))
+    if weights.presence:
+        terms["distill_presence"] = weights.presence * average(_divergence(student.presence_logit, teacher.presence_logit), share)
+    if weights.side:
+        terms["distill_side"] = weights.side * trusted(_divergence(student.is_right_logit, teacher.is_right_logit))
+    return terms
+
+
+def _landmarks(output: LandmarkOutput) -> Tensor:
+    """(B, 21, 3) pixels of the crop, with their depths."""
+    return torch.cat([output.landmarks, output.landmark_z[..., None]], dim=-1)
+
+
+def _distance(difference: Tensor) -> Tensor:
+    """(B, 21) lengths; the gradient at zero is finite."""
+    return (difference.square().sum(-1) + 1e-12).sqrt()
+
+
+def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """(B,) Kullback-Leibler divergence of two probabilities, from their logits."""
+    truth = teacher.sigmoid()
+    entropy = binary_cross_entropy_with_logits(teacher, truth, reduction="none")
+    return binary_cross_entropy_with_logits(student, truth, reduction="none") - entropy

@@ -1,0 +1,122 @@
+"""What one training step computes: from a batch to its losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..hand_model.asset import HandAsset
+from ..hand_model.layer import HandLayer, HandOutput
+from ..network.config import IMAGE_SIZE
+from ..network.landmark_net import LandmarkNet
+from ..network.model import WildHands, WildHandsOutput
+from ..network.trunks import TRUNKS
+from ..structures import Side
+from .batches import Batch, normalized
+from .config import Precision, TrainingConfig
+from .distillation import distillation_losses
+from .losses import compute_losses, masked_hands
+from .soft_silhouette import soft_silhouettes
+from .targets import Targets
+
+
+class Objective(nn.Module):
+    """The network with its losses; one module, so that DDP sees the whole step.
+
+    Raises ValueError where the network cannot be trained so, ImportError where distillation needs weights that are not installed.
+    """
+
+    def __init__(self, model: WildHands, assets: dict[Side, HandAsset], config: TrainingConfig) -> None:
+        super().__init__()
+        # The layout of the crops as they come; on a CPU this is more than twice as fast.
+        self.model = model.to(memory_format=torch.channels_last)
+        self.layer = HandLayer(assets[Side.RIGHT], assets[Side.LEFT], flat_hand_mean=False)
+        faces = torch.stack([torch.from_numpy(assets[side].faces).long() for side in (Side.LEFT, Side.RIGHT)])
+        self.register_buffer("faces", faces, persistent=False)
+        self._config = config
+        self._teacher: tuple[LandmarkNet, ...] = ()
+        if config.distillation.is_used:
+            if model.landmark_head is None:
+                raise ValueError(
+                    "distillation holds the landmark head, which this network does not have: set network.trunk: mediapipe_hand"
+                )
+            # In a tuple, so that it is no part of this module, whose weights are trained and shared.
+            self._teacher = (LandmarkNet.from_mediapipe().requires_grad_(False),)
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = config.dropout
+        if config.precision is Precision.BFLOAT16:
+            for part in (model.hand_trunk, model.image_trunk, model.fusion):
+                if part is not None:
+                    _run_in_bfloat16(part)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Objective:
+        for teacher in self._teacher:
+            teacher._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalars by name: ``loss``, which is to be minimised, and its weighted terms.
+
+        Those that hold the landmarks are left out as long as all that makes landmarks is frozen.
+        """
+        output, crops = self.predict(batch)
+        hand = self.hands(output, batch.targets)
+        losses = compute_losses(
+            output,
+            batch.targets,
+            self.model.config.camera,
+            joints=hand.joints,
+            silhouettes=self._silhouettes(hand.vertices, batch.targets),
+            weights=self._config.losses,
+            style=self._config.loss_style,
+        )
+        terms, total = dict(losses.terms), losses.total
+        if self._teacher and output.landmarks.landmarks.requires_grad:
+            with torch.no_grad():
+                taught = self._teacher[0](crops)
+            held = distillation_losses(output.landmarks, taught, batch.is_real, self._config.distillation)
+            terms |= held
+            total = total + sum(held.values())
+        return {"loss": total, **terms}
+
+    def predict(self, batch: Batch) -> tuple[WildHandsOutput, Tensor]:
+        """The network's output, and the crops that it saw."""
+        kind, targets = TRUNKS[self.model.config.trunk], batch.targets
+        crops = normalized(batch.crops, kind)
+        images = None if batch.images is None else normalized(batch.images, kind)
+        index = None if images is None else targets.image_index
+        output = self.model(
+            crops, batch.kpe, targets.is_right, targets.focal, targets.anchor, images, index, turn=targets.turn
+        )  # fmt: skip
+        return output, crops
+
+    def hands(self, output: WildHandsOutput, targets: Targets) -> HandOutput:
+        """Vertices and joints in the camera's frame."""
+        rotations = output.rotations
+        return self.layer(rotations[:, 0], rotations[:, 1:], output.betas, output.translation, is_right=targets.is_right)
+
+    def _silhouettes(self, vertices: Tensor, targets: Targets) -> Tensor | None:
+        """(B, 224, 224), zero for hands that need none; None where nobody does."""
+        if targets.mask is None or not self._config.losses.mask:
+            return None
+        chosen = masked_hands(targets, self._config.loss_style).nonzero().squeeze(1)
+        silhouettes = vertices.new_zeros(len(vertices), IMAGE_SIZE, IMAGE_SIZE)
+        if not len(chosen):
+            return silhouettes
+        faces = self.faces[targets.is_right[chosen].long()]
+        drawn = soft_silhouettes(vertices[chosen], faces, targets.k[chosen], IMAGE_SIZE, IMAGE_SIZE)
+        return silhouettes.index_copy(0, chosen, drawn)
+
+
+def _run_in_bfloat16(part: nn.Module) -> None:
+    """Autocast within the part only: rotations, cameras and losses of eight bits' precision would be useless."""
+    forward = part.forward
+
+    def in_bfloat16(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return forward(x).float()
+
+    part.forward = in_bfloat16

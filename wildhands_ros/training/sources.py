@@ -1,0 +1,166 @@
+"""Where training pictures come from. Each draw depends on its random generator only, so any process can do any draw."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ..geometry.boxes import turned_square
+from ..hand_model.asset import HandAsset
+from ..io.coco_hands import AnnotatedHand, read_coco_hands
+from ..io.images import InputError, read_image
+from ..network.config import WildHandsConfig
+from ..structures import Side
+from .config import INSTALLED, PHOTOGRAPHS, WORLD_PREFIX, SourceConfig
+from .datasets import DatasetError, Supervision, open_dataset
+from .pictures import Picture, PictureMaker, Window
+from .truth import HandTruth, Skipped, truths_of
+
+_LAB_LABELS = frozenset(
+    {Supervision.KEYPOINTS, Supervision.JOINTS, Supervision.POSE, Supervision.BETAS, Supervision.CAMERA},
+)
+_WILD_LABELS = frozenset({Supervision.GRASP, Supervision.MASK})
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+_LEAST_WINDOW = 64
+"""Pixels of a photograph."""
+
+
+class Source(Protocol):
+    skipped: dict[str, int]
+    """What cannot be used at all, by reason; known from the start."""
+
+    def draw(self, rng: np.random.Generator, maker: PictureMaker) -> tuple[Picture, list[Skipped]]:
+        """A random picture; without hands where it turns out to be of no use, which the list then says."""
+        ...
+
+
+def open_source(config: SourceConfig, network: WildHandsConfig, assets: dict[Side, HandAsset], seed: int) -> Source | None:
+    """None for installed photographs where there are none. Raises ValueError where the source is not known or its files are missing."""
+    if config.name.startswith(WORLD_PREFIX):
+        return _WorldSource(config, seed)
+    if config.name == PHOTOGRAPHS:
+        return _PhotographSource(config, network) or None
+    return _DatasetSource(config, assets)
+
+
+class _DatasetSource:
+    def __init__(self, config: SourceConfig, assets: dict[Side, HandAsset]) -> None:
+        self._name, self._assets, self._labels = config.name, assets, frozenset(config.labels)
+        self._dataset = open_dataset(config.name, config.root, config.split, paper_labels=config.paper_labels)
+        if lacking := self._labels - self._dataset.SUPERVISION:
+            raise DatasetError(f"{config.name} has no labels for {', '.join(sorted(label.value for label in lacking))}")
+        if not self._dataset.SUPERVISION:
+            raise DatasetError(f"{config.name} is for evaluation; it has no labels to train with")
+        self.skipped = {f"{config.name}: {reason}": count for reason, count in self._dataset.skipped.items()}
+
+    def draw(self, rng: np.random.Generator, maker: PictureMaker) -> tuple[Picture, list[Skipped]]:
+        index = int(rng.integers(len(self._dataset)))
+        try:
+            sample = self._dataset[index]
+            if self._labels:
+                sample = dataclasses.replace(sample, supervision=sample.supervision & self._labels)
+            truths, skipped = truths_of(sample, self._assets, self._name)
+            if not truths:
+                return Picture([], None), skipped
+            name = f"{self._name} {sample.name}"
+            picture, more = maker.make(name, sample.load_image(), sample.camera, truths, rng, encode_camera=sample.encode_camera)
+        except DatasetError as error:
+            return Picture([], None), [Skipped(f"{self._name}: image or mask that cannot be read", str(error))]
+        return picture, skipped + more
+
+
+class _WorldSource:
+    def __init__(self, config: SourceConfig, seed: int) -> None:
+        from .world.config import world_config
+
+        self._config = world_config(config.name.removeprefix(WORLD_PREFIX), config.split, seed)
+        self._labels = frozenset(config.labels) or (_LAB_LABELS if self._config.labels_3d else _WILD_LABELS)
+        self.skipped: dict[str, int] = {}
+
+    def draw(self, rng: np.random.Generator, maker: PictureMaker) -> tuple[Picture, list[Skipped]]:
+        from .world.render import render
+        from .world.scene import make_scene
+
+        scene = make_scene(self._config, int(rng.integers(2**31)))
+        truths = [
+            HandTruth(
+                side=hand.side,
+                box=hand.box,
+                pose_2d=hand.keypoints,
+                keypoints=hand.keypoints if Supervision.KEYPOINTS in self._labels else None,
+                joints=hand.joints if Supervision.JOINTS in self._labels else None,
+                mano=hand.mano,
+                learns_pose=Supervision.POSE in self._labels,
+                learns_betas=Supervision.BETAS in self._labels,
+                learns_camera=Supervision.CAMERA in self._labels,
+                learns_mask=Supervision.MASK in self._labels,
+                grasp=hand.grasp if Supervision.GRASP in self._labels else None,
+            )
+            for hand in scene.hands
+        ]
+        places = {hand.side: i for i, hand in enumerate(scene.hands)}
+
+        def draw(affine: np.ndarray, side: Side) -> tuple[np.ndarray, np.ndarray]:
+            picture = render(scene, affine, 224, 224)
+            return picture.image, picture.masks[places[side]]
+
+        return maker.render(f"{self._config.name} {scene.index}", draw, scene.camera, truths, rng)
+
+
+class _PhotographSource:
+    """Windows of photographs: around the annotated hands where there is a COCO-style .json, else anywhere."""
+
+    def __init__(self, config: SourceConfig, network: WildHandsConfig) -> None:
+        self._crop_scale = network.crop_scale
+        self._hands: list[AnnotatedHand] = []
+        self.skipped: dict[str, int] = {}
+        if config.root == INSTALLED:
+            from .world.backgrounds import photo_files
+
+            self._files = list(photo_files())
+            return
+        folder = Path(config.root).expanduser()
+        if not folder.is_dir():
+            raise DatasetError(f"photographs: the folder {folder} does not exist")
+        if any(folder.glob("*.json")):
+            self._hands = read_coco_hands(folder)
+        self._files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _IMAGE_SUFFIXES)
+        if not self:
+            raise DatasetError(f"photographs: there is no image ({', '.join(_IMAGE_SUFFIXES)}) in {folder} or below")
+
+    def __bool__(self) -> bool:
+        return bool(self._hands or self._files)
+
+    def draw(self, rng: np.random.Generator, maker: PictureMaker) -> tuple[Picture, list[Skipped]]:
+        hand = self._hands[int(rng.integers(len(self._hands)))] if self._hands else None
+        path = hand.image if hand else self._files[int(rng.integers(len(self._files)))]
+        try:
+            image = read_image(path)
+        except (OSError, InputError) as error:
+            return Picture([], None), [Skipped("photographs: image that cannot be read", f"{path}: {error}")]
+        window = self._anywhere(image, rng) if hand is None else _around(hand, rng)
+        if window is None:
+            return Picture([], None), [Skipped("photographs: image that is too small", str(path))]
+        return maker.unlabelled(str(path), image, window), []
+
+    def _anywhere(self, image: np.ndarray, rng: np.random.Generator) -> Window | None:
+        height, width = image.shape[:2]
+        if min(height, width) < _LEAST_WINDOW:
+            return None
+        side = _LEAST_WINDOW * (min(height, width) / _LEAST_WINDOW) ** rng.random()
+        middle = side / 2 + rng.random(2) * (np.array([width, height]) - side)
+        half = side / self._crop_scale / 2
+        return Window(0, np.concatenate([middle - half, middle + half]), float(rng.uniform(-np.pi, np.pi)))
+
+
+def _around(hand: AnnotatedHand, rng: np.random.Generator) -> Window:
+    """Turned any way, for the landmark network's features have to last there, too."""
+    turn = float(rng.uniform(-np.pi, np.pi))
+    box = turned_square(np.where(hand.visible[:, None], hand.keypoints, np.nan), turn)
+    side = (box[2:] - box[:2]).max()
+    middle = (box[:2] + box[2:]) / 2 + rng.uniform(-0.2, 0.2, 2) * side
+    half = side / 2 * 1.3 ** rng.uniform(-1, 1)
+    return Window(0, np.concatenate([middle - half, middle + half]), turn)

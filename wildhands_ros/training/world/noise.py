@@ -1,0 +1,30 @@
+"""Smooth noise, with and without seams."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+
+def fractal(
+    rng: np.random.Generator, height: int, width: int, cell: tuple[float, float], octaves: int = 4, tiles: bool = False
+) -> np.ndarray:
+    """(height, width) float32 noise of zero mean and unit deviation.
+
+    ``cell`` is the first octave's grain in pixels (x, y). ``tiles``: opposite edges fit one another.
+    """
+    total = np.zeros((height, width), np.float32)
+    for octave in range(octaves):
+        nx = int(np.clip(round(width / cell[0] * 2**octave), 2, width))
+        ny = int(np.clip(round(height / cell[1] * 2**octave), 2, height))
+        grain = rng.standard_normal((ny, nx), dtype=np.float32)
+        if tiles:
+            grain = np.pad(grain, 2, mode="wrap")
+            scale_x, scale_y = width / nx, height / ny
+            x = ((np.arange(width) + 0.5) / scale_x + 1.5).astype(np.float32)
+            y = ((np.arange(height) + 0.5) / scale_y + 1.5).astype(np.float32)
+            layer = cv2.remap(grain, *np.meshgrid(x, y), interpolation=cv2.INTER_CUBIC)
+        else:
+            layer = cv2.resize(grain, (width, height), interpolation=cv2.INTER_CUBIC)
+        total += layer / 2**octave
+    return (total - total.mean()) / max(float(total.std()), 1e-6)
