@@ -54,6 +54,7 @@ def make(pairs=2, seed=0, camera=CameraDecoding.CROP):
     scale = camera_label(translation, focal, anchor, turn)
     camera_output = (scale * (1 + 0.1 * rand(batch, 3))).requires_grad_()
     output = WildHandsOutput(
+        is_right=targets.is_right,
         rotations=rand(batch, 16, 3, 3).requires_grad_(),
         betas=rand(batch, 10).requires_grad_(),
         camera=camera_output,
@@ -77,7 +78,7 @@ def camera_labels(targets):
 def perfect(targets, arguments):
     """The prediction that is exactly what the labels say."""
     label = camera_labels(targets)
-    output = WildHandsOutput(targets.rotations, targets.betas, label, label, targets.translation, 1e3 * torch.eye(9)[targets.grasp], None)
+    output = WildHandsOutput(targets.is_right, targets.rotations, targets.betas, label, label, targets.translation, 1e3 * torch.eye(9)[targets.grasp], None)
     pixels = targets.joints_3d @ targets.k.mT
     targets = dataclasses.replace(targets, joints_2d=pixels[..., :2] / pixels[..., 2:])
     return targets, {**arguments, "output": output, "joints": targets.joints_3d, "silhouettes": targets.mask}

@@ -14,7 +14,7 @@ from wildhands_ros.network.config import RELEASED, Preprocessing, WildHandsConfi
 from wildhands_ros.network.kpe import Encoding
 from wildhands_ros.network.preprocessing import preprocess, released_camera, released_crop, usable_boxes
 from wildhands_ros.network.trunks import IMAGENET_MEAN, IMAGENET_STD
-from wildhands_ros.network.warp import warp_antialiased
+from wildhands_ros.network.warp import cut_off, warp_antialiased
 
 OURS = WildHandsConfig()
 CAMERA = Camera.pinhole(912.16, 912.42, 649.5, 373.88, 1280, 720)
@@ -142,9 +142,24 @@ def test_shrinking_leaves_no_aliasing_and_keeps_the_mean():
     checkerboard = (np.indices((900, 900)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
     for factor in (1.6, 3.7, 12.0):
         affine = np.array([[1 / factor, 0, 3.3], [0, 1 / factor, -5.2]])
-        small = warp_antialiased(checkerboard, affine, 60)[10:40, 10:40]
+        small = warp_antialiased(checkerboard, affine, 60, replicate=False)[10:40, 10:40]
         assert np.abs(small - 127.5).max() < (40 if factor < 2 else 15)
         assert abs(small.mean() - 127.5) < 1
+
+
+@pytest.mark.parametrize("replicate", [True, False])
+def test_renders_beyond_the_picture_are_cut_off_as_photographs_are(replicate):
+    beyond = cv2.GaussianBlur(textured_image(), (0, 0), 4)
+    inner = np.ascontiguousarray(beyond[100:400, 150:500])
+    turn, scale = 0.4, 0.9
+    linear = scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    affine = np.column_stack([linear, (40.0, 70.0)])
+    expected = warp_antialiased(inner, affine, 224, replicate=replicate)
+    from_beyond = np.column_stack([linear, affine[:, 2] - linear @ (150, 100)])
+    whole = np.round(warp_antialiased(beyond, from_beyond, 224, replicate=False)).astype(np.uint8)
+    difference = np.abs(cut_off(whole, affine, 350, 300, replicate=replicate) - expected)
+    assert np.abs(whole - expected).mean() > 10
+    assert np.quantile(difference, 0.98) < 3  # but for the rim, which the warp mixes with black
 
 
 def test_crop_decoding_puts_the_anchor_on_the_crop_and_the_focal_length_in_its_pixels():

@@ -23,6 +23,7 @@ from ..training.losses import LossStyle, LossWeights, compute_losses, masked_han
 from ..training.optimization import Optimization
 from ..training.randomness import generator, seed_torch
 from ..training.soft_silhouette import soft_silhouettes
+from ..training.start import initialize_heads
 from ..training.targets import Targets
 from .features import MASK_SIZE, FeatureSet
 from .inputs import batch_targets, joined, mask_camera, trunk_features, variant_inputs
@@ -60,7 +61,7 @@ class _Heads(nn.Module):
         self.network = WildHands(variant.network)
         self.network.hand_trunk = nn.Identity()
         self.network.landmark_head = None
-        _initialize(self.network)
+        initialize_heads(self.network)
         for module in self.network.modules():
             if isinstance(module, nn.Dropout):
                 module.p = DROPOUT
@@ -86,17 +87,6 @@ class _Heads(nn.Module):
             silhouettes = vertices.new_zeros(len(vertices), MASK_SIZE, MASK_SIZE).index_copy(0, chosen, drawn)
         network = self.network.config
         return compute_losses(output, targets, network.camera, joints=joints, silhouettes=silhouettes, weights=weights).total
-
-
-def _initialize(network: WildHands) -> None:
-    """Random weights after He et al. (ICCV 2015). PyTorch's own shrink the signal at each layer, which costs hundreds of steps here."""
-    decoders = network.right_head, network.left_head
-    outputs = [layer for part in decoders for layer in (part.pose, part.shape, part.camera, part.initial_camera[-1])]
-    outputs.append(network.grasp_head.layers[-1])
-    for part in (network.fusion, *decoders, network.grasp_head):
-        for module in part.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear) and not any(module is output for output in outputs):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
 def train(variant: Variant, data: TrainingSet, steps: int, seed: int, bar_position: int | None = None) -> nn.Module:

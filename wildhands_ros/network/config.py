@@ -27,6 +27,8 @@ class GraspInput(enum.Enum):
     """There is no grasp head."""
     HAND = "hand"
     """Shape and rotations."""
+    HAND_AND_CROP = "hand+crop"
+    """Shape, rotations and the mean of the crop's features: what the hand holds can be seen."""
     HAND_AND_IMAGE = "hand+image"
     """Shape, rotations and the full-image trunk's features."""
 
@@ -140,7 +142,7 @@ MEDIAPIPE_HAND = WildHandsConfig(
     trunk="mediapipe_hand",
     full_image_trunk=False,
     features=1024,
-    grasp_input=GraspInput.HAND,
+    grasp_input=GraspInput.HAND_AND_CROP,
     crop_scale=LANDMARK_CROP_SCALE,
     upright=True,
 )

@@ -89,10 +89,11 @@ class HandDecoder(nn.Module):
 
 
 class GraspHead(nn.Module):
-    """Grasp logits (B, 9), ordered as ``wildhands_ros.structures.Grasp``, from a decoded hand and, if given, its frame's features."""
+    """Grasp logits (B, 9), ordered as ``wildhands_ros.structures.Grasp``, from a decoded hand and, if given, its frame's or crop's
+    features."""
 
     def __init__(self, image_channels: int) -> None:
-        """``image_channels`` is 0 for a head that sees only the hand."""
+        """``image_channels`` of these features; 0 for a head that sees only the hand."""
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(NUM_BETAS + 9 * NUM_ROTATIONS + image_channels, 1024),

@@ -107,8 +107,15 @@ class LandmarkTrunk(nn.Module):
             nn.ReLU6(inplace=True),
         )
 
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """What an image goes through, one after another."""
+        return self.stem, *self.blocks, self.last
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.blocks(self.stem(x)))
+        for stage in self.stages:
+            x = stage(x)
+        return x.float()
 
     @torch.no_grad()
     def copy_from(self, trunk: LandmarkTrunk) -> None:

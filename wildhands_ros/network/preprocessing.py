@@ -130,10 +130,15 @@ class _Views(NamedTuple):
 def _full_resolution_views(image: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray, config: WildHandsConfig) -> _Views:
     scale = IMAGE_SIZE / max(camera.width, camera.height)
     frame_affine = _window_affine(np.array([camera.width - 1, camera.height - 1]) / 2, scale, 0.0)
-    frame = warp_antialiased(image, frame_affine, IMAGE_SIZE) if config.full_image_trunk else np.zeros((0, 0, 3), dtype=np.float32)
+    frame = (
+        warp_antialiased(image, frame_affine, IMAGE_SIZE, replicate=False)
+        if config.full_image_trunk
+        else np.zeros((0, 0, 3), dtype=np.float32)
+    )
     centers, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max(axis=1) * config.crop_scale
     affines = [_window_affine(c, IMAGE_SIZE / s, t) for c, s, t in zip(centers, sides, turns, strict=True)]
-    crops = np.stack([warp_antialiased(image, affine, IMAGE_SIZE) for affine in affines])
+    # As MediaPipe's landmark network was trained.
+    crops = np.stack([warp_antialiased(image, affine, IMAGE_SIZE, replicate=True) for affine in affines])
     corners = np.stack([_apply(frame_affine, _apply(cv2.invertAffineTransform(affine), _crop_corners())) for affine in affines])
     return _Views(frame / 255, camera.transformed(frame_affine, IMAGE_SIZE, IMAGE_SIZE), crops / 255, corners, corners)
 

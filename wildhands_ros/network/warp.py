@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 
-def warp_antialiased(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
-    """(H, W, 3) uint8 to (size, size, 3) float32 in 0..255, black outside of the image.
+def warp_antialiased(image: np.ndarray, affine: np.ndarray, size: int, *, replicate: bool) -> np.ndarray:
+    """(H, W, 3) uint8 to (size, size, 3) float32 in 0..255; outside of the image black, or with ``replicate`` its outermost pixels.
 
     ``affine`` (2, 3) maps source pixels to destination pixels, uniform in scale; any turn and sub-pixel shift. Where it shrinks, the
     source is first averaged over whole blocks and then smoothed for what remains, so that hardly any detail too fine for the destination
@@ -38,4 +38,21 @@ def warp_antialiased(image: np.ndarray, affine: np.ndarray, size: int) -> np.nda
     if sigma > 0.2:
         region = cv2.GaussianBlur(region, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     from_region = np.array([[block, 0, x0 + (block - 1) / 2], [0, block, y0 + (block - 1) / 2], [0, 0, 1]])
-    return cv2.warpAffine(region, affine @ from_region, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
+    return cv2.warpAffine(region, affine @ from_region, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+
+
+def cut_off(picture: np.ndarray, affine: np.ndarray, width: int, height: int, *, replicate: bool) -> np.ndarray:
+    """Of a (size, size, 3) uint8 picture that also shows what lies outside of a width x height image: what ``warp_antialiased`` with the
+    same arguments would have made of the image alone."""
+    size = len(picture)
+    pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1)
+    in_image = (pixels - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
+    if not replicate:
+        seen = ((in_image > -1) & (in_image < (width, height))).all(axis=-1, keepdims=True)
+        return np.where(seen, picture, 0).astype(np.uint8)
+    nearest = np.clip(in_image, 0, (width - 1, height - 1))
+    if np.array_equal(nearest, in_image):
+        return picture
+    places = (nearest @ affine[:, :2].T + affine[:, 2]).astype(np.float32)
+    return cv2.remap(picture, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

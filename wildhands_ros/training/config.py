@@ -22,6 +22,8 @@ class Precision(enum.Enum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     """The trunks' and the fusion's convolutions under autocast; all the rest, losses and weights included, stays float32."""
+    FROZEN_BFLOAT16 = "frozen_bfloat16"
+    """Only the stages of the trunks that are frozen, and the teacher: on a CPU, where training in bfloat16 would be slower."""
 
 
 class Decay(enum.Enum):

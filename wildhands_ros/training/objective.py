@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..hand_model.asset import HandAsset
 from ..hand_model.layer import HandLayer, HandOutput
 from ..network.config import IMAGE_SIZE
-from ..network.landmark_net import LandmarkNet
+from ..network.landmark_net import LandmarkNet, LandmarkTrunk
 from ..network.model import WildHands, WildHandsOutput
 from ..network.trunks import TRUNKS
 from ..structures import Side
@@ -51,6 +51,14 @@ class Objective(nn.Module):
             for part in (model.hand_trunk, model.image_trunk, model.fusion):
                 if part is not None:
                     _run_in_bfloat16(part)
+        if config.precision is Precision.FROZEN_BFLOAT16:
+            if not isinstance(model.hand_trunk, LandmarkTrunk):
+                raise ValueError("precision: frozen_bfloat16 is for trunks by stages: set network.trunk: mediapipe_hand")
+            for trunk in (model.hand_trunk, model.image_trunk):
+                for stage in trunk.stages if trunk is not None else ():
+                    _run_in_bfloat16_while_frozen(stage)
+            for teacher in self._teacher:
+                _run_in_bfloat16(teacher.trunk)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Objective:
         for teacher in self._teacher:
@@ -120,3 +128,16 @@ def _run_in_bfloat16(part: nn.Module) -> None:
             return forward(x).float()
 
     part.forward = in_bfloat16
+
+
+def _run_in_bfloat16_while_frozen(stage: nn.Module) -> None:
+    """Where there is no backward pass, in which convolutions by depth are slow in bfloat16."""
+    forward = stage.forward
+
+    def in_bfloat16(x: Tensor) -> Tensor:
+        if any(parameter.requires_grad for parameter in stage.parameters()):
+            return forward(x.float())
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return forward(x)
+
+    stage.forward = in_bfloat16

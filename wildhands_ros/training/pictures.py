@@ -19,6 +19,7 @@ from ..hand_model.joints import MEDIAPIPE_TO_MANO
 from ..network.config import IMAGE_SIZE, Preprocessing, WildHandsConfig
 from ..network.preprocessing import NetworkInput, preprocess, released_camera, usable_boxes
 from ..network.trunks import TRUNKS
+from ..network.warp import cut_off
 from ..structures import ManoParameters, Side
 from .config import AugmentationConfig
 from .truth import HandTruth, Skipped
@@ -151,7 +152,9 @@ class PictureMaker:
         for row, window in enumerate(windows):
             truth = truths[window.index]
             affine = window.affine(self._network.crop_scale)
+            # The mask stays whole: of a hand at the picture's edge, all is known here.
             crop, mask = draw(affine, truth.side)
+            crop = cut_off(crop, affine, camera.width, camera.height, replicate=True)
             k = self._k(camera, window)
             labels = self._labels(truth, k, camera)
             if truth.learns_mask:
@@ -160,7 +163,8 @@ class PictureMaker:
         frame = None
         if self._network.full_image_trunk:
             affine = frame_window(camera.width, camera.height).affine(1.0)
-            frame = _tinted(draw(affine, truths[0].side)[0] / np.float32(255), gains)
+            frame, _ = draw(affine, truths[0].side)
+            frame = _tinted(cut_off(frame, affine, camera.width, camera.height, replicate=False) / np.float32(255), gains)
         return Picture(hands, frame), skipped
 
     def unlabelled(self, name: str, image: np.ndarray, window: Window) -> Picture:

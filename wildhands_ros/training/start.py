@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from ..hand_model.asset import HandAsset, open_hand
 from ..hand_model.mano_files import load_mano
 from ..network.checkpoint import load_model
@@ -32,9 +34,25 @@ def first_network(config: TrainingConfig) -> WildHands:
     model = WildHands(config.network)
     if config.start == START_MEDIAPIPE:
         model.start_from(LandmarkNet.from_mediapipe())
+        initialize_heads(model)
     elif config.start:
         _take(model, load_model(config.start).model, config.start)
     return model
+
+
+def initialize_heads(network: WildHands) -> None:
+    """Random weights after He et al. (ICCV 2015). PyTorch's own shrink the signal at each layer, which costs hundreds of steps on a trunk
+    that is trained already."""
+    decoders = network.right_head, network.left_head
+    outputs = [layer for part in decoders for layer in (part.pose, part.shape, part.camera, part.initial_camera[-1])]
+    parts: list[nn.Module] = [network.fusion, *decoders]
+    if network.grasp_head is not None:
+        outputs.append(network.grasp_head.layers[-1])
+        parts.append(network.grasp_head)
+    for part in parts:
+        for module in part.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear) and not any(module is output for output in outputs):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
 def _take(model: WildHands, other: WildHands, name: str) -> None:
