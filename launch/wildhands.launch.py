@@ -26,7 +26,7 @@ PARAMETERS = {
     "rectified": (lambda text: text.lower() in ("true", "1"), "Parameter: true where the images are rectified."),
     "intrinsics": (str, "Parameter: camera_info, horizontal_fov or guess."),
     "horizontal_fov": (float, "Parameter: horizontal field of view in radians, for intrinsics:=horizontal_fov."),
-    "checkpoint": (str, "Parameter: imported WildHands checkpoint, released or a path."),
+    "checkpoint": (str, "Parameter: the network, auto, default, released, none or a path."),
     "hand_model": (str, "Parameter: auto, open, or a folder with MANO's files."),
     "hand_length": (float, "Parameter: wrist to middle fingertip of the user's stretched hand, in metres."),
     "tf_prefix": (str, "Parameter: put before the names of the TF frames."),

@@ -37,7 +37,8 @@ def test_a_photograph_gives_a_consistent_hand(estimator, photo):
     truth, image = photo
     frame = estimator(image, truth.camera)
     (hand,) = frame.hands
-    assert hand.source is EstimateSource.KEYPOINT_FIT
+    assert hand.source is EstimateSource.NETWORK_AND_FIT
+    assert hand.grasp_probabilities.sum() == pytest.approx(1, abs=1e-5)
     assert hand.side is Side.RIGHT
     assert hand.vertices.shape == open_hand(Side.RIGHT).v_template.shape
     np.testing.assert_allclose(truth.camera.project(hand.joints), hand.joints_2d)

@@ -8,16 +8,32 @@ import pytest
 
 from wildhands_ros.detection.landmarks import LandmarkDetector, hand_turn
 from wildhands_ros.detection.mediapipe import MediaPipeDetector
+from wildhands_ros.detection.mediapipe_landmarks import MediaPipeLandmarks
+from wildhands_ros.detection.network_landmarks import NetworkLandmarks
+from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.hand_model.asset import open_hand
+from wildhands_ros.hand_model.posing import flat_layer
 from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import read_image
+from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
+from wildhands_ros.network.predictor import Predictor
+from wildhands_ros.structures import Side
 
 PHOTOS = Path(__file__).parents[2] / "shared/real_hands/onehand10k"
 pytestmark = pytest.mark.skipif(not PHOTOS.exists(), reason="the photographs are not there")
 
 
-@pytest.fixture(scope="module")
-def landmarks() -> LandmarkDetector:
-    return LandmarkDetector()
+@pytest.fixture(scope="module", params=["mediapipe", "default weights"])
+def landmarks(request) -> LandmarkDetector:
+    if request.param == "mediapipe":
+        return LandmarkDetector(MediaPipeLandmarks())
+    loaded = load_model(DEFAULT_NAME)
+    layer = flat_layer({side: open_hand(side) for side in Side})
+    return LandmarkDetector(NetworkLandmarks(Predictor(loaded.model, loaded.preprocessing, layer)))
+
+
+def guessed(image: np.ndarray) -> Camera:
+    return Camera.guess(image.shape[1], image.shape[0])
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -27,7 +43,7 @@ def test_same_hand_as_the_whole_of_mediapipe(landmarks, index):
     detector = MediaPipeDetector(tracking=False, max_hands=1)
     expected = detector.detect(image)[0]
     detector.close()
-    found = landmarks.detect_in_box(image, hand.box)
+    found = landmarks.detect_in_box(image, hand.camera, hand.box)
     size = (hand.box[2:] - hand.box[:2]).max()
     assert np.linalg.norm(found.keypoints - expected.keypoints, axis=-1).mean() < 0.06 * size
     assert found.side is expected.side
@@ -46,7 +62,7 @@ def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
 def test_a_turned_picture_turns_everything(landmarks, code):
     hand = read_coco_hands(PHOTOS)[0]
     image = read_image(hand.image)
-    upright = landmarks.detect_in_box(image, hand.box)
+    upright = landmarks.detect_in_box(image, hand.camera, hand.box)
     height, width = image.shape[:2]
     turn = {
         cv2.ROTATE_90_CLOCKWISE: lambda p: np.stack([height - 1 - p[..., 1], p[..., 0]], axis=-1),
@@ -54,7 +70,8 @@ def test_a_turned_picture_turns_everything(landmarks, code):
         cv2.ROTATE_90_COUNTERCLOCKWISE: lambda p: np.stack([p[..., 1], width - 1 - p[..., 0]], axis=-1),
     }[code]
     corners = turn(hand.box.reshape(2, 2))
-    turned = landmarks.detect_in_box(cv2.rotate(image, code), np.concatenate([corners.min(0), corners.max(0)]))
+    rotated = cv2.rotate(image, code)
+    turned = landmarks.detect_in_box(rotated, guessed(rotated), np.concatenate([corners.min(0), corners.max(0)]))
     size = (hand.box[2:] - hand.box[:2]).max()
     assert np.linalg.norm(turned.keypoints - turn(upright.keypoints), axis=-1).max() < 0.04 * size
     # World landmarks turn about the viewing axis: compare them as directions in the picture.
@@ -62,16 +79,17 @@ def test_a_turned_picture_turns_everything(landmarks, code):
     np.testing.assert_allclose(turned.world[:, :2], directions, atol=0.01)
 
 
-def test_a_known_turn_needs_one_look(landmarks):
+def test_a_known_hand_needs_one_look(landmarks):
     hand = read_coco_hands(PHOTOS)[0]
     image = read_image(hand.image)
-    found = landmarks.detect_in_box(image, hand.box)
-    again = landmarks.detect_in_box(image, found.box, hand_turn(found.keypoints))
+    found = landmarks.detect_in_box(image, hand.camera, hand.box)
+    (again,) = landmarks.follow(image, hand.camera, [found.keypoints])
     assert np.linalg.norm(again.keypoints - found.keypoints, axis=-1).mean() < 0.03 * (hand.box[2:] - hand.box[:2]).max()
 
 
 def test_no_hand_no_detection(landmarks):
-    assert landmarks.detect_in_box(np.full((200, 300, 3), 128, np.uint8), np.array([50, 50, 120, 120.0])) is None
+    wall = np.full((200, 300, 3), 128, np.uint8)
+    assert landmarks.detect_in_box(wall, guessed(wall), np.array([50, 50, 120, 120.0])) is None
 
 
 def test_turn_of_keypoints():

@@ -169,7 +169,7 @@ def losses_of_the_truth(config: TrainingConfig, step: int = 1):
     objective, batch = Objective(WildHands(config.network), ASSETS, config), Batches(config, ASSETS)[step]
     targets = batch.targets
     camera = camera_label(targets.translation, targets.focal, targets.anchor, targets.turn)
-    output = WildHandsOutput(targets.rotations, targets.betas, camera, camera, targets.translation, None, None)
+    output = WildHandsOutput(targets.is_right, targets.rotations, targets.betas, camera, camera, targets.translation, None, None)
     hands = objective.hands(output, targets)
     silhouettes = objective._silhouettes(hands.vertices, targets)
     weights = LossWeights(grasp=0, pose=1, beta=1, j3d=1)

@@ -12,9 +12,10 @@ from scipy.spatial.transform import Rotation
 
 from .detection.finder import HandFinder
 from .detection.landmarks import hand_turn
+from .detection.network_landmarks import NetworkLandmarks
 from .detection.tracks import MAX_GAP, HandTracks, Track
-from .estimator_config import EstimatorConfig
-from .fitting.detection_fit import is_sure_of_side, reprojection_error
+from .estimator_config import AUTO, NONE, OPEN, EstimatorConfig
+from .fitting.detection_fit import possible_sides, reprojection_error
 from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import StreamFit
 from .geometry.boxes import turned_square
@@ -22,9 +23,12 @@ from .geometry.camera import Camera
 from .hand_model.asset import HandAsset, open_hand
 from .hand_model.mano_files import load_mano
 from .hand_model.posing import flat_layer, pose_hands
-from .network.checkpoint import LoadedModel, load_model
-from .network.predictor import NetworkPrediction, Predictor
-from .structures import Detection, EstimateSource, FrameEstimate, HandEstimate, Side
+from .network.checkpoint import DEFAULT_NAME, LoadedModel, load_model
+from .network.predictor import Predictor
+from .structures import Detection, EstimateSource, FrameEstimate, HandEstimate, NetworkPrediction, Side
+
+Predictions = dict[Side, NetworkPrediction]
+"""What the network says of one hand, as each side that it may be."""
 
 
 class Estimator:
@@ -36,12 +40,13 @@ class Estimator:
 
     def __init__(self, config: EstimatorConfig | None = None):
         self._config = config = config or EstimatorConfig()
-        self._finder = HandFinder(config.detector, config.max_hands, config.min_score)
-        loaded = load_model(config.checkpoint) if config.checkpoint else None
+        loaded = _checkpoint(config)
         self.hand_model = _hand_model(config.hand_model, loaded)
         """The hand of each side whose vertices, parameters and faces come out."""
         self._layer = flat_layer(self.hand_model)
         self._predictor = Predictor(loaded.model, loaded.preprocessing, self._layer, config.device) if loaded else None
+        look = NetworkLandmarks(self._predictor) if self._predictor and self._predictor.has_landmarks else None
+        self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look)
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
         self._tracks = HandTracks()
         self._last_frame: FrameEstimate | None = None
@@ -71,7 +76,7 @@ class Estimator:
             camera: of exactly this image, lens included.
             stamp: seconds, rising within a stream, whose frames then support one another; None for a picture on its own.
             detections: the hands to estimate, from elsewhere; None to look for them with the configured detector. Those without keypoints
-                get them from MediaPipe's landmark network.
+                get them from the landmark network.
 
         :raises ValueError: the image is not (H, W, 3) uint8, or not of the camera's size; no detections for an external detector.
         """
@@ -84,10 +89,12 @@ class Estimator:
         seconds: dict[str, float] = {}
         with _timed(seconds, "detect"):
             if detections is None:
-                detections = self._finder.detect(image_rgb, is_stream=stamp is not None)
+                detections = self._finder.detect(image_rgb, camera, is_stream=stamp is not None)
             candidates = len(detections)
             last_frame = self._last_frame if stamp is not None else None
-            detections = self._finder.complete(detections, image_rgb, last_frame, keep_bare_boxes=self._predictor is not None)
+            # A network that wants its crops upright can make nothing of a box alone.
+            keep_bare_boxes = self._predictor is not None and not self._predictor.wants_upright
+            detections = self._finder.complete(detections, image_rgb, camera, last_frame, keep_bare_boxes)
             tracks = [None] * len(detections) if stamp is None else self._tracks.update(detections, stamp)
             detections = [_of_track(detection, track) for detection, track in zip(detections, tracks, strict=True)]
         with _timed(seconds, "network"):
@@ -110,52 +117,61 @@ class Estimator:
                 self.reset()
         self._last_stamp = stamp
 
-    def _predict(self, image_rgb: np.ndarray, camera: Camera, detections: list[Detection]) -> list[NetworkPrediction | None]:
-        """One for each detection; None without a network, or where the detection lacks what the network needs."""
-        predictions: list[NetworkPrediction | None] = [None] * len(detections)
+    def _predict(self, image_rgb: np.ndarray, camera: Camera, detections: list[Detection]) -> list[Predictions]:
+        """Of each detection; empty without a network, or where the detection lacks what the network needs."""
+        found: list[Predictions] = [{d.prediction.side: d.prediction} if d.prediction is not None else {} for d in detections]
         if self._predictor is None:
-            return predictions
-        upright = self._predictor.wants_upright
-        usable = [i for i, d in enumerate(detections) if d.side is not None and (d.keypoints is not None or not upright)]
-        if usable:
-            chosen = [detections[i] for i in usable]
-            turns = np.array([hand_turn(d.keypoints) for d in chosen]) if upright else None
-            boxes = (
-                [turned_square(d.keypoints, turn) for d, turn in zip(chosen, turns, strict=True)] if upright else [d.box for d in chosen]
-            )
-            results = self._predictor.predict(image_rgb, camera, np.stack(boxes), [d.side for d in chosen], turns)
-            for i, prediction in zip(usable, results, strict=True):
-                predictions[i] = prediction
-        return predictions
+            return found
+        missing = [(i, side) for i, d in enumerate(detections) for side in possible_sides(d) if side not in found[i]]
+        if missing:
+            boxes, turns = [detections[i].box for i, _ in missing], None
+            if self._predictor.wants_upright:
+                keypoints = [detections[i].keypoints for i, _ in missing]
+                turns = np.array([hand_turn(points) for points in keypoints])
+                boxes = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
+            results = self._predictor.predict(image_rgb, camera, np.stack(boxes), [side for _, side in missing], turns)
+            for (i, side), prediction in zip(missing, results, strict=True):
+                if prediction is not None:
+                    found[i][side] = prediction
+        return found
 
     def _fit_hand(
-        self, detection: Detection, track: Track | None, prediction: NetworkPrediction | None, camera: Camera, stamp: float | None
+        self, detection: Detection, track: Track | None, predictions: Predictions, camera: Camera, stamp: float | None
     ) -> FitResult | None:
         """The fit to the detection's keypoints; None where there are none, or where the network's estimate is to stand as it is."""
-        if detection.keypoints is None or (prediction is not None and not self._config.refine):
+        if detection.keypoints is None or (predictions and not self._config.refine):
             return None
-        fitted = self._fit.fit(detection, camera, track, stamp, prediction.mano if prediction is not None else None)
-        if fitted is not None and track is not None and not is_sure_of_side(detection):
+        fitted = self._fit.fit(detection, camera, track, stamp, {side: found.mano for side, found in predictions.items()})
+        if fitted is not None and track is not None and len(possible_sides(detection)) > 1:
             self._tracks.confirm_side(track, fitted.side)
         return fitted
+
+    def _side(self, detection: Detection, predictions: Predictions, fitted: FitResult | None) -> Side | None:
+        """The side as which there is an estimate of a detection; None where there is none, or where no hand explains the keypoints."""
+        if fitted is not None:
+            return fitted.side
+        if self._config.refine and detection.keypoints is not None:
+            return None
+        return detection.side if detection.side in predictions else None
 
     def _hands(
         self,
         detections: list[Detection],
         tracks: list[Track | None],
-        predictions: list[NetworkPrediction | None],
+        predictions: list[Predictions],
         fits: list[FitResult | None],
         camera: Camera,
     ) -> tuple[HandEstimate, ...]:
-        sources = [index for index in range(len(detections)) if fits[index] is not None or predictions[index] is not None]
+        sides = [self._side(*each) for each in zip(detections, predictions, fits, strict=True)]
+        sources = [i for i, side in enumerate(sides) if side is not None]
         if not sources:
             return ()
-        sides = [fits[i].side if fits[i] is not None else detections[i].side for i in sources]
-        manos = [fits[i].mano if fits[i] is not None else predictions[i].mano for i in sources]
+        sides = [sides[i] for i in sources]
+        manos = [fits[i].mano if fits[i] is not None else predictions[i][side].mano for i, side in zip(sources, sides, strict=True)]
         all_vertices, all_joints = pose_hands(self._layer, manos, sides)
         hands = []
         for i, side, mano, vertices, joints in zip(sources, sides, manos, all_vertices, all_joints, strict=True):
-            detection, track, prediction, fitted = detections[i], tracks[i], predictions[i], fits[i]
+            detection, track, prediction, fitted = detections[i], tracks[i], predictions[i].get(side), fits[i]
             joints_2d = camera.project(joints)
             if fitted is None:
                 source = EstimateSource.NETWORK
@@ -185,11 +201,18 @@ class Estimator:
         return tuple(hands)
 
 
+def _checkpoint(config: EstimatorConfig) -> LoadedModel | None:
+    if config.checkpoint == AUTO:
+        # The default weights are of the open hand: to MANO, whose parameters mean other things, keypoints are fitted alone.
+        return load_model(DEFAULT_NAME) if config.hand_model in (AUTO, OPEN) else None
+    return load_model(config.checkpoint) if config.checkpoint != NONE else None
+
+
 def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:
     own = loaded.assets if loaded is not None else None
-    if name == "auto":
+    if name == AUTO:
         return own or {side: open_hand(side) for side in Side}
-    if name == "open":
+    if name == OPEN:
         if own is not None:
             raise ValueError("the checkpoint brings the hand model that its parameters are of: set hand_model to auto instead of open")
         return {side: open_hand(side) for side in Side}

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 
+AUTO, NONE, OPEN = "auto", "none", "open"
+
 
 @dataclass(frozen=True)
 class EstimatorConfig:
     """Choices of the user's; the same for the node and for the command line."""
 
-    checkpoint: str = ""
-    """Imported checkpoint: "released" or a path. Empty for the keypoint fit alone."""
-    hand_model: str = "auto"
-    """"auto": the checkpoint's own hand, or the open one without a checkpoint; "open"; or a folder with MANO's files."""
+    checkpoint: str = AUTO
+    """The network: "default" for the weights in the box, "released" for the imported published ones, the path of a checkpoint, "none" for the
+    keypoint fit alone, or "auto": the default weights, unless ``hand_model`` is a folder."""
+    hand_model: str = AUTO
+    """"auto": the checkpoint's own hand, or the open one where it has none; "open"; or a folder with MANO's files."""
     detector: str = "mediapipe"
     """"mediapipe", or "external" where every call brings its detections."""
     max_hands: int = 2

@@ -49,6 +49,51 @@ class EstimateSource(enum.Enum):
 
 
 @dataclass(frozen=True)
+class ManoParameters:
+    """MANO parameters; vertices = hand(betas, global_orient, hand_pose) + transl.
+
+    Rotations are axis-angle in radians; ``hand_pose`` is the full applied pose, the mean pose included (``flat_hand_mean=True``).
+    """
+
+    transl: np.ndarray
+    """(3,) metres."""
+    global_orient: np.ndarray
+    """(3,)"""
+    hand_pose: np.ndarray
+    """(45,) in MANO joint order."""
+    betas: np.ndarray
+    """(10,)"""
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """What a landmark network says of one place in an image."""
+
+    keypoints: np.ndarray
+    """(21, 2) pixels, MediaPipe order."""
+    world: np.ndarray
+    """(21, 3) as in ``Detection``."""
+    presence: float
+    """Confidence in [0, 1] that there is a hand."""
+    is_right: float
+    """Confidence in [0, 1] that it is a right one."""
+
+
+@dataclass(frozen=True)
+class NetworkPrediction:
+    """What the WildHands network says of one hand."""
+
+    side: Side
+    """As which it was decoded."""
+    mano: ManoParameters
+    """In the camera's frame."""
+    grasp_probabilities: np.ndarray | None
+    """(9,) float32 in the order of ``Grasp``; None where the network has no grasp head."""
+    landmarks: Landmarks | None
+    """None where the network has no landmark head."""
+
+
+@dataclass(frozen=True)
 class Detection:
     """One hand found in an image."""
 
@@ -65,23 +110,8 @@ class Detection:
     """(21,) in [0, 1]; 0 takes a keypoint out of the fit. None means all ones."""
     world: np.ndarray | None = None
     """(21, 3) metres, root-relative joints, axes (right, down, forward) as seen along the ray to the box's centre."""
-
-
-@dataclass(frozen=True)
-class ManoParameters:
-    """MANO parameters; vertices = hand(betas, global_orient, hand_pose) + transl.
-
-    Rotations are axis-angle in radians; ``hand_pose`` is the full applied pose, the mean pose included (``flat_hand_mean=True``).
-    """
-
-    transl: np.ndarray
-    """(3,) metres."""
-    global_orient: np.ndarray
-    """(3,)"""
-    hand_pose: np.ndarray
-    """(45,) in MANO joint order."""
-    betas: np.ndarray
-    """(10,)"""
+    prediction: NetworkPrediction | None = None
+    """Where the network that found the keypoints said more of the hand in the same pass."""
 
 
 @dataclass(frozen=True)

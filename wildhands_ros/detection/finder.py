@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..geometry.boxes import box_iou
+from ..geometry.camera import Camera
 from ..structures import Detection, FrameEstimate
-from .landmarks import LandmarkDetector, hand_turn
+from .landmarks import LandmarkDetector, Look
 from .mediapipe import MediaPipeDetector
+from .mediapipe_landmarks import MediaPipeLandmarks
 from .tracks import last_hands
 
 DETECTORS = ("mediapipe", "external")
@@ -26,22 +28,25 @@ class HandFinder:
         detector: "mediapipe", or "external" where every image comes with its boxes.
         max_hands: the most hands of an image, of either side.
         min_score: confidence in (0, 1) below which there is no hand.
+        look: the landmark network for boxes that come without keypoints, which also looks at what MediaPipe finds, with crops that fit its
+            keypoints better than MediaPipe's own; None for MediaPipe's network.
 
     :raises ValueError: an unknown detector, or a score out of range.
     :raises ImportError: a package that the detector needs is missing.
     """
 
-    def __init__(self, detector: str, max_hands: int, min_score: float):
+    def __init__(self, detector: str, max_hands: int, min_score: float, look: Look | None = None):
         if detector not in DETECTORS:
             raise ValueError(f"unknown detector {detector!r}; known: {', '.join(DETECTORS)}")
         if not 0 < min_score < 1:
             raise ValueError(f"min_score must lie between 0 and 1, not {min_score}")
         self._detector, self._max_hands, self._min_score = detector, max_hands, min_score
-        self._landmarks = LandmarkDetector(min_score)
+        self._looks_again = look is not None
+        self._landmarks = LandmarkDetector(look or MediaPipeLandmarks(), min_score)
         # By whether the images are a stream; each is made when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}
 
-    def detect(self, image_rgb: np.ndarray, is_stream: bool) -> list[Detection]:
+    def detect(self, image_rgb: np.ndarray, camera: Camera, is_stream: bool) -> list[Detection]:
         """What the configured detector says of an (H, W, 3) uint8 image.
 
         :raises ValueError: the detector is external.
@@ -50,10 +55,19 @@ class HandFinder:
             raise ValueError("the detector is external: every image must come with its detections")
         if is_stream not in self._mediapipe:
             self._mediapipe[is_stream] = MediaPipeDetector(self._max_hands, self._min_score, tracking=is_stream)
-        return self._mediapipe[is_stream].detect(image_rgb)
+        detections = self._mediapipe[is_stream].detect(image_rgb)
+        if self._looks_again:
+            again = self._landmarks.follow(image_rgb, camera, [detection.keypoints for detection in detections])
+            detections = [found or detection for found, detection in zip(again, detections, strict=True)]
+        return detections
 
     def complete(
-        self, detections: Sequence[Detection], image_rgb: np.ndarray, last_frame: FrameEstimate | None, keep_bare_boxes: bool
+        self,
+        detections: Sequence[Detection],
+        image_rgb: np.ndarray,
+        camera: Camera,
+        last_frame: FrameEstimate | None,
+        keep_bare_boxes: bool,
     ) -> list[Detection]:
         """Drops the doubtful, finds keypoints for boxes that came without, and adds hands of the last frame that the detector lost.
 
@@ -65,18 +79,17 @@ class HandFinder:
             if detection.score < self._min_score:  # NaN, an unknown score, passes
                 continue
             if detection.keypoints is None:
-                found = self._keypoints(image_rgb, detection.box, known)
+                found = self._keypoints(image_rgb, camera, detection.box, known)
                 if found is not None:
                     detection = _merged(detection, found)
                 elif not keep_bare_boxes or detection.side is None:
                     continue
             complete.append(detection)
         complete = sorted(complete, key=lambda detection: -np.nan_to_num(detection.score, nan=1.0))[: self._max_hands]
-        for last in known:
-            if len(complete) < self._max_hands and not _overlaps(last, complete):
-                found = self._keypoints(image_rgb, last.box, [last])
-                if found is not None and not _overlaps(found, complete):
-                    complete.append(found)
+        lost = [last.keypoints for last in known if not _overlaps(last, complete)] if len(complete) < self._max_hands else []
+        for found in self._landmarks.follow(image_rgb, camera, lost):
+            if found is not None and len(complete) < self._max_hands and not _overlaps(found, complete):
+                complete.append(found)
         return complete
 
     def reset(self) -> None:
@@ -89,10 +102,11 @@ class HandFinder:
         for detector in self._mediapipe.values():
             detector.close()
 
-    def _keypoints(self, image_rgb: np.ndarray, box: np.ndarray, known: list[Detection]) -> Detection | None:
-        """The hand in the box; how a known hand there was turned saves the search for its turn."""
+    def _keypoints(self, image_rgb: np.ndarray, camera: Camera, box: np.ndarray, known: list[Detection]) -> Detection | None:
+        """The hand in the box; a known hand there saves the search for its turn."""
         before = next((hand for hand in known if box_iou(hand.box, box) > SAME_HAND_IOU), None)
-        return self._landmarks.detect_in_box(image_rgb, box, None if before is None else hand_turn(before.keypoints))
+        found = None if before is None else self._landmarks.follow(image_rgb, camera, [before.keypoints])[0]
+        return found if found is not None and _overlaps(found, [before]) else self._landmarks.detect_in_box(image_rgb, camera, box)
 
 
 def _overlaps(detection: Detection, others: list[Detection]) -> bool:
@@ -102,4 +116,4 @@ def _overlaps(detection: Detection, others: list[Detection]) -> bool:
 def _merged(box: Detection, keypoints: Detection) -> Detection:
     """A detector's box and side with the landmark network's keypoints; its side too where the detector knows none."""
     side = box if box.side is not None else keypoints
-    return replace(box, side=side.side, side_score=side.side_score, keypoints=keypoints.keypoints, world=keypoints.world)
+    return replace(keypoints, box=box.box, score=box.score, side=side.side, side_score=side.side_score)

@@ -21,7 +21,7 @@ def fit_detection(
     start: FitState | None = None,
     dt: float = 1 / 30,
     hand_length: float | None = None,
-    initial: ManoParameters | None = None,
+    initial: Mapping[Side, ManoParameters] | None = None,
 ) -> FitResult:
     """Fits the hand of one detection; ``result.side`` says which side it was fitted as.
 
@@ -29,7 +29,7 @@ def fit_detection(
         fits: the fit of each side's hand model.
         detection: must have keypoints. With a ``side_score`` below ``SURE_SIDE`` or unknown, both sides are tried.
         camera: of the image in which the detection was made.
-        start, dt, hand_length, initial: see ``KeypointFit.fit``; ``initial`` belongs to the detection's side and settles it.
+        start, dt, hand_length, initial: see ``KeypointFit.fit``; ``initial`` for the sides for which there is one.
 
     Raises:
         ValueError: the detection has no keypoints, or too few that the camera can see.
@@ -38,17 +38,18 @@ def fit_detection(
         raise ValueError("the keypoint fit needs a detection with keypoints")
     rays = camera.rays(detection.keypoints)
     sigma = keypoint_sigma(rays)
-    sure = is_sure_of_side(detection) or (detection.side is not None and initial is not None)
+    initial = initial or {}
     results = [
-        fits[candidate].fit(rays, sigma, candidate, detection.world, detection.keypoint_weights, start, dt, hand_length, initial)
-        for candidate in ((detection.side,) if sure else (Side.RIGHT, Side.LEFT))
+        fits[side].fit(rays, sigma, side, detection.world, detection.keypoint_weights, start, dt, hand_length, initial.get(side))
+        for side in possible_sides(detection)
     ]
     return min(results, key=lambda result: result.cost)
 
 
-def is_sure_of_side(detection: Detection) -> bool:
-    """Whether one side needs to be fitted only."""
-    return detection.side is not None and detection.side_score >= SURE_SIDE
+def possible_sides(detection: Detection) -> tuple[Side, ...]:
+    """Those that are worth a try: both where the detection is not sure."""
+    sure = detection.side is not None and detection.side_score >= SURE_SIDE
+    return (detection.side,) if sure else (Side.RIGHT, Side.LEFT)
 
 
 def reprojection_error(joints_2d: np.ndarray, detection: Detection) -> float:

@@ -29,11 +29,16 @@ class StreamFit:
         self._states: WeakKeyDictionary[Track, tuple[FitState, float]] = WeakKeyDictionary()
 
     def fit(
-        self, detection: Detection, camera: Camera, track: Track | None, stamp: float | None, initial: ManoParameters | None
+        self,
+        detection: Detection,
+        camera: Camera,
+        track: Track | None,
+        stamp: float | None,
+        initial: Mapping[Side, ManoParameters],
     ) -> FitResult | None:
         """The hand of a detection with keypoints; None where the camera sees too few of them, or where no hand explains them.
 
-        ``track`` goes with a ``stamp`` in seconds. ``initial`` is the network's estimate, for the detection's side.
+        ``track`` goes with a ``stamp`` in seconds. ``initial`` are the network's estimates, by side.
         """
         state, last_stamp = self._states.get(track, (None, 0.0)) if track is not None else (None, 0.0)
         try:

@@ -22,8 +22,10 @@ from ..structures import Side
 from .config import Preprocessing, WildHandsConfig
 from .model import WildHands
 
-RELEASED_NAME = "released"
-"""Stands for the imported published checkpoint wherever a checkpoint is named."""
+RELEASED_NAME, DEFAULT_NAME = "released", "default"
+"""Stand for the imported published checkpoint, and for the weights in the box, wherever a checkpoint is named."""
+
+_DEFAULT_WEIGHTS = Path(__file__).parent / "default_weights" / "default.safetensors"
 
 _FORMAT = "wildhands_ros checkpoint 1"
 
@@ -41,8 +43,10 @@ class LoadedModel(NamedTuple):
 
 
 def load_model(name_or_path: str | Path) -> LoadedModel:
-    """The checkpoint named ``released``, or the file at a path. Raises CheckpointError."""
-    if str(name_or_path) == RELEASED_NAME:
+    """The checkpoint named ``released`` or ``default``, or the file at a path. Raises CheckpointError."""
+    if str(name_or_path) == DEFAULT_NAME:
+        path = _DEFAULT_WEIGHTS
+    elif str(name_or_path) == RELEASED_NAME:
         path = released_checkpoint()
         if not path.exists():
             raise CheckpointError(
@@ -53,7 +57,7 @@ def load_model(name_or_path: str | Path) -> LoadedModel:
         path = Path(name_or_path).expanduser()
         if not path.is_file():
             raise CheckpointError(
-                f"there is no checkpoint {str(name_or_path)!r}; give {RELEASED_NAME!r} or the path of a .safetensors file"
+                f"there is no checkpoint {str(name_or_path)!r}; give {DEFAULT_NAME!r}, {RELEASED_NAME!r} or the path of a .safetensors file"
             )
     config, network, hands = _read(path)
     model = empty_model(config)

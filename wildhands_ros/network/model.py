@@ -25,6 +25,8 @@ MIN_SCALE = 0.1
 class WildHandsOutput:
     """What the network says of B hands. Metres, camera optical frame."""
 
+    is_right: Tensor
+    """(B,) bool: as which side they were decoded."""
     rotations: Tensor
     """(B, 16, 3, 3): global orientation, then 15 finger rotations relative to the hand model's mean pose (see ``decode_pose``)."""
     betas: Tensor
@@ -58,7 +60,7 @@ class WildHands(nn.Module):
         self.left_head = HandDecoder(config.features, config.camera.usual_scale)
         self.grasp_head = None
         if config.grasp_input is not GraspInput.NONE:
-            self.grasp_head = GraspHead(trunk_channels if config.grasp_input is GraspInput.HAND_AND_IMAGE else 0)
+            self.grasp_head = GraspHead(0 if config.grasp_input is GraspInput.HAND else trunk_channels)
 
     def start_from(self, net: LandmarkNet) -> None:
         """Takes the trunk(s) and the landmark head from ``net``. Raises ValueError where the network has no such trunk."""
@@ -102,7 +104,10 @@ class WildHands(nn.Module):
             if landmarks is None:
                 raise ValueError("is_right is needed: the network has no landmark head to tell the side")
             is_right = landmarks.is_right_logit > 0
-        image_features = None
+        seen_by_grasp = None
+        if self.config.grasp_input is GraspInput.HAND_AND_CROP:
+            # The mean; the released head, which takes the sum, was not trained on this.
+            seen_by_grasp = features / features[0, 0].numel()
         if images is not None:
             image_features = self.image_trunk(images)
             if image_index is not None:
@@ -112,6 +117,8 @@ class WildHands(nn.Module):
             else:
                 raise ValueError(f"image_index is needed to tell which of {len(images)} images each crop belongs to")
             features = features + image_features
+            if self.config.grasp_input is GraspInput.HAND_AND_IMAGE:
+                seen_by_grasp = image_features
         vector = self.fusion(features if encoding.at_input else torch.cat([features, channels], dim=1))
 
         # Both heads run on every hand: they are small, and the graph has no data-dependent shapes, so it can be exported.
@@ -120,11 +127,11 @@ class WildHands(nn.Module):
         rotations = rotation_6d_to_matrix(hand.pose_6d.unflatten(-1, (NUM_ROTATIONS, 6)))
         grasp_logits = None
         if self.grasp_head is not None:
-            sees_image = self.config.grasp_input is GraspInput.HAND_AND_IMAGE
-            grasp_logits = self.grasp_head(hand.betas, rotations, image_features if sees_image else None)
+            grasp_logits = self.grasp_head(hand.betas, rotations, seen_by_grasp)
         if turn is not None:
             rotations = torch.cat([turn_matrix(turn)[:, None] @ rotations[:, :1], rotations[:, 1:]], dim=1)
         return WildHandsOutput(
+            is_right=is_right,
             rotations=rotations,
             betas=hand.betas,
             camera=hand.camera,

@@ -50,9 +50,13 @@ class Parameters:
         0.0, "Horizontal field of view of a pinhole camera, for intrinsics: horizontal_fov.", "rad", (0.0, math.pi - 0.01)
     )
 
-    checkpoint: str = _parameter("", "Imported WildHands checkpoint: released, or a path. Empty: the keypoint fit alone.")
+    checkpoint: str = _parameter(
+        "auto",
+        "Network: default (the weights in the box), released (the published ones, imported before), a path, none (the keypoint fit alone), or "
+        "auto: the default weights, unless hand_model is a folder.",
+    )
     hand_model: str = _parameter(
-        "auto", "Hand model: auto (the checkpoint's own, or the open one without a checkpoint), open, or a folder with MANO's files."
+        "auto", "Hand model: auto (the checkpoint's own, or the open one where it has none), open, or a folder with MANO's files."
     )
     hand_length: float = _parameter(
         0.0, "User's stretched hand from wrist to middle fingertip, which halves the depth's uncertainty. 0: unknown.", "m", (0.0, 0.3)
