@@ -19,7 +19,7 @@ setup(
     packages=find_packages(include=["wildhands_ros", "wildhands_ros.*"]),
     # Makes an editable install a plain entry of sys.path, so that the built messages can be merged in (see wildhands_ros/__init__.py).
     package_dir={"": "."},
-    package_data={"wildhands_ros": ["**/*.npz", "**/*.json", "**/*.md", "**/*.txt", "**/*.tsv"]},
+    package_data={"wildhands_ros": ["**/*.npz", "**/*.json", "**/*.md", "**/*.txt", "**/*.tsv", "**/*.safetensors"]},
     # The OpenCV wheel comes with mediapipe (opencv-contrib-python); a second one would overwrite its files.
     install_requires=[
         "matplotlib",

@@ -78,7 +78,8 @@ def camera_labels(targets):
 def perfect(targets, arguments):
     """The prediction that is exactly what the labels say."""
     label = camera_labels(targets)
-    output = WildHandsOutput(targets.is_right, targets.rotations, targets.betas, label, label, targets.translation, 1e3 * torch.eye(9)[targets.grasp], None)
+    grasps = 1e3 * torch.eye(9)[targets.grasp]
+    output = WildHandsOutput(targets.is_right, targets.rotations, targets.betas, label, label, targets.translation, grasps, None)
     pixels = targets.joints_3d @ targets.k.mT
     targets = dataclasses.replace(targets, joints_2d=pixels[..., :2] / pixels[..., 2:])
     return targets, {**arguments, "output": output, "joints": targets.joints_3d, "silhouettes": targets.mask}

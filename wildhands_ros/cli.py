@@ -124,13 +124,17 @@ def _add_camera_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_estimator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--checkpoint", default="", metavar="NAME", help="'released' (imported before) or a path; default: only the keypoint fit"
+        "--checkpoint",
+        default="auto",
+        metavar="NAME",
+        help="network: 'default' (in the box), 'released' (imported before), 'none' (only the keypoint fit) or a path; default: auto, "
+        "the default weights unless --hand-model is a folder",
     )
     parser.add_argument(
         "--hand-model",
         default="auto",
         metavar="open|FOLDER",
-        help="'open' (in the box), or a folder with MANO's files; default: the checkpoint's",
+        help="'open' (in the box), or a folder with MANO's files; default: the checkpoint's, or else the open one",
     )
     parser.add_argument(
         "--hand-length", type=float, default=0.0, metavar="M", help="metres from wrist to middle fingertip; fixes the depth"

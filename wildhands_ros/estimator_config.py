@@ -10,8 +10,8 @@ class EstimatorConfig:
     """Choices of the user's; the same for the node and for the command line."""
 
     checkpoint: str = AUTO
-    """The network: "default" for the weights in the box, "released" for the imported published ones, the path of a checkpoint, "none" for the
-    keypoint fit alone, or "auto": the default weights, unless ``hand_model`` is a folder."""
+    """The network: "default" for the weights in the box, "released" for the imported published ones, the path of a checkpoint, "none" for
+    the keypoint fit alone, or "auto": the default weights, unless ``hand_model`` is a folder."""
     hand_model: str = AUTO
     """"auto": the checkpoint's own hand, or the open one where it has none; "open"; or a folder with MANO's files."""
     detector: str = "mediapipe"

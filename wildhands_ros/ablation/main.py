@@ -22,7 +22,8 @@ from .training import TrainingSet, measure, train
 from .variants import VARIANTS, Variant, View
 
 _CODE = ("ablation", "network", "hand_model", "geometry", "evaluation/figures.py", "evaluation/metrics.py", "training/losses.py")
-_CODE += ("training/soft_silhouette.py", "training/face_pixels.py", "training/optimization.py", "training/targets.py", "training/ema.py", "training/start.py")
+_CODE += ("training/soft_silhouette.py", "training/face_pixels.py", "training/optimization.py", "training/targets.py", "training/ema.py")
+_CODE += ("training/start.py",)
 """What a run's result depends on, besides its features and its own values."""
 _FULL_MINUTES = 60
 

@@ -52,8 +52,8 @@ class Parameters:
 
     checkpoint: str = _parameter(
         "auto",
-        "Network: default (the weights in the box), released (the published ones, imported before), a path, none (the keypoint fit alone), or "
-        "auto: the default weights, unless hand_model is a folder.",
+        "Network: default (the weights in the box), released (the published ones, imported before), a path, none (the keypoint fit alone), "
+        "or auto: the default weights, unless hand_model is a folder.",
     )
     hand_model: str = _parameter(
         "auto", "Hand model: auto (the checkpoint's own, or the open one where it has none), open, or a folder with MANO's files."
