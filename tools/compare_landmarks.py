@@ -1,0 +1,62 @@
+"""Compares landmark networks on annotated photographs, from the true boxes: MediaPipe's own against that of a checkpoint.
+
+    .venv/bin/python tools/compare_landmarks.py FOLDER [--checkpoint NAME]
+
+FOLDER holds photographs with COCO-style hand keypoints. These are the networks' bare outputs: no hand model, no fit.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from wildhands_ros.detection.landmarks import LandmarkDetector
+from wildhands_ros.detection.mediapipe_landmarks import MediaPipeLandmarks
+from wildhands_ros.detection.network_landmarks import NetworkLandmarks
+from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
+from wildhands_ros.hand_model.asset import open_hand
+from wildhands_ros.hand_model.posing import flat_layer
+from wildhands_ros.io.coco_hands import AnnotatedHand, read_coco_hands
+from wildhands_ros.io.images import read_image
+from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
+from wildhands_ros.network.predictor import Predictor
+from wildhands_ros.structures import Side
+
+LEAST_PRESENCE = 0.01
+"""So low that a hand that is hardly recognised still counts with its error."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "--checkpoint", default=DEFAULT_NAME, metavar="NAME", help="a network with landmarks; default: the weights in the box"
+    )
+    args = parser.parse_args()
+    hands = read_coco_hands(args.folder)
+    loaded = load_model(args.checkpoint)
+    predictor = Predictor(loaded.model, loaded.preprocessing, flat_layer({side: open_hand(side) for side in Side}))
+    print(f"{'':>12}  {'found':>5}  {'presence':>8}  {'side':>5}  {'2D, % of box':>12}  {'MPJPE mm':>8}  {'PA mm':>6}")
+    for name, look in (("MediaPipe", MediaPipeLandmarks()), (Path(args.checkpoint).stem, NetworkLandmarks(predictor))):
+        detector = LandmarkDetector(look, LEAST_PRESENCE)
+        rows = [row for hand in hands if (row := measure(detector, hand)) is not None]
+        presence, side, pixels, error, aligned = np.ma.masked_invalid(rows).mean(axis=0).filled(np.nan)
+        found = f"{len(rows)}/{len(hands)}"
+        print(f"{name:>12}  {found:>5}  {presence:>8.2f}  {side:>5.2f}  {pixels:>12.2f}  {error:>8.1f}  {aligned:>6.1f}")
+
+
+def measure(detector: LandmarkDetector, hand: AnnotatedHand) -> tuple[float, ...] | None:
+    """Presence, side right or wrong, 2D error in percent of the box, and of the world landmarks MPJPE and PA-MPJPE in mm."""
+    found = detector.detect_in_box(read_image(hand.image), hand.camera, hand.box)
+    if found is None:
+        return None
+    apart = np.linalg.norm(found.keypoints - hand.keypoints, axis=-1)[hand.visible].mean()
+    errors = (np.nan, np.nan)
+    if hand.joints is not None:
+        errors = 1000 * mpjpe(found.world, hand.joints), 1000 * pa_mpjpe(found.world, hand.joints)
+    side = np.nan if hand.side is None else float(found.side is hand.side)
+    return found.score, side, 100 * apart / (hand.box[2:] - hand.box[:2]).max(), *errors
+
+
+if __name__ == "__main__":
+    main()
