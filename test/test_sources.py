@@ -241,6 +241,24 @@ class TestOutputs:
             raise RuntimeError
         assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
+    def test_a_link_stays_and_its_target_is_written(self, tmp_path):
+        target, link = tmp_path / "target.json", tmp_path / "link.json"
+        link.symlink_to(target)
+        for text in ("new", "newer"):
+            with OutputFile(link) as partial:
+                partial.write_text(text)
+            assert link.is_symlink() and target.read_text() == text
+
+    def test_a_device_or_pipe_is_written_to_and_not_replaced(self, tmp_path):
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        with OutputFile(pipe) as partial:
+            partial.write_text("{}")
+        assert os.read(reader, 10) == b"{}" and pipe.is_fifo()
+        os.close(reader)
+        assert [file.name for file in tmp_path.iterdir()] == ["pipe"]
+
     def test_no_folder_or_not_a_file(self, tmp_path):
         for path, message in ((tmp_path / "none" / "out.json", "does not exist"), (tmp_path, "is a folder")):
             with pytest.raises(OSError, match=message), OutputFile(path):

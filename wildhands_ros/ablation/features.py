@@ -7,13 +7,8 @@ encoding.
 from __future__ import annotations
 
 import dataclasses
-import enum
 import hashlib
-import json
-import multiprocessing
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -25,6 +20,7 @@ from tqdm import tqdm
 
 from ..geometry.camera import Camera
 from ..hand_model.asset import open_hand
+from ..io.digest import digest
 from ..io.files import OutputFile
 from ..network.config import IMAGE_SIZE, MEDIAPIPE_HAND
 from ..network.landmark_net import LandmarkNet
@@ -33,6 +29,7 @@ from ..structures import Side
 from ..training.config import WORLD_PREFIX, AugmentationConfig, SourceConfig
 from ..training.datasets import Supervision
 from ..training.pictures import Picture, PictureMaker
+from ..training.pool import in_processes
 from ..training.randomness import generator
 from ..training.sources import open_source
 from ..training.world.backgrounds import photo_files
@@ -47,7 +44,6 @@ _CHUNK = 25
 """Pictures in a file."""
 _ATTEMPTS = 20
 """Draws after which a world is taken to show no hands."""
-_PACKAGE = Path(__file__).resolve().parents[1]
 _CODE = ("training/world", "training/pictures.py", "training/sources.py", "network/landmark_net.py", "hand_model", "ablation/features.py")
 """What the features depend on, besides the request."""
 _EXACT = AugmentationConfig(box_shift=0, box_scale=0, turn_degrees=0, colour=0)
@@ -104,23 +100,6 @@ class FeatureSet:
         )
 
 
-def digest(values: object, code: tuple[str, ...]) -> str:
-    """Of a configuration and of the files or folders of this package that work on it."""
-    state = hashlib.sha256(json.dumps(values, sort_keys=True, default=_plain).encode())
-    state.update(_code_digest(code))
-    return state.hexdigest()[:16]
-
-
-@cache
-def _code_digest(code: tuple[str, ...]) -> bytes:
-    state = hashlib.sha256()
-    for name in code:
-        path = _PACKAGE / name
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            state.update(file.read_bytes())
-    return state.digest()
-
-
 def make_features(request: FeatureRequest, folder: Path, workers: int) -> Path:
     """The folder below ``folder`` that holds the features, after files of it that are missing have been made.
 
@@ -133,7 +112,7 @@ def make_features(request: FeatureRequest, folder: Path, workers: int) -> Path:
         make = partial(_make_chunk, request, folder)
         counts = [min(_CHUNK, request.pictures - start) for start in missing]
         with tqdm(total=sum(counts), unit="picture", desc=f"{request.world} {request.split}", file=sys.stderr) as bar:
-            for count, _ in zip(counts, _run(make, missing, workers), strict=True):
+            for count, _ in zip(counts, in_processes(make, missing, workers), strict=True):
                 bar.update(count)
     return folder
 
@@ -148,17 +127,6 @@ def load_features(folder: Path, images: bool = False) -> FeatureSet:
                 parts.setdefault(name, []).append(file[name] + pictures if name == "image_index" else file[name])
         pictures += len(parts["camera_k"][-1])
     return FeatureSet({name: np.concatenate(arrays) for name, arrays in parts.items()})
-
-
-def _run(make: partial, starts: list[int], workers: int) -> Iterator[None]:
-    if workers == 1:
-        yield from map(make, starts)
-        return
-    # Forking beside the threads of torch and OpenVINO may hang.
-    with ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(make, starts)
 
 
 def _chunk_path(folder: Path, start: int) -> Path:
@@ -251,7 +219,3 @@ def _trunk_features(pictures: np.ndarray) -> np.ndarray:
 @cache
 def _trunk() -> torch.nn.Module:
     return LandmarkNet.from_mediapipe().trunk.to(memory_format=torch.channels_last)
-
-
-def _plain(value: object) -> object:
-    return value.value if isinstance(value, enum.Enum) else str(value)

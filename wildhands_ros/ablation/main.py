@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from ..io.digest import digest
 from ..io.files import OutputFile
-from .features import FeatureRequest, digest, load_features, make_features
+from .features import FeatureRequest, load_features, make_features
 from .results import markdown, rows_of
 from .training import TrainingSet, measure, train
 from .variants import VARIANTS, Variant, View

@@ -12,13 +12,17 @@ class OutputFile:
     """Reserves an output path before the work begins and puts the file there once it is complete.
 
     As a context manager: entering writes an empty ``partial`` file beside ``path``, so a missing folder or permission shows at once;
-    leaving moves it to ``path``, or removes it when an exception passes.
+    leaving moves it to ``path``, or removes it when an exception passes. A device or a pipe, such as /dev/stdout, is written to directly.
     """
 
     def __init__(self, path: Path):
         self.path = path
+        # What a link points to, and never a device, which root could replace for everyone.
+        self._target = path.resolve()
+        self._is_device = path.exists() and not path.is_file() and not path.is_dir()
         # The suffix stays last: video writers choose the container by it.
-        self.partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+        partial = f".{path.stem}.{secrets.token_hex(4)}{path.suffix}"
+        self.partial = self._target if self._is_device else self._target.with_name(partial)
 
     def __enter__(self) -> Path:
         """Returns the path to write to.
@@ -29,6 +33,8 @@ class OutputFile:
             raise IsADirectoryError(f"{self.path} is a folder; give the name of a file to write")
         if not self.path.parent.exists():
             raise FileNotFoundError(f"the folder {self.path.parent} does not exist, so {self.path.name} cannot be written there")
+        if self._is_device:
+            return self.partial
         try:
             self.partial.touch(exist_ok=False)
         except OSError as error:
@@ -36,7 +42,9 @@ class OutputFile:
         return self.partial
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._is_device:
+            return
         if kind is None:
-            os.replace(self.partial, self.path)
+            os.replace(self.partial, self._target)
         else:
             self.partial.unlink(missing_ok=True)

@@ -112,8 +112,9 @@ class LandmarkTrunk(nn.Module):
         """What an image goes through, one after another."""
         return self.stem, *self.blocks, self.last
 
-    def forward(self, x: Tensor) -> Tensor:
-        for stage in self.stages:
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """``first``: the stage to begin with, if ``x`` is what those before it have made of the image."""
+        for stage in self.stages[first:]:
             x = stage(x)
         return x.float()
 

@@ -35,8 +35,8 @@ _ATTEMPTS = 50
 class Batch:
     """B hands in N pictures."""
 
-    crops: Tensor
-    """(B, 224, 224, 3) uint8"""
+    crops: Tensor | None
+    """(B, 224, 224, 3) uint8; None where there are ``features``."""
     images: Tensor | None
     """(N, 224, 224, 3) uint8, where the network sees whole images."""
     kpe: Tensor
@@ -48,6 +48,10 @@ class Batch:
     """What could not be used on the way to these pictures, by reason."""
     details: dict[str, str]
     """An example of each reason."""
+    features: Tensor | None = None
+    """(B, C, h, w) half precision: what the trunk's first stages have made of the crops, see ``training.pool``."""
+    taught: Tensor | None = None
+    """(B, 128) what the teacher says of the crops, see ``distillation.packed``."""
 
     def to(self, device: torch.device) -> Batch:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -70,7 +74,8 @@ class Batches(Dataset):
             raise ValueError(f"batch_size {config.batch_size} cannot be shared out evenly among {processes} processes")
         self._seed = config.seed
         share = config.batch_size // processes
-        self._places = range(rank * share, (rank + 1) * share)
+        self.places = range(rank * share, (rank + 1) * share)
+        """Of a batch's pictures, those that fall to this process."""
         opened = [(open_source(source, config.network, assets, config.seed), source) for source in config.sources]
         self.missing = [f"{source.name} ({source.root})" for found, source in opened if found is None]
         """Sources that this machine does not have and that training does without."""
@@ -83,7 +88,7 @@ class Batches(Dataset):
 
     def __getitem__(self, step: int) -> Batch:
         pictures, skipped, details = [], Counter(), {}
-        for place in self._places:
+        for place in self.places:
             picture, reasons = self._picture(step, place)
             pictures.append(picture)
             for reason, detail in reasons:

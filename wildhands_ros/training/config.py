@@ -182,6 +182,9 @@ class TrainingConfig:
     steps: int
     batch_size: int
     """Pictures, which may show two hands, of all processes together."""
+    pool: int = 0
+    """Number of pictures that are used again and again, with what the trunk's frozen stages make of them kept in the cache folder: several
+    times faster on a CPU. 0: every picture is new."""
     seed: int = 1
     start: str = ""
     """Weights to begin with: empty for random ones, ``mediapipe`` for its landmark network as the trunk, or a checkpoint."""
@@ -208,7 +211,7 @@ class TrainingConfig:
         for name in ("steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("seed", "workers"):
+        for name in ("seed", "workers", "pool"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         for name in ("dropout", "ema_decay"):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ..network.config import IMAGE_SIZE
-from ..network.landmark_net import LandmarkOutput
+from ..network.landmark_net import NUM_LANDMARKS, LandmarkOutput
 from .config import DistillationConfig
 
 
@@ -41,6 +41,19 @@ def distillation_losses(
     if weights.side:
         terms["distill_side"] = weights.side * trusted(_divergence(student.is_right_logit, teacher.is_right_logit))
     return terms
+
+
+def packed(output: LandmarkOutput) -> Tensor:
+    """(B, 128): all that ``distillation_losses`` needs of a teacher's output."""
+    logits = torch.stack([output.presence_logit, output.is_right_logit], dim=1)
+    return torch.cat([_landmarks(output).flatten(1), output.world.flatten(1), logits], dim=1)
+
+
+def unpacked(values: Tensor) -> LandmarkOutput:
+    """The teacher's output, without features, of ``packed``'s (B, 128)."""
+    landmarks, world = (part.unflatten(1, (NUM_LANDMARKS, 3)) for part in values[:, : 6 * NUM_LANDMARKS].split(3 * NUM_LANDMARKS, dim=1))
+    presence, is_right = values[:, -2:].unbind(1)
+    return LandmarkOutput(values.new_empty(0), landmarks[..., :2], landmarks[..., 2], presence, is_right, world)
 
 
 def _landmarks(output: LandmarkOutput) -> Tensor:

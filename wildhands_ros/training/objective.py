@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,9 @@ from ..network.trunks import TRUNKS
 from ..structures import Side
 from .batches import Batch, normalized
 from .config import Precision, TrainingConfig
-from .distillation import distillation_losses
+from .distillation import distillation_losses, unpacked
 from .losses import compute_losses, masked_hands
+from .pool import frozen_stages
 from .soft_silhouette import soft_silhouettes
 from .targets import Targets
 
@@ -47,6 +49,8 @@ class Objective(nn.Module):
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = config.dropout
+        if config.pool:
+            model.hand_trunk.forward = partial(model.hand_trunk.forward, first=frozen_stages(config))
         if config.precision is Precision.BFLOAT16:
             for part in (model.hand_trunk, model.image_trunk, model.fusion):
                 if part is not None:
@@ -83,17 +87,23 @@ class Objective(nn.Module):
         )
         terms, total = dict(losses.terms), losses.total
         if self._teacher and output.landmarks.landmarks.requires_grad:
-            with torch.no_grad():
-                taught = self._teacher[0](crops)
+            if batch.taught is not None:
+                taught = unpacked(batch.taught)
+            else:
+                with torch.no_grad():
+                    taught = self._teacher[0](crops)
             held = distillation_losses(output.landmarks, taught, batch.is_real, self._config.distillation)
             terms |= held
             total = total + sum(held.values())
         return {"loss": total, **terms}
 
     def predict(self, batch: Batch) -> tuple[WildHandsOutput, Tensor]:
-        """The network's output, and the crops that it saw."""
+        """The network's output, and the crops, or features of them, that it saw."""
         kind, targets = TRUNKS[self.model.config.trunk], batch.targets
-        crops = normalized(batch.crops, kind)
+        if batch.features is not None:
+            crops = batch.features.float().contiguous(memory_format=torch.channels_last)
+        else:
+            crops = normalized(batch.crops, kind)
         images = None if batch.images is None else normalized(batch.images, kind)
         index = None if images is None else targets.image_index
         output = self.model(

@@ -74,7 +74,7 @@ class Targets:
         self._check_shape("k", (batch, 3, 3))
         if self.names is not None and len(self.names) != batch:
             raise ValueError(f"{len(self.names)} names for {batch} hands")
-        for flag, (label, shape) in _LABELS.items():
+        for flag, (label, shape) in LABELS.items():
             valid = getattr(self, flag)
             if (valid is None) is not (getattr(self, label) is None):
                 raise ValueError(f"{label} and {flag} belong together")
@@ -100,7 +100,7 @@ class Targets:
     def check_values(self) -> None:
         """Raises ValueError, naming the samples, where a label that is said to be there is not finite or not possible."""
         problems = {}
-        for flag, (label, _) in _LABELS.items():
+        for flag, (label, _) in LABELS.items():
             valid, value = getattr(self, flag), getattr(self, label)
             if valid is None:
                 continue
@@ -114,7 +114,7 @@ class Targets:
         raise ValueError("; ".join(found))
 
 
-_LABELS: dict[str, tuple[str, tuple[int | None, ...]]] = {
+LABELS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "has_j2d": ("joints_2d", (NUM_KEYPOINTS, 2)),
     "has_j3d": ("joints_3d", (NUM_KEYPOINTS, 3)),
     "has_pose": ("rotations", (NUM_ROTATIONS, 3, 3)),

@@ -28,6 +28,7 @@ from .ema import WeightAverage
 from .gallery import gallery
 from .objective import Objective
 from .optimization import Optimization
+from .pool import Pool
 from .progress import Means, Progress, summary
 from .randomness import seed_torch
 from .start import first_network, hand_assets
@@ -60,7 +61,8 @@ class Trainer:
         self._config, self._folder, self._processes = config, folder, processes
         self._checkpoints = Checkpoints(folder / "checkpoints")
         assets = hand_assets(config)
-        self._batches = Batches(config, assets, processes.rank, processes.count)
+        kind = Pool if config.pool else Batches
+        self._batches = kind(config, assets, processes.rank, processes.count)
         self._model = first_network(config)
         self._objective = Objective(self._model, assets, config).to(processes.device)
         self._optimization = Optimization(self._model, config.optimizer, config.steps)
@@ -162,7 +164,7 @@ class Trainer:
             if self._progress is not None and "loss" in means:
                 self._progress.write(step, {**means, "lr": self._optimization.learning_rate(step)}, self._skipped)
         if self._progress is not None:
-            if options.images_every_steps and step % options.images_every_steps == 0:
+            if options.images_every_steps and step % options.images_every_steps == 0 and batch.crops is not None:
                 self._progress.image(step, "hands", gallery(self._objective, batch))
             self._progress.advance()
 

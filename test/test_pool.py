@@ -1,0 +1,88 @@
+"""The pool: the same pictures as without it, once each epoch, made once."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from wildhands_ros.network.config import MEDIAPIPE_HAND, Encoding
+from wildhands_ros.training import pool as pool_module
+from wildhands_ros.training.batches import Batches
+from wildhands_ros.training.config import DistillationConfig, GroupConfig, OptimizerConfig, SourceConfig, TrainingConfig
+from wildhands_ros.training.objective import Objective
+from wildhands_ros.training.optimization import Optimization
+from wildhands_ros.training.pool import Pool, frozen_stages
+from wildhands_ros.training.start import first_network, hand_assets
+
+PICTURES = 32
+CONFIG = TrainingConfig(
+    network=dataclasses.replace(MEDIAPIPE_HAND, features=64),
+    sources=(SourceConfig("world/lab"), SourceConfig("world/wild")),
+    steps=10,
+    batch_size=PICTURES,
+    pool=PICTURES,
+    start="mediapipe",
+    distillation=DistillationConfig(landmarks=1, world=1, presence=1, side=1),
+    optimizer=OptimizerConfig(
+        groups=(GroupConfig(("hand_trunk.stem", *(f"hand_trunk.blocks.{i}" for i in (0, 1, 2, 3, 4, 6))), lr_factor=0),)
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def pool(cache) -> Pool:
+    return Pool(CONFIG, hand_assets(CONFIG))
+
+
+def test_only_stages_at_the_beginning_count_as_frozen():
+    assert frozen_stages(CONFIG) == 6
+    assert frozen_stages(dataclasses.replace(CONFIG, optimizer=OptimizerConfig())) == 0
+    with pytest.raises(ValueError, match="an encoding that is latent"):
+        frozen_stages(dataclasses.replace(CONFIG, network=dataclasses.replace(MEDIAPIPE_HAND, encoding=Encoding.CENTER_CORNER)))
+
+
+def test_losses_are_those_of_the_pictures_themselves(pool):
+    losses = []
+    for config, batches in ((CONFIG, pool), (dataclasses.replace(CONFIG, pool=0), Batches(CONFIG, hand_assets(CONFIG)))):
+        objective = Objective(first_network(config), hand_assets(config), config)
+        Optimization(objective.model, config.optimizer, config.steps).prepare(1)
+        losses.append({name: float(value.detach()) for name, value in objective.eval()(batches[1]).items()})
+    kept, direct = losses
+    assert kept.keys() == direct.keys() and "mask" in kept and "distill_landmarks" in kept
+    held = [name for name in kept if name.startswith("distill_")]
+    assert all(kept[name] < 0.05 for name in held)  # the teacher's own weights, but for rounding
+    assert all(kept[name] == pytest.approx(direct[name], rel=0.06) for name in kept if name not in held)
+
+
+def test_each_epoch_shows_every_picture_once_in_another_order(pool):
+    epochs = [pool[step] for step in (1, 2)]
+    names = [[str(name) for name in batch.targets.names] for batch in epochs]
+    assert sorted(names[0]) == sorted(names[1]) and names[0] != names[1]
+    halves = Pool(dataclasses.replace(CONFIG, batch_size=PICTURES // 2), hand_assets(CONFIG))
+    assert [*halves[1].targets.names, *halves[2].targets.names] == names[0]
+    shares = [Pool(CONFIG, hand_assets(CONFIG), rank, 2)[1] for rank in (0, 1)]
+    assert [*shares[0].targets.names, *shares[1].targets.names] == names[0]
+    assert shares[1].targets.num_images == PICTURES // 2
+    np.testing.assert_array_equal(np.unique(shares[1].targets.image_index), np.arange(PICTURES // 2))
+
+
+def test_labels_that_no_hand_has_are_left_out(pool):
+    with_3d = pool[1].targets.has_pose
+    rows = (~with_3d).nonzero().flatten()[:1]
+    lone = pool_module.taken(pool[1], rows, torch.tensor([0]), 1).targets
+    assert lone.rotations is None and lone.mask is not None and lone.has_mask.all()
+
+
+def test_it_is_made_once(pool, monkeypatch):
+    monkeypatch.setattr(pool_module, "in_processes", lambda *_: pytest.fail("made again"))
+    Pool(CONFIG, hand_assets(CONFIG))
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        Pool(dataclasses.replace(CONFIG, seed=2), hand_assets(CONFIG))

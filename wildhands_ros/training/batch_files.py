@@ -1,0 +1,58 @@
+"""Batches as files, put together into one large batch, and parts of that."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .batches import Batch
+from .targets import LABELS, Targets
+
+_OF_TARGETS = {f.name for f in dataclasses.fields(Targets)}
+
+
+def save_batch(batch: Batch, path: Path) -> None:
+    """Writes the tensors of a batch and the counts of what was skipped."""
+    values = {f.name: getattr(batch, f.name) for f in dataclasses.fields(Batch) if f.name not in ("targets", "skipped", "details")}
+    values |= {name: getattr(batch.targets, name) for name in _OF_TARGETS}
+    torch.save({name: value for name, value in values.items() if value is not None} | {"skipped": dict(batch.skipped)}, path)
+
+
+def load_joined(paths: Sequence[Path]) -> Batch:
+    """All files as one batch; a label that a file has none of is there, but not valid."""
+    parts = [torch.load(path, mmap=True, weights_only=True) for path in paths]
+    rows = np.cumsum([0, *(len(part["is_right"]) for part in parts)])
+    pictures = np.cumsum([0, *(part["num_images"] for part in parts)])
+    kinds = {name: value for part in parts for name, value in part.items() if isinstance(value, Tensor)}
+    tensors = {name: value.new_zeros(int(rows[-1]), *value.shape[1:]) for name, value in kinds.items()}
+    for part, start, end, picture in zip(parts, rows, rows[1:], pictures, strict=False):
+        for name in tensors.keys() & part.keys():
+            tensors[name][start:end] = part[name] + int(picture) if name == "image_index" else part[name]
+    names = tuple(name for part in parts for name in part["names"])
+    skipped = sum((Counter(part["skipped"]) for part in parts), Counter())
+    return _batch(tensors, names, int(pictures[-1]), skipped)
+
+
+def taken(batch: Batch, rows: Tensor, image_index: Tensor, num_images: int) -> Batch:
+    """Some hands of a batch; ``image_index`` (B,) says to which of ``num_images`` pictures each belongs."""
+    values = {f.name: getattr(batch, f.name) for f in dataclasses.fields(Batch)}
+    values |= {name: getattr(batch.targets, name) for name in _OF_TARGETS}
+    tensors = {name: value[rows] for name, value in values.items() if isinstance(value, Tensor)}
+    for flag, (label, _) in LABELS.items():
+        if flag in tensors and not tensors[flag].any():
+            del tensors[flag], tensors[label]
+    names = tuple(batch.targets.names[row] for row in rows.tolist())
+    return _batch(tensors | {"image_index": image_index}, names, num_images, Counter())
+
+
+def _batch(tensors: dict[str, Tensor], names: tuple[str, ...], num_images: int, skipped: Counter[str]) -> Batch:
+    targets: dict[str, Any] = {name: value for name, value in tensors.items() if name in _OF_TARGETS}
+    others: dict[str, Any] = {"crops": None, "images": None} | {name: v for name, v in tensors.items() if name not in _OF_TARGETS}
+    return Batch(targets=Targets(num_images=num_images, names=names, **targets), skipped=skipped, details={}, **others)

@@ -1,0 +1,147 @@
+"""A fixed number of training pictures that are used again and again, with what the trunk's frozen stages make of them computed once.
+
+On a CPU, drawing a picture and those stages take most of a step. Both, and what the teacher says, are kept in the cache folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from ..hand_model.asset import HandAsset
+from ..io.digest import digest
+from ..io.files import OutputFile
+from ..network.landmark_net import BLOCKS, LandmarkNet, LandmarkTrunk
+from ..network.trunks import TRUNKS
+from ..paths import cache_folder
+from ..structures import Side
+from .batch_files import load_joined, save_batch, taken
+from .batches import Batch, Batches, normalized
+from .config import TrainingConfig
+from .config_file import ConfigError, to_mapping
+from .distillation import packed
+from .randomness import generator
+from .start import first_network, hand_assets
+from .world.backgrounds import photo_files
+
+_CHUNK = 32
+"""Pictures in a file."""
+_AT_ONCE = 16
+"""Crops that go through the trunk together."""
+_CODE = ("training/world", *(f"training/{name}.py" for name in ("batches", "pictures", "sources", "truth", "distillation")))
+_CODE += ("hand_model", *(f"network/{name}.py" for name in ("kpe", "landmark_net", "preprocessing", "warp")))
+"""What a pool depends on, besides the configuration."""
+_STAGES = ("stem", *(f"blocks.{i}" for i in range(len(BLOCKS))), "last")
+
+
+def frozen_stages(config: TrainingConfig) -> int:
+    """How many of the hand trunk's first stages never change. Raises ConfigError for another kind of network."""
+    if config.network.trunk != "mediapipe_hand" or config.network.full_image_trunk or config.network.encoding.at_input:
+        raise ConfigError(
+            "pool keeps features of crops: it needs network.trunk: mediapipe_hand, full_image_trunk: false and an encoding that is latent"
+        )
+    frozen = {module for group in config.optimizer.groups if group.lr_factor == 0 for module in group.modules}
+    count = 0
+    while count < len(_STAGES) and f"hand_trunk.{_STAGES[count]}" in frozen:
+        count += 1
+    return count
+
+
+class Pool:
+    """In place of ``Batches``: the same pictures in another order in each epoch, which depends on the seed alone."""
+
+    def __init__(self, config: TrainingConfig, assets: dict[Side, HandAsset], rank: int = 0, processes: int = 1) -> None:
+        """Makes what is missing. Raises ValueError where a source cannot be opened, OSError where nothing can be kept."""
+        batches = Batches(config, assets, rank, processes)
+        self.missing, self.sources = batches.missing, batches.sources
+        self._config, self._seed = config, config.seed
+        self._places = batches.places
+        paths = _make(config, rank, processes)
+        self._hands = load_joined(paths)
+        index = self._hands.targets.image_index.numpy()
+        self._starts = np.searchsorted(index, np.arange(self._hands.targets.num_images + 1))
+
+    def __getitem__(self, step: int) -> Batch:
+        count = self._hands.targets.num_images
+        drawn = [(step - 1) * self._config.batch_size + place for place in self._places]
+        pictures = [_order(self._seed, place // count, count)[place % count] for place in drawn]
+        rows = np.concatenate([np.arange(*self._starts[picture : picture + 2]) for picture in pictures])
+        image_index = np.repeat(np.arange(len(pictures)), [np.diff(self._starts[picture : picture + 2])[0] for picture in pictures])
+        return taken(self._hands, torch.from_numpy(rows), torch.from_numpy(image_index), len(pictures))
+
+
+def in_processes(function: Callable[[int], None], items: Sequence[int], workers: int) -> Iterator[None]:
+    """Calls ``function`` with each of ``items``, in ``workers`` processes of one torch thread each."""
+    if workers == 1:
+        yield from map(function, items)
+        return
+    # Forking beside the threads of torch and OpenVINO may hang.
+    with ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        yield from pool.map(function, items)
+
+
+def _make(config: TrainingConfig, rank: int, processes: int) -> list[Path]:
+    """The files of the pool; each process makes its share and waits for the others'."""
+    used = {name: value for name, value in to_mapping(config).items() if name in ("network", "sources", "augmentation", "seed", "start")}
+    values = used | {"hand_model": config.hand_model, "stages": frozen_stages(config), "photos": [path.name for path in photo_files()]}
+    folder = cache_folder() / "pools" / digest(values, _CODE)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{chunk:06d}.pt" for chunk in range(-(-config.pool // _CHUNK))]
+    mine = [chunk for chunk in range(rank, len(paths), processes) if not paths[chunk].exists()]
+    if mine:
+        workers = max(1, len(os.sched_getaffinity(0)) // processes)
+        made = in_processes(partial(_make_chunk, config, folder), mine, workers)
+        for _ in tqdm(made, total=len(mine), unit="file", desc="pool", file=sys.stderr, disable=rank > 0):
+            pass
+    while not all(path.exists() for path in paths):
+        time.sleep(1)
+    return paths
+
+
+def _make_chunk(config: TrainingConfig, folder: Path, chunk: int) -> None:
+    maker = _maker(dataclasses.replace(config, batch_size=_CHUNK))
+    batch = maker.batches[chunk + 1]
+    features, taught = [], []
+    with torch.no_grad():
+        for crops in normalized(batch.crops, TRUNKS[config.network.trunk]).split(_AT_ONCE):
+            with torch.autocast("cpu", torch.bfloat16):
+                features.append(maker.front(crops.contiguous(memory_format=torch.channels_last)).half())
+            if maker.teacher is not None:
+                taught.append(packed(maker.teacher(crops)))
+    batch = dataclasses.replace(batch, crops=None, features=torch.cat(features), taught=torch.cat(taught) if taught else None)
+    with OutputFile(folder / f"{chunk:06d}.pt") as path:
+        save_batch(batch, path)
+
+
+class _Maker(NamedTuple):
+    batches: Batches
+    front: nn.Module
+    """The frozen stages."""
+    teacher: LandmarkNet | None
+
+
+@cache
+def _maker(config: TrainingConfig) -> _Maker:
+    trunk: LandmarkTrunk = first_network(config).hand_trunk.to(memory_format=torch.channels_last)
+    teacher = LandmarkNet.from_mediapipe().to(memory_format=torch.channels_last) if config.distillation.is_used else None
+    return _Maker(Batches(config, hand_assets(config)), nn.Sequential(*trunk.stages[: frozen_stages(config)]), teacher)
+
+
+@cache
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return generator(seed, epoch).permutation(count)
