@@ -7,6 +7,7 @@ base. Where the turn is not known, four are tried and the best is refined.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -40,9 +41,13 @@ class LandmarkDetector:
 
     def detect_in_box(self, image_rgb: np.ndarray, camera: Camera, box: np.ndarray) -> Detection | None:
         """The hand in ``box`` (4,) of an (H, W, 3) uint8 image, or None where the network sees none."""
-        turns = QUARTER_TURNS
-        best = _best(self._look(image_rgb, camera, np.tile(box, (len(turns), 1)), turns))
-        return None if best is None else self._sure(_best([best, *self._look_at(image_rgb, camera, [best.keypoints])]))
+        first = self._look(image_rgb, camera, np.tile(box, (len(QUARTER_TURNS), 1)), QUARTER_TURNS)
+        best = max((found for found in first if found is not None), key=lambda found: found.score, default=None)
+        if best is None:
+            return None
+        # A quarter's turn leaves up to 45 degrees: near enough for keypoints, too far for the network's other outputs.
+        (again,) = self.follow(image_rgb, camera, [best.keypoints])
+        return again or self._sure(replace(best, prediction=None))
 
     def follow(self, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
         """Of each hand whose keypoints (21, 2) are about known, what is seen there now; None where the network sees no hand."""
@@ -58,10 +63,6 @@ class LandmarkDetector:
 
     def _sure(self, detection: Detection | None) -> Detection | None:
         return detection if detection is not None and detection.score >= self._min_score else None
-
-
-def _best(detections: list[Detection | None]) -> Detection | None:
-    return max((d for d in detections if d is not None), key=lambda d: d.score, default=None)
 
 
 def detection_of(landmarks: Landmarks, image_rgb: np.ndarray, prediction: NetworkPrediction | None = None) -> Detection:
