@@ -20,27 +20,46 @@ ARGUMENTS = [
     ("fixed_frame", "camera", "Frame that rviz shows things in: the images' frame, or any that TF connects with it."),
 ]
 
+
+def boolean(text: str) -> bool:
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in values:
+        raise ValueError("it must be true or false")
+    return values[text.lower()]
+
+
 # Parameters that can be given here; where they are not, the parameter file counts.
 PARAMETERS = {
     "image_transport": (str, "Parameter: raw or compressed."),
-    "rectified": (lambda text: text.lower() in ("true", "1"), "Parameter: true where the images are rectified."),
+    "rectified": (boolean, "Parameter: true where the images are rectified."),
     "intrinsics": (str, "Parameter: camera_info, horizontal_fov or guess."),
     "horizontal_fov": (float, "Parameter: horizontal field of view in radians, for intrinsics:=horizontal_fov."),
     "checkpoint": (str, "Parameter: the network, auto, default, released, none or a path."),
     "hand_model": (str, "Parameter: auto, open, or a folder with MANO's files."),
     "hand_length": (float, "Parameter: wrist to middle fingertip of the user's stretched hand, in metres."),
+    "detector.type": (str, "Parameter: who finds the hands, mediapipe or external (the topic detections)."),
     "tf_prefix": (str, "Parameter: put before the names of the TF frames."),
 }
 
 
+def given_parameters(context: LaunchContext) -> dict[str, str | bool | float]:
+    given = {}
+    for name, (kind, _) in PARAMETERS.items():
+        if text := LaunchConfiguration(name).perform(context):
+            try:
+                given[name] = kind(text)
+            except ValueError as error:
+                raise ValueError(f"launch argument {name}:={text}: {error}") from error
+    return given
+
+
 def wildhands_node(context: LaunchContext) -> list[Node]:
-    given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
     image = LaunchConfiguration("image")
     node = Node(
         package="wildhands_ros",
         executable="wildhands_node",
         namespace=LaunchConfiguration("namespace"),
-        parameters=[LaunchConfiguration("params_file"), {name: PARAMETERS[name][0](text) for name, text in given.items() if text}],
+        parameters=[LaunchConfiguration("params_file"), given_parameters(context)],
         remappings=[
             ("image", image),
             ("image/compressed", [image, "/compressed"]),

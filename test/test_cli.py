@@ -15,6 +15,7 @@ import pytest
 from wildhands_ros import cli
 from wildhands_ros.io.images import encode_image, read_image
 from wildhands_ros.io.sources import VideoSource, open_source
+from wildhands_ros.structures import Grasp
 
 DEMO = Path(__file__).parent.parent / "demo"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(DEMO.parent), "OMP_NUM_THREADS": "1"}
@@ -83,7 +84,9 @@ class TestEstimate:
             assert np.linalg.norm(hand["wrist"]["orientation"]) == pytest.approx(1, abs=1e-6)
             shapes = {name: np.shape(values) for name, values in hand["mano"].items()}
             assert shapes == {"transl": (3,), "global_orient": (3,), "hand_pose": (45,), "betas": (10,)}
-            assert hand["grasp"] == {"label": "unknown", "probabilities": None}
+            probabilities = hand["grasp"]["probabilities"]
+            assert sum(probabilities) == pytest.approx(1, abs=1e-4) and len(probabilities) == 9
+            assert hand["grasp"]["label"] == Grasp(int(np.argmax(probabilities))).name.lower()
             assert hand["num_vertices"] > 500
 
     def test_both_hands_are_where_the_truth_is(self, video):
@@ -132,10 +135,12 @@ class TestEstimate:
 
 
 class TestFaults:
-    def test_no_traceback(self, tmp_path):
-        result = wildhands("estimate", tmp_path / "none.jpg")
-        assert result.returncode == 2 and result.stdout == ""
-        assert result.stderr.startswith("wildhands: ") and result.stderr.count("\n") == 1
+    def test_one_line_and_no_traceback(self, tmp_path):
+        (tmp_path / "zeros.mp4").write_bytes(bytes(10_000))
+        for name in ("none.jpg", "zeros.mp4"):
+            result = wildhands("estimate", tmp_path / name)
+            assert result.returncode == 2 and result.stdout == ""
+            assert result.stderr.startswith("wildhands: ") and result.stderr.count("\n") == 1
 
     def test_inputs(self, refused, frames, tmp_path):
         (tmp_path / "text.mp4").write_text("not a film")
@@ -161,9 +166,15 @@ class TestFaults:
         image = frames / "images" / "frame_0.jpg"
         refused(("estimate", image, "--json", tmp_path / "none" / "out.json"), "none does not exist")
         refused(("estimate", image, "--overlay", image), "overwrite")
+        refused(("estimate", image, "--json", tmp_path / "out.png", "--overlay", tmp_path / "out.png"), "same file")
         refused(("estimate", frames / "short.mp4", "--overlay", tmp_path / "o.avi"), ".mp4")
         if Path("/proc/version").exists():  # where not even root can write
             refused(("estimate", image, "--json", "/proc/out.json"), "cannot write to /proc/out.json")
+
+    def test_outputs_of_an_evaluation_are_checked_before_the_work(self, refused, frames, tmp_path, monkeypatch):
+        monkeypatch.setattr(cli, "_make_estimator", lambda *_: None)
+        refused(("evaluate", "video", frames / "short.mp4", "--json", tmp_path / "none" / "out.json"), "none does not exist")
+        refused(("evaluate", "synthetic", "--picture", tmp_path / "out.xyz"), "out.xyz", ".png")
 
     def test_models(self, refused, frames, tmp_path):
         image = frames / "images" / "frame_0.jpg"
@@ -179,6 +190,16 @@ class TestFaults:
         assert result.returncode == 2 and "INPUT" in result.stderr
         both = wildhands("estimate", "a.jpg", "--fov", "60", "--camera-info", "b.yaml")
         assert both.returncode == 2 and "not allowed" in both.stderr
+        for length in ("190", "-0.2", "nan", "0"):
+            refused = wildhands("estimate", "a.jpg", f"--hand-length={length}")
+            assert refused.returncode == 2 and "metres, between 0.1 and 0.3" in refused.stderr
+
+    def test_settings_of_a_training_may_follow_its_options(self):
+        args = cli._parse(["train", "c.yaml", "steps=2", "--output", "out", "optimizer.lr=1e-4"])
+        assert args.overrides == ["steps=2", "optimizer.lr=1e-4"] and args.output == Path("out")
+        for arguments in (["train", "c.yaml", "--outptu", "x"], ["estimate", "a.jpg", "b.jpg"]):
+            with pytest.raises(SystemExit):
+                cli._parse(arguments)
 
 
 def test_interrupt_is_quiet_and_leaves_nothing_behind(tmp_path):

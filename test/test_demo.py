@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("rclpy")
+pytest.importorskip("rosbags")
 
 from ros_samples import CAMERA, hand, header
 from rosbags.rosbag2 import Reader

@@ -170,6 +170,8 @@ def test_resized_stream_is_scaled_and_says_so():
         ({"k": (np.nan, *K.ravel()[1:])}, "NaN"),
         ({"k": (-610.0, *K.ravel()[1:])}, "must be positive"),
         ({"k": (610.0, 0, 9000.0, *K.ravel()[3:])}, "principal point"),
+        ({"k": (0.95, 0, 0.5, 0, 1.27, 0.5, 0, 0, 1.0)}, "must be in pixels"),
+        ({"roi": (400, 0, 320, 240)}, r"320x240 at \(400, 0\), reaches out"),
         ({"width": 0}, "image size"),
         ({"distortion_model": "thin_prism"}, "unknown distortion model 'thin_prism'"),
         ({"d": (0.1, 0.2, 0.3)}, "takes 4 or 5 coefficients, not 3"),

@@ -178,6 +178,20 @@ def test_an_image_without_hands_gives_an_empty_array(client, node, camera, strea
     assert client.received["/hands"][-1].hands == []
 
 
+def test_images_without_a_frame_give_hands_but_no_transforms(client, node, camera, stream):
+    def send():
+        header = camera.header()
+        header.frame_id = ""
+        camera.infos.publish(camera_info(camera.camera, header))
+        camera.images.publish(encode_image(stream[0][-1], header))
+
+    unframed = lambda: [item for item in client.received["/hands"] if item.hands and not item.header.frame_id]  # noqa: E731
+    client.until(lambda: len(unframed()) > 3, "hands", meanwhile=send)
+    client.until(lambda: "no frame_id" in client.diagnostics("wildhands")["message"], "the reason is given", meanwhile=send)
+    frames = [item for message in client.received["/tf"] for item in message.transforms]
+    assert all(item.header.frame_id for item in frames)
+
+
 def altered_image(image: np.ndarray, **fields) -> Image:
     message = encode_image(image, Header())
     for name, value in fields.items():

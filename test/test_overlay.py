@@ -37,7 +37,7 @@ def posed(side, transl, camera=CAMERA):
 
 def mesh_only(monkeypatch):
     monkeypatch.setattr(overlay, "_draw_skeleton", lambda *_: None)
-    monkeypatch.setattr(overlay, "_draw_label", lambda *_: None)
+    monkeypatch.setattr(overlay, "_draw_label", lambda *_: (0, 0, 0, 0))
 
 
 def changed(drawn, image):
@@ -125,6 +125,23 @@ def test_shading_is_smooth(monkeypatch):
     patch = drawn[y - 25 : y + 25, x - 25 : x + 25].sum(axis=-1)
     assert patch.min() > 50
     assert np.abs(np.diff(patch, axis=1)).max() <= 12
+
+
+@pytest.mark.parametrize(
+    ("place", "others", "shift"),
+    [
+        ((10, 100, 200, 120), [], 0),
+        ((10, 100, 200, 120), [(300, 90, 400, 110)], 0),
+        ((10, 100, 200, 120), [(150, 110, 300, 130)], -11),
+        ((10, 100, 200, 120), [(150, 90, 300, 110)], 11),
+        ((10, 0, 200, 20), [(150, 10, 300, 30)], 31),
+        ((10, 100, 200, 120), [(150, 110, 300, 130), (0, 80, 100, 105)], 31),
+        ((10, 0, 200, 20), [(0, 0, 300, 479)], 0),
+    ],
+    ids=["alone", "beside", "up", "down", "top of the picture", "between two", "no room"],
+)
+def test_labels_keep_off_one_another(place, others, shift):
+    assert overlay._shift_off(place, others, 480) == shift
 
 
 def test_nan_score_and_joints_are_drawn_around(capsys):

@@ -24,7 +24,7 @@ from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.ros.camera_info import calibration, camera_info
 from wildhands_ros.ros.detections import detections
-from wildhands_ros.ros.diagnostics import Health, diagnostic_array
+from wildhands_ros.ros.diagnostics import Health, diagnostic_array, header_fault
 from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compressed, decode_image, encode_image
 from wildhands_ros.ros.markers import MarkerBuilder, label_text
 from wildhands_ros.ros.pairing import CAPACITY, StampPairs
@@ -365,6 +365,13 @@ def test_diagnostics_tell_what_is_missing():
     assert verdict(20).values["refused: no_camera_info"] == "1"
     health.failed("no such checkpoint")
     assert verdict(20).level == DiagnosticStatus.ERROR and verdict(20, 0).message == "no such checkpoint"
+
+
+def test_what_a_header_lacks_is_named():
+    assert header_fault(header()) == ""
+    assert header_fault(header(frame_id="")).startswith("the images have no frame_id, so")
+    assert header_fault(header(0, 0)).startswith("the images have no stamp, so")
+    assert "no frame_id" in header_fault(header(0, 0, "")) and "no stamp" in header_fault(header(0, 0, ""))
 
 
 def test_diagnostics_give_rates_and_ages():

@@ -259,6 +259,14 @@ class TestOutputs:
         os.close(reader)
         assert [file.name for file in tmp_path.iterdir()] == ["pipe"]
 
+    def test_standard_output_can_be_piped(self):
+        code = (
+            "from pathlib import Path; from wildhands_ros.io.files import OutputFile\n"
+            "with OutputFile(Path('/dev/stdout')) as partial: partial.write_text('{}')"
+        )
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert (result.stdout, result.stderr) == ("{}", "")
+
     def test_no_folder_or_not_a_file(self, tmp_path):
         for path, message in ((tmp_path / "none" / "out.json", "does not exist"), (tmp_path, "is a folder")):
             with pytest.raises(OSError, match=message), OutputFile(path):

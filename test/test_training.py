@@ -586,18 +586,24 @@ def test_stops_in_order_and_survives_a_full_disk(freihand, tmp_path, capsys):
     assert code == EXIT_FAILED and saved.is_set()
     assert "File too large; training goes on from memory" in errors and "the last state is lost" in errors
     assert not list(output.glob("**/*partial"))
-    state = Checkpoints(output / "checkpoints").load_last(print)
-    assert state[0] < len(loss_log(output))
+    checkpoints = Checkpoints(output / "checkpoints")
+    step, _ = checkpoints.load_last(print)
+    assert step < len(loss_log(output))
 
     # With room on the disk the next run goes on, and is stopped in order.
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
+    def stop_when_going() -> None:
+        while checkpoints.steps()[0] == step:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # Not joined: a run that fails never gets going.
+    threading.Thread(target=stop_when_going, daemon=True).start()
     assert run(path, output, overrides) == EXIT_INTERRUPTED
     errors = capsys.readouterr().err
     assert "the same command goes on from there" in errors and "image or mask that cannot be read" in errors
     steps = [entry["step"] for entry in loss_log(output)]
     assert steps == list(range(1, steps[-1] + 1))
-    assert Checkpoints(output / "checkpoints").steps()[0] == steps[-1]
+    assert checkpoints.steps()[0] == steps[-1]
     with safe_open(output / "weights.safetensors", "pt") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118 - not a dict
 

@@ -27,7 +27,7 @@ exit codes: 0 done; 1 done, but part of the input could not be read (named on st
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
-    args = _parser().parse_args(arguments)
+    args = _parse(arguments)
     try:
         return args.run(args)
     except KeyboardInterrupt:
@@ -39,6 +39,17 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"wildhands: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USER_ERROR
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The arguments; settings of ``train`` may also follow an option, which argparse does not let positional arguments do."""
+    parser = _parser()
+    args, rest = parser.parse_known_args(arguments)
+    if args.run is _train and not any(word.startswith("-") for word in rest):
+        args.overrides, rest = [*args.overrides, *rest], []
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,11 +148,22 @@ def _add_estimator_options(parser: argparse.ArgumentParser) -> None:
         help="'open' (in the box), or a folder with MANO's files; default: the checkpoint's, or else the open one",
     )
     parser.add_argument(
-        "--hand-length", type=float, default=0.0, metavar="M", help="metres from wrist to middle fingertip; fixes the depth"
+        "--hand-length",
+        type=_hand_length,
+        default=0.0,
+        metavar="M",
+        help="metres from wrist to middle fingertip of the user's stretched hand; halves the depth's uncertainty",
     )
     parser.add_argument("--no-fit", action="store_true", help="the network's estimates as they are, not fitted to keypoints")
     parser.add_argument("--max-hands", type=int, default=2, metavar="N", help="default: 2")
     parser.add_argument("--device", default="auto", help="torch device of the network; default: a GPU where there is one")
+
+
+def _hand_length(text: str) -> float:
+    length = float(text)
+    if not 0.1 <= length <= 0.3:
+        raise argparse.ArgumentTypeError(f"{text} is no hand's length: give metres, between 0.1 and 0.3")
+    return length
 
 
 def _estimate(args: argparse.Namespace) -> int:
@@ -155,6 +177,8 @@ def _estimate(args: argparse.Namespace) -> int:
     source = open_source(args.input)
     if isinstance(source, CameraSource):
         raise InputError(f"estimate reads files; for a live camera run: wildhands demo {args.input}")
+    if args.json and args.overlay and args.json.resolve() == args.overlay.resolve():
+        raise InputError(f"{args.json}: --json and --overlay name the same file")
     cameras = _Cameras(_intrinsics(args))
     results = Results()
     frames = hands = 0

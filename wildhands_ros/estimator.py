@@ -152,7 +152,8 @@ class Estimator:
             return fitted.side
         if self._config.refine and detection.keypoints is not None:
             return None
-        return detection.side if detection.side in predictions else None
+        side = detection.side or _side_of(predictions)
+        return side if side in predictions else None
 
     def _hands(
         self,
@@ -199,6 +200,14 @@ class Estimator:
                 )
             )
         return tuple(hands)
+
+
+def _side_of(predictions: Predictions) -> Side | None:
+    """What the network itself says of the side."""
+    landmarks = next((found.landmarks for found in predictions.values()), None)
+    if landmarks is None:
+        return None
+    return Side.RIGHT if landmarks.is_right > 0.5 else Side.LEFT
 
 
 def _checkpoint(config: EstimatorConfig) -> LoadedModel | None:

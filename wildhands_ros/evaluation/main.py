@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
 from ..estimator import Estimator
-from ..io.camera_files import Intrinsics
+from ..geometry.calibration import IntrinsicsSource
+from ..io.camera_files import Intrinsics, guess_warning
 from ..io.coco_hands import read_coco_hands
 from ..io.files import OutputFile
 from ..io.images import InputError
@@ -20,6 +22,7 @@ from ..io.sources import VideoSource
 from ..structures import Grasp
 from .figures import Figures
 from .photos import picture_of
+from .report_picture import check_format, draw_report
 from .suite import Evaluation, evaluate_pictures
 from .video import evaluate_video
 
@@ -30,10 +33,10 @@ def evaluate_photo_folder(estimator: Estimator, folder: Path, json_path: Path | 
     """On annotated photographs."""
     hands = read_coco_hands(folder)
     pictures = _progress(map(picture_of, hands), len(hands))
-    evaluation = evaluate_pictures(
-        estimator, pictures, f"photos {folder.name}", given=("keypoints", "boxes", "images"), two_hands=False, warn=_warn
-    )
-    return _report(evaluation, json_path, picture_path)
+    given = ("keypoints", "boxes", "images")
+    with _outputs(json_path, picture_path) as outputs:
+        evaluation = evaluate_pictures(estimator, pictures, f"photos {folder.name}", given=given, two_hands=False, warn=_warn)
+        return _report(evaluation, *outputs)
 
 
 def evaluate_synthetic(
@@ -45,7 +48,8 @@ def evaluate_synthetic(
 
     pictures = _progress(world_pictures(preset, split, seed, count), count)
     suite = f"synthetic world {preset} (version {VERSION}), split {split}, seed {seed}"
-    return _report(evaluate_pictures(estimator, pictures, suite, warn=_warn), json_path, picture_path)
+    with _outputs(json_path, picture_path) as outputs:
+        return _report(evaluate_pictures(estimator, pictures, suite, warn=_warn), *outputs)
 
 
 def evaluate_dataset(
@@ -64,8 +68,9 @@ def evaluate_dataset(
     split = split or (default_split(DATASETS[name]) if name in DATASETS else "")
     dataset = open_dataset(name, root, split)
     pictures = _progress(dataset_pictures(dataset, count), min(count or len(dataset), len(dataset)))
-    evaluation = evaluate_pictures(estimator, pictures, f"{name} {split}", warn=_warn)
-    return _report(dataclasses.replace(evaluation, skipped=evaluation.skipped + dataset.skipped), json_path, picture_path)
+    with _outputs(json_path, picture_path) as outputs:
+        evaluation = evaluate_pictures(estimator, pictures, f"{name} {split}", warn=_warn)
+        return _report(dataclasses.replace(evaluation, skipped=evaluation.skipped + dataset.skipped), *outputs)
 
 
 def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
@@ -74,15 +79,27 @@ def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics
     first = next(iter(source), None)
     if first is None:
         raise InputError(f"{path}: not one frame can be decoded")
-    camera, _ = intrinsics.camera(first.image.shape[1], first.image.shape[0])
-    figures = evaluate_video(estimator, ((frame.image, frame.stamp) for frame in source), camera)
-    for name, value in figures.items():
-        print(f"{name:>26}  {_text(value):>10}")
-    _write(json_path, figures)
+    camera, origin = intrinsics.camera(first.image.shape[1], first.image.shape[0])
+    if origin is IntrinsicsSource.GUESS:
+        _warn(f"warning: {guess_warning(camera)}")
+    with _outputs(json_path, None) as (json_file, _):
+        figures = evaluate_video(estimator, ((frame.image, frame.stamp) for frame in source), camera)
+        for name, value in figures.items():
+            print(f"{name:>26}  {_text(value):>10}")
+        _write(json_file, figures)
     return 0
 
 
-def _report(evaluation: Evaluation, json_path: Path | None, picture_path: Path | None) -> int:
+@contextmanager
+def _outputs(json_path: Path | None, picture_path: Path | None) -> Iterator[tuple[Path | None, Path | None]]:
+    """The files to write to; what cannot be written shows before the work."""
+    if picture_path is not None:
+        check_format(picture_path)
+    with ExitStack() as files:
+        yield tuple(path and files.enter_context(OutputFile(path)) for path in (json_path, picture_path))
+
+
+def _report(evaluation: Evaluation, json_file: Path | None, picture_file: Path | None) -> int:
     rows = evaluation.rows
     names = [f.name for f in dataclasses.fields(Figures) if f.name != "grasp_confusion"]
     width = max(len(name) for name in (*names, *Grasp.__members__))
@@ -97,12 +114,9 @@ def _report(evaluation: Evaluation, json_path: Path | None, picture_path: Path |
         print(f"not evaluated: {count} x {reason}")
     for signature in evaluation.signatures:
         print(f"note: {signature}")
-    _write(json_path, evaluation.as_dict())
-    if picture_path is not None:
-        from .report_picture import draw_report
-
-        with OutputFile(picture_path) as partial:
-            draw_report(evaluation, partial)
+    _write(json_file, evaluation.as_dict())
+    if picture_file is not None:
+        draw_report(evaluation, picture_file)
     return 0
 
 
@@ -121,7 +135,6 @@ def _text(value: float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value:.2f}"
 
 
-def _write(path: Path | None, data: dict) -> None:
-    if path is not None:
-        with OutputFile(path) as partial:
-            partial.write_text(json.dumps(data, indent=2, allow_nan=False))
+def _write(file: Path | None, data: dict) -> None:
+    if file is not None:
+        file.write_text(json.dumps(data, indent=2, allow_nan=False))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 
 from ..structures import Grasp
@@ -20,8 +21,14 @@ _SHOWN_PERCENTILE = 98
 """Errors beyond are drawn in the last bin."""
 
 
+def check_format(path: Path) -> None:
+    """Raises ValueError where the suffix is not of an image that can be drawn."""
+    if path.suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise ValueError(f"{path}: cannot draw a picture of type {path.suffix!r}; use .png, .svg or .pdf")
+
+
 def draw_report(evaluation: Evaluation, path: Path) -> None:
-    """Writes an image of the kind that the suffix says. Raises ValueError for one that matplotlib does not know, OSError."""
+    """Writes an image of the kind that the suffix says."""
     confusion = evaluation.rows[evaluation.headline].grasp_confusion
     errors = {name: values for name, values in evaluation.of_hands.items() if values}
     panels = max(len(errors) + (confusion is not None), 1)

@@ -12,6 +12,9 @@ from .camera import Camera
 ASPECT_TOLERANCE = 0.005
 """Relative difference of the two scales of a resized stream that rounding to whole pixels may explain."""
 
+MIN_FOCAL_PER_SIDE = 0.02
+"""A pinhole of 176 degrees; less means that the matrix is not in pixels."""
+
 
 class CalibrationError(ValueError):
     """The calibration cannot describe the image; the message says why and what to do."""
@@ -54,6 +57,11 @@ class Calibration:
         x0, y0, roi_width, roi_height = self.roi
         if not roi_width or not roi_height:
             x0, y0, roi_width, roi_height = 0, 0, self.width, self.height
+        if x0 + roi_width > self.width or y0 + roi_height > self.height:
+            raise CalibrationError(
+                f"CameraInfo's ROI, {roi_width}x{roi_height} at ({x0}, {y0}), reaches out of the calibrated image of "
+                f"{self.width}x{self.height}: width and height must be the full image's"
+            )
         binning_x, binning_y = max(self.binning_x, 1), max(self.binning_y, 1)
         binning = np.array([[1 / binning_x, 0, 0], [0, 1 / binning_y, 0]])  # image_geometry's convention: no half pixel
         stream = full.cropped(x0, y0, roi_width, roi_height).transformed(binning, roi_width // binning_x, roi_height // binning_y)
@@ -88,6 +96,10 @@ class Calibration:
         fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
         if fx <= 0 or fy <= 0:
             raise CalibrationError(f"CameraInfo's {name} has focal lengths {fx:g}, {fy:g}: they must be positive")
+        if min(fx / self.width, fy / self.height) < MIN_FOCAL_PER_SIDE:
+            raise CalibrationError(
+                f"CameraInfo's {name} has focal lengths {fx:g}, {fy:g} for a {self.width}x{self.height} image: they must be in pixels"
+            )
         if not (-0.5 <= cx <= self.width - 0.5 and -0.5 <= cy <= self.height - 0.5):
             raise CalibrationError(
                 f"CameraInfo's {name} has its principal point ({cx:g}, {cy:g}) outside of the calibrated {self.width}x{self.height} image"

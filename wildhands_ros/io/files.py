@@ -22,7 +22,7 @@ class OutputFile:
         self._is_device = path.exists() and not path.is_file() and not path.is_dir()
         # The suffix stays last: video writers choose the container by it.
         partial = f".{path.stem}.{secrets.token_hex(4)}{path.suffix}"
-        self.partial = self._target if self._is_device else self._target.with_name(partial)
+        self.partial = path if self._is_device else self._target.with_name(partial)
 
     def __enter__(self) -> Path:
         """Returns the path to write to.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -186,7 +187,8 @@ def open_source(name: str) -> FrameSource:
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV's own log lines off the terminal; what they say is raised or reported by the caller."""
+    """Keeps OpenCV's and FFmpeg's own log lines off the terminal; what they say is raised or reported by the caller."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, when the first video is opened
     level = cv2.getLogLevel()
     cv2.setLogLevel(0)
     try:

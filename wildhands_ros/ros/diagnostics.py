@@ -129,6 +129,16 @@ class Health:
         return DiagnosticStatus.OK, "running"
 
 
+def header_fault(header: Header) -> str:
+    """What a camera driver left out of an image's header; empty where nothing is missing. Hands come all the same."""
+    faults = []
+    if not header.frame_id:
+        faults.append("no frame_id, so no hands come on /tf")
+    if not header.stamp.sec and not header.stamp.nanosec:
+        faults.append("no stamp, so ages and speeds are wrong")
+    return f"the images have {' and '.join(faults)}: set it in the camera driver" if faults else ""
+
+
 def diagnostic_array(snapshot: Snapshot, name: str, stamp: Time) -> DiagnosticArray:
     """The message of one snapshot under the node's name."""
     values = [KeyValue(key=key, value=value) for key, value in snapshot.values.items()]

@@ -105,6 +105,8 @@ def _layout(encoding: str) -> tuple[int, int]:
     """
     if encoding not in SUPPORTED:
         hint = " (depth images have no colours)" if encoding[:2] in ("16", "32", "64") else ""
+        if encoding.startswith("8U"):
+            hint = " (the driver must name the channels: rgb8, bgr8 or mono8)"
         raise ImageDecodeError("unknown_encoding", f"image encoding {encoding!r} is not supported{hint}; supported: {', '.join(SUPPORTED)}")
     itemsize = 2 if encoding.endswith("16") else 1
     if encoding.startswith(("rgba", "bgra")):

@@ -27,7 +27,7 @@ from ..structures import FrameEstimate, Side
 from ..visualization.overlay import draw_frame
 from .camera_info import calibration
 from .detections import detections
-from .diagnostics import Health, diagnostic_array
+from .diagnostics import Health, diagnostic_array, header_fault
 from .images import decode_compressed, decode_image, encode_image
 from .markers import MarkerBuilder
 from .messages import hand_array, mesh_topology
@@ -188,6 +188,9 @@ class WildHandsNode(Node):
     ) -> None:
         start = time.monotonic()
         image = decode_image(message) if isinstance(message, Image) else decode_compressed(message)
+        fault = header_fault(message.header)
+        if self._health.note("header", fault):
+            self.get_logger().warning(fault)
         camera, intrinsics = self._camera(message.header.frame_id, image.shape[1], image.shape[0])
         stamp = Time.from_msg(message.header.stamp).nanoseconds
         if self._last_stamp is not None and stamp < self._last_stamp:
@@ -244,7 +247,7 @@ class WildHandsNode(Node):
         """Everything about one frame; what costs is built only for listeners."""
         header = message.header
         self._hands.publish(hand_array(frame, header, intrinsics, estimator.hand_model[Side.RIGHT].name, self.parameters.publish_vertices))
-        if self.parameters.tf != "off" and frame.hands and self._tf.get_subscription_count():
+        if self.parameters.tf != "off" and frame.hands and header.frame_id and self._tf.get_subscription_count():
             self._tf.publish(transforms(frame.hands, header, self.parameters.tf_prefix, joints=self.parameters.tf == "joints"))
         if self._markers.get_subscription_count() and time.monotonic() >= self._markers_due:
             self._markers_due = time.monotonic() + 1 / self.parameters.markers_max_rate

@@ -45,9 +45,10 @@ def draw_frame(image_rgb: np.ndarray, frame: FrameEstimate, faces: dict[Side, np
         return image
     _draw_meshes(image, frame, faces)
     thickness = max(1, min(image.shape[:2]) // 480)
+    labels: list[tuple[int, int, int, int]] = []
     for hand in sorted(frame.hands, key=lambda hand: -hand.wrist_position[2]):
         _draw_skeleton(image, hand, thickness)
-        _draw_label(image, hand, thickness)
+        labels.append(_draw_label(image, hand, thickness, labels))
     return image
 
 
@@ -158,8 +159,13 @@ def _draw_skeleton(image: np.ndarray, hand: HandEstimate, thickness: int) -> Non
         cv2.circle(image, centre, thickness + 1, colour, cv2.FILLED)
 
 
-def _draw_label(image: np.ndarray, hand: HandEstimate, thickness: int) -> None:
-    """Side, distance along the optical axis and score above the box, moved inside the picture."""
+def _draw_label(
+    image: np.ndarray, hand: HandEstimate, thickness: int, others: list[tuple[int, int, int, int]]
+) -> tuple[int, int, int, int]:
+    """Side, distance along the optical axis and score above the box, moved inside the picture and off the other labels.
+
+    Returns the label's left, top, right and bottom, as ``others`` are.
+    """
     text = f"{hand.side.value}  {hand.wrist_position[2]:.2f} m"
     if math.isfinite(hand.score):
         text += f"  {100 * hand.score:.0f} %"
@@ -169,7 +175,23 @@ def _draw_label(image: np.ndarray, hand: HandEstimate, thickness: int) -> None:
     x0, y0, x1, _ = np.nan_to_num(hand.box)
     left = int(np.clip((x0 + x1) / 2 - width / 2, margin, max(margin, image.shape[1] - width - margin)))
     bottom = int(np.clip(y0 - 2 * margin, height + margin, max(height + margin, image.shape[0] - baseline - margin)))
-    corner, opposite = (left - margin, bottom - height - margin), (left + width + margin, bottom + baseline)
+    place = left - margin, bottom - height - margin, left + width + margin, bottom + baseline
+    shift = _shift_off(place, others, image.shape[0])
+    bottom += shift
+    corner, opposite = (place[0], place[1] + shift), (place[2], place[3] + shift)
     cv2.rectangle(image, corner, opposite, (30, 30, 30), cv2.FILLED)
     cv2.rectangle(image, corner, (corner[0] + max(2, thickness), opposite[1]), SIDE_COLOURS[hand.side], cv2.FILLED)
     cv2.putText(image, text, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, scale, (245, 245, 245), thickness, cv2.LINE_AA)
+    return *corner, *opposite
+
+
+def _shift_off(place: tuple[int, int, int, int], others: list[tuple[int, int, int, int]], image_height: int) -> int:
+    """How far down (or up, negative) a label must move to cover no other; 0 where there is no room in the picture."""
+    left, top, right, bottom = place
+    near = [(y0, y1) for x0, y0, x1, y1 in others if x0 <= right and x1 >= left]
+    shifts = [0, *(y0 - bottom - 1 for y0, _ in near), *(y1 - top + 1 for _, y1 in near)]
+    for shift in sorted(shifts, key=abs):
+        inside = top + shift >= 0 and bottom + shift < image_height
+        if inside and all(y1 < top + shift or y0 > bottom + shift for y0, y1 in near):
+            return shift
+    return 0
