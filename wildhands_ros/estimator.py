@@ -122,14 +122,19 @@ class Estimator:
         found: list[Predictions] = [{d.prediction.side: d.prediction} if d.prediction is not None else {} for d in detections]
         if self._predictor is None:
             return found
-        missing = [(i, side) for i, d in enumerate(detections) for side in possible_sides(d) if side not in found[i]]
+        boxes, turns = [d.box for d in detections], None
+        usable = range(len(detections))
+        if self._predictor.wants_upright:
+            keypoints = [_known_keypoints(d) for d in detections]
+            turns = np.array([hand_turn(points) for points in keypoints])
+            usable = np.flatnonzero(np.isfinite(turns)).tolist()
+            boxes = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
+        missing = [(i, side) for i in usable for side in possible_sides(detections[i]) if side not in found[i]]
         if missing:
-            boxes, turns = [detections[i].box for i, _ in missing], None
-            if self._predictor.wants_upright:
-                keypoints = [detections[i].keypoints for i, _ in missing]
-                turns = np.array([hand_turn(points) for points in keypoints])
-                boxes = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
-            results = self._predictor.predict(image_rgb, camera, np.stack(boxes), [side for _, side in missing], turns)
+            rows = [i for i, _ in missing]
+            results = self._predictor.predict(
+                image_rgb, camera, np.stack(boxes)[rows], [side for _, side in missing], None if turns is None else turns[rows]
+            )
             for (i, side), prediction in zip(missing, results, strict=True):
                 if prediction is not None:
                     found[i][side] = prediction
@@ -226,6 +231,13 @@ def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:
             raise ValueError("the checkpoint brings the hand model that its parameters are of: set hand_model to auto instead of open")
         return {side: open_hand(side) for side in Side}
     return {side: load_mano(name, side) for side in Side}
+
+
+def _known_keypoints(detection: Detection) -> np.ndarray:
+    """(21, 2), NaN where a keypoint is not known."""
+    if detection.keypoint_weights is None:
+        return detection.keypoints
+    return np.where(detection.keypoint_weights[:, None] > 0, detection.keypoints, np.nan)
 
 
 def _of_track(detection: Detection, track: Track | None) -> Detection:
