@@ -49,4 +49,4 @@ lock: setup
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-header --no-annotate requirements.in -o requirements.lock
 
 clean:
-	rm -rf .venv build install log demo_output wildhands_ros.egg-info
+	rm -rf .venv build install log demo_output training_output wildhands_ros.egg-info

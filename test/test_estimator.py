@@ -177,6 +177,9 @@ def test_wrong_images_are_refused(estimator, image, words):
         (EstimatorConfig(min_score=1.5), "min_score"),
         (EstimatorConfig(checkpoint="nowhere.safetensors"), "nowhere.safetensors"),
         (EstimatorConfig(hand_model="/nowhere"), "mano.is.tue.mpg.de"),
+        (EstimatorConfig(checkpoint="default", hand_model="/nowhere"), "open hand's parameters"),
+        (EstimatorConfig(device="cuda:99"), "set auto or cpu"),
+        (EstimatorConfig(device="toaster"), "set auto or cpu"),
     ],
 )
 def test_wrong_choices_say_what_to_do(config, words):

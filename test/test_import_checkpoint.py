@@ -252,6 +252,11 @@ def test_outputs_that_cannot_be_written(tmp_path, data_home):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="cannot write to"):
         import_checkpoint(path, tmp_path / "file" / "out.safetensors")
+    published = tmp_path / "published.ckpt"
+    published.write_bytes(b"855 MB")
+    with pytest.raises(CheckpointError, match="give another name"):
+        import_checkpoint(published, tmp_path / "." / "published.ckpt")
+    assert published.read_bytes() == b"855 MB"
     with pytest.raises(CheckpointError, match="is a folder"):
         import_checkpoint(path, tmp_path)
     # A limit on the size of files fails in the midst of writing, as a full disk does.

@@ -219,6 +219,8 @@ def _checkpoint(config: EstimatorConfig) -> LoadedModel | None:
     if config.checkpoint == AUTO:
         # The default weights are of the open hand: to MANO, whose parameters mean other things, keypoints are fitted alone.
         return load_model(DEFAULT_NAME) if config.hand_model in (AUTO, OPEN) else None
+    if config.checkpoint == DEFAULT_NAME and config.hand_model not in (AUTO, OPEN):
+        raise ValueError("the default weights predict the open hand's parameters: with MANO's files use checkpoint auto, none or released")
     return load_model(config.checkpoint) if config.checkpoint != NONE else None
 
 

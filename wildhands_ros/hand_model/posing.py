@@ -21,7 +21,7 @@ def pose_hands(layer: HandLayer, manos: Sequence[ManoParameters], sides: Sequenc
         torch.tensor(np.stack([getattr(mano, name) for mano in manos]), dtype=torch.float32)
         for name in ("global_orient", "hand_pose", "betas", "transl")
     )
-    with _one_thread():
+    with one_thread():
         output = layer(orient, pose, betas, transl, is_right=torch.tensor([side is Side.RIGHT for side in sides]))
     return output.vertices.numpy(), output.joints.numpy()[:, MANO_TO_MEDIAPIPE]
 
@@ -32,7 +32,7 @@ def flat_layer(assets: Mapping[Side, HandAsset]) -> HandLayer:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """For work of a millisecond, which threads only delay: on a busy machine they wait for one another for tens of milliseconds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -57,7 +57,8 @@ def load_model(name_or_path: str | Path) -> LoadedModel:
         path = Path(name_or_path).expanduser()
         if not path.is_file():
             raise CheckpointError(
-                f"there is no checkpoint {str(name_or_path)!r}; give {DEFAULT_NAME!r}, {RELEASED_NAME!r} or the path of a .safetensors file"
+                f"there is no checkpoint {str(name_or_path)!r}; give auto, {DEFAULT_NAME}, {RELEASED_NAME}, none "
+                "or the path of a .safetensors file"
             )
     config, network, hands = _read(path)
     model = empty_model(config)
@@ -77,11 +78,19 @@ def save_checkpoint(path: Path, model: WildHands, hands: Mapping[Side, Mapping[s
         partial.touch()
         metadata = {"format": _FORMAT, "config": model.config.to_json(), "license": license_note}
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata)
+        # safetensors keeps its files from other users, whose nodes would then not start.
+        partial.chmod(0o666 & ~_umask())
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise OSError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def empty_model(config: WildHandsConfig) -> WildHands:

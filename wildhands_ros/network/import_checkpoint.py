@@ -64,6 +64,8 @@ def import_checkpoint(path: str | Path, output: str | Path | None = None) -> Imp
     path, output = Path(path).expanduser(), Path(output).expanduser() if output else released_checkpoint()
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}; docs/released_model.md says where to get wildhands.ckpt")
+    if output.resolve() == path.resolve():
+        raise CheckpointError(f"{output} is the file to be converted; give another name to write to")
     if output.is_dir():
         raise CheckpointError(f"{output} is a folder; give the name of a file to write")
     try:

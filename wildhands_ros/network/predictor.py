@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from ..geometry.boxes import turn_matrix_2d
 from ..geometry.camera import Camera
 from ..geometry.undistort import Rectifier, boxes_between
 from ..hand_model.layer import HandLayer
+from ..hand_model.posing import one_thread
 from ..structures import Landmarks, ManoParameters, NetworkPrediction, Side
 from .config import IMAGE_SIZE, Preprocessing
 from .landmark_net import LandmarkOutput, LandmarkTrunk
@@ -23,16 +25,22 @@ class Predictor:
     """A network ready to run. Not thread-safe.
 
     ``layer`` is the hand model whose parameters the network predicts; it gives the mean pose that the predicted rotations are relative to.
-    ``device`` is a torch device, or "auto" for a GPU where there is one.
+    ``device`` is a torch device, or "auto" for a GPU where there is one. Raises ValueError where the device cannot be used.
     """
 
     def __init__(self, model: WildHands, preprocessing: Preprocessing, layer: HandLayer, device: str = "auto") -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(device)
-        self._model = model.to(self._device).eval()
+        try:
+            self._device = torch.device(device)
+            self._model = model.to(self._device).eval()
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}): set auto or cpu") from error
+        # What is left of such a network beside OpenVINO is small, and threads would only wait for one another.
+        self._threads = nullcontext
         if self._device.type == "cpu" and isinstance(model.hand_trunk, LandmarkTrunk):
             model.hand_trunk = _on_openvino(model.hand_trunk)
+            self._threads = one_thread
         self._preprocessing = preprocessing
         self._mean_pose = layer.hands_mean.to(self._device)
         self._rectifier = Rectifier()
@@ -84,7 +92,8 @@ class Predictor:
     ) -> list[NetworkPrediction]:
         inputs = preprocess(image_rgb, camera, boxes, self._model.config, self._preprocessing, turns).to(self._device)
         is_right = None if right is None else torch.from_numpy(right).to(self._device)
-        output = self._model(inputs.crops, inputs.kpe, is_right, inputs.focal, inputs.anchor, inputs.images, turn=inputs.turn)
+        with self._threads():
+            output = self._model(inputs.crops, inputs.kpe, is_right, inputs.focal, inputs.anchor, inputs.images, turn=inputs.turn)
         global_orient, hand_pose = decode_pose(output.rotations, self._mean_pose[output.is_right.long()])
         transl, orient, pose, betas = (t.cpu().numpy() for t in (output.translation, global_orient, hand_pose, output.betas))
         grasps = [None] * len(boxes) if output.grasp_logits is None else output.grasp_logits.softmax(dim=-1).cpu().numpy()
