@@ -268,3 +268,11 @@ def test_outputs_that_cannot_be_written(tmp_path, data_home):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert not any((data_home / "wildhands").iterdir())
+
+
+def test_a_file_that_would_fill_the_memory_is_refused(tmp_path, data_home):
+    path = tmp_path / "bomb.ckpt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10_000_000))
+    with pytest.raises(CheckpointError, match="is refused: archive/data.pkl in it is compressed"):
+        import_checkpoint(path)

@@ -95,6 +95,9 @@ class TorchArchive:
 
     def _member(self, name: str) -> bytes:
         try:
+            # PyTorch stores without compression, so what is larger than the file is made to fill the memory.
+            if self._zip.getinfo(name).file_size > self._path.stat().st_size:
+                raise ArchiveError(f"{self._path} is refused: {name} in it is compressed to a part of its size, which PyTorch never does")
             return self._zip.read(name)
         except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
             raise ArchiveError(f"{self._path} is damaged: {name} in it cannot be read ({error}). Download it again") from error
@@ -105,7 +108,8 @@ class TorchArchive:
         except UnsafePickleError as error:
             raise ArchiveError(f"{self._path}: {error}") from error
         except Exception as error:  # a damaged pickle can raise anything
-            raise ArchiveError(f"{self._path} is damaged: its data.pkl cannot be read ({error}). Download it again") from error
+            reason = f"{type(error).__name__}: {error}"
+            raise ArchiveError(f"{self._path} is damaged: its data.pkl cannot be read ({reason}). Download it again") from error
 
     # What follows is called by the unpickler with arguments of the file's choosing. Bound methods, since a pickle could set attributes of
     # a plain function.
