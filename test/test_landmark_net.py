@@ -1,5 +1,6 @@
 """MediaPipe's landmark network in torch: equal to the file in the wheel, and a trunk of WildHands."""
 
+import copy
 import dataclasses
 import importlib.util
 import json
@@ -18,6 +19,7 @@ from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import read_image
 from wildhands_ros.network.checkpoint import load_model, save_checkpoint
 from wildhands_ros.network.config import MEDIAPIPE_HAND, RELEASED, Preprocessing, WildHandsConfig
+from wildhands_ros.network.heads import FeatureDropout
 from wildhands_ros.network.kpe import Encoding
 from wildhands_ros.network.landmark_net import LandmarkNet
 from wildhands_ros.network.mediapipe_weights import landmark_model_path
@@ -257,3 +259,22 @@ def test_fine_tuning_moves_what_is_not_frozen(net):
     for name, tensor in before.items():
         if name.startswith("hand_trunk."):
             assert torch.equal(after[name], tensor) is name.startswith(frozen_names), name
+
+
+def test_decoders_see_the_landmarks_but_do_not_train_them(model):
+    inputs = synthetic_input()
+    arguments = inputs.crops, inputs.kpe, torch.tensor([True]), inputs.focal, inputs.anchor
+    output = model(*arguments, turn=inputs.turn)
+    output.rotations.sum().backward()
+    assert model.landmark_head.world.weight.grad is None and model.landmark_encoder.layers[0].weight.grad.abs().sum() > 0
+    moved = copy.deepcopy(model)
+    with torch.no_grad():
+        moved.landmark_head.landmarks.bias += 20
+        assert (moved(*arguments, turn=inputs.turn).rotations - output.rotations).abs().max() > 1e-5
+
+
+def test_feature_dropout_takes_whole_hands_in_training_only():
+    features, dropout = torch.ones(1000, 5), FeatureDropout(0.25)
+    dropped = dropout.train()(features)
+    assert set(dropped.sum(1).tolist()) == {0.0, 5.0} and 0.15 < (dropped == 0).float().mean() < 0.35
+    assert torch.equal(dropout.eval()(features), features)

@@ -389,12 +389,12 @@ def test_distillation_is_nothing_for_equals_and_trusts_the_teacher_where_it_sees
     weights = DistillationConfig(landmarks=1, world=1, presence=1, side=1, others=0.5)
     real = torch.tensor([True, True])
     teacher, student = landmark_output(0, (20.0, -20.0)), landmark_output(1, (20.0, -20.0))
-    assert all(value < 1e-5 for value in distillation_losses(teacher, teacher, real, weights).values())
-    first = distillation_losses(student, teacher, real, weights)["distill_landmarks"]
+    assert all(value < 1e-5 for value in distillation_losses(teacher, teacher, teacher.presence, real, weights).values())
+    first = distillation_losses(student, teacher, teacher.presence, real, weights)["distill_landmarks"]
     student.landmarks[1] += 100
-    assert torch.isclose(distillation_losses(student, teacher, real, weights)["distill_landmarks"], first)
+    assert torch.isclose(distillation_losses(student, teacher, teacher.presence, real, weights)["distill_landmarks"], first)
     student.landmarks[0] += 100
-    assert distillation_losses(student, teacher, real, weights)["distill_landmarks"] > first + 0.5
+    assert distillation_losses(student, teacher, teacher.presence, real, weights)["distill_landmarks"] > first + 0.5
 
 
 def test_distillation_counts_photographs_more():
@@ -402,7 +402,7 @@ def test_distillation_counts_photographs_more():
     teacher, student = landmark_output(0, (20.0, 20.0)), landmark_output(0, (20.0, 20.0))
     student.landmarks[0, :, 0] += 5
     for real, expected in (((True, False), 4.0), ((False, True), 1.0), ((True, True), 2.5), ((False, False), 2.5)):
-        loss = distillation_losses(student, teacher, torch.tensor(real), weights)["distill_landmarks"]
+        loss = distillation_losses(student, teacher, teacher.presence, torch.tensor(real), weights)["distill_landmarks"]
         assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 

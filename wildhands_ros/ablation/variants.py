@@ -22,7 +22,7 @@ LOSSES = LossWeights(pose=10, beta=0.05, j2d=0.5, j3d=1000, cam=5, cam_init=1, c
 """Those of ``config/training/default.yaml``, whose joints, unlike the paper's, count for as much as rotations, but for two. The camera is
 in metres here and counts for more. 2D joints are in the crop and not in the picture as the paper's: they count for about as much less as a
 crop is smaller, or hands that are not yet in their place drown the pose."""
-NETWORK = replace(MEDIAPIPE_HAND, camera=CameraDecoding.FRAME, features=512, grasp_input=GraspInput.HAND)
+NETWORK = replace(MEDIAPIPE_HAND, camera=CameraDecoding.FRAME, features=512, grasp_input=GraspInput.HAND, landmark_input=False)
 """Positions are relative to the picture, as in the paper: with ``CameraDecoding.CROP`` the crop's place in the view enters without KPE."""
 OTHER_WORLDS = ("lab_looks", "lab_cameras", "lab_objects", "lab_interacting")
 """The lab with one thing changed."""

@@ -16,7 +16,7 @@ IMAGE_SIZE = 224
 RELEASED_CROP_SCALE = 1.75
 """The published model's ``WildHandsConfig.crop_scale``."""
 
-_ADDED_FIELDS = {"features": 2048, "crop_scale": RELEASED_CROP_SCALE, "upright": False}
+_ADDED_FIELDS = {"features": 2048, "crop_scale": RELEASED_CROP_SCALE, "upright": False, "landmark_input": False}
 """Fields that earlier checkpoints do not have, with what held for those."""
 
 
@@ -79,6 +79,9 @@ class WildHandsConfig:
     """Side of a crop over the longer side of the hand's box."""
     upright: bool = False
     """Whether crops are turned so that the hand, wrist to middle finger's base, points up in them."""
+    landmark_input: bool = False
+    """Whether the decoders also see what the trunk's landmark head says: how landmarks become a hand is the same on renders and on
+    photographs, what the features look like is not quite."""
 
     def __post_init__(self) -> None:
         if self.trunk not in TRUNKS:
@@ -89,6 +92,8 @@ class WildHandsConfig:
             raise ValueError(f"features must be a multiple of 8, got {self.features}")
         if self.grasp_input is GraspInput.HAND_AND_IMAGE and not self.full_image_trunk:
             raise ValueError(f"grasp_input={self.grasp_input.value!r} needs full_image_trunk=True")
+        if self.landmark_input and not TRUNKS[self.trunk].has_landmarks:
+            raise ValueError(f"landmark_input=True needs a trunk with landmarks, not {self.trunk!r}")
         if not 1 <= self.crop_scale <= 10:
             raise ValueError(f"crop_scale must lie between 1 and 10, got {self.crop_scale}")
         if self.preprocessing is Preprocessing.RELEASED and (self.upright or self.crop_scale != RELEASED_CROP_SCALE):
@@ -145,5 +150,6 @@ MEDIAPIPE_HAND = WildHandsConfig(
     grasp_input=GraspInput.HAND_AND_CROP,
     crop_scale=LANDMARK_CROP_SCALE,
     upright=True,
+    landmark_input=True,
 )
 """On MediaPipe's landmark network, whose own outputs come along: see ``WildHands.start_from``."""

@@ -7,12 +7,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .landmark_net import LANDMARK_CROP_SIZE, NUM_LANDMARKS, LandmarkOutput
+
 NUM_ROTATIONS = 16
 """Global orientation and 15 finger joints, MANO order."""
 NUM_BETAS = 10
 NUM_GRASPS = 9
 
 _ITERATIONS = 3
+_HAND_SIZE = 0.1
+"""Metres, from a hand's centre to its fingertips."""
 
 
 class FeatureFusion(nn.Module):
@@ -35,6 +39,37 @@ class FeatureFusion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x)
+
+
+class LandmarkEncoder(nn.Module):
+    """What the landmark head says of one hand's crop, and its encoded position (B, position_channels), to (B, features)."""
+
+    def __init__(self, position_channels: int, features: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(6 * NUM_LANDMARKS + position_channels, features),
+            nn.ReLU(inplace=True),
+            nn.Linear(features, features),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, landmarks: LandmarkOutput, position: Tensor) -> Tensor:
+        # About one in size, all of them; the head itself is not trained through this.
+        half = LANDMARK_CROP_SIZE / 2
+        in_crop = torch.cat([landmarks.landmarks / half - 1, landmarks.landmark_z[..., None] / half], dim=-1)
+        seen = torch.cat([in_crop.flatten(1), landmarks.world.flatten(1) / _HAND_SIZE], dim=-1).detach()
+        return self.layers(torch.cat([seen, position], dim=-1))
+
+
+class FeatureDropout(nn.Module):
+    """In training, takes all of (B, C) features away from some of the hands, so that what comes beside them has to do."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (torch.rand(len(x), 1, device=x.device) >= self.p) if self.training and self.p else x
 
 
 class DecodedHand(NamedTuple):

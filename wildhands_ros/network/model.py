@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from ..geometry.rotation import matrix_to_axis_angle, rotation_6d_to_matrix
 from .config import IMAGE_SIZE, GraspInput, WildHandsConfig
-from .heads import NUM_ROTATIONS, DecodedHand, FeatureFusion, GraspHead, HandDecoder
+from .heads import NUM_ROTATIONS, DecodedHand, FeatureDropout, FeatureFusion, GraspHead, HandDecoder, LandmarkEncoder
 from .kpe import encode
 from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput
 from .trunks import TRUNKS
 
 MIN_SCALE = 0.1
 """Smallest scale s that is decoded; bounds the depth (spec 1.6)."""
+FEATURE_DROPOUT = 0.25
+"""Share of the hands that are, in training, decoded from their landmarks alone (``config.landmark_input``)."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,15 @@ class WildHands(nn.Module):
         self.landmark_head = LandmarkHead() if kind.has_landmarks else None
         trunk_channels = kind.channels
         self.fusion = FeatureFusion(trunk_channels if at_input else trunk_channels + kpe_channels, config.feature_size, config.features)
-        self.right_head = HandDecoder(config.features, config.camera.usual_scale)
-        self.left_head = HandDecoder(config.features, config.camera.usual_scale)
+        features, self.landmark_encoder, self.feature_dropout = config.features, None, None
+        if config.landmark_input:
+            self.landmark_encoder, self.feature_dropout = (
+                LandmarkEncoder(kpe_channels, config.features // 2),
+                FeatureDropout(FEATURE_DROPOUT),
+            )
+            features += config.features // 2
+        self.right_head = HandDecoder(features, config.camera.usual_scale)
+        self.left_head = HandDecoder(features, config.camera.usual_scale)
         self.grasp_head = None
         if config.grasp_input is not GraspInput.NONE:
             self.grasp_head = GraspHead(0 if config.grasp_input is GraspInput.HAND else trunk_channels)
@@ -120,6 +129,9 @@ class WildHands(nn.Module):
             if self.config.grasp_input is GraspInput.HAND_AND_IMAGE:
                 seen_by_grasp = image_features
         vector = self.fusion(features if encoding.at_input else torch.cat([features, channels], dim=1))
+
+        if self.landmark_encoder is not None:
+            vector = torch.cat([self.feature_dropout(vector), self.landmark_encoder(landmarks, channels.mean(dim=(2, 3)))], dim=-1)
 
         # Both heads run on every hand: they are small, and the graph has no data-dependent shapes, so it can be exported.
         right, left = self.right_head(vector), self.left_head(vector)

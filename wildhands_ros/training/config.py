@@ -14,7 +14,7 @@ OPEN_HAND = "open"
 WORLD_PREFIX = "world/"
 PHOTOGRAPHS = "photographs"
 INSTALLED = "installed"
-MODULES = ("hand_trunk", "image_trunk", "landmark_head", "fusion", "right_head", "left_head", "grasp_head")
+MODULES = ("hand_trunk", "image_trunk", "landmark_head", "landmark_encoder", "fusion", "right_head", "left_head", "grasp_head")
 """Parts of ``WildHands`` that a ``GroupConfig`` may name."""
 
 
@@ -141,6 +141,9 @@ class DistillationConfig:
     side: float = 0.0
     others: float = 1.0
     """How much pictures with labels, such as renders, count in comparison with photographs."""
+    tolerance: float = 0.0
+    """Where there are labels, the share of a hand's length by which what was said may miss them: beyond that, the label takes its place.
+    0: labels have no part in this."""
 
     @property
     def is_used(self) -> bool:

@@ -15,12 +15,12 @@ from .config import DistillationConfig
 
 
 def distillation_losses(
-    student: LandmarkOutput, teacher: LandmarkOutput, is_real: Tensor, weights: DistillationConfig
+    student: LandmarkOutput, teacher: LandmarkOutput, trust: Tensor, is_real: Tensor, weights: DistillationConfig
 ) -> dict[str, Tensor]:
     """Weighted terms, by names that begin with ``distill_``; scalars that are 0 where student and teacher agree.
 
-    is_real: (B,) bool, which crops are of photographs; the others count by ``weights.others``. Landmarks and side also count by the
-    teacher's presence: of what is no hand, it does not know them.
+    trust: (B,) how far the teacher knows landmarks and side: of what is no hand, it does not.
+    is_real: (B,) bool, which crops are of photographs; the others count by ``weights.others``.
     """
     share = torch.where(is_real, 1.0, weights.others)
 
@@ -28,7 +28,7 @@ def distillation_losses(
         return (trust * values).sum() / trust.sum().clamp(min=1e-3)
 
     def trusted(values: Tensor) -> Tensor:
-        return average(values, share * teacher.presence)
+        return average(values, share * trust)
 
     terms = {}
     if weights.landmarks:

@@ -18,6 +18,7 @@ from ..structures import Side
 from .batches import Batch, normalized
 from .config import Precision, TrainingConfig
 from .distillation import distillation_losses, unpacked
+from .landmark_labels import corrected
 from .losses import compute_losses, masked_hands
 from .pool import frozen_stages
 from .soft_silhouette import soft_silhouettes
@@ -92,7 +93,10 @@ class Objective(nn.Module):
             else:
                 with torch.no_grad():
                     taught = self._teacher[0](crops)
-            held = distillation_losses(output.landmarks, taught, batch.is_real, self._config.distillation)
+            trust, options = taught.presence, self._config.distillation
+            if options.tolerance:
+                taught, trust = corrected(taught, batch.targets, options.tolerance)
+            held = distillation_losses(output.landmarks, taught, trust, batch.is_real, options)
             terms |= held
             total = total + sum(held.values())
         return {"loss": total, **terms}

@@ -44,6 +44,7 @@ _AT_ONCE = 16
 _CODE = ("training/world", *(f"training/{name}.py" for name in ("batches", "pictures", "sources", "truth", "distillation")))
 _CODE += ("hand_model", *(f"network/{name}.py" for name in ("kpe", "landmark_net", "preprocessing", "warp")))
 """What a pool depends on, besides the configuration."""
+_BEHIND_THE_TRUNK = ("features", "grasp_input", "landmark_input")
 _STAGES = ("stem", *(f"blocks.{i}" for i in range(len(BLOCKS))), "last")
 
 
@@ -98,6 +99,8 @@ def in_processes(function: Callable[[int], None], items: Sequence[int], workers:
 def _make(config: TrainingConfig, rank: int, processes: int) -> list[Path]:
     """The files of the pool; each process makes its share and waits for the others'."""
     used = {name: value for name, value in to_mapping(config).items() if name in ("network", "sources", "augmentation", "seed", "start")}
+    # What comes behind the trunk sees the same pictures.
+    used["network"] = {name: value for name, value in used["network"].items() if name not in _BEHIND_THE_TRUNK}
     values = used | {"hand_model": config.hand_model, "stages": frozen_stages(config), "photos": [path.name for path in photo_files()]}
     folder = cache_folder() / "pools" / digest(values, _CODE)
     folder.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ def initialize_heads(network: WildHands) -> None:
     that is trained already."""
     decoders = network.right_head, network.left_head
     outputs = [layer for part in decoders for layer in (part.pose, part.shape, part.camera, part.initial_camera[-1])]
-    parts: list[nn.Module] = [network.fusion, *decoders]
+    parts: list[nn.Module] = [part for part in (network.fusion, network.landmark_encoder, *decoders) if part is not None]
     if network.grasp_head is not None:
         outputs.append(network.grasp_head.layers[-1])
         parts.append(network.grasp_head)
