@@ -8,7 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE, MEDIAPIPE_TO_MANO
 from wildhands_ros.network.landmark_net import LandmarkOutput
-from wildhands_ros.training.landmark_labels import corrected, ray_rotation
+from wildhands_ros.network.model import ray_rotation
+from wildhands_ros.training.landmark_labels import corrected
 from wildhands_ros.training.targets import Targets
 
 ANCHOR, TURN = (0.5, -0.2), 0.6

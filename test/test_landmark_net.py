@@ -23,7 +23,7 @@ from wildhands_ros.network.heads import FeatureDropout
 from wildhands_ros.network.kpe import Encoding
 from wildhands_ros.network.landmark_net import LandmarkNet
 from wildhands_ros.network.mediapipe_weights import landmark_model_path
-from wildhands_ros.network.model import WildHands
+from wildhands_ros.network.model import WildHands, ray_rotation
 from wildhands_ros.network.preprocessing import preprocess
 
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
@@ -278,3 +278,13 @@ def test_feature_dropout_takes_whole_hands_in_training_only():
     dropped = dropout.train()(features)
     assert set(dropped.sum(1).tolist()) == {0.0, 5.0} and 0.15 < (dropped == 0).float().mean() < 0.35
     assert torch.equal(dropout.eval()(features), features)
+
+
+def test_orientation_is_relative_to_the_ray_through_the_crop(model):
+    inputs = synthetic_input()
+    axis, aside = torch.zeros_like(inputs.anchor), torch.tensor([[0.7, -0.4]]).expand_as(inputs.anchor)
+    right = torch.tensor([True] * len(inputs.crops))
+    with torch.inference_mode():
+        ahead, off = (model(inputs.crops, inputs.kpe, right, inputs.focal, anchor, turn=inputs.turn) for anchor in (axis, aside))
+    torch.testing.assert_close(ray_rotation(aside) @ ahead.rotations[:, 0], off.rotations[:, 0], atol=1e-5, rtol=0)
+    assert torch.equal(ahead.rotations[:, 1:], off.rotations[:, 1:])

@@ -27,9 +27,9 @@ def make(pairs=2, seed=0, camera=CameraDecoding.CROP):
     def rand(*shape):
         return torch.rand(*shape, generator=generator)
 
-    anchor = rand(batch, 2) - 0.5 if camera is CameraDecoding.CROP else torch.zeros(batch, 2)
-    turn = 6 * rand(batch) if camera is CameraDecoding.CROP else None
-    focal = 600 + 400 * rand(batch) if camera is CameraDecoding.CROP else torch.full((batch,), 200.0)
+    anchor = rand(batch, 2) - 0.5 if camera is not CameraDecoding.FRAME else torch.zeros(batch, 2)
+    turn = 6 * rand(batch) if camera is not CameraDecoding.FRAME else None
+    focal = 600 + 400 * rand(batch) if camera is not CameraDecoding.FRAME else torch.full((batch,), 200.0)
     translation = torch.cat([rand(batch, 2) - 0.5, 0.3 + 0.3 * rand(batch, 1)], dim=1)
     joints = 0.1 * rand(batch, 21, 3) + translation[:, None]
     k = torch.tensor([[200.0, 0, 112], [0, 200, 112], [0, 0, 1]]).expand(batch, 3, 3)

@@ -41,6 +41,9 @@ class CameraDecoding(enum.Enum):
     CROP = "crop"
     """tx, ty are metres from the ray through the crop's centre and s is relative to the crop, so that neither depends on where in
     the frame and how large the hand appears (as in CLIFF, Li et al., ECCV 2022)."""
+    RAY = "ray"
+    """As ``CROP``, and the global orientation is relative to that ray, too: a hand that looks the same is decoded the same, wherever in
+    the view it is."""
 
     @property
     def usual_scale(self) -> float:
@@ -73,7 +76,7 @@ class WildHandsConfig:
     features: int = 2048
     """Size of a hand's feature vector; the hidden layers around it are a half, a quarter and an eighth of it."""
     grasp_input: GraspInput = GraspInput.NONE
-    camera: CameraDecoding = CameraDecoding.CROP
+    camera: CameraDecoding = CameraDecoding.RAY
     preprocessing: Preprocessing = Preprocessing.FULL_RESOLUTION
     crop_scale: float = RELEASED_CROP_SCALE
     """Side of a crop over the longer side of the hand's box."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from ..geometry.rotation import matrix_to_axis_angle, rotation_6d_to_matrix
-from .config import IMAGE_SIZE, GraspInput, WildHandsConfig
+from .config import IMAGE_SIZE, CameraDecoding, GraspInput, WildHandsConfig
 from .heads import NUM_ROTATIONS, DecodedHand, FeatureDropout, FeatureFusion, GraspHead, HandDecoder, LandmarkEncoder
 from .kpe import encode
 from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput
@@ -101,7 +102,8 @@ class WildHands(nn.Module):
         images: (N, 3, 224, 224) whole frames, given if and only if ``config.full_image_trunk``.
         image_index: (B,) int64, which of ``images`` a crop belongs to; may be omitted for a single image.
         turn: (B,) radians, positive clockwise as seen, by which the crops are turned in the image; omitted where they are not. The global
-            orientation and (tx, ty) are decoded along the crop's axes, then turned by this about the optical axis.
+            orientation and (tx, ty) are decoded along the crop's axes, then turned by this about the optical axis; with
+            ``CameraDecoding.RAY`` the orientation then with the optical axis to the crop's ray.
         """
         if (images is None) is not (self.image_trunk is None):
             raise ValueError(f"the network has full_image_trunk={self.config.full_image_trunk}, but images is {type(images).__name__}")
@@ -141,7 +143,9 @@ class WildHands(nn.Module):
         if self.grasp_head is not None:
             grasp_logits = self.grasp_head(hand.betas, rotations, seen_by_grasp)
         if turn is not None:
-            rotations = torch.cat([turn_matrix(turn)[:, None] @ rotations[:, :1], rotations[:, 1:]], dim=1)
+            rotations = _turned(rotations, turn_matrix(turn))
+        if self.config.camera is CameraDecoding.RAY:
+            rotations = _turned(rotations, ray_rotation(anchor))
         return WildHandsOutput(
             is_right=is_right,
             rotations=rotations,
@@ -152,6 +156,20 @@ class WildHands(nn.Module):
             grasp_logits=grasp_logits,
             landmarks=landmarks,
         )
+
+
+def _turned(rotations: Tensor, by: Tensor) -> Tensor:
+    """(B, 16, 3, 3) with the global orientation turned by (B, 3, 3)."""
+    return torch.cat([by[:, None] @ rotations[:, :1], rotations[:, 1:]], dim=1)
+
+
+def ray_rotation(anchor: Tensor) -> Tensor:
+    """(B, 2) x/z, y/z of rays to (B, 3, 3): the smallest rotations that turn the optical axis to them."""
+    ray = normalize(torch.cat([anchor, torch.ones_like(anchor[:, :1])], dim=1), dim=1)
+    x, y, z = ray.unbind(1)
+    k = 1 / (1 + z)
+    rows = [1 - k * x * x, -k * x * y, x, -k * x * y, 1 - k * y * y, y, -x, -y, z]
+    return torch.stack(rows, dim=1).unflatten(1, (3, 3))
 
 
 def turn_matrix(turn: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from ..network.landmark_net import LANDMARK_CROP_SIZE, LandmarkOutput
-from ..network.model import turn_matrix
+from ..network.model import ray_rotation, turn_matrix
 from .targets import Targets
 
 _SURE = 4.0
@@ -68,12 +68,3 @@ def _world(targets: Targets) -> Tensor:
     if targets.turn is not None:
         to_camera = to_camera @ turn_matrix(targets.turn)
     return targets.joints_3d @ to_camera
-
-
-def ray_rotation(anchor: Tensor) -> Tensor:
-    """(B, 2) x/z, y/z of rays to (B, 3, 3): the smallest rotations that turn the optical axis to them."""
-    ray = torch.nn.functional.normalize(torch.cat([anchor, torch.ones_like(anchor[:, :1])], dim=1), dim=1)
-    x, y, z = ray.unbind(1)
-    k = 1 / (1 + z)
-    rows = [1 - k * x * x, -k * x * y, x, -k * x * y, 1 - k * y * y, y, -x, -y, z]
-    return torch.stack(rows, dim=1).unflatten(1, (3, 3))
