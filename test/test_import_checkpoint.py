@@ -22,8 +22,8 @@ from wildhands_ros.hand_model.layer import HandLayer
 from wildhands_ros.network.checkpoint import CheckpointError, load_model
 from wildhands_ros.network.config import RELEASED, GraspInput, Preprocessing
 from wildhands_ros.network.import_checkpoint import import_checkpoint
-from wildhands_ros.network.predictor import Predictor
 from wildhands_ros.network.released import released_shapes
+from wildhands_ros.runtime.predictor import Predictor
 from wildhands_ros.structures import Side
 
 

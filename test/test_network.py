@@ -21,9 +21,9 @@ from wildhands_ros.network.checkpoint import CheckpointError, load_model, save_c
 from wildhands_ros.network.config import RELEASED, CameraDecoding, GraspInput, Preprocessing, WildHandsConfig
 from wildhands_ros.network.kpe import Encoding
 from wildhands_ros.network.model import WildHands, decode_pose, decode_translation
-from wildhands_ros.network.predictor import Predictor
 from wildhands_ros.network.preprocessing import preprocess
 from wildhands_ros.network.released import from_released_key, released_shapes, to_released_key
+from wildhands_ros.runtime.predictor import Predictor
 from wildhands_ros.structures import Side
 
 SHARED = Path(__file__).parents[2] / "shared"

@@ -19,7 +19,7 @@ from wildhands_ros.hand_model.posing import flat_layer
 from wildhands_ros.io.coco_hands import AnnotatedHand, read_coco_hands
 from wildhands_ros.io.images import read_image
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
-from wildhands_ros.network.predictor import Predictor
+from wildhands_ros.runtime.predictor import Predictor
 from wildhands_ros.structures import Side
 
 LEAST_PRESENCE = 0.01

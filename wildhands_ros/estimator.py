@@ -21,10 +21,11 @@ from .fitting.stream_fit import StreamFit
 from .geometry.boxes import turned_square
 from .geometry.camera import Camera
 from .hand_model.asset import HandAsset, open_hand
+from .hand_model.layer import HandLayer
 from .hand_model.mano_files import load_mano
 from .hand_model.posing import flat_layer, pose_hands
 from .network.checkpoint import DEFAULT_NAME, LoadedModel, load_model
-from .network.predictor import Predictor
+from .runtime.predictor import Predictor
 from .structures import Detection, EstimateSource, FrameEstimate, HandEstimate, NetworkPrediction, Side
 
 Predictions = dict[Side, NetworkPrediction]
@@ -44,7 +45,7 @@ class Estimator:
         self.hand_model = _hand_model(config.hand_model, loaded)
         """The hand of each side whose vertices, parameters and faces come out."""
         self._layer = flat_layer(self.hand_model)
-        self._predictor = Predictor(loaded.model, loaded.preprocessing, self._layer, config.device) if loaded else None
+        self._predictor = _predictor(config, loaded, self._layer) if loaded else None
         look = NetworkLandmarks(self._predictor) if self._predictor and self._predictor.has_landmarks else None
         self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look)
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
@@ -222,6 +223,10 @@ def _checkpoint(config: EstimatorConfig) -> LoadedModel | None:
     if config.checkpoint == DEFAULT_NAME and config.hand_model not in (AUTO, OPEN):
         raise ValueError("the default weights predict the open hand's parameters: with MANO's files use checkpoint auto, none or released")
     return load_model(config.checkpoint) if config.checkpoint != NONE else None
+
+
+def _predictor(config: EstimatorConfig, loaded: LoadedModel, layer: HandLayer) -> Predictor:
+    return Predictor(loaded.model, loaded.preprocessing, layer, config.device, config.runtime, config.precision)
 
 
 def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:

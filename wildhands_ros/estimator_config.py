@@ -26,3 +26,7 @@ class EstimatorConfig:
     """Fit the network's estimate to the detector's keypoints."""
     device: str = "auto"
     """Torch device of the network; "auto" for a GPU where there is one."""
+    runtime: str = AUTO
+    """What runs the network: "torch", "openvino" (CPU), or "auto": OpenVINO on a CPU where it is installed."""
+    precision: str = AUTO
+    """Of the network: "float32", "bfloat16", "int8" (after ``wildhands quantize``), or "auto": the fastest that costs no accuracy."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..geometry.camera import Camera
-from ..network.predictor import Predictor
+from ..runtime.predictor import Predictor
 from ..structures import Detection
 from .landmarks import detection_of
 

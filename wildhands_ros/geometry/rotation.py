@@ -31,7 +31,7 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     """(..., 3, 3) to (..., 4) as (w, x, y, z), the largest component positive (so w may be negative)."""
     m = matrix
     trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
-    diagonal = torch.diagonal(m, dim1=-2, dim2=-1)
+    diagonal = torch.stack([m[..., i, i] for i in range(3)], dim=-1)  # as torch.diagonal, which OpenVINO does not know
     # Four times the square of each component; the best-conditioned row of 4 q q^T gives the quaternion.
     squares = torch.cat([(1 + trace).unsqueeze(-1), 1 + 2 * diagonal - trace.unsqueeze(-1)], dim=-1)
     wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]

@@ -112,8 +112,9 @@ class HandDecoder(nn.Module):
         nn.init.constant_(self.initial_camera[-1].bias[:1], usual_scale)
 
     def forward(self, features: Tensor) -> DecodedHand:
-        pose = features.new_tensor([1, 0, 0, 0, 1, 0]).repeat(len(features), NUM_ROTATIONS)
-        betas = features.new_zeros(len(features), NUM_BETAS)
+        count = features.shape[0]  # not len(): a tracer would take it for a constant
+        pose = features.new_tensor([1, 0, 0, 0, 1, 0]).repeat(count, NUM_ROTATIONS)
+        betas = features.new_zeros(count, NUM_BETAS)
         camera = initial_camera = self.initial_camera(features)
         for _ in range(_ITERATIONS):
             hidden = self.refine(torch.cat([features, pose, betas, camera], dim=-1))

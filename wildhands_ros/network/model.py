@@ -46,6 +46,20 @@ class WildHandsOutput:
     """In the crops, of the features before encoding and image join them; None where the trunk has no landmark head."""
 
 
+@dataclass(frozen=True)
+class EncodedHands:
+    """What trunks and fusion make of B crops."""
+
+    features: Tensor
+    """(B, C, h, w) the trunk's, of the crops."""
+    vector: Tensor
+    """(B, config.features) crop, frame and position, fused."""
+    position: Tensor
+    """(B, K) the encoded position, averaged where it is a map."""
+    seen_by_grasp: Tensor | None
+    """(B, C, h, w) what the grasp head sees of crop or frame; None where it sees neither."""
+
+
 class WildHands(nn.Module):
     """See the module's docstring; ``config`` says which parts there are."""
 
@@ -105,20 +119,26 @@ class WildHands(nn.Module):
             orientation and (tx, ty) are decoded along the crop's axes, then turned by this about the optical axis; with
             ``CameraDecoding.RAY`` the orientation then with the optical axis to the crop's ray.
         """
-        if (images is None) is not (self.image_trunk is None):
-            raise ValueError(f"the network has full_image_trunk={self.config.full_image_trunk}, but images is {type(images).__name__}")
-        encoding = self.config.encoding
-        channels = encode(encoding, kpe, self.config.n_freq, self.config.kpe_map_size)
-        features = self.hand_trunk(torch.cat([crops, channels], dim=1) if encoding.at_input else crops)
-        landmarks = self.landmark_head(features) if self.landmark_head is not None else None
+        encoded = self.encode(crops, kpe, images, image_index)
+        landmarks = self.landmark_head(encoded.features) if self.landmark_head is not None else None
         if is_right is None:
             if landmarks is None:
                 raise ValueError("is_right is needed: the network has no landmark head to tell the side")
             is_right = landmarks.is_right_logit > 0
+        return self.decode(encoded, landmarks, is_right, focal, anchor, turn)
+
+    def encode(self, crops: Tensor, kpe: Tensor, images: Tensor | None = None, image_index: Tensor | None = None) -> EncodedHands:
+        """The part of ``forward`` that takes the time: trunks and fusion. Arguments as there."""
+        if (images is None) is not (self.image_trunk is None):
+            raise ValueError(f"the network has full_image_trunk={self.config.full_image_trunk}, but images is {type(images).__name__}")
+        encoding = self.config.encoding
+        channels = encode(encoding, kpe, self.config.n_freq, self.config.kpe_map_size)
+        crop_features = self.hand_trunk(torch.cat([crops, channels], dim=1) if encoding.at_input else crops)
         seen_by_grasp = None
         if self.config.grasp_input is GraspInput.HAND_AND_CROP:
             # The mean; the released head, which takes the sum, was not trained on this.
-            seen_by_grasp = features / features[0, 0].numel()
+            seen_by_grasp = crop_features / self.config.feature_size**2
+        features = crop_features
         if images is not None:
             image_features = self.image_trunk(images)
             if image_index is not None:
@@ -131,9 +151,21 @@ class WildHands(nn.Module):
             if self.config.grasp_input is GraspInput.HAND_AND_IMAGE:
                 seen_by_grasp = image_features
         vector = self.fusion(features if encoding.at_input else torch.cat([features, channels], dim=1))
+        return EncodedHands(crop_features, vector, channels.mean(dim=(2, 3)), seen_by_grasp)
 
+    def decode(
+        self,
+        encoded: EncodedHands,
+        landmarks: LandmarkOutput | None,
+        is_right: Tensor,
+        focal: Tensor,
+        anchor: Tensor,
+        turn: Tensor | None = None,
+    ) -> WildHandsOutput:
+        """The small rest of ``forward``. ``landmarks`` are the landmark head's of ``encoded.features``, where there is one."""
+        vector = encoded.vector
         if self.landmark_encoder is not None:
-            vector = torch.cat([self.feature_dropout(vector), self.landmark_encoder(landmarks, channels.mean(dim=(2, 3)))], dim=-1)
+            vector = torch.cat([self.feature_dropout(vector), self.landmark_encoder(landmarks, encoded.position)], dim=-1)
 
         # Both heads run on every hand: they are small, and the graph has no data-dependent shapes, so it can be exported.
         right, left = self.right_head(vector), self.left_head(vector)
@@ -141,7 +173,7 @@ class WildHands(nn.Module):
         rotations = rotation_6d_to_matrix(hand.pose_6d.unflatten(-1, (NUM_ROTATIONS, 6)))
         grasp_logits = None
         if self.grasp_head is not None:
-            grasp_logits = self.grasp_head(hand.betas, rotations, seen_by_grasp)
+            grasp_logits = self.grasp_head(hand.betas, rotations, encoded.seen_by_grasp)
         if turn is not None:
             rotations = _turned(rotations, turn_matrix(turn))
         if self.config.camera is CameraDecoding.RAY:

@@ -36,9 +36,10 @@ class NetworkInput:
     turn: Tensor
     images: Tensor | None
 
-    def to(self, device: torch.device) -> NetworkInput:
+    def tensors(self) -> dict[str, Tensor]:
+        """Those that there are, by name."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return NetworkInput(**{name: None if v is None else v.to(device, non_blocking=True) for name, v in values.items()})
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def preprocess(

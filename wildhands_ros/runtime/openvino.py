@@ -1,28 +1,145 @@
-"""Parts of the network on OpenVINO, which on a CPU is several times as fast as PyTorch."""
+"""The network on OpenVINO, on a CPU several times as fast as PyTorch. Compiled networks are kept in the user's cache folder."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import openvino
 import torch
 from torch import Tensor, nn
 
-from ..network.config import IMAGE_SIZE
+from ..io.digest import digest
+from ..network.model import WildHands
+from ..network.preprocessing import NetworkInput
+from ..paths import cache_folder, data_folder
+from .graph import DECODER_INPUTS, Decoder, Encoder, WholeNetwork, encoder_inputs, example_inputs, outputs
+from .threads import available_cpus, network_threads
+
+_CODE = ("network", "runtime", "geometry/rotation.py")
+"""What makes the graph besides the weights."""
 
 
-class OpenVinoTrunk(nn.Module):
-    """Does in float32 on the CPU what ``trunk`` does: (B, 3, 224, 224) to its features. Takes seconds to make."""
+class OpenVinoNetwork:
+    """See ``network.RunningNetwork`` and ``network.run_network``. Takes seconds the first time, and less than one later."""
 
-    def __init__(self, trunk: nn.Module) -> None:
-        super().__init__()
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # the tracer's, about shapes that are always the same here
-            model = openvino.convert_model(
-                trunk, example_input=torch.zeros(2, 3, IMAGE_SIZE, IMAGE_SIZE), input=[-1, 3, IMAGE_SIZE, IMAGE_SIZE]
-            )
-        self._compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    def __init__(self, model: WildHands, mean_pose: Tensor, precision: str) -> None:
+        core = openvino.Core()
+        has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "auto":
+            precision = "bfloat16" if has_bfloat16 else "float32"
+        if precision == "bfloat16" and not has_bfloat16:
+            raise ValueError("this processor has no bfloat16, which would only cost accuracy: set precision to auto or float32")
+        self._inputs, self._outputs = encoder_inputs(model.config), outputs(model)
+        compiler = _Compiler(core, f"{weights_digest(model)}-{digest([mean_pose.tolist(), precision], _CODE)}")
+        self._whole = self._encoder = self._decoder = None
+        if precision == "float32":
+            whole = WholeNetwork(Encoder(model), Decoder(model, mean_pose))
+            self._whole = compiler.compiled("whole", lambda: convert(whole, list(example_inputs(model.config).values())), "f32")
+        else:
+            make_encoder = partial(core.read_model, quantized_encoder(model)) if precision == "int8" else partial(convert_encoder, model)
+            self._encoder = compiler.compiled("encoder", make_encoder, "bf16" if has_bfloat16 else "f32")
+            self._decoder = compiler.compiled("decoder", partial(_convert_decoder, model, mean_pose), "f32")
+        self.name = f"cpu (OpenVINO, {precision})"
 
-    def forward(self, x: Tensor) -> Tensor:
-        # A copy, for the next call writes its result to the same place.
-        return torch.from_numpy(self._compiled(x.numpy())[0].copy())
+    def __call__(self, inputs: NetworkInput, side: Tensor) -> dict[str, np.ndarray]:
+        values = {name: tensor.numpy() for name, tensor in inputs.tensors().items()}
+        values |= {"side": side.numpy(), "image_index": np.zeros(len(side), np.int64)}
+        of_decoder = [values[name] for name in DECODER_INPUTS]
+        of_encoder = [values[name] for name in self._inputs]
+        if self._whole is not None:
+            results = _run(self._whole, [*of_encoder, *of_decoder])
+        else:
+            features, vector, position, *seen = _run(self._encoder, of_encoder)
+            results = _run(self._decoder, [features, vector, position, *of_decoder, *seen])
+        named = dict(zip(self._outputs, results, strict=True))
+        return named | {"is_right": named["is_right"].astype(bool)}
+
+
+def convert(module: nn.Module, examples: Sequence[Tensor]) -> openvino.Model:
+    """A module as OpenVINO's graph, for any number of rows of each input; ``examples`` have more than one where the module's have."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer's, about shapes that are always the same here
+        shapes = [[-1, *example.shape[1:]] for example in examples]
+        return openvino.convert_model(module.eval(), example_input=tuple(examples), input=shapes)
+
+
+def convert_encoder(model: WildHands) -> openvino.Model:
+    examples = example_inputs(model.config)
+    return convert(Encoder(model), [examples[name] for name in encoder_inputs(model.config)])
+
+
+@torch.no_grad()
+def _convert_decoder(model: WildHands, mean_pose: Tensor) -> openvino.Model:
+    examples = example_inputs(model.config)
+    encoded = Encoder(model)(*(examples[name] for name in encoder_inputs(model.config)))
+    return convert(Decoder(model, mean_pose), [*encoded[:3], *(examples[name] for name in DECODER_INPUTS), *encoded[3:]])
+
+
+def weights_digest(model: WildHands) -> str:
+    """Of a network's configuration and weights."""
+    state = hashlib.sha256(model.config.to_json().encode())
+    for name, tensor in model.state_dict().items():
+        state.update(name.encode())
+        state.update(tensor.contiguous().numpy())
+    return state.hexdigest()[:16]
+
+
+def quantized_path(model: WildHands) -> Path:
+    """Where ``wildhands quantize`` puts the int8 encoder of these weights (an .xml with its .bin beside it)."""
+    return data_folder() / "int8" / f"{weights_digest(model)}.xml"
+
+
+def quantized_encoder(model: WildHands) -> Path:
+    """:raises ValueError: these weights have not been quantized."""
+    path = quantized_path(model)
+    if not path.is_file():
+        raise ValueError("there is no int8 form of this network yet: run wildhands quantize with the same --checkpoint, once")
+    return path
+
+
+class _Compiler:
+    """Compiles graphs, or takes them from the cache. ``name`` stands for all that a graph depends on."""
+
+    def __init__(self, core: openvino.Core, name: str) -> None:
+        self._core = core
+        processor = core.get_property("CPU", "FULL_DEVICE_NAME"), core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._name = f"{name}-{digest([openvino.__version__, *processor], ())}"
+
+    def compiled(self, part: str, make: Callable[[], openvino.Model], hint: str) -> openvino.CompiledModel:
+        options = {
+            "INFERENCE_PRECISION_HINT": hint,
+            "INFERENCE_NUM_THREADS": network_threads(available_cpus()),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        path = cache_folder() / "openvino" / f"{self._name}-{part}.blob"
+        try:
+            return self._core.import_model(path.read_bytes(), "CPU", options)
+        except OSError:
+            pass  # not there yet
+        except RuntimeError:
+            path.unlink(missing_ok=True)  # damaged, or of an OpenVINO that only seems to be this one
+        compiled = self._core.compile_model(make(), "CPU", options)
+        _keep(path, compiled)
+        return compiled
+
+
+def _keep(path: Path, compiled: openvino.CompiledModel) -> None:
+    """Writes a cache file whole or not at all; a machine without a writable home only starts more slowly."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(compiled.export_model().getvalue())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+
+
+def _run(compiled: openvino.CompiledModel, values: list[np.ndarray]) -> list[np.ndarray]:
+    """Inputs are taken where they lie; outputs are copies, for the next call writes its own to the same place."""
+    return list(compiled(values, share_inputs=True, share_outputs=False).to_tuple())

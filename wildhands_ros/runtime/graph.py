@@ -1,0 +1,121 @@
+"""The network as graphs of plain tensors, from the inputs that ``network.preprocessing`` makes to MANO parameters: what runtimes compile
+and what ``wildhands export`` writes.
+
+The encoder (trunks and fusion) takes nearly all of the time and bears lower precision; the decoder is small and decides the last digits.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..network.config import IMAGE_SIZE, WildHandsConfig
+from ..network.model import EncodedHands, WildHands, decode_pose
+
+RIGHT, LEFT, BY_LANDMARKS = 1, 0, -1
+"""Values of the input ``side``."""
+
+
+def encoder_inputs(config: WildHandsConfig) -> tuple[str, ...]:
+    return ("crops", "kpe", "images", "image_index") if config.full_image_trunk else ("crops", "kpe")
+
+
+DECODER_INPUTS = ("side", "focal", "anchor", "turn")
+
+
+def outputs(model: WildHands) -> tuple[str, ...]:
+    """Names of what comes out, one row a hand.
+
+    is_right (B,) bool; transl (B, 3), global_orient (B, 3), hand_pose (B, 45), betas (B, 10) as in ``ManoParameters``; grasp (B, 9)
+    probabilities; landmarks (B, 21, 2) pixels of the crop, presence (B,) and right (B,) probabilities, world (B, 21, 3) metres along the
+    crop's axes.
+    """
+    names = ["is_right", "transl", "global_orient", "hand_pose", "betas"]
+    if model.grasp_head is not None:
+        names.append("grasp")
+    if model.landmark_head is not None:
+        names += ["landmarks", "presence", "right", "world"]
+    return tuple(names)
+
+
+class Encoder(nn.Module):
+    """``WildHands.encode``, its maps pooled as the heads would pool them."""
+
+    def __init__(self, model: WildHands) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, crops: Tensor, kpe: Tensor, images: Tensor | None = None, image_index: Tensor | None = None) -> tuple[Tensor, ...]:
+        """(B, C, 1, 1) the trunk's features, (B, F) the fused ones, (B, K) the position; (B, C, 1, 1) what the grasp
+        head sees, if it does."""
+        encoded = self.model.encode(crops, kpe, images, image_index)
+        pooled = (encoded.features.mean(dim=(2, 3), keepdim=True), encoded.vector, encoded.position)
+        return pooled if encoded.seen_by_grasp is None else (*pooled, encoded.seen_by_grasp.sum(dim=(2, 3), keepdim=True))
+
+
+class Decoder(nn.Module):
+    """``WildHands.decode`` with the heads, to the values that ``outputs`` names.
+
+    ``mean_pose`` (2, 45) are the left and the right hand model's, which the network's rotations are relative to.
+    """
+
+    def __init__(self, model: WildHands, mean_pose: Tensor) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean_pose", mean_pose.clone(), persistent=False)
+
+    def forward(
+        self,
+        features: Tensor,
+        vector: Tensor,
+        position: Tensor,
+        side: Tensor,
+        focal: Tensor,
+        anchor: Tensor,
+        turn: Tensor,
+        seen_by_grasp: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        """``side`` (B,) int64: ``RIGHT``, ``LEFT`` or, where the network has a landmark head, ``BY_LANDMARKS``."""
+        landmarks = self.model.landmark_head(features) if self.model.landmark_head is not None else None
+        is_right = side > 0
+        if landmarks is not None:
+            is_right = torch.where(side < 0, landmarks.is_right_logit > 0, is_right)
+        encoded = EncodedHands(features, vector, position, seen_by_grasp)
+        output = self.model.decode(encoded, landmarks, is_right, focal, anchor, turn)
+        global_orient, hand_pose = decode_pose(output.rotations, self.mean_pose[is_right.long()])
+        values = [is_right, output.translation, global_orient, hand_pose, output.betas]
+        if output.grasp_logits is not None:
+            values.append(output.grasp_logits.softmax(dim=-1))
+        if landmarks is not None:
+            values += [landmarks.landmarks, landmarks.presence, landmarks.is_right, landmarks.world]
+        return tuple(values)
+
+
+class WholeNetwork(nn.Module):
+    """Encoder and decoder in one: ``encoder_inputs``, then ``DECODER_INPUTS``."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, crops: Tensor, kpe: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        *images, side, focal, anchor, turn = rest
+        features, vector, position, *seen = self.encoder(crops, kpe, *images)
+        return self.decoder(features, vector, position, side, focal, anchor, turn, *seen)
+
+
+def example_inputs(config: WildHandsConfig, hands: int = 2) -> dict[str, Tensor]:
+    """Inputs of the right shapes, zero but for what must not be."""
+    kpe = sum(config.encoding.groups)
+    size = config.kpe_map_size
+    values = {
+        "crops": torch.zeros(hands, 3, IMAGE_SIZE, IMAGE_SIZE),
+        "kpe": torch.zeros((hands, kpe, size, size) if config.encoding.is_map else (hands, kpe)),
+        "images": torch.zeros(1, 3, IMAGE_SIZE, IMAGE_SIZE),
+        "image_index": torch.zeros(hands, dtype=torch.int64),
+        "side": torch.ones(hands, dtype=torch.int64),
+        "focal": torch.full((hands,), float(IMAGE_SIZE)),
+        "anchor": torch.zeros(hands, 2),
+        "turn": torch.zeros(hands),
+    }
+    return {name: values[name] for name in (*encoder_inputs(config), *DECODER_INPUTS)}

@@ -1,0 +1,122 @@
+"""Runs the network on the hands of one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ..geometry.boxes import turn_matrix_2d
+from ..geometry.camera import Camera
+from ..geometry.undistort import Rectifier, boxes_between
+from ..hand_model.layer import HandLayer
+from ..network.config import IMAGE_SIZE, Preprocessing
+from ..network.model import WildHands
+from ..network.preprocessing import preprocess, usable_boxes
+from ..structures import Landmarks, ManoParameters, NetworkPrediction, Side
+from .graph import BY_LANDMARKS, LEFT, RIGHT
+from .network import AUTO, run_network
+
+
+class Predictor:
+    """A network ready to run. Not thread-safe.
+
+    ``layer`` is the hand model whose parameters the network predicts; it gives the mean pose that the predicted rotations are relative to.
+    For ``device``, ``runtime`` and ``precision`` see ``network.run_network``. Raises ValueError where they cannot be had. ``model`` belongs
+    to the predictor afterwards.
+    """
+
+    def __init__(
+        self,
+        model: WildHands,
+        preprocessing: Preprocessing,
+        layer: HandLayer,
+        device: str = AUTO,
+        runtime: str = AUTO,
+        precision: str = AUTO,
+    ) -> None:
+        self._network = run_network(model, layer.hands_mean, runtime, precision, device)
+        self._config, self._preprocessing = model.config, preprocessing
+        self.has_landmarks = model.landmark_head is not None
+        """Whether the predictions have ``landmarks``."""
+        self._rectifier = Rectifier()
+
+    @property
+    def device(self) -> str:
+        """Where it runs, for people: "cpu (OpenVINO, bfloat16)"."""
+        return self._network.name
+
+    @property
+    def wants_upright(self) -> bool:
+        """Whether ``predict`` needs ``turns``."""
+        return self._config.upright
+
+    def predict(
+        self,
+        image_rgb: np.ndarray,
+        camera: Camera,
+        boxes: np.ndarray,
+        sides: Sequence[Side] | None = None,
+        turns: np.ndarray | None = None,
+    ) -> list[NetworkPrediction | None]:
+        """One prediction per box (N, 4) in pixels of the image (H, W, 3), uint8; any number of hands of either side.
+
+        ``sides``: which hands they are; None to go by the network's own landmarks.
+        ``turns`` (N,) as in ``preprocess``, for a network that wants its crops upright.
+        None where the network cannot see the hand: the box lies outside of the image, or (released preprocessing) of the pinhole image that
+        a distorted one is rectified to.
+        """
+        boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        if sides is not None and len(boxes) != len(sides):
+            raise ValueError(f"{len(boxes)} boxes, but {len(sides)} sides")
+        if self._preprocessing is Preprocessing.RELEASED:
+            image_rgb, pinhole = self._rectifier(image_rgb, camera)
+            if pinhole is not camera:
+                boxes, camera = boxes_between(boxes, camera, pinhole), pinhole
+        usable = np.flatnonzero(usable_boxes(camera, boxes))
+        predictions: list[NetworkPrediction | None] = [None] * len(boxes)
+        if len(usable):
+            known_sides = None if sides is None else [sides[i] for i in usable]
+            turns = None if turns is None else np.asarray(turns)[usable]
+            for i, prediction in zip(usable, self._run(image_rgb, camera, boxes[usable], known_sides, turns), strict=True):
+                predictions[i] = prediction
+        return predictions
+
+    def warm_up(self) -> None:
+        """Runs the network once on nothing, so that the first hand takes no longer than the others."""
+        side = 2 * IMAGE_SIZE
+        turns = np.zeros(1) if self.wants_upright else None
+        self.predict(np.zeros((side, side, 3), np.uint8), Camera.guess(side, side), [[0, 0, side, side]], [Side.RIGHT], turns)
+
+    def _run(
+        self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, sides: list[Side] | None, turns: np.ndarray | None
+    ) -> list[NetworkPrediction]:
+        inputs = preprocess(image_rgb, camera, boxes, self._config, self._preprocessing, turns)
+        side = [BY_LANDMARKS] * len(boxes) if sides is None else [RIGHT if side is Side.RIGHT else LEFT for side in sides]
+        found = self._network(inputs, torch.tensor(side))
+        grasps, landmarks = found.get("grasp"), [None] * len(boxes)
+        if self.has_landmarks:
+            landmarks = _landmarks(found, boxes, np.zeros(len(boxes)) if turns is None else turns, self._config.crop_scale)
+        return [
+            NetworkPrediction(
+                side=Side.RIGHT if is_right else Side.LEFT,
+                mano=ManoParameters(**{name: found[name][i] for name in ("transl", "global_orient", "hand_pose", "betas")}),
+                grasp_probabilities=None if grasps is None else grasps[i],
+                landmarks=landmarks[i],
+            )
+            for i, is_right in enumerate(found["is_right"].tolist())
+        ]
+
+
+def _landmarks(found: dict[str, np.ndarray], boxes: np.ndarray, turns: np.ndarray, crop_scale: float) -> list[Landmarks]:
+    """From the pixels and axes of turned crops to those of the image."""
+    keypoints, world = found["landmarks"].astype(np.float64), found["world"].astype(np.float64)
+    presence, is_right = found["presence"].tolist(), found["right"].tolist()
+    results = []
+    for i, (box, turn) in enumerate(zip(boxes, turns, strict=True)):
+        axes, scale = turn_matrix_2d(turn).T, crop_scale * (box[2:] - box[:2]).max() / IMAGE_SIZE
+        in_image = scale * (keypoints[i] - (IMAGE_SIZE - 1) / 2) @ axes + (box[:2] + box[2:]) / 2
+        turned = np.column_stack([world[i, :, :2] @ axes, world[i, :, 2]])
+        results.append(Landmarks(in_image, turned, presence[i], is_right[i]))
+    return results
