@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from wildhands_ros.io.sources import open_source
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.network.config import GraspInput, WildHandsConfig
 from wildhands_ros.network.model import WildHands, decode_pose
@@ -18,6 +21,7 @@ from wildhands_ros.runtime.threads import available_cpus, network_threads
 
 openvino = pytest.importorskip("openvino")
 
+CLIP = Path(__file__).parent.parent / "demo/clip.mp4"
 MEAN_POSE = 0.1 * torch.arange(90.0).reshape(2, 45).sin()
 TWO_TRUNKS = WildHandsConfig(trunk="resnet18", features=64, grasp_input=GraspInput.HAND_AND_IMAGE)
 
@@ -90,14 +94,13 @@ def test_bfloat16_stays_close(default):
         with pytest.raises(ValueError, match="no bfloat16"):
             run_network(default, MEAN_POSE, "openvino", "bfloat16")
         return
-    # Smooth pictures: on noise, which nobody shows it, the network's landmarks themselves are noise.
-    given = inputs(default.config, 3)
-    small = torch.nn.functional.interpolate(given.crops, size=7, mode="area")
-    given = dataclasses.replace(given, crops=torch.nn.functional.interpolate(small, size=224, mode="bilinear"))
+    crop = next(iter(open_source(str(CLIP)))).image[:, 210:750]  # about where a crop of both hands would be; more than noise in any case
+    crops = torch.from_numpy(cv2.resize(crop, (224, 224))).permute(2, 0, 1)[None].float() / 255
+    given = dataclasses.replace(inputs(default.config, 1), crops=crops)
     running = run_network(default, MEAN_POSE, precision="bfloat16")
     assert running.name == "cpu (OpenVINO, bfloat16)"
-    found, truth = running(given, torch.tensor([RIGHT, LEFT, RIGHT])), expected(default, given, torch.tensor([True, False, True]))
-    for name, limit in {"landmarks": 2.0, "transl": 0.003, "hand_pose": 0.05, "betas": 0.1, "presence": 0.02}.items():
+    found, truth = running(given, torch.tensor([LEFT])), expected(default, given, torch.tensor([False]))
+    for name, limit in {"landmarks": 2.0, "transl": 0.01, "hand_pose": 0.05, "betas": 0.1, "presence": 0.02}.items():
         error = np.abs(found[name] - truth[name]).max()
         assert 0 < error < limit, (name, error)
 

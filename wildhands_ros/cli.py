@@ -74,6 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of images or camera number; default: the clip in demo/")
     demo.set_defaults(run=_demo)
 
+    bench = commands.add_parser("bench", help="measure how fast everything is here: stages, networks, the node over DDS, its peers")
+    bench.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="stages, default, released (networks), end_to_end, peers; hands_curve, cameras_curve; default: all but the curves",
+    )
+    bench.add_argument("--seconds", type=_seconds, default=30.0, metavar="S", help="of every stream; default: 30")
+    bench.add_argument("--json", type=Path, metavar="OUT", help="write the figures")
+    bench.set_defaults(run=_bench)
+
     synth = commands.add_parser("synth", help="write pictures of the synthetic world with their annotations")
     synth.add_argument("output", type=Path, metavar="FOLDER")
     synth.add_argument("--world", default="lab", metavar="NAME", help="lab, wild or another preset; default: lab")
@@ -157,6 +168,10 @@ def _add_estimator_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-fit", action="store_true", help="the network's estimates as they are, not fitted to keypoints")
     parser.add_argument("--max-hands", type=int, default=2, metavar="N", help="default: 2")
     parser.add_argument("--device", default="auto", help="torch device of the network; default: a GPU where there is one")
+    parser.add_argument("--runtime", default="auto", help="what runs the network: torch or openvino; default: auto")
+    parser.add_argument(
+        "--precision", default="auto", help="of the network: float32, bfloat16 or int8 (after wildhands quantize); default: auto"
+    )
 
 
 def _hand_length(text: str) -> float:
@@ -164,6 +179,13 @@ def _hand_length(text: str) -> float:
     if not 0.1 <= length <= 0.3:
         raise argparse.ArgumentTypeError(f"{text} is no hand's length: give metres, between 0.1 and 0.3")
     return length
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.5 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text}: give seconds, between 0.5 and 3600")
+    return seconds
 
 
 def _estimate(args: argparse.Namespace) -> int:
@@ -223,6 +245,14 @@ def _demo(args: argparse.Namespace) -> int:
     from .ros.demo import run_demo
 
     return run_demo(args.input)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from .ros.bench.main import PARTS, run_bench
+
+    if unknown := sorted(set(args.parts) - set(PARTS)):
+        raise ValueError(f"unknown part {', '.join(unknown)}; known: {', '.join(PARTS)}")
+    return run_bench(args.parts, args.seconds, args.json)
 
 
 def _synth(args: argparse.Namespace) -> int:
@@ -314,6 +344,8 @@ def _make_estimator(args: argparse.Namespace) -> Estimator:
             hand_length=args.hand_length,
             refine=not args.no_fit,
             device=args.device,
+            runtime=args.runtime,
+            precision=args.precision,
         )
     )
 

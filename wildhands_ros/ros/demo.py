@@ -42,7 +42,7 @@ def run_demo(source: str | None) -> int:
     """
     calibration = truth = None
     if source is None:
-        folder = _demo_folder()
+        folder = demo_folder()
         source, calibration = str(folder / "clip.mp4"), folder / "camera_info.yaml"
         truth = json.loads((folder / "truth.json").read_text())
     is_camera = source.isdecimal() and not Path(source).exists()
@@ -145,7 +145,7 @@ def _stamp(message: HandArray) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
-def _demo_folder() -> Path:
+def demo_folder() -> Path:
     """demo/ of the repository, or of the installed package."""
     beside = Path(__file__).resolve().parents[2] / "demo"
     return beside if beside.is_dir() else Path(get_package_share_directory("wildhands_ros"), "demo")
@@ -163,7 +163,7 @@ def _stream(source: str, calibration: Path | None, recorder: Recorder, count: in
     command = [sys.executable, "-m", "wildhands_ros.ros.stream_publisher", source, "--listeners", "2"]
     if calibration:
         command += ["--camera-info", str(calibration)]
-    with _process(command, stdout=subprocess.PIPE, text=True) as publisher:
+    with child_process(command, stdout=subprocess.PIPE, text=True) as publisher:
         with tqdm(total=count, unit="frame", desc="node", disable=None) as progress:
             end, done = None, 0
             while end is None or time.monotonic() < end:
@@ -187,12 +187,12 @@ def _node(has_calibration: bool) -> Iterator[None]:
     parameters = {"image_transport": "compressed", "markers_max_rate": "1000.0"}
     parameters["intrinsics"] = "camera_info" if has_calibration else "guess"
     arguments = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
-    with _process([sys.executable, "-m", "wildhands_ros.ros.node", "--ros-args", *arguments]):
+    with child_process([sys.executable, "-m", "wildhands_ros.ros.node", "--ros-args", *arguments]):
         yield
 
 
 @contextmanager
-def _process(command: list[str], **options) -> Iterator[subprocess.Popen]:
+def child_process(command: list[str], **options) -> Iterator[subprocess.Popen]:
     """A child that ends with the block; in a session of its own, so that Ctrl-C reaches us alone and we end it in order."""
     process = subprocess.Popen(command, start_new_session=True, **options)
     try:

@@ -59,3 +59,12 @@ def run_network(model: WildHands, mean_pose: Tensor, runtime: str = AUTO, precis
     from .pytorch import TorchNetwork
 
     return TorchNetwork(model, mean_pose, precision, device)
+
+
+def has_int8(model: WildHands) -> bool:
+    """Whether ``precision`` may be int8 for these weights."""
+    try:
+        from .openvino import quantized_path
+    except ImportError:
+        return False
+    return quantized_path(model).is_file()

@@ -1,0 +1,54 @@
+"""`wildhands bench` runs the real node over DDS and says what it measured; only that it measures is tested, not how fast the machine is."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from wildhands_ros.bench.figures import alternating, percentiles, ratio
+from wildhands_ros.cli import main
+from wildhands_ros.ros.bench.streams import Stream
+
+
+def test_node_and_stages(tmp_path, capfd):
+    output = tmp_path / "bench.json"
+    assert main(["bench", "stages", "end_to_end", "--seconds", "2", "--json", str(output)]) == 0
+    figures = json.loads(output.read_text())
+    stream = figures["end_to_end"]
+    assert stream["input_hz"] > 0 and stream["fps"] > 0 and 0 < stream["age_p50_ms"] <= stream["age_p95_ms"]
+    assert stream["hands"] > 1.5, "both hands are in view"
+    assert stream["cpu_percent"] > 0 and 100 < figures["rss_mb"] <= figures["peak_rss_mb"]
+    assert figures["peak_fps"] > 0 and figures["start_up_s"] > 0 and figures["machine"]["cpus"] >= 1
+    for stage in ("detect", "network", "fit", "mesh", "decode", "build", "publish", "transforms", "markers"):
+        assert 0 < figures["stages"][stage]["p50_ms"] <= figures["stages"][stage]["p95_ms"], stage
+    assert figures["fit_ms"] > 0 and figures["node_overhead_ms"] > 0 and figures["markers_ms"] > 0
+
+
+def test_unknown_parts_and_outputs_are_refused_before_the_work(tmp_path, capsys):
+    assert main(["bench", "everything"]) == 2
+    assert "hands_curve" in capsys.readouterr().err
+    assert main(["bench", "stages", "--json", str(tmp_path / "no/such/folder.json")]) == 2
+
+
+def test_a_streams_figures_leave_out_its_first_seconds():
+    second = 10**9
+    sent = [i * second // 10 for i in range(50)]
+    # Slow at first, then 20 ms, then two that never come; three hands in the first, two in all others.
+    answers = {stamp: (stamp + second if stamp < 2 * second else stamp + second // 50, 2) for stamp in sent[:-2]} | {0: (second, 3)}
+    figures = Stream(sent, answers, 50.0).figures()
+    assert figures["age_p50_ms"] == figures["age_p95_ms"] == 20 and figures["hands"] == 2
+    assert figures["fps"] == figures["input_hz"] == 10 and figures["unanswered"] == 2
+    with pytest.raises(RuntimeError, match="0 of 30"):
+        Stream(sent, {}).figures()
+
+
+def test_comparisons_alternate():
+    order = []
+    seconds = alternating({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3)
+    assert order == ["a", "b"] * 4 and len(seconds["a"]) == len(seconds["b"]) == 3
+    assert ratio([2.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == {"ratio": 2.0, "ratio_quartiles": [2.0, 2.5]}
+    assert percentiles(np.arange(101) / 1000) == {"p50_ms": 50.0, "p95_ms": 95.0}

@@ -1,0 +1,49 @@
+"""What the figures were measured on, and what a process takes of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from .. import __version__
+from ..runtime.threads import available_cpus
+
+_PACKAGES = ("mediapipe", "numpy", "openvino", "torch")
+
+
+def machine() -> dict[str, object]:
+    """Processor, cores, memory and versions; ``load`` says whether the machine was quiet."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    names = {name.strip(): value.strip() for name, value in fields.items()}
+    memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+    return {
+        "processor": names.get("model name", platform.machine()),
+        "cpus": available_cpus(),
+        "memory_gb": round(int(memory.split()[1]) / 2**20, 1),
+        "load": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "wildhands_ros": __version__,
+        **{name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process and its threads have taken."""
+    # After the name, which may hold anything: state is field 3, user and system time are 14 and 15.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mb(pid: int) -> dict[str, float]:
+    """Resident memory now and at its peak."""
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return {"rss_mb": round(int(status["VmRSS"].split()[0]) / 1024), "peak_rss_mb": round(int(status["VmHWM"].split()[0]) / 1024)}
