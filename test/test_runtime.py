@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
+from wildhands_ros.detection.landmarks import hand_turn
+from wildhands_ros.geometry.boxes import turned_square
+from wildhands_ros.hand_model.asset import open_hand
+from wildhands_ros.hand_model.posing import flat_layer
+from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.network.config import GraspInput, WildHandsConfig
 from wildhands_ros.network.model import WildHands, decode_pose
 from wildhands_ros.network.preprocessing import NetworkInput
 from wildhands_ros.runtime.graph import BY_LANDMARKS, LEFT, RIGHT, example_inputs
-from wildhands_ros.runtime.network import run_network
+from wildhands_ros.runtime.network import has_int8, run_network
+from wildhands_ros.runtime.onnx import export_onnx
+from wildhands_ros.runtime.predictor import Predictor
 from wildhands_ros.runtime.threads import available_cpus, network_threads
+from wildhands_ros.structures import Side
 
 openvino = pytest.importorskip("openvino")
 
-CLIP = Path(__file__).parent.parent / "demo/clip.mp4"
+from wildhands_ros.runtime.int8 import quantize
+
+DEMO = Path(__file__).parent.parent / "demo"
 MEAN_POSE = 0.1 * torch.arange(90.0).reshape(2, 45).sin()
 TWO_TRUNKS = WildHandsConfig(trunk="resnet18", features=64, grasp_input=GraspInput.HAND_AND_IMAGE)
 
@@ -94,15 +104,51 @@ def test_bfloat16_stays_close(default):
         with pytest.raises(ValueError, match="no bfloat16"):
             run_network(default, MEAN_POSE, "openvino", "bfloat16")
         return
-    crop = next(iter(open_source(str(CLIP)))).image[:, 210:750]  # about where a crop of both hands would be; more than noise in any case
-    crops = torch.from_numpy(cv2.resize(crop, (224, 224))).permute(2, 0, 1)[None].float() / 255
-    given = dataclasses.replace(inputs(default.config, 1), crops=crops)
-    running = run_network(default, MEAN_POSE, precision="bfloat16")
-    assert running.name == "cpu (OpenVINO, bfloat16)"
-    found, truth = running(given, torch.tensor([LEFT])), expected(default, given, torch.tensor([False]))
-    for name, limit in {"landmarks": 2.0, "transl": 0.01, "hand_pose": 0.05, "betas": 0.1, "presence": 0.02}.items():
-        error = np.abs(found[name] - truth[name]).max()
-        assert 0 < error < limit, (name, error)
+    image = next(iter(open_source(str(DEMO / "clip.mp4")))).image
+    camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(image.shape[1], image.shape[0], rectified=False)
+    keypoints = [camera.project(np.array(hand["joints"])) for hand in json.loads((DEMO / "truth.json").read_text())["frames"][0]["hands"]]
+    turns = np.array([hand_turn(points) for points in keypoints])
+    squares = np.stack([turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)])
+    layer = flat_layer({side: open_hand(side) for side in Side})
+    exact, lower = (
+        Predictor(load_model(DEFAULT_NAME).model, default.config.preprocessing, layer, precision=precision)
+        for precision in ("float32", "bfloat16")
+    )
+    assert (exact.device, lower.device) == ("cpu (OpenVINO, float32)", "cpu (OpenVINO, bfloat16)")
+    hands = [predictor.predict(image, camera, squares, turns=turns) for predictor in (exact, lower)]
+    for a, b, square in zip(*hands, squares, strict=True):
+        missed = np.linalg.norm(a.landmarks.keypoints - b.landmarks.keypoints, axis=1).mean() / (square[2] - square[0])
+        assert 0 < missed < 0.01 and a.side is b.side, "a detector's keypoints are good to 0.03"
+        np.testing.assert_allclose(a.mano.transl, b.mano.transl, atol=0.005)
+        np.testing.assert_allclose(a.mano.hand_pose, b.mano.hand_pose, atol=0.05)
+
+
+def test_the_onnx_export_gives_what_the_network_gives(default, two_trunks, tmp_path):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    for model in (default, two_trunks):
+        path = tmp_path / "network.onnx"
+        export_onnx(model, MEAN_POSE, path)
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        for sides in ([LEFT], [RIGHT, LEFT, RIGHT]):
+            given = inputs(model.config, len(sides))
+            values = given.tensors() | {"side": torch.tensor(sides), "image_index": torch.zeros(len(sides), dtype=torch.int64)}
+            feed = {wanted.name: values[wanted.name].numpy() for wanted in session.get_inputs()}
+            found = dict(zip(names, session.run(None, feed), strict=True))
+            for name, value in expected(model, given, torch.tensor(sides) == RIGHT).items():
+                np.testing.assert_allclose(found[name], value, atol=1e-3 if name == "landmarks" else 5e-5, err_msg=name)
+
+
+def test_int8_is_made_once_and_stays_close(two_trunks):
+    pytest.importorskip("nncf")
+    frames = [inputs(two_trunks.config, 2, seed) for seed in range(4)]
+    path = quantize(two_trunks, frames)
+    assert path.is_file() and has_int8(two_trunks)
+    running, side = run_network(two_trunks, MEAN_POSE, precision="int8"), torch.tensor([RIGHT, LEFT])
+    found, truth = running(frames[0], side), expected(two_trunks, frames[0], side == RIGHT)
+    assert running.name == "cpu (OpenVINO, int8)"
+    assert 0 < np.abs(found["betas"] - truth["betas"]).max() < 0.1 * np.abs(truth["betas"]).max()
 
 
 def test_compiled_networks_are_kept_by_all_that_makes_them(two_trunks, cache, monkeypatch):

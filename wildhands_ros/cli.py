@@ -70,6 +70,16 @@ def _parser() -> argparse.ArgumentParser:
     importer.add_argument("--output", type=Path, metavar="OUT", help="default: the user's data folder, where --checkpoint released looks")
     importer.set_defaults(run=_import_checkpoint)
 
+    export = commands.add_parser("export", help="write a network as ONNX, for ONNX Runtime or TensorRT")
+    export.add_argument("output", type=Path, metavar="OUT", help="an .onnx file; its inputs and outputs: wildhands_ros/runtime/graph.py")
+    export.add_argument("--checkpoint", default="default", metavar="NAME", help="'default', 'released' or a path; default: default")
+    export.set_defaults(run=_export)
+
+    quantize = commands.add_parser("quantize", help="make a network's int8 form, once, for --precision int8, and measure what it costs")
+    quantize.add_argument("--checkpoint", default="default", metavar="NAME", help="'default', 'released' or a path; default: default")
+    quantize.add_argument("--count", type=int, default=300, metavar="N", help="pictures to quantize for, and to measure on; default: 300")
+    quantize.set_defaults(run=_quantize)
+
     demo = commands.add_parser("demo", help="run the ROS 2 node on a stream and record its topics")
     demo.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of images or camera number; default: the clip in demo/")
     demo.set_defaults(run=_demo)
@@ -239,6 +249,29 @@ def _import_checkpoint(args: argparse.Namespace) -> int:
 
     print(import_checkpoint(args.file, args.output))
     return EXIT_OK
+
+
+def _export(args: argparse.Namespace) -> int:
+    import torch
+
+    from .hand_model.asset import open_hand
+    from .io.files import OutputFile
+    from .network.checkpoint import load_model
+    from .runtime.onnx import export_onnx
+    from .structures import Side
+
+    loaded = load_model(args.checkpoint)
+    hands = loaded.assets or {side: open_hand(side) for side in Side}
+    with OutputFile(args.output) as file:
+        export_onnx(loaded.model, torch.stack([torch.from_numpy(hands[side].hands_mean) for side in (Side.LEFT, Side.RIGHT)]), file)
+    print(f"wrote {args.output}")
+    return EXIT_OK
+
+
+def _quantize(args: argparse.Namespace) -> int:
+    from .evaluation.int8 import quantize_checkpoint
+
+    return quantize_checkpoint(args.checkpoint, args.count)
 
 
 def _demo(args: argparse.Namespace) -> int:

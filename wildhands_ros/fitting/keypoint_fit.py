@@ -264,7 +264,8 @@ class KeypointFit:
         kinematics = self._kinematics
         joints, jacobian = kinematics.joints(pose)
         covariance = np.linalg.inv(normal.matrix)
-        joints_covariance = jacobian @ covariance @ np.swapaxes(jacobian, 1, 2)
+        rows = jacobian.reshape(-1, jacobian.shape[-1])
+        joints_variance = ((rows @ covariance) * rows).sum(1).reshape(joints.shape)
         order = [3, 4, 5, 0, 1, 2]
         turn = np.array([1.0, mirror[0], mirror[0]])
         signs = np.concatenate([mirror, turn])
@@ -281,7 +282,7 @@ class KeypointFit:
             side=state.side,
             mano=mano,
             joints=joints * mirror,
-            joints_stddev=np.sqrt(np.diagonal(joints_covariance, axis1=1, axis2=2)),
+            joints_stddev=np.sqrt(joints_variance),
             wrist_position=pose.position * mirror,
             wrist_rotation=rotation,
             wrist_covariance=covariance[np.ix_(order, order)] * np.outer(signs, signs),

@@ -91,12 +91,11 @@ class HandKinematics:
         axes[:, :, 0] = (frames[:, :3] @ self._axes[..., 1:2])[..., 0]
         axes[:, :, 1] = (frames[:, :3] @ (self._axes @ middle_axis[..., None]))[..., 0]
         axes[:, :, 2] = (frames[:, 1:] @ self._axes[..., 0:1])[..., 0]
-        angles = result[1:, :, NUM_RIGID : NUM_RIGID + NUM_ANGLES].reshape(5, 4, 3, 5, 3, 3)
+        angles = np.zeros((5, 4, 3, 5, 3, 3))
+        own = np.einsum("fjxflk->fjxlk", angles)  # a view: of each finger, what its own joints do to it
         for level in range(3):
             arms = chain[:, level + 1 :] - chain[:, level, None]
-            moved = _cross_columns(axes[:, None, level], arms[:, :, None])  # finger, joint, xyz, angle
-            for finger in range(5):
-                angles[finger, level + 1 :, :, finger, level] = moved[finger]
+            own[:, level + 1 :, :, level] = _cross_columns(axes[:, None, level], arms[:, :, None])
         result[1:, :, NUM_RIGID : NUM_RIGID + NUM_ANGLES] = angles.reshape(20, 3, NUM_ANGLES)
         result[1:, :, NUM_RIGID + NUM_ANGLES :] = np.cumsum(frames @ self._offset_dirs, axis=1).reshape(20, 3, -1)
         return joints, result

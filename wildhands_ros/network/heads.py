@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from .landmark_net import LANDMARK_CROP_SIZE, NUM_LANDMARKS, LandmarkOutput
 
@@ -116,8 +117,12 @@ class HandDecoder(nn.Module):
         pose = features.new_tensor([1, 0, 0, 0, 1, 0]).repeat(count, NUM_ROTATIONS)
         betas = features.new_zeros(count, NUM_BETAS)
         camera = initial_camera = self.initial_camera(features)
+        # What the first layer makes of the features is the same in every round, and most of the work.
+        first, size = self.refine[0], features.shape[1]
+        of_features = linear(features, first.weight[:, :size], first.bias)
         for _ in range(_ITERATIONS):
-            hidden = self.refine(torch.cat([features, pose, betas, camera], dim=-1))
+            of_hand = linear(torch.cat([pose, betas, camera], dim=-1), first.weight[:, size:])
+            hidden = self.refine[1:](of_features + of_hand)
             pose = pose + self.pose(hidden)
             betas = betas + self.shape(hidden)
             camera = camera + self.camera(hidden)

@@ -114,7 +114,7 @@ def usable_boxes(camera: Camera, boxes: np.ndarray) -> np.ndarray:
 
 
 class _Views(NamedTuple):
-    """What the network sees, before normalisation; colours in 0..1, positions in pixels of the 224-pixel frame."""
+    """What the network sees, before normalisation; colours in 0..255, uint8 or float32, positions in pixels of the 224-pixel frame."""
 
     frame: np.ndarray
     """(224, 224, 3) the whole frame, padded to a square."""
@@ -134,14 +134,14 @@ def _full_resolution_views(image: np.ndarray, camera: Camera, boxes: np.ndarray,
     frame = (
         warp_antialiased(image, frame_affine, IMAGE_SIZE, replicate=False)
         if config.full_image_trunk
-        else np.zeros((0, 0, 3), dtype=np.float32)
+        else np.zeros((0, 0, 3), dtype=np.uint8)
     )
     centers, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max(axis=1) * config.crop_scale
     affines = [_window_affine(c, IMAGE_SIZE / s, t) for c, s, t in zip(centers, sides, turns, strict=True)]
     # As MediaPipe's landmark network was trained.
     crops = np.stack([warp_antialiased(image, affine, IMAGE_SIZE, replicate=True) for affine in affines])
     corners = np.stack([_apply(frame_affine, _apply(cv2.invertAffineTransform(affine), _crop_corners())) for affine in affines])
-    return _Views(frame / 255, camera.transformed(frame_affine, IMAGE_SIZE, IMAGE_SIZE), crops / 255, corners, corners)
+    return _Views(frame, camera.transformed(frame_affine, IMAGE_SIZE, IMAGE_SIZE), crops, corners, corners)
 
 
 def _window_affine(center: np.ndarray, scale: float, turn: float) -> np.ndarray:
@@ -205,13 +205,13 @@ def _released_views(image: np.ndarray, camera: Camera, boxes: np.ndarray, config
     render = _cubic(image.astype(np.float32), to_render, _RENDER_SIZE).clip(0, 255).astype(np.uint8)
     blurred = cv2.GaussianBlur(render, (5, 5), 8)
     to_frame = _released_affine((_RENDER_SIZE, _RENDER_SIZE), _RENDER_SIZE, IMAGE_SIZE)
-    frame = _cubic(blurred.astype(np.float32), to_frame, IMAGE_SIZE).clip(0, 255) / 255
+    frame = _cubic(blurred.astype(np.float32), to_frame, IMAGE_SIZE).clip(0, 255)
 
     crops, corners, sparse_corners = [], [], []
     for box in boxes:
         place = released_crop(box, width, height)
         affine = _released_affine(tuple(2 * place.center), place.side, IMAGE_SIZE)
-        crops.append(_cubic(frame, affine, IMAGE_SIZE).clip(0, 1))
+        crops.append(_cubic(frame, affine, IMAGE_SIZE).clip(0, 255))
         corners.append(_apply(cv2.invertAffineTransform(affine), _crop_corners()))
         x0, y0, x1, y1 = place.kpe_box
         sparse_corners.append([(x0, y0), (x0, y1), (x1, y0), (x1, y1)])
@@ -223,5 +223,11 @@ def _cubic(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
 
 
 def _to_tensor(images: np.ndarray, kind: TrunkKind) -> Tensor:
-    normalized = (images.astype(np.float32) - np.float32(kind.mean)) / np.float32(kind.std)
-    return torch.from_numpy(np.ascontiguousarray(normalized.transpose(0, 3, 1, 2)))
+    """(N, H, W, 3) to normalised (N, 3, H, W), channel by channel straight to where it goes."""
+    tensor = np.empty((len(images), 3, *images.shape[1:3]), dtype=np.float32)
+    for channel, (mean, std) in enumerate(zip(kind.mean, kind.std, strict=True)):
+        plane = tensor[:, channel]
+        np.multiply(images[..., channel], np.float32(1 / (255 * std)), out=plane)
+        if mean:
+            plane -= np.float32(mean / std)
+    return torch.from_numpy(tensor)

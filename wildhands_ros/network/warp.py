@@ -9,7 +9,7 @@ import numpy as np
 
 
 def warp_antialiased(image: np.ndarray, affine: np.ndarray, size: int, *, replicate: bool) -> np.ndarray:
-    """(H, W, 3) uint8 to (size, size, 3) float32 in 0..255; outside of the image black, or with ``replicate`` its outermost pixels.
+    """(H, W, 3) to (size, size, 3) uint8; outside of the image black, or with ``replicate`` its outermost pixels.
 
     ``affine`` (2, 3) maps source pixels to destination pixels, uniform in scale; any turn and sub-pixel shift. Where it shrinks, the
     source is first averaged over whole blocks and then smoothed for what remains, so that hardly any detail too fine for the destination
@@ -24,7 +24,7 @@ def warp_antialiased(image: np.ndarray, affine: np.ndarray, size: int, *, replic
     x0, y0 = np.clip(np.floor(corners.min(axis=0) - step - 1), 0, limits).astype(int)
     x1, y1 = np.clip(np.ceil(corners.max(axis=0) + step + 2), 0, limits).astype(int)
     if x0 >= x1 or y0 >= y1:
-        return np.zeros((size, size, 3), dtype=np.float32)
+        return np.zeros((size, size, 3), dtype=np.uint8)
     region = image[y0:y1, x0:x1]
 
     block = max(1, math.floor(step))
@@ -32,7 +32,6 @@ def warp_antialiased(image: np.ndarray, affine: np.ndarray, size: int, *, replic
         height, width = region.shape[:2]
         region = cv2.copyMakeBorder(region, 0, -height % block, 0, -width % block, cv2.BORDER_REPLICATE)
         region = cv2.resize(region, (region.shape[1] // block, region.shape[0] // block), interpolation=cv2.INTER_AREA)
-    region = region.astype(np.float32)
     # A pixel is taken to be a Gaussian of half a pixel's deviation, before as after.
     sigma = 0.5 * math.sqrt(max(0.0, (step / block) ** 2 - 1))
     if sigma > 0.2:

@@ -36,13 +36,15 @@ class OpenVinoNetwork:
         if precision == "bfloat16" and not has_bfloat16:
             raise ValueError("this processor has no bfloat16, which would only cost accuracy: set precision to auto or float32")
         self._inputs, self._outputs = encoder_inputs(model.config), outputs(model)
-        compiler = _Compiler(core, f"{weights_digest(model)}-{digest([mean_pose.tolist(), precision], _CODE)}")
+        quantized = quantized_encoder(model) if precision == "int8" else None
+        made_at = quantized and quantized.stat().st_mtime_ns
+        compiler = _Compiler(core, f"{weights_digest(model)}-{digest([mean_pose.tolist(), precision, made_at], _CODE)}")
         self._whole = self._encoder = self._decoder = None
         if precision == "float32":
             whole = WholeNetwork(Encoder(model), Decoder(model, mean_pose))
             self._whole = compiler.compiled("whole", lambda: convert(whole, list(example_inputs(model.config).values())), "f32")
         else:
-            make_encoder = partial(core.read_model, quantized_encoder(model)) if precision == "int8" else partial(convert_encoder, model)
+            make_encoder = partial(core.read_model, quantized) if quantized else partial(convert_encoder, model)
             self._encoder = compiler.compiled("encoder", make_encoder, "bf16" if has_bfloat16 else "f32")
             self._decoder = compiler.compiled("decoder", partial(_convert_decoder, model, mean_pose), "f32")
         self.name = f"cpu (OpenVINO, {precision})"

@@ -1,0 +1,42 @@
+"""The encoder in int8, by post-training quantization (Jacob et al., CVPR 2018) with OpenVINO's NNCF; the decoder stays as it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import openvino
+
+from ..network.model import WildHands
+from ..network.preprocessing import NetworkInput
+from .graph import encoder_inputs
+from .openvino import convert_encoder, quantized_path
+
+
+def quantize(model: WildHands, frames: Iterable[NetworkInput]) -> Path:
+    """Quantizes a network's encoder for the range of values that it meets in ``frames``, and puts it where precision int8 finds it.
+
+    :raises ImportError: nncf is not installed.
+    :raises ValueError: there are no frames.
+    :raises OSError: the user's data folder cannot be written.
+    """
+    try:
+        import nncf
+    except ImportError as error:
+        raise ImportError("quantizing needs nncf: pip install 'wildhands_ros[int8]' (or: pip install nncf)") from error
+    nncf.set_log_level(logging.WARNING)
+    names = encoder_inputs(model.config)
+    samples = [[_value(frame, name) for name in names] for frame in frames]
+    if not samples:
+        raise ValueError("there are no frames to quantize the network for")
+    quantized = nncf.quantize(convert_encoder(model), nncf.Dataset(samples), subset_size=len(samples))
+    path = quantized_path(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    openvino.save_model(quantized, path)
+    return path
+
+
+def _value(frame: NetworkInput, name: str) -> np.ndarray:
+    return np.zeros(len(frame.crops), np.int64) if name == "image_index" else getattr(frame, name).numpy()
