@@ -13,11 +13,15 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.10 python3; do \
 # What the demo shows: a video, an image folder or a camera's index. Empty: the clip of this repository.
 INPUT ?=
 
-.PHONY: help setup demo test lint format lock clean
+# What `make bench` measures and where the figures go; see docs/performance.md.
+BENCH ?= --json bench.json
+
+.PHONY: help setup demo bench test lint format lock clean
 
 help:
 	@echo 'make demo                    run the ROS 2 node on the clip of this repository'
 	@echo 'make demo INPUT=<source>     the same on a video, an image folder or a camera (its index)'
+	@echo 'make bench                   measure how fast everything is here, into bench.json'
 	@echo 'make test                    lint and tests'
 	@echo 'make lint | make format      ruff'
 	@echo 'make lock                    resolve requirements.in into requirements.lock anew'
@@ -29,6 +33,9 @@ setup:
 
 demo: setup
 	@.venv/bin/wildhands demo $(if $(INPUT),'$(INPUT)')
+
+bench: setup
+	@.venv/bin/wildhands bench $(BENCH)
 
 # In a process of their own: after the tests of ROS, MediaPipe and OpenVINO in the same process, those of training have crashed.
 APART := test/test_training.py test/test_world.py

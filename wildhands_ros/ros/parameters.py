@@ -63,6 +63,16 @@ class Parameters:
     )
     refine: bool = _parameter(True, "Whether the network's estimate is fitted to the detector's keypoints.")
     device: str = _parameter("auto", "Torch device of the network, such as cpu or cuda:0. auto: a GPU where there is one.")
+    runtime: str = _parameter(
+        "auto",
+        "What runs the network: openvino (on the CPU), torch, or auto: openvino on a CPU where it is installed.",
+        choices=("auto", "torch", "openvino"),
+    )
+    precision: str = _parameter(
+        "auto",
+        "Of the network: float32, bfloat16, int8 (after wildhands quantize), or auto: the fastest that costs no accuracy.",
+        choices=("auto", "float32", "bfloat16", "int8"),
+    )
 
     detector__type: str = _parameter(
         "mediapipe", "Who finds the hands: mediapipe, or external (the topic detections).", choices=("mediapipe", "external")
@@ -89,6 +99,8 @@ class Parameters:
             hand_length=self.hand_length,
             refine=self.refine,
             device=self.device,
+            runtime=self.runtime,
+            precision=self.precision,
         )
 
 
