@@ -79,7 +79,7 @@ class Decoder(nn.Module):
         landmarks = self.model.landmark_head(features) if self.model.landmark_head is not None else None
         is_right = side > 0
         if landmarks is not None:
-            is_right = torch.where(side < 0, landmarks.is_right_logit > 0, is_right)
+            is_right = is_right | ((side < 0) & (landmarks.is_right_logit > 0))
         encoded = EncodedHands(features, vector, position, seen_by_grasp)
         output = self.model.decode(encoded, landmarks, is_right, focal, anchor, turn)
         global_orient, hand_pose = decode_pose(output.rotations, self.mean_pose[is_right.long()])
