@@ -76,7 +76,7 @@ def test_round_trip_equals_a_transcript_of_the_released_model(published, data_ho
     camera = Camera.pinhole(912.16, 912.42, 649.5, 373.88, 1280, 720)
     boxes = np.array([[800, 300, 1000, 520], [150.5, 90.2, 420.7, 300.1], [900, 500, 1250, 760]])
     sides = [Side.RIGHT, Side.LEFT, Side.RIGHT]
-    predictions = Predictor(model, preprocessing, layer, device="cpu").predict(image, camera, boxes, sides)
+    predictions = Predictor(model, preprocessing, layer, device="cpu", precision="float32").predict(image, camera, boxes, sides)
     for prediction, box, side in zip(predictions, boxes, sides, strict=True):
         with torch.inference_mode():
             rotations, pose, betas, translation = reference_prediction(state, image, camera.k, box, side.value[0])

@@ -199,7 +199,7 @@ def test_absent_checkpoints_say_what_to_run(tmp_path, monkeypatch):
 
 
 def test_predictor_returns_one_prediction_per_box(small_model, layer):
-    predictor = Predictor(small_model, SMALL.preprocessing, layer)
+    predictor = Predictor(small_model, SMALL.preprocessing, layer, precision="float32")
     boxes = np.concatenate([BOXES, [[700, 100, 800, 200]]])
     predictions = predictor.predict(IMAGE, CAMERA, boxes, [Side.RIGHT, Side.LEFT, Side.LEFT, Side.RIGHT])
     assert predictions[3] is None, "a box beside the image"

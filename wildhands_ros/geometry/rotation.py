@@ -39,7 +39,7 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
     w2, x2, y2, z2 = squares.unbind(-1)
     rows = torch.stack([w2, wx, wy, wz, wx, x2, xy, xz, wy, xy, y2, yz, wz, xz, yz, z2], dim=-1).unflatten(-1, (4, 4))
     best = squares.argmax(-1)
-    row = torch.gather(rows, -2, best[..., None, None].expand(*best.shape, 1, 4)).squeeze(-2)
+    row = torch.gather(rows, -2, best[..., None, None].expand_as(rows[..., :1, :])).squeeze(-2)
     return normalize(row, dim=-1)
 
 
@@ -51,5 +51,5 @@ def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
     angle = 2 * torch.atan2(sine, w)
     small = angle.abs() < 1e-6
     # sin(a/2)/a tends to 1/2 at zero.
-    ratio = torch.where(small, torch.full_like(angle, 0.5), sine / torch.where(small, torch.ones_like(angle), angle))
+    ratio = (sine / angle.masked_fill(small, 1.0)).masked_fill(small, 0.5)
     return xyz / ratio
