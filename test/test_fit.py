@@ -222,7 +222,10 @@ class TestKnownHands:
         rng = np.random.default_rng(4)
         poses = [random_pose(rng, kinematics) for _ in range(2)]
         wrong, right = (kinematics.joints(dataclasses.replace(pose, betas=poses[0].betas), jacobian=False)[0] for pose in poses)
-        state = fit.fit(rays_to(wrong), 0.005, Side.RIGHT, world=world_landmarks(wrong)).state
+        wrong = wrong + np.array([0, 0, 0.2])
+        state = None
+        for _ in range(10):
+            state = fit.fit(rays_to(wrong), 0.005, Side.RIGHT, world=world_landmarks(wrong), start=state).state
         cold = fit.fit(rays_to(right), 0.005, Side.RIGHT, world=world_landmarks(right))
         depths = [state.pose.position[2]]
         for _ in range(20):
