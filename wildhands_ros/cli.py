@@ -113,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
     _add_camera_options(video)
 
+    jitter = commands.add_parser("jitter", help="how steady hands are in a video, as single frames and smoothed, and what lag that costs")
+    jitter.add_argument("input", type=Path, metavar="VIDEO")
+    jitter.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    _add_camera_options(jitter)
+    _add_estimator_options(jitter)
+    jitter.set_defaults(run=_jitter)
+
     ablate = commands.add_parser("ablate", help="train and compare small networks that lack a part of the method each")
     ablate.add_argument(
         "--minutes", type=float, default=60, metavar="M", help="about what two cores take for all rows with 3 seeds; default: 60"
@@ -261,6 +268,12 @@ def _evaluate_video(args: argparse.Namespace) -> int:
     from .evaluation.main import evaluate_video_file
 
     return evaluate_video_file(_make_estimator(args), args.input, _intrinsics(args), args.json)
+
+
+def _jitter(args: argparse.Namespace) -> int:
+    from .evaluation.main import measure_video_jitter
+
+    return measure_video_jitter(_make_estimator(args), args.input, _intrinsics(args), args.json)
 
 
 def _ablate(args: argparse.Namespace) -> int:

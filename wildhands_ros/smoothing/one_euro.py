@@ -20,6 +20,8 @@ class Cutoffs:
     """Cutoff frequency at rest, Hz: lower is steadier. The paper's fc_min."""
     per_speed: float
     """What each unit of speed (metre or radian a second) adds to it, Hz: higher follows sooner. The paper's beta."""
+    most: float
+    """The highest cutoff, Hz; not in the paper. Fast motion then lags by 1 / (2 pi most) seconds, but its edges are taken off too."""
     speed: float = 2.0
     """Cutoff frequency of the speed itself, Hz. The paper's d_cutoff."""
 
@@ -33,9 +35,10 @@ class AdaptiveGain:
 
     def __call__(self, errors: np.ndarray, dt: float) -> np.ndarray:
         """(N, 1) in (0, 1) for (N, 3) measurements minus last estimates, ``dt`` > 0 seconds after these."""
-        self._velocity += _gain(self._cutoffs.speed, dt) * (errors / dt - self._velocity)
+        self._velocity += low_pass_gain(self._cutoffs.speed, dt) * (errors / dt - self._velocity)
         speed = np.linalg.norm(self._velocity, axis=-1, keepdims=True)
-        return _gain(self._cutoffs.rest + self._cutoffs.per_speed * speed, dt)
+        cutoff = np.minimum(self._cutoffs.rest + self._cutoffs.per_speed * speed, self._cutoffs.most)
+        return low_pass_gain(cutoff, dt)
 
 
 class PointFilter:
@@ -70,6 +73,6 @@ class RotationFilter:
         return self.value
 
 
-def _gain(cutoff, dt: float):
-    """Of a first-order low-pass filter: the paper's alpha."""
+def low_pass_gain(cutoff: float | np.ndarray, dt: float) -> float | np.ndarray:
+    """What a first-order low-pass filter of ``cutoff`` Hz takes over of a change after ``dt`` seconds: the paper's alpha."""
     return 1 / (1 + 1 / (2 * np.pi * cutoff * dt))
