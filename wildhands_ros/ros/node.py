@@ -34,6 +34,8 @@ from .worker import Worker
 if TYPE_CHECKING:
     from ..estimator import Estimator
 
+DIAGNOSTICS_PERIOD = 1.0
+"""Seconds."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -80,7 +82,7 @@ class WildHandsNode(ManagedNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: a simulated one may stand still, and that is when diagnostics matter.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._once_a_second, clock=steady)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._look_around, clock=steady)
         if self.parameters.autostart:
             self._starter = self.create_timer(0.0, self._autostart, clock=steady, callback_group=self.waiting_group)
 
@@ -205,6 +207,7 @@ class WildHandsNode(ManagedNode):
     def _on_reset_tracks(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._pipeline is not None:
             self._worker.submit(self._pipeline.reset)
+            self._health.restarted("asked_for")
         response.success, response.message = True, "all hands are forgotten"
         return response
 
@@ -215,7 +218,7 @@ class WildHandsNode(ManagedNode):
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _once_a_second(self) -> None:
+    def _look_around(self) -> None:
         if self._inputs is not None:
             self._inputs.match_publishers()
             self._neighbours.look(self.parameters)
