@@ -74,9 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of images or camera number; default: the clip in demo/")
     demo.set_defaults(run=_demo)
 
-    soak = commands.add_parser(
-        "soak", help="run the ROS 2 node under overload, with a fault every few seconds, and report what it survived"
-    )
+    soak = commands.add_parser("soak", help="run the ROS 2 node under overload with a fault every few seconds")
     soak.add_argument("--minutes", type=float, default=30.0, metavar="N", help="default: 30")
     soak.add_argument("--json", type=Path, metavar="OUT", help="write the report too")
     soak.set_defaults(run=_soak)

@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
 from ...msg import HandArray
-from .robot import Robot, cut_rows, paint
+from .robot import Robot, halve, paint
 
 RAISE, EXHAUST = bytes((255, 0, 254)), bytes((254, 0, 255))
 """Colours of pictures at which the estimator in ``node`` raises an error, or finds no memory."""
@@ -61,13 +61,10 @@ def _k(*values: float) -> Callable[[Robot], None]:
 def _half_size(robot: Robot) -> None:
     """Another mode of the driver, with its CameraInfo."""
 
-    def crop(image: Image) -> None:
-        cut_rows(image, image.height // 2)
-
     def window(info) -> None:
         info.height //= 2
 
-    robot.alter_image, robot.alter_info = crop, window
+    robot.alter_image, robot.alter_info = halve, window
 
 
 def _set(**fields) -> Callable[[Robot], None]:
@@ -129,7 +126,7 @@ FAULTS: dict[str, Fault] = {
         "Another image size in mid-stream, with the old CameraInfo",
         BAD_INFO,
         REFUSED,
-        _with_image(lambda image: cut_rows(image, image.height // 2)),
+        _with_image(halve),
     ),
     "other_size": Fault("Another image size in mid-stream, with its CameraInfo", "restarts: size_changed", NEW_STREAM, _half_size),
     "camera_swap": Fault(

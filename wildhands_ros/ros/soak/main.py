@@ -79,9 +79,8 @@ class Report:
         """What was not as it must be."""
         data = self.data()
         found = [f"the node died {self.deaths} times"] if self.deaths else []
-        found += [
-            f"{name}: {t.injected - t.survived} of {t.injected} not survived" for name, t in self.faults.items() if t.survived < t.injected
-        ]
+        lost = {name: tally.injected - tally.survived for name, tally in self.faults.items()}
+        found += [f"{name}: {count} of {self.faults[name].injected} not survived" for name, count in lost.items() if count]
         if not data["frames_out"]:
             return [*found, "no hands came"]
         if data["age_p95_ms"] > 2 * data["work_p95_ms"]:

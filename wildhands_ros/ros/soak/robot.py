@@ -138,9 +138,10 @@ class Robot:
                 self.on_diagnostics(self.diagnostics)
 
 
-def cut_rows(image: Image, rows: int) -> None:
-    """Leaves the uppermost rows."""
-    image.height, image.data = rows, image.data[: rows * image.step]
+def halve(image: Image) -> None:
+    """Leaves the upper half."""
+    image.height //= 2
+    image.data = image.data[: image.height * image.step]
 
 
 def paint(image: Image, colour: bytes) -> None:
