@@ -1,17 +1,17 @@
-"""Writes what is said of the parameters elsewhere: config/wildhands.yaml, and the table in docs/wildhands_node.md."""
+"""Writes what the code says of itself elsewhere: config/wildhands.yaml, the tables of parameters and faults in docs/."""
 
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 from dataclasses import fields
 from pathlib import Path
 
 from .parameters import Parameters, ros_name
+from .soak.faults import fault_table
 
-YAML, DOCS = Path("config/wildhands.yaml"), Path("docs/wildhands_node.md")
-BEGIN, END = "<!-- parameters: written by `python -m wildhands_ros.ros.reference` -->\n", "<!-- end of parameters -->\n"
+YAML, NODE_PAGE, FAULT_PAGE = Path("config/wildhands.yaml"), Path("docs/wildhands_node.md"), Path("docs/faults.md")
+BEGIN, END = "<!-- {}: written by `python -m wildhands_ros.ros.reference` -->\n", "<!-- end of {} -->\n"
 
 
 def reference_yaml() -> str:
@@ -52,26 +52,35 @@ def parameter_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_table(page: str) -> str:
-    """The page with today's table between its marks.
+def written(root: Path) -> dict[Path, str]:
+    """What each of the files must hold.
 
-    :raises ValueError: it has no marks.
+    :raises ValueError: a page has no place for its table.
     """
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    node, faults = (root / NODE_PAGE).read_text(), (root / FAULT_PAGE).read_text()
+    return {
+        root / YAML: reference_yaml(),
+        root / NODE_PAGE: _with_table(node, "parameters", parameter_table()),
+        root / FAULT_PAGE: _with_table(faults, "faults", fault_table()),
+    }
+
+
+def _with_table(page: str, name: str, table: str) -> str:
+    head, begin, rest = page.partition(BEGIN.format(name))
+    _, end, tail = rest.partition(END.format(name))
     if not begin or not end:
-        raise ValueError("the page has no place for the parameters")
-    return head + BEGIN + "\n" + parameter_table() + "\n" + END + tail
+        raise ValueError(f"the page has no place for the {name}")
+    return head + begin + "\n" + table + "\n" + end + tail
 
 
 def _limits(about) -> str:
     return f"{about['bounds'][0]:g} to {about['bounds'][1]:g} {about['unit']}".rstrip() if about["bounds"] else ""
 
 
-def main(root: Path) -> None:
-    (root / YAML).write_text(reference_yaml())
-    (root / DOCS).write_text(with_table((root / DOCS).read_text()))
+def main() -> None:
+    for path, text in written(Path(__file__).resolve().parents[2]).items():
+        path.write_text(text)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(__file__).resolve().parents[2]))
+    main()
