@@ -237,6 +237,28 @@ def test_a_failed_load_is_told_and_can_be_put_right(client, make_node):
     client.until(lambda: client.diagnostics(name[1:])["level"] != DiagnosticStatus.ERROR, "the failure is over")
 
 
+def test_no_memory_to_load_is_a_failure_to_try_again(client, make_node):
+    errors = [MemoryError("the device is full")]
+
+    def make(parameters):
+        if errors:
+            raise errors.pop()
+        return FakeEstimator()
+
+    node, name, camera = make_node(make)
+    client.until(lambda: "MemoryError: the device is full" in client.diagnostics(name[1:]).get("message", ""), "the failure is told")
+    assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
+    gives_hands(client, name, camera)
+
+
+def test_two_nodes_with_one_prefix_warn(client, make_node):
+    (_, first_name, _), (_, second_name, _) = make_node(), make_node()
+    warning = lambda name: "same frames on /tf" in client.diagnostics(name[1:]).get("warnings", "")  # noqa: E731
+    client.until(lambda: warning(first_name) and warning(second_name), "both warn")
+    assert client.set_parameters(second_name, tf_prefix="second_") == [""]
+    client.until(lambda: not warning(first_name) and not warning(second_name), "both are content")
+
+
 def test_an_error_in_a_transition_ends_in_a_state_to_start_from(client, make_node, monkeypatch):
     node, name, camera = make_node(autostart=False)
     assert client.change_state(name, CONFIGURE)

@@ -79,6 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     soak.add_argument("--json", type=Path, metavar="OUT", help="write the report too")
     soak.set_defaults(run=_soak)
 
+    costs = commands.add_parser("node-costs", help="measure what the ROS 2 node's services, markers, transforms and idleness cost")
+    costs.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    costs.set_defaults(run=_node_costs)
+
     synth = commands.add_parser("synth", help="write pictures of the synthetic world with their annotations")
     synth.add_argument("output", type=Path, metavar="FOLDER")
     synth.add_argument("--world", default="lab", metavar="NAME", help="lab, wild or another preset; default: lab")
@@ -234,6 +238,12 @@ def _soak(args: argparse.Namespace) -> int:
     from .ros.soak.main import run_soak
 
     return run_soak(args.minutes, args.json)
+
+
+def _node_costs(args: argparse.Namespace) -> int:
+    from .ros.soak.costs import measure_costs
+
+    return measure_costs(args.json)
 
 
 def _synth(args: argparse.Namespace) -> int:

@@ -181,6 +181,7 @@ class Health:
         }
         values.update({f"{stage} p50 (ms)": _percentile([r.stages[stage] for r in records if stage in r.stages], 50) for stage in STAGES})
         values["intrinsics"] = self._last.intrinsics if self._last else "none yet"
+        values["warnings"] = self._warnings(situation) or "none"
         values["last error"] = self._last_error or "none"
         values.update({f"restarts: {name}": str(count) for name, count in sorted(self._restarts.items())})
         values.update({f"refused: {name}": str(count) for name, count in sorted(self._refusals.counts.items())})
@@ -214,8 +215,11 @@ class Health:
         rate = len(self._done) / WINDOW
         if rate < parameters.diagnostics__min_rate and now - self._listening_since > WINDOW:
             return warn, f"hands are published at {rate:.1f} Hz, less than diagnostics.min_rate"
-        notes = [text for text in (*self._notes.values(), self._clock_fault(situation)) if text]
-        return (warn, "; ".join(notes)) if notes else (ok, "running")
+        warnings = self._warnings(situation)
+        return (warn, warnings) if warnings else (ok, "running")
+
+    def _warnings(self, situation: Situation) -> str:
+        return "; ".join(filter(None, (*self._notes.values(), self._clock_fault(situation))))
 
     def _explain(self, situation: Situation) -> str:
         if not situation.image_publishers:

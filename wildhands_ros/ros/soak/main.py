@@ -104,17 +104,8 @@ def run_soak(minutes: float, json_file: Path | None) -> int:
 
     :raises OSError: the report cannot be written.
     """
-    os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA?max_msg_size=8MB&sockets_size=8MB&non_blocking=true")
-    pictures, camera = demo_pictures(640, 360, 30)
-    rclpy.init()
-    try:
-        node = rclpy.create_node("soak_robot")
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        report = Soak(Robot(node, executor, "", pictures, camera)).run(60 * minutes)
-    finally:
-        rclpy.try_shutdown()
+    with demo_robot() as robot:
+        report = Soak(robot).run(60 * minutes)
     text = json.dumps(report.data(), indent=2)
     print(text)
     if json_file:
@@ -122,6 +113,29 @@ def run_soak(minutes: float, json_file: Path | None) -> int:
     for complaint in report.complaints():
         print(f"wildhands: {complaint}", file=sys.stderr)
     return int(bool(report.complaints()))
+
+
+@contextmanager
+def demo_robot() -> Iterator[Robot]:
+    """A robot that shows the demo's clip, on a domain of its own."""
+    os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
+    # Large images in one piece: datagrams get lost on a busy machine.
+    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA?max_msg_size=8MB&sockets_size=8MB&non_blocking=true")
+    pictures, camera = demo_pictures(640, 360, 30)
+    rclpy.init()
+    try:
+        node = rclpy.create_node("soak_robot")
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        yield Robot(node, executor, "", pictures, camera)
+    finally:
+        rclpy.try_shutdown()
+
+
+def start_node() -> subprocess.Popen:
+    """The node under test, in a process of its own."""
+    command = [sys.executable, "-m", "wildhands_ros.ros.soak.node", "--ros-args", "--log-level", "error"]
+    return subprocess.Popen(command, start_new_session=True)
 
 
 def demo_pictures(width: int, height: int, count: int) -> tuple[list[np.ndarray], Camera]:
@@ -206,12 +220,12 @@ class Soak:
         """Starts the node again if it has died, and counts that."""
         if self._process.poll() is not None:
             self._report.deaths += 1
-            self._process = self._new_process()
+            self._process = start_node()
         return False
 
     @contextmanager
     def _processes(self) -> Iterator[None]:
-        self._process = self._new_process()
+        self._process = start_node()
         try:
             yield
         finally:
@@ -221,11 +235,6 @@ class Soak:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._report.deaths += 1
-
-    @staticmethod
-    def _new_process() -> subprocess.Popen:
-        command = [sys.executable, "-m", "wildhands_ros.ros.soak.node", "--ros-args", "--log-level", "error"]
-        return subprocess.Popen(command, start_new_session=True)
 
 
 def _percentile(values: list[float], percent: float) -> float:

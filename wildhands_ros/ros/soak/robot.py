@@ -29,7 +29,7 @@ class Robot:
 
     def __init__(self, node: Node, executor: Executor, namespace: str, pictures: list[np.ndarray], camera: Camera):
         """Takes the node to work with, which ``executor`` spins, and the calibrated camera's ``pictures`` (H, W, 3), shown in turn."""
-        self.node, self._executor, self.namespace = node, executor, namespace.rstrip("/")
+        self.node, self.executor, self.namespace = node, executor, namespace.rstrip("/")
         self.target = f"{self.namespace}/wildhands"
         self._pictures = [to_bytes(picture) for picture in pictures]
         self.camera = camera
@@ -85,7 +85,7 @@ class Robot:
             if now >= self._due:
                 self._due = max(self._due + 1 / self.rate, now - 1 / self.rate)
                 self._send()
-            self._executor.spin_once(timeout_sec=max(0.0, min(self._due, end) - time.monotonic()))
+            self.executor.spin_once(timeout_sec=max(0.0, min(self._due, end) - time.monotonic()))
         return True
 
     def call(self, kind: type, service: str, request, timeout: float = 60.0):
