@@ -249,6 +249,10 @@ def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameter
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        if rclpy.ok():
+            raise
+        # A signal came in the middle of a callback, which then could not publish or answer any more.
     finally:
         if node is not None:
             node.close()
