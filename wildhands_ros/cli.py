@@ -74,6 +74,15 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of images or camera number; default: the clip in demo/")
     demo.set_defaults(run=_demo)
 
+    soak = commands.add_parser("soak", help="run the ROS 2 node under overload with a fault every few seconds")
+    soak.add_argument("--minutes", type=float, default=30.0, metavar="N", help="default: 30")
+    soak.add_argument("--json", type=Path, metavar="OUT", help="write the report too")
+    soak.set_defaults(run=_soak)
+
+    costs = commands.add_parser("node-costs", help="measure what the ROS 2 node's services, markers, transforms and idleness cost")
+    costs.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    costs.set_defaults(run=_node_costs)
+
     synth = commands.add_parser("synth", help="write pictures of the synthetic world with their annotations")
     synth.add_argument("output", type=Path, metavar="FOLDER")
     synth.add_argument("--world", default="lab", metavar="NAME", help="lab, wild or another preset; default: lab")
@@ -230,6 +239,18 @@ def _demo(args: argparse.Namespace) -> int:
     from .ros.demo import run_demo
 
     return run_demo(args.input)
+
+
+def _soak(args: argparse.Namespace) -> int:
+    from .ros.soak.main import run_soak
+
+    return run_soak(args.minutes, args.json)
+
+
+def _node_costs(args: argparse.Namespace) -> int:
+    from .ros.soak.costs import measure_costs
+
+    return measure_costs(args.json)
 
 
 def _synth(args: argparse.Namespace) -> int:
