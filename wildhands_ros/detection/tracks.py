@@ -30,7 +30,7 @@ class Track:
     """One hand over time."""
 
     id: str
-    """Side and number, as "right_1"; changes if the side turns out to be the other one. "hand_1" while the side is unknown."""
+    """As "hand_1": never changes, and is never given to another hand."""
     box: np.ndarray
     """(4,) pixels, when last seen."""
     stamp: float
@@ -57,6 +57,7 @@ class HandTracks:
 
     def __init__(self):
         self._tracks: list[Track] = []
+        self._count = 0
 
     def update(self, detections: Sequence[Detection], stamp: float) -> list[Track]:
         """Takes the detections of the next frame.
@@ -75,7 +76,8 @@ class HandTracks:
         result = []
         for detection, track in zip(detections, known, strict=True):
             if track is None:
-                track = Track(id="", box=detection.box, stamp=stamp, velocity=np.zeros(2))
+                self._count += 1
+                track = Track(id=f"hand_{self._count}", box=detection.box, stamp=stamp, velocity=np.zeros(2))
                 self._tracks.append(track)
             else:
                 dt = stamp - track.stamp
@@ -108,10 +110,11 @@ class HandTracks:
 
     def _add_evidence(self, track: Track, log_odds: float, memory: float = _MEMORY) -> None:
         track.evidence = float(np.clip(memory * track.evidence + log_odds, -_MOST_EVIDENCE, _MOST_EVIDENCE))
-        name = track.side.value if track.side else "hand"
-        if track.id.partition("_")[0] != name:
-            taken = {other.id for other in self._tracks if other is not track}
-            track.id = next(id for id in (f"{name}_{i}" for i in range(1, len(taken) + 2)) if id not in taken)
+
+
+def track_number(id: str) -> int:
+    """The number in a track's id: older tracks have smaller ones. 0 for a hand without a track."""
+    return int(id.rpartition("_")[2] or 0)
 
 
 def last_hands(frame: FrameEstimate) -> list[Detection]:

@@ -14,19 +14,7 @@ from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset, joints_linear
 from ..hand_model.posing import flat_layer, pose_hands
 from ..structures import Detection, FrameEstimate, HandEstimate, ManoParameters, Side
-from .one_euro import Cutoffs, PointFilter, RotationFilter, low_pass_gain
-
-
-@dataclass(frozen=True)
-class SmoothingConfig:
-    """How much is smoothed. The values were chosen with ``wildhands jitter``: see docs/smoothing.md."""
-
-    position: Cutoffs = Cutoffs(rest=2.0, per_speed=25.0, most=8.0)
-    """Of the wrist's position."""
-    rotation: Cutoffs = Cutoffs(rest=2.0, per_speed=4.0, most=4.0)
-    """Of the wrist's rotation, and of each finger joint's."""
-    shape: float = 1.0
-    """Cutoff frequency of the shape, Hz: it is the same hand all the time."""
+from .one_euro import PointFilter, RotationFilter, SmoothingConfig, low_pass_gain
 
 
 @dataclass(frozen=True)
@@ -67,11 +55,11 @@ class HandSmoother:
             stamp: its seconds. Time that does not go on, for a hand, starts that hand anew.
             camera_pose: in the frame in which is smoothed; None for the camera's own. Changing between the two starts anew.
         """
-        if self._has_camera_pose != (camera_pose is not None):
+        tracked = [hand for hand in frame.hands if hand.track_id]
+        if tracked and self._has_camera_pose != (camera_pose is not None):
             self._has_camera_pose = camera_pose is not None
             self.reset()
         pose = camera_pose or STILL_CAMERA
-        tracked = [hand for hand in frame.hands if hand.track_id]
         manos = [self._smoothed(hand, stamp, pose) for hand in tracked]
         self._states = {id: state for id, state in self._states.items() if 0 <= stamp - state.stamp <= MAX_GAP}
         if not tracked:

@@ -6,7 +6,7 @@ measurement and the last estimate as a tangent vector, so that a rotation is fil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -24,6 +24,27 @@ class Cutoffs:
     """The highest cutoff, Hz; not in the paper. Fast motion then lags by 1 / (2 pi most) seconds, but its edges are taken off too."""
     speed: float = 2.0
     """Cutoff frequency of the speed itself, Hz. The paper's d_cutoff."""
+
+
+@dataclass(frozen=True)
+class SmoothingConfig:
+    """How much hands are smoothed. The values were chosen with ``wildhands jitter`` on real video (docs/seeing.md)."""
+
+    position: Cutoffs = Cutoffs(rest=2.0, per_speed=25.0, most=8.0)
+    """Of the wrist's position."""
+    rotation: Cutoffs = Cutoffs(rest=2.0, per_speed=4.0, most=4.0)
+    """Of the wrist's rotation, and of each finger joint's."""
+    shape: float = 1.0
+    """Cutoff frequency of the shape, Hz: it is the same hand all the time."""
+
+    def with_cutoffs(self, rest: float, per_speed: float, most: float) -> SmoothingConfig:
+        """With other cutoffs of the position; the rotations' change in proportion."""
+        scaled = Cutoffs(
+            self.rotation.rest * rest / self.position.rest,
+            self.rotation.per_speed * per_speed / self.position.per_speed,
+            self.rotation.most * most / self.position.most,
+        )
+        return replace(self, position=Cutoffs(rest, per_speed, most), rotation=scaled)
 
 
 class AdaptiveGain:
