@@ -18,6 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 from visualization_msgs.msg import Marker, MarkerArray
 
+from wildhands_ros.detection.tracks import hand_names
 from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSource
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
@@ -25,7 +26,7 @@ from wildhands_ros.ros.camera_info import calibration, camera_info
 from wildhands_ros.ros.detections import detections
 from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compressed, decode_image, encode_image
 from wildhands_ros.ros.markers import MarkerBuilder
-from wildhands_ros.ros.transforms import hand_names, transforms
+from wildhands_ros.ros.transforms import transforms
 from wildhands_ros.structures import Side
 from wildhands_ros.visualization.overlay import label_text
 

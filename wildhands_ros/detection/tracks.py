@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ..structures import Detection, FrameEstimate, Side
+from ..structures import Detection, FrameEstimate, HandEstimate, Side
 
 MAX_GAP = 0.5
 """Seconds that a hand may be out of sight and still be the same."""
@@ -115,6 +116,17 @@ class HandTracks:
 def track_number(id: str) -> int:
     """The number in a track's id: older tracks have smaller ones. 0 for a hand without a track."""
     return int(id.rpartition("_")[2] or 0)
+
+
+def hand_names(hands: Iterable[HandEstimate]) -> list[tuple[HandEstimate, str]]:
+    """Each hand with a name that is its own in the image: "right", "left", "right_2", ...; of one side the longest known comes first."""
+    seen: Counter = Counter()
+    named = []
+    for hand in sorted(hands, key=lambda hand: track_number(hand.track_id)):
+        seen[hand.side] += 1
+        rank = seen[hand.side]
+        named.append((hand, hand.side.value if rank == 1 else f"{hand.side.value}_{rank}"))
+    return named
 
 
 def last_hands(frame: FrameEstimate) -> list[Detection]:

@@ -15,10 +15,10 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from ..detection.tracks import hand_names
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..structures import HandEstimate, Side
 from ..visualization.overlay import label_text
-from .transforms import hand_names
 
 LIFETIME = Duration(sec=1)
 """After which rviz drops the hands of a node that died."""

@@ -13,31 +13,17 @@ forward, y left, z up.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
-import numpy as np
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from ..detection.tracks import track_number
-from ..hand_model.joints import MANO_PARENTS, MANO_TO_MEDIAPIPE, MEDIAPIPE_JOINT_NAMES
-from ..structures import HandEstimate, ManoParameters, Side
-
-TIP_PARENTS = (15, 3, 6, 12, 9)
-"""Last kinematic joint of thumb, index, middle, ring and pinky, MANO order."""
-
-ROTATION_OF_JOINT = tuple((*range(16), *TIP_PARENTS)[joint] for joint in MANO_TO_MEDIAPIPE)
-"""The MANO joint whose rotation each of the 21 MediaPipe joints has."""
-
-
-OPERATOR_BASIS = {
-    Side.RIGHT: np.array([[0.0, 0, -1], [-1, 0, 0], [0, 1, 0]]),
-    Side.LEFT: np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]),
-}
-"""The operator's x, y and z as columns, in each side's rest pose."""
+from ..detection.tracks import hand_names
+from ..hand_model.frames import OPERATOR_BASIS, ROTATION_OF_JOINT, joint_rotations
+from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
+from ..structures import HandEstimate
 
 
 def transforms(
@@ -55,23 +41,3 @@ def transforms(
             transform = Transform(translation=Vector3(x=x, y=y, z=z), rotation=Quaternion(x=qx, y=qy, z=qz, w=qw))
             stamped.append(TransformStamped(header=header, child_frame_id=f"{prefix}{name}_{joint}", transform=transform))
     return TFMessage(transforms=stamped)
-
-
-def hand_names(hands: Iterable[HandEstimate]) -> list[tuple[HandEstimate, str]]:
-    """Each hand with a name that is its own in the image: "right", "left", "right_2", ...; of one side the longest known comes first."""
-    seen: Counter = Counter()
-    named = []
-    for hand in sorted(hands, key=lambda hand: track_number(hand.track_id)):
-        seen[hand.side] += 1
-        rank = seen[hand.side]
-        named.append((hand, hand.side.value if rank == 1 else f"{hand.side.value}_{rank}"))
-    return named
-
-
-def joint_rotations(mano: ManoParameters) -> np.ndarray:
-    """(16, 3, 3) rotations of the kinematic joints from the rest pose into the camera frame, MANO order."""
-    local = Rotation.from_rotvec(np.vstack([mano.global_orient, np.reshape(mano.hand_pose, (15, 3))])).as_matrix()
-    rotations = local.copy()
-    for joint, parent in enumerate(MANO_PARENTS[1:], start=1):
-        rotations[joint] = rotations[parent] @ local[joint]
-    return rotations
