@@ -39,9 +39,9 @@ def test_the_viewer_follows_the_hands(viewer):
     image = np.full((720, 1280, 3), 90, np.uint8)
     right, left = posed(Side.RIGHT, (0.1, 0, 0.5)), posed(Side.LEFT, (-0.1, 0, 0.6))
     grasp = np.array([0, 0, 0.7, 0.3, 0, 0, 0, 0, 0])
-    viewer.show(image, FrameEstimate((replace(right, track_id="hand_1", grasp_probabilities=grasp), left), CAMERA), "status")
+    viewer.show(image, FrameEstimate((replace(right, track_id="hand_1", grasp_probabilities=grasp), left), CAMERA))
     assert shown(viewer) == {("right", Side.RIGHT), ("left", Side.LEFT)}
-    assert "power prismatic 70 %" in viewer._text.content and "hand_1" in viewer._text.content and "status" in viewer._text.content
+    assert "power prismatic 70 %" in viewer._text.content and "hand_1" in viewer._text.content
     assert viewer._image.image.shape == (360, 640, 3) and (viewer._image.image != 90).any()
     moved = posed(Side.RIGHT, (0.2, 0, 0.5))
     viewer.show(image, FrameEstimate((moved,), CAMERA))

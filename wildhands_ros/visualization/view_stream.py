@@ -29,11 +29,10 @@ def view_stream(
     try:
         due = time.monotonic()
         for frame in source:
-            start = time.monotonic()
             estimate = estimator(frame.image, camera_of(frame), frame.stamp)
             if frame.stamp is not None:
                 estimate = smoother(estimate, frame.stamp)
-            viewer.show(frame.image, estimate, f"{1000 * (time.monotonic() - start):.0f} ms a frame")
+            viewer.show(frame.image, estimate)
             due = max(due + (1 / source.fps if source.fps else STILL_SECONDS), time.monotonic())
             if source.count is not None:  # a camera sets the pace itself
                 time.sleep(max(0.0, due - time.monotonic()))

@@ -65,13 +65,12 @@ class HandViewer:
         """Ends the server."""
         self._server.stop()
 
-    def show(self, image_rgb: np.ndarray, frame: FrameEstimate, status: str = "") -> None:
+    def show(self, image_rgb: np.ndarray, frame: FrameEstimate) -> None:
         """Shows one frame to whoever looks.
 
         Args:
             image_rgb: (H, W, 3) uint8, the picture that the estimate was made from.
             frame: the estimate.
-            status: a line about the stream.
         """
         drawn = _narrowed(draw_frame(image_rgb, frame, self._faces))
         named = [((name, hand.side), hand) for hand, name in hand_names(frame.hands)]
@@ -85,7 +84,7 @@ class HandViewer:
             for key in self._hands.keys() - dict(named).keys():
                 self._hands[key].hide()
             lines = [f"**{name}** ({hand.track_id or 'no track'}): {label_text(hand)}" for (name, _), hand in named]
-            self._text.content = "\n\n".join([*(lines or ["no hands"]), status])
+            self._text.content = "\n\n".join(lines or ["no hands"])
 
     def _show_camera(self, camera: Camera, picture: np.ndarray) -> None:
         field_of_view = 2 * np.arctan(camera.height / (2 * camera.k[1, 1]))
