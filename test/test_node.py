@@ -106,7 +106,7 @@ def camera(client, stream):
 
 
 def loaded(client: Client, name: str = "wildhands") -> None:
-    client.until(lambda: client.diagnostics(name).get("state") == "running", f"{name} has loaded", timeout=90)
+    client.until(lambda: client.diagnostics(name).get("state") == "active", f"{name} has loaded", timeout=90)
 
 
 def test_images_wait_for_a_camera_info_and_the_node_says_so(client, node, camera, stream):
@@ -299,7 +299,9 @@ def test_what_cannot_be_loaded_is_named_and_the_node_lives_on(client, stream, tm
     }
     nodes = {name: NodeProcess(tmp_path / name, f"/{name}", **parameters) for name, (parameters, _) in cases.items()}
     for name, (_, words) in cases.items():
-        client.until(lambda name=name: client.diagnostics(f"{name}/wildhands").get("state") == "failed", f"{name} fails", timeout=90)
+        client.until(
+            lambda name=name: client.diagnostics(f"{name}/wildhands").get("level") == DiagnosticStatus.ERROR, f"{name} fails", timeout=90
+        )
         status = client.diagnostics(f"{name}/wildhands")
         assert status["level"] == DiagnosticStatus.ERROR
         assert words in status["message"] and "Traceback" not in status["message"]

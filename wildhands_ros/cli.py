@@ -74,6 +74,15 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of images or camera number; default: the clip in demo/")
     demo.set_defaults(run=_demo)
 
+    soak = commands.add_parser("soak", help="run the ROS 2 node under overload with a fault every few seconds")
+    soak.add_argument("--minutes", type=float, default=30.0, metavar="N", help="default: 30")
+    soak.add_argument("--json", type=Path, metavar="OUT", help="write the report too")
+    soak.set_defaults(run=_soak)
+
+    costs = commands.add_parser("node-costs", help="measure what the ROS 2 node's services, markers, transforms and idleness cost")
+    costs.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    costs.set_defaults(run=_node_costs)
+
     synth = commands.add_parser("synth", help="write pictures of the synthetic world with their annotations")
     synth.add_argument("output", type=Path, metavar="FOLDER")
     synth.add_argument("--world", default="lab", metavar="NAME", help="lab, wild or another preset; default: lab")
@@ -112,6 +121,24 @@ def _parser() -> argparse.ArgumentParser:
         _add_estimator_options(command)
         command.set_defaults(run=run)
     _add_camera_options(video)
+
+    jitter = commands.add_parser("jitter", help="how steady hands are in a video, as single frames and smoothed, and what lag that costs")
+    jitter.add_argument("input", type=Path, metavar="VIDEO")
+    jitter.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    _add_camera_options(jitter)
+    _add_estimator_options(jitter)
+    jitter.set_defaults(run=_jitter)
+
+    view = commands.add_parser("view", help="see a stream's hands in a browser (needs viser)")
+    view.add_argument("input", metavar="INPUT", help="video, folder of images, image or camera number")
+    view.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on; 0.0.0.0 for all machines; default: this machine"
+    )
+    view.add_argument("--port", type=int, default=8080, metavar="N", help="default: 8080, or the next that is free")
+    view.add_argument("--no-browser", action="store_true", help="do not open one")
+    _add_camera_options(view)
+    _add_estimator_options(view)
+    view.set_defaults(run=_view)
 
     ablate = commands.add_parser("ablate", help="train and compare small networks that lack a part of the method each")
     ablate.add_argument(
@@ -225,6 +252,18 @@ def _demo(args: argparse.Namespace) -> int:
     return run_demo(args.input)
 
 
+def _soak(args: argparse.Namespace) -> int:
+    from .ros.soak.main import run_soak
+
+    return run_soak(args.minutes, args.json)
+
+
+def _node_costs(args: argparse.Namespace) -> int:
+    from .ros.soak.costs import measure_costs
+
+    return measure_costs(args.json)
+
+
 def _synth(args: argparse.Namespace) -> int:
     from .training.world.config import world_config
     from .training.world.main import write_split
@@ -261,6 +300,21 @@ def _evaluate_video(args: argparse.Namespace) -> int:
     from .evaluation.main import evaluate_video_file
 
     return evaluate_video_file(_make_estimator(args), args.input, _intrinsics(args), args.json)
+
+
+def _jitter(args: argparse.Namespace) -> int:
+    from .evaluation.main import measure_video_jitter
+
+    return measure_video_jitter(_make_estimator(args), args.input, _intrinsics(args), args.json)
+
+
+def _view(args: argparse.Namespace) -> int:
+    from .io.sources import open_source
+    from .visualization.view_stream import view_stream
+
+    source, cameras = open_source(args.input), _Cameras(_intrinsics(args))
+    view_stream(_make_estimator(args), source, lambda frame: cameras(frame)[0], args.host, args.port, not args.no_browser)
+    return EXIT_OK
 
 
 def _ablate(args: argparse.Namespace) -> int:

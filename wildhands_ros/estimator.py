@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import torch
 from scipy.spatial.transform import Rotation
 
-from .detection.finder import HandFinder
+from .detection.finder import EXTERNAL, HandFinder
 from .detection.landmarks import hand_turn
 from .detection.network_landmarks import NetworkLandmarks
 from .detection.tracks import MAX_GAP, HandTracks, Track
@@ -19,7 +21,7 @@ from .fitting.detection_fit import possible_sides, reprojection_error
 from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import StreamFit
 from .geometry.boxes import turned_square
-from .geometry.camera import Camera
+from .geometry.camera import Camera, in_image
 from .hand_model.asset import HandAsset, open_hand
 from .hand_model.mano_files import load_mano
 from .hand_model.posing import flat_layer, pose_hands
@@ -56,6 +58,19 @@ class Estimator:
         """(F, 3) int32 triangles of the mesh, counter-clockwise seen from outside."""
         return self.hand_model[side].faces
 
+    @property
+    def device(self) -> str:
+        """Where the network runs, for people; "none" without a network."""
+        return self._predictor.device if self._predictor else "none"
+
+    def warm_up(self) -> None:
+        """Runs everything once, so that the first image takes no longer than the others."""
+        if self._predictor:
+            self._predictor.warm_up()
+        if self._config.detector != EXTERNAL:
+            self(np.zeros((240, 320, 3), np.uint8), Camera.guess(320, 240), stamp=0.0)
+            self.reset()
+
     def reset(self) -> None:
         """Forgets earlier frames, as at the start of a new stream."""
         self._tracks.reset()
@@ -63,8 +78,14 @@ class Estimator:
         self._finder.reset()
 
     def close(self) -> None:
-        """Frees the detectors; the estimator cannot be used afterwards."""
+        """Frees the detectors and the network, on its device too; the estimator cannot be used afterwards."""
         self._finder.close()
+        on_gpu = self._predictor is not None and self._predictor.device.startswith("cuda")
+        # The finder looks with the predictor, too.
+        self._predictor = self._finder = self._last_frame = None
+        if on_gpu:
+            gc.collect()
+            torch.cuda.empty_cache()
 
     def __call__(
         self, image_rgb: np.ndarray, camera: Camera, stamp: float | None = None, detections: Sequence[Detection] | None = None
@@ -186,7 +207,7 @@ class Estimator:
             hands.append(
                 HandEstimate(
                     side=side,
-                    score=detection.score,
+                    score=detection.score * float(in_image(joints_2d, camera.width, camera.height).mean()),
                     side_score=detection.side_score,
                     box=detection.box,
                     joints=joints,

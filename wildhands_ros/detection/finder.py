@@ -15,7 +15,8 @@ from .mediapipe import MediaPipeDetector
 from .mediapipe_landmarks import MediaPipeLandmarks
 from .tracks import last_hands
 
-DETECTORS = ("mediapipe", "external")
+EXTERNAL = "external"
+DETECTORS = ("mediapipe", EXTERNAL)
 
 SAME_HAND_IOU = 0.3
 """Overlap of boxes from which two of them are about one hand."""
@@ -51,7 +52,7 @@ class HandFinder:
 
         :raises ValueError: the detector is external.
         """
-        if self._detector == "external":
+        if self._detector == EXTERNAL:
             raise ValueError("the detector is external: every image must come with its detections")
         if is_stream not in self._mediapipe:
             self._mediapipe[is_stream] = MediaPipeDetector(self._max_hands, self._min_score, tracking=is_stream)

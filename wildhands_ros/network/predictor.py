@@ -38,9 +38,13 @@ class Predictor:
             raise ValueError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}): set auto or cpu") from error
         # What is left of such a network beside OpenVINO is small, and threads would only wait for one another.
         self._threads = nullcontext
+        self.device = str(self._device)
+        """Where it runs, for people: "cuda:0", "cpu", "cpu (OpenVINO)"."""
         if self._device.type == "cpu" and isinstance(model.hand_trunk, LandmarkTrunk):
             model.hand_trunk = _on_openvino(model.hand_trunk)
             self._threads = one_thread
+            if not isinstance(model.hand_trunk, LandmarkTrunk):
+                self.device += " (OpenVINO)"
         self._preprocessing = preprocessing
         self._mean_pose = layer.hands_mean.to(self._device)
         self._rectifier = Rectifier()
@@ -85,6 +89,12 @@ class Predictor:
             for i, prediction in zip(usable, self._run(image_rgb, camera, boxes[usable], right, turns), strict=True):
                 predictions[i] = prediction
         return predictions
+
+    def warm_up(self) -> None:
+        """Runs the network once on nothing, so that the first hand takes no longer than the others."""
+        side = 2 * IMAGE_SIZE
+        turns = np.zeros(1) if self.wants_upright else None
+        self.predict(np.zeros((side, side, 3), np.uint8), Camera.guess(side, side), [[0, 0, side, side]], [Side.RIGHT], turns)
 
     @torch.inference_mode()
     def _run(

@@ -42,7 +42,7 @@ def run_demo(source: str | None) -> int:
     """
     calibration = truth = None
     if source is None:
-        folder = _demo_folder()
+        folder = demo_folder()
         source, calibration = str(folder / "clip.mp4"), folder / "camera_info.yaml"
         truth = json.loads((folder / "truth.json").read_text())
     is_camera = source.isdecimal() and not Path(source).exists()
@@ -145,7 +145,7 @@ def _stamp(message: HandArray) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
-def _demo_folder() -> Path:
+def demo_folder() -> Path:
     """demo/ of the repository, or of the installed package."""
     beside = Path(__file__).resolve().parents[2] / "demo"
     return beside if beside.is_dir() else Path(get_package_share_directory("wildhands_ros"), "demo")
