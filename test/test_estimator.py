@@ -145,15 +145,15 @@ def test_the_score_falls_as_the_hand_leaves_the_image(estimator, photo):
 def test_the_score_falls_as_the_hand_is_hidden(photo):
     truth, image = photo
     x0, y0, x1, y1 = truth.box.astype(int)
-    scores = []
+    stream, scores = Estimator(EstimatorConfig(detector="external", min_score=0.01)), []
     for part in (0.0, 0.6, 0.95):
         covered = image.copy()
         covered[int(y1 - part * (y1 - y0)) : y1 + 10, max(x0 - 10, 0) : x1 + 10] = (90, 110, 140)
-        stream = Estimator(EstimatorConfig(detector="external", min_score=0.01))
+        stream.reset()
         stream(image, truth.camera, 0.0, [Detection(truth.box, Side.RIGHT, 0.9)])
         hands = stream(covered, truth.camera, 1 / 30, []).hands
         scores.append(hands[0].score if hands else 0.0)
-        stream.close()
+    stream.close()
     assert scores[0] > 0.9 and scores[0] > scores[1] > scores[2] and scores[2] < 0.5
 
 

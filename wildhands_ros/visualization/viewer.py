@@ -43,7 +43,8 @@ class HandViewer:
             raise ImportError("wildhands view needs viser: pip install viser (or wildhands_ros[view])") from error
         self._faces = dict(faces)
         self._server = viser.ViserServer(host, port, label="wildhands", verbose=False)
-        self._server.gui.configure_theme(control_layout="fixed", control_width="large", dark_mode=True, show_logo=False)
+        self._server.gui.configure_theme(control_width="large", dark_mode=True, show_logo=False)
+        self._server.gui.main_panel.dock_right()
         self._server.gui.set_panel_label("wildhands")
         self._server.scene.set_up_direction("-y")
         colours = dict(cell_color=(50, 50, 50), section_color=(90, 90, 90))
