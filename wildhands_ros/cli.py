@@ -122,6 +122,24 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
     _add_camera_options(video)
 
+    jitter = commands.add_parser("jitter", help="how steady hands are in a video, as single frames and smoothed, and what lag that costs")
+    jitter.add_argument("input", type=Path, metavar="VIDEO")
+    jitter.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    _add_camera_options(jitter)
+    _add_estimator_options(jitter)
+    jitter.set_defaults(run=_jitter)
+
+    view = commands.add_parser("view", help="see a stream's hands in a browser (needs viser)")
+    view.add_argument("input", metavar="INPUT", help="video, folder of images, image or camera number")
+    view.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on; 0.0.0.0 for all machines; default: this machine"
+    )
+    view.add_argument("--port", type=int, default=8080, metavar="N", help="default: 8080, or the next that is free")
+    view.add_argument("--no-browser", action="store_true", help="do not open one")
+    _add_camera_options(view)
+    _add_estimator_options(view)
+    view.set_defaults(run=_view)
+
     ablate = commands.add_parser("ablate", help="train and compare small networks that lack a part of the method each")
     ablate.add_argument(
         "--minutes", type=float, default=60, metavar="M", help="about what two cores take for all rows with 3 seeds; default: 60"
@@ -282,6 +300,21 @@ def _evaluate_video(args: argparse.Namespace) -> int:
     from .evaluation.main import evaluate_video_file
 
     return evaluate_video_file(_make_estimator(args), args.input, _intrinsics(args), args.json)
+
+
+def _jitter(args: argparse.Namespace) -> int:
+    from .evaluation.main import measure_video_jitter
+
+    return measure_video_jitter(_make_estimator(args), args.input, _intrinsics(args), args.json)
+
+
+def _view(args: argparse.Namespace) -> int:
+    from .io.sources import open_source
+    from .visualization.view_stream import view_stream
+
+    source, cameras = open_source(args.input), _Cameras(_intrinsics(args))
+    view_stream(_make_estimator(args), source, lambda frame: cameras(frame)[0], args.host, args.port, not args.no_browser)
+    return EXIT_OK
 
 
 def _ablate(args: argparse.Namespace) -> int:

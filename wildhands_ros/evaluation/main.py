@@ -10,10 +10,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from tqdm import tqdm
 
 from ..estimator import Estimator
 from ..geometry.calibration import IntrinsicsSource
+from ..geometry.camera import Camera
 from ..io.camera_files import Intrinsics, guess_warning
 from ..io.coco_hands import read_coco_hands
 from ..io.files import OutputFile
@@ -21,6 +23,7 @@ from ..io.images import InputError
 from ..io.sources import VideoSource
 from ..structures import Grasp
 from .figures import Figures
+from .jitter import describe_jitter, measure_jitter
 from .photos import picture_of
 from .report_picture import check_format, draw_report
 from .suite import Evaluation, evaluate_pictures
@@ -75,6 +78,27 @@ def evaluate_dataset(
 
 def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
     """Prints and writes the figures of ``evaluate_video``."""
+    frames, camera = _video(path, intrinsics)
+    with _outputs(json_path, None) as (json_file, _):
+        figures = evaluate_video(estimator, frames, camera)
+        for name, value in figures.items():
+            print(f"{name:>26}  {_text(value):>10}")
+        _write(json_file, figures)
+    return 0
+
+
+def measure_video_jitter(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
+    """Prints and writes the figures of ``measure_jitter``."""
+    frames, camera = _video(path, intrinsics)
+    with _outputs(json_path, None) as (json_file, _):
+        figures = measure_jitter(estimator, frames, camera)
+        print(describe_jitter(figures))
+        _write(json_file, figures)
+    return 0
+
+
+def _video(path: Path, intrinsics: Intrinsics) -> tuple[Iterator[tuple[np.ndarray, float]], Camera]:
+    """Its (image, stamp) pairs, and its camera."""
     source = VideoSource(path)
     first = next(iter(source), None)
     if first is None:
@@ -82,12 +106,7 @@ def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics
     camera, origin = intrinsics.camera(first.image.shape[1], first.image.shape[0])
     if origin is IntrinsicsSource.GUESS:
         _warn(f"warning: {guess_warning(camera)}")
-    with _outputs(json_path, None) as (json_file, _):
-        figures = evaluate_video(estimator, ((frame.image, frame.stamp) for frame in source), camera)
-        for name, value in figures.items():
-            print(f"{name:>26}  {_text(value):>10}")
-        _write(json_file, figures)
-    return 0
+    return ((frame.image, frame.stamp) for frame in source), camera
 
 
 @contextmanager

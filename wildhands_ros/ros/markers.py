@@ -6,7 +6,6 @@ and each frame only writes its numbers over it: 0.2 ms.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,9 +15,10 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from ..detection.tracks import hand_names
 from ..hand_model.joints import MEDIAPIPE_BONES
-from ..structures import Grasp, HandEstimate, Side
-from .transforms import hand_names
+from ..structures import HandEstimate, Side
+from ..visualization.overlay import label_text
 
 LIFETIME = Duration(sec=1)
 """After which rviz drops the hands of a node that died."""
@@ -110,16 +110,6 @@ class _Template:
 
     def _view(self, offset: int, dtype: type, count: int) -> np.ndarray:
         return np.frombuffer(self._data, dtype, count, offset)
-
-
-def label_text(hand: HandEstimate) -> str:
-    """Side, distance and score, and the grasp where it is known."""
-    text = f"{hand.side.value}  {hand.joints[0][2]:.2f} m"
-    if math.isfinite(hand.score):
-        text += f"  {100 * hand.score:.0f} %"
-    if hand.grasp_probabilities is not None:
-        text += f"  {Grasp(int(np.argmax(hand.grasp_probabilities))).name.lower()}"
-    return text
 
 
 def _markers(name: str, header: Header, corners: int, colour: ColorRGBA) -> list[Marker]:

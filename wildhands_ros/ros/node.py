@@ -31,6 +31,7 @@ from .neighbours import Neighbours
 from .outputs import Outputs
 from .parameters import ParameterError, Parameters, declare
 from .pipeline import Pipeline
+from .smoothing import StreamSmoother
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class WildHandsNode(ManagedNode):
         self._loading: Future | None = None
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
+        self._smoother: StreamSmoother | None = None
         self._pipeline: Pipeline | None = None
         self._cameras = Cameras(self.resolve_topic_name("camera_info"), self._health)
         self._enabled = True
@@ -173,7 +175,10 @@ class WildHandsNode(ManagedNode):
         self._health.freed()
 
     def _start_working(self, estimator: Estimator) -> None:
-        self._pipeline = Pipeline(estimator, self._cameras, self._outputs, self._health, lambda: self.get_clock().now().nanoseconds)
+        self._smoother = StreamSmoother(self, self.parameters, estimator.hand_model, self._health)
+        self._pipeline = Pipeline(
+            estimator, self._smoother, self._cameras, self._outputs, self._health, lambda: self.get_clock().now().nanoseconds
+        )
         self._worker.submit(self._pipeline.reset)
         self._health.listening()
         self._inputs = Inputs(self, self.parameters, self._health, self._on_image, self._on_camera_info)
@@ -186,6 +191,9 @@ class WildHandsNode(ManagedNode):
         if self._pipeline is not None:
             self._pipeline.stop()
             self._pipeline = None
+        if self._smoother is not None:
+            self._smoother.close()
+            self._smoother = None
         self._worker.forget_frame()
 
     # Callbacks

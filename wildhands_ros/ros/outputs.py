@@ -74,7 +74,8 @@ class Outputs:
         """All that listeners want to know of one frame, under its image's header."""
         self.hands.publish(hand_array(frame, header, intrinsics, estimator.hand_model[Side.RIGHT].name, parameters.publish_vertices))
         if parameters.tf != "off" and frame.hands and header.frame_id and self.tf.get_subscription_count():
-            self.tf.publish(transforms(frame.hands, header, parameters.tf_prefix, joints=parameters.tf == "joints"))
+            joints, operator = parameters.tf == "joints", parameters.tf_basis == "operator"
+            self.tf.publish(transforms(frame.hands, header, parameters.tf_prefix, joints, operator))
         if self.markers.get_subscription_count() and time.monotonic() >= self._markers_due:
             self._markers_due = time.monotonic() + 1 / parameters.markers_max_rate
             self.markers.publish(self._marker_builder.build(frame.hands, header))

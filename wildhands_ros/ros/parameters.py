@@ -11,6 +11,10 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from ..estimator_config import EstimatorConfig
+from ..smoothing.one_euro import SmoothingConfig
+
+SMOOTHING = SmoothingConfig()
+"""The defaults."""
 
 
 class ParameterError(ValueError):
@@ -87,9 +91,39 @@ class Parameters:
     detector__right_class_ids: tuple[str, ...] = _parameter(("right",), "Class ids of right hands in the topic detections.")
     detector__left_class_ids: tuple[str, ...] = _parameter(("left",), "Class ids of left hands in the topic detections.")
 
+    smoothing__enabled: bool = _parameter(True, "Whether hands are smoothed over time (One-Euro filter); off: as each image has them.")
+    smoothing__frame: str = _parameter(
+        "",
+        "Frame in which hands are smoothed where the camera moves, such as odom or a robot's base: TF must lead to it from the image's. "
+        "Empty: the camera's own.",
+        fixed=True,
+    )
+    smoothing__min_cutoff: float = _parameter(
+        SMOOTHING.position.rest, "Cutoff frequency of hands at rest: lower is steadier.", "Hz", (0.01, 100.0), fixed=True
+    )
+    smoothing__beta: float = _parameter(
+        SMOOTHING.position.per_speed,
+        "What each m/s of the wrist's speed adds to the cutoff: higher lags less in slow motion. Rotations in proportion.",
+        "Hz",
+        (0.0, 1000.0),
+        fixed=True,
+    )
+    smoothing__max_cutoff: float = _parameter(
+        SMOOTHING.position.most,
+        "Highest cutoff of the wrist's position, half of it for rotations: higher lags less in fast motion, 1 / (2 pi f) s.",
+        "Hz",
+        (0.01, 1000.0),
+        fixed=True,
+    )
+
     publish_vertices: bool = _parameter(True, "Whether hands carries the meshes (9 kB a hand).")
     markers_max_rate: float = _parameter(15.0, "Highest rate of hands/markers.", "Hz", (0.1, 1000.0))
     tf: str = _parameter("joints", "Frames on /tf: off, wrist, or joints (all 21).", choices=("off", "wrist", "joints"))
+    tf_basis: str = _parameter(
+        "mano",
+        "Axes of the frames on /tf: mano (the hand model's rest pose), or operator (x out of a flat palm, z towards the fingertips).",
+        choices=("mano", "operator"),
+    )
     tf_prefix: str = _parameter("", "Put before the names of the frames, for example cam1_. Two cameras need different ones.")
 
     diagnostics__silence_warn: float = _parameter(2.0, "Time without an image from which on diagnostics warn.", "s", (0.1, 3600.0))
@@ -99,6 +133,11 @@ class Parameters:
     )
     diagnostics__age_error: float = _parameter(2.0, "Age of the hands at output from which on it is an error.", "s", (0.001, 60.0))
     diagnostics__min_rate: float = _parameter(0.0, "Rate of hands below which diagnostics warn. 0: any rate will do.", "Hz", (0.0, 1000.0))
+
+    @property
+    def smoothing(self) -> SmoothingConfig:
+        """How much hands are smoothed."""
+        return SMOOTHING.with_cutoffs(self.smoothing__min_cutoff, self.smoothing__beta, self.smoothing__max_cutoff)
 
     @property
     def estimator(self) -> EstimatorConfig:

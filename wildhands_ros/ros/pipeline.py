@@ -19,6 +19,7 @@ from .inputs import ImageMessage
 from .outputs import Outputs
 from .parameters import Parameters
 from .refusals import InputRefused, of_failure
+from .smoothing import StreamSmoother
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -28,8 +29,17 @@ if TYPE_CHECKING:
 class Pipeline:
     """One stream of images; ``stop`` ends it for good."""
 
-    def __init__(self, estimator: Estimator, cameras: Cameras, outputs: Outputs, health: Health, now: Callable[[], int]):
+    def __init__(
+        self,
+        estimator: Estimator,
+        smoother: StreamSmoother,
+        cameras: Cameras,
+        outputs: Outputs,
+        health: Health,
+        now: Callable[[], int],
+    ):
         """Takes the stages, and the node's clock in nanoseconds."""
+        self._smoother = smoother
         self._estimator, self._cameras, self._outputs, self._health, self._now = estimator, cameras, outputs, health, now
         self._stream = Stream()
         self._publishing = threading.Lock()
@@ -43,6 +53,7 @@ class Pipeline:
     def reset(self) -> None:
         """Forgets all hands. In the worker's thread, as ``work`` is."""
         self._estimator.reset()
+        self._smoother.reset()
 
     def work(self, message: ImageMessage, arrival: float, found: Detection2DArray | None, parameters: Parameters) -> None:
         """One image, whatever is wrong with it: that is counted, and the next image is a new chance.
@@ -81,6 +92,8 @@ class Pipeline:
         if found is not None:
             given = detections(found, parameters.detector__right_class_ids, parameters.detector__left_class_ids)
         frame = self._estimator(image, camera, stamp=seconds, detections=given)
+        if parameters.smoothing__enabled:
+            frame = self._smoother(frame, seconds, header)
         before = time.monotonic()
         with self._publishing:
             if self._stopped:
