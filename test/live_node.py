@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from pathlib import Path
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -100,15 +101,16 @@ class LiveNode:
                 self.error = error
 
 
-def slow(seconds: float):
-    """Makes fake estimators that take so long to load."""
+def held_up(by: Path):
+    """Makes fake estimators that take to load for as long as a file is there."""
 
     def make(parameters):
-        time.sleep(seconds)
+        while by.exists():
+            time.sleep(0.02)
         return FakeEstimator()
 
     return make
 
 
-if __name__ == "__main__":  # python live_node.py SECONDS_TO_LOAD --ros-args ...
-    sys.exit(main(sys.argv[2:], slow(float(sys.argv[1]))))
+if __name__ == "__main__":  # python live_node.py FILE --ros-args ...
+    sys.exit(main(sys.argv[2:], held_up(Path(sys.argv[1]))))

@@ -1,6 +1,8 @@
 """The stages together, on real photographs and on what callers can get wrong."""
 
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +191,16 @@ def test_an_image_without_hands(estimator):
     frame = estimator(np.full((120, 160, 3), 90, np.uint8), Camera.guess(160, 120))
     assert frame.hands == ()
     assert frame.unresolved == 0
+
+
+def test_closing_frees_the_network():
+    estimator = Estimator(EstimatorConfig(detector="external"))
+    estimator.warm_up()
+    weights = weakref.ref(next(estimator._predictor._model.parameters()))
+    assert estimator.device.startswith(("cpu", "cuda")) and weights() is not None
+    estimator.close()
+    gc.collect()
+    assert weights() is None
 
 
 @pytest.mark.parametrize(
