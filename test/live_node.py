@@ -34,6 +34,8 @@ class FakeEstimator:
         self.calls: list[tuple] = []
         """Camera, stamp and detections of each frame."""
         self.resets = 0
+        self.broken = False
+        """Whether it cannot even be reset any more."""
         self.closed = False
 
     def faces(self, side):
@@ -41,6 +43,8 @@ class FakeEstimator:
 
     def reset(self):
         self.resets += 1
+        if self.broken:
+            raise RuntimeError("broken for good")
 
     def close(self):
         assert not self.closed

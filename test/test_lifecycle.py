@@ -259,6 +259,18 @@ def test_no_memory_to_load_is_a_failure_to_try_again(client, make_node):
     gives_hands(client, name, camera)
 
 
+def test_an_estimator_that_is_broken_for_good_is_made_anew(client, make_node):
+    node, name, camera = make_node()
+    active(client, node)
+    gives_hands(client, name, camera)
+    first = node.estimator
+    first.broken, first.errors = True, [RuntimeError("an error that breaks it")]
+    client.until(lambda: len(node.estimators) == 2, "another one is made", meanwhile=camera.send)
+    gives_hands(client, name, camera)
+    client.until(lambda: client.diagnostics(name[1:]).get("refused: internal_error") == "2", "both errors are counted")
+    assert first.closed
+
+
 def test_two_nodes_with_one_prefix_warn(client, make_node):
     (_, first_name, _), (_, second_name, _) = make_node(), make_node()
     warning = lambda name: "same frames on /tf" in client.diagnostics(name[1:]).get("warnings", "")  # noqa: E731

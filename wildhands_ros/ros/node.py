@@ -143,6 +143,15 @@ class WildHandsNode(ManagedNode):
         if await self.change_state(Transition.TRANSITION_CONFIGURE):
             await self.change_state(Transition.TRANSITION_ACTIVATE)
 
+    def _on_broken(self) -> None:
+        """In the worker's thread."""
+        self.executor.create_task(self._reload)
+
+    async def _reload(self) -> None:
+        """The estimator is broken: the way through the lifecycle makes it anew."""
+        if await self.change_state(Transition.TRANSITION_DEACTIVATE):
+            await self.change_state(Transition.TRANSITION_ACTIVATE)
+
     # What they are made of
 
     def _load(self) -> Future:
@@ -176,9 +185,8 @@ class WildHandsNode(ManagedNode):
 
     def _start_working(self, estimator: Estimator) -> None:
         self._smoother = StreamSmoother(self, self.parameters, estimator.hand_model, self._health)
-        self._pipeline = Pipeline(
-            estimator, self._smoother, self._cameras, self._outputs, self._health, lambda: self.get_clock().now().nanoseconds
-        )
+        now = lambda: self.get_clock().now().nanoseconds  # noqa: E731
+        self._pipeline = Pipeline(estimator, self._smoother, self._cameras, self._outputs, self._health, now, self._on_broken)
         self._worker.submit(self._pipeline.reset)
         self._health.listening()
         self._inputs = Inputs(self, self.parameters, self._health, self._on_image, self._on_camera_info)
@@ -199,7 +207,8 @@ class WildHandsNode(ManagedNode):
     # Callbacks
 
     def _on_image(self, message: ImageMessage, found: Detection2DArray | None) -> bool:
-        return self._worker.put((self._pipeline, message, time.monotonic(), found, self.parameters))
+        pipeline = self._pipeline
+        return pipeline is not None and self._worker.put((pipeline, message, time.monotonic(), found, self.parameters))
 
     def _on_camera_info(self, message) -> None:
         self._cameras.add(message)
