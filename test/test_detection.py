@@ -192,6 +192,29 @@ class TestTracks:
             right, left = tracks.update([detection(100 + 30 * i), detection(700 - 30 * i, side=Side.LEFT)], i / 30)
             assert (right.id, left.id) == ("hand_1", "hand_2")
 
+    @pytest.mark.parametrize("side_score", [0.95, 0.6])
+    def test_a_hand_hidden_while_it_crosses_another_keeps_its_name(self, side_score):
+        """The left hand passes behind the right one and is not seen for a third of a second; its side is then doubtful."""
+        tracks = HandTracks()
+        for i in range(40):
+            right = detection(400 + 2 * i)
+            left = detection(100 + 20 * i, side=Side.LEFT, side_score=side_score if i > 10 else 0.95)
+            is_hidden = 11 <= i < 21
+            found = tracks.update([right] if is_hidden else [left, right], i / 30)
+            ids = [track.id for track in found]
+            if i == 0:
+                names = ids
+            assert ids == (names[1:] if is_hidden else names)
+            assert found[-1].side is Side.RIGHT and (is_hidden or found[0].side is Side.LEFT)
+
+    def test_sides_do_not_flicker_when_the_detector_is_of_two_minds(self):
+        tracks, rng, sides = HandTracks(), np.random.default_rng(0), []
+        for i in range(100):
+            wrong = rng.random() < 0.25
+            (track,) = tracks.update([detection(100, side=Side.LEFT if wrong else Side.RIGHT, side_score=rng.uniform(0.6, 0.95))], i / 30)
+            sides.append(track.side)
+        assert set(sides[10:]) == {Side.RIGHT}
+
     def test_one_wrong_frame_does_not_change_the_side(self):
         tracks = HandTracks()
         for i in range(10):

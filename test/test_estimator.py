@@ -3,6 +3,7 @@
 import gc
 import json
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,38 @@ def test_a_hand_that_the_detector_loses_is_kept_while_it_is_seen(photo):
     gone = stream(np.full_like(image, 200), truth.camera, 2 / 30, [])
     assert gone.hands == ()
     stream.close()
+
+
+@needs_photos
+def test_the_score_falls_as_the_hand_leaves_the_image(estimator, photo):
+    truth, image = photo
+    left, right = truth.box[[0, 2]]
+    given = Detection(truth.box, Side.RIGHT, 0.9, 1.0, keypoints=truth.keypoints)
+    scores = []
+    for part in (1.2, 0.7, 0.3):
+        width = int(left + part * (right - left))
+        camera = replace(truth.camera, width=min(width, image.shape[1]))
+        (hand,) = estimator(np.ascontiguousarray(image[:, : camera.width]), camera, detections=[given]).hands
+        seen = ((hand.joints_2d > -0.5) & (hand.joints_2d < (camera.width - 0.5, camera.height - 0.5))).all(axis=-1).mean()
+        assert hand.score == pytest.approx(0.9 * seen)
+        scores.append(hand.score)
+    assert scores[0] > 0.85 and scores[0] > scores[1] > scores[2]
+
+
+@needs_photos
+def test_the_score_falls_as_the_hand_is_hidden(photo):
+    truth, image = photo
+    x0, y0, x1, y1 = truth.box.astype(int)
+    scores = []
+    for part in (0.0, 0.6, 0.95):
+        covered = image.copy()
+        covered[int(y1 - part * (y1 - y0)) : y1 + 10, max(x0 - 10, 0) : x1 + 10] = (90, 110, 140)
+        stream = Estimator(EstimatorConfig(detector="external", min_score=0.01))
+        stream(image, truth.camera, 0.0, [Detection(truth.box, Side.RIGHT, 0.9)])
+        hands = stream(covered, truth.camera, 1 / 30, []).hands
+        scores.append(hands[0].score if hands else 0.0)
+        stream.close()
+    assert scores[0] > 0.9 and scores[0] > scores[1] > scores[2] and scores[2] < 0.5
 
 
 @needs_photos

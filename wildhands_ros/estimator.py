@@ -21,7 +21,7 @@ from .fitting.detection_fit import possible_sides, reprojection_error
 from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import StreamFit
 from .geometry.boxes import turned_square
-from .geometry.camera import Camera
+from .geometry.camera import Camera, in_image
 from .hand_model.asset import HandAsset, open_hand
 from .hand_model.mano_files import load_mano
 from .hand_model.posing import flat_layer, pose_hands
@@ -211,7 +211,7 @@ class Estimator:
             hands.append(
                 HandEstimate(
                     side=side,
-                    score=detection.score,
+                    score=detection.score * float(in_image(joints_2d, camera.width, camera.height).mean()),
                     side_score=detection.side_score,
                     box=detection.box,
                     joints=joints,

@@ -26,7 +26,7 @@ BONE_COLOURS = np.array([PALM_COLOUR if parent == 0 else FINGER_COLOURS[(child -
 
 
 class HandViewer:
-    """A web server with one scene, in the camera's frame: camera, meshes, skeletons, joint frames and labels.
+    """A web server with one scene, in the camera's frame: camera, meshes, skeletons, joint frames, labels; beside it picture and grasps.
 
     Args:
         faces: (F, 3) triangles of each side's mesh.
@@ -46,9 +46,10 @@ class HandViewer:
         self._server.gui.configure_theme(control_layout="fixed", control_width="large", dark_mode=True, show_logo=False)
         self._server.gui.set_panel_label("wildhands")
         self._server.scene.set_up_direction("-y")
-        self._server.scene.add_grid("floor", 2.0, 2.0, plane="xz", cell_size=0.1, section_size=0.5, position=(0.0, 0.3, 0.5))
-        self._server.initial_camera.position = (0.45, -0.3, -0.35)
-        self._server.initial_camera.look_at = (0.0, 0.0, 0.5)
+        colours = dict(cell_color=(50, 50, 50), section_color=(90, 90, 90))
+        self._server.scene.add_grid("floor", 2.0, 2.0, plane="xz", cell_size=0.1, section_size=0.5, position=(0.0, 0.3, 0.5), **colours)
+        self._server.initial_camera.position = (0.42, -0.28, 0.05)
+        self._server.initial_camera.look_at = (0.0, 0.03, 0.4)
         self._image = self._server.gui.add_image(np.zeros((9, 16, 3), np.uint8), format="jpeg", jpeg_quality=JPEG_QUALITY)
         self._text = self._server.gui.add_markdown("")
         self._camera = None
@@ -94,6 +95,8 @@ class HandViewer:
                 field_of_view,
                 camera.width / camera.height,
                 scale=FRUSTUM,
+                thickness=0.002,
+                color=(160, 160, 160),
                 image=picture,
                 format="jpeg",
                 jpeg_quality=JPEG_QUALITY,
@@ -117,7 +120,7 @@ class _Hand:
         self._mesh.vertices = hand.vertices
         self._skeleton.points = hand.joints[np.array(MEDIAPIPE_BONES)]
         self._frames.batched_wxyzs, self._frames.batched_positions = _frames(hand)
-        self._label.text, self._label.position = label_text(hand), hand.joints[12] + (0, -0.03, 0)
+        self._label.text, self._label.position = f"{hand.side.value}  {hand.joints[0][2]:.2f} m", hand.joints[12] + (0, -0.02, 0)
         self._set_visible(True)
 
     def hide(self) -> None:
