@@ -6,10 +6,8 @@ import contextlib
 import ctypes
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import TYPE_CHECKING
 
 import rclpy
@@ -27,6 +25,7 @@ from .cameras import Cameras
 from .diagnostics import Health, Situation, diagnostic_array
 from .inputs import ImageMessage, Inputs, image_topic
 from .lifecycle import ManagedNode
+from .loader import Loader, make_estimator
 from .neighbours import Neighbours
 from .outputs import Outputs
 from .parameters import ParameterError, Parameters, declare
@@ -44,19 +43,6 @@ M_ARENA_MAX = -8
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-def make_estimator(parameters: Parameters) -> Estimator:
-    """The estimator that the parameters ask for, ready for its first image.
-
-    :raises ValueError, OSError, ImportError: a file or a setting cannot be used; the message says what to do.
-    """
-    # Late: torch takes seconds to import, and the node should be seen before.
-    from ..estimator import Estimator
-
-    estimator = Estimator(parameters.estimator)
-    estimator.warm_up()
-    return estimator
-
-
 class WildHandsNode(ManagedNode):
     """docs/wildhands_node.md describes it.
 
@@ -72,11 +58,10 @@ class WildHandsNode(ManagedNode):
         super().__init__("wildhands", **options)
         self.parameters = declare(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self._make_estimator = make_estimator
         self._health = Health(self.get_logger().warning)
         self._neighbours = Neighbours(self, self._health)
         self._worker: Worker[tuple] = Worker(lambda frame: frame[0].work(*frame[1:]))
-        self._loading: Future | None = None
+        self._loader = Loader(make_estimator, self._worker, self._health, self.get_logger().fatal)
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
         self._smoother: StreamSmoother | None = None
@@ -95,16 +80,17 @@ class WildHandsNode(ManagedNode):
     def close(self) -> None:
         """Frees everything but the node itself; waits for the frame, or the loading, in work."""
         self._stop_working()
-        self._free()
+        self._loader.free()
         self._worker.stop()
 
     # Transitions
 
     def prepare(self, transition: int) -> Future | None:
-        return self._load() if transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE) else None
+        loads = transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+        return self._loader.begin(self.parameters) if loads else None
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if self._loaded() is None:
+        if self._loader.get(self.parameters) is None:
             return FAILURE
         self._enabled = True
         self._cameras = Cameras(self.resolve_topic_name("camera_info"), self._health)
@@ -112,7 +98,7 @@ class WildHandsNode(ManagedNode):
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        estimator = self._loaded()
+        estimator = self._loader.get(self.parameters)
         if estimator is None:
             return FAILURE
         self._outputs.describe(estimator)
@@ -123,12 +109,12 @@ class WildHandsNode(ManagedNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop_working()
-        self._free()
+        self._loader.free()
         return SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop_working()
-        self._free()
+        self._loader.free()
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
@@ -154,35 +140,6 @@ class WildHandsNode(ManagedNode):
 
     # What they are made of
 
-    def _load(self) -> Future:
-        """The job of making the estimator: the one under way or done, or else a new one."""
-        if self._loading is None:
-            self._loading = self._worker.submit(partial(self._make_estimator, self.parameters))
-        return self._loading
-
-    def _loaded(self) -> Estimator | None:
-        """The estimator, waiting for it if need be; None where it cannot be made, which is then said."""
-        try:
-            estimator = self._load().result()
-        except Exception as error:
-            self._loading = None
-            expected = isinstance(error, ValueError | OSError | ImportError)
-            text = " ".join(str(error).split()) if expected else f"{type(error).__name__}: {error}"
-            self._health.failed(f"no hands will be published: {text}")
-            trace = "" if expected else "\n" + "".join(traceback.format_exception(error))
-            self.get_logger().fatal(f"no hands will be published: {text}{trace}")
-            return None
-        self._health.loaded(estimator.device)
-        return estimator
-
-    def _free(self) -> None:
-        """Has the estimator freed, once it is not needed."""
-        if self._loading is None:
-            return
-        loading, self._loading = self._loading, None
-        self._worker.submit(partial(_close_estimator, loading))
-        self._health.freed()
-
     def _start_working(self, estimator: Estimator) -> None:
         self._smoother = StreamSmoother(self, self.parameters, estimator.hand_model, self._health)
         now = lambda: self.get_clock().now().nanoseconds  # noqa: E731
@@ -202,6 +159,7 @@ class WildHandsNode(ManagedNode):
         if self._smoother is not None:
             self._smoother.close()
             self._smoother = None
+        self._neighbours.close()
         self._worker.forget_frame()
 
     # Callbacks
@@ -220,7 +178,7 @@ class WildHandsNode(ManagedNode):
         if self.state_label != "active":
             response.message += f", which counts once the node is active (now: {self.state_label})"
         elif request.data and self._inputs is None:
-            self._start_working(self._load().result())
+            self._start_working(self._loader.get(self.parameters))
         elif not request.data:
             self._stop_working()
         return response
@@ -250,12 +208,6 @@ class WildHandsNode(ManagedNode):
         situation = Situation(self.state_label, self._enabled, topic, self.count_publishers(topic), stands_still)
         snapshot = self._health.snapshot(situation, self.parameters)
         self._diagnostics.publish(diagnostic_array(snapshot, self.get_fully_qualified_name().lstrip("/"), now.to_msg()))
-
-
-def _close_estimator(loading: Future) -> None:
-    """In the worker's thread."""
-    if not loading.cancelled() and loading.exception() is None:
-        loading.result().close()
 
 
 def _share_one_heap() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Header
@@ -50,6 +51,8 @@ def _of_the_process(robot: Robot) -> dict[str, float]:
         robot.rate = 5.0
         robot.spin(lambda: robot.hands_received > 5, START_TIMEOUT)
         robot.rate = 30.0
+        robot.knows(SetBool, "enable")
+        robot.knows(ChangeState, "change_state")
         requests = [SetBool.Request(data=number % 2 == 1) for number in range(CALLS)]
         pauses = [_timed(lambda request=request: robot.call(SetBool, "enable", request), robot) for request in requests]
         stops = []

@@ -94,13 +94,16 @@ class Robot:
 
     def call(self, kind: type, service: str, request, timeout: float = 60.0):
         """The answer of one of the node's services, while images go on; None when none comes."""
+        if not self.knows(kind, service, timeout):
+            return None
+        answer = self._clients[service].call_async(request)
+        return answer.result() if self.spin(answer.done, timeout) else None
+
+    def knows(self, kind: type, service: str, timeout: float = 60.0) -> bool:
+        """Waits until one of the node's services is known here."""
         if service not in self._clients:
             self._clients[service] = self.node.create_client(kind, f"{self.target}/{service}")
-        client = self._clients[service]
-        if not self.spin(client.service_is_ready, timeout):
-            return None
-        answer = client.call_async(request)
-        return answer.result() if self.spin(answer.done, timeout) else None
+        return self.spin(self._clients[service].service_is_ready, timeout)
 
     def change_state(self, *transitions: int) -> None:
         """Asks for one transition after the other, ids of lifecycle_msgs/Transition."""
