@@ -36,10 +36,12 @@ class Loader:
         """Takes what makes an estimator, where, whom to tell of it, and where failures are logged."""
         self._make, self._worker, self._health, self._log = make, worker, health, log
         self._job: Future | None = None
+        self._useless: list[Future] = []
 
     def begin(self, parameters: Parameters) -> Future:
         """The job of making the estimator: the one under way or done, or else a new one."""
         if self._job is None:
+            self.free()
             self._job = self._worker.submit(partial(self._make, parameters))
         return self._job
 
@@ -58,12 +60,17 @@ class Loader:
         self._health.loaded(estimator.device)
         return estimator
 
-    def free(self) -> None:
-        """Has the estimator freed after the frame in work."""
+    def give_up(self) -> None:
+        """The estimator is not needed any more."""
         if self._job is not None:
-            job, self._job = self._job, None
-            self._worker.submit(partial(_close, job))
+            self._useless.append(self._job)
+            self._job = None
             self._health.freed()
+
+    def free(self) -> None:
+        """Has what was given up freed, after the frame in work. Not before a service has answered: it may hold up all threads."""
+        while self._useless:
+            self._worker.submit(partial(_close, self._useless.pop()))
 
 
 def _close(job: Future) -> None:

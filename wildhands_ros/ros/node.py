@@ -80,6 +80,7 @@ class WildHandsNode(ManagedNode):
     def close(self) -> None:
         """Frees everything but the node itself; waits for the frame, or the loading, in work."""
         self._stop_working()
+        self._loader.give_up()
         self._loader.free()
         self._worker.stop()
 
@@ -109,12 +110,12 @@ class WildHandsNode(ManagedNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop_working()
-        self._loader.free()
+        self._loader.give_up()
+        self._later(self._loader.free)
         return SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop_working()
-        self._loader.free()
+        self.on_deactivate(state)
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
@@ -132,6 +133,13 @@ class WildHandsNode(ManagedNode):
     def _on_broken(self) -> None:
         """In the worker's thread."""
         self.executor.create_task(self._reload)
+
+    def _later(self, callback: Callable[[], None]) -> None:
+        """Has it done by the executor once the callback of now has ended and its answer is sent; at once where nobody spins the node."""
+        if self.executor is not None:
+            self.executor.create_task(callback)
+        else:
+            callback()
 
     async def _reload(self) -> None:
         """The estimator is broken: the way through the lifecycle makes it anew."""
