@@ -30,6 +30,7 @@ def boolean(text: str) -> bool:
 
 # Parameters that can be given here; where they are not, the parameter file counts.
 PARAMETERS = {
+    "autostart": (boolean, "Parameter: false where a lifecycle manager configures and activates the node."),
     "image_transport": (str, "Parameter: raw or compressed."),
     "rectified": (boolean, "Parameter: true where the images are rectified."),
     "intrinsics": (str, "Parameter: camera_info, horizontal_fov or guess."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from pathlib import Path
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -33,6 +34,8 @@ class FakeEstimator:
         self.calls: list[tuple] = []
         """Camera, stamp and detections of each frame."""
         self.resets = 0
+        self.broken = False
+        """Whether it cannot even be reset any more."""
         self.closed = False
 
     def faces(self, side):
@@ -40,6 +43,8 @@ class FakeEstimator:
 
     def reset(self):
         self.resets += 1
+        if self.broken:
+            raise RuntimeError("broken for good")
 
     def close(self):
         assert not self.closed
@@ -100,15 +105,16 @@ class LiveNode:
                 self.error = error
 
 
-def slow(seconds: float):
-    """Makes fake estimators that take so long to load."""
+def held_up(by: Path):
+    """Makes fake estimators that take to load for as long as a file is there."""
 
     def make(parameters):
-        time.sleep(seconds)
+        while by.exists():
+            time.sleep(0.02)
         return FakeEstimator()
 
     return make
 
 
-if __name__ == "__main__":  # python live_node.py SECONDS_TO_LOAD --ros-args ...
-    sys.exit(main(sys.argv[2:], slow(float(sys.argv[1]))))
+if __name__ == "__main__":  # python live_node.py FILE --ros-args ...
+    sys.exit(main(sys.argv[2:], held_up(Path(sys.argv[1]))))

@@ -1,5 +1,8 @@
 """The stages together, on real photographs and on what callers can get wrong."""
 
+import gc
+import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +11,17 @@ import pytest
 
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.estimator_config import EstimatorConfig
-from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.geometry.camera import Camera, rectification_maps, rectify
 from wildhands_ros.hand_model.asset import joints_linear, open_hand
+from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import read_image
+from wildhands_ros.io.sources import open_source
 from wildhands_ros.structures import Detection, EstimateSource, Side
 
 MIDDLE_TIP = 18
 """In MANO order."""
+DEMO = Path(__file__).parents[1] / "demo"
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
 needs_photos = pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
 
@@ -184,10 +190,50 @@ def test_hand_length_sets_the_scale(photo):
     assert depths[1] / depths[0] == pytest.approx(21 / 17, rel=0.05)
 
 
+@pytest.mark.skipif(not (DEMO / "clip.mp4").is_file(), reason="the demo's clip is not there")
+def test_a_lens_changes_the_picture_but_not_the_hands(estimator):
+    """The scene through its lens, through a fisheye, and rectified: the same hands, and 2D joints where each picture shows them."""
+    index = 60
+    image = next(frame.image for number, frame in enumerate(open_source(str(DEMO / "clip.mp4"))) if number == index)
+    camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(image.shape[1], image.shape[0], rectified=False)
+    k, d = [[330, 0, 479.5], [0, 330, 269.5], [0, 0, 1]], [0.02, -0.01, 0.002, 0.0]
+    fisheye = Camera(k, camera.width, camera.height, "equidistant", d)
+    truth = {hand["side"]: np.array(hand["joints"]) for hand in json.loads((DEMO / "truth.json").read_text())["frames"][index]["hands"]}
+    as_it_is = hands_of(estimator, image, camera, truth)
+    for target in (fisheye, camera.undistorted()):
+        found = hands_of(estimator, rectify(image, rectification_maps(camera, target)), target, truth)
+        for side, joints in truth.items():
+            hand, before, seen = found[side], as_it_is[side], target.project(joints)
+            assert np.linalg.norm(hand.joints_2d - seen, axis=-1).mean() < 0.05 * np.ptp(seen, axis=0).max()
+            assert np.linalg.norm(hand.joints[0] - before.joints[0]) < 0.05 * joints[0, 2]
+            assert np.linalg.norm(hand.joints - hand.joints[0] - before.joints + before.joints[0], axis=-1).mean() < 0.01
+
+
+def hands_of(estimator, image: np.ndarray, camera: Camera, truth: dict[str, np.ndarray]) -> dict:
+    """By side, from the true keypoints."""
+    detections = []
+    for side, joints in truth.items():
+        points = camera.project(joints)
+        detections.append(Detection(np.concatenate([points.min(axis=0), points.max(axis=0)]), Side(side), 0.9, 1.0, keypoints=points))
+    found = {hand.side.value: hand for hand in estimator(image, camera, detections=detections).hands}
+    assert set(found) == set(truth)
+    return found
+
+
 def test_an_image_without_hands(estimator):
     frame = estimator(np.full((120, 160, 3), 90, np.uint8), Camera.guess(160, 120))
     assert frame.hands == ()
     assert frame.unresolved == 0
+
+
+def test_closing_frees_the_network():
+    estimator = Estimator(EstimatorConfig(detector="external"))
+    estimator.warm_up()
+    weights = weakref.ref(next(estimator._predictor._model.parameters()))
+    assert estimator.device.startswith(("cpu", "cuda")) and weights() is not None
+    estimator.close()
+    gc.collect()
+    assert weights() is None
 
 
 @pytest.mark.parametrize(

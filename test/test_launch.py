@@ -90,7 +90,7 @@ def launched(tmp_path):
     (index / "wildhands_ros").touch()
     (share / "config").symlink_to(ROOT / "config")
     node = programs / "wildhands_node"
-    node.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "live_node.py"} 0 "$@"\n')
+    node.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "live_node.py"} {tmp_path / "nothing"} "$@"\n')
     node.chmod(0o755)
     started = []
 

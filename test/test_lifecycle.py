@@ -21,11 +21,12 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from live_node import FakeEstimator, LiveNode, slow
+from live_node import FakeEstimator, LiveNode
 from rcl_interfaces.srv import ListParameters
 from rclpy.parameter import Parameter
 from ros_graph import DOMAIN, Client, NodeProcess
 from ros_samples import CAMERA
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
@@ -58,8 +59,8 @@ class Camera:
         self.infos = client.publisher(f"{namespace}/camera_info", CameraInfo)
         self._numbers = count(1)
 
-    def send(self) -> None:
-        header = Header(stamp=Time(sec=1000, nanosec=next(self._numbers) * 1_000_000), frame_id="camera")
+    def send(self, stamp: Time | None = None) -> None:
+        header = Header(stamp=stamp or Time(sec=1000, nanosec=next(self._numbers) * 1_000_000), frame_id="camera")
         self.infos.publish(camera_info(CAMERA, header))
         self.images.publish(encode_image(IMAGE, header))
 
@@ -89,10 +90,16 @@ def gives_hands(client: Client, name: str, camera: Camera) -> None:
     client.until(lambda: len(hands(client, name)) > before, "hands", meanwhile=camera.send)
 
 
-def gives_none(client: Client, name: str, camera: Camera, seconds: float = 0.5) -> None:
-    before, end = len(hands(client, name)), time.monotonic() + seconds
-    client.until(lambda: time.monotonic() > end, "some time", meanwhile=camera.send)
+def gives_none(client: Client, name: str, camera: Camera) -> None:
+    spend(client, 0.5)  # what was under way has arrived
+    before = len(hands(client, name))
+    spend(client, 0.5, camera)
     assert len(hands(client, name)) == before
+
+
+def spend(client: Client, seconds: float, camera: Camera | None = None) -> None:
+    end = time.monotonic() + seconds
+    client.until(lambda: time.monotonic() > end, "some time", meanwhile=camera and camera.send)
 
 
 def active(client: Client, node: LiveNode) -> None:
@@ -171,7 +178,7 @@ def test_nothing_waits_for_a_frame_in_work_and_nothing_comes_of_it(client, make_
     estimator.hold.clear()
     estimator.in_work.clear()
     client.until(estimator.in_work.is_set, "a frame is in work", meanwhile=camera.send)
-    before = len(hands(client, name))
+    held = estimator.calls[-1][1]
     # The frame stays in work until hold is set, so an answer proves that nobody waited for it.
     if how == "enable":
         assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=False)).success
@@ -181,8 +188,9 @@ def test_nothing_waits_for_a_frame_in_work_and_nothing_comes_of_it(client, make_
     estimator.hold.set()
     if how == "deactivate":
         client.until(lambda: estimator.closed, "it is freed after the frame")
-    gives_none(client, name, camera)
-    assert len(hands(client, name)) == before
+    spend(client, 0.5, camera)
+    stamps = [message.header.stamp for message in hands(client, name)]
+    assert all(stamp.sec + stamp.nanosec / 1e9 < held for stamp in stamps)
     if how == "enable":
         client.until(lambda: client.diagnostics(name[1:]).get("message") == "paused by the service enable", "the pause is told")
         assert not estimator.closed and client.diagnostics(name[1:])["level"] == DiagnosticStatus.OK
@@ -249,6 +257,18 @@ def test_no_memory_to_load_is_a_failure_to_try_again(client, make_node):
     client.until(lambda: "MemoryError: the device is full" in client.diagnostics(name[1:]).get("message", ""), "the failure is told")
     assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
     gives_hands(client, name, camera)
+
+
+def test_an_estimator_that_is_broken_for_good_is_made_anew(client, make_node):
+    node, name, camera = make_node()
+    active(client, node)
+    gives_hands(client, name, camera)
+    first = node.estimator
+    first.broken, first.errors = True, [RuntimeError("an error that breaks it")]
+    client.until(lambda: len(node.estimators) == 2, "another one is made", meanwhile=camera.send)
+    gives_hands(client, name, camera)
+    client.until(lambda: client.diagnostics(name[1:]).get("refused: internal_error") == "2", "both errors are counted")
+    assert first.closed
 
 
 def test_two_nodes_with_one_prefix_warn(client, make_node):
@@ -331,6 +351,29 @@ def test_qos_can_be_overridden(client, make_node):
         assert policy in names
 
 
+def test_simulated_time(client, make_node):
+    """A bag in a loop with its clock: ages are of that clock, and each start is a new stream."""
+    node, name, camera = make_node(use_sim_time=True)
+    active(client, node)
+    status = lambda: client.diagnostics(name[1:])  # noqa: E731
+    gives_hands(client, name, camera)
+    client.until(lambda: "/clock" in status()["warnings"], "the missing clock is told", meanwhile=camera.send)
+    clock = client.publisher("/clock", Clock)
+    client.until(clock.get_subscription_count, "the node listens to the clock")
+    numbers = count()
+
+    def play() -> None:
+        seconds = 2000 + next(numbers) % 8  # eight frames, then again
+        clock.publish(Clock(clock=Time(sec=seconds, nanosec=50_000_000)))
+        client.until(lambda: node.node.get_clock().now().nanoseconds // 10**9 == seconds, "the node's clock")
+        camera.send(Time(sec=seconds))
+
+    known = lambda: status().get("age p95 (ms)", "unknown") != "unknown" and 40 < float(status()["age p95 (ms)"]) < 10_000  # noqa: E731
+    client.until(known, "ages are known", meanwhile=play)
+    client.until(lambda: int(status().get("restarts: clock_back", 0)) > 2, "it plays in a loop", timeout=60, meanwhile=play)
+    gives_hands(client, name, camera)
+
+
 def memory_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -350,7 +393,7 @@ def test_a_thousand_cycles_leave_nothing_behind(client, make_node):
     def run(number: int) -> tuple[int, int, float]:
         done.clear()
         node._executor.create_task(cycles, number)
-        client.until(lambda: len(done) == number, f"{number} cycles", timeout=120)
+        client.until(lambda: len(done) == number, f"{number} cycles", timeout=600)
         gc.collect()
         return threading.active_count(), len(os.listdir("/proc/self/fd")), memory_mb()
 
@@ -364,30 +407,35 @@ def test_a_thousand_cycles_leave_nothing_behind(client, make_node):
 
 def test_a_signal_ends_the_process_in_order_in_every_state(client, tmp_path):
     """Started together, since each takes its time to start."""
+    by_hand = {"autostart": False}
     wanted = {
-        "unconfigured": ("0", {"autostart": False}, []),
-        "configuring": ("3", {}, []),
-        "inactive": ("0", {"autostart": False}, [CONFIGURE]),
-        "activating": ("1.5", {"autostart": False}, [CONFIGURE]),
-        "active": ("0", {}, []),
-        "finalized": ("0", {"autostart": False}, [Transition.TRANSITION_UNCONFIGURED_SHUTDOWN]),
+        "unconfigured": (by_hand, []),
+        "configuring": ({}, []),
+        "inactive": (by_hand, [CONFIGURE]),
+        "activating": (by_hand, [CONFIGURE, ACTIVATE, DEACTIVATE]),
+        "active": ({}, []),
+        "finalized": (by_hand, [Transition.TRANSITION_UNCONFIGURED_SHUTDOWN]),
     }
+    holds = {state: tmp_path / f"hold_{state}" for state in wanted}
+    holds["configuring"].touch()
     nodes = {
-        state: NodeProcess(tmp_path / state, f"/{state}", program=(str(FAKE_PROGRAM), seconds), **parameters)
-        for state, (seconds, parameters, _) in wanted.items()
+        state: NodeProcess(tmp_path / state, f"/{state}", program=(str(FAKE_PROGRAM), str(holds[state])), **parameters)
+        for state, (parameters, _) in wanted.items()
     }
-    for state, (_, _, transitions) in wanted.items():
+    for state, (_, transitions) in wanted.items():
         name = f"/{state}/wildhands"
         for transition in transitions:
             assert client.change_state(name, transition)
         if state == "activating":
-            assert client.change_state(name, ACTIVATE) and client.change_state(name, DEACTIVATE)
+            holds[state].touch()
             service = client.node.create_client(ChangeState, f"{name}/change_state")
             client.until(service.service_is_ready, "the service")
             service.call_async(ChangeState.Request(transition=Transition(id=ACTIVATE)))
         client.until(lambda name=name, state=state: client.state(name) == state, f"the node is {state}")
-        number = signal.SIGTERM if state == "inactive" else signal.SIGINT
-        assert nodes[state].stop(number) == 0, nodes[state].output
+        nodes[state].process.send_signal(signal.SIGTERM if state == "inactive" else signal.SIGINT)
+        if holds[state].exists():
+            holds[state].unlink()  # what is loading is finished first
+        assert nodes[state].wait() == 0, nodes[state].output
         assert "Traceback" not in nodes[state].output
 
 
@@ -395,7 +443,7 @@ def test_transitions_can_be_called_directly():
     """As rclpy has it, without a service: the calling thread waits for the model."""
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=DOMAIN)
-    node = WildHandsNode(slow(0.2), context=context, parameter_overrides=[Parameter("autostart", value=False)])
+    node = WildHandsNode(FakeEstimator, context=context, parameter_overrides=[Parameter("autostart", value=False)])
     assert node.trigger_configure().name == "SUCCESS" and node.trigger_activate().name == "SUCCESS"
     assert node.state_label == "active"
     assert node.trigger_deactivate().name == "SUCCESS"

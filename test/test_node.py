@@ -106,7 +106,7 @@ def camera(client, stream):
 
 
 def loaded(client: Client, name: str = "wildhands") -> None:
-    client.until(lambda: client.diagnostics(name).get("state") == "active", f"{name} has loaded", timeout=90)
+    client.until(lambda: client.diagnostics(name).get("state") == "active", f"{name} has loaded", timeout=300)
 
 
 def test_images_wait_for_a_camera_info_and_the_node_says_so(client, node, camera, stream):

@@ -15,6 +15,8 @@ from rclpy.serialization import deserialize_message, serialize_message
 from ros_samples import CAMERA, hand, header
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -26,7 +28,7 @@ from wildhands_ros.ros.camera_info import calibration, camera_info
 from wildhands_ros.ros.detections import detections
 from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compressed, decode_image, encode_image
 from wildhands_ros.ros.markers import MarkerBuilder
-from wildhands_ros.ros.transforms import transforms
+from wildhands_ros.ros.transforms import TransformBuilder
 from wildhands_ros.structures import Side
 from wildhands_ros.visualization.overlay import label_text
 
@@ -279,6 +281,14 @@ def test_markers_of_a_lost_hand_are_deleted_once():
     assert {key[0] for key in received_markers(builder.build([right], header(3)))} == {"right"}
     assert {marker.action for marker in received_markers(builder.build([], header(4))).values()} == {Marker.DELETE}
     assert received_markers(builder.build([], header(5))) == {}
+
+
+def transforms(hands, of_image: Header, **options) -> TFMessage:
+    """As a listener gets it; the second frame goes through the template of the first."""
+    builder = TransformBuilder()
+    others = [replace(hand, joints=hand.joints + 1, mano=replace(hand.mano, global_orient=-hand.mano.global_orient)) for hand in hands]
+    builder.build(others, header(9), **options)
+    return deserialize_message(builder.build(hands, of_image, **options), TFMessage)
 
 
 def test_transforms_of_all_joints():

@@ -79,13 +79,17 @@ class Estimator:
 
     def close(self) -> None:
         """Frees the detectors and the network, on its device too; the estimator cannot be used afterwards."""
-        self._finder.close()
         on_gpu = self._predictor is not None and self._predictor.device.startswith("cuda")
+        finder = self._finder
         # The finder looks with the predictor, too.
         self._predictor = self._finder = self._last_frame = None
-        if on_gpu:
-            gc.collect()
-            torch.cuda.empty_cache()
+        try:
+            finder.close()  # may fail after an error
+        finally:
+            del finder
+            if on_gpu:
+                gc.collect()
+                torch.cuda.empty_cache()
 
     def __call__(
         self, image_rgb: np.ndarray, camera: Camera, stamp: float | None = None, detections: Sequence[Detection] | None = None

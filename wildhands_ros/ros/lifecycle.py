@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import traceback
 from concurrent.futures import Future
+from contextlib import suppress
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
@@ -70,7 +72,8 @@ class ManagedNode(LifecycleNodeMixin, Node):
 
         def wake(_) -> None:
             done.set_result(None)
-            executor.wake()
+            with suppress(InvalidHandle):  # it has been shut down
+                executor.wake()
 
         job.add_done_callback(wake)
         await done

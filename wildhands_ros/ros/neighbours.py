@@ -39,8 +39,10 @@ class Neighbours:
         self._health.note("tf_prefix", text)
 
     def close(self) -> None:
+        """Forgets them until the next look."""
         for name in list(self._clients):
             self._forget(name)
+        self._health.note("tf_prefix", "")
 
     def _publishers_of_hands(self) -> list[str]:
         topics = [topic for topic, types in self._node.get_topic_names_and_types() if HANDS_TYPE in types]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from typing import TYPE_CHECKING
 
 import rclpy
@@ -25,6 +25,7 @@ from .cameras import Cameras
 from .diagnostics import Health, Situation, diagnostic_array
 from .inputs import ImageMessage, Inputs, image_topic
 from .lifecycle import ManagedNode
+from .loader import Loader, make_estimator
 from .neighbours import Neighbours
 from .outputs import Outputs
 from .parameters import ParameterError, Parameters, declare
@@ -37,20 +38,9 @@ if TYPE_CHECKING:
 
 DIAGNOSTICS_PERIOD = 1.0
 """Seconds."""
+M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-def make_estimator(parameters: Parameters) -> Estimator:
-    """The estimator that the parameters ask for, ready for its first image.
-
-    :raises ValueError, OSError, ImportError: a file or a setting cannot be used; the message says what to do.
-    """
-    # Late: torch takes seconds to import, and the node should be seen before.
-    from ..estimator import Estimator
-
-    estimator = Estimator(parameters.estimator)
-    estimator.warm_up()
-    return estimator
 
 
 class WildHandsNode(ManagedNode):
@@ -68,11 +58,10 @@ class WildHandsNode(ManagedNode):
         super().__init__("wildhands", **options)
         self.parameters = declare(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self._make_estimator = make_estimator
         self._health = Health(self.get_logger().warning)
         self._neighbours = Neighbours(self, self._health)
         self._worker: Worker[tuple] = Worker(lambda frame: frame[0].work(*frame[1:]))
-        self._loading: Future | None = None
+        self._loader = Loader(make_estimator, self._worker, self._health, self.get_logger().fatal)
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
         self._smoother: StreamSmoother | None = None
@@ -91,16 +80,18 @@ class WildHandsNode(ManagedNode):
     def close(self) -> None:
         """Frees everything but the node itself; waits for the frame, or the loading, in work."""
         self._stop_working()
-        self._free()
+        self._loader.give_up()
+        self._loader.free()
         self._worker.stop()
 
     # Transitions
 
     def prepare(self, transition: int) -> Future | None:
-        return self._load() if transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE) else None
+        loads = transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+        return self._loader.begin(self.parameters) if loads else None
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if self._loaded() is None:
+        if self._loader.get(self.parameters) is None:
             return FAILURE
         self._enabled = True
         self._cameras = Cameras(self.resolve_topic_name("camera_info"), self._health)
@@ -108,7 +99,7 @@ class WildHandsNode(ManagedNode):
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        estimator = self._loaded()
+        estimator = self._loader.get(self.parameters)
         if estimator is None:
             return FAILURE
         self._outputs.describe(estimator)
@@ -119,12 +110,12 @@ class WildHandsNode(ManagedNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop_working()
-        self._free()
+        self._loader.give_up()
+        self._later(self._loader.free)
         return SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop_working()
-        self._free()
+        self.on_deactivate(state)
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
@@ -139,42 +130,28 @@ class WildHandsNode(ManagedNode):
         if await self.change_state(Transition.TRANSITION_CONFIGURE):
             await self.change_state(Transition.TRANSITION_ACTIVATE)
 
+    def _on_broken(self) -> None:
+        """In the worker's thread."""
+        self.executor.create_task(self._reload)
+
+    def _later(self, callback: Callable[[], None]) -> None:
+        """Has it done by the executor once the callback of now has ended and its answer is sent; at once where nobody spins the node."""
+        if self.executor is not None:
+            self.executor.create_task(callback)
+        else:
+            callback()
+
+    async def _reload(self) -> None:
+        """The estimator is broken: the way through the lifecycle makes it anew."""
+        if await self.change_state(Transition.TRANSITION_DEACTIVATE):
+            await self.change_state(Transition.TRANSITION_ACTIVATE)
+
     # What they are made of
-
-    def _load(self) -> Future:
-        """The job of making the estimator: the one under way or done, or else a new one."""
-        if self._loading is None:
-            self._loading = self._worker.submit(partial(self._make_estimator, self.parameters))
-        return self._loading
-
-    def _loaded(self) -> Estimator | None:
-        """The estimator, waiting for it if need be; None where it cannot be made, which is then said."""
-        try:
-            estimator = self._load().result()
-        except Exception as error:
-            self._loading = None
-            expected = isinstance(error, ValueError | OSError | ImportError)
-            text = " ".join(str(error).split()) if expected else f"{type(error).__name__}: {error}"
-            self._health.failed(f"no hands will be published: {text}")
-            trace = "" if expected else "\n" + "".join(traceback.format_exception(error))
-            self.get_logger().fatal(f"no hands will be published: {text}{trace}")
-            return None
-        self._health.loaded(estimator.device)
-        return estimator
-
-    def _free(self) -> None:
-        """Has the estimator freed, once it is not needed."""
-        if self._loading is None:
-            return
-        loading, self._loading = self._loading, None
-        self._worker.submit(partial(_close_estimator, loading))
-        self._health.freed()
 
     def _start_working(self, estimator: Estimator) -> None:
         self._smoother = StreamSmoother(self, self.parameters, estimator.hand_model, self._health)
-        self._pipeline = Pipeline(
-            estimator, self._smoother, self._cameras, self._outputs, self._health, lambda: self.get_clock().now().nanoseconds
-        )
+        now = lambda: self.get_clock().now().nanoseconds  # noqa: E731
+        self._pipeline = Pipeline(estimator, self._smoother, self._cameras, self._outputs, self._health, now, self._on_broken)
         self._worker.submit(self._pipeline.reset)
         self._health.listening()
         self._inputs = Inputs(self, self.parameters, self._health, self._on_image, self._on_camera_info)
@@ -190,12 +167,14 @@ class WildHandsNode(ManagedNode):
         if self._smoother is not None:
             self._smoother.close()
             self._smoother = None
+        self._neighbours.close()
         self._worker.forget_frame()
 
     # Callbacks
 
     def _on_image(self, message: ImageMessage, found: Detection2DArray | None) -> bool:
-        return self._worker.put((self._pipeline, message, time.monotonic(), found, self.parameters))
+        pipeline = self._pipeline
+        return pipeline is not None and self._worker.put((pipeline, message, time.monotonic(), found, self.parameters))
 
     def _on_camera_info(self, message) -> None:
         self._cameras.add(message)
@@ -207,7 +186,7 @@ class WildHandsNode(ManagedNode):
         if self.state_label != "active":
             response.message += f", which counts once the node is active (now: {self.state_label})"
         elif request.data and self._inputs is None:
-            self._start_working(self._load().result())
+            self._start_working(self._loader.get(self.parameters))
         elif not request.data:
             self._stop_working()
         return response
@@ -239,14 +218,15 @@ class WildHandsNode(ManagedNode):
         self._diagnostics.publish(diagnostic_array(snapshot, self.get_fully_qualified_name().lstrip("/"), now.to_msg()))
 
 
-def _close_estimator(loading: Future) -> None:
-    """In the worker's thread."""
-    if not loading.cancelled() and loading.exception() is None:
-        loading.result().close()
+def _share_one_heap() -> None:
+    """glibc gives threads heaps of their own, and one does not reuse what died in another: each model loaded anew would cost 40 MB."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
 
 
 def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameters], Estimator] = make_estimator) -> int:
     """Runs the node until SIGINT or SIGTERM; returns the exit code."""
+    _share_one_heap()
     rclpy.init(args=arguments)
     node = None
     try:

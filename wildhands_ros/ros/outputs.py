@@ -26,7 +26,7 @@ from .markers import MarkerBuilder
 from .messages import hand_array, mesh_topology
 from .parameters import Parameters
 from .refusals import InputRefused
-from .transforms import transforms
+from .transforms import TransformBuilder
 
 if TYPE_CHECKING:
     from ..estimator import Estimator
@@ -49,6 +49,7 @@ class Outputs:
         self.markers = self._publisher(MarkerArray, "hands/markers", QoSProfile(depth=1))
         self.debug_image = self._publisher(Image, "hands/debug_image", QoSProfile(depth=1))
         self.tf = self._publisher(TFMessage, "/tf", QoSProfile(depth=100))
+        self._transform_builder = TransformBuilder()
         self._marker_builder: MarkerBuilder | None = None
         self._markers_due = 0.0
 
@@ -75,7 +76,7 @@ class Outputs:
         self.hands.publish(hand_array(frame, header, intrinsics, estimator.hand_model[Side.RIGHT].name, parameters.publish_vertices))
         if parameters.tf != "off" and frame.hands and header.frame_id and self.tf.get_subscription_count():
             joints, operator = parameters.tf == "joints", parameters.tf_basis == "operator"
-            self.tf.publish(transforms(frame.hands, header, parameters.tf_prefix, joints, operator))
+            self.tf.publish(self._transform_builder.build(frame.hands, header, parameters.tf_prefix, joints, operator))
         if self.markers.get_subscription_count() and time.monotonic() >= self._markers_due:
             self._markers_due = time.monotonic() + 1 / parameters.markers_max_rate
             self.markers.publish(self._marker_builder.build(frame.hands, header))

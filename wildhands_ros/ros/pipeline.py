@@ -37,9 +37,10 @@ class Pipeline:
         outputs: Outputs,
         health: Health,
         now: Callable[[], int],
+        on_broken: Callable[[], None],
     ):
-        """Takes the stages, and the node's clock in nanoseconds."""
-        self._smoother = smoother
+        """Takes the stages, the node's clock in nanoseconds, and what is called when the estimator cannot go on."""
+        self._smoother, self._on_broken = smoother, on_broken
         self._estimator, self._cameras, self._outputs, self._health, self._now = estimator, cameras, outputs, health, now
         self._stream = Stream()
         self._publishing = threading.Lock()
@@ -74,7 +75,15 @@ class Pipeline:
             if self._stopped:
                 return  # what it needs may be gone already
             self._health.refuse(of_failure(error), traceback.format_exc())
+            self._start_anew()
+
+    def _start_anew(self) -> None:
+        """After an error, of which nobody knows what it has left behind."""
+        try:
             self.reset()
+        except Exception as error:
+            self._health.refuse(of_failure(error), f"the estimator is made anew:\n{traceback.format_exc()}")
+            self._on_broken()
 
     def _process(self, message: ImageMessage, arrival: float, found: Detection2DArray | None, parameters: Parameters) -> None:
         start = time.monotonic()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Header
@@ -23,7 +24,7 @@ from ..diagnostics import Health
 from ..markers import MarkerBuilder
 from ..messages import hand_array
 from ..outputs import Outputs
-from ..transforms import transforms
+from ..transforms import TransformBuilder
 from .main import START_TIMEOUT, demo_pictures, demo_robot, start_node
 from .robot import Robot
 
@@ -50,6 +51,8 @@ def _of_the_process(robot: Robot) -> dict[str, float]:
         robot.rate = 5.0
         robot.spin(lambda: robot.hands_received > 5, START_TIMEOUT)
         robot.rate = 30.0
+        robot.knows(SetBool, "enable")
+        robot.knows(ChangeState, "change_state")
         requests = [SetBool.Request(data=number % 2 == 1) for number in range(CALLS)]
         pauses = [_timed(lambda request=request: robot.call(SetBool, "enable", request), robot) for request in requests]
         stops = []
@@ -78,7 +81,7 @@ def _of_publishing(node: Node, executor: SingleThreadedExecutor) -> dict[str, fl
     estimator = Estimator()
     frame = max((estimator(picture, camera) for picture in pictures[::5]), key=lambda frame: len(frame.hands))
     outputs = Outputs(node, Health(print))
-    markers = MarkerBuilder(estimator.faces)
+    markers, transforms = MarkerBuilder(estimator.faces), TransformBuilder()
     header = Header(frame_id="camera")
     alone = _per_frame(lambda: outputs.markers.get_subscription_count())
     for kind, topic in ((MarkerArray, "hands/markers"), (TFMessage, "/tf")):
@@ -89,7 +92,7 @@ def _of_publishing(node: Node, executor: SingleThreadedExecutor) -> dict[str, fl
         "hands": len(frame.hands),
         "markers_unheard_ms": alone,
         "markers_ms": _per_frame(lambda: outputs.markers.publish(markers.build(frame.hands, header))),
-        "tf_ms": _per_frame(lambda: outputs.tf.publish(transforms(frame.hands, header))),
+        "tf_ms": _per_frame(lambda: outputs.tf.publish(transforms.build(frame.hands, header))),
         "hands_ms": _per_frame(lambda: outputs.hands.publish(hand_array(frame, header, IntrinsicsSource.CAMERA_INFO, "open"))),
     }
 

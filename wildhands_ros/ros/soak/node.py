@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 
-from ..node import main, make_estimator
+from ..loader import make_estimator
+from ..node import main
 from ..parameters import Parameters
 from .faults import EXHAUST, RAISE
 

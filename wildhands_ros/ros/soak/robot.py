@@ -10,6 +10,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
+from rclpy.client import Client
 from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -41,6 +42,7 @@ class Robot:
         """Values of the node's last status, with its "message"."""
         self.on_diagnostics: Callable[[dict[str, str]], None] = lambda values: None
         self._due = 0.0
+        self._clients: dict[str, Client] = {}
         self._images = self._infos = None
         self.heal()
         self._ears = [
@@ -72,6 +74,8 @@ class Robot:
     def close(self) -> None:
         if self._images is not None:
             self.die()
+        for client in self._clients.values():
+            self.node.destroy_client(client)
         for subscription in self._ears:
             self.node.destroy_subscription(subscription)
 
@@ -90,14 +94,16 @@ class Robot:
 
     def call(self, kind: type, service: str, request, timeout: float = 60.0):
         """The answer of one of the node's services, while images go on; None when none comes."""
-        client = self.node.create_client(kind, f"{self.target}/{service}")
-        try:
-            if not self.spin(client.service_is_ready, timeout):
-                return None
-            answer = client.call_async(request)
-            return answer.result() if self.spin(answer.done, timeout) else None
-        finally:
-            self.node.destroy_client(client)
+        if not self.knows(kind, service, timeout):
+            return None
+        answer = self._clients[service].call_async(request)
+        return answer.result() if self.spin(answer.done, timeout) else None
+
+    def knows(self, kind: type, service: str, timeout: float = 60.0) -> bool:
+        """Waits until one of the node's services is known here."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, f"{self.target}/{service}")
+        return self.spin(self._clients[service].service_is_ready, timeout)
 
     def change_state(self, *transitions: int) -> None:
         """Asks for one transition after the other, ids of lifecycle_msgs/Transition."""
