@@ -1,0 +1,191 @@
+"""Looks for hands with a network that proposes places and one that knows real hands: a place that both take for a hand is one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..geometry.boxes import box_iou, turned_square
+from ..geometry.camera import Camera
+from ..structures import Detection, Side
+from .landmarks import Look, hand_turn
+from .proposals import Proposal, ProposalNet
+from .windows import tiles, whole
+
+TRUSTED = 0.8
+"""Score of the hand head from which a hand stands although the landmark network does not know it, as gloved ones."""
+SEARCH_EVERY = 3
+"""While some hands are followed, further ones are looked for in every third image."""
+_PROMISING = 0.25
+"""Presence on the first look from which a second one, better aimed, is worth its time."""
+_LOOKS_STREAM, _LOOKS_STILL = 6, 48
+"""First looks in an image of a stream, and in a picture on its own."""
+_SAME_HAND = 0.25
+"""Two hands whose keypoints lie closer than this, on average and over the larger hand's size, are one hand found twice."""
+_SAME_BOX = 0.7
+"""Overlap from which two boxes of the same side are one hand, whatever their keypoints."""
+_NEAR = 0.35
+"""A proposal is of a hand already found if the middles are closer than this, over the hand's size, and the sizes and turns alike."""
+
+
+class HandSearch:
+    """Finds hands with proposals and verification. Not for use from two threads at once.
+
+    Args:
+        propose: the network that proposes.
+        look: the landmark network, whose presence decides.
+        max_hands: the most hands of an image.
+        min_score: presence in (0, 1) below which there is no hand.
+        budget: seconds that an image of a stream may take beyond its first window; None: no tiles at all, only the whole image.
+    """
+
+    def __init__(self, propose: ProposalNet, look: Look, max_hands: int, min_score: float, budget: float | None):
+        self._propose, self._look = propose, look
+        self._max_hands, self._min_score, self._budget = max_hands, min_score, budget
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets where in a stream it is."""
+        self._since_search = SEARCH_EVERY
+        self._next_tile = 0
+
+    def still(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
+        """The hands of an (H, W, 3) uint8 picture on its own: everywhere it looks."""
+        windows = [whole(*_size(image_rgb)), *(tiles(*_size(image_rgb)) if self._budget is not None else ())]
+        proposals = [proposal for window in windows for proposal in self._propose(image_rgb, window)]
+        return self._verified(image_rgb, camera, proposals, [], _LOOKS_STILL)[: self._max_hands]
+
+    def next(self, image_rgb: np.ndarray, camera: Camera, known: Sequence[Detection]) -> list[Detection]:
+        """The hands of a stream's next image. ``known``: those of the last one, with keypoints; they are followed first."""
+        start = time.monotonic()
+        hands = self._looked_at(image_rgb, camera, [hand.keypoints for hand in known])
+        hands = without_duplicates([hand for hand in hands if hand is not None and hand.score >= self._min_score])
+        lost = len(hands) < len(known)
+        self._since_search += 1
+        if len(hands) >= self._max_hands or (hands and not lost and self._since_search < SEARCH_EVERY):
+            return hands[: self._max_hands]
+        self._since_search = 0
+        for window in self._windows(image_rgb):
+            proposals = self._propose(image_rgb, window)
+            hands = self._verified(image_rgb, camera, proposals, hands, _LOOKS_STREAM)
+            # Without hands there is nothing else to do with the time; with some, the rest of the frame needs it.
+            if self._budget is None or hands or time.monotonic() - start > self._budget:
+                break
+        return hands[: self._max_hands]
+
+    def _windows(self, image_rgb: np.ndarray):
+        """The whole image and the tiles in turn: in each image of a stream others."""
+        yield whole(*_size(image_rgb))
+        parts = tiles(*_size(image_rgb)) if self._budget is not None else []
+        for _ in parts:
+            self._next_tile = (self._next_tile + 1) % len(parts)
+            yield parts[self._next_tile]
+
+    def _verified(
+        self, image_rgb: np.ndarray, camera: Camera, proposals: Sequence[Proposal], found: list[Detection], most: int
+    ) -> list[Detection]:
+        """``found`` and those of the proposals that are further hands, best first."""
+        chosen = _different(proposals, found)[:most]
+        if not chosen:
+            return found
+        squares = np.stack([_square(proposal.box) if proposal.is_palm else _upright(proposal) for proposal in chosen])
+        first = self._look(image_rgb, camera, squares, np.array([proposal.turn for proposal in chosen]))
+        promising = [
+            (proposal, hand)
+            for proposal, hand in zip(chosen, first, strict=True)
+            if hand is not None and (hand.score >= _PROMISING or _is_trusted(proposal))
+        ]
+        again = self._looked_at(image_rgb, camera, [hand.keypoints for _, hand in promising])
+        hands = list(found)
+        for (proposal, before), hand in zip(promising, again, strict=True):
+            best = max((h for h in (hand, before) if h is not None), key=lambda h: h.score)
+            if best.score >= self._min_score:
+                hands.append(best if best is hand else replace(best, prediction=None))
+            elif _is_trusted(proposal):
+                hands.append(_as_proposed(proposal, before))
+        return without_duplicates(hands)
+
+    def _looked_at(self, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
+        if not len(keypoints):
+            return []
+        turns = [hand_turn(points) for points in keypoints]
+        squares = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
+        return self._look(image_rgb, camera, np.stack(squares), np.array(turns))
+
+
+def without_duplicates(hands: Sequence[Detection]) -> list[Detection]:
+    """Best first, of several detections of one hand only the best. Hands that are in each other stay two."""
+    kept: list[Detection] = []
+    for hand in sorted(hands, key=lambda hand: -hand.score):
+        if not any(_same(hand, other) for other in kept):
+            kept.append(hand)
+    return kept
+
+
+def _same(a: Detection, b: Detection) -> bool:
+    size = max(np.ptp(a.keypoints, axis=0).max(), np.ptp(b.keypoints, axis=0).max(), 1e-9)
+    if np.linalg.norm(a.keypoints - b.keypoints, axis=1).mean() < _SAME_HAND * size:
+        return True
+    return a.side is b.side and box_iou(a.box, b.box) > _SAME_BOX
+
+
+def _different(proposals: Sequence[Proposal], found: Sequence[Detection]) -> list[Proposal]:
+    """Best first, without those of hands that are found already, or of better proposals."""
+    places = [(turned_square(hand.keypoints, hand_turn(hand.keypoints)), hand_turn(hand.keypoints)) for hand in found]
+    different = []
+    for proposal in sorted(proposals, key=lambda proposal: -proposal.score):
+        place = _square(proposal.box), proposal.turn
+        if not any(_near(place, other) for other in places):
+            places.append(place)
+            different.append(proposal)
+    return different
+
+
+def _near(a: tuple[np.ndarray, float], b: tuple[np.ndarray, float]) -> bool:
+    (box_a, turn_a), (box_b, turn_b) = a, b
+    size_a, size_b = box_a[2] - box_a[0], box_b[2] - box_b[0]
+    distance = np.linalg.norm(box_a[:2] + box_a[2:] - box_b[:2] - box_b[2:]) / 2
+    return (
+        distance < _NEAR * max(size_a, size_b)
+        and 0.7 < size_a / max(size_b, 1e-9) < 1.4
+        and np.cos(turn_a - turn_b) > 0.7
+    )
+
+
+def _square(box: np.ndarray) -> np.ndarray:
+    """(4,) with the box's middle and longer side."""
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2
+    return np.concatenate([centre - half, centre + half])
+
+
+def _upright(proposal: Proposal) -> np.ndarray:
+    """The square for a hand whose box along the image's axes is known: turned, an elongated hand fills less of it than the box's corners."""
+    width, height = proposal.box[2:] - proposal.box[:2]
+    sine, cosine = abs(np.sin(proposal.turn)), abs(np.cos(proposal.turn))
+    along = min(height / max(cosine, 0.5), width / max(sine, 0.5)) if max(sine, cosine) < 0.95 else max(height * cosine, width * sine)
+    centre, half = (proposal.box[:2] + proposal.box[2:]) / 2, max(along, 0.75 * max(width, height)) / 2
+    return np.concatenate([centre - half, centre + half])
+
+
+def _is_trusted(proposal: Proposal) -> bool:
+    return not proposal.is_palm and proposal.score >= TRUSTED
+
+
+def _as_proposed(proposal: Proposal, seen: Detection) -> Detection:
+    """A hand on the word of the detector alone: its box and side, the landmark network's keypoints for want of better ones."""
+    right = proposal.is_right > 0.5
+    return replace(
+        seen,
+        box=proposal.box,
+        side=Side.RIGHT if right else Side.LEFT,
+        score=proposal.score,
+        side_score=max(proposal.is_right, 1 - proposal.is_right),
+        prediction=None,
+    )
+
+
+def _size(image_rgb: np.ndarray) -> tuple[int, int]:
+    return image_rgb.shape[1], image_rgb.shape[0]
