@@ -45,7 +45,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """The arguments; settings of ``train`` may also follow an option, which argparse does not let positional arguments do."""
     parser = _parser()
     args, rest = parser.parse_known_args(arguments)
-    if args.run is _train and not any(word.startswith("-") for word in rest):
+    if args.run in (_train, _train_detector) and not any(word.startswith("-") for word in rest):
         args.overrides, rest = [*args.overrides, *rest], []
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -88,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings that differ from the file's, such as optimizer.lr=1e-4")
     train.add_argument("--output", type=Path, metavar="FOLDER", help="default: training_output/ and the configuration's name")
     train.set_defaults(run=_train)
+
+    detector = commands.add_parser("train-detector", help="train the hand detector; the same command goes on after an interruption")
+    detector.add_argument("config", type=Path, metavar="CONFIG", help="a file such as config/training/detector.yaml")
+    detector.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings that differ from the file's, such as lr=1e-3")
+    detector.add_argument("--output", type=Path, metavar="FOLDER", help="default: training_output/ and the configuration's name")
+    detector.set_defaults(run=_train_detector)
 
     evaluate = commands.add_parser("evaluate", help="measure the estimates").add_subparsers(metavar="SUITE", required=True)
     photos = evaluate.add_parser("photos", help="against annotated photographs (COCO-style json beside the images)")
@@ -235,6 +241,12 @@ def _synth(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     from .training.main import run
+
+    return run(args.config, args.output, args.overrides)
+
+
+def _train_detector(args: argparse.Namespace) -> int:
+    from .training.detector.main import run
 
     return run(args.config, args.output, args.overrides)
 

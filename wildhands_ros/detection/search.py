@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,20 +13,26 @@ from ..geometry.camera import Camera
 from ..structures import Detection, Side
 from .landmarks import Look, hand_turn
 from .proposals import Proposal, ProposalNet
-from .windows import tiles, whole
+from .windows import Window, tiles, whole
 
 TRUSTED = 0.8
 """Score of the hand head from which a hand stands although the landmark network does not know it, as gloved ones."""
 SEARCH_EVERY = 3
 """While some hands are followed, further ones are looked for in every third image."""
 _PROMISING = 0.25
-"""Presence on the first look from which a second one, better aimed, is worth its time."""
+"""Presence on the first look from which further ones, better aimed, are worth their time."""
+_CLOSER, _ASKEW = np.array([0.8, 1.25]), np.array([0.35, -0.35])
+"""A hand is one from a little nearer and farther, too, and turned by 20 degrees; a fingertip or a face taken for a hand seldom is."""
+_FRAGMENT = 0.75
+"""Share of its box within a larger hand's, from which a smaller one is taken for a part of it."""
 _LOOKS_STREAM, _LOOKS_STILL = 6, 48
 """First looks in an image of a stream, and in a picture on its own."""
 _SAME_HAND = 0.25
 """Two hands whose keypoints lie closer than this, on average and over the larger hand's size, are one hand found twice."""
 _SAME_BOX = 0.7
 """Overlap from which two boxes of the same side are one hand, whatever their keypoints."""
+_TAKEN = 0.3
+"""Overlap with a hand that was verified from which a trusted proposal says nothing new."""
 _NEAR = 0.35
 """A proposal is of a hand already found if the middles are closer than this, over the hand's size, and the sizes and turns alike."""
 
@@ -50,11 +56,11 @@ class HandSearch:
     def reset(self) -> None:
         """Forgets where in a stream it is."""
         self._since_search = SEARCH_EVERY
-        self._next_tile = 0
+        self._next = self._next_tile = 0
 
     def still(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
         """The hands of an (H, W, 3) uint8 picture on its own: everywhere it looks."""
-        windows = [whole(*_size(image_rgb)), *(tiles(*_size(image_rgb)) if self._budget is not None else ())]
+        windows = [*whole(*_size(image_rgb)), *(tiles(*_size(image_rgb)) if self._budget is not None else ())]
         proposals = [proposal for window in windows for proposal in self._propose(image_rgb, window)]
         return self._verified(image_rgb, camera, proposals, [], _LOOKS_STILL)[: self._max_hands]
 
@@ -72,14 +78,19 @@ class HandSearch:
             proposals = self._propose(image_rgb, window)
             hands = self._verified(image_rgb, camera, proposals, hands, _LOOKS_STREAM)
             # Without hands there is nothing else to do with the time; with some, the rest of the frame needs it.
-            if self._budget is None or hands or time.monotonic() - start > self._budget:
+            if hands or time.monotonic() - start > (self._budget or 0.0):
                 break
         return hands[: self._max_hands]
 
-    def _windows(self, image_rgb: np.ndarray):
-        """The whole image and the tiles in turn: in each image of a stream others."""
-        yield whole(*_size(image_rgb))
-        parts = tiles(*_size(image_rgb)) if self._budget is not None else []
+    def _windows(self, image_rgb: np.ndarray) -> Iterator[Window]:
+        """The whole image, fine and coarse in turn, and then the other one and the tiles: in each image of a stream others."""
+        fine, coarse = whole(*_size(image_rgb))
+        self._next = (self._next + 1) % 2
+        yield coarse if self._next else fine
+        if self._budget is None:
+            return
+        yield fine if self._next else coarse
+        parts = tiles(*_size(image_rgb))
         for _ in parts:
             self._next_tile = (self._next_tile + 1) % len(parts)
             yield parts[self._next_tile]
@@ -91,22 +102,38 @@ class HandSearch:
         chosen = _different(proposals, found)[:most]
         if not chosen:
             return found
-        squares = np.stack([_square(proposal.box) if proposal.is_palm else _upright(proposal) for proposal in chosen])
+        squares = np.stack([_square(proposal.box) for proposal in chosen])
         first = self._look(image_rgb, camera, squares, np.array([proposal.turn for proposal in chosen]))
         promising = [
             (proposal, hand)
             for proposal, hand in zip(chosen, first, strict=True)
             if hand is not None and (hand.score >= _PROMISING or _is_trusted(proposal))
         ]
-        again = self._looked_at(image_rgb, camera, [hand.keypoints for _, hand in promising])
+        aimed = self._looked_at(image_rgb, camera, [hand.keypoints for _, hand in promising])
         hands = list(found)
-        for (proposal, before), hand in zip(promising, again, strict=True):
-            best = max((h for h in (hand, before) if h is not None), key=lambda h: h.score)
-            if best.score >= self._min_score:
-                hands.append(best if best is hand else replace(best, prediction=None))
-            elif _is_trusted(proposal):
-                hands.append(_as_proposed(proposal, before))
+        candidates = [hand for hand in aimed if hand is not None and hand.score >= self._min_score]
+        candidates = [hand for hand in without_duplicates(candidates) if not any(_same(hand, other) for other in found)]
+        hands += self._steady(image_rgb, camera, candidates)
+        for (proposal, before), hand in zip(promising, aimed, strict=True):
+            if _is_trusted(proposal) and not any(box_iou(proposal.box, other.box) > _TAKEN for other in hands):
+                hands.append(_as_proposed(proposal, hand or before))
         return without_duplicates(hands)
+
+    def _steady(self, image_rgb: np.ndarray, camera: Camera, hands: Sequence[Detection]) -> list[Detection]:
+        """Those that also are hands when looked at askew; the least presence becomes their score."""
+        if not hands:
+            return []
+        turns = np.array([[hand_turn(hand.keypoints)] for hand in hands])
+        squares = np.stack([turned_square(hand.keypoints, turn[0]) for hand, turn in zip(hands, turns, strict=True)])
+        centres, halves = (squares[:, :2] + squares[:, 2:]) / 2, (squares[:, 2:] - squares[:, :2]) / 2
+        around = np.stack([np.concatenate([centres - c * halves, centres + c * halves], axis=1) for c in _CLOSER], axis=1)
+        looks = self._look(image_rgb, camera, around.reshape(-1, 4), (turns + _ASKEW).ravel())
+        steady = []
+        for i, hand in enumerate(hands):
+            score = min([hand.score, *(0.0 if look is None else look.score for look in looks[2 * i : 2 * i + 2])])
+            if score >= self._min_score:
+                steady.append(replace(hand, score=score))
+        return steady
 
     def _looked_at(self, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
         if not len(keypoints):
@@ -122,7 +149,7 @@ def without_duplicates(hands: Sequence[Detection]) -> list[Detection]:
     for hand in sorted(hands, key=lambda hand: -hand.score):
         if not any(_same(hand, other) for other in kept):
             kept.append(hand)
-    return kept
+    return [hand for hand in kept if not any(_is_fragment(hand, other) for other in kept)]
 
 
 def _same(a: Detection, b: Detection) -> bool:
@@ -130,6 +157,12 @@ def _same(a: Detection, b: Detection) -> bool:
     if np.linalg.norm(a.keypoints - b.keypoints, axis=1).mean() < _SAME_HAND * size:
         return True
     return a.side is b.side and box_iou(a.box, b.box) > _SAME_BOX
+
+
+def _is_fragment(hand: Detection, other: Detection) -> bool:
+    low, high = np.maximum(hand.box[:2], other.box[:2]), np.minimum(hand.box[2:], other.box[2:])
+    area, other_area = (hand.box[2:] - hand.box[:2]).prod(), (other.box[2:] - other.box[:2]).prod()
+    return bool(area < 0.6 * other_area and np.clip(high - low, 0, None).prod() > _FRAGMENT * area)
 
 
 def _different(proposals: Sequence[Proposal], found: Sequence[Detection]) -> list[Proposal]:
@@ -158,15 +191,6 @@ def _near(a: tuple[np.ndarray, float], b: tuple[np.ndarray, float]) -> bool:
 def _square(box: np.ndarray) -> np.ndarray:
     """(4,) with the box's middle and longer side."""
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2
-    return np.concatenate([centre - half, centre + half])
-
-
-def _upright(proposal: Proposal) -> np.ndarray:
-    """The square for a hand whose box along the image's axes is known: turned, an elongated hand fills less of it than the box's corners."""
-    width, height = proposal.box[2:] - proposal.box[:2]
-    sine, cosine = abs(np.sin(proposal.turn)), abs(np.cos(proposal.turn))
-    along = min(height / max(cosine, 0.5), width / max(sine, 0.5)) if max(sine, cosine) < 0.95 else max(height * cosine, width * sine)
-    centre, half = (proposal.box[:2] + proposal.box[2:]) / 2, max(along, 0.75 * max(width, height)) / 2
     return np.concatenate([centre - half, centre + half])
 
 

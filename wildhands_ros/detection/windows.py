@@ -10,6 +10,8 @@ import numpy as np
 
 MOST_PIXELS = 65_536
 """Of the detector's picture; a frame of 16:9 becomes 320 x 192."""
+COARSE_PIXELS = 24_576
+"""Of a second, coarser one: palms that fill the frame are found in it alone, for MediaPipe's detector was trained at that scale."""
 LEAST_SIDE = 96
 _STEP = 32
 _OVERLAP = 0.4
@@ -25,6 +27,8 @@ class Window(NamedTuple):
     y: float
     width: float
     height: float
+    pixels: int = MOST_PIXELS
+    """About so many has the detector's picture of it."""
 
 
 class View(NamedTuple):
@@ -42,8 +46,9 @@ class View(NamedTuple):
         return points / self.scale + self.origin - 0.5
 
 
-def whole(width: int, height: int) -> Window:
-    return Window(0.0, 0.0, float(width), float(height))
+def whole(width: int, height: int) -> list[Window]:
+    """The whole image, fine and coarse."""
+    return [Window(0.0, 0.0, float(width), float(height), pixels) for pixels in (MOST_PIXELS, COARSE_PIXELS)]
 
 
 def tiles(width: int, height: int) -> list[Window]:
@@ -68,11 +73,11 @@ def _places(length: float, side: float) -> list[float]:
 
 
 def view(image: np.ndarray, window: Window) -> View:
-    """The window of an (H, W, 3) uint8 image, scaled to about ``MOST_PIXELS``."""
-    scale = math.sqrt(MOST_PIXELS / (window.width * window.height))
+    """The window of an (H, W, 3) uint8 image, scaled to about its ``pixels``."""
+    scale = math.sqrt(window.pixels / (window.width * window.height))
     # The most that fits once the sides are rounded up; long thin images stay narrow.
     width, height = (max(LEAST_SIDE, _STEP * int(side * scale / _STEP + 0.5)) for side in (window.width, window.height))
-    while width * height > MOST_PIXELS and max(width, height) > LEAST_SIDE:
+    while width * height > window.pixels and max(width, height) > LEAST_SIDE:
         width, height = (width - _STEP, height) if width >= height else (width, height - _STEP)
     scale = min(width / window.width, height / window.height)
     x0, y0 = max(int(window.x), 0), max(int(window.y), 0)

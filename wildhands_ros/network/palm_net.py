@@ -68,17 +68,16 @@ class PalmTrunk(nn.Module):
             return [Separable(in_channels, channels, 2), *(Separable(channels, channels) for _ in range(4))]
 
         stem = [SameConv2d(3, 32, 5, 2), nn.PReLU(32), *(Separable(32, 32) for _ in range(4))]
-        self.stages = nn.ModuleList(
-            nn.Sequential(*layers) for layers in (stem, stage(32, 64), stage(64, 128), stage(128, 256), stage(256, 256))
+        self.stages = nn.Sequential(
+            *(nn.Sequential(*layers) for layers in (stem, stage(32, 64), stage(64, 128), stage(128, 256), stage(256, 256)))
         )
         self.coarse = UpStep(256, COARSE_CHANNELS)
         self.fine = UpStep(COARSE_CHANNELS, FINE_CHANNELS)
 
-    def front(self, x: Tensor) -> Tensor:
-        """The first ``FROZEN_STAGES`` stages: (B, 128, H / 8, W / 8)."""
-        for stage in self.stages[:FROZEN_STAGES]:
-            x = stage(x)
-        return x
+    @property
+    def front(self) -> nn.Module:
+        """The first ``FROZEN_STAGES`` stages: a picture to (B, 128, H / 8, W / 8)."""
+        return self.stages[:FROZEN_STAGES]
 
     def back(self, front: Tensor) -> tuple[Tensor, Tensor]:
         """What the rest makes of ``front``'s result."""

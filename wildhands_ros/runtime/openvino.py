@@ -56,3 +56,13 @@ class OpenVinoDetector:
         self._compiled.move_to_end(size)
         image = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / 255
         return tuple(output[0].copy() for output in self._compiled[size](image).to_tuple())
+
+
+class OpenVinoStages:
+    """The first stages of a trunk that never change, for training: inputs of one shape. In bfloat16 where the CPU has it."""
+
+    def __init__(self, stages: nn.Module, shape: tuple[int, ...]) -> None:
+        self._compiled = openvino.Core().compile_model(_converted(stages, torch.zeros(shape), list(shape)), "CPU")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.from_numpy(self._compiled(x.numpy())[0].copy())
