@@ -110,6 +110,16 @@ def _parser() -> argparse.ArgumentParser:
     dataset.add_argument("--count", type=int, metavar="N", help="only so many pictures, spread evenly; default: all")
     video = evaluate.add_parser("video", help="on a video without truth: how many frames have hands, reprojection, jitter, speed")
     video.add_argument("input", type=Path, metavar="FILE")
+    detection = evaluate.add_parser("detection", help="detectors side by side, on synthetic frames and annotated photographs")
+    detection.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs with COCO-style boxes of all their hands")
+    detection.add_argument("--boxes", type=Path, metavar="JSON", help="the boxes, where they do not lie in the folder")
+    detection.add_argument("--count", type=int, default=300, metavar="N", help="number of synthetic frames; default: 300")
+    detection.add_argument("--seed", type=int, default=0, help="default: 0, the public benchmark's")
+    detection.add_argument(
+        "--detectors", nargs="+", default=["mediapipe", "own", "auto"], metavar="NAME", help="default: mediapipe own auto"
+    )
+    detection.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    detection.set_defaults(run=_evaluate_detection)
     suites = (photos, _evaluate_photos), (synthetic, _evaluate_synthetic), (dataset, _evaluate_dataset), (video, _evaluate_video)
     for command, run in suites:
         command.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
@@ -161,6 +171,7 @@ def _add_estimator_options(parser: argparse.ArgumentParser) -> None:
         help="metres from wrist to middle fingertip of the user's stretched hand; halves the depth's uncertainty",
     )
     parser.add_argument("--no-fit", action="store_true", help="the network's estimates as they are, not fitted to keypoints")
+    parser.add_argument("--detector", default="auto", choices=("auto", "own", "mediapipe"), help="who finds the hands; default: auto")
     parser.add_argument("--max-hands", type=int, default=2, metavar="N", help="default: 2")
     parser.add_argument("--device", default="auto", help="torch device of the network; default: a GPU where there is one")
 
@@ -275,6 +286,12 @@ def _evaluate_video(args: argparse.Namespace) -> int:
     return evaluate_video_file(_make_estimator(args), args.input, _intrinsics(args), args.json)
 
 
+def _evaluate_detection(args: argparse.Namespace) -> int:
+    from .evaluation.detection import evaluate_detection
+
+    return evaluate_detection(args.photos, args.boxes, args.count, args.seed, args.detectors, args.json)
+
+
 def _ablate(args: argparse.Namespace) -> int:
     from .ablation.main import AblationSize, run
     from .paths import cache_folder
@@ -321,6 +338,7 @@ def _make_estimator(args: argparse.Namespace) -> Estimator:
     return Estimator(
         EstimatorConfig(
             checkpoint=args.checkpoint,
+            detector=args.detector,
             hand_model=args.hand_model,
             max_hands=args.max_hands,
             hand_length=args.hand_length,

@@ -64,7 +64,9 @@ class HandFinder:
         self._landmarks = LandmarkDetector(look, min_score)
         self._search = None
         if detector in ("auto", "own"):
-            self._search = HandSearch(ProposalNet(load_detector(weights)), look, max_hands, min_score, budget if detector == "auto" else None)
+            self._search = HandSearch(
+                ProposalNet(load_detector(weights)), look, max_hands, min_score, budget if detector == "auto" else None
+            )
         # By whether the images are a stream; each is made when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}
 

@@ -91,7 +91,9 @@ class ProposalNet:
             logit, x, y, log_w, log_h, right, up_x, up_y = maps[:, row, column].astype(np.float64)
             centre = seen.to_image((np.array([column + 0.5 + x, row + 0.5 + y])) * CELL)
             half = np.exp(np.clip([log_w, log_h], -3, 5)) * CELL / seen.scale / 2
-            found.append(Proposal(np.concatenate([centre - half, centre + half]), float(np.arctan2(up_x, -up_y)), _sigmoid(logit), _sigmoid(right)))
+            found.append(
+                Proposal(np.concatenate([centre - half, centre + half]), float(np.arctan2(up_x, -up_y)), _sigmoid(logit), _sigmoid(right))
+            )
         return found
 
 

@@ -181,11 +181,7 @@ def _near(a: tuple[np.ndarray, float], b: tuple[np.ndarray, float]) -> bool:
     (box_a, turn_a), (box_b, turn_b) = a, b
     size_a, size_b = box_a[2] - box_a[0], box_b[2] - box_b[0]
     distance = np.linalg.norm(box_a[:2] + box_a[2:] - box_b[:2] - box_b[2:]) / 2
-    return (
-        distance < _NEAR * max(size_a, size_b)
-        and 0.7 < size_a / max(size_b, 1e-9) < 1.4
-        and np.cos(turn_a - turn_b) > 0.7
-    )
+    return distance < _NEAR * max(size_a, size_b) and 0.7 < size_a / max(size_b, 1e-9) < 1.4 and np.cos(turn_a - turn_b) > 0.7
 
 
 def _square(box: np.ndarray) -> np.ndarray:

@@ -65,9 +65,7 @@ def labelled(scene: Scene, width: int, height: int) -> Frame:
         right.append(hand.side is Side.RIGHT)
         up.append(direction / length if np.isfinite(length) and length > 0.1 * (box[2:] - box[:2]).max() else np.zeros(2))
         counts.append(mask.sum() >= LEAST_SEEN * max((box[2:] - box[:2]).prod(), 1))
-    return Frame(
-        picture.image, np.array(boxes).reshape(-1, 4), np.array(right, bool), np.array(up).reshape(-1, 2), np.array(counts, bool)
-    )
+    return Frame(picture.image, np.array(boxes).reshape(-1, 4), np.array(right, bool), np.array(up).reshape(-1, 2), np.array(counts, bool))
 
 
 class FramePool:
@@ -81,7 +79,10 @@ class FramePool:
     def __getitem__(self, step: int) -> list[Frame]:
         places = [(step - 1) * self._batch_size + place for place in range(self._batch_size)]
         return [
-            augmented(self._frame(int(_order(self._seed, place // self._count, self._count)[place % self._count])), generator(self._seed, 1, place))
+            augmented(
+                self._frame(int(_order(self._seed, place // self._count, self._count)[place % self._count])),
+                generator(self._seed, 1, place),
+            )
             for place in places
         ]
 

@@ -194,4 +194,3 @@ def _front(net: HandDetectorNet, batch_size: int):
     except ImportError:
         return net.trunk.front
     return OpenVinoStages(net.trunk.front, (batch_size, 3, HEIGHT, WIDTH))
-

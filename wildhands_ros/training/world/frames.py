@@ -101,7 +101,11 @@ def _add_skin_like(meshes: Meshes, config: WorldConfig, rng: np.random.Generator
     """Heads, bare limbs and wooden things, without a face: a hand is more than its colour."""
     for _ in range(rng.integers(1, 4)):
         back, palm = skin_tone(rng.uniform(*config.skin_tones), rng)
-        solid = sphere(rng.uniform(0.03, 0.11), rng.uniform(0.9, 1.4)) if rng.random() < 0.5 else cylinder(rng.uniform(0.02, 0.06), rng.uniform(0.2, 0.7))
+        solid = (
+            sphere(rng.uniform(0.03, 0.11), rng.uniform(0.9, 1.4))
+            if rng.random() < 0.5
+            else cylinder(rng.uniform(0.02, 0.06), rng.uniform(0.2, 0.7))
+        )
         row = plain_material(rng, (PLAIN, LEATHER), rng.uniform(0.03, 0.1), cloth=True)
         row[3:6], row[6:9] = back, palm
         depth = np.exp(rng.uniform(np.log(0.35), np.log(3.0)))
