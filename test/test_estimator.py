@@ -82,7 +82,7 @@ def test_a_mirrored_photograph_gives_the_other_hand(photo):
 @needs_photos
 def test_boxes_from_elsewhere_are_enough(photo):
     truth, image = photo
-    external = Estimator(EstimatorConfig(detector="external"))
+    external = Estimator(EstimatorConfig(detector="topic"))
     (hand,) = external(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
     size = (truth.box[2:] - truth.box[:2]).max()
     assert np.linalg.norm(hand.joints_2d - truth.keypoints, axis=-1).mean() < 0.06 * size
@@ -113,7 +113,7 @@ def test_keypoints_that_are_no_hand_are_not_reported(estimator, photo):
 @needs_photos
 def test_a_hand_that_the_detector_loses_is_kept_while_it_is_seen(photo):
     truth, image = photo
-    stream = Estimator(EstimatorConfig(detector="external"))
+    stream = Estimator(EstimatorConfig(detector="topic"))
     detection = Detection(truth.box, Side.RIGHT, 0.9)
     first = stream(image, truth.camera, 0.0, [detection]).hands[0]
     kept = stream(image, truth.camera, 1 / 30, []).hands[0]

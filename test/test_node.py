@@ -248,7 +248,7 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
         image_reliability="reliable",
         intrinsics="horizontal_fov",
         horizontal_fov=1.2,
-        detector__type="external",
+        detector__type="topic",
         detector__right_class_ids="[r]",
         tf_prefix="second_",
         publish_vertices=False,

@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 
 AUTO, NONE, OPEN = "auto", "none", "open"
+TOPIC, TRACKS = "topic", "tracks"
+DETECTORS = (AUTO, "mediapipe", "own", TOPIC, TRACKS)
+"""auto: the detector in the box, on the whole image and, as far as time allows, on tiles of it; own: on the whole image alone; what either
+proposes is verified by the landmark network. mediapipe: MediaPipe Hands. topic: each image comes with its detections. tracks: detections
+come now and then, and hands are followed in between."""
 
 
 @dataclass(frozen=True)
@@ -15,8 +20,7 @@ class EstimatorConfig:
     hand_model: str = AUTO
     """"auto": the checkpoint's own hand, or the open one where it has none; "open"; or a folder with MANO's files."""
     detector: str = AUTO
-    """One of ``detection.finder.DETECTORS``: "auto", "mediapipe", "own", "topic" where every call brings its detections, or "tracks" where
-    some do."""
+    """One of ``DETECTORS``."""
     search_time: float = 0.02
     """Seconds that "auto" may look further in an image of a stream in which it has found nothing; the rest comes in the next images."""
     max_hands: int = 2

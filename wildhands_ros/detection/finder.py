@@ -8,21 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from ..estimator_config import AUTO, DETECTORS, TOPIC, TRACKS
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
 from ..network.detector_net import DEFAULT_DETECTOR, load_detector
 from ..structures import Detection, FrameEstimate
+from .duplicates import without_duplicates
 from .landmarks import LandmarkDetector, Look
 from .mediapipe import MediaPipeDetector
 from .mediapipe_landmarks import MediaPipeLandmarks
 from .proposals import ProposalNet
 from .search import HandSearch
 from .tracks import last_hands
-
-DETECTORS = ("auto", "mediapipe", "own", "topic", "tracks")
-"""auto: the whole image and tiles of it, as far as time allows; own: the whole image; both with the detector in the box, what it proposes
-being verified by the landmark network. mediapipe: MediaPipe Hands. topic: each image comes with its detections. tracks: detections come now
-and then, and hands are followed in between."""
 
 SAME_HAND_IOU = 0.3
 """Overlap of boxes from which two of them are about one hand."""
@@ -32,7 +29,7 @@ class HandFinder:
     """Finds the hands of images. Not for use from two threads at once.
 
     Args:
-        detector: one of ``DETECTORS``.
+        detector: one of ``estimator_config.DETECTORS``.
         max_hands: the most hands of an image, of either side.
         min_score: confidence in (0, 1) below which there is no hand.
         look: the landmark network that verifies proposals, finds keypoints for boxes that come without and follows hands; it also looks at
@@ -63,10 +60,8 @@ class HandFinder:
         look = look or MediaPipeLandmarks()
         self._landmarks = LandmarkDetector(look, min_score)
         self._search = None
-        if detector in ("auto", "own"):
-            self._search = HandSearch(
-                ProposalNet(load_detector(weights)), look, max_hands, min_score, budget if detector == "auto" else None
-            )
+        if detector in (AUTO, "own"):
+            self._search = HandSearch(ProposalNet(load_detector(weights)), look, max_hands, min_score, budget if detector == AUTO else None)
         # By whether the images are a stream; each is made when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}
 
@@ -77,9 +72,9 @@ class HandFinder:
 
         :raises ValueError: the image should have come with its detections.
         """
-        if self._detector == "topic":
+        if self._detector == TOPIC:
             raise ValueError("detector: topic means that every image comes with its detections; this one came without")
-        if self._detector == "tracks":
+        if self._detector == TRACKS:
             return []
         if self._search is not None:
             if not is_stream:
@@ -101,7 +96,8 @@ class HandFinder:
         last_frame: FrameEstimate | None,
         keep_bare_boxes: bool,
     ) -> list[Detection]:
-        """Drops the doubtful, finds keypoints for boxes that came without, and adds hands of the last frame that the detector lost.
+        """Drops the doubtful and duplicates, finds keypoints for boxes that came without, and adds hands of the last frame that the detector
+        lost.
 
         Boxes in which no keypoints are found stay only with ``keep_bare_boxes``, for a network that needs none, and with a known side.
         """
@@ -117,7 +113,7 @@ class HandFinder:
                 elif not keep_bare_boxes or detection.side is None:
                     continue
             complete.append(detection)
-        complete = sorted(complete, key=lambda detection: -np.nan_to_num(detection.score, nan=1.0))[: self._max_hands]
+        complete = without_duplicates(complete)[: self._max_hands]
         lost = [last.keypoints for last in known if not _overlaps(last, complete)] if len(complete) < self._max_hands else []
         for found in self._landmarks.follow(image_rgb, camera, lost):
             if found is not None and len(complete) < self._max_hands and not _overlaps(found, complete):

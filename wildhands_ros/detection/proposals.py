@@ -102,7 +102,7 @@ def _sigmoid(logit: float) -> float:
 
 
 def _runtime(net: HandDetectorNet):
-    """(h, w, 3) uint8 to (N,) logits and (N, 18) boxes of palms and (8, h / 8, w / 8) maps: on OpenVINO, or on torch where it is missing."""
+    """(h, w, 3) uint8 to palms' logits (N,) and boxes (N, 18) and maps (8, h / 8, w / 8): on OpenVINO, or else on torch."""
     try:
         from ..runtime.openvino import OpenVinoDetector
     except ImportError:

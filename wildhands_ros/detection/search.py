@@ -11,6 +11,7 @@ import numpy as np
 from ..geometry.boxes import box_iou, turned_square
 from ..geometry.camera import Camera
 from ..structures import Detection, Side
+from .duplicates import same_hand, without_duplicates
 from .landmarks import Look, hand_turn
 from .proposals import Proposal, ProposalNet
 from .windows import Window, tiles, whole
@@ -23,14 +24,8 @@ _PROMISING = 0.25
 """Presence on the first look from which further ones, better aimed, are worth their time."""
 _CLOSER, _ASKEW = np.array([0.8, 1.25]), np.array([0.35, -0.35])
 """A hand is one from a little nearer and farther, too, and turned by 20 degrees; a fingertip or a face taken for a hand seldom is."""
-_FRAGMENT = 0.75
-"""Share of its box within a larger hand's, from which a smaller one is taken for a part of it."""
 _LOOKS_STREAM, _LOOKS_STILL = 6, 48
 """First looks in an image of a stream, and in a picture on its own."""
-_SAME_HAND = 0.25
-"""Two hands whose keypoints lie closer than this, on average and over the larger hand's size, are one hand found twice."""
-_SAME_BOX = 0.7
-"""Overlap from which two boxes of the same side are one hand, whatever their keypoints."""
 _TAKEN = 0.3
 """Overlap with a hand that was verified from which a trusted proposal says nothing new."""
 _NEAR = 0.35
@@ -112,7 +107,7 @@ class HandSearch:
         aimed = self._looked_at(image_rgb, camera, [hand.keypoints for _, hand in promising])
         hands = list(found)
         candidates = [hand for hand in aimed if hand is not None and hand.score >= self._min_score]
-        candidates = [hand for hand in without_duplicates(candidates) if not any(_same(hand, other) for other in found)]
+        candidates = [hand for hand in without_duplicates(candidates) if not any(same_hand(hand, other) for other in found)]
         hands += self._steady(image_rgb, camera, candidates)
         for (proposal, before), hand in zip(promising, aimed, strict=True):
             if _is_trusted(proposal) and not any(box_iou(proposal.box, other.box) > _TAKEN for other in hands):
@@ -141,28 +136,6 @@ class HandSearch:
         turns = [hand_turn(points) for points in keypoints]
         squares = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
         return self._look(image_rgb, camera, np.stack(squares), np.array(turns))
-
-
-def without_duplicates(hands: Sequence[Detection]) -> list[Detection]:
-    """Best first, of several detections of one hand only the best. Hands that are in each other stay two."""
-    kept: list[Detection] = []
-    for hand in sorted(hands, key=lambda hand: -hand.score):
-        if not any(_same(hand, other) for other in kept):
-            kept.append(hand)
-    return [hand for hand in kept if not any(_is_fragment(hand, other) for other in kept)]
-
-
-def _same(a: Detection, b: Detection) -> bool:
-    size = max(np.ptp(a.keypoints, axis=0).max(), np.ptp(b.keypoints, axis=0).max(), 1e-9)
-    if np.linalg.norm(a.keypoints - b.keypoints, axis=1).mean() < _SAME_HAND * size:
-        return True
-    return a.side is b.side and box_iou(a.box, b.box) > _SAME_BOX
-
-
-def _is_fragment(hand: Detection, other: Detection) -> bool:
-    low, high = np.maximum(hand.box[:2], other.box[:2]), np.minimum(hand.box[2:], other.box[2:])
-    area, other_area = (hand.box[2:] - hand.box[:2]).prod(), (other.box[2:] - other.box[:2]).prod()
-    return bool(area < 0.6 * other_area and np.clip(high - low, 0, None).prod() > _FRAGMENT * area)
 
 
 def _different(proposals: Sequence[Proposal], found: Sequence[Detection]) -> list[Proposal]:

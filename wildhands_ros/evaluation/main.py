@@ -34,9 +34,9 @@ def evaluate_photo_folder(estimator: Estimator, folder: Path, json_path: Path | 
     hands = read_coco_hands(folder)
     pictures = progress(map(picture_of, hands), len(hands))
     given = ("keypoints", "boxes", "images")
-    with outputs(json_path, picture_path) as outputs:
+    with outputs(json_path, picture_path) as files:
         evaluation = evaluate_pictures(estimator, pictures, f"photos {folder.name}", given=given, two_hands=False, warn=_warn)
-        return _report(evaluation, *outputs)
+        return _report(evaluation, *files)
 
 
 def evaluate_synthetic(
@@ -48,8 +48,8 @@ def evaluate_synthetic(
 
     pictures = progress(world_pictures(preset, split, seed, count), count)
     suite = f"synthetic world {preset} (version {VERSION}), split {split}, seed {seed}"
-    with outputs(json_path, picture_path) as outputs:
-        return _report(evaluate_pictures(estimator, pictures, suite, warn=_warn), *outputs)
+    with outputs(json_path, picture_path) as files:
+        return _report(evaluate_pictures(estimator, pictures, suite, warn=_warn), *files)
 
 
 def evaluate_dataset(
@@ -68,9 +68,9 @@ def evaluate_dataset(
     split = split or (default_split(DATASETS[name]) if name in DATASETS else "")
     dataset = open_dataset(name, root, split)
     pictures = progress(dataset_pictures(dataset, count), min(count or len(dataset), len(dataset)))
-    with outputs(json_path, picture_path) as outputs:
+    with outputs(json_path, picture_path) as files:
         evaluation = evaluate_pictures(estimator, pictures, f"{name} {split}", warn=_warn)
-        return _report(dataclasses.replace(evaluation, skipped=evaluation.skipped + dataset.skipped), *outputs)
+        return _report(dataclasses.replace(evaluation, skipped=evaluation.skipped + dataset.skipped), *files)
 
 
 def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:

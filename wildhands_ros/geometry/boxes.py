@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-
 FLESH = 0.08
 """How far a hand reaches beyond its keypoints, over the longer side of their box."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from .refusals import InputRefused, Refusals
 
 WINDOW = 5.0
 """Seconds over which rates and ages are taken."""
+MOST_REASONS = 16
 SILENCE = 2.0
 """Seconds without an image after which the stream counts as missing."""
 
@@ -41,6 +42,7 @@ class Health:
         self._state, self._failure, self._intrinsics = "loading the model", "", "none yet"
         self._notes: dict[str, str] = {}
         self._silence_reason = ""
+        self._left_out: Counter[str] = Counter()
 
     def ready(self) -> None:
         """The estimator is loaded."""
@@ -70,6 +72,14 @@ class Health:
         with self._lock:
             self._refused.append(now)
             return self._refusals.add(refusal, now)
+
+    def detections_left_out(self, reasons: Counter[str]) -> None:
+        """Counts detections from elsewhere that are no hands, or cannot be used, by reason."""
+        with self._lock:
+            for reason, count in reasons.items():
+                # Class ids are the detector's own: any number of them must not fill the memory.
+                known = reason in self._left_out or len(self._left_out) < MOST_REASONS
+                self._left_out[reason if known else "other classes"] += count
 
     def note(self, name: str, message: str) -> bool:
         """A lasting oddity, shown as a warning until replaced; True when it is new. An empty message withdraws it."""
@@ -110,6 +120,7 @@ class Health:
                 "last error": self._failure or self._refusals.last_message,
             }
             values.update({f"refused: {name}": str(count) for name, count in sorted(self._refusals.counts.items())})
+            values.update({f"left out: {reason}": str(count) for reason, count in sorted(self._left_out.items())})
             return Snapshot(level, message, values)
 
     def _verdict(self, now: float, image_topic: str, publishers: int) -> tuple[bytes, str]:

@@ -20,10 +20,12 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2DArray
 from visualization_msgs.msg import MarkerArray
 
+from ..detection.tracks import MAX_GAP
+from ..estimator_config import TOPIC, TRACKS
 from ..geometry.calibration import CalibrationError, IntrinsicsSource
 from ..geometry.camera import Camera
 from ..msg import HandArray, HandMeshTopology
-from ..structures import FrameEstimate, Side
+from ..structures import Detection, FrameEstimate, Side
 from ..visualization.overlay import draw_frame
 from .camera_info import calibration
 from .detections import detections
@@ -94,7 +96,8 @@ class WildHandsNode(Node):
     def _start(self) -> None:
         """Makes what exists only while working: inputs and the worker, which loads the estimator first."""
         self._slot: NewestSlot[tuple[Image | CompressedImage, Detection2DArray | None]] = NewestSlot()
-        self._pairs = StampPairs() if self.parameters.detector__type == "external" else None
+        self._pairs = StampPairs() if self.parameters.detector__type == TOPIC else None
+        self._fresh: Detection2DArray | None = None
         fixed = {
             "reliable": ReliabilityPolicy.RELIABLE,
             "auto": ReliabilityPolicy.BEST_EFFORT,
@@ -103,7 +106,7 @@ class WildHandsNode(Node):
         self._listen_to_images(fixed[self.parameters.image_reliability])
         latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._inputs = [self.create_subscription(CameraInfo, "camera_info", self._on_camera_info, latest)]
-        if self._pairs:
+        if self.parameters.detector__type in (TOPIC, TRACKS):
             self._inputs.append(self.create_subscription(Detection2DArray, "detections", self._on_detections, 10))
         self._worker = Worker(self._work, self._slot)
 
@@ -142,7 +145,10 @@ class WildHandsNode(Node):
             self._refuse(InputRefused("no_detections", "images come without detections of the same stamp: is the detector running?"))
 
     def _on_detections(self, message: Detection2DArray) -> None:
-        self._put_pair(self._pairs.add_detections(message))
+        if self._pairs is None:
+            self._fresh = message  # for the next image that is worked on
+        else:
+            self._put_pair(self._pairs.add_detections(message))
 
     def _put_pair(self, pair: tuple | None) -> bool:
         return pair is not None and self._slot.put(pair)
@@ -196,13 +202,29 @@ class WildHandsNode(Node):
         if self._last_stamp is not None and stamp < self._last_stamp:
             estimator.reset()  # a bag started over, or the clock was set back
         self._last_stamp = stamp
-        given = None
-        if found is not None:
-            given = detections(found, self.parameters.detector__right_class_ids, self.parameters.detector__left_class_ids)
+        given = self._given(self._fresh_detections(stamp) if found is None else found, *image.shape[1::-1])
         frame = estimator(image, camera, stamp=stamp / 1e9, detections=given)
         self._publish(estimator, markers, message, image, frame, intrinsics)
         age = (self.get_clock().now().nanoseconds - stamp) / 1e9
         self._health.frame_done(time.monotonic(), age, time.monotonic() - start, len(frame.hands), intrinsics.name.lower())
+
+    def _fresh_detections(self, stamp: int) -> Detection2DArray | None:
+        """Those that came since the last image, unless they are too old to say where hands are at ``stamp`` (nanoseconds)."""
+        message, self._fresh = self._fresh, None
+        if message is None or abs(stamp - Time.from_msg(message.header.stamp).nanoseconds) > 1e9 * MAX_GAP:
+            return None
+        return message
+
+    def _given(self, message: Detection2DArray | None, width: int, height: int) -> list[Detection] | None:
+        """The hands of a detections message; says once what else is in it."""
+        if message is None:
+            return None
+        found, left_out = detections(message, self.parameters.labels, width, height)
+        self._health.detections_left_out(left_out)
+        text = "" if found or not left_out else f"no hands among the detections, but {', '.join(left_out)}: see detector.*_class_ids"
+        if self._health.note("detections", text):
+            self.get_logger().warning(text)
+        return found
 
     def _camera(self, frame_id: str, width: int, height: int) -> tuple[Camera, IntrinsicsSource]:
         """Of an image of this size.

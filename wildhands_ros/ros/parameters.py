@@ -11,7 +11,9 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from ..estimator_config import EstimatorConfig
+from ..estimator_config import DETECTORS, EstimatorConfig
+
+from .detections import Labels
 
 
 class ParameterError(ValueError):
@@ -65,17 +67,30 @@ class Parameters:
     device: str = _parameter("auto", "Torch device of the network, such as cpu or cuda:0. auto: a GPU where there is one.")
 
     detector__type: str = _parameter(
-        "mediapipe", "Who finds the hands: mediapipe, or external (the topic detections).", choices=("mediapipe", "external")
+        "auto",
+        "Who finds the hands: auto (the detector in the box, on the whole image and, where time allows, on tiles of it), own (the same, on the "
+        "whole image alone), mediapipe, topic (each image waits for its detections on the topic detections), or tracks (detections come now "
+        "and then, and hands are followed in between).",
+        choices=DETECTORS,
+    )
+    detector__search_time: float = _parameter(
+        0.02, "Time that auto may look further in an image in which it has found nothing yet; the next image goes on.", "s", (0.0, 1.0)
     )
     detector__max_hands: int = _parameter(2, "Hands to look for in an image.", bounds=(1, 16))
     detector__min_score: float = _parameter(0.5, "Confidence below which a hand is not reported.", bounds=(0.01, 0.99))
     detector__right_class_ids: tuple[str, ...] = _parameter(("right",), "Class ids of right hands in the topic detections.")
     detector__left_class_ids: tuple[str, ...] = _parameter(("left",), "Class ids of left hands in the topic detections.")
+    detector__hand_class_ids: tuple[str, ...] = _parameter(("hand",), "Class ids there of hands whose side the detector does not tell.")
 
     publish_vertices: bool = _parameter(True, "Whether hands carries the meshes (9 kB a hand).")
     markers_max_rate: float = _parameter(15.0, "Highest rate of hands/markers.", "Hz", (0.1, 1000.0))
     tf: str = _parameter("joints", "Frames on /tf: off, wrist, or joints (all 21).", choices=("off", "wrist", "joints"))
     tf_prefix: str = _parameter("", "Put before the names of the frames, for example cam1_. Two cameras need different ones.")
+
+    @property
+    def labels(self) -> Labels:
+        """What hands are called in the topic detections."""
+        return Labels(self.detector__right_class_ids, self.detector__left_class_ids, self.detector__hand_class_ids)
 
     @property
     def estimator(self) -> EstimatorConfig:
@@ -86,6 +101,7 @@ class Parameters:
             detector=self.detector__type,
             max_hands=self.detector__max_hands,
             min_score=self.detector__min_score,
+            search_time=self.detector__search_time,
             hand_length=self.hand_length,
             refine=self.refine,
             device=self.device,

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from ..network.config import IMAGE_SIZE
 
-
 _SIZES_KEPT = 4
 
 
