@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import threading
+from collections import Counter
 
 import cv2
 import numpy as np

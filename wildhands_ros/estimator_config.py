@@ -3,11 +3,6 @@
 from dataclasses import dataclass
 
 AUTO, NONE, OPEN = "auto", "none", "open"
-TOPIC, TRACKS = "topic", "tracks"
-DETECTORS = (AUTO, "mediapipe", "own", TOPIC, TRACKS)
-"""auto: the detector in the box, on the whole image and, as far as time allows, on tiles of it; own: on the whole image alone; what either
-proposes is verified by the landmark network. mediapipe: MediaPipe Hands. topic: each image comes with its detections. tracks: detections
-come now and then, and hands are followed in between."""
 
 
 @dataclass(frozen=True)

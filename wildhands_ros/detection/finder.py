@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..estimator_config import AUTO, DETECTORS, TOPIC, TRACKS
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
 from ..network.detector_net import DEFAULT_DETECTOR, load_detector
 from ..structures import Detection, FrameEstimate
+from .base import AUTO, DETECTORS, OWN, TOPIC, TRACKS
 from .duplicates import without_duplicates
 from .landmarks import LandmarkDetector, Look
 from .mediapipe import MediaPipeDetector
@@ -29,7 +29,7 @@ class HandFinder:
     """Finds the hands of images. Not for use from two threads at once.
 
     Args:
-        detector: one of ``estimator_config.DETECTORS``.
+        detector: one of ``base.DETECTORS``.
         max_hands: the most hands of an image, of either side.
         min_score: confidence in (0, 1) below which there is no hand.
         look: the landmark network that verifies proposals, finds keypoints for boxes that come without and follows hands; it also looks at
@@ -60,7 +60,7 @@ class HandFinder:
         look = look or MediaPipeLandmarks()
         self._landmarks = LandmarkDetector(look, min_score)
         self._search = None
-        if detector in (AUTO, "own"):
+        if detector in (AUTO, OWN):
             self._search = HandSearch(ProposalNet(load_detector(weights)), look, max_hands, min_score, budget if detector == AUTO else None)
         # By whether the images are a stream; each is made when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}
@@ -96,8 +96,7 @@ class HandFinder:
         last_frame: FrameEstimate | None,
         keep_bare_boxes: bool,
     ) -> list[Detection]:
-        """Drops the doubtful and duplicates, finds keypoints for boxes that came without, and adds hands of the last frame that the detector
-        lost.
+        """Drops the doubtful and duplicates, finds keypoints for boxes without, and adds hands of the last frame that the detector lost.
 
         Boxes in which no keypoints are found stay only with ``keep_bare_boxes``, for a network that needs none, and with a known side.
         """

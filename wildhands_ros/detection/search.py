@@ -105,6 +105,7 @@ class HandSearch:
             if hand is not None and (hand.score >= _PROMISING or _is_trusted(proposal))
         ]
         aimed = self._looked_at(image_rgb, camera, [hand.keypoints for _, hand in promising])
+        aimed = [hand and _with_side_of(proposal, hand) for (proposal, _), hand in zip(promising, aimed, strict=True)]
         hands = list(found)
         candidates = [hand for hand in aimed if hand is not None and hand.score >= self._min_score]
         candidates = [hand for hand in without_duplicates(candidates) if not any(same_hand(hand, other) for other in found)]
@@ -161,6 +162,16 @@ def _square(box: np.ndarray) -> np.ndarray:
     """(4,) with the box's middle and longer side."""
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2
     return np.concatenate([centre - half, centre + half])
+
+
+def _with_side_of(proposal: Proposal, hand: Detection) -> Detection:
+    """The side by what both networks say: the detector's sees the arm, the landmark network's the fingers."""
+    if proposal.is_palm:
+        return hand
+    scores = np.clip([proposal.is_right, hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score], 0.01, 0.99)
+    right = 1 / (1 + np.exp(-np.log(scores / (1 - scores)).sum()))
+    side = Side.RIGHT if right > 0.5 else Side.LEFT
+    return replace(hand, side=side, side_score=float(max(right, 1 - right)), prediction=hand.prediction if side is hand.side else None)
 
 
 def _is_trusted(proposal: Proposal) -> bool:

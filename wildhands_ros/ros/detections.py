@@ -11,7 +11,7 @@ from vision_msgs.msg import Detection2D, Detection2DArray
 from ..structures import Detection, Side
 
 KEYPOINT_PREFIX = "keypoint_"
-"""Results of class ``keypoint_0`` to ``keypoint_20`` (MediaPipe order) hold a keypoint: its pixel is ``pose.pose.position``, x and y, and its
+"""Results of class ``keypoint_0`` to ``keypoint_20`` (MediaPipe order) hold a keypoint: its pixel is ``pose.pose.position``, x and y, its
 score how sure it is. Other results say what the box holds."""
 NUM_KEYPOINTS = 21
 LEAST_KEYPOINTS = 6

@@ -20,8 +20,8 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2DArray
 from visualization_msgs.msg import MarkerArray
 
+from ..detection.base import TOPIC, TRACKS
 from ..detection.tracks import MAX_GAP
-from ..estimator_config import TOPIC, TRACKS
 from ..geometry.calibration import CalibrationError, IntrinsicsSource
 from ..geometry.camera import Camera
 from ..msg import HandArray, HandMeshTopology

@@ -11,8 +11,8 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from ..estimator_config import DETECTORS, EstimatorConfig
-
+from ..detection.base import DETECTORS
+from ..estimator_config import EstimatorConfig
 from .detections import Labels
 
 
@@ -68,9 +68,9 @@ class Parameters:
 
     detector__type: str = _parameter(
         "auto",
-        "Who finds the hands: auto (the detector in the box, on the whole image and, where time allows, on tiles of it), own (the same, on the "
-        "whole image alone), mediapipe, topic (each image waits for its detections on the topic detections), or tracks (detections come now "
-        "and then, and hands are followed in between).",
+        "Who finds the hands: auto (the detector in the box, on the whole image and, where time allows, on tiles of it), own (the same, "
+        "on the whole image alone), mediapipe, topic (each image waits for its detections on the topic detections), or tracks "
+        "(detections come now and then, and hands are followed in between).",
         choices=DETECTORS,
     )
     detector__search_time: float = _parameter(
