@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import array
+import textwrap
 import threading
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -259,6 +262,29 @@ def test_keypoints_come_along_with_a_detection():
     del message.results[-1]
     ((found,), _) = detections(Detection2DArray(detections=[message]), LABELS, 640, 480)
     assert found.keypoints is None, "five keypoints are too few"
+
+
+def test_the_converter_in_the_documentation():
+    """yolo_ros's message, whose package is not on PyPI, by its fields."""
+    text = (Path(__file__).parents[1] / "docs/detection.md").read_text()
+    code = text[text.index("    from vision_msgs.msg") :]
+    space = {}
+    exec(textwrap.dedent(code), space)  # noqa: S102
+    point = lambda x, y: SimpleNamespace(x=x, y=y)  # noqa: E731
+    keypoints = [SimpleNamespace(id=i + 1, point=point(200.0 + i, 100.0), score=0.9) for i in range(21)]
+    found = SimpleNamespace(
+        class_name="hand",
+        score=0.8,
+        bbox=SimpleNamespace(center=SimpleNamespace(position=point(210.0, 120.0)), size=point(60.0, 80.0)),
+        keypoints=SimpleNamespace(data=keypoints),
+    )
+    message = deserialize_message(
+        serialize_message(space["convert"](SimpleNamespace(header=header(1), detections=[found]))), Detection2DArray
+    )
+    ((hand_found,), left_out) = detections(message, LABELS, 640, 480)
+    np.testing.assert_allclose(hand_found.box, (180, 80, 240, 160))
+    np.testing.assert_allclose(hand_found.keypoints[20], (220, 100))
+    assert message.header == header(1) and not left_out
 
 
 def received_markers(data: bytes) -> dict[tuple[str, int], Marker]:

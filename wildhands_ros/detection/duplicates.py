@@ -11,6 +11,8 @@ from ..structures import Detection
 
 _SAME_KEYPOINTS = 0.25
 """Two hands whose keypoints lie closer than this, on average and over the larger hand's size, are one hand found twice."""
+_SAME_SIZE = 0.6
+"""And whose sizes differ by no more than this factor; else the smaller may be a part of the larger."""
 _SAME_BOX = 0.7
 """Overlap from which two boxes are of one hand, unless their sides differ and both have keypoints: then they may be in each other."""
 _FRAGMENT_SIZE, _FRAGMENT_WITHIN = 0.6, 0.75
@@ -32,8 +34,8 @@ def same_hand(a: Detection, b: Detection) -> bool:
     overlap = box_iou(a.box, b.box)
     if a.keypoints is None or b.keypoints is None:
         return overlap > _SAME_BOX
-    size = max(np.ptp(a.keypoints, axis=0).max(), np.ptp(b.keypoints, axis=0).max(), 1e-9)
-    close = np.linalg.norm(a.keypoints - b.keypoints, axis=1).mean() < _SAME_KEYPOINTS * size
+    small, large = sorted(float(np.ptp(hand.keypoints, axis=0).max()) for hand in (a, b))
+    close = np.linalg.norm(a.keypoints - b.keypoints, axis=1).mean() < _SAME_KEYPOINTS * large and small > _SAME_SIZE * large
     return bool(close) or (a.side is b.side and overlap > _SAME_BOX)
 
 

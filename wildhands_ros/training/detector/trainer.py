@@ -108,7 +108,7 @@ class DetectorTrainer:
         for group, factor in zip(self._adam.param_groups, (1.0, self._config.trunk_factor if learns else 0.0), strict=True):
             group["lr"] = factor * self._rate(step)
         with torch.no_grad():
-            front = self._front(batch.images)
+            front = self._front(batch.images).contiguous(memory_format=torch.channels_last)
             fine, coarse = self._teacher.trunk.back(front)
             taught = self._teacher.head(fine, coarse)
         if learns:
