@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from wildhands_ros.cli import main
 from wildhands_ros.detection.duplicates import without_duplicates
 from wildhands_ros.detection.finder import HandFinder
 from wildhands_ros.detection.proposals import Proposal, ProposalNet
@@ -20,6 +21,7 @@ from wildhands_ros.evaluation.annotated_boxes import BOXES_OF_REAL_HANDS, BoxedF
 from wildhands_ros.evaluation.detection import Counts
 from wildhands_ros.geometry.boxes import box_iou, hand_box
 from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.io.coco_hands import AnnotationError
 from wildhands_ros.network.detector_net import DEFAULT_DETECTOR, HandDetectorNet, load_detector, save_detector
 from wildhands_ros.network.palm_net import PalmNet, anchor_cells
 from wildhands_ros.structures import Detection, Side
@@ -169,13 +171,18 @@ class TestSearch:
     def test_while_nothing_is_found_each_frame_looks_elsewhere(self):
         scene = Scene([])
         finder = search(scene, budget=0.0)
-        for _ in range(2 * len(tiles(640, 480)) + 2):
+        everywhere = {*whole(640, 480), *tiles(640, 480)}
+        for _ in range(2 * len(tiles(640, 480))):
             assert finder.next(IMAGE, CAMERA, []) == []
-        seen = set(scene.windows)
-        assert set(whole(640, 480)) <= seen
+        assert set(scene.windows) == everywhere
         scene.windows.clear()
         search(scene, budget=60.0).next(IMAGE, CAMERA, [])
-        assert set(scene.windows) == {*whole(640, 480), *tiles(640, 480)}
+        assert set(scene.windows) == everywhere and len(scene.windows) == len(everywhere)
+
+    def test_a_lost_hand_is_looked_for_at_once_in_the_whole_picture(self):
+        scene = Scene([POINTS + (250, 100)])
+        (found,) = search(scene, budget=0.02).next(IMAGE, CAMERA, [detection(POINTS)])
+        assert np.array_equal(found.keypoints, scene.hands[0]) and scene.windows[0] == whole(640, 480)[0]
 
     def test_followed_hands_cost_one_look_each_and_a_search_now_and_then(self):
         scene = Scene([POINTS])
@@ -271,3 +278,19 @@ def test_the_drawn_boxes_are_whole():
         assert x >= 0 and y >= 0 and width > 10 and height > 10
         assert x + width <= sizes[annotation["image_id"]][0] and y + height <= sizes[annotation["image_id"]][1]
         assert annotation["hand_type"] in ("left", "right")
+
+
+def test_evaluation_of_detectors(tmp_path, capsys):
+    assert main(["evaluate", "detection", "--count", "2", "--detectors", "own", "--json", str(tmp_path / "out.json")]) == 0
+    figures = json.loads((tmp_path / "out.json").read_text())["own"]
+    assert {"recall", "precision", "side_accuracy", "ms_median"} <= figures.keys()
+    assert figures["suites"]["synthetic"]["pictures"] == 2 and figures["ms_median"] > 0
+    assert "recall, under 4 %" in capsys.readouterr().out
+
+
+def test_folders_without_boxes_are_refused(tmp_path):
+    with pytest.raises(AnnotationError, match="name one with --boxes"):
+        BoxedFolder(tmp_path)
+    (tmp_path / "boxes.json").write_text('{"images": [{"id": 1}], "annotations": []}')
+    with pytest.raises(AnnotationError, match="not COCO-style boxes"):
+        BoxedFolder(tmp_path)

@@ -51,7 +51,7 @@ class HandSearch:
     def reset(self) -> None:
         """Forgets where in a stream it is."""
         self._since_search = SEARCH_EVERY
-        self._next = self._next_tile = 0
+        self._next = 0
 
     def still(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
         """The hands of an (H, W, 3) uint8 picture on its own: everywhere it looks."""
@@ -69,26 +69,30 @@ class HandSearch:
         if len(hands) >= self._max_hands or (hands and not lost and self._since_search < SEARCH_EVERY):
             return hands[: self._max_hands]
         self._since_search = 0
-        for window in self._windows(image_rgb):
+        for window in self._windows(image_rgb, lost):
             proposals = self._propose(image_rgb, window)
             hands = self._verified(image_rgb, camera, proposals, hands, _LOOKS_STREAM)
-            # Without hands there is nothing else to do with the time; with some, the rest of the frame needs it.
-            if hands or time.monotonic() - start > (self._budget or 0.0):
+            # Without hands there is nothing else to do with the time; with all of them, the rest of the frame needs it.
+            if len(hands) >= max(len(known), 1) or time.monotonic() - start > (self._budget or 0.0):
                 break
         return hands[: self._max_hands]
 
-    def _windows(self, image_rgb: np.ndarray) -> Iterator[Window]:
-        """The whole image, fine and coarse in turn, and then the other one and the tiles: in each image of a stream others."""
-        fine, coarse = whole(*_size(image_rgb))
-        self._next = (self._next + 1) % 2
-        yield coarse if self._next else fine
-        if self._budget is None:
-            return
-        yield fine if self._next else coarse
-        parts = tiles(*_size(image_rgb))
-        for _ in parts:
-            self._next_tile = (self._next_tile + 1) % len(parts)
-            yield parts[self._next_tile]
+    def _windows(self, image_rgb: np.ndarray, lost: bool) -> Iterator[Window]:
+        """The whole image, fine and coarse in turn, and between them the tiles, going on where the last image stopped; where a hand was
+        lost, the whole image first."""
+        wholes = whole(*_size(image_rgb))
+        parts = tiles(*_size(image_rgb)) if self._budget is not None else []
+        seen = set()
+        if lost:
+            seen.update(wholes)
+            yield from wholes
+        for _ in range(2 * max(len(parts), 1)):
+            half, place = self._next % 2, self._next // 2
+            self._next += 1
+            window = parts[place % len(parts)] if half and parts else wholes[(place + half) % 2]
+            if window not in seen:
+                seen.add(window)
+                yield window
 
     def _verified(
         self, image_rgb: np.ndarray, camera: Camera, proposals: Sequence[Proposal], found: list[Detection], most: int

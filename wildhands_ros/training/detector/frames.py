@@ -98,13 +98,19 @@ def augmented(frame: Frame, rng: np.random.Generator) -> Frame:
     """A window of the frame as a (HEIGHT, WIDTH, 3) picture, mirrored, turned a little and coloured by chance."""
     height, width = frame.image.shape[:2]
     # From the whole frame with a border down to a part in which hands are twice as large.
-    zoom = min(WIDTH / width, HEIGHT / height) * np.exp(rng.uniform(np.log(0.7), np.log(2.2)))
+    zoom = min(WIDTH / width, HEIGHT / height) * np.exp(rng.uniform(np.log(0.7), np.log(2.0)))
     turn = np.radians(rng.normal(0, 6))
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([mirror, 1.0])
-    slack = np.maximum(zoom * np.array([width, height]) - (WIDTH, HEIGHT), 0) / 2 + 0.08 * WIDTH
-    centre = np.array([WIDTH, HEIGHT]) / 2 + rng.uniform(-1, 1, 2) * slack
-    affine = np.column_stack([linear, centre - linear @ (np.array([width, height]) / 2)])
+    place, target = np.array([width, height]) / 2, np.array([WIDTH, HEIGHT]) / 2
+    if frame.counts.any() and rng.random() < 0.5:
+        # One of the hands, anywhere in the picture.
+        chosen = frame.boxes[rng.choice(np.flatnonzero(frame.counts))]
+        place, target = (chosen[:2] + chosen[2:]) / 2, rng.uniform(0.1, 0.9, 2) * (WIDTH, HEIGHT)
+    else:
+        slack = np.maximum(zoom * np.array([width, height]) - (WIDTH, HEIGHT), 0) / 2 + 0.08 * WIDTH
+        target = target + rng.uniform(-1, 1, 2) * slack
+    affine = np.column_stack([linear, target - linear @ place])
     source = frame.image if zoom > 0.6 else cv2.GaussianBlur(frame.image, (0, 0), 0.4 / zoom)
     image = cv2.warpAffine(source, affine, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     corners = np.stack([frame.boxes[:, [0, 1]], frame.boxes[:, [2, 1]], frame.boxes[:, [0, 3]], frame.boxes[:, [2, 3]]], axis=1)
