@@ -60,6 +60,7 @@ class HandHead(nn.Module):
         nn.init.zeros_(self.maps.bias)
         with torch.no_grad():
             self.maps.bias[0] = torch.logit(torch.tensor(PRIOR))
+            self.maps.bias[3:5] = 1.5  # hands of 36 pixels
             self.maps.weight[0] *= 0.1
 
     def forward(self, front: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
