@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     detection = evaluate.add_parser("detection", help="detectors side by side, on synthetic frames and annotated photographs")
     detection.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs with COCO-style boxes of all their hands")
     detection.add_argument("--boxes", type=Path, metavar="JSON", help="the boxes, where they do not lie in the folder")
-    detection.add_argument("--count", type=int, default=300, metavar="N", help="number of synthetic frames; default: 300")
+    detection.add_argument("--count", type=int, default=200, metavar="N", help="number of synthetic frames; default: 200")
     detection.add_argument("--seed", type=int, default=0, help="default: 0, the public benchmark's")
     detection.add_argument(
         "--detectors", nargs="+", default=["mediapipe", "own", "auto"], metavar="NAME", help="default: mediapipe own auto"

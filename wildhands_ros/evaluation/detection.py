@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..detection.base import OWN
+from ..detection.proposals import ProposalNet
+from ..detection.windows import whole
 from ..estimator import Estimator
 from ..estimator_config import EstimatorConfig
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
+from ..network.detector_net import load_detector
 from .annotated_boxes import BoxedFolder, BoxedPicture, BoxedVideo, TrueBox, frames_of, world_frames
 from .main import outputs, progress, text, write
 
 MIN_IOU = 0.5
-DETECTORS = ("mediapipe", "own", "auto")
 MAX_HANDS = 8
 SIZES = {"under 4 %": 0.04, "4 to 8 %": 0.08, "8 to 15 %": 0.15, "over 15 %": np.inf}
 """Longer side of the box over the picture's width, up to."""
@@ -91,7 +94,8 @@ def evaluate_detection(
 ) -> int:
     """Prints and writes a table of ``detectors`` on ``count`` synthetic frames, and on annotated photographs and videos where given.
 
-    The JSON holds, for each detector, the figures of the photographs (of the frames where there are none), and those of each suite.
+    The JSON holds, for each detector, the figures of the photographs (of the frames where there are none), and those of each suite; the time
+    is that of a video's frame where there is a video.
     Raises ValueError and OSError with what is wrong with the pictures.
     """
     folder = BoxedFolder(photos, boxes) if photos is not None else None
@@ -110,11 +114,27 @@ def evaluate_detection(
                 print(f"wildhands: {name} is left out: {error}", file=sys.stderr)
                 continue
             results[name] = {**suites["photos" if "photos" in suites else next(iter(suites))], "suites": suites}
+            if streams := [suite["ms_median"] for suite in suites.values() if "lost_frames" in suite]:
+                results[name]["ms_median"] = float(np.median(streams))
+            if name == OWN:
+                results[name]["ms_network"] = network_milliseconds()
+                print(f"the network of {name}, for one 640 x 480 frame: {results[name]['ms_network']:.1f} ms")
         if not results:
             raise ValueError("none of the detectors can be used here")
         _print(results)
         write(json_file, results)
     return 0
+
+
+def network_milliseconds() -> float:
+    """Median time that the detector's network takes for a 640 x 480 frame, proposals included."""
+    propose, image = ProposalNet(load_detector()), np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    seconds = []
+    for _ in range(30):
+        start = time.perf_counter()
+        propose(image, whole(640, 480)[0])
+        seconds.append(time.perf_counter() - start)
+    return 1000 * float(np.median(seconds))
 
 
 def evaluate_pictures(estimator: Estimator, pictures: Iterable[BoxedPicture]) -> dict:
