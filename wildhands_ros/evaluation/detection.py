@@ -94,8 +94,8 @@ def evaluate_detection(
 ) -> int:
     """Prints and writes a table of ``detectors`` on ``count`` synthetic frames, and on annotated photographs and videos where given.
 
-    The JSON holds, for each detector, the figures of the photographs (of the frames where there are none), and those of each suite; the time
-    is that of a video's frame where there is a video.
+    The JSON holds, for each detector, the figures of the photographs (of the frames where there are none), and those of each suite; the
+    time is that of a video's frame where there is a video.
     Raises ValueError and OSError with what is wrong with the pictures.
     """
     folder = BoxedFolder(photos, boxes) if photos is not None else None
