@@ -41,6 +41,7 @@ class DetectorTrainer:
         self._config, self._folder = config, folder
         self._checkpoints = Checkpoints(folder / "checkpoints")
         self._pool = FramePool(config.world, config.seed, config.pool, config.batch_size)
+        seed_torch(config.seed)  # the hand head begins at random
         self._net = HandDetectorNet.from_mediapipe() if config.start == START_MEDIAPIPE else load_detector(Path(config.start))
         self._net.to(memory_format=torch.channels_last)
         self._teacher = PalmNet.from_mediapipe().to(memory_format=torch.channels_last)
