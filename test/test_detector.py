@@ -12,6 +12,7 @@ import torch
 from wildhands_ros.cli import main
 from wildhands_ros.detection.duplicates import without_duplicates
 from wildhands_ros.detection.finder import HandFinder
+from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.detection.proposals import Proposal, ProposalNet
 from wildhands_ros.detection.search import TRUSTED, HandSearch
 from wildhands_ros.detection.windows import MOST_PIXELS, tiles, view, whole
@@ -139,7 +140,7 @@ class Scene:
 
 def search(scene, score=0.6, is_right=float("nan"), budget=None, places=None):
     places = scene.hands if places is None else places
-    scene.proposals = [Proposal(hand_box(points, 1000, 1000), 0.0, score, is_right) for points in places]
+    scene.proposals = [Proposal(hand_box(points, 1000, 1000), hand_turn(points), score, is_right) for points in places]
     return HandSearch(scene.propose, scene.look, max_hands=4, min_score=0.5, budget=budget)
 
 
@@ -264,7 +265,7 @@ class TestCounts:
 
     def test_hands_in_each_other_are_told_apart_by_their_sides(self):
         counts = Counts()
-        boxes = [np.array([0.0, 0, 100, 100]), np.array([8.0, 8, 108, 108])]
+        boxes = [np.array([0.0, 0, 100, 100]), np.array([2.0, 2, 102, 102])]
         truths = [TrueBox(box, side, True) for box, side in zip(boxes, (Side.RIGHT, Side.LEFT), strict=True)]
         counts.add([Detection(boxes[1], Side.RIGHT), Detection(boxes[0], Side.LEFT)], truths, 400)
         assert counts.figures()["side_accuracy"] == 1
