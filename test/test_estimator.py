@@ -82,14 +82,14 @@ def test_a_mirrored_photograph_gives_the_other_hand(photo):
 @needs_photos
 def test_boxes_from_elsewhere_are_enough(photo):
     truth, image = photo
-    external = Estimator(EstimatorConfig(detector="topic"))
-    (hand,) = external(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
+    topic = Estimator(EstimatorConfig(detector="topic"))
+    (hand,) = topic(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
     size = (truth.box[2:] - truth.box[:2]).max()
     assert np.linalg.norm(hand.joints_2d - truth.keypoints, axis=-1).mean() < 0.06 * size
     assert hand.score == 0.9
     with pytest.raises(ValueError, match="every image must come with its detections"):
-        external(image, truth.camera)
-    external.close()
+        topic(image, truth.camera)
+    topic.close()
 
 
 @needs_photos

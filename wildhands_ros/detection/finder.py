@@ -73,7 +73,7 @@ class HandFinder:
         :raises ValueError: the image should have come with its detections.
         """
         if self._detector == TOPIC:
-            raise ValueError("detector: topic means that every image comes with its detections; this one came without")
+            raise ValueError("the detector is topic: every image must come with its detections")
         if self._detector == TRACKS:
             return []
         if self._search is not None:
