@@ -89,14 +89,14 @@ def test_a_mirrored_photograph_gives_the_other_hand(photo):
 @needs_photos
 def test_boxes_from_elsewhere_are_enough(photo):
     truth, image = photo
-    external = Estimator(EstimatorConfig(detector="external"))
-    (hand,) = external(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
+    topic = Estimator(EstimatorConfig(detector="topic"))
+    (hand,) = topic(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
     size = (truth.box[2:] - truth.box[:2]).max()
     assert np.linalg.norm(hand.joints_2d - truth.keypoints, axis=-1).mean() < 0.06 * size
     assert hand.score == 0.9
     with pytest.raises(ValueError, match="every image must come with its detections"):
-        external(image, truth.camera)
-    external.close()
+        topic(image, truth.camera)
+    topic.close()
 
 
 @needs_photos
@@ -120,7 +120,7 @@ def test_keypoints_that_are_no_hand_are_not_reported(estimator, photo):
 @needs_photos
 def test_a_hand_that_the_detector_loses_is_kept_while_it_is_seen(photo):
     truth, image = photo
-    stream = Estimator(EstimatorConfig(detector="external"))
+    stream = Estimator(EstimatorConfig(detector="topic"))
     detection = Detection(truth.box, Side.RIGHT, 0.9)
     first = stream(image, truth.camera, 0.0, [detection]).hands[0]
     kept = stream(image, truth.camera, 1 / 30, []).hands[0]
@@ -151,7 +151,7 @@ def test_the_score_falls_as_the_hand_leaves_the_image(estimator, photo):
 def test_the_score_falls_as_the_hand_is_hidden(photo):
     truth, image = photo
     x0, y0, x1, y1 = truth.box.astype(int)
-    stream, scores = Estimator(EstimatorConfig(detector="external", min_score=0.01)), []
+    stream, scores = Estimator(EstimatorConfig(detector="topic", min_score=0.01)), []
     for part in (0.0, 0.6, 0.95):
         covered = image.copy()
         covered[int(y1 - part * (y1 - y0)) : y1 + 10, max(x0 - 10, 0) : x1 + 10] = (90, 110, 140)
@@ -227,7 +227,7 @@ def test_an_image_without_hands(estimator):
 
 
 def test_closing_frees_the_network():
-    estimator = Estimator(EstimatorConfig(detector="external"))
+    estimator = Estimator(EstimatorConfig(detector="topic"))
     estimator.warm_up()
     weights = weakref.ref(next(estimator._predictor._model.parameters()))
     assert estimator.device.startswith(("cpu", "cuda")) and weights() is not None

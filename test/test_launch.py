@@ -64,7 +64,7 @@ def test_every_parameter_is_one_of_the_nodes(launch_file):
 def test_only_what_is_given_overrides_the_parameter_file(launch_file):
     defaults = dict.fromkeys(launch_file.PARAMETERS, "")
     assert launch_file.given_parameters(context(**defaults)) == {}
-    given = {"rectified": "True", "hand_length": "0.19", "detector.type": "external"}
+    given = {"rectified": "True", "hand_length": "0.19", "detector.type": "topic"}
     assert launch_file.given_parameters(context(**defaults | given)) == given | {"rectified": True, "hand_length": 0.19}
 
 

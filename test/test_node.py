@@ -248,7 +248,7 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
         image_reliability="reliable",
         intrinsics="horizontal_fov",
         horizontal_fov=1.2,
-        detector__type="external",
+        detector__type="topic",
         detector__right_class_ids="[r]",
         tf_prefix="second_",
         publish_vertices=False,
@@ -285,6 +285,40 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
     assert answer.k[0] == pytest.approx(camera.width / 2 / np.tan(0.6))
     assert [hand.side for hand in answer.hands] == [Hand.SIDE_RIGHT] and not answer.hands[0].vertices
     assert node.stop(signal.SIGTERM) == 0
+    assert "Traceback" not in node.output
+
+
+def test_hands_are_followed_between_detections_that_come_now_and_then(client, stream, tmp_path):
+    images, camera = stream
+    node = NodeProcess(
+        tmp_path / "log", "/third", detector__type="tracks", intrinsics="guess", tf="off", publish_vertices=False, detector__max_hands=1
+    )
+    client.listen("/third/hands", HandArray)
+    loaded(client, "third/wildhands")
+    box = next(answer for answer in client.received["/hands"][::-1] if answer.hands).hands[0].bbox
+    driver = CameraDriver(client, camera, "/third")
+    boxes_topic = client.publisher("/third/detections", Detection2DArray)
+    client.until(lambda: boxes_topic.get_subscription_count() and driver.images.get_subscription_count(), "the node listens")
+    client.until(lambda: client.received["/third/hands"], "images do not wait for detections", meanwhile=lambda: driver.send(images[-1]))
+    assert not client.received["/third/hands"][0].hands
+
+    results = [ObjectHypothesisWithPose() for _ in range(2)]
+    for result, name in zip(results, ("hand", "cup"), strict=True):
+        result.hypothesis.class_id, result.hypothesis.score = name, 0.9
+    found = [Detection2D(results=[result]) for result in results]
+    for item in found:
+        item.bbox.center.position.x, item.bbox.center.position.y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
+        item.bbox.size_x, item.bbox.size_y = float(box[2] - box[0]), float(box[3] - box[1])
+
+    def send():
+        boxes_topic.publish(Detection2DArray(header=driver.send(images[-1]), detections=found))
+
+    client.until(lambda: client.received["/third/hands"][-1].hands, "the detection is used", meanwhile=send)
+    client.until(lambda: "left out: class cup" in client.diagnostics("third/wildhands"), "other classes are counted")
+    count = len(client.received["/third/hands"])
+    client.until(lambda: len(client.received["/third/hands"]) > count + 3, "more images", meanwhile=lambda: driver.send(images[-1]))
+    assert all(answer.hands for answer in client.received["/third/hands"][count + 1 :]), "followed without detections"
+    assert node.stop() == 0
     assert "Traceback" not in node.output
 
 

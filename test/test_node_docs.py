@@ -62,7 +62,7 @@ def graph():
     found = {"publishers": {}, "subscriptions": {}, "services": {}}
     for transport in ("raw", "compressed"):
         namespace = f"/docs_{transport}"
-        with active_node(namespace, image_transport=transport, detector__type="external", use_sim_time=True) as node:
+        with active_node(namespace, image_transport=transport, detector__type="topic", use_sim_time=True) as node:
             for kind, query in (
                 ("publishers", node.get_publisher_names_and_types_by_node),
                 ("subscriptions", node.get_subscriber_names_and_types_by_node),

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import array
+import textwrap
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -25,9 +29,11 @@ from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSourc
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.ros.camera_info import calibration, camera_info
-from wildhands_ros.ros.detections import detections
+from wildhands_ros.ros.detections import Labels, detections
+from wildhands_ros.ros.diagnostics import Health, Situation
 from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compressed, decode_image, encode_image
 from wildhands_ros.ros.markers import MarkerBuilder
+from wildhands_ros.ros.parameters import Parameters
 from wildhands_ros.ros.transforms import TransformBuilder
 from wildhands_ros.structures import Side
 from wildhands_ros.visualization.overlay import label_text
@@ -230,20 +236,79 @@ def detection_message(class_scores: dict[str, float], x=100.0, y=80.0, width=40.
     return message
 
 
+LABELS = Labels(right=("right_hand",), left=("left_hand", "L"), hand=("hand",))
+
+
 def test_detections_of_an_external_detector():
     items = [
         detection_message({"left_hand": 0.3, "right_hand": 0.7}),
         detection_message({"L": 0.6}, theta=np.pi / 2),
-        detection_message({"cup": 0.99}),
-        detection_message({"L": 0.6}, width=0.0),
-        detection_message({"L": 0.6}, x=float("nan")),
-        detection_message({}),
+        detection_message({"hand": 0.8, "cup": 0.9}),
     ]
-    found = detections(Detection2DArray(detections=items), right=("right_hand",), left=("left_hand", "L"))
-    assert [(item.side, item.score) for item in found] == [(Side.RIGHT, 0.7), (Side.LEFT, 0.6)]
+    found, left_out = detections(Detection2DArray(detections=items), LABELS, 640, 480)
+    assert [(item.side, item.score) for item in found] == [(Side.RIGHT, 0.7), (Side.LEFT, 0.6), (None, 0.8)]
     np.testing.assert_allclose(found[0].box, (80, 70, 120, 90))
     np.testing.assert_allclose(found[1].box, (90, 60, 110, 100))
     assert found[0].keypoints is None
+    assert not left_out
+
+
+def test_what_is_no_hand_is_left_out_and_counted():
+    items = [
+        detection_message({"cup": 0.99}),
+        detection_message({"L": 0.6}, width=0.0),
+        detection_message({"L": 0.6}, x=float("nan")),
+        detection_message({"L": 0.6}, x=900.0),
+        detection_message({"L": 0.6}, x=-50.0),
+        detection_message({}),
+    ]
+    found, left_out = detections(Detection2DArray(detections=items), LABELS, 640, 480)
+    assert found == []
+    assert left_out == {"class cup": 1, "class (none)": 1, "box that is empty or not finite": 2, "box outside of the image": 2}
+    health, situation = Health(lambda text: None), Situation("active", True, "image", 1)
+    health.detections_left_out(left_out)
+    health.detections_left_out(left_out)
+    assert health.snapshot(situation, Parameters()).values["left out: class cup"] == "2"
+    health.detections_left_out(Counter({f"class {i}": 1 for i in range(1000)}))
+    assert len(health.snapshot(situation, Parameters()).values) < 70
+
+
+def test_keypoints_come_along_with_a_detection():
+    message = detection_message({"hand": 0.8})
+    for number in (0, 5, 9, 13, 17, 20):
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id, result.hypothesis.score = f"keypoint_{number}", 0.5
+        result.pose.pose.position.x, result.pose.pose.position.y = 100.0 + number, 50.0
+        message.results.append(result)
+    ((found,), _) = detections(Detection2DArray(detections=[message]), LABELS, 640, 480)
+    np.testing.assert_allclose(found.keypoints[[9, 20]], [(109, 50), (120, 50)])
+    np.testing.assert_allclose(found.keypoint_weights, np.where(np.isin(np.arange(21), (0, 5, 9, 13, 17, 20)), 0.5, 0))
+    del message.results[-1]
+    ((found,), _) = detections(Detection2DArray(detections=[message]), LABELS, 640, 480)
+    assert found.keypoints is None, "five keypoints are too few"
+
+
+def test_the_converter_in_the_documentation():
+    """yolo_ros's message, whose package is not on PyPI, by its fields."""
+    text = (Path(__file__).parents[1] / "docs/detection.md").read_text()
+    code = text[text.index("    from vision_msgs.msg") :]
+    space = {}
+    exec(textwrap.dedent(code), space)  # noqa: S102
+    point = lambda x, y: SimpleNamespace(x=x, y=y)  # noqa: E731
+    keypoints = [SimpleNamespace(id=i + 1, point=point(200.0 + i, 100.0), score=0.9) for i in range(21)]
+    found = SimpleNamespace(
+        class_name="hand",
+        score=0.8,
+        bbox=SimpleNamespace(center=SimpleNamespace(position=point(210.0, 120.0)), size=point(60.0, 80.0)),
+        keypoints=SimpleNamespace(data=keypoints),
+    )
+    message = deserialize_message(
+        serialize_message(space["convert"](SimpleNamespace(header=header(1), detections=[found]))), Detection2DArray
+    )
+    ((hand_found,), left_out) = detections(message, LABELS, 640, 480)
+    np.testing.assert_allclose(hand_found.box, (180, 80, 240, 160))
+    np.testing.assert_allclose(hand_found.keypoints[20], (220, 100))
+    assert message.header == header(1) and not left_out
 
 
 def received_markers(data: bytes) -> dict[tuple[str, int], Marker]:

@@ -45,7 +45,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """The arguments; settings of ``train`` may also follow an option, which argparse does not let positional arguments do."""
     parser = _parser()
     args, rest = parser.parse_known_args(arguments)
-    if args.run is _train and not any(word.startswith("-") for word in rest):
+    if args.run in (_train, _train_detector) and not any(word.startswith("-") for word in rest):
         args.overrides, rest = [*args.overrides, *rest], []
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -98,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--output", type=Path, metavar="FOLDER", help="default: training_output/ and the configuration's name")
     train.set_defaults(run=_train)
 
+    detector = commands.add_parser("train-detector", help="train the hand detector; the same command goes on after an interruption")
+    detector.add_argument("config", type=Path, metavar="CONFIG", help="a file such as config/training/detector.yaml")
+    detector.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings that differ from the file's, such as lr=1e-3")
+    detector.add_argument("--output", type=Path, metavar="FOLDER", help="default: training_output/ and the configuration's name")
+    detector.set_defaults(run=_train_detector)
+
     evaluate = commands.add_parser("evaluate", help="measure the estimates").add_subparsers(metavar="SUITE", required=True)
     photos = evaluate.add_parser("photos", help="against annotated photographs (COCO-style json beside the images)")
     photos.add_argument("input", type=Path, metavar="FOLDER")
@@ -113,6 +119,16 @@ def _parser() -> argparse.ArgumentParser:
     dataset.add_argument("--count", type=int, metavar="N", help="only so many pictures, spread evenly; default: all")
     video = evaluate.add_parser("video", help="on a video without truth: how many frames have hands, reprojection, jitter, speed")
     video.add_argument("input", type=Path, metavar="FILE")
+    detection = evaluate.add_parser("detection", help="detectors side by side, on synthetic frames and annotated photographs")
+    detection.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs with COCO-style boxes of all their hands")
+    detection.add_argument("--boxes", type=Path, metavar="JSON", help="the boxes, where they do not lie in the folder")
+    detection.add_argument("--count", type=int, default=200, metavar="N", help="number of synthetic frames; default: 200")
+    detection.add_argument("--seed", type=int, default=0, help="default: 0, the public benchmark's")
+    detection.add_argument(
+        "--detectors", nargs="+", default=["mediapipe", "own", "auto"], metavar="NAME", help="default: mediapipe own auto"
+    )
+    detection.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    detection.set_defaults(run=_evaluate_detection)
     suites = (photos, _evaluate_photos), (synthetic, _evaluate_synthetic), (dataset, _evaluate_dataset), (video, _evaluate_video)
     for command, run in suites:
         command.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
@@ -182,6 +198,7 @@ def _add_estimator_options(parser: argparse.ArgumentParser) -> None:
         help="metres from wrist to middle fingertip of the user's stretched hand; halves the depth's uncertainty",
     )
     parser.add_argument("--no-fit", action="store_true", help="the network's estimates as they are, not fitted to keypoints")
+    parser.add_argument("--detector", default="auto", choices=("auto", "own", "mediapipe"), help="who finds the hands; default: auto")
     parser.add_argument("--max-hands", type=int, default=2, metavar="N", help="default: 2")
     parser.add_argument("--device", default="auto", help="torch device of the network; default: a GPU where there is one")
 
@@ -278,6 +295,12 @@ def _train(args: argparse.Namespace) -> int:
     return run(args.config, args.output, args.overrides)
 
 
+def _train_detector(args: argparse.Namespace) -> int:
+    from .training.detector.main import run
+
+    return run(args.config, args.output, args.overrides)
+
+
 def _evaluate_photos(args: argparse.Namespace) -> int:
     from .evaluation.main import evaluate_photo_folder
 
@@ -315,6 +338,12 @@ def _view(args: argparse.Namespace) -> int:
     source, cameras = open_source(args.input), _Cameras(_intrinsics(args))
     view_stream(_make_estimator(args), source, lambda frame: cameras(frame)[0], args.host, args.port, not args.no_browser)
     return EXIT_OK
+
+
+def _evaluate_detection(args: argparse.Namespace) -> int:
+    from .evaluation.detection import evaluate_detection
+
+    return evaluate_detection(args.photos, args.boxes, args.count, args.seed, args.detectors, args.json)
 
 
 def _ablate(args: argparse.Namespace) -> int:
@@ -363,6 +392,7 @@ def _make_estimator(args: argparse.Namespace) -> Estimator:
     return Estimator(
         EstimatorConfig(
             checkpoint=args.checkpoint,
+            detector=args.detector,
             hand_model=args.hand_model,
             max_hands=args.max_hands,
             hand_length=args.hand_length,

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from .detection.finder import EXTERNAL, HandFinder
+from .detection.base import TOPIC, TRACKS
+from .detection.finder import HandFinder
 from .detection.landmarks import hand_turn
 from .detection.network_landmarks import NetworkLandmarks
 from .detection.tracks import MAX_GAP, HandTracks, Track
@@ -48,7 +49,7 @@ class Estimator:
         self._layer = flat_layer(self.hand_model)
         self._predictor = Predictor(loaded.model, loaded.preprocessing, self._layer, config.device) if loaded else None
         look = NetworkLandmarks(self._predictor) if self._predictor and self._predictor.has_landmarks else None
-        self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look)
+        self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look, config.search_time)
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
         self._tracks = HandTracks()
         self._last_frame: FrameEstimate | None = None
@@ -67,7 +68,7 @@ class Estimator:
         """Runs everything once, so that the first image takes no longer than the others."""
         if self._predictor:
             self._predictor.warm_up()
-        if self._config.detector != EXTERNAL:
+        if self._config.detector not in (TOPIC, TRACKS):
             self(np.zeros((240, 320, 3), np.uint8), Camera.guess(320, 240), stamp=0.0)
             self.reset()
 
@@ -103,23 +104,11 @@ class Estimator:
             detections: the hands to estimate, from elsewhere; None to look for them with the configured detector. Those without keypoints
                 get them from the landmark network.
 
-        :raises ValueError: the image is not (H, W, 3) uint8, or not of the camera's size; no detections for an external detector.
+        :raises ValueError: the image is not (H, W, 3) uint8, or not of the camera's size; no detections where the detector is ``topic``.
         """
-        if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
-            raise ValueError(f"expected an RGB image (H, W, 3) of uint8, got {image_rgb.dtype} of shape {image_rgb.shape}")
-        if image_rgb.shape[:2] != (camera.height, camera.width):
-            raise ValueError(f"the image is {image_rgb.shape[1]}x{image_rgb.shape[0]}, but its camera {camera.width}x{camera.height}")
-        if stamp is not None:
-            self._reset_if_new_stream(camera, stamp)
         seconds: dict[str, float] = {}
         with _timed(seconds, "detect"):
-            if detections is None:
-                detections = self._finder.detect(image_rgb, camera, is_stream=stamp is not None)
-            candidates = len(detections)
-            last_frame = self._last_frame if stamp is not None else None
-            # A network that wants its crops upright can make nothing of a box alone.
-            keep_bare_boxes = self._predictor is not None and not self._predictor.wants_upright
-            detections = self._finder.complete(detections, image_rgb, camera, last_frame, keep_bare_boxes)
+            detections, candidates = self._find(image_rgb, camera, stamp, detections)
             tracks = [None] * len(detections) if stamp is None else self._tracks.update(detections, stamp)
             detections = [_of_track(detection, track) for detection, track in zip(detections, tracks, strict=True)]
         with _timed(seconds, "network"):
@@ -132,6 +121,27 @@ class Estimator:
         if stamp is not None:
             self._last_frame = frame
         return frame
+
+    def find(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
+        """The hands of a picture on its own, found but not estimated; arguments and errors as in ``__call__``."""
+        return self._find(image_rgb, camera, None, None)[0]
+
+    def _find(
+        self, image_rgb: np.ndarray, camera: Camera, stamp: float | None, detections: Sequence[Detection] | None
+    ) -> tuple[list[Detection], int]:
+        """Detections, and how many there were before the doubtful were dropped."""
+        if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
+            raise ValueError(f"expected an RGB image (H, W, 3) of uint8, got {image_rgb.dtype} of shape {image_rgb.shape}")
+        if image_rgb.shape[:2] != (camera.height, camera.width):
+            raise ValueError(f"the image is {image_rgb.shape[1]}x{image_rgb.shape[0]}, but its camera {camera.width}x{camera.height}")
+        if stamp is not None:
+            self._reset_if_new_stream(camera, stamp)
+        last_frame = self._last_frame if stamp is not None else None
+        if detections is None:
+            detections = self._finder.detect(image_rgb, camera, last_frame, is_stream=stamp is not None)
+        # A network that wants its crops upright can make nothing of a box alone.
+        keep_bare_boxes = self._predictor is not None and not self._predictor.wants_upright
+        return self._finder.complete(detections, image_rgb, camera, last_frame, keep_bare_boxes), len(detections)
 
     def _reset_if_new_stream(self, camera: Camera, stamp: float) -> None:
         """Another size, time that runs back, or a long gap: what was known says nothing of this image."""

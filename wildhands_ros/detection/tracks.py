@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..geometry.boxes import hand_box
 from ..structures import Detection, FrameEstimate, HandEstimate, Side
 
 MAX_GAP = 0.5
@@ -132,7 +133,7 @@ def hand_names(hands: Iterable[HandEstimate]) -> list[tuple[HandEstimate, str]]:
 def last_hands(frame: FrameEstimate) -> list[Detection]:
     """The hands of the last frame as detections, for the next one where no detector says anything.
 
-    Keypoints are the projected joints, boxes theirs, clipped to the image; hands outside of it are left out.
+    Keypoints are the projected joints, boxes those of the hands around, cut off at the image's edge; hands outside of it are left out.
     """
     last = np.array([frame.camera.width - 1, frame.camera.height - 1], dtype=np.float64)
     detections = []
@@ -140,7 +141,7 @@ def last_hands(frame: FrameEstimate) -> list[Detection]:
         corners = np.stack([hand.joints_2d.min(0), hand.joints_2d.max(0)])
         if not np.isfinite(corners).all() or (corners[0] >= last).any() or (corners[1] <= 0).any():
             continue
-        box = np.clip(corners, 0, last).reshape(4)
+        box = hand_box(hand.joints_2d, frame.camera.width, frame.camera.height)
         detections.append(Detection(box, hand.side, hand.score, hand.side_score, keypoints=hand.joints_2d))
     return detections
 

@@ -18,6 +18,8 @@ from .refusals import FAILURES, InputRefused, Refusals
 
 WINDOW = 5.0
 """Seconds over which rates and ages are taken."""
+MOST_REASONS = 16
+"""Reasons for which detections are left out that are counted apart."""
 PLAUSIBLE_AGE = (-0.1, 60.0)
 """Seconds. An image that is younger or older was not stamped by this computer's clock."""
 STAGES = ("detect", "network", "fit", "mesh", "publish")
@@ -79,6 +81,7 @@ class Health:
         self._notes: dict[str, str] = {}
         self._silence_reason = ""
         self._listening_since = now()
+        self._left_out: Counter[str] = Counter()
 
     def loaded(self, device: str) -> None:
         """The estimator is ready, on this device."""
@@ -126,6 +129,14 @@ class Health:
             due = self._refusals.add(refusal, now)
         if due:
             self._log(f"{refusal.name}: {refusal}" + (f"\n{detail}" if detail else ""))
+
+    def detections_left_out(self, reasons: Counter[str]) -> None:
+        """Counts detections from elsewhere that are no hands, or cannot be used, by reason."""
+        with self._lock:
+            for reason, count in reasons.items():
+                # Class ids are the detector's own: any number of them must not fill the memory.
+                known = reason in self._left_out or len(self._left_out) < MOST_REASONS
+                self._left_out[reason if known else "other classes"] += count
 
     def restarted(self, reason: str) -> None:
         """A new stream of images began; earlier hands are forgotten."""
@@ -185,6 +196,7 @@ class Health:
         values["last error"] = self._last_error or "none"
         values.update({f"restarts: {name}": str(count) for name, count in sorted(self._restarts.items())})
         values.update({f"refused: {name}": str(count) for name, count in sorted(self._refusals.counts.items())})
+        values.update({f"left out: {reason}": str(count) for reason, count in sorted(self._left_out.items())})
         return values
 
     def _ages(self) -> list[float]:

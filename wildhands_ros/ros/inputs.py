@@ -10,6 +10,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
+from ..detection.base import TOPIC, TRACKS
 from .diagnostics import Health
 from .pairing import StampPairs
 from .parameters import Parameters
@@ -39,16 +40,18 @@ class Inputs:
         health: Health,
         on_image: Callable[[ImageMessage, Detection2DArray | None], bool],
         on_camera_info: Callable[[CameraInfo], None],
+        on_detections: Callable[[Detection2DArray], None],
     ):
-        """Takes what is called with each image (and with its detections where they come from outside), which says whether another was
-        dropped for it; and with each CameraInfo."""
+        """Takes what is called with each image (and with its detections where it waits for them), which says whether another was dropped
+        for it; with each CameraInfo; and with detections for which no image waits."""
         self._node, self._parameters, self._health, self._take = node, parameters, health, on_image
-        self._pairs = StampPairs() if parameters.detector__type == "external" else None
+        self._take_detections = on_detections
+        self._pairs = StampPairs() if parameters.detector__type == TOPIC else None
         self._image_topic = node.resolve_topic_name(image_topic(parameters))
         self._listen_to_images(self._wanted_reliability())
         latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._others = [node.create_subscription(CameraInfo, "camera_info", on_camera_info, latest)]
-        if self._pairs:
+        if parameters.detector__type in (TOPIC, TRACKS):
             self._others.append(node.create_subscription(Detection2DArray, "detections", self._on_detections, 10))
 
     def close(self) -> None:
@@ -91,7 +94,10 @@ class Inputs:
             self._health.refuse(InputRefused("no_detections", "images come without detections of the same stamp: is the detector running?"))
 
     def _on_detections(self, message: Detection2DArray) -> None:
-        self._take_pair(self._pairs.add_detections(message))
+        if self._pairs is None:
+            self._take_detections(message)
+        else:
+            self._take_pair(self._pairs.add_detections(message))
 
     def _take_pair(self, pair: tuple | None) -> bool:
         return pair is not None and self._take(*pair)

@@ -154,7 +154,7 @@ class WildHandsNode(ManagedNode):
         self._pipeline = Pipeline(estimator, self._smoother, self._cameras, self._outputs, self._health, now, self._on_broken)
         self._worker.submit(self._pipeline.reset)
         self._health.listening()
-        self._inputs = Inputs(self, self.parameters, self._health, self._on_image, self._on_camera_info)
+        self._inputs = Inputs(self, self.parameters, self._health, self._on_image, self._on_camera_info, self._pipeline.given.add)
 
     def _stop_working(self) -> None:
         """Nothing is listened to nor published any more; the frame in work comes to nothing."""

@@ -10,8 +10,10 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from ..detection.base import DETECTORS
 from ..estimator_config import EstimatorConfig
 from ..smoothing.one_euro import SmoothingConfig
+from .detections import Labels
 
 SMOOTHING = SmoothingConfig()
 """The defaults."""
@@ -84,12 +86,25 @@ class Parameters:
     device: str = _parameter("auto", "Torch device of the network, such as cpu or cuda:0. auto: a GPU where there is one.", fixed=True)
 
     detector__type: str = _parameter(
-        "mediapipe", "Who finds the hands: mediapipe, or external (the topic detections).", choices=("mediapipe", "external"), fixed=True
+        "auto",
+        "Who finds the hands: auto (the detector in the box, on the whole image and, where time allows, on tiles of it), own (the same, "
+        "on the whole image alone), mediapipe, topic (each image waits for its detections on the topic detections), or tracks "
+        "(detections come now and then, and hands are followed in between).",
+        choices=DETECTORS,
+        fixed=True,
+    )
+    detector__search_time: float = _parameter(
+        0.02,
+        "Time that auto may look further in an image in which it has found nothing yet; the next image goes on.",
+        "s",
+        (0.0, 1.0),
+        fixed=True,
     )
     detector__max_hands: int = _parameter(2, "Hands to look for in an image.", bounds=(1, 16), fixed=True)
     detector__min_score: float = _parameter(0.5, "Confidence below which a hand is not reported.", bounds=(0.01, 0.99), fixed=True)
     detector__right_class_ids: tuple[str, ...] = _parameter(("right",), "Class ids of right hands in the topic detections.")
     detector__left_class_ids: tuple[str, ...] = _parameter(("left",), "Class ids of left hands in the topic detections.")
+    detector__hand_class_ids: tuple[str, ...] = _parameter(("hand",), "Class ids there of hands whose side the detector does not tell.")
 
     smoothing__enabled: bool = _parameter(True, "Whether hands are smoothed over time (One-Euro filter); off: as each image has them.")
     smoothing__frame: str = _parameter(
@@ -140,6 +155,11 @@ class Parameters:
         return SMOOTHING.with_cutoffs(self.smoothing__min_cutoff, self.smoothing__beta, self.smoothing__max_cutoff)
 
     @property
+    def labels(self) -> Labels:
+        """What hands are called in the topic detections."""
+        return Labels(self.detector__right_class_ids, self.detector__left_class_ids, self.detector__hand_class_ids)
+
+    @property
     def estimator(self) -> EstimatorConfig:
         """What the estimator is made of."""
         return EstimatorConfig(
@@ -148,6 +168,7 @@ class Parameters:
             detector=self.detector__type,
             max_hands=self.detector__max_hands,
             min_score=self.detector__min_score,
+            search_time=self.detector__search_time,
             hand_length=self.hand_length,
             refine=self.refine,
             device=self.device,

@@ -12,8 +12,8 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from .cameras import Cameras
-from .detections import detections
 from .diagnostics import FrameRecord, Health, header_fault
+from .given import GivenHands
 from .images import decode_compressed, decode_image
 from .inputs import ImageMessage
 from .outputs import Outputs
@@ -42,6 +42,7 @@ class Pipeline:
         """Takes the stages, the node's clock in nanoseconds, and what is called when the estimator cannot go on."""
         self._smoother, self._on_broken = smoother, on_broken
         self._estimator, self._cameras, self._outputs, self._health, self._now = estimator, cameras, outputs, health, now
+        self.given = GivenHands(health)
         self._stream = Stream()
         self._publishing = threading.Lock()
         self._stopped = False
@@ -62,7 +63,7 @@ class Pipeline:
         Args:
             message: the image.
             arrival: seconds of a monotonic clock.
-            found: its hands' boxes, where the detector is external.
+            found: the detections of its stamp, where each image waits for its own.
             parameters: of this moment.
         """
         if self._stopped:
@@ -97,9 +98,7 @@ class Pipeline:
             self._health.restarted(change)
             self.reset()
         camera, intrinsics = self._cameras.camera(header.frame_id, width, height, parameters)
-        given = None
-        if found is not None:
-            given = detections(found, parameters.detector__right_class_ids, parameters.detector__left_class_ids)
+        given = self.given.of(found, stamp, width, height, parameters)
         frame = self._estimator(image, camera, stamp=seconds, detections=given)
         if parameters.smoothing__enabled:
             frame = self._smoother(frame, seconds, header)
