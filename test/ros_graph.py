@@ -26,9 +26,11 @@ ENVIRONMENT = {
 
 
 class NodeProcess:
-    """wildhands_node in a process; its output goes to a file."""
+    """wildhands_node, or the node of another module, in a process; its output goes to a file."""
 
-    def __init__(self, log: Path, namespace: str = "", remappings: tuple[str, ...] = (), **parameters):
+    def __init__(
+        self, log: Path, namespace: str = "", remappings: tuple[str, ...] = (), module: str = "wildhands_ros.ros.node", **parameters
+    ):
         arguments = [word for name, value in parameters.items() for word in ("-p", f"{name.replace('__', '.')}:={value}")]
         arguments += [word for remapping in remappings for word in ("-r", remapping)]
         if namespace:
@@ -36,7 +38,7 @@ class NodeProcess:
         self._log = log
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "wildhands_ros.ros.node", "--ros-args", *arguments],
+                [sys.executable, "-m", module, "--ros-args", *arguments],
                 env={**os.environ, **ENVIRONMENT},
                 stdout=output,
                 stderr=subprocess.STDOUT,
