@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .capture.commands import add_commands
 
 if TYPE_CHECKING:
     from .estimator import Estimator
@@ -73,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="run the ROS 2 node on a stream and record its topics")
     demo.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of images or camera number; default: the clip in demo/")
     demo.set_defaults(run=_demo)
+
+    add_commands(commands, _add_camera_options, _add_estimator_options, _make_estimator)
 
     synth = commands.add_parser("synth", help="write pictures of the synthetic world with their annotations")
     synth.add_argument("output", type=Path, metavar="FOLDER")
