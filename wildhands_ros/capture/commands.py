@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,10 +83,12 @@ def _annotate(args: argparse.Namespace, make_estimator: Callable[[argparse.Names
     settings = {name: getattr(args, name) for name in names}
     settings |= {"version": __version__, "camera_info": args.camera_info.read_text() if args.camera_info else None}
     problems = []
+    # One for all inputs, made when the first of them turns out to be usable.
+    estimator = cache(lambda: make_estimator(args))
     for source in args.inputs:
         output = args.output or source.with_name(f"{source.stem}_hands")
         choices = Choices(args.image, intrinsics, args.rectified, args.smooth)
-        problems += annotate(source, output, choices, settings, lambda: make_estimator(args))
+        problems += annotate(source, output, choices, settings, estimator)
         print(f"wrote {output}")
     return _report(problems)
 

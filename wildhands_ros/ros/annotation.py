@@ -10,6 +10,7 @@ from pathlib import Path
 import rosbags.interfaces as rosbag
 from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
+from rosbags.typesys.store import Typestore
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from tqdm import tqdm
@@ -22,6 +23,7 @@ from ..geometry.calibration import CalibrationError, IntrinsicsSource
 from ..io.camera_files import Intrinsics, guess_warning
 from ..io.images import InputError, encode_image
 from ..io.sources import VideoSource
+from ..msg import HandArray
 from ..structures import Side
 from .camera_info import calibration, camera_info
 from .images import decode_compressed, decode_image
@@ -156,7 +158,6 @@ def annotate(source: Path, output: Path, choices: Choices, settings: dict, make_
             annotation, estimator = _run(source, stream, partial, inputs, make_estimator)
             _write_bag(bag, stream, annotation, estimator, choices, partial / output.name)
             problems = [*bag.problems, *stream.problems]
-    estimator.close()
     (partial / output.name).rename(output)
     annotation.remove()
     partial.rmdir()
@@ -191,7 +192,8 @@ def _write_bag(bag: Bag, stream: BagStream, annotation: Annotation, estimator: E
                 if (frame := annotated(index)) is not None:
                     header = bag.read(connection, data).header
                     stamp = Time(sec=header.stamp.sec, nanosec=header.stamp.nanosec)
-                    writer.write(hands, received, _hands(frame, estimator, Header(stamp=stamp, frame_id=header.frame_id)))
+                    message = _hands(frame, estimator, Header(stamp=stamp, frame_id=header.frame_id))
+                    writer.write(hands, received, _bytes(message, HANDS, writer.types))
                 index += 1
 
 
@@ -206,10 +208,10 @@ def _write_video(stream: VideoStream, annotation: Annotation, estimator: Estimat
             header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=VIDEO_FRAME)
             message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
             message.data.frombytes(encode_image(picture.image, ".jpg"))
-            writer.write(infos, stamp, serialize_message(camera_info(picture.camera, header)))
-            writer.write(images, stamp, serialize_message(message))
+            writer.write(infos, stamp, _bytes(camera_info(picture.camera, header), CAMERA_INFO, writer.types))
+            writer.write(images, stamp, _bytes(message, IMAGE_TYPES[1], writer.types))
             if (frame := annotated(picture.index)) is not None:
-                writer.write(hands, stamp, _hands(frame, estimator, header))
+                writer.write(hands, stamp, _bytes(_hands(frame, estimator, header), HANDS, writer.types))
 
 
 def _by_index(annotation: Annotation, estimator: Estimator, choices: Choices) -> Callable[[int], Annotated | None]:
@@ -227,8 +229,13 @@ def _by_index(annotation: Annotation, estimator: Estimator, choices: Choices) ->
     return get
 
 
-def _hands(frame: Annotated, estimator: Estimator, header: Header) -> bytes:
-    return serialize_message(hand_array(frame.estimate, header, frame.origin, estimator.hand_model[Side.RIGHT].name))
+def _hands(frame: Annotated, estimator: Estimator, header: Header) -> HandArray:
+    return hand_array(frame.estimate, header, frame.origin, estimator.hand_model[Side.RIGHT].name)
+
+
+def _bytes(message, kind: str, types: Typestore) -> bytes:
+    """A message of ours, serialised. The middleware leaves in the padding what was in memory: written anew, equal hands are equal bytes."""
+    return bytes(types.serialize_cdr(types.deserialize_cdr(serialize_message(message), kind), kind))
 
 
 def _fresh(folder: Path) -> BagWriter:
