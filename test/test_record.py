@@ -96,8 +96,12 @@ def recorded(tmp_path_factory) -> Path:
         assert publisher.returncode == 0, (folder / "publisher.log").read_text()
         assert call(client, Trigger, "episode/stop", Trigger.Request()).success
         assert not call(client, Trigger, "episode/stop", Trigger.Request()).success
-        assert call(client, StartEpisode, "episode/start", StartEpisode.Request(task="a failure")).success
-        assert call(client, Trigger, "episode/discard", Trigger.Request()).success
+        # By the command line, for those who have no ros2 service.
+        for arguments in (("start", "a failure"), ("discard",)):
+            run = wildhands("episode", *arguments, cwd=folder, **ENVIRONMENT)
+            assert (run.returncode, run.stdout) == (0, "episode 1\n"), run.stderr
+        run = wildhands("episode", "discard", cwd=folder, **ENVIRONMENT)
+        assert run.returncode == 2 and "no episode to discard" in run.stderr
         recorder.send_signal(signal.SIGINT)
         assert recorder.wait(30) == 0, (folder / "record.log").read_text()
     finally:

@@ -1,4 +1,4 @@
-"""The subcommands of `wildhands` that make data for learning from demonstrations: record, annotate, export."""
+"""The subcommands of `wildhands` that make data for learning from demonstrations: record, episode, annotate, export."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ def add_commands(
     record.add_argument("--all", action="store_true", help="all topics, as they appear")
     record.add_argument("--output", type=Path, metavar="FOLDER", help="the bag to make; default: recording_ and the time")
     record.set_defaults(run=_record)
+
+    episode = commands.add_parser("episode", help="mark an episode of a running recording").add_subparsers(metavar="ACTION", required=True)
+    begin = episode.add_parser("start", help="what comes now is a demonstration")
+    begin.add_argument("task", metavar="TASK", help="what is going to be done, in words")
+    begin.set_defaults(action="start", run=_episode)
+    for action, text in (("stop", "the demonstration is done"), ("discard", "leave out the running episode, or the last one")):
+        episode.add_parser(action, help=text).set_defaults(action=action, task="", run=_episode)
 
     annotate = commands.add_parser("annotate", help="find the hands in recordings; an interrupted run goes on with the same command")
     annotate.add_argument("inputs", nargs="+", type=Path, metavar="BAG_OR_VIDEO", help="rosbag2 folder, .mcap, .db3, ROS 1 .bag, or video")
@@ -67,6 +74,13 @@ def _record(args: argparse.Namespace) -> int:
     from ..ros.record import run
 
     return run(args.output or Path(time.strftime("recording_%Y_%m_%d-%H_%M_%S")), args.topics, args.all)
+
+
+def _episode(args: argparse.Namespace) -> int:
+    from ..ros.episodes import call
+
+    print(call(args.action, args.task))
+    return 0
 
 
 def _annotate(args: argparse.Namespace, make_estimator: Callable[[argparse.Namespace], Estimator]) -> int:

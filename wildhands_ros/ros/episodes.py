@@ -17,6 +17,8 @@ from ..msg import EpisodeEvent
 from ..srv import StartEpisode
 
 TOPIC = "episodes"
+ANSWER = 5.0
+"""Seconds to wait for a recorder's service, and for its answer."""
 KEPT = 1000
 """Marks that a recorder which starts later still gets."""
 
@@ -59,6 +61,29 @@ class EpisodeServices:
         self._marks.publish(message)
         word = {EpisodeEvent.START: "started", EpisodeEvent.STOP: "stopped", EpisodeEvent.DISCARD: "discarded"}[mark.event]
         self._node.get_logger().info(f"episode {mark.episode} {word}: {mark.task}")
+
+
+def call(action: str, task: str = "") -> str:
+    """Calls one of the services, "start" (with the task), "stop" or "discard", of a recorder that is running; returns its answer.
+
+    :raises ValueError: no recorder answers, or it refuses.
+    """
+    rclpy.init()
+    try:
+        node = rclpy.create_node("wildhands_episode")
+        kind = StartEpisode if action == "start" else Trigger
+        client = node.create_client(kind, f"episode/{action}")
+        if not client.wait_for_service(timeout_sec=ANSWER):
+            raise ValueError(f"no recorder is running: nobody serves {client.srv_name}")
+        future = client.call_async(StartEpisode.Request(task=task) if action == "start" else Trigger.Request())
+        rclpy.spin_until_future_complete(node, future, timeout_sec=ANSWER)
+        if (answer := future.result()) is None:
+            raise ValueError(f"the recorder does not answer on {client.srv_name}")
+        if not answer.success:
+            raise ValueError(answer.message)
+        return answer.message
+    finally:
+        rclpy.try_shutdown()
 
 
 def main(arguments: list[str] | None = None) -> int:
