@@ -30,7 +30,7 @@ ENVIRONMENT = {
 
 
 class NodeProcess:
-    """wildhands_node in a process; its output goes to a file."""
+    """wildhands_node, or another ``program`` of Python, in a process; its output goes to a file."""
 
     def __init__(
         self, log: Path, namespace: str = "", remappings: tuple[str, ...] = (), program=("-m", "wildhands_ros.ros.node"), **parameters

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .capture.commands import add_commands
 
 if TYPE_CHECKING:
     from .estimator import Estimator
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     costs = commands.add_parser("node-costs", help="measure what the ROS 2 node's services, markers, transforms and idleness cost")
     costs.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
     costs.set_defaults(run=_node_costs)
+    add_commands(commands, _add_camera_options, _add_estimator_options, _make_estimator)
 
     synth = commands.add_parser("synth", help="write pictures of the synthetic world with their annotations")
     synth.add_argument("output", type=Path, metavar="FOLDER")
