@@ -70,6 +70,7 @@ def _of_the_process(robot: Robot) -> dict[str, float]:
     return {
         "enable_ms_p50": float(np.percentile(pauses, 50)),
         "enable_ms_max": max(pauses),
+        "deactivate_ms_p50": float(np.percentile(stops, 50)),
         "deactivate_ms_max": max(stops),
         "deactivated_cpu_percent": 100 * idle,
     }
