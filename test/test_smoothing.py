@@ -184,7 +184,7 @@ def test_lag_without_motion_is_unknown():
 
 
 class NoisyEstimator:
-    """Knows a hand that swings, and sees it with noise: more of it in pictures on their own, where now and then it sees nothing."""
+    """Knows a hand that swings, and sees it with noise: more of it in pictures on their own, of which it misses one."""
 
     hand_model = HANDS
 
@@ -195,7 +195,7 @@ class NoisyEstimator:
         self.calls += 1
         alone = stamp is None
         time = self.calls // 2 / 30 if alone else stamp
-        if alone and self.calls % 50 == 0:
+        if alone and self.calls == 50:
             return frame()
         transl = (0.1 * np.sin(4 * time), 0.02, 0.5)
         return frame(hand_of(mano(self.rng, 0.05 if alone else 0.02, transl), track="" if alone else "hand_1"))
