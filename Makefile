@@ -16,13 +16,14 @@ INPUT ?=
 # What `make bench` measures and where the figures go; see docs/performance.md.
 BENCH ?= --json bench.json
 
-.PHONY: help setup demo bench test lint format lock clean
+.PHONY: help setup demo bench test lerobot lint format lock clean
 
 help:
 	@echo 'make demo                    run the ROS 2 node on the clip of this repository'
 	@echo 'make demo INPUT=<source>     the same on a video, an image folder or a camera (its index)'
 	@echo 'make bench                   measure how fast everything is here, into bench.json'
 	@echo 'make test                    lint and tests'
+	@echo 'make lerobot                 .venv-lerobot, for wildhands export lerobot (8 GB, its own torch)'
 	@echo 'make lint | make format      ruff'
 	@echo 'make lock                    resolve requirements.in into requirements.lock anew'
 	@echo 'make clean                   remove .venv and all outputs'
@@ -44,6 +45,12 @@ test: lint
 	@.venv/bin/python -m pytest $(APART:%=--ignore=%)
 	@.venv/bin/python -m pytest $(APART)
 
+# lerobot needs numpy 2, MediaPipe numpy 1.
+lerobot: setup
+	@test -x .venv-lerobot/bin/python || .venv/bin/uv venv --quiet --python .venv/bin/python .venv-lerobot
+	@.venv/bin/uv pip install --python .venv-lerobot/bin/python -r requirements-lerobot.txt
+	@.venv/bin/uv pip install --quiet --python .venv-lerobot/bin/python --no-deps --no-build-isolation -e .
+
 lint: setup
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --quiet --check . || { echo 'Not formatted: make format' >&2; exit 1; }
@@ -56,4 +63,4 @@ lock: setup
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-header --no-annotate requirements.in -o requirements.lock
 
 clean:
-	rm -rf .venv build install log demo_output training_output wildhands_ros.egg-info
+	rm -rf .venv .venv-lerobot build install log demo_output training_output wildhands_ros.egg-info

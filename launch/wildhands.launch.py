@@ -13,7 +13,7 @@ SHARE = FindPackageShare("wildhands_ros")
 ARGUMENTS = [
     ("image", "image", "Topic of the camera's images; with image_transport:=compressed its /compressed is listened to."),
     ("camera_info", "camera_info", "Topic of the camera's calibration."),
-    ("detections", "detections", "Topic of an external detector (vision_msgs/Detection2DArray), for detector.type: external."),
+    ("detections", "detections", "Topic of an external detector (vision_msgs/Detection2DArray), for detector.type: topic or tracks."),
     ("params_file", PathJoinSubstitution([SHARE, "config", "wildhands.yaml"]), "Parameter file; the default one is the reference."),
     ("namespace", "", "Namespace of the node and of its topics."),
     ("rviz", "false", "Whether to open rviz with config/wildhands.rviz."),
@@ -30,6 +30,7 @@ def boolean(text: str) -> bool:
 
 # Parameters that can be given here; where they are not, the parameter file counts.
 PARAMETERS = {
+    "autostart": (boolean, "Parameter: false where a lifecycle manager configures and activates the node."),
     "image_transport": (str, "Parameter: raw or compressed."),
     "rectified": (boolean, "Parameter: true where the images are rectified."),
     "intrinsics": (str, "Parameter: camera_info, horizontal_fov or guess."),
@@ -37,7 +38,7 @@ PARAMETERS = {
     "checkpoint": (str, "Parameter: the network, auto, default, released, none or a path."),
     "hand_model": (str, "Parameter: auto, open, or a folder with MANO's files."),
     "hand_length": (float, "Parameter: wrist to middle fingertip of the user's stretched hand, in metres."),
-    "detector.type": (str, "Parameter: who finds the hands, mediapipe or external (the topic detections)."),
+    "detector.type": (str, "Parameter: who finds the hands: auto, own, mediapipe, topic or tracks."),
     "tf_prefix": (str, "Parameter: put before the names of the TF frames."),
 }
 

@@ -13,7 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 DOMAIN = random.randint(1, 101)
@@ -26,9 +30,11 @@ ENVIRONMENT = {
 
 
 class NodeProcess:
-    """wildhands_node in a process; its output goes to a file."""
+    """wildhands_node, or another ``program`` of Python, in a process; its output goes to a file."""
 
-    def __init__(self, log: Path, namespace: str = "", remappings: tuple[str, ...] = (), **parameters):
+    def __init__(
+        self, log: Path, namespace: str = "", remappings: tuple[str, ...] = (), program=("-m", "wildhands_ros.ros.node"), **parameters
+    ):
         arguments = [word for name, value in parameters.items() for word in ("-p", f"{name.replace('__', '.')}:={value}")]
         arguments += [word for remapping in remappings for word in ("-r", remapping)]
         if namespace:
@@ -36,7 +42,7 @@ class NodeProcess:
         self._log = log
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "wildhands_ros.ros.node", "--ros-args", *arguments],
+                [sys.executable, *program, "--ros-args", *arguments],
                 env={**os.environ, **ENVIRONMENT},
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -94,6 +100,30 @@ class Client:
                 meanwhile()
                 due = time.monotonic() + 0.2
             self._executor.spin_once(timeout_sec=0.02)
+
+    def call(self, kind: type, service: str, request=None, timeout: float = 40):
+        """The answer of a service."""
+        client = self.node.create_client(kind, service)
+        try:
+            self.until(client.service_is_ready, f"{service} is there", timeout)
+            answer = client.call_async(request or kind.Request())
+            self.until(answer.done, f"{service} answers", timeout)
+            return answer.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def change_state(self, node: str, transition: int) -> bool:
+        """Whether a lifecycle node could go through a transition."""
+        return self.call(ChangeState, f"{node}/change_state", ChangeState.Request(transition=Transition(id=transition))).success
+
+    def state(self, node: str) -> str:
+        return self.call(GetState, f"{node}/get_state").current_state.label
+
+    def set_parameters(self, node: str, **values) -> list[str]:
+        """Sets parameters one by one; of each the reason for which it was refused, "" where it was not."""
+        items = [Parameter(name.replace("__", "."), value=value).to_parameter_msg() for name, value in values.items()]
+        results = self.call(SetParameters, f"{node}/set_parameters", SetParameters.Request(parameters=items)).results
+        return ["" if result.successful else result.reason or "refused" for result in results]
 
     def diagnostics(self, name: str) -> dict[str, str]:
         """Last values of a node, with its "message" and "level"; empty before the first."""

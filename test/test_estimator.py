@@ -1,5 +1,9 @@
 """The stages together, on real photographs and on what callers can get wrong."""
 
+import gc
+import json
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,14 +11,17 @@ import pytest
 
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.estimator_config import EstimatorConfig
-from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.geometry.camera import Camera, rectification_maps, rectify
 from wildhands_ros.hand_model.asset import joints_linear, open_hand
+from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import read_image
+from wildhands_ros.io.sources import open_source
 from wildhands_ros.structures import Detection, EstimateSource, Side
 
 MIDDLE_TIP = 18
 """In MANO order."""
+DEMO = Path(__file__).parents[1] / "demo"
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
 needs_photos = pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
 
@@ -82,14 +89,14 @@ def test_a_mirrored_photograph_gives_the_other_hand(photo):
 @needs_photos
 def test_boxes_from_elsewhere_are_enough(photo):
     truth, image = photo
-    external = Estimator(EstimatorConfig(detector="external"))
-    (hand,) = external(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
+    topic = Estimator(EstimatorConfig(detector="topic"))
+    (hand,) = topic(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
     size = (truth.box[2:] - truth.box[:2]).max()
     assert np.linalg.norm(hand.joints_2d - truth.keypoints, axis=-1).mean() < 0.06 * size
     assert hand.score == 0.9
     with pytest.raises(ValueError, match="every image must come with its detections"):
-        external(image, truth.camera)
-    external.close()
+        topic(image, truth.camera)
+    topic.close()
 
 
 @needs_photos
@@ -113,15 +120,47 @@ def test_keypoints_that_are_no_hand_are_not_reported(estimator, photo):
 @needs_photos
 def test_a_hand_that_the_detector_loses_is_kept_while_it_is_seen(photo):
     truth, image = photo
-    stream = Estimator(EstimatorConfig(detector="external"))
+    stream = Estimator(EstimatorConfig(detector="topic"))
     detection = Detection(truth.box, Side.RIGHT, 0.9)
     first = stream(image, truth.camera, 0.0, [detection]).hands[0]
     kept = stream(image, truth.camera, 1 / 30, []).hands[0]
-    assert kept.track_id == first.track_id == "right_1"
+    assert kept.track_id == first.track_id == "hand_1"
     assert np.linalg.norm(kept.joints - first.joints, axis=-1).mean() < 0.02
     gone = stream(np.full_like(image, 200), truth.camera, 2 / 30, [])
     assert gone.hands == ()
     stream.close()
+
+
+@needs_photos
+def test_the_score_falls_as_the_hand_leaves_the_image(estimator, photo):
+    truth, image = photo
+    left, right = truth.box[[0, 2]]
+    given = Detection(truth.box, Side.RIGHT, 0.9, 1.0, keypoints=truth.keypoints)
+    scores = []
+    for part in (1.2, 0.7, 0.3):
+        width = int(left + part * (right - left))
+        camera = replace(truth.camera, width=min(width, image.shape[1]))
+        (hand,) = estimator(np.ascontiguousarray(image[:, : camera.width]), camera, detections=[given]).hands
+        seen = ((hand.joints_2d > -0.5) & (hand.joints_2d < (camera.width - 0.5, camera.height - 0.5))).all(axis=-1).mean()
+        assert hand.score == pytest.approx(0.9 * seen)
+        scores.append(hand.score)
+    assert scores[0] > 0.85 and scores[0] > scores[1] > scores[2]
+
+
+@needs_photos
+def test_the_score_falls_as_the_hand_is_hidden(photo):
+    truth, image = photo
+    x0, y0, x1, y1 = truth.box.astype(int)
+    stream, scores = Estimator(EstimatorConfig(detector="topic", min_score=0.01)), []
+    for part in (0.0, 0.6, 0.95):
+        covered = image.copy()
+        covered[int(y1 - part * (y1 - y0)) : y1 + 10, max(x0 - 10, 0) : x1 + 10] = (90, 110, 140)
+        stream.reset()
+        stream(image, truth.camera, 0.0, [Detection(truth.box, Side.RIGHT, 0.9)])
+        hands = stream(covered, truth.camera, 1 / 30, []).hands
+        scores.append(hands[0].score if hands else 0.0)
+    stream.close()
+    assert scores[0] > 0.9 and scores[0] > scores[1] > scores[2] and scores[2] < 0.5
 
 
 @needs_photos
@@ -151,10 +190,50 @@ def test_hand_length_sets_the_scale(photo):
     assert depths[1] / depths[0] == pytest.approx(21 / 17, rel=0.05)
 
 
+@pytest.mark.skipif(not (DEMO / "clip.mp4").is_file(), reason="the demo's clip is not there")
+def test_a_lens_changes_the_picture_but_not_the_hands(estimator):
+    """The scene through its lens, through a fisheye, and rectified: the same hands, and 2D joints where each picture shows them."""
+    index = 60
+    image = next(frame.image for number, frame in enumerate(open_source(str(DEMO / "clip.mp4"))) if number == index)
+    camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(image.shape[1], image.shape[0], rectified=False)
+    k, d = [[330, 0, 479.5], [0, 330, 269.5], [0, 0, 1]], [0.02, -0.01, 0.002, 0.0]
+    fisheye = Camera(k, camera.width, camera.height, "equidistant", d)
+    truth = {hand["side"]: np.array(hand["joints"]) for hand in json.loads((DEMO / "truth.json").read_text())["frames"][index]["hands"]}
+    as_it_is = hands_of(estimator, image, camera, truth)
+    for target in (fisheye, camera.undistorted()):
+        found = hands_of(estimator, rectify(image, rectification_maps(camera, target)), target, truth)
+        for side, joints in truth.items():
+            hand, before, seen = found[side], as_it_is[side], target.project(joints)
+            assert np.linalg.norm(hand.joints_2d - seen, axis=-1).mean() < 0.05 * np.ptp(seen, axis=0).max()
+            assert np.linalg.norm(hand.joints[0] - before.joints[0]) < 0.05 * joints[0, 2]
+            assert np.linalg.norm(hand.joints - hand.joints[0] - before.joints + before.joints[0], axis=-1).mean() < 0.01
+
+
+def hands_of(estimator, image: np.ndarray, camera: Camera, truth: dict[str, np.ndarray]) -> dict:
+    """By side, from the true keypoints."""
+    detections = []
+    for side, joints in truth.items():
+        points = camera.project(joints)
+        detections.append(Detection(np.concatenate([points.min(axis=0), points.max(axis=0)]), Side(side), 0.9, 1.0, keypoints=points))
+    found = {hand.side.value: hand for hand in estimator(image, camera, detections=detections).hands}
+    assert set(found) == set(truth)
+    return found
+
+
 def test_an_image_without_hands(estimator):
     frame = estimator(np.full((120, 160, 3), 90, np.uint8), Camera.guess(160, 120))
     assert frame.hands == ()
     assert frame.unresolved == 0
+
+
+def test_closing_frees_the_network():
+    estimator = Estimator(EstimatorConfig(detector="topic"))
+    estimator.warm_up()
+    weights = weakref.ref(next(estimator._predictor._model.parameters()))
+    assert estimator.device.startswith(("cpu", "cuda")) and weights() is not None
+    estimator.close()
+    gc.collect()
+    assert weights() is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from wildhands_ros.evaluation.metrics import mpjpe
+from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.fitting import residuals
 from wildhands_ros.fitting.anatomy import LIMITS
 from wildhands_ros.fitting.detection_fit import fit_detection
@@ -220,11 +220,24 @@ class TestKnownHands:
 
     def test_recovers_from_a_wrong_start(self, fit, kinematics):
         rng = np.random.default_rng(4)
-        wrong, right = (kinematics.joints(random_pose(rng, kinematics), jacobian=False)[0] for _ in range(2))
-        state = fit.fit(rays_to(wrong), 0.005, Side.RIGHT, world=world_landmarks(wrong)).state
+        poses = [random_pose(rng, kinematics) for _ in range(2)]
+        wrong, right = (kinematics.joints(dataclasses.replace(pose, betas=poses[0].betas), jacobian=False)[0] for pose in poses)
+        wrong = wrong + np.array([0, 0, 0.2])
+        state = None
+        for _ in range(10):
+            state = fit.fit(rays_to(wrong), 0.005, Side.RIGHT, world=world_landmarks(wrong), start=state).state
         cold = fit.fit(rays_to(right), 0.005, Side.RIGHT, world=world_landmarks(right))
-        warm = fit.fit(rays_to(right), 0.005, Side.RIGHT, world=world_landmarks(right), start=state)
-        assert mpjpe(warm.joints, cold.joints) < 0.002
+        depths = [state.pose.position[2]]
+        for _ in range(20):
+            warm = fit.fit(rays_to(right), 0.005, Side.RIGHT, world=world_landmarks(right), start=state)
+            state = warm.state
+            depths.append(warm.wrist_position[2])
+        # The size that was taken for the hand's stays.
+        assert pa_mpjpe(warm.joints, cold.joints) < 0.002
+        assert abs(warm.wrist_position[2] / cold.wrist_position[2] - 1) < 0.06
+        # Put right in steps: a jump of the hand towards the camera or away from it is bad for a robot.
+        assert abs(depths[0] - depths[-1]) > 0.1
+        assert np.abs(np.diff(depths)).max() < 0.04
 
     def test_state_of_the_other_side_or_after_a_gap_is_not_used(self, fit, kinematics):
         joints = kinematics.joints(random_pose(np.random.default_rng(6), kinematics), jacobian=False)[0]

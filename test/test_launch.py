@@ -1,7 +1,11 @@
-"""The launch file, where ROS 2's launch is installed; PyPI has no wheel of it, so `make test` skips this."""
+"""The launch files, where ROS 2's launch is installed; PyPI has no wheel of it, so `make test` skips this."""
 
 import importlib.util
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,20 +13,36 @@ import pytest
 pytest.importorskip("launch_ros")
 pytest.importorskip("rclpy")
 
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
+from ros_graph import ENVIRONMENT, Client
+from ros_samples import CAMERA
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
 
+from wildhands_ros.msg import HandArray
+from wildhands_ros.ros.camera_info import camera_info
+from wildhands_ros.ros.images import encode_image
 from wildhands_ros.ros.parameters import Parameters, ros_name
 
-PATH = Path(__file__).parent.parent / "launch" / "wildhands.launch.py"
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name.partition(".")[0], ROOT / "launch" / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def launch_file():
-    spec = importlib.util.spec_from_file_location("wildhands_launch", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("wildhands.launch.py")
 
 
 def context(**given) -> LaunchContext:
@@ -44,7 +64,7 @@ def test_every_parameter_is_one_of_the_nodes(launch_file):
 def test_only_what_is_given_overrides_the_parameter_file(launch_file):
     defaults = dict.fromkeys(launch_file.PARAMETERS, "")
     assert launch_file.given_parameters(context(**defaults)) == {}
-    given = {"rectified": "True", "hand_length": "0.19", "detector.type": "external"}
+    given = {"rectified": "True", "hand_length": "0.19", "detector.type": "topic"}
     assert launch_file.given_parameters(context(**defaults | given)) == given | {"rectified": True, "hand_length": 0.19}
 
 
@@ -52,3 +72,80 @@ def test_only_what_is_given_overrides_the_parameter_file(launch_file):
 def test_a_value_of_the_wrong_kind_is_refused_by_name(launch_file, name, text):
     with pytest.raises(ValueError, match=re.escape(f"{name}:={text}")):
         launch_file.given_parameters(context(**dict.fromkeys(launch_file.PARAMETERS, "") | {name: text}))
+
+
+@pytest.mark.parametrize("text", ["", "left,left", "left,2nd", "a b"])
+def test_cameras_need_different_names(text):
+    with pytest.raises(ValueError, match="cameras:="):
+        load("wildhands_multi.launch.py").camera_names(text)
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """Launches a file with a package whose node has an estimator that finds a hand in every image."""
+    share, programs = tmp_path / "share" / "wildhands_ros", tmp_path / "lib" / "wildhands_ros"
+    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
+    for folder in (share, programs, index):
+        folder.mkdir(parents=True)
+    (index / "wildhands_ros").touch()
+    (share / "config").symlink_to(ROOT / "config")
+    node = programs / "wildhands_node"
+    node.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "live_node.py"} {tmp_path / "nothing"} "$@"\n')
+    node.chmod(0o755)
+    started = []
+
+    def launch(name: str, **arguments) -> subprocess.Popen:
+        code = (
+            "import sys; from launch import LaunchDescription, LaunchService; from launch.actions import IncludeLaunchDescription; "
+            "from launch.launch_description_sources import PythonLaunchDescriptionSource; service = LaunchService(); "
+            f"service.include_launch_description(LaunchDescription([IncludeLaunchDescription(PythonLaunchDescriptionSource("
+            f"{str(ROOT / 'launch' / name)!r}), launch_arguments={list(arguments.items())!r})])); sys.exit(service.run())"
+        )
+        prefixes = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("AMENT_PREFIX_PATH"))))
+        environment = {**os.environ, **ENVIRONMENT, "AMENT_PREFIX_PATH": prefixes, "ROS_LOG_DIR": str(tmp_path / "log")}
+        started.append(subprocess.Popen([sys.executable, "-c", code], env=environment, start_new_session=True))
+        return started[-1]
+
+    yield launch
+    for process in started:
+        process.kill()
+
+
+def send(publishers, number: int) -> None:
+    header = Header(stamp=Time(sec=1000 + number), frame_id="optical")
+    images, infos = publishers
+    infos.publish(camera_info(CAMERA, header))
+    images.publish(encode_image(np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8), header))
+
+
+ONE = {"image": "/cam/image_raw", "camera_info": "/cam/camera_info", "tf_prefix": "one_"}, {"": ("/cam", "one_")}
+SEVERAL = {"cameras": "left,rig/right"}, {"/left": ("/left", "left_"), "/rig/right": ("/rig/right", "rig_right_")}
+"""Arguments; and of each node's namespace its camera's, and its frames' prefix."""
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "places"), [("wildhands.launch.py", *ONE), ("wildhands_multi.launch.py", *SEVERAL)], ids=["one", "several"]
+)
+def test_launched_nodes_work_and_end_in_order(launched, name, arguments, places):
+    process = launched(name, **arguments)
+    client = Client()
+    try:
+        client.listen("/tf", TFMessage)
+        client.listen("/diagnostics", DiagnosticArray)
+        for namespace, (camera, prefix) in places.items():
+            client.listen(f"{namespace}/hands", HandArray)
+            state = lambda namespace=namespace: client.diagnostics(f"{namespace}/wildhands"[1:]).get("state")  # noqa: E731
+            client.until(lambda state=state: state() == "active", f"{namespace} is active", timeout=60)
+            publishers = client.publisher(f"{camera}/image_raw", Image), client.publisher(f"{camera}/camera_info", CameraInfo)
+            numbers = iter(range(1000))
+            frame = f"{prefix}right_wrist"
+            client.until(
+                lambda frame=frame: any(item.child_frame_id == frame for tf in client.received["/tf"] for item in tf.transforms),
+                f"{frame} comes",
+                meanwhile=lambda publishers=publishers, numbers=numbers: send(publishers, next(numbers)),
+            )
+            client.until(lambda namespace=namespace: client.received[f"{namespace}/hands"], "hands")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        client.close()

@@ -106,7 +106,7 @@ def camera(client, stream):
 
 
 def loaded(client: Client, name: str = "wildhands") -> None:
-    client.until(lambda: client.diagnostics(name).get("state") == "running", f"{name} has loaded", timeout=90)
+    client.until(lambda: client.diagnostics(name).get("state") == "active", f"{name} has loaded", timeout=300)
 
 
 def test_images_wait_for_a_camera_info_and_the_node_says_so(client, node, camera, stream):
@@ -248,7 +248,7 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
         image_reliability="reliable",
         intrinsics="horizontal_fov",
         horizontal_fov=1.2,
-        detector__type="external",
+        detector__type="topic",
         detector__right_class_ids="[r]",
         tf_prefix="second_",
         publish_vertices=False,
@@ -288,6 +288,40 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
     assert "Traceback" not in node.output
 
 
+def test_hands_are_followed_between_detections_that_come_now_and_then(client, stream, tmp_path):
+    images, camera = stream
+    node = NodeProcess(
+        tmp_path / "log", "/third", detector__type="tracks", intrinsics="guess", tf="off", publish_vertices=False, detector__max_hands=1
+    )
+    client.listen("/third/hands", HandArray)
+    loaded(client, "third/wildhands")
+    box = next(answer for answer in client.received["/hands"][::-1] if answer.hands).hands[0].bbox
+    driver = CameraDriver(client, camera, "/third")
+    boxes_topic = client.publisher("/third/detections", Detection2DArray)
+    client.until(lambda: boxes_topic.get_subscription_count() and driver.images.get_subscription_count(), "the node listens")
+    client.until(lambda: client.received["/third/hands"], "images do not wait for detections", meanwhile=lambda: driver.send(images[-1]))
+    assert not client.received["/third/hands"][0].hands
+
+    results = [ObjectHypothesisWithPose() for _ in range(2)]
+    for result, name in zip(results, ("hand", "cup"), strict=True):
+        result.hypothesis.class_id, result.hypothesis.score = name, 0.9
+    found = [Detection2D(results=[result]) for result in results]
+    for item in found:
+        item.bbox.center.position.x, item.bbox.center.position.y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
+        item.bbox.size_x, item.bbox.size_y = float(box[2] - box[0]), float(box[3] - box[1])
+
+    def send():
+        boxes_topic.publish(Detection2DArray(header=driver.send(images[-1]), detections=found))
+
+    client.until(lambda: client.received["/third/hands"][-1].hands, "the detection is used", meanwhile=send)
+    client.until(lambda: "left out: class cup" in client.diagnostics("third/wildhands"), "other classes are counted")
+    count = len(client.received["/third/hands"])
+    client.until(lambda: len(client.received["/third/hands"]) > count + 3, "more images", meanwhile=lambda: driver.send(images[-1]))
+    assert all(answer.hands for answer in client.received["/third/hands"][count + 1 :]), "followed without detections"
+    assert node.stop() == 0
+    assert "Traceback" not in node.output
+
+
 def test_what_cannot_be_loaded_is_named_and_the_node_lives_on(client, stream, tmp_path):
     corrupt = tmp_path / "corrupt.safetensors"
     corrupt.write_bytes(b"this is not a checkpoint")
@@ -299,7 +333,9 @@ def test_what_cannot_be_loaded_is_named_and_the_node_lives_on(client, stream, tm
     }
     nodes = {name: NodeProcess(tmp_path / name, f"/{name}", **parameters) for name, (parameters, _) in cases.items()}
     for name, (_, words) in cases.items():
-        client.until(lambda name=name: client.diagnostics(f"{name}/wildhands").get("state") == "failed", f"{name} fails", timeout=90)
+        client.until(
+            lambda name=name: client.diagnostics(f"{name}/wildhands").get("level") == DiagnosticStatus.ERROR, f"{name} fails", timeout=90
+        )
         status = client.diagnostics(f"{name}/wildhands")
         assert status["level"] == DiagnosticStatus.ERROR
         assert words in status["message"] and "Traceback" not in status["message"]

@@ -1,6 +1,7 @@
 """The overlay covers what the mesh covers, in the right order, and nothing else."""
 
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -162,3 +163,21 @@ def test_time(capsys):
         times.append(time.perf_counter() - start)
     with capsys.disabled():
         print(f"\noverlay of one hand at 720p: {1000 * min(times):.1f} ms (best of {len(times)})")
+
+
+def test_labels_name_the_grasp_where_it_is_known():
+    hand = posed(Side.RIGHT, (0.0, 0.0, 0.5))
+    assert overlay.label_text(hand).endswith("90 %") and "0.50 m" in overlay.label_text(hand)
+    probabilities = np.array([0, 0, 0.7, 0.3, 0, 0, 0, 0, 0])
+    assert overlay.label_text(replace(hand, grasp_probabilities=probabilities)).endswith("power prismatic 70 %")
+
+
+@pytest.mark.parametrize("distance", [0.3, 1.0, 2.5])
+def test_skeletons_do_not_hide_small_hands(distance, monkeypatch):
+    """However far the hand is, most of it is still to be seen."""
+    monkeypatch.setattr(overlay, "_draw_label", lambda *_: (0, 0, 0, 0))
+    monkeypatch.setattr(overlay, "_draw_meshes", lambda *_: None)
+    hand = posed(Side.RIGHT, (0.0, 0.0, distance))
+    image = np.full((720, 1280, 3), 100, np.uint8)
+    skeleton = changed(overlay.draw_frame(image, FrameEstimate((hand,), CAMERA), FACES), image)
+    assert 0 < skeleton.sum() < 0.6 * silhouette(hand, CAMERA).sum()

@@ -13,7 +13,8 @@ pytest.importorskip("rclpy")
 import rclpy
 
 from wildhands_ros.estimator_config import EstimatorConfig
-from wildhands_ros.ros.parameters import ParameterError, Parameters, declare, descriptor, reference_yaml, ros_name
+from wildhands_ros.ros.parameters import ParameterError, Parameters, declare, descriptor, ros_name
+from wildhands_ros.ros.reference import reference_yaml
 
 CONFIG = Path(__file__).parent.parent / "config" / "wildhands.yaml"
 
@@ -43,7 +44,7 @@ def declared(context):
 
 
 def test_the_reference_file_is_up_to_date():
-    assert CONFIG.read_text() == reference_yaml(), "python -m wildhands_ros.ros.parameters > config/wildhands.yaml"
+    assert CONFIG.read_text() == reference_yaml(), "python -m wildhands_ros.ros.reference"
 
 
 def test_every_key_of_the_reference_file_has_a_comment():
@@ -91,7 +92,8 @@ def test_bad_values_are_refused_with_the_reason(declared, overrides, words):
 @pytest.mark.parametrize("field", fields(Parameters), ids=lambda field: ros_name(field.name))
 def test_descriptors_tell_the_whole_story(field):
     described = descriptor(field.name)
-    assert described.read_only and described.description.strip().endswith(".")
+    assert described.description.strip().endswith(".") and described.additional_constraints.endswith(".")
+    assert not described.read_only and ("configured" in described.additional_constraints) == field.metadata["fixed"]
     if isinstance(field.metadata["default"], float):
         (limits,) = described.floating_point_range
         assert limits.from_value <= field.metadata["default"] <= limits.to_value
@@ -99,3 +101,15 @@ def test_descriptors_tell_the_whole_story(field):
 
 def test_the_estimators_defaults_are_the_nodes():
     assert Parameters().estimator == EstimatorConfig()
+
+
+def test_changes_are_checked_as_a_whole():
+    parameters = Parameters().changed({"intrinsics": "horizontal_fov", "horizontal_fov": 1.2, "use_sim_time": True}, configured=True)
+    assert parameters.intrinsics == "horizontal_fov" and parameters.horizontal_fov == 1.2
+    with pytest.raises(ParameterError, match="horizontal_fov"):
+        parameters.changed({"horizontal_fov": 0.0}, configured=True)
+    with pytest.raises(ParameterError, match="diagnostics.age_warn"):
+        Parameters().changed({"diagnostics.age_warn": 5.0}, configured=True)
+    with pytest.raises(ParameterError, match="checkpoint: read when the node is configured"):
+        Parameters().changed({"checkpoint": "none", "tf": "off"}, configured=True)
+    assert Parameters().changed({"checkpoint": "none"}, configured=False).checkpoint == "none"

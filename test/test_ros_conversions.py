@@ -1,9 +1,13 @@
-"""ROS messages to the heart's data and back: images, calibrations, detections, markers, transforms; and the node's small parts."""
+"""ROS messages to the heart's data and back: images, calibrations, detections, markers, transforms."""
 
 from __future__ import annotations
 
 import array
-import threading
+import textwrap
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,27 +15,28 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.serialization import deserialize_message, serialize_message
 from ros_samples import CAMERA, hand, header
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, RegionOfInterest
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 from visualization_msgs.msg import Marker, MarkerArray
 
+from wildhands_ros.detection.tracks import hand_names
 from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSource
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.ros.camera_info import calibration, camera_info
-from wildhands_ros.ros.detections import detections
-from wildhands_ros.ros.diagnostics import Health, diagnostic_array, header_fault
+from wildhands_ros.ros.detections import Labels, detections
+from wildhands_ros.ros.diagnostics import Health, Situation
 from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compressed, decode_image, encode_image
-from wildhands_ros.ros.markers import MarkerBuilder, label_text
-from wildhands_ros.ros.pairing import CAPACITY, StampPairs
-from wildhands_ros.ros.refusals import InputRefused, Refusals
-from wildhands_ros.ros.transforms import transforms
-from wildhands_ros.ros.worker import NewestSlot
+from wildhands_ros.ros.markers import MarkerBuilder
+from wildhands_ros.ros.parameters import Parameters
+from wildhands_ros.ros.transforms import TransformBuilder
 from wildhands_ros.structures import Side
+from wildhands_ros.visualization.overlay import label_text
 
 RNG = np.random.default_rng(5)
 WIDTH, HEIGHT = 22, 16
@@ -131,6 +136,29 @@ def test_bad_images_are_refused_by_name(message, name, words):
     assert raised.value.name == name and words in str(raised.value)
 
 
+NAMED = [
+    f"{bits}{kind}C{channels}"
+    for bits, kind in (*((b, k) for b in (8, 16) for k in "US"), (32, "S"), (32, "F"), (64, "F"))
+    for channels in "1234"
+]
+"""The abstract encodings of sensor_msgs/image_encodings.hpp."""
+
+
+@pytest.mark.parametrize("encoding", [*NAMED, "nv21", "nv24"])
+def test_every_other_encoding_that_sensor_msgs_names_is_refused(encoding):
+    message = Image(height=4, width=4, encoding=encoding, step=128, data=array.array("B", bytes(4 * 128)))
+    with pytest.raises(ImageDecodeError) as raised:
+        decode_image(message)
+    assert raised.value.name == "unknown_encoding" and encoding in str(raised.value)
+
+
+def test_all_encodings_of_sensor_msgs_are_known():
+    """The other half of the list, from image_encodings.hpp."""
+    colours = [f"{order}{bits}" for order in ("rgb", "rgba", "bgr", "bgra", "mono") for bits in (8, 16)]
+    bayer = [f"bayer_{order}{bits}" for order in BAYER for bits in (8, 16)]
+    assert set(SUPPORTED) == {*colours, *bayer, "uyvy", "yuv422", "yuyv", "yuv422_yuy2"}
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_compressed_images(suffix):
     data = cv2.imencode(suffix, SMOOTH[..., ::-1])[1].tobytes()
@@ -208,20 +236,79 @@ def detection_message(class_scores: dict[str, float], x=100.0, y=80.0, width=40.
     return message
 
 
+LABELS = Labels(right=("right_hand",), left=("left_hand", "L"), hand=("hand",))
+
+
 def test_detections_of_an_external_detector():
     items = [
         detection_message({"left_hand": 0.3, "right_hand": 0.7}),
         detection_message({"L": 0.6}, theta=np.pi / 2),
-        detection_message({"cup": 0.99}),
-        detection_message({"L": 0.6}, width=0.0),
-        detection_message({"L": 0.6}, x=float("nan")),
-        detection_message({}),
+        detection_message({"hand": 0.8, "cup": 0.9}),
     ]
-    found = detections(Detection2DArray(detections=items), right=("right_hand",), left=("left_hand", "L"))
-    assert [(item.side, item.score) for item in found] == [(Side.RIGHT, 0.7), (Side.LEFT, 0.6)]
+    found, left_out = detections(Detection2DArray(detections=items), LABELS, 640, 480)
+    assert [(item.side, item.score) for item in found] == [(Side.RIGHT, 0.7), (Side.LEFT, 0.6), (None, 0.8)]
     np.testing.assert_allclose(found[0].box, (80, 70, 120, 90))
     np.testing.assert_allclose(found[1].box, (90, 60, 110, 100))
     assert found[0].keypoints is None
+    assert not left_out
+
+
+def test_what_is_no_hand_is_left_out_and_counted():
+    items = [
+        detection_message({"cup": 0.99}),
+        detection_message({"L": 0.6}, width=0.0),
+        detection_message({"L": 0.6}, x=float("nan")),
+        detection_message({"L": 0.6}, x=900.0),
+        detection_message({"L": 0.6}, x=-50.0),
+        detection_message({}),
+    ]
+    found, left_out = detections(Detection2DArray(detections=items), LABELS, 640, 480)
+    assert found == []
+    assert left_out == {"class cup": 1, "class (none)": 1, "box that is empty or not finite": 2, "box outside of the image": 2}
+    health, situation = Health(lambda text: None), Situation("active", True, "image", 1)
+    health.detections_left_out(left_out)
+    health.detections_left_out(left_out)
+    assert health.snapshot(situation, Parameters()).values["left out: class cup"] == "2"
+    health.detections_left_out(Counter({f"class {i}": 1 for i in range(1000)}))
+    assert len(health.snapshot(situation, Parameters()).values) < 70
+
+
+def test_keypoints_come_along_with_a_detection():
+    message = detection_message({"hand": 0.8})
+    for number in (0, 5, 9, 13, 17, 20):
+        result = ObjectHypothesisWithPose()
+        result.hypothesis.class_id, result.hypothesis.score = f"keypoint_{number}", 0.5
+        result.pose.pose.position.x, result.pose.pose.position.y = 100.0 + number, 50.0
+        message.results.append(result)
+    ((found,), _) = detections(Detection2DArray(detections=[message]), LABELS, 640, 480)
+    np.testing.assert_allclose(found.keypoints[[9, 20]], [(109, 50), (120, 50)])
+    np.testing.assert_allclose(found.keypoint_weights, np.where(np.isin(np.arange(21), (0, 5, 9, 13, 17, 20)), 0.5, 0))
+    del message.results[-1]
+    ((found,), _) = detections(Detection2DArray(detections=[message]), LABELS, 640, 480)
+    assert found.keypoints is None, "five keypoints are too few"
+
+
+def test_the_converter_in_the_documentation():
+    """yolo_ros's message, whose package is not on PyPI, by its fields."""
+    text = (Path(__file__).parents[1] / "docs/detection.md").read_text()
+    code = text[text.index("    from vision_msgs.msg") :]
+    space = {}
+    exec(textwrap.dedent(code), space)  # noqa: S102
+    point = lambda x, y: SimpleNamespace(x=x, y=y)  # noqa: E731
+    keypoints = [SimpleNamespace(id=i + 1, point=point(200.0 + i, 100.0), score=0.9) for i in range(21)]
+    found = SimpleNamespace(
+        class_name="hand",
+        score=0.8,
+        bbox=SimpleNamespace(center=SimpleNamespace(position=point(210.0, 120.0)), size=point(60.0, 80.0)),
+        keypoints=SimpleNamespace(data=keypoints),
+    )
+    message = deserialize_message(
+        serialize_message(space["convert"](SimpleNamespace(header=header(1), detections=[found]))), Detection2DArray
+    )
+    ((hand_found,), left_out) = detections(message, LABELS, 640, 480)
+    np.testing.assert_allclose(hand_found.box, (180, 80, 240, 160))
+    np.testing.assert_allclose(hand_found.keypoints[20], (220, 100))
+    assert message.header == header(1) and not left_out
 
 
 def received_markers(data: bytes) -> dict[tuple[str, int], Marker]:
@@ -261,10 +348,12 @@ def test_markers_of_a_lost_hand_are_deleted_once():
     assert received_markers(builder.build([], header(5))) == {}
 
 
-def test_labels_name_the_grasp_only_where_it_is_known():
-    probabilities = np.eye(9)[2]
-    assert label_text(hand(grasp_probabilities=probabilities)).endswith("power_prismatic")
-    assert "grasp" not in label_text(hand(grasp_probabilities=None)) and "90 %" in label_text(hand(grasp_probabilities=None))
+def transforms(hands, of_image: Header, **options) -> TFMessage:
+    """As a listener gets it; the second frame goes through the template of the first."""
+    builder = TransformBuilder()
+    others = [replace(hand, joints=hand.joints + 1, mano=replace(hand.mano, global_orient=-hand.mano.global_orient)) for hand in hands]
+    builder.build(others, header(9), **options)
+    return deserialize_message(builder.build(hands, of_image, **options), TFMessage)
 
 
 def test_transforms_of_all_joints():
@@ -276,6 +365,31 @@ def test_transforms_of_all_joints():
         assert item.header == header()
         translation = item.transform.translation
         np.testing.assert_allclose((translation.x, translation.y, translation.z), position)
+
+
+def test_names_stay_with_the_hands_in_any_order():
+    """The detector's order changes from frame to frame; a frame's name must not jump from one person's hand to another's."""
+    first, second = (replace(hand(Side.RIGHT, i), track_id=f"hand_{number}") for i, number in ((1, 9), (2, 10)))
+    for hands in ([first, second], [second, first]):
+        assert {name: found.track_id for found, name in hand_names(hands)} == {"right": "hand_9", "right_2": "hand_10"}
+
+
+def test_the_operators_basis():
+    """Hands held up with their palms forward have the world's axes: x forward, y left, z up."""
+    flat = np.zeros(45)
+    for side, thumb in ((Side.RIGHT, 1), (Side.LEFT, -1)):
+        estimate = hand(side)
+        estimate = replace(estimate, mano=replace(estimate.mano, global_orient=np.zeros(3), hand_pose=flat))
+        rest = open_hand(side)
+        joints = (rest.J_regressor @ rest.v_template)[:16]
+        for item in transforms([estimate], header(), operator_basis=True).transforms:
+            q = item.transform.rotation
+            axes = Rotation.from_quat((q.x, q.y, q.z, q.w)).as_matrix()
+            assert np.linalg.det(axes) == pytest.approx(1)
+            np.testing.assert_allclose(axes[:, 0], (0, -1, 0), atol=1e-9)  # palms look along -y in the rest pose
+            fingers = joints[4] - joints[0]  # wrist to the middle finger's base
+            assert axes[:, 2] @ fingers / np.linalg.norm(fingers) > 0.95
+            assert thumb * axes[:, 1] @ (joints[13] - joints[0]) > 0
 
 
 def test_joint_frames_turn_with_the_kinematic_chain():
@@ -302,91 +416,3 @@ def test_joint_frames_turn_with_the_kinematic_chain():
 def test_transforms_of_the_wrists_alone():
     message = transforms([hand(Side.RIGHT)], header(), joints=False)
     assert [item.child_frame_id for item in message.transforms] == ["right_wrist"]
-
-
-def test_the_newest_item_replaces_an_older_one():
-    slot = NewestSlot()
-    assert [slot.put(number) for number in (1, 2, 3)] == [False, True, True]
-    assert slot.take() == 3
-    taken = []
-    reader = threading.Thread(target=lambda: taken.append(slot.take()))
-    reader.start()
-    slot.close()
-    reader.join(5)
-    assert taken == [None] and not reader.is_alive()
-
-
-def stamped(sec: int) -> Image:
-    return Image(header=header(sec))
-
-
-def test_images_meet_their_detections_in_either_order():
-    pairs = StampPairs()
-    found = [Detection2DArray(header=header(sec)) for sec in range(4)]
-    assert pairs.add_image(stamped(1)) is None
-    assert pairs.add_detections(found[1]) == (stamped(1), found[1])
-    assert pairs.add_detections(found[2]) is None
-    assert pairs.add_image(stamped(2)) == (stamped(2), found[2])
-    assert pairs.images_dropped == 0
-
-
-def test_images_without_detections_are_dropped_and_counted():
-    pairs = StampPairs()
-    for sec in range(CAPACITY + 2):
-        pairs.add_image(stamped(sec))
-    assert pairs.images_dropped == 2
-    assert pairs.add_detections(Detection2DArray(header=header(0))) is None
-    assert pairs.add_detections(Detection2DArray(header=header(5))) is not None
-    assert pairs.images_dropped == 5, "the older ones are given up too"
-
-
-def test_refusals_are_counted_by_name_and_logged_sparingly():
-    refusals = Refusals(log_period=5)
-    first, second = InputRefused("zero_k", "K is zero"), InputRefused("truncated", "short")
-    assert [refusals.add(first, now) for now in (0, 1, 4.9, 5.1)] == [True, False, False, True]
-    assert refusals.add(second, 1.0), "another refusal is not hidden by the first"
-    assert refusals.counts == {"zero_k": 4, "truncated": 1} and refusals.last_message == "short"
-
-
-def test_diagnostics_tell_what_is_missing():
-    health = Health()
-    verdict = lambda now, publishers=1: health.snapshot(now, "/image", publishers)  # noqa: E731
-    assert "nobody publishes /image" in verdict(0, publishers=0).message
-    assert "no images arrive" in verdict(0).message
-    health.explain_silence("reliability")
-    assert verdict(0).message == "reliability"
-    health.image_received(10, dropped=False)
-    assert verdict(10.5).message == "loading the model" and verdict(10.5).level == DiagnosticStatus.WARN
-    health.ready()
-    assert verdict(10.5).level == DiagnosticStatus.OK
-    health.refuse(InputRefused("no_camera_info", "no CameraInfo"), 11)
-    assert verdict(11.5).message == "no CameraInfo" and verdict(11.5).values["refused: no_camera_info"] == "1"
-    assert verdict(20).message != "no CameraInfo", "past refusals are no longer the state"
-    assert verdict(20).values["refused: no_camera_info"] == "1"
-    health.failed("no such checkpoint")
-    assert verdict(20).level == DiagnosticStatus.ERROR and verdict(20, 0).message == "no such checkpoint"
-
-
-def test_what_a_header_lacks_is_named():
-    assert header_fault(header()) == ""
-    assert header_fault(header(frame_id="")).startswith("the images have no frame_id, so")
-    assert header_fault(header(0, 0)).startswith("the images have no stamp, so")
-    assert "no frame_id" in header_fault(header(0, 0, "")) and "no stamp" in header_fault(header(0, 0, ""))
-
-
-def test_diagnostics_give_rates_and_ages():
-    health = Health()
-    health.ready()
-    for number in range(100):
-        now = number / 10
-        health.image_received(now, dropped=number % 2 == 0)
-        if number % 2:
-            health.frame_done(now, age=0.08, work=0.05, hands=2, intrinsics="camera_info")
-    snapshot = health.snapshot(9.95, "/image", 1)
-    assert float(snapshot.values["input rate (Hz)"]) == pytest.approx(10, abs=0.3)
-    assert float(snapshot.values["output rate (Hz)"]) == pytest.approx(5, abs=0.3)
-    assert snapshot.values["frames dropped"] == "50" and snapshot.values["age p95 (ms)"] == "80.0"
-    message = deserialize_message(
-        serialize_message(diagnostic_array(snapshot, "wildhands", header().stamp)), type(diagnostic_array(snapshot, "", header().stamp))
-    )
-    assert message.status[0].name == "wildhands" and message.header.stamp == header().stamp

@@ -190,7 +190,7 @@ def build_messages() -> None:
         build(name, source, digest(source, extra=packages))
     # In a folder of their own: site-packages/wildhands_ros would hide the editable sources.
     python_folder = "lib/wildhands_ros_messages"
-    inputs = digest(ROOT / "msg", ROOT / "CMakeLists.txt", ROOT / "package.xml", extra=packages)
+    inputs = digest(ROOT / "msg", ROOT / "srv", ROOT / "CMakeLists.txt", ROOT / "package.xml", extra=packages)
     build("wildhands_ros", ROOT, inputs, "-DMESSAGES_ONLY=ON", f"-DPYTHON_INSTALL_DIR={python_folder}")
     # Python reads this file at every start: it finds the messages, and ament's index of packages, without anything sourced.
     index = (

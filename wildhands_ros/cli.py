@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .capture.commands import add_commands
 
 if TYPE_CHECKING:
     from .estimator import Estimator
@@ -45,7 +46,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """The arguments; settings of ``train`` may also follow an option, which argparse does not let positional arguments do."""
     parser = _parser()
     args, rest = parser.parse_known_args(arguments)
-    if args.run is _train and not any(word.startswith("-") for word in rest):
+    if args.run in (_train, _train_detector) and not any(word.startswith("-") for word in rest):
         args.overrides, rest = [*args.overrides, *rest], []
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -70,10 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     importer.add_argument("--output", type=Path, metavar="OUT", help="default: the user's data folder, where --checkpoint released looks")
     importer.set_defaults(run=_import_checkpoint)
 
-    export = commands.add_parser("export", help="write a network as ONNX, for ONNX Runtime or TensorRT")
+    export = commands.add_parser("export-onnx", help="write a network as ONNX, for ONNX Runtime or TensorRT")
     export.add_argument("output", type=Path, metavar="OUT", help="an .onnx file; its inputs and outputs: wildhands_ros/runtime/graph.py")
     export.add_argument("--checkpoint", default="default", metavar="NAME", help="'default', 'released' or a path; default: default")
-    export.set_defaults(run=_export)
+    export.set_defaults(run=_export_onnx)
 
     quantize = commands.add_parser("quantize", help="make a network's int8 form, once, for --precision int8, and measure what it costs")
     quantize.add_argument("--checkpoint", default="default", metavar="NAME", help="'default', 'released' or a path; default: default")
@@ -83,6 +84,16 @@ def _parser() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="run the ROS 2 node on a stream and record its topics")
     demo.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of images or camera number; default: the clip in demo/")
     demo.set_defaults(run=_demo)
+
+    soak = commands.add_parser("soak", help="run the ROS 2 node under overload with a fault every few seconds")
+    soak.add_argument("--minutes", type=float, default=30.0, metavar="N", help="default: 30")
+    soak.add_argument("--json", type=Path, metavar="OUT", help="write the report too")
+    soak.set_defaults(run=_soak)
+
+    costs = commands.add_parser("node-costs", help="measure what the ROS 2 node's services, markers, transforms and idleness cost")
+    costs.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    costs.set_defaults(run=_node_costs)
+    add_commands(commands, _add_camera_options, _add_estimator_options, _make_estimator)
 
     bench = commands.add_parser("bench", help="measure how fast everything is here: stages, networks, the node over DDS, its peers")
     bench.add_argument(
@@ -110,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--output", type=Path, metavar="FOLDER", help="default: training_output/ and the configuration's name")
     train.set_defaults(run=_train)
 
+    detector = commands.add_parser("train-detector", help="train the hand detector; the same command goes on after an interruption")
+    detector.add_argument("config", type=Path, metavar="CONFIG", help="a file such as config/training/detector.yaml")
+    detector.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings that differ from the file's, such as lr=1e-3")
+    detector.add_argument("--output", type=Path, metavar="FOLDER", help="default: training_output/ and the configuration's name")
+    detector.set_defaults(run=_train_detector)
+
     evaluate = commands.add_parser("evaluate", help="measure the estimates").add_subparsers(metavar="SUITE", required=True)
     photos = evaluate.add_parser("photos", help="against annotated photographs (COCO-style json beside the images)")
     photos.add_argument("input", type=Path, metavar="FOLDER")
@@ -125,6 +142,16 @@ def _parser() -> argparse.ArgumentParser:
     dataset.add_argument("--count", type=int, metavar="N", help="only so many pictures, spread evenly; default: all")
     video = evaluate.add_parser("video", help="on a video without truth: how many frames have hands, reprojection, jitter, speed")
     video.add_argument("input", type=Path, metavar="FILE")
+    detection = evaluate.add_parser("detection", help="detectors side by side, on synthetic frames and annotated photographs")
+    detection.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs with COCO-style boxes of all their hands")
+    detection.add_argument("--boxes", type=Path, metavar="JSON", help="the boxes, where they do not lie in the folder")
+    detection.add_argument("--count", type=int, default=200, metavar="N", help="number of synthetic frames; default: 200")
+    detection.add_argument("--seed", type=int, default=0, help="default: 0, the public benchmark's")
+    detection.add_argument(
+        "--detectors", nargs="+", default=["mediapipe", "own", "auto"], metavar="NAME", help="default: mediapipe own auto"
+    )
+    detection.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    detection.set_defaults(run=_evaluate_detection)
     suites = (photos, _evaluate_photos), (synthetic, _evaluate_synthetic), (dataset, _evaluate_dataset), (video, _evaluate_video)
     for command, run in suites:
         command.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
@@ -133,6 +160,24 @@ def _parser() -> argparse.ArgumentParser:
         _add_estimator_options(command)
         command.set_defaults(run=run)
     _add_camera_options(video)
+
+    jitter = commands.add_parser("jitter", help="how steady hands are in a video, as single frames and smoothed, and what lag that costs")
+    jitter.add_argument("input", type=Path, metavar="VIDEO")
+    jitter.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
+    _add_camera_options(jitter)
+    _add_estimator_options(jitter)
+    jitter.set_defaults(run=_jitter)
+
+    view = commands.add_parser("view", help="see a stream's hands in a browser (needs viser)")
+    view.add_argument("input", metavar="INPUT", help="video, folder of images, image or camera number")
+    view.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on; 0.0.0.0 for all machines; default: this machine"
+    )
+    view.add_argument("--port", type=int, default=8080, metavar="N", help="default: 8080, or the next that is free")
+    view.add_argument("--no-browser", action="store_true", help="do not open one")
+    _add_camera_options(view)
+    _add_estimator_options(view)
+    view.set_defaults(run=_view)
 
     ablate = commands.add_parser("ablate", help="train and compare small networks that lack a part of the method each")
     ablate.add_argument(
@@ -176,6 +221,7 @@ def _add_estimator_options(parser: argparse.ArgumentParser) -> None:
         help="metres from wrist to middle fingertip of the user's stretched hand; halves the depth's uncertainty",
     )
     parser.add_argument("--no-fit", action="store_true", help="the network's estimates as they are, not fitted to keypoints")
+    parser.add_argument("--detector", default="auto", choices=("auto", "own", "mediapipe"), help="who finds the hands; default: auto")
     parser.add_argument("--max-hands", type=int, default=2, metavar="N", help="default: 2")
     parser.add_argument("--device", default="auto", help="torch device of the network; default: a GPU where there is one")
     parser.add_argument("--runtime", default="auto", help="what runs the network: torch or openvino; default: auto")
@@ -251,7 +297,7 @@ def _import_checkpoint(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _export(args: argparse.Namespace) -> int:
+def _export_onnx(args: argparse.Namespace) -> int:
     import torch
 
     from .hand_model.asset import open_hand
@@ -280,6 +326,18 @@ def _demo(args: argparse.Namespace) -> int:
     return run_demo(args.input)
 
 
+def _soak(args: argparse.Namespace) -> int:
+    from .ros.soak.main import run_soak
+
+    return run_soak(args.minutes, args.json)
+
+
+def _node_costs(args: argparse.Namespace) -> int:
+    from .ros.soak.costs import measure_costs
+
+    return measure_costs(args.json)
+
+
 def _bench(args: argparse.Namespace) -> int:
     from .ros.bench.main import PARTS, run_bench
 
@@ -298,6 +356,12 @@ def _synth(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     from .training.main import run
+
+    return run(args.config, args.output, args.overrides)
+
+
+def _train_detector(args: argparse.Namespace) -> int:
+    from .training.detector.main import run
 
     return run(args.config, args.output, args.overrides)
 
@@ -324,6 +388,27 @@ def _evaluate_video(args: argparse.Namespace) -> int:
     from .evaluation.main import evaluate_video_file
 
     return evaluate_video_file(_make_estimator(args), args.input, _intrinsics(args), args.json)
+
+
+def _jitter(args: argparse.Namespace) -> int:
+    from .evaluation.main import measure_video_jitter
+
+    return measure_video_jitter(_make_estimator(args), args.input, _intrinsics(args), args.json)
+
+
+def _view(args: argparse.Namespace) -> int:
+    from .io.sources import open_source
+    from .visualization.view_stream import view_stream
+
+    source, cameras = open_source(args.input), _Cameras(_intrinsics(args))
+    view_stream(_make_estimator(args), source, lambda frame: cameras(frame)[0], args.host, args.port, not args.no_browser)
+    return EXIT_OK
+
+
+def _evaluate_detection(args: argparse.Namespace) -> int:
+    from .evaluation.detection import evaluate_detection
+
+    return evaluate_detection(args.photos, args.boxes, args.count, args.seed, args.detectors, args.json)
 
 
 def _ablate(args: argparse.Namespace) -> int:
@@ -372,6 +457,7 @@ def _make_estimator(args: argparse.Namespace) -> Estimator:
     return Estimator(
         EstimatorConfig(
             checkpoint=args.checkpoint,
+            detector=args.detector,
             hand_model=args.hand_model,
             max_hands=args.max_hands,
             hand_length=args.hand_length,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import torch
 from scipy.spatial.transform import Rotation
 
+from .detection.base import TOPIC, TRACKS
 from .detection.finder import HandFinder
 from .detection.landmarks import hand_turn
 from .detection.network_landmarks import NetworkLandmarks
@@ -19,7 +22,7 @@ from .fitting.detection_fit import possible_sides, reprojection_error
 from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import StreamFit
 from .geometry.boxes import turned_square
-from .geometry.camera import Camera
+from .geometry.camera import Camera, in_image
 from .hand_model.asset import HandAsset, open_hand
 from .hand_model.layer import HandLayer
 from .hand_model.mano_files import load_mano
@@ -47,7 +50,7 @@ class Estimator:
         self._layer = flat_layer(self.hand_model)
         self._predictor = _predictor(config, loaded, self._layer) if loaded else None
         look = NetworkLandmarks(self._predictor) if self._predictor and self._predictor.has_landmarks else None
-        self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look)
+        self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look, config.search_time)
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
         self._tracks = HandTracks()
         self._last_frame: FrameEstimate | None = None
@@ -57,6 +60,19 @@ class Estimator:
         """(F, 3) int32 triangles of the mesh, counter-clockwise seen from outside."""
         return self.hand_model[side].faces
 
+    @property
+    def device(self) -> str:
+        """Where the network runs, for people; "none" without a network."""
+        return self._predictor.device if self._predictor else "none"
+
+    def warm_up(self) -> None:
+        """Runs everything once, so that the first image takes no longer than the others."""
+        if self._predictor:
+            self._predictor.warm_up()
+        if self._config.detector not in (TOPIC, TRACKS):
+            self(np.zeros((240, 320, 3), np.uint8), Camera.guess(320, 240), stamp=0.0)
+            self.reset()
+
     def reset(self) -> None:
         """Forgets earlier frames, as at the start of a new stream."""
         self._tracks.reset()
@@ -64,8 +80,18 @@ class Estimator:
         self._finder.reset()
 
     def close(self) -> None:
-        """Frees the detectors; the estimator cannot be used afterwards."""
-        self._finder.close()
+        """Frees the detectors and the network, on its device too; the estimator cannot be used afterwards."""
+        on_gpu = self._predictor is not None and self._predictor.device.startswith("cuda")
+        finder = self._finder
+        # The finder looks with the predictor, too.
+        self._predictor = self._finder = self._last_frame = None
+        try:
+            finder.close()  # may fail after an error
+        finally:
+            del finder
+            if on_gpu:
+                gc.collect()
+                torch.cuda.empty_cache()
 
     def __call__(
         self, image_rgb: np.ndarray, camera: Camera, stamp: float | None = None, detections: Sequence[Detection] | None = None
@@ -79,23 +105,11 @@ class Estimator:
             detections: the hands to estimate, from elsewhere; None to look for them with the configured detector. Those without keypoints
                 get them from the landmark network.
 
-        :raises ValueError: the image is not (H, W, 3) uint8, or not of the camera's size; no detections for an external detector.
+        :raises ValueError: the image is not (H, W, 3) uint8, or not of the camera's size; no detections where the detector is ``topic``.
         """
-        if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
-            raise ValueError(f"expected an RGB image (H, W, 3) of uint8, got {image_rgb.dtype} of shape {image_rgb.shape}")
-        if image_rgb.shape[:2] != (camera.height, camera.width):
-            raise ValueError(f"the image is {image_rgb.shape[1]}x{image_rgb.shape[0]}, but its camera {camera.width}x{camera.height}")
-        if stamp is not None:
-            self._reset_if_new_stream(camera, stamp)
         seconds: dict[str, float] = {}
         with _timed(seconds, "detect"):
-            if detections is None:
-                detections = self._finder.detect(image_rgb, camera, is_stream=stamp is not None)
-            candidates = len(detections)
-            last_frame = self._last_frame if stamp is not None else None
-            # A network that wants its crops upright can make nothing of a box alone.
-            keep_bare_boxes = self._predictor is not None and not self._predictor.wants_upright
-            detections = self._finder.complete(detections, image_rgb, camera, last_frame, keep_bare_boxes)
+            detections, candidates = self._find(image_rgb, camera, stamp, detections)
             tracks = [None] * len(detections) if stamp is None else self._tracks.update(detections, stamp)
             detections = [_of_track(detection, track) for detection, track in zip(detections, tracks, strict=True)]
         with _timed(seconds, "network"):
@@ -108,6 +122,27 @@ class Estimator:
         if stamp is not None:
             self._last_frame = frame
         return frame
+
+    def find(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
+        """The hands of a picture on its own, found but not estimated; arguments and errors as in ``__call__``."""
+        return self._find(image_rgb, camera, None, None)[0]
+
+    def _find(
+        self, image_rgb: np.ndarray, camera: Camera, stamp: float | None, detections: Sequence[Detection] | None
+    ) -> tuple[list[Detection], int]:
+        """Detections, and how many there were before the doubtful were dropped."""
+        if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
+            raise ValueError(f"expected an RGB image (H, W, 3) of uint8, got {image_rgb.dtype} of shape {image_rgb.shape}")
+        if image_rgb.shape[:2] != (camera.height, camera.width):
+            raise ValueError(f"the image is {image_rgb.shape[1]}x{image_rgb.shape[0]}, but its camera {camera.width}x{camera.height}")
+        if stamp is not None:
+            self._reset_if_new_stream(camera, stamp)
+        last_frame = self._last_frame if stamp is not None else None
+        if detections is None:
+            detections = self._finder.detect(image_rgb, camera, last_frame, is_stream=stamp is not None)
+        # A network that wants its crops upright can make nothing of a box alone.
+        keep_bare_boxes = self._predictor is not None and not self._predictor.wants_upright
+        return self._finder.complete(detections, image_rgb, camera, last_frame, keep_bare_boxes), len(detections)
 
     def _reset_if_new_stream(self, camera: Camera, stamp: float) -> None:
         """Another size, time that runs back, or a long gap: what was known says nothing of this image."""
@@ -187,7 +222,7 @@ class Estimator:
             hands.append(
                 HandEstimate(
                     side=side,
-                    score=detection.score,
+                    score=detection.score * float(in_image(joints_2d, camera.width, camera.height).mean()),
                     side_score=detection.side_score,
                     box=detection.box,
                     joints=joints,

@@ -14,8 +14,10 @@ class EstimatorConfig:
     the keypoint fit alone, or "auto": the default weights, unless ``hand_model`` is a folder."""
     hand_model: str = AUTO
     """"auto": the checkpoint's own hand, or the open one where it has none; "open"; or a folder with MANO's files."""
-    detector: str = "mediapipe"
-    """"mediapipe", or "external" where every call brings its detections."""
+    detector: str = AUTO
+    """One of ``DETECTORS``."""
+    search_time: float = 0.02
+    """Seconds that "auto" may look further in an image of a stream in which it has found nothing; the rest comes in the next images."""
     max_hands: int = 2
     """Hands to look for in an image, of either side."""
     min_score: float = 0.5

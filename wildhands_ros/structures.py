@@ -120,6 +120,7 @@ class HandEstimate:
 
     side: Side
     score: float
+    """The detection's, which falls when the hand is hidden, times the part of the joints that lie in the image; NaN where unknown."""
     side_score: float
     box: np.ndarray
     """(4,) pixels of the source image."""

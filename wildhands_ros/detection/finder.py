@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
+from ..network.detector_net import DEFAULT_DETECTOR, load_detector
 from ..structures import Detection, FrameEstimate
+from .base import AUTO, DETECTORS, OWN, TOPIC, TRACKS
+from .duplicates import without_duplicates
 from .landmarks import LandmarkDetector, Look
 from .mediapipe import MediaPipeDetector
 from .mediapipe_landmarks import MediaPipeLandmarks
+from .proposals import ProposalNet
+from .search import HandSearch
 from .tracks import last_hands
-
-DETECTORS = ("mediapipe", "external")
 
 SAME_HAND_IOU = 0.3
 """Overlap of boxes from which two of them are about one hand."""
@@ -25,34 +29,57 @@ class HandFinder:
     """Finds the hands of images. Not for use from two threads at once.
 
     Args:
-        detector: "mediapipe", or "external" where every image comes with its boxes.
+        detector: one of ``base.DETECTORS``.
         max_hands: the most hands of an image, of either side.
         min_score: confidence in (0, 1) below which there is no hand.
-        look: the landmark network for boxes that come without keypoints, which also looks at what MediaPipe finds, with crops that fit its
-            keypoints better than MediaPipe's own; None for MediaPipe's network.
+        look: the landmark network that verifies proposals, finds keypoints for boxes that come without and follows hands; it also looks at
+            what MediaPipe finds, with crops that fit its keypoints better than MediaPipe's own. None for MediaPipe's network.
+        budget: seconds that ``auto`` may look further in an image of a stream in which it has found nothing.
+        weights: of the detector in ``auto`` and ``own``.
 
-    :raises ValueError: an unknown detector, or a score out of range.
+    :raises ValueError: an unknown detector, a score out of range, or weights of something else.
     :raises ImportError: a package that the detector needs is missing.
+    :raises OSError: the weights cannot be read.
     """
 
-    def __init__(self, detector: str, max_hands: int, min_score: float, look: Look | None = None):
+    def __init__(
+        self,
+        detector: str,
+        max_hands: int,
+        min_score: float,
+        look: Look | None = None,
+        budget: float = 0.02,
+        weights: Path = DEFAULT_DETECTOR,
+    ):
         if detector not in DETECTORS:
             raise ValueError(f"unknown detector {detector!r}; known: {', '.join(DETECTORS)}")
         if not 0 < min_score < 1:
             raise ValueError(f"min_score must lie between 0 and 1, not {min_score}")
         self._detector, self._max_hands, self._min_score = detector, max_hands, min_score
         self._looks_again = look is not None
-        self._landmarks = LandmarkDetector(look or MediaPipeLandmarks(), min_score)
+        look = look or MediaPipeLandmarks()
+        self._landmarks = LandmarkDetector(look, min_score)
+        self._search = None
+        if detector in (AUTO, OWN):
+            self._search = HandSearch(ProposalNet(load_detector(weights)), look, max_hands, min_score, budget if detector == AUTO else None)
         # By whether the images are a stream; each is made when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}
 
-    def detect(self, image_rgb: np.ndarray, camera: Camera, is_stream: bool) -> list[Detection]:
+    def detect(self, image_rgb: np.ndarray, camera: Camera, last_frame: FrameEstimate | None, is_stream: bool) -> list[Detection]:
         """What the configured detector says of an (H, W, 3) uint8 image.
 
-        :raises ValueError: the detector is external.
+        ``last_frame``: what was estimated of the stream's last image, if anything.
+
+        :raises ValueError: the image should have come with its detections.
         """
-        if self._detector == "external":
-            raise ValueError("the detector is external: every image must come with its detections")
+        if self._detector == TOPIC:
+            raise ValueError("the detector is topic: every image must come with its detections")
+        if self._detector == TRACKS:
+            return []
+        if self._search is not None:
+            if not is_stream:
+                return self._search.still(image_rgb, camera)
+            return self._search.next(image_rgb, camera, last_hands(last_frame) if last_frame is not None else [])
         if is_stream not in self._mediapipe:
             self._mediapipe[is_stream] = MediaPipeDetector(self._max_hands, self._min_score, tracking=is_stream)
         detections = self._mediapipe[is_stream].detect(image_rgb)
@@ -69,7 +96,7 @@ class HandFinder:
         last_frame: FrameEstimate | None,
         keep_bare_boxes: bool,
     ) -> list[Detection]:
-        """Drops the doubtful, finds keypoints for boxes that came without, and adds hands of the last frame that the detector lost.
+        """Drops the doubtful and duplicates, finds keypoints for boxes without, and adds hands of the last frame that the detector lost.
 
         Boxes in which no keypoints are found stay only with ``keep_bare_boxes``, for a network that needs none, and with a known side.
         """
@@ -85,7 +112,7 @@ class HandFinder:
                 elif not keep_bare_boxes or detection.side is None:
                     continue
             complete.append(detection)
-        complete = sorted(complete, key=lambda detection: -np.nan_to_num(detection.score, nan=1.0))[: self._max_hands]
+        complete = without_duplicates(complete)[: self._max_hands]
         lost = [last.keypoints for last in known if not _overlaps(last, complete)] if len(complete) < self._max_hands else []
         for found in self._landmarks.follow(image_rgb, camera, lost):
             if found is not None and len(complete) < self._max_hands and not _overlaps(found, complete):
@@ -94,6 +121,8 @@ class HandFinder:
 
     def reset(self) -> None:
         """Forgets earlier images."""
+        if self._search is not None:
+            self._search.reset()
         for detector in self._mediapipe.values():
             detector.reset()
 

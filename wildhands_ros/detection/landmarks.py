@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..geometry.boxes import turned_square
+from ..geometry.boxes import hand_box, turned_square
 from ..geometry.camera import Camera
 from ..structures import Detection, Landmarks, NetworkPrediction, Side
 
@@ -66,11 +66,10 @@ class LandmarkDetector:
 
 
 def detection_of(landmarks: Landmarks, image_rgb: np.ndarray, prediction: NetworkPrediction | None = None) -> Detection:
-    """Landmarks in an (H, W, 3) image as a detection; the box is that of the keypoints, cut off at the image's edge."""
-    last = (image_rgb.shape[1] - 1, image_rgb.shape[0] - 1)
+    """Landmarks in an (H, W, 3) image as a detection."""
     keypoints = landmarks.keypoints
     return Detection(
-        box=np.concatenate([np.clip(keypoints.min(axis=0), 0, last), np.clip(keypoints.max(axis=0), 0, last)]),
+        box=hand_box(keypoints, image_rgb.shape[1], image_rgb.shape[0]),
         side=Side.RIGHT if landmarks.is_right > 0.5 else Side.LEFT,
         score=landmarks.presence,
         side_score=max(landmarks.is_right, 1 - landmarks.is_right),

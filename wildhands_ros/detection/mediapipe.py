@@ -7,6 +7,7 @@ import threading
 import cv2
 import numpy as np
 
+from ..geometry.boxes import hand_box
 from ..structures import Detection, Side
 from .mediapipe_graph import GraphHand, HandGraph
 
@@ -82,10 +83,8 @@ def _colour(image: np.ndarray) -> np.ndarray:
 
 def _detection(hand: GraphHand, width: int, height: int) -> Detection:
     keypoints = hand.landmarks * (width, height) - 0.5
-    last = (width - 1, height - 1)
-    box = np.concatenate([np.clip(keypoints.min(0), 0, last), np.clip(keypoints.max(0), 0, last)])
     return Detection(
-        box=box,
+        box=hand_box(keypoints, width, height),
         side=Side.LEFT if hand.label == "Right" else Side.RIGHT,  # the label is for a mirrored picture
         score=hand.presence,
         side_score=hand.label_score,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ..structures import Detection, FrameEstimate, Side
+from ..geometry.boxes import hand_box
+from ..structures import Detection, FrameEstimate, HandEstimate, Side
 
 MAX_GAP = 0.5
 """Seconds that a hand may be out of sight and still be the same."""
@@ -30,7 +32,7 @@ class Track:
     """One hand over time."""
 
     id: str
-    """Side and number, as "right_1"; changes if the side turns out to be the other one. "hand_1" while the side is unknown."""
+    """As "hand_1": never changes, and is never given to another hand."""
     box: np.ndarray
     """(4,) pixels, when last seen."""
     stamp: float
@@ -57,6 +59,7 @@ class HandTracks:
 
     def __init__(self):
         self._tracks: list[Track] = []
+        self._count = 0
 
     def update(self, detections: Sequence[Detection], stamp: float) -> list[Track]:
         """Takes the detections of the next frame.
@@ -75,7 +78,8 @@ class HandTracks:
         result = []
         for detection, track in zip(detections, known, strict=True):
             if track is None:
-                track = Track(id="", box=detection.box, stamp=stamp, velocity=np.zeros(2))
+                self._count += 1
+                track = Track(id=f"hand_{self._count}", box=detection.box, stamp=stamp, velocity=np.zeros(2))
                 self._tracks.append(track)
             else:
                 dt = stamp - track.stamp
@@ -108,16 +112,28 @@ class HandTracks:
 
     def _add_evidence(self, track: Track, log_odds: float, memory: float = _MEMORY) -> None:
         track.evidence = float(np.clip(memory * track.evidence + log_odds, -_MOST_EVIDENCE, _MOST_EVIDENCE))
-        name = track.side.value if track.side else "hand"
-        if track.id.partition("_")[0] != name:
-            taken = {other.id for other in self._tracks if other is not track}
-            track.id = next(id for id in (f"{name}_{i}" for i in range(1, len(taken) + 2)) if id not in taken)
+
+
+def track_number(id: str) -> int:
+    """The number in a track's id: older tracks have smaller ones. 0 for a hand without a track."""
+    return int(id.rpartition("_")[2] or 0)
+
+
+def hand_names(hands: Iterable[HandEstimate]) -> list[tuple[HandEstimate, str]]:
+    """Each hand with a name that is its own in the image: "right", "left", "right_2", ...; of one side the longest known comes first."""
+    seen: Counter = Counter()
+    named = []
+    for hand in sorted(hands, key=lambda hand: track_number(hand.track_id)):
+        seen[hand.side] += 1
+        rank = seen[hand.side]
+        named.append((hand, hand.side.value if rank == 1 else f"{hand.side.value}_{rank}"))
+    return named
 
 
 def last_hands(frame: FrameEstimate) -> list[Detection]:
     """The hands of the last frame as detections, for the next one where no detector says anything.
 
-    Keypoints are the projected joints, boxes theirs, clipped to the image; hands outside of it are left out.
+    Keypoints are the projected joints, boxes those of the hands around, cut off at the image's edge; hands outside of it are left out.
     """
     last = np.array([frame.camera.width - 1, frame.camera.height - 1], dtype=np.float64)
     detections = []
@@ -125,7 +141,7 @@ def last_hands(frame: FrameEstimate) -> list[Detection]:
         corners = np.stack([hand.joints_2d.min(0), hand.joints_2d.max(0)])
         if not np.isfinite(corners).all() or (corners[0] >= last).any() or (corners[1] <= 0).any():
             continue
-        box = np.clip(corners, 0, last).reshape(4)
+        box = hand_box(hand.joints_2d, frame.camera.width, frame.camera.height)
         detections.append(Detection(box, hand.side, hand.score, hand.side_score, keypoints=hand.joints_2d))
     return detections
 

@@ -10,10 +10,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from tqdm import tqdm
 
 from ..estimator import Estimator
 from ..geometry.calibration import IntrinsicsSource
+from ..geometry.camera import Camera
 from ..io.camera_files import Intrinsics, guess_warning
 from ..io.coco_hands import read_coco_hands
 from ..io.files import OutputFile
@@ -21,6 +23,7 @@ from ..io.images import InputError
 from ..io.sources import VideoSource
 from ..structures import Grasp
 from .figures import Figures
+from .jitter import describe_jitter, measure_jitter
 from .photos import picture_of
 from .report_picture import check_format, draw_report
 from .suite import Evaluation, evaluate_pictures
@@ -32,11 +35,11 @@ T = TypeVar("T")
 def evaluate_photo_folder(estimator: Estimator, folder: Path, json_path: Path | None, picture_path: Path | None = None) -> int:
     """On annotated photographs."""
     hands = read_coco_hands(folder)
-    pictures = _progress(map(picture_of, hands), len(hands))
+    pictures = progress(map(picture_of, hands), len(hands))
     given = ("keypoints", "boxes", "images")
-    with _outputs(json_path, picture_path) as outputs:
+    with outputs(json_path, picture_path) as files:
         evaluation = evaluate_pictures(estimator, pictures, f"photos {folder.name}", given=given, two_hands=False, warn=_warn)
-        return _report(evaluation, *outputs)
+        return _report(evaluation, *files)
 
 
 def evaluate_synthetic(
@@ -46,10 +49,10 @@ def evaluate_synthetic(
     from ..training.world.config import VERSION
     from .synthetic import world_pictures
 
-    pictures = _progress(world_pictures(preset, split, seed, count), count)
+    pictures = progress(world_pictures(preset, split, seed, count), count)
     suite = f"synthetic world {preset} (version {VERSION}), split {split}, seed {seed}"
-    with _outputs(json_path, picture_path) as outputs:
-        return _report(evaluate_pictures(estimator, pictures, suite, warn=_warn), *outputs)
+    with outputs(json_path, picture_path) as files:
+        return _report(evaluate_pictures(estimator, pictures, suite, warn=_warn), *files)
 
 
 def evaluate_dataset(
@@ -67,14 +70,35 @@ def evaluate_dataset(
 
     split = split or (default_split(DATASETS[name]) if name in DATASETS else "")
     dataset = open_dataset(name, root, split)
-    pictures = _progress(dataset_pictures(dataset, count), min(count or len(dataset), len(dataset)))
-    with _outputs(json_path, picture_path) as outputs:
+    pictures = progress(dataset_pictures(dataset, count), min(count or len(dataset), len(dataset)))
+    with outputs(json_path, picture_path) as files:
         evaluation = evaluate_pictures(estimator, pictures, f"{name} {split}", warn=_warn)
-        return _report(dataclasses.replace(evaluation, skipped=evaluation.skipped + dataset.skipped), *outputs)
+        return _report(dataclasses.replace(evaluation, skipped=evaluation.skipped + dataset.skipped), *files)
 
 
 def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
     """Prints and writes the figures of ``evaluate_video``."""
+    frames, camera = _video(path, intrinsics)
+    with outputs(json_path, None) as (json_file, _):
+        figures = evaluate_video(estimator, frames, camera)
+        for name, value in figures.items():
+            print(f"{name:>26}  {text(value):>10}")
+        write(json_file, figures)
+    return 0
+
+
+def measure_video_jitter(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
+    """Prints and writes the figures of ``measure_jitter``."""
+    frames, camera = _video(path, intrinsics)
+    with outputs(json_path, None) as (json_file, _):
+        figures = measure_jitter(estimator, frames, camera)
+        print(describe_jitter(figures))
+        write(json_file, figures)
+    return 0
+
+
+def _video(path: Path, intrinsics: Intrinsics) -> tuple[Iterator[tuple[np.ndarray, float]], Camera]:
+    """Its (image, stamp) pairs, and its camera."""
     source = VideoSource(path)
     first = next(iter(source), None)
     if first is None:
@@ -82,16 +106,11 @@ def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics
     camera, origin = intrinsics.camera(first.image.shape[1], first.image.shape[0])
     if origin is IntrinsicsSource.GUESS:
         _warn(f"warning: {guess_warning(camera)}")
-    with _outputs(json_path, None) as (json_file, _):
-        figures = evaluate_video(estimator, ((frame.image, frame.stamp) for frame in source), camera)
-        for name, value in figures.items():
-            print(f"{name:>26}  {_text(value):>10}")
-        _write(json_file, figures)
-    return 0
+    return ((frame.image, frame.stamp) for frame in source), camera
 
 
 @contextmanager
-def _outputs(json_path: Path | None, picture_path: Path | None) -> Iterator[tuple[Path | None, Path | None]]:
+def outputs(json_path: Path | None, picture_path: Path | None) -> Iterator[tuple[Path | None, Path | None]]:
     """The files to write to; what cannot be written shows before the work."""
     if picture_path is not None:
         check_format(picture_path)
@@ -105,7 +124,7 @@ def _report(evaluation: Evaluation, json_file: Path | None, picture_file: Path |
     width = max(len(name) for name in (*names, *Grasp.__members__))
     print(f"{evaluation.suite}\n{'given':>{width}}  " + "  ".join(f"{given:>10}" for given in rows))
     for name in names:
-        print(f"{name:>{width}}  " + "  ".join(f"{_text(getattr(row, name)):>{max(10, len(given))}}" for given, row in rows.items()))
+        print(f"{name:>{width}}  " + "  ".join(f"{text(getattr(row, name)):>{max(10, len(given))}}" for given, row in rows.items()))
     if confusion := rows[evaluation.headline].grasp_confusion:
         print("grasps, true by row, estimated by column:")
         for grasp, counts in zip(Grasp, confusion, strict=False):
@@ -114,13 +133,13 @@ def _report(evaluation: Evaluation, json_file: Path | None, picture_file: Path |
         print(f"not evaluated: {count} x {reason}")
     for signature in evaluation.signatures:
         print(f"note: {signature}")
-    _write(json_file, evaluation.as_dict())
+    write(json_file, evaluation.as_dict())
     if picture_file is not None:
         draw_report(evaluation, picture_file)
     return 0
 
 
-def _progress(items: Iterable[T], total: int) -> Iterable[T]:
+def progress(items: Iterable[T], total: int) -> Iterable[T]:
     """With a bar on stderr when a person watches."""
     return tqdm(items, total=total, unit="picture", file=sys.stderr, leave=False, disable=not sys.stderr.isatty())
 
@@ -129,12 +148,12 @@ def _warn(text: str) -> None:
     print(f"wildhands: {text}", file=sys.stderr)
 
 
-def _text(value: float | None) -> str:
+def text(value: float | None) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.2f}"
 
 
-def _write(file: Path | None, data: dict) -> None:
+def write(file: Path | None, data: dict) -> None:
     if file is not None:
         file.write_text(json.dumps(data, indent=2, allow_nan=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -43,6 +43,8 @@ _FRAME = 1 / 30
 _MOTION = dict(rotation=0.15, lateral=0.03, depth=0.007, angles=0.2, betas=0.01)
 _FIRST_BETAS = 0.3
 """As above for betas in the first frames, in which the hand's shape is still being learned."""
+_LOST = dict(rotation=np.inf, lateral=np.inf, angles=np.inf)
+"""What the last frame says of a hand whose pose was lost: anything is possible but a jump in depth, or another shape."""
 _MOMENTUM = 0.6
 """How much of the last velocity the prediction keeps."""
 _LONGEST_MOMENTUM = 0.1
@@ -147,21 +149,21 @@ class KeypointFit:
         evidence, world = self._evidence(rays, sigma, world, weights, hand_length, mirror)
         anchor = None if initial is None else self._initial_anchor(initial, mirror)
         with self._blas.limit(limits=1):
-            solution = None
-            if start is not None and _continues(start, side, dt, hand_length):
+            if start is not None and not _continues(start, side, dt, hand_length):
+                start = None
+            solution, prediction, last = None, None, start
+            if start is not None:
                 prediction = _predict(start, dt)
                 solution = self._solve(prediction.pose, evidence, anchor, prediction, _WARM_ITERATIONS)
             if solution is None or solution[1].cost > _SUSPICIOUS_COST:
-                poses = self._cold_starts(evidence, world) if anchor is None else [anchor.pose, *self._cold_starts(evidence, world)]
-                solutions = [self._solve(pose, evidence, anchor, None, _COLD_ITERATIONS) for pose in poses]
-                cold = min(solutions, key=lambda s: s[1].cost)
+                cold = self._solve_anew(evidence, world, anchor, prediction)
                 if solution is None or cold[1].cost < _CLEARLY_LESS * solution[1].cost:
-                    solution, start = cold, None
+                    solution, last = cold, None
             pose, normal = solution
             state = FitState(
                 side=side,
                 pose=pose,
-                velocity=_velocity(start, pose, dt),
+                velocity=_velocity(last, pose, dt),
                 frames=1 if start is None else start.frames + 1,
                 hand_length=hand_length,
             )
@@ -220,6 +222,20 @@ class KeypointFit:
         rotation = Rotation.from_rotvec(np.asarray(initial.global_orient) * turn).as_matrix()
         angles = self._kinematics.angles(np.asarray(initial.hand_pose).reshape(15, 3) * turn)
         return Anchor(HandPose(rotation, position, angles, betas), depth=_INITIAL_DEPTH * np.linalg.norm(position), **_INITIAL)
+
+    def _solve_anew(
+        self, evidence: Evidence, world: np.ndarray | None, anchor: Anchor | None, prediction: Anchor | None
+    ) -> tuple[HandPose, NormalEquations]:
+        """The best from all starts, with the shape and near the depth of the ``prediction``, where there is one.
+
+        A wrong depth is so put right over several frames (14 cm in six), for a robot is better off with a short error than with a jump.
+        """
+        poses = self._cold_starts(evidence, world) if anchor is None else [anchor.pose, *self._cold_starts(evidence, world)]
+        if prediction is not None:
+            poses = [replace(pose, betas=prediction.pose.betas) for pose in poses]
+            prediction = replace(prediction, **_LOST)
+        solutions = [self._solve(pose, evidence, anchor, prediction, _COLD_ITERATIONS) for pose in poses]
+        return min(solutions, key=lambda solution: solution[1].cost)
 
     def _cold_starts(self, evidence: Evidence, world: np.ndarray | None) -> Sequence[HandPose]:
         if world is None:

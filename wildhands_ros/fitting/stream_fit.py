@@ -41,20 +41,20 @@ class StreamFit:
         ``track`` goes with a ``stamp`` in seconds. ``initial`` are the network's estimates, by side.
         """
         state, last_stamp = self._states.get(track, (None, 0.0)) if track is not None else (None, 0.0)
-        try:
-            fitted = fit_detection(
-                self._fits,
-                detection,
-                camera,
-                start=state,
-                dt=stamp - last_stamp if state is not None else 0.0,
-                hand_length=self._hand_length,
-                initial=initial,
-            )
-        except ValueError:
-            return None
-        if not reprojection_error(camera.project(fitted.joints), detection) < WORST_REPROJECTION:
-            return None
-        if track is not None:
+        fitted = self._explained(detection, camera, state, 0.0 if state is None else stamp - last_stamp, initial)
+        if fitted is None and state is not None:
+            # What the last frame's hand cannot have become is another hand, or it was wrong.
+            fitted = self._explained(detection, camera, None, 0.0, initial)
+        if fitted is not None and track is not None:
             self._states[track] = fitted.state, stamp
         return fitted
+
+    def _explained(
+        self, detection: Detection, camera: Camera, start: FitState | None, dt: float, initial: Mapping[Side, ManoParameters]
+    ) -> FitResult | None:
+        """The fit; None where there are too few keypoints for one, or where it does not explain them."""
+        try:
+            fitted = fit_detection(self._fits, detection, camera, start=start, dt=dt, hand_length=self._hand_length, initial=initial)
+        except ValueError:
+            return None
+        return fitted if reprojection_error(camera.project(fitted.joints), detection) < WORST_REPROJECTION else None

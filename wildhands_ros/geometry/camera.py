@@ -140,3 +140,8 @@ def rectification_maps(source: Camera, target: Camera) -> tuple[np.ndarray, np.n
 def rectify(image: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """The image that the maps describe, black where nothing was seen."""
     return cv2.remap(image, *maps, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+
+
+def in_image(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(N,) bool: which (N, 2) pixels lie in a ``width`` x ``height`` image. NaN does not."""
+    return ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(axis=-1)

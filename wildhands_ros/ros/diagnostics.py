@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+import time
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,17 +13,49 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
-from .refusals import InputRefused, Refusals
+from .parameters import Parameters
+from .refusals import FAILURES, InputRefused, Refusals
 
 WINDOW = 5.0
 """Seconds over which rates and ages are taken."""
-SILENCE = 2.0
-"""Seconds without an image after which the stream counts as missing."""
+MOST_REASONS = 16
+"""Reasons for which detections are left out that are counted apart."""
+PLAUSIBLE_AGE = (-0.1, 60.0)
+"""Seconds. An image that is younger or older was not stamped by this computer's clock."""
+STAGES = ("detect", "network", "fit", "mesh", "publish")
+"""The parts of a frame's work."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the node knows of itself and its surroundings at the moment."""
+
+    state: str
+    """The lifecycle's."""
+    enabled: bool
+    image_topic: str
+    image_publishers: int
+    clock_stands_still: bool = False
+    """Simulated time is asked for, and nobody tells it."""
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One frame whose hands are published."""
+
+    age: float
+    """Seconds from its stamp to now; NaN without a stamp."""
+    work: float
+    """Seconds of work."""
+    stages: dict[str, float]
+    """Seconds of each of ``STAGES``."""
+    hands: int
+    intrinsics: str
 
 
 @dataclass
 class Snapshot:
-    """The state at one moment."""
+    """The verdict of one moment."""
 
     level: bytes
     message: str
@@ -29,104 +63,191 @@ class Snapshot:
 
 
 class Health:
-    """Collects what happens to the node's frames; every method may be called from any thread. Times are seconds of a monotonic clock."""
+    """Collects what happens to the node's frames, and logs what is new; every method may be called from any thread."""
 
-    def __init__(self):
+    def __init__(self, log: Callable[[str], None], now: Callable[[], float] = time.monotonic):
+        """Takes where warnings go, and a monotonic clock in seconds."""
+        self._log, self._now = log, now
         self._lock = threading.Lock()
         self._received: deque[float] = deque()
-        self._done: deque[tuple[float, float, float]] = deque()
-        self._refused: deque[float] = deque()
+        self._done: deque[tuple[float, FrameRecord]] = deque()
+        self._refused: deque[tuple[float, str]] = deque()
         self._refusals = Refusals()
-        self._frames = self._dropped = self._hands = 0
-        self._state, self._failure, self._intrinsics = "loading the model", "", "none yet"
+        self._restarts: Counter[str] = Counter()
+        self._frames_received = self._frames_done = self._dropped = 0
+        self._failure, self._last_error = "", ""
+        self._device = "none yet"
+        self._last: FrameRecord | None = None
         self._notes: dict[str, str] = {}
         self._silence_reason = ""
+        self._listening_since = now()
+        self._left_out: Counter[str] = Counter()
 
-    def ready(self) -> None:
-        """The estimator is loaded."""
+    def loaded(self, device: str) -> None:
+        """The estimator is ready, on this device."""
         with self._lock:
-            self._state = "running"
+            self._device, self._failure = device, ""
+
+    def freed(self) -> None:
+        """There is no estimator any more."""
+        with self._lock:
+            self._device = "none"
 
     def failed(self, message: str) -> None:
-        """The estimator cannot be made; nothing will be published until the node is started anew."""
+        """The node cannot do what it was asked for; empty once that is over."""
         with self._lock:
-            self._state, self._failure = "failed", message
+            self._failure = message
+            self._last_error = message or self._last_error
 
-    def image_received(self, now: float, dropped: bool) -> None:
+    def listening(self) -> None:
+        """From now on images are expected; what was before says nothing."""
+        with self._lock:
+            self._listening_since = self._now()
+            self._silence_reason = ""
+            for times in (self._received, self._done, self._refused):
+                times.clear()
+
+    def image_received(self, dropped: bool) -> None:
         """An image arrived; ``dropped`` when it took the place of one that nobody had begun."""
         with self._lock:
-            self._received.append(now)
+            self._received.append(self._now())
+            self._frames_received += 1
             self._dropped += dropped
 
-    def frame_done(self, now: float, age: float, work: float, hands: int, intrinsics: str) -> None:
-        """A frame's hands are published: age since its stamp and time of work in seconds."""
+    def frame_done(self, record: FrameRecord) -> None:
         with self._lock:
-            self._done.append((now, age, work))
-            self._frames += 1
-            self._hands, self._intrinsics = hands, intrinsics
+            self._done.append((self._now(), record))
+            self._frames_done += 1
+            self._last = record
 
-    def refuse(self, refusal: InputRefused, now: float) -> bool:
-        """Counts a refused input; True when it is due for the log."""
+    def refuse(self, refusal: InputRefused, detail: str = "") -> None:
+        """Counts what was refused and, if its like was not logged lately, logs it, with a ``detail`` that is only for the log."""
+        now = self._now()
         with self._lock:
-            self._refused.append(now)
-            return self._refusals.add(refusal, now)
+            self._refused.append((now, refusal.name))
+            self._last_error = str(refusal)
+            due = self._refusals.add(refusal, now)
+        if due:
+            self._log(f"{refusal.name}: {refusal}" + (f"\n{detail}" if detail else ""))
 
-    def note(self, name: str, message: str) -> bool:
-        """A lasting oddity, shown as a warning until replaced; True when it is new. An empty message withdraws it."""
+    def detections_left_out(self, reasons: Counter[str]) -> None:
+        """Counts detections from elsewhere that are no hands, or cannot be used, by reason."""
+        with self._lock:
+            for reason, count in reasons.items():
+                # Class ids are the detector's own: any number of them must not fill the memory.
+                known = reason in self._left_out or len(self._left_out) < MOST_REASONS
+                self._left_out[reason if known else "other classes"] += count
+
+    def restarted(self, reason: str) -> None:
+        """A new stream of images began; earlier hands are forgotten."""
+        with self._lock:
+            self._restarts[reason] += 1
+
+    def note(self, name: str, message: str) -> None:
+        """A lasting oddity, shown as a warning until replaced. An empty message withdraws it."""
         with self._lock:
             new = bool(message) and self._notes.get(name) != message
             self._notes[name] = message
-            return new
+        if new:
+            self._log(message)
 
-    def explain_silence(self, message: str) -> bool:
-        """Why no images may arrive, shown while none do; True when it is new."""
+    def explain_silence(self, message: str) -> None:
+        """Why no images may arrive, shown while none do."""
         with self._lock:
             new, self._silence_reason = message != self._silence_reason, message
-            return new
+        if new:
+            self._log(message)
 
-    def snapshot(self, now: float, image_topic: str, publishers: int) -> Snapshot:
-        """Level, message and values for a node that listens to ``image_topic`` with so many publishers."""
+    def snapshot(self, situation: Situation, parameters: Parameters) -> Snapshot:
+        """Level, message and values of this moment."""
+        now = self._now()
         with self._lock:
-            for times in (self._received, self._refused):
-                while times and times[0] < now - WINDOW:
+            while self._received and self._received[0] < now - WINDOW:
+                self._received.popleft()
+            for times in (self._done, self._refused):
+                while times and times[0][0] < now - WINDOW:
                     times.popleft()
-            while self._done and self._done[0][0] < now - WINDOW:
-                self._done.popleft()
-            level, message = self._verdict(now, image_topic, publishers)
-            ages, works = ([1e3 * frame[i] for frame in self._done] for i in (1, 2))
-            values = {
-                "state": self._state,
-                "image publishers": str(publishers),
-                "input rate (Hz)": f"{len(self._received) / WINDOW:.1f}",
-                "output rate (Hz)": f"{len(self._done) / WINDOW:.1f}",
-                "frames done": str(self._frames),
-                "frames dropped": str(self._dropped),
-                "hands in last frame": str(self._hands),
-                "age p50 (ms)": _percentile(ages, 50),
-                "age p95 (ms)": _percentile(ages, 95),
-                "work p50 (ms)": _percentile(works, 50),
-                "work p95 (ms)": _percentile(works, 95),
-                "intrinsics": self._intrinsics,
-                "last error": self._failure or self._refusals.last_message,
-            }
-            values.update({f"refused: {name}": str(count) for name, count in sorted(self._refusals.counts.items())})
-            return Snapshot(level, message, values)
+            level, message = self._verdict(now, situation, parameters)
+            return Snapshot(level, message, self._values(situation))
 
-    def _verdict(self, now: float, image_topic: str, publishers: int) -> tuple[bytes, str]:
-        notes = "; ".join(filter(None, self._notes.values()))
+    def _values(self, situation: Situation) -> dict[str, str]:
+        records = [record for _, record in self._done]
+        works = [record.work for record in records]
+        values = {
+            "state": situation.state,
+            "enabled": str(situation.enabled).lower(),
+            "device": self._device,
+            "image topic": situation.image_topic,
+            "image publishers": str(situation.image_publishers),
+            "input rate (Hz)": f"{len(self._received) / WINDOW:.1f}",
+            "output rate (Hz)": f"{len(records) / WINDOW:.1f}",
+            "frames received": str(self._frames_received),
+            "frames done": str(self._frames_done),
+            "frames dropped": str(self._dropped),
+            "hands in last frame": str(self._last.hands) if self._last else "unknown",
+            "age p50 (ms)": _percentile(self._ages(), 50),
+            "age p95 (ms)": _percentile(self._ages(), 95),
+            "work p50 (ms)": _percentile(works, 50),
+            "work p95 (ms)": _percentile(works, 95),
+        }
+        values.update({f"{stage} p50 (ms)": _percentile([r.stages[stage] for r in records if stage in r.stages], 50) for stage in STAGES})
+        values["intrinsics"] = self._last.intrinsics if self._last else "none yet"
+        values["warnings"] = self._warnings(situation) or "none"
+        values["last error"] = self._last_error or "none"
+        values.update({f"restarts: {name}": str(count) for name, count in sorted(self._restarts.items())})
+        values.update({f"refused: {name}": str(count) for name, count in sorted(self._refusals.counts.items())})
+        values.update({f"left out: {reason}": str(count) for reason, count in sorted(self._left_out.items())})
+        return values
+
+    def _ages(self) -> list[float]:
+        return [record.age for _, record in self._done if PLAUSIBLE_AGE[0] <= record.age <= PLAUSIBLE_AGE[1]]
+
+    def _verdict(self, now: float, situation: Situation, parameters: Parameters) -> tuple[bytes, str]:
+        """The gravest first."""
+        warn, error, ok = DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.OK
         if self._failure:
-            return DiagnosticStatus.ERROR, self._failure
-        if not publishers:
-            return DiagnosticStatus.WARN, f"nobody publishes {image_topic}: start the camera, or remap image"
-        if not self._received or self._received[-1] < now - SILENCE:
-            return DiagnosticStatus.WARN, self._silence_reason or f"no images arrive on {image_topic}"
-        if self._state != "running":
-            return DiagnosticStatus.WARN, self._state
-        if self._refused:
-            return DiagnosticStatus.WARN, self._refusals.last_message
-        if notes:
-            return DiagnosticStatus.WARN, notes
-        return DiagnosticStatus.OK, "running"
+            return error, self._failure
+        if situation.state in ("configuring", "activating"):
+            return warn, "loading the model"
+        if situation.state != "active":
+            return ok, situation.state
+        if not situation.enabled:
+            return ok, "paused by the service enable"
+        silence = now - max(self._received[-1] if self._received else 0.0, self._listening_since)
+        if silence > parameters.diagnostics__silence_warn or not self._received:
+            return error if silence > parameters.diagnostics__silence_error else warn, self._explain(situation)
+        failures = [name for _, name in self._refused if name in FAILURES]
+        if failures or self._refused:
+            return error if failures else warn, self._refusals.last_of(failures[-1]) if failures else self._refusals.last_message
+        if self._done:
+            age = float(np.percentile(self._ages(), 95)) if self._ages() else 0.0
+            if age > parameters.diagnostics__age_warn:
+                text = f"hands are published {age:.2f} s after their images: the stages' times say where it goes"
+                return error if age > parameters.diagnostics__age_error else warn, text
+        rate = len(self._done) / WINDOW
+        if rate < parameters.diagnostics__min_rate and now - self._listening_since > WINDOW:
+            return warn, f"hands are published at {rate:.1f} Hz, less than diagnostics.min_rate"
+        warnings = self._warnings(situation)
+        return (warn, warnings) if warnings else (ok, "running")
+
+    def _warnings(self, situation: Situation) -> str:
+        return "; ".join(filter(None, (*self._notes.values(), self._clock_fault(situation))))
+
+    def _explain(self, situation: Situation) -> str:
+        if not situation.image_publishers:
+            return f"nobody publishes {situation.image_topic}: start the camera, or remap image"
+        return self._silence_reason or f"no images arrive on {situation.image_topic}"
+
+    def _clock_fault(self, situation: Situation) -> str:
+        if situation.clock_stands_still:
+            return "use_sim_time is set, but nothing comes on /clock, so ages are unknown"
+        age = self._last.age if self._last else 0.0
+        if age < PLAUSIBLE_AGE[0] or age > PLAUSIBLE_AGE[1]:
+            return (
+                f"the images' stamps are {abs(age):.1f} s {'behind' if age > 0 else 'ahead of'} this clock, so ages are unknown: "
+                "set use_sim_time when a bag is played, or synchronise the clocks"
+            )
+        return ""
 
 
 def header_fault(header: Header) -> str:
@@ -135,7 +256,7 @@ def header_fault(header: Header) -> str:
     if not header.frame_id:
         faults.append("no frame_id, so no hands come on /tf")
     if not header.stamp.sec and not header.stamp.nanosec:
-        faults.append("no stamp, so ages and speeds are wrong")
+        faults.append("no stamp, so ages are unknown")
     return f"the images have {' and '.join(faults)}: set it in the camera driver" if faults else ""
 
 
@@ -146,5 +267,5 @@ def diagnostic_array(snapshot: Snapshot, name: str, stamp: Time) -> DiagnosticAr
     return DiagnosticArray(header=Header(stamp=stamp), status=[status])
 
 
-def _percentile(values: list[float], percent: float) -> str:
-    return f"{np.percentile(values, percent):.1f}" if values else "unknown"
+def _percentile(seconds: list[float], percent: float) -> str:
+    return f"{1e3 * np.percentile(seconds, percent):.1f}" if seconds else "unknown"

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from ..geometry.calibration import IntrinsicsSource
+from ..geometry.camera import in_image
 from ..hand_model.asset import HandAsset
 from ..msg import Grasp as GraspMessage
 from ..msg import Hand, HandArray, HandMeshTopology, ManoParams
@@ -63,7 +64,7 @@ def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True)
         joints=_floats(estimate.joints),
         joints_2d=_floats(estimate.joints_2d),
         joints_stddev=_floats(np.full((21, 3), np.nan) if estimate.joints_stddev is None else estimate.joints_stddev),
-        joints_in_image=joints_in_image(estimate.joints_2d, width, height).tolist(),
+        joints_in_image=in_image(estimate.joints_2d, width, height).tolist(),
         reprojection_error=float(estimate.reprojection_error),
         mano=mano_params(estimate.mano),
         grasp=grasp(estimate.grasp_probabilities),
@@ -74,11 +75,6 @@ def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True)
     if vertices:
         message.vertices = array.array("f", _floats(estimate.vertices).tobytes())
     return message
-
-
-def joints_in_image(joints_2d: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(21,) bool: which (21, 2) pixels lie in a ``width`` x ``height`` image. NaN does not."""
-    return ((joints_2d >= -0.5) & (joints_2d < (width - 0.5, height - 0.5))).all(axis=-1)
 
 
 def mano_params(mano: ManoParameters) -> ManoParams:

@@ -1,290 +1,246 @@
-"""The node: images in, hands out. It only carries messages; the builders beside it make them and the estimator finds the hands."""
+"""The node's life: it is configured, activated, paused, deactivated; frames go through pipeline.py in another thread."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sys
 import time
-import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
-from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from tf2_msgs.msg import TFMessage
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
-from visualization_msgs.msg import MarkerArray
 
-from ..geometry.calibration import CalibrationError, IntrinsicsSource
-from ..geometry.camera import Camera
-from ..msg import HandArray, HandMeshTopology
-from ..structures import FrameEstimate, Side
-from ..visualization.overlay import draw_frame
-from .camera_info import calibration
-from .detections import detections
-from .diagnostics import Health, diagnostic_array, header_fault
-from .images import decode_compressed, decode_image, encode_image
-from .markers import MarkerBuilder
-from .messages import hand_array, mesh_topology
-from .pairing import StampPairs
+from .cameras import Cameras
+from .diagnostics import Health, Situation, diagnostic_array
+from .inputs import ImageMessage, Inputs, image_topic
+from .lifecycle import ManagedNode
+from .loader import Loader, make_estimator
+from .neighbours import Neighbours
+from .outputs import Outputs
 from .parameters import ParameterError, Parameters, declare
-from .refusals import InputRefused
-from .transforms import transforms
-from .worker import NewestSlot, Worker
+from .pipeline import Pipeline
+from .smoothing import StreamSmoother
+from .worker import Worker
 
 if TYPE_CHECKING:
     from ..estimator import Estimator
 
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # ROS 2 Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+DIAGNOSTICS_PERIOD = 1.0
+"""Seconds."""
+M_ARENA_MAX = -8
+"""Of glibc's malloc.h."""
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-def make_estimator(parameters: Parameters) -> Estimator:
-    """The estimator that the parameters ask for.
+class WildHandsNode(ManagedNode):
+    """docs/wildhands_node.md describes it.
 
-    :raises ValueError, OSError, ImportError: a file or a setting cannot be used; the message says what to do.
+    Three threads of control: the executor's (callbacks, services, transitions), the worker's (loading, frames, freeing), DDS's own. Nothing
+    in the executor's waits for the worker but transitions that load, and those as coroutines.
     """
-    # Late: torch takes seconds to import, and the node should be seen before.
-    from ..estimator import Estimator
 
-    return Estimator(parameters.estimator)
-
-
-class WildHandsNode(Node):
-    """Topics and parameters are in README.md and config/wildhands.yaml."""
-
-    def __init__(self, make_estimator: Callable[[Parameters], Estimator] = make_estimator):
-        """Starts working at once; ``close`` ends it.
+    def __init__(self, make_estimator: Callable[[Parameters], Estimator] = make_estimator, **options):
+        """Takes rclpy's arguments of a node. With the parameter autostart it becomes active by itself once it is spun. ``close`` ends it.
 
         :raises ParameterError: a parameter's value cannot be used.
         """
-        super().__init__("wildhands")
+        super().__init__("wildhands", **options)
         self.parameters = declare(self)
-        self._make_estimator = make_estimator
-        self._health = Health()
-        self._camera_info: CameraInfo | None = None
-        self._camera_cache: tuple | None = None
-        self._last_stamp: int | None = None
-        self._markers_due = 0.0
-        self._make_outputs()
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._health = Health(self.get_logger().warning)
+        self._neighbours = Neighbours(self, self._health)
+        self._worker: Worker[tuple] = Worker(lambda frame: frame[0].work(*frame[1:]))
+        self._loader = Loader(make_estimator, self._worker, self._health, self.get_logger().fatal)
+        self._outputs: Outputs | None = None
+        self._inputs: Inputs | None = None
+        self._smoother: StreamSmoother | None = None
+        self._pipeline: Pipeline | None = None
+        self._cameras = Cameras(self.resolve_topic_name("camera_info"), self._health)
+        self._enabled = True
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: a simulated one may stand still, and that is when diagnostics matter.
-        self.create_timer(1.0, self._once_a_second, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._start()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._look_around, clock=steady)
+        if self.parameters.autostart:
+            self._starter = self.create_timer(0.0, self._autostart, clock=steady, callback_group=self.waiting_group)
 
     def close(self) -> None:
-        """Stops listening and waits for the frame in work."""
-        self._stop()
-
-    def _make_outputs(self) -> None:
-        latched = QoSProfile(depth=len(Side), durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._hands = self.create_publisher(HandArray, "hands", 10)
-        self._topology = self.create_publisher(HandMeshTopology, "hands/mesh_topology", latched)
-        self._markers = self.create_publisher(MarkerArray, "hands/markers", 1)
-        self._debug_image = self.create_publisher(Image, "hands/debug_image", 1)
-        self._tf = self.create_publisher(TFMessage, "/tf", 100)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-
-    def _start(self) -> None:
-        """Makes what exists only while working: inputs and the worker, which loads the estimator first."""
-        self._slot: NewestSlot[tuple[Image | CompressedImage, Detection2DArray | None]] = NewestSlot()
-        self._pairs = StampPairs() if self.parameters.detector__type == "external" else None
-        fixed = {
-            "reliable": ReliabilityPolicy.RELIABLE,
-            "auto": ReliabilityPolicy.BEST_EFFORT,
-            "best_effort": ReliabilityPolicy.BEST_EFFORT,
-        }
-        self._listen_to_images(fixed[self.parameters.image_reliability])
-        latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._inputs = [self.create_subscription(CameraInfo, "camera_info", self._on_camera_info, latest)]
-        if self._pairs:
-            self._inputs.append(self.create_subscription(Detection2DArray, "detections", self._on_detections, 10))
-        self._worker = Worker(self._work, self._slot)
-
-    def _listen_to_images(self, reliability: ReliabilityPolicy) -> None:
-        compressed = self.parameters.image_transport == "compressed"
-        self._image = self.create_subscription(
-            CompressedImage if compressed else Image,
-            "image/compressed" if compressed else "image",
-            self._on_image,
-            QoSProfile(depth=1, reliability=reliability),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
-        )
-
-    def _match_publishers(self) -> None:
-        """Follows image_reliability: auto, once the publishers are known."""
-        offered = {info.qos_profile.reliability for info in self.get_publishers_info_by_topic(self._image.topic_name)}
-        wanted = ReliabilityPolicy.RELIABLE if offered == {ReliabilityPolicy.RELIABLE} else ReliabilityPolicy.BEST_EFFORT
-        if offered and wanted != self._image.qos_profile.reliability:
-            self.destroy_subscription(self._image)
-            self._listen_to_images(wanted)
-
-    def _stop(self) -> None:
-        """Frees what ``_start`` made."""
-        for subscription in (self._image, *self._inputs):
-            self.destroy_subscription(subscription)
+        """Frees everything but the node itself; waits for the frame, or the loading, in work."""
+        self._stop_working()
+        self._loader.give_up()
+        self._loader.free()
         self._worker.stop()
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
-        if self._pairs is None:
-            self._health.image_received(time.monotonic(), self._slot.put((message, None)))
-            return
-        lost = self._pairs.images_dropped
-        pair = self._pairs.add_image(message)
-        self._health.image_received(time.monotonic(), self._put_pair(pair))
-        if self._pairs.images_dropped > lost:
-            self._refuse(InputRefused("no_detections", "images come without detections of the same stamp: is the detector running?"))
+    # Transitions
 
-    def _on_detections(self, message: Detection2DArray) -> None:
-        self._put_pair(self._pairs.add_detections(message))
+    def prepare(self, transition: int) -> Future | None:
+        loads = transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
+        return self._loader.begin(self.parameters) if loads else None
 
-    def _put_pair(self, pair: tuple | None) -> bool:
-        return pair is not None and self._slot.put(pair)
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        if self._loader.get(self.parameters) is None:
+            return FAILURE
+        self._enabled = True
+        self._cameras = Cameras(self.resolve_topic_name("camera_info"), self._health)
+        self._outputs = Outputs(self, self._health)
+        return SUCCESS
 
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        self._camera_info = message
-
-    def _on_incompatible_qos(self, _event) -> None:
-        text = f"a publisher of {self._image.topic_name} is best effort, but image_reliability is reliable: set it to auto"
-        if self._health.explain_silence(text):
-            self.get_logger().warning(text)
-
-    def _work(self) -> None:
-        """The worker's thread."""
-        try:
-            estimator = self._make_estimator(self.parameters)
-            self._publish_topology(estimator)
-        except Exception as error:
-            if not self.context.ok():
-                return  # shut down while loading
-            expected = isinstance(error, ValueError | OSError | ImportError)
-            text = " ".join(str(error).split()) if expected else traceback.format_exc()
-            self._health.failed(f"no hands will be published: {text}")
-            self.get_logger().fatal(f"no hands will be published: {text}")
-            return
-        markers = MarkerBuilder(estimator.faces)
-        self._health.ready()
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        estimator = self._loader.get(self.parameters)
+        if estimator is None:
+            return FAILURE
+        self._outputs.describe(estimator)
+        if self._enabled:
+            self._start_working(estimator)
         self.get_logger().info("ready")
-        while (item := self._slot.take()) is not None:
-            try:
-                self._process(estimator, markers, *item)
-            except InputRefused as refusal:
-                self._refuse(refusal)
-            except Exception:
-                if not self.context.ok():
-                    break  # publishing fails once the node is being shut down
-                self._refuse(InputRefused("internal_error", f"a frame failed; this is a bug, please report it:\n{traceback.format_exc()}"))
-                estimator.reset()
-        estimator.close()
+        return SUCCESS
 
-    def _process(
-        self, estimator: Estimator, markers: MarkerBuilder, message: Image | CompressedImage, found: Detection2DArray | None
-    ) -> None:
-        start = time.monotonic()
-        image = decode_image(message) if isinstance(message, Image) else decode_compressed(message)
-        fault = header_fault(message.header)
-        if self._health.note("header", fault):
-            self.get_logger().warning(fault)
-        camera, intrinsics = self._camera(message.header.frame_id, image.shape[1], image.shape[0])
-        stamp = Time.from_msg(message.header.stamp).nanoseconds
-        if self._last_stamp is not None and stamp < self._last_stamp:
-            estimator.reset()  # a bag started over, or the clock was set back
-        self._last_stamp = stamp
-        given = None
-        if found is not None:
-            given = detections(found, self.parameters.detector__right_class_ids, self.parameters.detector__left_class_ids)
-        frame = estimator(image, camera, stamp=stamp / 1e9, detections=given)
-        self._publish(estimator, markers, message, image, frame, intrinsics)
-        age = (self.get_clock().now().nanoseconds - stamp) / 1e9
-        self._health.frame_done(time.monotonic(), age, time.monotonic() - start, len(frame.hands), intrinsics.name.lower())
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop_working()
+        self._loader.give_up()
+        self._later(self._loader.free)
+        return SUCCESS
 
-    def _camera(self, frame_id: str, width: int, height: int) -> tuple[Camera, IntrinsicsSource]:
-        """Of an image of this size.
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.on_deactivate(state)
+        if self._outputs is not None:
+            self._outputs.close()
+            self._outputs = None
+        self._health.failed("")
+        return SUCCESS
 
-        :raises InputRefused: no CameraInfo, or none that fits.
-        """
-        if self.parameters.intrinsics == "guess":
-            camera = Camera.guess(width, height)
-            text = f"intrinsics are guessed (focal length {camera.focal:.0f} px): depths are not metric, they scale with the true one"
-            if self._health.note("guess", text):
-                self.get_logger().warning(text)
-            return camera, IntrinsicsSource.GUESS
-        if self.parameters.intrinsics == "horizontal_fov":
-            return Camera.from_fov(width, height, self.parameters.horizontal_fov), IntrinsicsSource.FIELD_OF_VIEW
-        info = self._camera_info
-        if info is None:
-            raise InputRefused(
-                "no_camera_info",
-                f"images come, but no CameraInfo on {self.resolve_topic_name('camera_info')}: start the camera's calibrated driver, remap "
-                "camera_info, or set intrinsics to horizontal_fov or guess",
-            )
-        differ = f"CameraInfo is of frame {info.header.frame_id!r}, the image of {frame_id!r}: do they belong to one camera?"
-        if self._health.note("frame", differ if info.header.frame_id != frame_id else ""):
-            self.get_logger().warning(differ)
-        key = (calibration(info), width, height)
-        if self._camera_cache is None or self._camera_cache[0] != key:
-            try:
-                self._camera_cache = key, key[0].camera(width, height, self.parameters.rectified)
-            except CalibrationError as error:
-                raise InputRefused("bad_camera_info", str(error)) from error
-        return self._camera_cache[1]
+    on_shutdown = on_error = on_cleanup
+    """An error ends in the unconfigured state, from which it can be tried again."""
 
-    def _publish(
-        self,
-        estimator: Estimator,
-        markers: MarkerBuilder,
-        message: Image | CompressedImage,
-        image,
-        frame: FrameEstimate,
-        intrinsics: IntrinsicsSource,
-    ) -> None:
-        """Everything about one frame; what costs is built only for listeners."""
-        header = message.header
-        self._hands.publish(hand_array(frame, header, intrinsics, estimator.hand_model[Side.RIGHT].name, self.parameters.publish_vertices))
-        if self.parameters.tf != "off" and frame.hands and header.frame_id and self._tf.get_subscription_count():
-            self._tf.publish(transforms(frame.hands, header, self.parameters.tf_prefix, joints=self.parameters.tf == "joints"))
-        if self._markers.get_subscription_count() and time.monotonic() >= self._markers_due:
-            self._markers_due = time.monotonic() + 1 / self.parameters.markers_max_rate
-            self._markers.publish(markers.build(frame.hands, header))
-        if self._debug_image.get_subscription_count():
-            faces = {side: estimator.faces(side) for side in Side}
-            self._debug_image.publish(encode_image(draw_frame(image, frame, faces), header))
+    async def _autostart(self) -> None:
+        self.destroy_timer(self._starter)
+        if await self.change_state(Transition.TRANSITION_CONFIGURE):
+            await self.change_state(Transition.TRANSITION_ACTIVATE)
 
-    def _publish_topology(self, estimator: Estimator) -> None:
-        for side in Side:
-            self._topology.publish(mesh_topology(side, estimator.hand_model[side]))
+    def _on_broken(self) -> None:
+        """In the worker's thread."""
+        self.executor.create_task(self._reload)
 
-    def _once_a_second(self) -> None:
-        if self.parameters.image_reliability == "auto":
-            self._match_publishers()
-        topic = self._image.topic_name
-        snapshot = self._health.snapshot(time.monotonic(), topic, self.count_publishers(topic))
-        name = self.get_fully_qualified_name().lstrip("/")
-        self._diagnostics.publish(diagnostic_array(snapshot, name, self.get_clock().now().to_msg()))
+    def _later(self, callback: Callable[[], None]) -> None:
+        """Has it done by the executor once the callback of now has ended and its answer is sent; at once where nobody spins the node."""
+        if self.executor is not None:
+            self.executor.create_task(callback)
+        else:
+            callback()
 
-    def _refuse(self, refusal: InputRefused) -> None:
-        if self._health.refuse(refusal, time.monotonic()):
-            self.get_logger().warning(f"{refusal.name}: {refusal}")
+    async def _reload(self) -> None:
+        """The estimator is broken: the way through the lifecycle makes it anew."""
+        if await self.change_state(Transition.TRANSITION_DEACTIVATE):
+            await self.change_state(Transition.TRANSITION_ACTIVATE)
+
+    # What they are made of
+
+    def _start_working(self, estimator: Estimator) -> None:
+        self._smoother = StreamSmoother(self, self.parameters, estimator.hand_model, self._health)
+        now = lambda: self.get_clock().now().nanoseconds  # noqa: E731
+        self._pipeline = Pipeline(estimator, self._smoother, self._cameras, self._outputs, self._health, now, self._on_broken)
+        self._worker.submit(self._pipeline.reset)
+        self._health.listening()
+        self._inputs = Inputs(self, self.parameters, self._health, self._on_image, self._on_camera_info, self._pipeline.given.add)
+
+    def _stop_working(self) -> None:
+        """Nothing is listened to nor published any more; the frame in work comes to nothing."""
+        if self._inputs is not None:
+            self._inputs.close()
+            self._inputs = None
+        if self._pipeline is not None:
+            self._pipeline.stop()
+            self._pipeline = None
+        if self._smoother is not None:
+            self._smoother.close()
+            self._smoother = None
+        self._neighbours.close()
+        self._worker.forget_frame()
+
+    # Callbacks
+
+    def _on_image(self, message: ImageMessage, found: Detection2DArray | None) -> bool:
+        pipeline = self._pipeline
+        return pipeline is not None and self._worker.put((pipeline, message, time.monotonic(), found, self.parameters))
+
+    def _on_camera_info(self, message) -> None:
+        self._cameras.add(message)
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Pauses and goes on at once: the model stays loaded."""
+        self._enabled = request.data
+        response.success, response.message = True, "enabled" if request.data else "paused"
+        if self.state_label != "active":
+            response.message += f", which counts once the node is active (now: {self.state_label})"
+        elif request.data and self._inputs is None:
+            self._start_working(self._loader.get(self.parameters))
+        elif not request.data:
+            self._stop_working()
+        return response
+
+    def _on_reset_tracks(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._pipeline is not None:
+            self._worker.submit(self._pipeline.reset)
+            self._health.restarted("asked_for")
+        response.success, response.message = True, "all hands are forgotten"
+        return response
+
+    def _on_set_parameters(self, items: list[Parameter]) -> SetParametersResult:
+        try:
+            self.parameters = self.parameters.changed({item.name: item.value for item in items}, self.state_label != "unconfigured")
+        except ParameterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _look_around(self) -> None:
+        if self._inputs is not None:
+            self._inputs.match_publishers()
+            self._neighbours.look(self.parameters)
+        topic = self.resolve_topic_name(image_topic(self.parameters))
+        clock = self.get_clock()
+        now = clock.now()
+        stands_still = clock.ros_time_is_active and not now.nanoseconds
+        situation = Situation(self.state_label, self._enabled, topic, self.count_publishers(topic), stands_still)
+        snapshot = self._health.snapshot(situation, self.parameters)
+        self._diagnostics.publish(diagnostic_array(snapshot, self.get_fully_qualified_name().lstrip("/"), now.to_msg()))
 
 
-def main(arguments: list[str] | None = None) -> int:
+def _share_one_heap() -> None:
+    """glibc gives threads heaps of their own, and one does not reuse what died in another: each model loaded anew would cost 40 MB."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
+
+
+def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameters], Estimator] = make_estimator) -> int:
     """Runs the node until SIGINT or SIGTERM; returns the exit code."""
+    _share_one_heap()
     rclpy.init(args=arguments)
     node = None
     try:
-        node = WildHandsNode()
+        node = WildHandsNode(make_estimator)
         rclpy.spin(node)
     except ParameterError as error:
         print(f"wildhands_node: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        if rclpy.ok():
+            raise
+        # A signal came in the middle of a callback, which then could not publish or answer any more.
     finally:
         if node is not None:
             node.close()

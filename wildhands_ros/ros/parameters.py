@@ -1,26 +1,33 @@
-"""The node's parameters: declared once here, read once into a frozen dataclass."""
+"""The node's parameters: declared once here, read into a frozen dataclass, and replaced by another one when some are set."""
 
 from __future__ import annotations
 
-import json
 import math
-import textwrap
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from ..detection.base import DETECTORS
 from ..estimator_config import EstimatorConfig
+from ..smoothing.one_euro import SmoothingConfig
+from .detections import Labels
+
+SMOOTHING = SmoothingConfig()
+"""The defaults."""
 
 
 class ParameterError(ValueError):
     """A parameter's value cannot be used; the message says which are."""
 
 
-def _parameter(default: Any, text: str, unit: str = "", bounds: tuple | None = None, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field that carries its own documentation. ``bounds`` are inclusive."""
-    metadata = {"text": text, "unit": unit, "bounds": bounds, "choices": choices}
+def _parameter(
+    default: Any, text: str, unit: str = "", bounds: tuple | None = None, choices: tuple[str, ...] = (), fixed: bool = False
+) -> Any:
+    """A dataclass field that carries its own documentation. ``bounds`` are inclusive; ``fixed``: read at configure."""
+    metadata = {"text": text, "unit": unit, "bounds": bounds, "choices": choices, "fixed": fixed}
     if isinstance(default, tuple):
         return field(default_factory=lambda: default, metadata={**metadata, "default": list(default)})
     return field(default=default, metadata={**metadata, "default": default})
@@ -30,12 +37,19 @@ def _parameter(default: Any, text: str, unit: str = "", bounds: tuple | None = N
 class Parameters:
     """Values of the node's parameters. Names here have ``__`` where ROS has a dot."""
 
-    image_transport: str = _parameter("raw", "Listen to image (raw) or to image/compressed (compressed).", choices=("raw", "compressed"))
+    autostart: bool = _parameter(
+        True, "Whether the node configures and activates itself; otherwise a lifecycle manager or ros2 lifecycle does.", fixed=True
+    )
+
+    image_transport: str = _parameter(
+        "raw", "Listen to image (raw) or to image/compressed (compressed).", choices=("raw", "compressed"), fixed=True
+    )
     image_reliability: str = _parameter(
         "auto",
         "Reliability asked of the image's publishers: auto takes what they all offer. best_effort works with every camera, but loses "
         "many large images; reliable needs a camera that publishes so.",
         choices=("auto", "best_effort", "reliable"),
+        fixed=True,
     )
     rectified: bool = _parameter(
         False, "Whether the image is rectified: CameraInfo's P applies then, without a lens; otherwise K with the lens."
@@ -54,38 +68,108 @@ class Parameters:
         "auto",
         "Network: default (the weights in the box), released (the published ones, imported before), a path, none (the keypoint fit alone), "
         "or auto: the default weights, unless hand_model is a folder.",
+        fixed=True,
     )
     hand_model: str = _parameter(
-        "auto", "Hand model: auto (the checkpoint's own, or the open one where it has none), open, or a folder with MANO's files."
+        "auto",
+        "Hand model: auto (the checkpoint's own, or else the open one), open, or a folder with MANO's files.",
+        fixed=True,
     )
     hand_length: float = _parameter(
-        0.0, "User's stretched hand from wrist to middle fingertip, which halves the depth's uncertainty. 0: unknown.", "m", (0.0, 0.3)
+        0.0,
+        "User's stretched hand from wrist to middle fingertip, which halves the depth's uncertainty. 0: unknown.",
+        "m",
+        (0.0, 0.3),
+        fixed=True,
     )
-    refine: bool = _parameter(True, "Whether the network's estimate is fitted to the detector's keypoints.")
-    device: str = _parameter("auto", "Torch device of the network, such as cpu or cuda:0. auto: a GPU where there is one.")
+    refine: bool = _parameter(True, "Whether the network's estimate is fitted to the detector's keypoints.", fixed=True)
+    device: str = _parameter("auto", "Torch device of the network, such as cpu or cuda:0. auto: a GPU where there is one.", fixed=True)
     runtime: str = _parameter(
         "auto",
         "What runs the network: openvino (on the CPU), torch, or auto: openvino on a CPU where it is installed.",
+        fixed=True,
         choices=("auto", "torch", "openvino"),
     )
     precision: str = _parameter(
         "auto",
         "Of the network: float32, bfloat16, int8 (after wildhands quantize), or auto: the fastest that costs no accuracy.",
+        fixed=True,
         choices=("auto", "float32", "bfloat16", "int8"),
     )
 
     detector__type: str = _parameter(
-        "mediapipe", "Who finds the hands: mediapipe, or external (the topic detections).", choices=("mediapipe", "external")
+        "auto",
+        "Who finds the hands: auto (the detector in the box, on the whole image and, where time allows, on tiles of it), own (the same, "
+        "on the whole image alone), mediapipe, topic (each image waits for its detections on the topic detections), or tracks "
+        "(detections come now and then, and hands are followed in between).",
+        choices=DETECTORS,
+        fixed=True,
     )
-    detector__max_hands: int = _parameter(2, "Hands to look for in an image.", bounds=(1, 16))
-    detector__min_score: float = _parameter(0.5, "Confidence below which a hand is not reported.", bounds=(0.01, 0.99))
+    detector__search_time: float = _parameter(
+        0.02,
+        "Time that auto may look further in an image in which it has found nothing yet; the next image goes on.",
+        "s",
+        (0.0, 1.0),
+        fixed=True,
+    )
+    detector__max_hands: int = _parameter(2, "Hands to look for in an image.", bounds=(1, 16), fixed=True)
+    detector__min_score: float = _parameter(0.5, "Confidence below which a hand is not reported.", bounds=(0.01, 0.99), fixed=True)
     detector__right_class_ids: tuple[str, ...] = _parameter(("right",), "Class ids of right hands in the topic detections.")
     detector__left_class_ids: tuple[str, ...] = _parameter(("left",), "Class ids of left hands in the topic detections.")
+    detector__hand_class_ids: tuple[str, ...] = _parameter(("hand",), "Class ids there of hands whose side the detector does not tell.")
+
+    smoothing__enabled: bool = _parameter(True, "Whether hands are smoothed over time (One-Euro filter); off: as each image has them.")
+    smoothing__frame: str = _parameter(
+        "",
+        "Frame in which hands are smoothed where the camera moves, such as odom or a robot's base: TF must lead to it from the image's. "
+        "Empty: the camera's own.",
+        fixed=True,
+    )
+    smoothing__min_cutoff: float = _parameter(
+        SMOOTHING.position.rest, "Cutoff frequency of hands at rest: lower is steadier.", "Hz", (0.01, 100.0), fixed=True
+    )
+    smoothing__beta: float = _parameter(
+        SMOOTHING.position.per_speed,
+        "What each m/s of the wrist's speed adds to the cutoff: higher lags less in slow motion. Rotations in proportion.",
+        "Hz",
+        (0.0, 1000.0),
+        fixed=True,
+    )
+    smoothing__max_cutoff: float = _parameter(
+        SMOOTHING.position.most,
+        "Highest cutoff of the wrist's position, half of it for rotations: higher lags less in fast motion, 1 / (2 pi f) s.",
+        "Hz",
+        (0.01, 1000.0),
+        fixed=True,
+    )
 
     publish_vertices: bool = _parameter(True, "Whether hands carries the meshes (9 kB a hand).")
     markers_max_rate: float = _parameter(15.0, "Highest rate of hands/markers.", "Hz", (0.1, 1000.0))
     tf: str = _parameter("joints", "Frames on /tf: off, wrist, or joints (all 21).", choices=("off", "wrist", "joints"))
+    tf_basis: str = _parameter(
+        "mano",
+        "Axes of the frames on /tf: mano (the hand model's rest pose), or operator (x out of a flat palm, z towards the fingertips).",
+        choices=("mano", "operator"),
+    )
     tf_prefix: str = _parameter("", "Put before the names of the frames, for example cam1_. Two cameras need different ones.")
+
+    diagnostics__silence_warn: float = _parameter(2.0, "Time without an image from which on diagnostics warn.", "s", (0.1, 3600.0))
+    diagnostics__silence_error: float = _parameter(10.0, "Time without an image from which on it is an error.", "s", (0.1, 3600.0))
+    diagnostics__age_warn: float = _parameter(
+        0.5, "Age of the hands at output, 95th percentile, from which on diagnostics warn.", "s", (0.001, 60.0)
+    )
+    diagnostics__age_error: float = _parameter(2.0, "Age of the hands at output from which on it is an error.", "s", (0.001, 60.0))
+    diagnostics__min_rate: float = _parameter(0.0, "Rate of hands below which diagnostics warn. 0: any rate will do.", "Hz", (0.0, 1000.0))
+
+    @property
+    def smoothing(self) -> SmoothingConfig:
+        """How much hands are smoothed."""
+        return SMOOTHING.with_cutoffs(self.smoothing__min_cutoff, self.smoothing__beta, self.smoothing__max_cutoff)
+
+    @property
+    def labels(self) -> Labels:
+        """What hands are called in the topic detections."""
+        return Labels(self.detector__right_class_ids, self.detector__left_class_ids, self.detector__hand_class_ids)
 
     @property
     def estimator(self) -> EstimatorConfig:
@@ -96,6 +180,7 @@ class Parameters:
             detector=self.detector__type,
             max_hands=self.detector__max_hands,
             min_score=self.detector__min_score,
+            search_time=self.detector__search_time,
             hand_length=self.hand_length,
             refine=self.refine,
             device=self.device,
@@ -103,17 +188,53 @@ class Parameters:
             precision=self.precision,
         )
 
+    def changed(self, values: Mapping[str, Any], configured: bool) -> Parameters:
+        """With new values by ROS name, of the right types and within their bounds (rclpy has seen to that). Other names are left out.
+
+        :raises ParameterError: not one of the choices, contradictory, or fixed while the node is ``configured``.
+        """
+        known = {ros_name(item.name): item for item in fields(self)}
+        new = {}
+        for name, value in values.items():
+            if name in known:
+                new[known[name].name] = tuple(value) if isinstance(known[name].metadata["default"], list) else value
+        if configured and (fixed := [ros_name(name) for name in new if self.__dataclass_fields__[name].metadata["fixed"]]):
+            raise ParameterError(
+                f"{', '.join(fixed)}: read when the node is configured; deactivate and clean it up first (ros2 lifecycle set), set it, "
+                "configure and activate"
+            )
+        changed = replace(self, **new)
+        changed.check()
+        return changed
+
+    def check(self) -> None:
+        """
+        :raises ParameterError: a value is not one of the choices, or two contradict one another.
+        """
+        for item in fields(self):
+            choices, value = item.metadata["choices"], getattr(self, item.name)
+            if choices and value not in choices:
+                raise ParameterError(f"parameter {ros_name(item.name)} is {value!r}; it must be one of: {', '.join(choices)}")
+        if self.intrinsics == "horizontal_fov" and not self.horizontal_fov:
+            raise ParameterError("intrinsics is horizontal_fov, so the parameter horizontal_fov must be set too (in radians)")
+        for kind in ("silence", "age"):
+            warn, error = (f"diagnostics__{kind}_{level}" for level in ("warn", "error"))
+            if getattr(self, warn) > getattr(self, error):
+                raise ParameterError(f"{ros_name(warn)} must not be above {ros_name(error)}")
+
 
 def ros_name(field_name: str) -> str:
     return field_name.replace("__", ".")
 
 
 def descriptor(name: str) -> ParameterDescriptor:
-    """Of a field of ``Parameters``: text, unit, range, choices; all parameters are read once, at start."""
+    """Of a field of ``Parameters``: text, unit, range, choices, and whether it is fixed."""
     about = Parameters.__dataclass_fields__[name].metadata
-    described = ParameterDescriptor(name=ros_name(name), read_only=True)
+    described = ParameterDescriptor(name=ros_name(name))
     described.description = about["text"] + (f" In {about['unit']}." if about["unit"] else "")
-    described.additional_constraints = f"One of: {', '.join(about['choices'])}." if about["choices"] else ""
+    constraints = [f"One of: {', '.join(about['choices'])}."] if about["choices"] else []
+    constraints.append("Read when the node is configured." if about["fixed"] else "A change counts from the next image on.")
+    described.additional_constraints = " ".join(constraints)
     if about["bounds"] and isinstance(about["default"], float):
         described.floating_point_range = [FloatingPointRange(from_value=about["bounds"][0], to_value=about["bounds"][1])]
     elif about["bounds"]:
@@ -124,45 +245,13 @@ def descriptor(name: str) -> ParameterDescriptor:
 def declare(node: Node) -> Parameters:
     """Declares all parameters and reads them.
 
-    :raises ParameterError: wrong type, out of range, or not one of the choices.
+    :raises ParameterError: wrong type, out of range, not one of the choices, or contradictory.
     """
     values = {}
     for item in fields(Parameters):
-        name, about = ros_name(item.name), item.metadata
+        name = ros_name(item.name)
         try:
-            value = node.declare_parameter(name, about["default"], descriptor(item.name)).value
+            values[name] = node.declare_parameter(name, item.metadata["default"], descriptor(item.name)).value
         except Exception as error:  # rclpy raises different types for a wrong type and for a value out of range
             raise ParameterError(f"parameter {name}: {error}") from error
-        if about["choices"] and value not in about["choices"]:
-            raise ParameterError(f"parameter {name} is {value!r}; it must be one of: {', '.join(about['choices'])}")
-        values[item.name] = tuple(value) if isinstance(about["default"], list) else value
-    parameters = Parameters(**values)
-    if parameters.intrinsics == "horizontal_fov" and not parameters.horizontal_fov:
-        raise ParameterError("intrinsics is horizontal_fov, so the parameter horizontal_fov must be set (in radians)")
-    return parameters
-
-
-def reference_yaml() -> str:
-    """A parameter file with every default, documented; config/wildhands.yaml is this text."""
-    lines = ["# Parameters of wildhands_node, with their defaults. All are read once, at start.", "/**:", "  ros__parameters:"]
-    group = ""
-    for item in fields(Parameters):
-        about, name = item.metadata, ros_name(item.name)
-        notes = [about["text"]]
-        if about["unit"] or about["bounds"]:
-            limits = "{:g} to {:g}".format(*about["bounds"]) if about["bounds"] else ""
-            notes.append(f"Unit: {about['unit']}." if not limits else f"Range: {limits} {about['unit']}".rstrip() + ".")
-        if about["choices"]:
-            notes.append(f"One of: {', '.join(about['choices'])}.")
-        *parents, key = name.split(".")
-        indent = 4 + 2 * len(parents)
-        if parents and parents[0] != group:
-            lines.append(f"    {parents[0]}:")
-        group = parents[0] if parents else ""
-        wrapped = textwrap.wrap(" ".join(notes), 120, initial_indent=" " * indent + "# ", subsequent_indent=" " * indent + "# ")
-        lines += [*wrapped, f"{' ' * indent}{key}: {json.dumps(about['default'])}"]
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(reference_yaml(), end="")
+    return Parameters().changed(values, configured=False)

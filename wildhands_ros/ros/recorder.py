@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import rosbags.interfaces as bag
-from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
+from ..capture.bag_writer import bag_qos
+from ..capture.definitions import typestore
 from ..io.images import encode_image
 from ..msg import HandArray, HandMeshTopology
 from .images import decode_image
@@ -60,7 +60,7 @@ class Recorder(Node):
         self.hands: list[ReceivedHands] = []
         self.overlays = 0
         self._draw = draw
-        self._types = _typestore()
+        self._types = typestore()
         self._bag = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP)
         self._bag.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._bag.open()
@@ -81,7 +81,7 @@ class Recorder(Node):
     def _connection(self, topic: str, message_type: type, latched: bool) -> bag.Connection:
         package = message_type.__module__.split(".")[0]
         name = f"{package}/msg/{message_type.__name__}"
-        return self._bag.add_connection(topic, name, typestore=self._types, offered_qos_profiles=[_bag_qos(latched)])
+        return self._bag.add_connection(topic, name, typestore=self._types, offered_qos_profiles=[bag_qos(latched)])
 
     def _record(self, connection: bag.Connection, is_hands: bool) -> Callable[[bytes], None]:
         def callback(data: bytes) -> None:
@@ -103,29 +103,3 @@ class Recorder(Node):
             self._bag.write(connection, time.time_ns(), serialize_message(compressed))
 
         return callback
-
-
-def _typestore():
-    """The definitions of all recorded types, ours included: a bag explains itself."""
-    store = get_typestore(Stores.ROS2_JAZZY)
-    folder = Path(get_package_share_directory("wildhands_ros"), "msg")
-    types = {}
-    for file in folder.glob("*.msg"):
-        types.update(get_types_from_msg(file.read_text(), f"wildhands_ros/msg/{file.stem}"))
-    store.register(types)
-    return store
-
-
-def _bag_qos(latched: bool) -> bag.Qos:
-    never = bag.QosTime(0x7FFFFFFF, 0xFFFFFFFF)
-    return bag.Qos(
-        history=bag.QosHistory.KEEP_LAST,
-        depth=10,
-        reliability=bag.QosReliability.RELIABLE,
-        durability=bag.QosDurability.TRANSIENT_LOCAL if latched else bag.QosDurability.VOLATILE,
-        deadline=never,
-        lifespan=never,
-        liveliness=bag.QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=never,
-        avoid_ros_namespace_conventions=False,
-    )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+FAILURES = ("internal_error", "out_of_memory")
+"""Names of what went wrong in the node itself, not in its input."""
+
 
 class InputRefused(ValueError):
     """One message of the stream cannot be used; the next one may be. The text says what is wrong and what to do."""
@@ -21,14 +24,27 @@ class Refusals:
         """Lets each name be logged once in ``log_period`` seconds."""
         self.counts: Counter[str] = Counter()
         self.last_message = ""
+        self._messages: dict[str, str] = {}
         self._log_period = log_period
         self._last_logged: dict[str, float] = {}
 
     def add(self, refusal: InputRefused, now: float) -> bool:
         """Counts one refusal at ``now`` (seconds of a monotonic clock); True when it should be logged."""
         self.counts[refusal.name] += 1
-        self.last_message = str(refusal)
+        self.last_message = self._messages[refusal.name] = str(refusal)
         due = now - self._last_logged.get(refusal.name, -float("inf")) >= self._log_period
         if due:
             self._last_logged[refusal.name] = now
         return due
+
+    def last_of(self, name: str) -> str:
+        """The last message under a name that was counted."""
+        return self._messages[name]
+
+
+def of_failure(error: Exception) -> InputRefused:
+    """A frame's failure in the node itself, for the counts."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be there
+        return InputRefused("out_of_memory", f"no memory for a frame ({text}): free the device, or choose another")
+    return InputRefused("internal_error", f"a frame failed ({text}): a bug, please report it with the log")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import rclpy
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -56,7 +56,7 @@ class StreamPublisher(Node):
         :raises RuntimeError: the node failed, or takes too long.
         """
         deadline = time.monotonic() + READY_TIMEOUT
-        while self._state != "running" or self._images.get_subscription_count() < self._listeners:
+        while self._state != "active" or self._images.get_subscription_count() < self._listeners:
             if self._failure:
                 raise RuntimeError(self._failure)
             if time.monotonic() > deadline:
@@ -107,7 +107,7 @@ class StreamPublisher(Node):
         for status in message.status:
             values = {item.key: item.value for item in status.values}
             self._state = values.get("state", self._state)
-            if self._state == "failed":
+            if self._state == "unconfigured" and status.level == DiagnosticStatus.ERROR:
                 self._failure = status.message
 
 

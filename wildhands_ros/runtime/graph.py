@@ -1,5 +1,5 @@
 """The network as graphs of plain tensors, from the inputs that ``network.preprocessing`` makes to MANO parameters: what runtimes compile
-and what ``wildhands export`` writes.
+and what ``wildhands export-onnx`` writes.
 
 The encoder (trunks and fusion) takes nearly all of the time and bears lower precision; the decoder is small and decides the last digits.
 """

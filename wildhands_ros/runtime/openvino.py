@@ -63,12 +63,12 @@ class OpenVinoNetwork:
         return named | {"is_right": named["is_right"].astype(bool)}
 
 
-def convert(module: nn.Module, examples: Sequence[Tensor]) -> openvino.Model:
-    """A module as OpenVINO's graph, for any number of rows of each input; ``examples`` have more than one where the module's have."""
+def convert(module: nn.Module, examples: Sequence[Tensor], shapes: Sequence[Sequence[int]] | None = None) -> openvino.Model:
+    """A module as OpenVINO's graph. ``shapes`` of its inputs have -1 for what may be any size; by default that is the number of rows."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer's, about shapes that are always the same here
-        shapes = [[-1, *example.shape[1:]] for example in examples]
-        return openvino.convert_model(module.eval(), example_input=tuple(examples), input=shapes)
+        shapes = shapes or [[-1, *example.shape[1:]] for example in examples]
+        return openvino.convert_model(module.eval(), example_input=tuple(examples), input=list(shapes))
 
 
 def convert_encoder(model: WildHands) -> openvino.Model:

@@ -84,6 +84,11 @@ class Pool:
         return taken(self._hands, torch.from_numpy(rows), torch.from_numpy(image_index), len(pictures))
 
 
+def cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def in_processes(function: Callable[[int], None], items: Sequence[int], workers: int) -> Iterator[None]:
     """Calls ``function`` with each of ``items``, in ``workers`` processes of one torch thread each."""
     if workers == 1:
@@ -107,8 +112,7 @@ def _make(config: TrainingConfig, rank: int, processes: int) -> list[Path]:
     paths = [folder / f"{chunk:06d}.pt" for chunk in range(-(-config.pool // _CHUNK))]
     mine = [chunk for chunk in range(rank, len(paths), processes) if not paths[chunk].exists()]
     if mine:
-        workers = max(1, len(os.sched_getaffinity(0)) // processes)
-        made = in_processes(partial(_make_chunk, config, folder), mine, workers)
+        made = in_processes(partial(_make_chunk, config, folder), mine, max(1, cores() // processes))
         for _ in tqdm(made, total=len(mine), unit="file", desc="pool", file=sys.stderr, disable=rank > 0):
             pass
     while not all(path.exists() for path in paths):

@@ -81,10 +81,10 @@ class Trainer:
     def run(self) -> Outcome:
         """Trains to the last step, or until interrupted (SIGINT, SIGTERM), and saves."""
         with ExitStack() as stack:
-            stop = stack.enter_context(_stop_signals())
+            stop = stack.enter_context(stop_signals())
             self._progress = None
             if self._processes.is_first:
-                stack.enter_context(_only_run_in(self._folder))
+                stack.enter_context(only_run_in(self._folder))
                 self._checkpoints.clean_up()
                 self._progress = Progress(self._folder, self._step, self._config.steps)
                 stack.callback(self._progress.close)
@@ -217,7 +217,7 @@ class Trainer:
 
     def _resume(self) -> int:
         """Takes the last saved state, if there is one; returns its step."""
-        found = self._checkpoints.load_last(_warn if self._processes.is_first else lambda _: None)
+        found = self._checkpoints.load_last(warn if self._processes.is_first else lambda _: None)
         step = found[0] if found else 0
         if self._processes.same_for_all(step) != step:
             raise ConfigError(f"the processes see different states in {self._folder}: it must be the same folder for all machines")
@@ -247,12 +247,12 @@ class Trainer:
         return path
 
 
-def _warn(text: str) -> None:
+def warn(text: str) -> None:
     print(f"wildhands train: {text}", file=sys.stderr)
 
 
 @contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """A list that the first SIGINT or SIGTERM is put into; a second one acts as ever."""
     received: list[int] = []
     before = {}
@@ -272,7 +272,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _only_run_in(folder: Path) -> Iterator[None]:
+def only_run_in(folder: Path) -> Iterator[None]:
     """Raises OSError where another run is at work in the folder; a killed one leaves nothing behind that would be in the way."""
     with (folder / ".lock").open("w") as file:
         try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..geometry.camera import Camera
 from ..hand_model.joints import MEDIAPIPE_BONES
-from ..structures import FrameEstimate, HandEstimate, Side
+from ..structures import FrameEstimate, Grasp, HandEstimate, Side
 
 SIDE_COLOURS = {Side.RIGHT: (255, 150, 50), Side.LEFT: (70, 160, 255)}
 """RGB: right hands orange, left hands blue."""
@@ -24,6 +24,8 @@ PALM_COLOUR = (128, 128, 128)
 
 NEAR = 0.01
 """Metres; faces nearer than this are not drawn."""
+PIXELS_PER_WIDTH, PIXELS_PER_RADIUS = 100, 50
+"""Of a small hand, for each pixel of a bone's width and of a joint's radius: they must not hide it."""
 MAX_PIXEL = 2**15
 """Coordinates beyond this, either way, are not drawn: the rasterizer's fixed-point numbers end there."""
 SUBPIXEL_BITS = 4
@@ -146,6 +148,11 @@ def _colour_ramp(colour: tuple[int, int, int]) -> np.ndarray:
 
 def _draw_skeleton(image: np.ndarray, hand: HandEstimate, thickness: int) -> None:
     drawable = np.isfinite(hand.joints_2d).all(axis=-1) & (np.abs(hand.joints_2d) < MAX_PIXEL).all(axis=-1)
+    if not drawable.any():
+        return
+    size = np.ptp(hand.joints_2d[drawable], axis=0).max()
+    thickness = int(np.clip(size / PIXELS_PER_WIDTH, 1, thickness))
+    radius = int(np.clip(size / PIXELS_PER_RADIUS, 0, thickness + 2))
     points = np.round(np.where(drawable[:, None], hand.joints_2d, 0) * 2**SUBPIXEL_BITS).astype(int)
     for parent, child in MEDIAPIPE_BONES:
         if drawable[parent] and drawable[child]:
@@ -155,20 +162,31 @@ def _draw_skeleton(image: np.ndarray, hand: HandEstimate, thickness: int) -> Non
         colour = PALM_COLOUR if joint == 0 else FINGER_COLOURS[(joint - 1) // 4]
         # Not antialiased, which takes ten times as long for dots of this size.
         centre = (points[joint] >> SUBPIXEL_BITS).tolist()
-        cv2.circle(image, centre, thickness + 2, (255, 255, 255), cv2.FILLED)
-        cv2.circle(image, centre, thickness + 1, colour, cv2.FILLED)
+        if radius > 1:
+            cv2.circle(image, centre, radius, (255, 255, 255), cv2.FILLED)
+        if radius:
+            cv2.circle(image, centre, radius - 1, colour, cv2.FILLED)
+
+
+def label_text(hand: HandEstimate) -> str:
+    """Side, distance along the optical axis and score, and the grasp with its probability where it is known."""
+    text = f"{hand.side.value}  {hand.wrist_position[2]:.2f} m"
+    if math.isfinite(hand.score):
+        text += f"  {100 * hand.score:.0f} %"
+    if hand.grasp_probabilities is not None:
+        grasp = int(np.argmax(hand.grasp_probabilities))
+        text += f"  {Grasp(grasp).name.lower().replace('_', ' ')} {100 * hand.grasp_probabilities[grasp]:.0f} %"
+    return text
 
 
 def _draw_label(
     image: np.ndarray, hand: HandEstimate, thickness: int, others: list[tuple[int, int, int, int]]
 ) -> tuple[int, int, int, int]:
-    """Side, distance along the optical axis and score above the box, moved inside the picture and off the other labels.
+    """What is known of the hand above its box, moved inside the picture and off the other labels.
 
     Returns the label's left, top, right and bottom, as ``others`` are.
     """
-    text = f"{hand.side.value}  {hand.wrist_position[2]:.2f} m"
-    if math.isfinite(hand.score):
-        text += f"  {100 * hand.score:.0f} %"
+    text = label_text(hand)
     scale = 0.5 * max(1.0, min(image.shape[:2]) / 640)
     (width, height), baseline = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     margin = height // 2

@@ -25,19 +25,19 @@ from ..demo import child_process
 from ..images import decode_image, encode_image
 from ..markers import MarkerBuilder
 from ..messages import hand_array
-from ..transforms import transforms
+from ..transforms import TransformBuilder
 
 _WAIT = 30.0
 """Seconds for the listener to be seen."""
 
 
 def run_overhead(clip: Clip, estimates: Sequence[FrameEstimate]) -> dict[str, list[float]]:
-    """Seconds of each step for each frame, with a listener in another process: decode, build, publish, transforms, markers."""
+    """Seconds of each step for each frame with hands, with a listener in another process: decode, build, publish, transforms, markers."""
     rclpy.init()
     try:
         node = rclpy.create_node("bench_overhead")
         with _listener():
-            return _measure(node, clip, estimates)
+            return _measure(node, clip, [estimate for estimate in estimates if estimate.hands])
     finally:
         rclpy.try_shutdown()
 
@@ -51,7 +51,7 @@ def _measure(node: Node, clip: Clip, estimates: Sequence[FrameEstimate]) -> dict
         if time.monotonic() > deadline:
             raise RuntimeError("the benchmark's listener is not seen over DDS")
         time.sleep(0.05)
-    markers = MarkerBuilder(lambda side: open_hand(side).faces)
+    markers, transforms = MarkerBuilder(lambda side: open_hand(side).faces), TransformBuilder()
     header = Header(frame_id="camera")
     image = encode_image(clip.frames[0], header)
     seconds: dict[str, list[float]] = defaultdict(list)
@@ -64,7 +64,7 @@ def _measure(node: Node, clip: Clip, estimates: Sequence[FrameEstimate]) -> dict
         steps.append(("build", time.perf_counter()))
         hands.publish(message)
         steps.append(("publish", time.perf_counter()))
-        tf.publish(transforms(estimate.hands, header))
+        tf.publish(transforms.build(estimate.hands, header))
         steps.append(("transforms", time.perf_counter()))
         marker_array.publish(markers.build(estimate.hands, header))
         steps.append(("markers", time.perf_counter()))

@@ -40,6 +40,16 @@ class WorldConfig:
 
     egocentric: float = 1.0
     """Share of pictures from the head of the hands' owner; the others see hands from anywhere."""
+    hand_shares: tuple[float, float] = (0.12, 0.75)
+    """Sizes of hands that are seen from anywhere, over the picture's shorter side."""
+    farthest: float = 2.5
+    """Metres; no hand is farther."""
+    least_share: float = 0.05
+    """Size of the smallest hands, over the picture's longer side."""
+    others: tuple[float, ...] = (1.0,)
+    """Weights of none, one, two, ... hands of other people, for whole frames (``frames.make_frame``)."""
+    hand_free: float = 0.0
+    """Share of whole frames without any hand."""
     tables: float = 0.3
     photos: bool = False
     """Backgrounds from installed photographs, where there are any: pictures then depend on the machine."""
@@ -98,6 +108,19 @@ PRESETS = {
     "wild": _WILD,
     # What the default weights learn from: the wild, labelled, and hands seen from anywhere too.
     "open": replace(_WILD, name="open", labels_3d=True, egocentric=0.6, gloves=0.06, fisheye=0.05),
+    # Whole frames for the hand detector: the wearer's hands, others', near and far, or none.
+    "frames": replace(
+        _WILD,
+        name="frames",
+        gloves=0.25,
+        sleeves=0.6,
+        hand_shares=(0.04, 0.6),
+        farthest=6.0,
+        least_share=0.025,
+        others=(0.45, 0.25, 0.2, 0.1),
+        hand_free=0.12,
+        clutter=0.6,
+    ),
     "fisheye": replace(_LAB, name="fisheye", fisheye=1.0, fov_degrees=(110.0, 140.0)),
     # The lab with one thing changed.
     "lab_looks": replace(

@@ -118,7 +118,7 @@ class Scene:
 
         The (3, S, S) picture holds nearness, and its greatest and least values around.
         """
-        joints = np.concatenate([hand.joints for hand in self.hands])
+        joints = np.concatenate([hand.joints for hand in self.hands]) if self.hands else self.geometry.positions
         centre = joints.mean(axis=0)
         reach = min(float(np.linalg.norm(joints - centre, axis=-1).max()) + 0.05, 0.30)
         light = self.light[:3]
@@ -135,7 +135,7 @@ class Scene:
         return np.stack([nearest, cv2.dilate(nearest, around), cv2.erode(nearest, around)]), np.concatenate([rows.ravel(), offsets])
 
 
-class _Meshes:
+class Meshes:
     """Collects meshes into one ``Geometry``."""
 
     def __init__(self):
@@ -177,7 +177,7 @@ class _Meshes:
 
 
 @dataclass(frozen=True, eq=False)
-class _Person:
+class Person:
     """What both hands of one person have in common: numbers of materials, and where the sleeves begin (metres from the wrist)."""
 
     skin: int
@@ -188,7 +188,7 @@ class _Person:
 
 
 @dataclass(eq=False)
-class _Actor:
+class Actor:
     """A hand on its way into the scene; right-handed, in the camera frame mirrored where ``side`` is left."""
 
     side: Side
@@ -224,48 +224,48 @@ def make_scene(config: WorldConfig, index: int) -> Scene:
         camera = random_camera(config, rng)
         egocentric = bool(rng.random() < config.egocentric)
         upright = random_attitude(egocentric, rng)
-        actors = _make_actors(config, camera, upright, egocentric, rng)
-        if not all(_well_in_view(actor, camera) for actor in actors) and attempt < ATTEMPTS - 1:
+        actors = make_actors(config, camera, upright, egocentric, rng)
+        if not all(well_in_view(actor, camera, config) for actor in actors) and attempt < ATTEMPTS - 1:
             continue
-        meshes = _Meshes()
-        person = _person(meshes, config, rng)
-        hands = tuple(_add_hand(meshes, actor, number, camera, person, rng) for number, actor in enumerate(actors))
-        _add_clutter(meshes, config, actors, upright, rng)
-        geometry = _add_table(meshes, config, upright, rng)
+        meshes = Meshes()
+        person = make_person(meshes, config, rng)
+        hands = tuple(add_hand(meshes, actor, number, camera, person, rng) for number, actor in enumerate(actors))
+        add_clutter(meshes, config, actors, upright, rng)
+        geometry = add_table(meshes, config, upright, rng)
         if _well_seen(camera, geometry, hands):
             break
-    background, background_affine = _background(config, camera, rng)
+    background, background_affine = make_background(config, camera, rng)
     return Scene(
         index=index,
         camera=camera,
         egocentric=egocentric,
         hands=hands,
         geometry=geometry,
-        light=_light(config, upright[:, 1], backgrounds.mean_light(background), rng),
+        light=make_light(config, upright[:, 1], backgrounds.mean_light(background), rng),
         background=background,
         background_affine=background_affine,
-        photography=_photography(config, camera, rng),
+        photography=make_photography(config, camera, rng),
     )
 
 
 # ---------------------------------------------------------------------------------------------------------------- hands
 
 
-def _make_actors(config: WorldConfig, camera: Camera, upright: np.ndarray, egocentric: bool, rng: np.random.Generator) -> list[_Actor]:
+def make_actors(config: WorldConfig, camera: Camera, upright: np.ndarray, egocentric: bool, rng: np.random.Generator) -> list[Actor]:
     first = Side.RIGHT if rng.random() < 0.5 else Side.LEFT
     sides = [first, first.other] if rng.random() < config.two_hands else [first]
     interacting = len(sides) == 2 and rng.random() < config.interacting
     betas = _betas(config, rng)
     weights = np.cumsum(config.grasps)
-    actors: list[_Actor] = []
+    actors: list[Actor] = []
     for side in sides:
         grasp = Grasp(int(np.searchsorted(weights, rng.random() * weights[-1], side="right")))
         if interacting and (actors or rng.random() < 0.5):
             grasp = Grasp.NO_GRASP
         action = act(grasp, betas, config.things, rng)
         arm = _arm_direction(rng)
-        actor = _Actor(side, betas, action, np.eye(3), arm, np.zeros(3))
-        ray, depth = _place(camera, side, egocentric, rng)
+        actor = Actor(side, betas, action, np.eye(3), arm, np.zeros(3))
+        ray, depth = _place(config, camera, side, egocentric, rng)
         centre = ray * depth
         if actors:
             centre = _beside(actors[0], centre, camera, interacting, rng)
@@ -293,7 +293,7 @@ def _arm_direction(rng: np.random.Generator) -> np.ndarray:
     return rotation([0, deviation, 0]) @ rotation([0, 0, flexion]) @ np.array([1.0, 0, 0])
 
 
-def _place(camera: Camera, side: Side, egocentric: bool, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+def _place(config: WorldConfig, camera: Camera, side: Side, egocentric: bool, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """The unit ray on which the palm lies, and how far along it."""
     x, y = 1.08 * rng.beta(1.4, 1.4, 2) - 0.04
     if egocentric:
@@ -305,8 +305,8 @@ def _place(camera: Camera, side: Side, egocentric: bool, rng: np.random.Generato
         ray = camera.rays(np.array([camera.width, camera.height]) / 2)
     if egocentric:
         return ray, float(np.exp(rng.uniform(np.log(0.22), np.log(0.72))))
-    share = np.exp(rng.uniform(np.log(0.12), np.log(0.75)))
-    return ray, float(np.clip(0.17 * camera.focal / (share * min(camera.width, camera.height)), 0.2, 2.5))
+    share = np.exp(rng.uniform(*np.log(config.hand_shares)))
+    return ray, float(np.clip(0.17 * camera.focal / (share * min(camera.width, camera.height)), 0.2, config.farthest))
 
 
 def _orientation(centre: np.ndarray, arm: np.ndarray, body: np.ndarray, egocentric: bool, rng: np.random.Generator) -> np.ndarray:
@@ -335,7 +335,7 @@ def _orientation(centre: np.ndarray, arm: np.ndarray, body: np.ndarray, egocentr
     return frame @ bend
 
 
-def _beside(other: _Actor, centre: np.ndarray, camera: Camera, interacting: bool, rng: np.random.Generator) -> np.ndarray:
+def _beside(other: Actor, centre: np.ndarray, camera: Camera, interacting: bool, rng: np.random.Generator) -> np.ndarray:
     """Where the second palm lies."""
     reference = other.centre()
     if interacting:
@@ -345,7 +345,7 @@ def _beside(other: _Actor, centre: np.ndarray, camera: Camera, interacting: bool
     return centre / distance * np.clip(distance, 0.75 * np.linalg.norm(reference), 1.35 * np.linalg.norm(reference))
 
 
-def _move_apart(actor: _Actor, other: _Actor, touching: bool) -> None:
+def _move_apart(actor: Actor, other: Actor, touching: bool) -> None:
     """Moves a hand away from the other until they do not go into one another."""
     away = actor.centre() - other.centre()
     away = _unit(away) if np.linalg.norm(away) > 1e-6 else np.array([1.0, 0, 0])
@@ -363,7 +363,7 @@ def _move_apart(actor: _Actor, other: _Actor, touching: bool) -> None:
     actor.wrist = actor.wrist + shift * away * actor.mirror
 
 
-def _thing_balls(actor: _Actor) -> np.ndarray:
+def _thing_balls(actor: Actor) -> np.ndarray:
     rows = []
     for thing in actor.action.things:
         for part in thing:
@@ -372,7 +372,7 @@ def _thing_balls(actor: _Actor) -> np.ndarray:
     return np.array(rows).reshape(-1, 4)
 
 
-def _well_in_view(actor: _Actor, camera: Camera) -> bool:
+def well_in_view(actor: Actor, camera: Camera, config: WorldConfig) -> bool:
     """Enough of the hand is in the picture, none of it at the lens, and it is large enough to be seen."""
     balls = actor.balls()[: len(actor.action.balls)]
     if balls[:, 2].min() < NEAREST:
@@ -382,7 +382,7 @@ def _well_in_view(actor: _Actor, camera: Camera) -> bool:
     if inside.mean() < 0.45:
         return False
     seen = pixels[np.isfinite(pixels).all(axis=-1)]
-    return bool(np.ptp(seen, axis=0).max() > 0.05 * max(camera.width, camera.height))
+    return bool(np.ptp(seen, axis=0).max() > config.least_share * max(camera.width, camera.height))
 
 
 def _well_seen(camera: Camera, geometry: Geometry, hands: tuple[WorldHand, ...]) -> bool:
@@ -406,9 +406,9 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.sqrt(vector @ vector)
 
 
-def _person(meshes: _Meshes, config: WorldConfig, rng: np.random.Generator) -> _Person:
+def make_person(meshes: Meshes, config: WorldConfig, rng: np.random.Generator) -> Person:
     gloved, sleeved = rng.random() < config.gloves, rng.random() < config.sleeves
-    return _Person(
+    return Person(
         skin=meshes.material(skin_material(rng, rng.uniform(*config.skin_tones))),
         glove=meshes.material(glove_material(rng)) if gloved else None,
         glove_ends=int(rng.integers(1, 6)),
@@ -417,7 +417,7 @@ def _person(meshes: _Meshes, config: WorldConfig, rng: np.random.Generator) -> _
     )
 
 
-def _add_hand(meshes: _Meshes, actor: _Actor, number: int, camera: Camera, person: _Person, rng: np.random.Generator) -> WorldHand:
+def add_hand(meshes: Meshes, actor: Actor, number: int, camera: Camera, person: Person, rng: np.random.Generator) -> WorldHand:
     mesh = hand_mesh()
     pose = actor.action.hand_pose.reshape(15, 3)
     vertices, joints, _ = mesh.pose(np.concatenate([np.eye(3)[None], actor.action.rotations]), actor.betas)
@@ -491,14 +491,14 @@ def _box(camera: Camera, vertices: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------------------- surroundings
 
 
-def _add_thing(meshes: _Meshes, thing: things.Thing, rotation_: np.ndarray, position: np.ndarray, rng: np.random.Generator) -> None:
+def add_thing(meshes: Meshes, thing: things.Thing, rotation_: np.ndarray, position: np.ndarray, rng: np.random.Generator) -> None:
     for part in things.placed(thing, rotation_, position):
         points, faces, uv = part.solid.mesh()
         row = meshes.material(plain_material(rng, THING_TEXTURES, rng.uniform(0.04, 0.2), cloth=False))
         meshes.add(points @ part.rotation.T + part.position, faces, uv, row)
 
 
-def _add_clutter(meshes: _Meshes, config: WorldConfig, actors: list[_Actor], upright: np.ndarray, rng: np.random.Generator) -> None:
+def add_clutter(meshes: Meshes, config: WorldConfig, actors: list[Actor], upright: np.ndarray, rng: np.random.Generator) -> None:
     """Occluders between the camera and a hand, and things beyond the hands."""
     if rng.random() < config.occluders:
         actor = actors[rng.integers(len(actors))]
@@ -510,16 +510,16 @@ def _add_clutter(meshes: _Meshes, config: WorldConfig, actors: list[_Actor], upr
         aside = _unit(rng.normal(size=3)) * min(extent, 0.5) * rng.uniform(0.2, 1.0) * toward
         # No larger in the picture than about a hand.
         if toward * np.linalg.norm(target) - extent > 0.05 and extent < 0.10:
-            _add_thing(meshes, thing, rotation(rng.normal(0, 1.5, 3)), target * toward + aside, rng)
+            add_thing(meshes, thing, rotation(rng.normal(0, 1.5, 3)), target * toward + aside, rng)
     if rng.random() < config.clutter:
         for _ in range(rng.integers(1, 5)):
             anchor = actors[rng.integers(len(actors))].centre()
             position = anchor * rng.uniform(1.25, 1.9) + rng.normal(0, 0.12, 3)
             if position[2] > 0.25:
-                _add_thing(meshes, things.anything(rng, config.things), upright @ rotation([0, rng.uniform(0, 6.3), 0]), position, rng)
+                add_thing(meshes, things.anything(rng, config.things), upright @ rotation([0, rng.uniform(0, 6.3), 0]), position, rng)
 
 
-def _add_table(meshes: _Meshes, config: WorldConfig, upright: np.ndarray, rng: np.random.Generator) -> Geometry:
+def add_table(meshes: Meshes, config: WorldConfig, upright: np.ndarray, rng: np.random.Generator) -> Geometry:
     """Puts a table below everything, by chance, and closes the scene."""
     casters = meshes.num_faces
     if rng.random() < config.tables:
@@ -542,7 +542,7 @@ def _add_table(meshes: _Meshes, config: WorldConfig, upright: np.ndarray, rng: n
     return meshes.geometry(casters)
 
 
-def _light(config: WorldConfig, up: np.ndarray, surroundings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def make_light(config: WorldConfig, up: np.ndarray, surroundings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     light = np.zeros(LIGHT_COLUMNS)
     harsh = config.harsh_light
     # From above, and rather from the camera's side than from behind what it sees.
@@ -563,7 +563,7 @@ def _light(config: WorldConfig, up: np.ndarray, surroundings: np.ndarray, rng: n
     return light
 
 
-def _background(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def make_background(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A picture, and the map from its pixels to the frame's."""
     number = int(rng.integers(1 << 20))
     photos = len(backgrounds.photo_files()) if config.photos else 0
@@ -584,7 +584,7 @@ def _background(config: WorldConfig, camera: Camera, rng: np.random.Generator) -
     return image, np.column_stack([linear, centre - linear @ (np.array([width, height]) / 2)])
 
 
-def _photography(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> Photography:
+def make_photography(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> Photography:
     exposure = np.exp(rng.normal(0, 0.12 + 0.1 * config.harsh_light))
     warmth, green = rng.normal(0, 0.05), rng.normal(0, 0.02)
     noisy = config.noise * rng.beta(1.0, 3.0)

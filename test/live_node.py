@@ -1,0 +1,120 @@
+"""The real node in this process, over real DDS, with an estimator that a test controls; or the same as a process of its own."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from ros_graph import DOMAIN
+from ros_samples import hand
+
+from wildhands_ros.hand_model.asset import open_hand
+from wildhands_ros.ros import node
+from wildhands_ros.ros.node import WildHandsNode, main
+from wildhands_ros.structures import FrameEstimate, Side
+
+
+class FakeEstimator:
+    """One right hand in every image, at once."""
+
+    device = "fake"
+
+    def __init__(self, parameters=None):
+        self.hand_model = {side: open_hand(side) for side in Side}
+        self.errors: list[Exception] = []
+        """Raised by the next frames, one each."""
+        self.hold = threading.Event()
+        """Cleared, frames wait for it in work."""
+        self.hold.set()
+        self.in_work = threading.Event()
+        self.calls: list[tuple] = []
+        """Camera, stamp and detections of each frame."""
+        self.resets = 0
+        self.broken = False
+        """Whether it cannot even be reset any more."""
+        self.closed = False
+
+    def faces(self, side):
+        return self.hand_model[side].faces
+
+    def reset(self):
+        self.resets += 1
+        if self.broken:
+            raise RuntimeError("broken for good")
+
+    def close(self):
+        assert not self.closed
+        self.closed = True
+
+    def __call__(self, image, camera, stamp=None, detections=None):
+        assert not self.closed, "a frame after the end"
+        self.calls.append((camera, stamp, detections))
+        self.in_work.set()
+        assert self.hold.wait(60)
+        if self.errors:
+            raise self.errors.pop(0)
+        return FrameEstimate((hand(Side.RIGHT),), camera, 0, {"detect": 0.002, "network": 0.001})
+
+
+class LiveNode:
+    """The node in a thread of its own; ``estimators`` are those that it has made."""
+
+    def __init__(self, namespace: str, make_estimator=FakeEstimator, **parameters):
+        self.estimators: list[FakeEstimator] = []
+
+        def make(parameters):
+            estimator = make_estimator(parameters)
+            self.estimators.append(estimator)
+            return estimator
+
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=DOMAIN)
+        node.DIAGNOSTICS_PERIOD = 0.1  # tests need not wait a second each time
+        overrides = [rclpy.parameter.Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
+        self.node = WildHandsNode(make, namespace=namespace, context=self._context, parameter_overrides=overrides)
+        self.error: Exception | None = None
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    @property
+    def estimator(self) -> FakeEstimator:
+        return self.estimators[-1]
+
+    def close(self) -> None:
+        rclpy.shutdown(context=self._context)
+        self._thread.join(30)
+        for estimator in self.estimators:
+            estimator.hold.set()
+        self.node.close()
+        self.node.destroy_node()
+        assert self.error is None, self.error
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass
+        except Exception as error:
+            if self._context.ok():  # at its end, whatever publishes fails
+                self.error = error
+
+
+def held_up(by: Path):
+    """Makes fake estimators that take to load for as long as a file is there."""
+
+    def make(parameters):
+        while by.exists():
+            time.sleep(0.02)
+        return FakeEstimator()
+
+    return make
+
+
+if __name__ == "__main__":  # python live_node.py FILE --ros-args ...
+    sys.exit(main(sys.argv[2:], held_up(Path(sys.argv[1]))))

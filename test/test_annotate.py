@@ -1,0 +1,250 @@
+"""Annotation: resumed or not, the same bytes; every format; smoothing that does not lag; recordings that lack something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("rosbags")
+
+from ros_samples import CAMERA, hand
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from scipy.spatial.transform import Rotation
+
+from wildhands_ros.capture import annotate as engine
+from wildhands_ros.capture.bags import Bag
+from wildhands_ros.capture.segments import Annotated, load, save
+from wildhands_ros.capture.smoothing import smooth_track
+from wildhands_ros.estimator import Estimator
+from wildhands_ros.estimator_config import EstimatorConfig
+from wildhands_ros.geometry.calibration import IntrinsicsSource
+from wildhands_ros.io.camera_files import Intrinsics, load_calibration
+from wildhands_ros.io.images import InputError, encode_image
+from wildhands_ros.io.sources import open_source
+from wildhands_ros.io.video_writer import VideoWriter
+from wildhands_ros.ros.annotation import annotate
+from wildhands_ros.ros.picture_streams import Choices
+from wildhands_ros.structures import FrameEstimate, ManoParameters, Side
+
+DEMO = Path(__file__).parent.parent / "demo"
+CALIBRATION = load_calibration(DEMO / "camera_info.yaml")
+NUM_FRAMES = 11
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    # Without the network, which has tests of its own: the tracks and the fit are what remembers.
+    made = Estimator(EstimatorConfig(checkpoint="none"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("video") / "short.mp4"
+    writer = VideoWriter(path, 30)
+    for _, frame in zip(range(NUM_FRAMES), open_source(str(DEMO / "clip.mp4")), strict=False):
+        writer.write(frame.image)
+    writer.close()
+    return path
+
+
+def no_estimator():
+    raise AssertionError("nothing should be estimated")
+
+
+def hands_of(folder: Path) -> list[bytes]:
+    with Bag(folder) as bag:
+        return [bytes(data) for topic, _, data in bag.messages() if topic.topic == "/hands"]
+
+
+def test_interrupted_or_not_the_hands_are_the_same_bytes(tmp_path, video, estimator, monkeypatch):
+    monkeypatch.setattr(engine, "SEGMENT", 4)
+    monkeypatch.setattr(engine, "WARM_UP", 2)
+    choices = Choices(intrinsics=Intrinsics(CALIBRATION))
+    assert annotate(video, tmp_path / "whole", choices, {}, lambda: estimator) == []
+    calls = 0
+
+    def interrupted(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 10:  # in the second segment, after the frames that were warmed up with
+            raise KeyboardInterrupt
+        return Estimator.__call__(estimator, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_estimate", lambda _, f: Annotated(f.index, f.stamp, f.origin, interrupted(f.image, f.camera, f.stamp)))
+        with pytest.raises(KeyboardInterrupt):
+            annotate(video, tmp_path / "parts", choices, {}, lambda: estimator)
+    assert not (tmp_path / "parts").exists() and len(list((tmp_path / "parts.partial" / "segments").glob("*.npz"))) == 1
+    annotate(video, tmp_path / "parts", choices, {}, lambda: estimator)
+    whole, parts = hands_of(tmp_path / "whole"), hands_of(tmp_path / "parts")
+    assert len(whole) == NUM_FRAMES and whole == parts
+    # Tracks go on over the segments' borders.
+    with Bag(tmp_path / "whole") as bag:
+        names = {hand.id for topic, _, data in bag.messages() if topic.topic == "/hands" for hand in bag.read(topic, data).hands}
+    assert names and len(names) <= 3
+    assert not (tmp_path / "parts.partial").exists()
+
+
+def test_other_settings_do_not_go_on_with_earlier_work(tmp_path):
+    (tmp_path / "work").mkdir()
+    first = engine.Annotation(tmp_path / "work", {"fov": 60})
+    save(first._segment(0), [])
+    assert engine.Annotation(tmp_path / "work", {"fov": 60}).done == 1
+    assert engine.Annotation(tmp_path / "work", {"fov": 70}).done == 0
+
+
+def images(count: int = 2) -> list[bytes]:
+    return [encode_image(frame.image, ".jpg") for _, frame in zip(range(count), open_source(str(DEMO / "clip.mp4")), strict=False)]
+
+
+def fill(
+    writer, store, serialize, with_info: bool = True, topics: tuple[str, ...] = ("/camera/image/compressed",), ros1: bool = False
+) -> None:
+    """A small recording with pictures of the demo clip."""
+    types = store.types
+    kinds = "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo", "std_msgs/msg/String"
+    connections = {topic: writer.add_connection(topic, kinds[0], typestore=store) for topic in topics}
+    text = writer.add_connection("/text", kinds[2], typestore=store)
+    info = writer.add_connection("/camera/camera_info", kinds[1], typestore=store) if with_info else None
+    for number, data in enumerate(images()):
+        now = 10**9 + number * 33_000_000
+        seq = {"seq": number} if ros1 else {}
+        stamp = types["builtin_interfaces/msg/Time"](sec=1, nanosec=number * 33_000_000)
+        header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera_optical", **seq)
+        for connection in connections.values():
+            message = types[kinds[0]](header=header, format="jpeg", data=np.frombuffer(data, np.uint8))
+            writer.write(connection, now, serialize(message, kinds[0]))
+        writer.write(text, now, serialize(types[kinds[2]](data="something else"), kinds[2]))
+        if info:
+            names = "DKRP" if ros1 else "dkrp"
+            values = zip(names, (CALIBRATION.d, CALIBRATION.k, CALIBRATION.r, CALIBRATION.p), strict=True)
+            roi = types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
+            message = types[kinds[1]](
+                header=header,
+                height=CALIBRATION.height,
+                width=CALIBRATION.width,
+                distortion_model=CALIBRATION.distortion_model,
+                binning_x=0,
+                binning_y=0,
+                roi=roi,
+                **{name: np.array(value, float) for name, value in values},
+            )
+            writer.write(info, now, serialize(message, kinds[1]))
+
+
+def recording(folder: Path, kind: str = "mcap", **options) -> Path:
+    if kind == "ros1":
+        store = get_typestore(Stores.ROS1_NOETIC)
+        with Writer1(folder / "old.bag") as writer:
+            fill(writer, store, store.serialize_ros1, ros1=True, **options)
+        return folder / "old.bag"
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    plugin = StoragePlugin.MCAP if kind == "mcap" else StoragePlugin.SQLITE3
+    with Writer(folder / "new", version=8, storage_plugin=plugin) as writer:
+        fill(writer, store, store.serialize_cdr, **options)
+    return folder / "new"
+
+
+@pytest.mark.parametrize("kind", ["mcap", "sqlite3", "ros1"])
+def test_every_kind_of_bag_comes_out_with_hands_beside_its_topics(tmp_path, estimator, kind):
+    assert annotate(recording(tmp_path, kind), tmp_path / "out", Choices(), {}, lambda: estimator) == []
+    with Bag(tmp_path / "out") as bag:
+        messages = [(topic.topic, bag.read(topic, data)) for topic, _, data in bag.messages()]
+    counts = {name: sum(topic == name for topic, _ in messages) for name, _ in messages}
+    assert counts == {"/camera/image/compressed": 2, "/camera/camera_info": 2, "/text": 2, "/hands": 2}
+    for hands in (message for topic, message in messages if topic == "/hands"):
+        assert hands.header.frame_id == "camera_optical" and hands.hands
+        np.testing.assert_allclose(hands.k, CALIBRATION.k)
+        assert hands.intrinsics_source == IntrinsicsSource.CAMERA_INFO.value
+    assert (tmp_path / "out" / "out.mcap").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "choices", "why"),
+    [
+        ({"with_info": False}, Choices(), "no CameraInfo.*--camera-info FILE"),
+        ({"topics": ()}, Choices(), "no topic with images"),
+        ({"topics": ("/a/image", "/b/image")}, Choices(), "choose one with --image"),
+        ({}, Choices(image_topic="/other"), "no images on /other; it has images on: /camera/image/compressed"),
+    ],
+)
+def test_a_recording_that_lacks_something_is_refused_with_what_to_do(tmp_path, options, choices, why):
+    with pytest.raises(InputError, match=why):
+        annotate(recording(tmp_path, **options), tmp_path / "out", choices, {}, no_estimator)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_output_is_not_written_over(tmp_path, video):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FileExistsError, match="exists already"):
+        annotate(video, tmp_path / "out", Choices(), {}, no_estimator)
+
+
+# Segments, smoothing
+
+
+def test_segments_come_back_as_they_were(tmp_path):
+    frames = [
+        Annotated(7, 0.25, IntrinsicsSource.CAMERA_INFO, FrameEstimate((hand(Side.RIGHT, 1), hand(Side.LEFT, 2)), CAMERA, 3)),
+        Annotated(8, 0.5, IntrinsicsSource.GUESS, FrameEstimate((), CAMERA)),
+        Annotated(
+            9, 0.75, IntrinsicsSource.GUESS, FrameEstimate((hand(Side.LEFT, 4, wrist_covariance=None, grasp_probabilities=None),), CAMERA)
+        ),
+    ]
+    save(tmp_path / "segment.npz", frames)
+    for before, after in zip(frames, load(tmp_path / "segment.npz"), strict=True):
+        assert (before.index, before.stamp, before.origin) == (after.index, after.stamp, after.origin)
+        assert before.estimate.unresolved == after.estimate.unresolved
+        assert after.estimate.camera.d.tolist() == CAMERA.d.tolist()
+        for one, other in zip(before.estimate.hands, after.estimate.hands, strict=True):
+            assert (one.side, one.track_id, one.source, one.score) == (other.side, other.track_id, other.source, other.score)
+            np.testing.assert_array_equal(one.mano.hand_pose, other.mano.hand_pose)
+            np.testing.assert_array_equal(one.joints_stddev, other.joints_stddev)
+            assert (one.wrist_covariance is None) == (other.wrist_covariance is None)
+            assert (one.grasp_probabilities is None) == (other.grasp_probabilities is None)
+
+
+def moving(stamps: np.ndarray, noise: float = 0.0) -> list[ManoParameters]:
+    rng = np.random.default_rng(0)
+    turn = Rotation.from_rotvec([0.2, 2.5, -0.4])
+    return [
+        ManoParameters(
+            np.array([0.3, -0.2, 0.5]) * t + noise * rng.normal(size=3),
+            (Rotation.from_rotvec([0, 0, 0.8 * t]) * turn).as_rotvec(),
+            np.full(45, 0.5 * t) + noise * rng.normal(size=45),
+            np.ones(10) + noise * rng.normal(size=10),
+        )
+        for t in stamps
+    ]
+
+
+def test_smoothing_leaves_a_steady_motion_as_it_is_up_to_its_ends():
+    stamps = np.cumsum(np.random.default_rng(1).uniform(0.02, 0.06, 40))
+    manos = moving(stamps)
+    for one, other in zip(manos, smooth_track(stamps, manos), strict=True):
+        np.testing.assert_allclose(one.transl, other.transl, atol=1e-12)
+        assert (Rotation.from_rotvec(one.global_orient).inv() * Rotation.from_rotvec(other.global_orient)).magnitude() < 1e-9
+        np.testing.assert_allclose(one.hand_pose, other.hand_pose, atol=2e-3)
+
+
+def test_smoothing_takes_noise_away_and_does_not_lag():
+    stamps = np.arange(60) / 30
+    noise = [np.array([mano.transl for mano in change(stamps)]) - np.array([mano.transl for mano in moving(stamps)]) for change in
+             (lambda t: moving(t, 0.01), lambda t: smooth_track(t, moving(t, 0.01)))]  # fmt: skip
+    assert noise[1][3:-3].std() < 0.6 * noise[0][3:-3].std()
+    step = [ManoParameters(np.array([float(t >= 1), 0, 0]), np.zeros(3), np.zeros(45), np.zeros(10)) for t in stamps]
+    smoothed = np.array([mano.transl[0] for mano in smooth_track(stamps, step)])
+    np.testing.assert_allclose(smoothed[:30] + smoothed[:29:-1][:30], 1, atol=1e-9)
+
+
+def test_smoothing_does_not_bridge_a_gap():
+    stamps = np.array([0.0, 0.033, 0.066, 1.0, 1.033])
+    manos = [ManoParameters(np.full(3, float(t > 0.5)), np.zeros(3), np.zeros(45), np.zeros(10)) for t in stamps]
+    assert [mano.transl[0] for mano in smooth_track(stamps, manos)] == pytest.approx([0, 0, 0, 1, 1])

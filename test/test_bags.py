@@ -1,0 +1,219 @@
+"""Recordings: written, read in every format, cut off, damaged, and on a disk that fills up."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags")
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from wildhands_ros.capture.bag_writer import BagWriter, DiskFull
+from wildhands_ros.capture.bags import Bag, is_bag
+from wildhands_ros.capture.definitions import UnknownTypeError, learn, typestore
+from wildhands_ros.capture.episodes import DISCARD, START, STOP, EpisodeBook, EpisodeError, Mark, episodes
+from wildhands_ros.io.images import InputError
+
+SECOND = 10**9
+TEXT = "std_msgs/msg/String"
+
+
+def strings(store, count: int, length: int = 20):
+    kind = store.types[TEXT]
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        # Random, so that compression does not make a large message small.
+        yield number, store.serialize_cdr(kind(data=f"{number} " + rng.bytes(length).hex()), TEXT)
+
+
+def write_mcap(folder: Path, count: int = 50, length: int = 20, **options) -> Path:
+    with BagWriter(folder, **options) as writer:
+        topic = writer.topic("/text", TEXT)
+        for number, data in strings(writer.types, count, length):
+            writer.write(topic, SECOND + number, data)
+    return folder
+
+
+def write_sqlite(folder: Path, count: int = 50) -> Path:
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    with Writer(folder, version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        topic = writer.add_connection("/text", TEXT, typestore=store)
+        for number, data in strings(store, count):
+            writer.write(topic, SECOND + number, data)
+    return folder
+
+
+def write_ros1(file: Path, count: int = 50) -> Path:
+    store = get_typestore(Stores.ROS1_NOETIC)
+    with Writer1(file) as writer:
+        topic = writer.add_connection("/text", TEXT, typestore=store)
+        for number in range(count):
+            writer.write(topic, SECOND + number, store.serialize_ros1(store.types[TEXT](data=f"{number} text"), TEXT))
+    return file
+
+
+def numbers(path: Path) -> tuple[list[int], list[str]]:
+    with Bag(path) as bag:
+        return [int(bag.read(topic, data).data.split()[0]) for topic, _, data in bag.messages()], bag.problems
+
+
+@pytest.mark.parametrize("write", [write_mcap, write_sqlite, write_ros1])
+def test_every_format_is_read_in_order(tmp_path, write):
+    path = write(tmp_path / f"recording{'.bag' if write is write_ros1 else ''}")
+    assert is_bag(path) and numbers(path) == (list(range(50)), [])
+    if path.is_dir():
+        (file,) = (file for file in path.iterdir() if file.suffix in (".mcap", ".db3"))
+        assert numbers(file) == (list(range(50)), [])
+
+
+def test_mcap_s_own_library_reads_it_with_whole_definitions(tmp_path):
+    mcap = pytest.importorskip("mcap.reader")
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.topic("/hands", "wildhands_ros/msg/HandArray")
+    with open(tmp_path / "bag" / "bag.mcap", "rb") as stream:
+        (schema,) = mcap.make_reader(stream).get_summary().schemas.values()
+    assert schema.name == "wildhands_ros/msg/HandArray" and schema.encoding == "ros2msg"
+    for part in (
+        "wildhands_ros/Hand",
+        "wildhands_ros/ManoParams",
+        "wildhands_ros/Grasp",
+        "std_msgs/Header",
+        "geometry_msgs/PoseWithCovariance",
+    ):
+        assert f"MSG: {part}" in schema.data.decode()
+
+
+def test_an_existing_folder_is_not_written_to(tmp_path):
+    write_mcap(tmp_path / "bag")
+    with pytest.raises(FileExistsError, match="exists already"):
+        BagWriter(tmp_path / "bag")
+
+
+def test_a_type_that_is_not_installed_is_refused_by_name():
+    with pytest.raises(UnknownTypeError, match="no_such_msgs"):
+        learn(typestore(), "no_such_msgs/msg/Thing")
+
+
+# Damage
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_of_a_truncated_mcap_the_beginning_is_read(tmp_path, share):
+    folder = write_mcap(tmp_path / "bag", count=400, length=8000)
+    file = folder / "bag.mcap"
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    read, problems = numbers(folder)
+    assert read == list(range(len(read))) and 0.5 * share * 400 < len(read) < 400
+    assert len(problems) == 1 and "ends in the middle" in problems[0]
+
+
+def test_a_recorder_that_was_killed_leaves_what_can_be_read(tmp_path):
+    folder = write_mcap(tmp_path / "bag")
+    (folder / "metadata.yaml").unlink()
+    read, problems = numbers(folder)
+    assert read == list(range(50)) and "metadata.yaml is missing" in problems[0]
+
+
+@pytest.mark.parametrize("write", [write_mcap, write_sqlite, write_ros1])
+@pytest.mark.parametrize("size", [0, 10, 3000])
+def test_what_cannot_be_read_is_refused_by_name(tmp_path, write, size):
+    path = write(tmp_path / f"recording{'.bag' if write is write_ros1 else ''}", count=1000)
+    file = path if path.is_file() else next(file for file in path.iterdir() if file.suffix in (".mcap", ".db3"))
+    file.write_bytes(file.read_bytes()[:size])
+    try:
+        read, problems = numbers(path)
+    except InputError as error:
+        assert "recording" in str(error) and "cannot be read" in str(error)
+    else:
+        assert len(read) < 1000 and problems
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage" * 1000])
+def test_no_recording_at_all_is_refused(tmp_path, content):
+    path = tmp_path / "recording.mcap"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"recording\.mcap"):
+        numbers(path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="no recording in this folder"):
+        numbers(tmp_path / "folder")
+
+
+# A full disk
+
+
+def test_before_the_disk_is_full_the_bag_is_completed(tmp_path):
+    writer = BagWriter(tmp_path / "bag", reserve=0)
+    topic = writer.topic("/text", TEXT)
+    messages = [data for _, data in strings(writer.types, 100, 20_000)]
+    for number, data in enumerate(messages[:60]):
+        writer.write(topic, SECOND + number, data)
+    writer._reserve = shutil.disk_usage(tmp_path).total
+    with pytest.raises(DiskFull, match="MB are left"):
+        for number, data in enumerate(messages[60:], start=60):
+            writer.write(topic, SECOND + number, data)
+    writer.close()
+    read, problems = numbers(tmp_path / "bag")
+    assert read == list(range(len(read))) and len(read) >= 60 and not problems
+
+
+def test_of_a_bag_that_found_no_room_the_beginning_is_read(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    written = 0
+    writer = BagWriter(tmp_path / "bag", reserve=0)
+    topic = writer.topic("/text", TEXT)
+    messages = list(strings(writer.types, 400, 10_000))
+    # A real refusal of the kernel, in the middle of a file: as of a full disk, but of this process alone.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * 2**20, hard))
+    try:
+        with pytest.raises(DiskFull, match="cannot write"):
+            for number, data in messages:
+                writer.write(topic, SECOND + number, data)
+                written += 1
+        writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    read, problems = numbers(tmp_path / "bag")
+    assert read == list(range(len(read))) and len(read) > 0.4 * written and problems
+
+
+# Episodes
+
+
+@given(st.lists(st.sampled_from(("start", "stop", "discard")), max_size=30))
+def test_whatever_is_called_the_marks_make_sense(calls):
+    book, marks, kept = EpisodeBook(), [], {}
+    for number, call in enumerate(calls):
+        try:
+            mark = book.start("task") if call == "start" else getattr(book, call)()
+        except EpisodeError:
+            continue
+        marks.append(Mark(mark.event, mark.episode, mark.task, number))
+        if call == "discard":
+            kept.pop(mark.episode)
+        elif call == "start":
+            kept[mark.episode] = number
+    found, problems = episodes(marks, end=1000)
+    assert [episode.start for episode in found] == list(kept.values())
+    assert all(episode.start < episode.stop for episode in found)
+    assert len(problems) == book.running
+
+
+def test_an_empty_task_is_refused():
+    with pytest.raises(EpisodeError, match="task"):
+        EpisodeBook().start("  ")
+
+
+def test_a_stop_without_a_start_is_a_problem():
+    found, problems = episodes([Mark(STOP, 3, "task", 5), Mark(START, 4, "other", 6), Mark(DISCARD, 4, "other", 7)], end=9)
+    assert not found and len(problems) == 1 and "never began" in problems[0]

@@ -1,0 +1,297 @@
+"""The hand detector: its network, where it looks, what it proposes, and how that is verified."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from wildhands_ros.cli import main
+from wildhands_ros.detection.duplicates import without_duplicates
+from wildhands_ros.detection.finder import HandFinder
+from wildhands_ros.detection.landmarks import hand_turn
+from wildhands_ros.detection.proposals import Proposal, ProposalNet
+from wildhands_ros.detection.search import TRUSTED, HandSearch
+from wildhands_ros.detection.windows import MOST_PIXELS, tiles, view, whole
+from wildhands_ros.estimator import Estimator
+from wildhands_ros.estimator_config import EstimatorConfig
+from wildhands_ros.evaluation.annotated_boxes import BOXES_OF_REAL_HANDS, BoxedFolder, TrueBox
+from wildhands_ros.evaluation.detection import Counts
+from wildhands_ros.geometry.boxes import box_iou, hand_box
+from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.io.coco_hands import AnnotationError
+from wildhands_ros.network.detector_net import DEFAULT_DETECTOR, HandDetectorNet, load_detector, save_detector
+from wildhands_ros.network.palm_net import PalmNet, anchor_cells
+from wildhands_ros.structures import Detection, Side
+
+REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
+needs_real_hands = pytest.mark.skipif(not REAL_HANDS.exists(), reason="needs ../shared/real_hands")
+POINTS = np.random.default_rng(3).uniform(0, 1, (21, 2)) * (60, 90) + 100
+
+
+@pytest.fixture(scope="module")
+def propose():
+    return ProposalNet(load_detector())
+
+
+class TestNetwork:
+    def test_palms_are_those_of_mediapipes_file(self):
+        openvino = pytest.importorskip("openvino")
+        from wildhands_ros.network.mediapipe_weights import palm_model_path
+
+        image = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 1, (192, 192, 3)), (0, 0), 6).astype(np.float32)
+        original = openvino.compile_model(palm_model_path(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image[None]).to_tuple()
+        boxes, scores = sorted(original, key=lambda output: -output.shape[-1])
+        with torch.inference_mode():
+            ours = PalmNet.from_mediapipe()(torch.from_numpy(image).permute(2, 0, 1)[None])
+        np.testing.assert_allclose(ours.logits, scores[..., 0], atol=2e-3)
+        np.testing.assert_allclose(ours.boxes, boxes, atol=2e-2)
+        assert len(anchor_cells(192, 192)) == ours.logits.shape[1]
+
+    def test_weights_are_kept_and_others_are_refused(self, tmp_path):
+        net = HandDetectorNet()
+        save_detector(net, tmp_path / "net.safetensors")
+        image = torch.rand(1, 3, 64, 96)
+        with torch.inference_mode():
+            for before, after in zip(net(image), load_detector(tmp_path / "net.safetensors")(image), strict=True):
+                np.testing.assert_allclose(after, before, rtol=0.05, atol=0.05)
+        (tmp_path / "junk").write_bytes(b"this is not a safetensors file at all")
+        with pytest.raises(ValueError, match="junk does not hold the weights"):
+            load_detector(tmp_path / "junk")
+        with pytest.raises(ValueError, match="does not hold the weights of a hand detector"):
+            load_detector(DEFAULT_DETECTOR.parents[1] / "default_weights/default.safetensors")
+        with pytest.raises(OSError, match="nowhere"):
+            load_detector(tmp_path / "nowhere")
+
+
+class TestWindows:
+    @pytest.mark.parametrize("size", [(640, 480), (1280, 720), (480, 1280), (1, 1), (7, 900), (4000, 12), (64, 64), (3000, 3000)])
+    def test_any_picture_becomes_one_that_the_network_takes(self, size):
+        image = np.full((*size[::-1], 3), 200, np.uint8)
+        for window in [*whole(*size), *tiles(*size)]:
+            picture = view(image, window).picture
+            assert picture.shape[0] % 32 == 0 and picture.shape[1] % 32 == 0
+            assert 32 * 32 <= picture.shape[0] * picture.shape[1] <= max(MOST_PIXELS, 96 * 96)
+            assert picture.any()
+
+    @pytest.mark.parametrize("size", [(640, 480), (1280, 720), (500, 1100)])
+    def test_tiles_hold_any_small_hand_as_a_whole(self, size):
+        width, height = size
+        rng = np.random.default_rng(0)
+        for parts, share in ((2, 0.19), (4, 0.09)):
+            side = share * max(size)
+            level = [tile for tile in tiles(*size) if np.isclose(tile.width, max(size) / parts)]
+            for _ in range(200):
+                x, y = rng.uniform(0, (width - side, height - side))
+                assert any(t.x <= x and t.y <= y and x + side <= t.x + t.width and y + side <= t.y + t.height for t in level), (parts, x, y)
+
+    def test_places_are_carried_back(self):
+        image = np.zeros((480, 640, 3), np.uint8)
+        cv2.circle(image, (401, 299), 9, (255, 255, 255), -1)
+        for window in [*whole(640, 480), *tiles(640, 480)]:
+            seen = view(image, window)
+            rows, columns = np.nonzero(seen.picture[..., 0] > 127)
+            if len(rows) and window.x + 15 < 401 < window.x + window.width - 15 and window.y + 15 < 299 < window.y + window.height - 15:
+                middle = seen.to_image(np.array([columns.mean(), rows.mean()]) + 0.5)
+                np.testing.assert_allclose(middle, (401, 299), atol=0.6 / seen.scale + 0.3)
+
+
+def detection(points, score=0.9, side=Side.RIGHT) -> Detection:
+    return Detection(hand_box(points, 1000, 1000), side, score, 0.9, points)
+
+
+class TestDuplicates:
+    def test_the_best_of_one_hand_stays_and_hands_in_each_other_stay_two(self):
+        twice = detection(POINTS + 2, 0.8)
+        turned = detection(POINTS[:, ::-1] + (POINTS.mean(0) - POINTS[:, ::-1].mean(0)), 0.7, Side.LEFT)
+        kept = without_duplicates([twice, turned, detection(POINTS)])
+        assert [(hand.score, hand.side) for hand in kept] == [(0.9, Side.RIGHT), (0.7, Side.LEFT)]
+
+    def test_a_part_of_a_hand_is_none(self):
+        finger, hand = detection(0.3 * (POINTS - POINTS.mean(0)) + POINTS.mean(0), 0.95), detection(POINTS)
+        (kept,) = without_duplicates([finger, hand])
+        assert kept is hand
+
+
+class Scene:
+    """A picture with hands in known places, as a landmark network and a detector see it."""
+
+    def __init__(self, hands, presence=0.95, steady=True):
+        self.hands, self.presence, self.steady = hands, presence, steady
+        self.windows, self.looks = [], 0
+
+    def propose(self, image, window):
+        self.windows.append(window)
+        return [p for p in self.proposals if window.x <= p.box[0] and p.box[2] <= window.x + window.width]
+
+    def look(self, image, camera, boxes, turns):
+        self.looks += len(boxes)
+        found = []
+        for box, turn in zip(boxes, turns, strict=True):
+            hand = max(self.hands, key=lambda points: box_iou(hand_box(points, 1000, 1000), box), default=None)
+            overlap = 0.0 if hand is None else box_iou(hand_box(hand, 1000, 1000), box)
+            askew = not np.isclose(np.cos(turn - turns[0]), 1) and not self.steady
+            found.append(replace(detection(POINTS if hand is None else hand), score=self.presence * (overlap > 0.2) * (not askew)))
+        return found
+
+
+def search(scene, score=0.6, is_right=float("nan"), budget=None, places=None):
+    places = scene.hands if places is None else places
+    scene.proposals = [Proposal(hand_box(points, 1000, 1000), hand_turn(points), score, is_right) for points in places]
+    return HandSearch(scene.propose, scene.look, max_hands=4, min_score=0.5, budget=budget)
+
+
+IMAGE, CAMERA = np.zeros((480, 640, 3), np.uint8), Camera.guess(640, 480)
+
+
+class TestSearch:
+    def test_what_both_networks_take_for_a_hand_is_one(self):
+        other = POINTS + (250, 100)
+        scene = Scene([POINTS, other])
+        found = search(scene, places=[POINTS, other, POINTS + (300, 300)]).still(IMAGE, CAMERA)
+        assert len(found) == 2
+        assert all(any(np.array_equal(hand.keypoints, truth) for truth in scene.hands) for hand in found)
+
+    def test_a_palm_that_the_landmark_network_does_not_know_is_none(self):
+        assert search(Scene([POINTS], presence=0.3)).still(IMAGE, CAMERA) == []
+
+    def test_what_is_a_hand_from_one_angle_only_is_none(self):
+        scene = Scene([POINTS, POINTS + (250, 100)], steady=False)
+        assert search(scene).still(IMAGE, CAMERA) == []
+
+    def test_a_sure_hand_stands_although_it_is_not_known_as_gloved_ones(self):
+        for score, count in ((TRUSTED + 0.1, 1), (TRUSTED - 0.1, 0)):
+            found = search(Scene([POINTS], presence=0.02), score=score, is_right=0.1).still(IMAGE, CAMERA)
+            assert len(found) == count
+        (found,) = search(Scene([POINTS], presence=0.02), score=0.95, is_right=0.1).still(IMAGE, CAMERA)
+        assert found.side is Side.LEFT and found.score == 0.95 and found.keypoints is not None
+
+    def test_while_nothing_is_found_each_frame_looks_elsewhere(self):
+        scene = Scene([])
+        finder = search(scene, budget=0.0)
+        everywhere = {*whole(640, 480), *tiles(640, 480)}
+        for _ in range(2 * len(tiles(640, 480))):
+            assert finder.next(IMAGE, CAMERA, []) == []
+        assert set(scene.windows) == everywhere
+        scene.windows.clear()
+        search(scene, budget=60.0).next(IMAGE, CAMERA, [])
+        assert set(scene.windows) == everywhere and len(scene.windows) == len(everywhere)
+
+    def test_a_lost_hand_is_looked_for_at_once_in_the_whole_picture(self):
+        scene = Scene([POINTS + (250, 100)])
+        (found,) = search(scene, budget=0.02).next(IMAGE, CAMERA, [detection(POINTS)])
+        assert np.array_equal(found.keypoints, scene.hands[0]) and scene.windows[0] == whole(640, 480)[0]
+
+    def test_followed_hands_cost_one_look_each_and_a_search_now_and_then(self):
+        scene = Scene([POINTS])
+        finder = search(scene, budget=0.0)
+        known = finder.next(IMAGE, CAMERA, [])
+        scene.windows.clear()
+        scene.looks = 0
+        for _ in range(6):
+            known = finder.next(IMAGE, CAMERA, known)
+            assert len(known) == 1
+        assert len(scene.windows) == 2 and scene.looks <= 6
+
+
+class TestProposals:
+    def test_odd_pictures_have_no_hands(self, propose):
+        for image in (np.zeros((480, 640, 3), np.uint8), np.full((480, 640, 3), 255, np.uint8), np.zeros((1, 1, 3), np.uint8)):
+            for window in whole(*image.shape[1::-1]):
+                assert [p for p in propose(image, window) if p.score > 0.5] == []
+
+    @needs_real_hands
+    def test_palms_of_a_photograph_lie_on_its_hands(self, propose):
+        folder = BoxedFolder(REAL_HANDS, BOXES_OF_REAL_HANDS)
+        picture = next(picture for picture in folder if picture.name == "1402.jpg")
+        window = whole(*picture.image.shape[1::-1])[1]
+        best = propose(picture.image, window)[0]
+        assert best.score > 0.8 and box_iou(best.box, picture.hands[0].box) > 0.5 and abs(best.turn) < 0.6
+
+
+class TestFinder:
+    def test_unknown_and_missing_are_named(self):
+        with pytest.raises(ValueError, match="unknown detector 'magic'; known: auto, own, mediapipe, topic, tracks"):
+            HandFinder("magic", 2, 0.5)
+
+    def test_topic_wants_detections_and_tracks_follows_between(self):
+        scene = Scene([POINTS])
+        camera = Camera.guess(640, 480)
+        with pytest.raises(ValueError, match="topic"):
+            HandFinder("topic", 2, 0.5, scene.look).detect(IMAGE, camera, None, True)
+        assert HandFinder("tracks", 2, 0.5, scene.look).detect(IMAGE, camera, None, True) == []
+
+    def test_a_detector_that_finds_one_hand_twice(self):
+        finder = HandFinder("topic", 4, 0.5, Scene([POINTS]).look)
+        twice = [replace(detection(POINTS + shift, score), keypoints=None) for shift, score in ((0, 0.7), (3, 0.9))]
+        (found,) = finder.complete(twice, IMAGE, Camera.guess(640, 480), None, False)
+        assert found.score == 0.9
+
+    @needs_real_hands
+    @pytest.mark.parametrize("detector", ["own", "auto"])
+    def test_finds_the_hands_of_photographs_and_nothing_else(self, detector):
+        folder = BoxedFolder(REAL_HANDS, BOXES_OF_REAL_HANDS)
+        estimator = Estimator(EstimatorConfig(detector=detector, max_hands=8))
+        counts = Counts()
+        for picture in folder:
+            if picture.name in ("1402.jpg", "33.jpg", "00111.png"):
+                height, width = picture.image.shape[:2]
+                counts.add(estimator.find(picture.image, Camera.guess(width, height)), picture.hands, width)
+        figures = counts.figures()
+        assert (figures["recall"], figures["precision"], figures["side_accuracy"]) == (1, 1, 1)
+
+
+class TestCounts:
+    def test_recall_precision_sides_and_sizes(self):
+        counts = Counts()
+        right = TrueBox(np.array([0.0, 0, 100, 100]), Side.RIGHT, True)
+        left = TrueBox(np.array([300.0, 0, 330, 30]), Side.LEFT, True)
+        part = TrueBox(np.array([500.0, 0, 520, 20]), Side.LEFT, False)
+        found = [
+            Detection(box, side)
+            for box, side in (((10, 0, 110, 100), Side.LEFT), ((500, 0, 520, 20), Side.LEFT), ((600, 0, 640, 40), None))
+        ]
+        found = [replace(hand, box=np.array(hand.box, float)) for hand in found]
+        counts.add(found, [right, left, part], 1000)
+        counts.add([], [], 1000)
+        counts.add(found[2:], [], 1000)
+        figures = counts.figures()
+        assert (figures["recall"], figures["precision"], figures["side_accuracy"]) == (0.5, 1 / 3, 0)
+        assert figures["recall_by_size"] == {"under 4 %": 0.0, "4 to 8 %": None, "8 to 15 %": 1.0, "over 15 %": None}
+        assert figures["hand_free_pictures_with_hands"] == 0.5
+
+    def test_hands_in_each_other_are_told_apart_by_their_sides(self):
+        counts = Counts()
+        boxes = [np.array([0.0, 0, 100, 100]), np.array([2.0, 2, 102, 102])]
+        truths = [TrueBox(box, side, True) for box, side in zip(boxes, (Side.RIGHT, Side.LEFT), strict=True)]
+        counts.add([Detection(boxes[1], Side.RIGHT), Detection(boxes[0], Side.LEFT)], truths, 400)
+        assert counts.figures()["side_accuracy"] == 1
+
+
+def test_the_drawn_boxes_are_whole():
+    content = json.loads(BOXES_OF_REAL_HANDS.read_text())
+    sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
+    for annotation in content["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        assert x >= 0 and y >= 0 and width > 10 and height > 10
+        assert x + width <= sizes[annotation["image_id"]][0] and y + height <= sizes[annotation["image_id"]][1]
+        assert annotation["hand_type"] in ("left", "right")
+
+
+def test_evaluation_of_detectors(tmp_path, capsys):
+    assert main(["evaluate", "detection", "--count", "2", "--detectors", "own", "--json", str(tmp_path / "out.json")]) == 0
+    figures = json.loads((tmp_path / "out.json").read_text())["own"]
+    assert {"recall", "precision", "side_accuracy", "ms_median"} <= figures.keys()
+    assert figures["suites"]["synthetic"]["pictures"] == 2 and figures["ms_median"] > 0
+    assert "recall, under 4 %" in capsys.readouterr().out
+
+
+def test_folders_without_boxes_are_refused(tmp_path):
+    with pytest.raises(AnnotationError, match="name one with --boxes"):
+        BoxedFolder(tmp_path)
+    (tmp_path / "boxes.json").write_text('{"images": [{"id": 1}], "annotations": []}')
+    with pytest.raises(AnnotationError, match="not COCO-style boxes"):
+        BoxedFolder(tmp_path)

@@ -1,0 +1,153 @@
+"""Whole frames, the truth that the detector learns from them, and its training runs."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from wildhands_ros.detection.proposals import ProposalNet
+from wildhands_ros.detection.windows import View
+from wildhands_ros.network.detector_net import HandDetectorNet, HandMaps
+from wildhands_ros.network.palm_net import PalmOutput
+from wildhands_ros.training.config_file import ConfigError
+from wildhands_ros.training.detector import frames as frames_module
+from wildhands_ros.training.detector.config import DetectorLossWeights, DetectorTrainingConfig
+from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, FramePool, augmented, labelled
+from wildhands_ros.training.detector.objective import collate, detector_losses
+from wildhands_ros.training.detector.trainer import EXPORT_NAME, DetectorTrainer
+from wildhands_ros.training.world.config import world_config
+from wildhands_ros.training.world.frames import make_frame
+
+WORLD = world_config("frames", "test")
+
+
+def frame_of(boxes, image=None, right=None, counts=None) -> Frame:
+    count = len(boxes)
+    return Frame(
+        np.zeros((HEIGHT, WIDTH, 3), np.uint8) if image is None else image,
+        np.array(boxes, float).reshape(-1, 4),
+        np.array([True] * count if right is None else right, bool),
+        np.tile([0.6, -0.8], (count, 1)),
+        np.array([True] * count if counts is None else counts, bool),
+    )
+
+
+def test_frames_show_none_to_many_hands_and_are_the_same_each_time():
+    scenes = [make_frame(WORLD, index) for index in range(14)]
+    counts = {len(scene.hands) for scene in scenes}
+    assert 0 in counts or len(counts) > 2
+    assert max(counts) > 2, "other people's hands, too"
+    scene = next(scene for scene in scenes if len(scene.hands) > 1)
+    again = make_frame(WORLD, scene.index)
+    np.testing.assert_array_equal(scene.geometry.positions, again.geometry.positions)
+    first, second = labelled(scene, 320, 240), labelled(again, 320, 240)
+    np.testing.assert_array_equal(first.image, second.image)
+    assert first.counts.any()
+    assert ((first.boxes >= -0.5) & (first.boxes <= (320, 240, 320, 240))).all()
+
+
+def test_boxes_go_where_the_picture_goes():
+    image = np.zeros((288, 384, 3), np.uint8)
+    image[100:150, 200:280] = 255
+    frame = dataclasses.replace(frame_of([(200, 100, 280, 150)], image))
+    sides = set()
+    for seed in range(30):
+        moved = augmented(frame, np.random.default_rng(seed))
+        if not len(moved.boxes) or not moved.counts[0]:
+            continue
+        bright = moved.image.astype(int).sum(axis=2)
+        rows, columns = np.nonzero(bright > (bright.min() + bright.max()) / 2)
+        x0, y0, x1, y1 = moved.boxes[0]
+        assert abs(np.median(columns) - (x0 + x1) / 2) < 4 and abs(np.median(rows) - (y0 + y1) / 2) < 4
+        sides.add(bool(moved.right[0]))
+        assert np.linalg.norm(moved.up[0]) == pytest.approx(1)
+    assert sides == {True, False}, "a mirrored hand is the other one"
+
+
+def test_what_is_learnt_is_what_is_read():
+    """The truth of the maps, taken for the network's output, is read as the hands that it was made of."""
+    boxes = [(40, 30, 90, 100), (150, 60, 165, 80), (200, 100, 280, 220)]
+    batch = collate([frame_of(boxes, right=[True, False, True])])
+    maps = torch.cat([torch.logit(batch.heat.clamp(1e-4, 1 - 1e-4))[:, None], batch.truth], dim=1)
+    maps[:, 5] = 20 * maps[:, 5] - 10
+    reader = ProposalNet(HandDetectorNet(), least_score=0.9)
+    seen = View(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 1.0, np.zeros(2))
+    found = sorted(reader._hands(seen, maps[0].numpy()), key=lambda proposal: proposal.box[0])
+    assert len(found) == 3
+    for proposal, box, right in zip(found, boxes, (True, False, True), strict=True):
+        np.testing.assert_allclose(proposal.box, np.array(box) - 0.5, atol=0.01)
+        assert (proposal.is_right > 0.5) == right
+        assert proposal.turn == pytest.approx(np.arctan2(0.6, 0.8), abs=1e-5)
+
+
+def losses_of(batch, heat):
+    maps = torch.cat([torch.logit(heat.clamp(1e-3, 1 - 1e-3))[:, None], batch.truth], dim=1)
+    palms = PalmOutput(torch.full((1, 10), -9.0), torch.zeros(1, 10, 18))
+    return {name: float(value) for name, value in detector_losses(palms, maps, palms, batch, DetectorLossWeights()).items()}
+
+
+def test_losses_fall_where_the_maps_are_right_and_leave_out_what_does_not_count():
+    batch = collate([frame_of([(40, 30, 90, 100), (200, 100, 280, 220)], counts=[True, False])])
+    right = losses_of(batch, (batch.heat == 1).float())
+    assert right["offset"] == right["log_size"] == right["up"] == 0
+    wrong = (batch.heat == 1).float()
+    wrong[0, 3, 30] = 1.0
+    assert losses_of(batch, wrong)["centre"] > right["centre"] + 1
+    hidden = (batch.heat == 1).float()
+    hidden[0, 20, 30] = 1.0
+    assert batch.heat[0, 20, 30] == -1
+    assert losses_of(batch, hidden)["centre"] == pytest.approx(right["centre"], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def small_pool(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(frames_module, "_CHUNK", 4)
+        patch.setattr(frames_module, "cores", lambda: 1)
+        yield FramePool("frames", 1, 4, 2)
+
+
+CONFIG = DetectorTrainingConfig(steps=4, batch_size=2, pool=4, trunk_frozen_until=2, warmup_steps=0)
+
+
+def test_a_pool_is_made_once_and_a_step_is_the_same_each_time(small_pool, monkeypatch):
+    monkeypatch.setattr(frames_module, "make_frame", None)
+    first, again = small_pool[3], FramePool("frames", 1, 4, 2)[3]
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+    assert not np.array_equal(small_pool[1][0].image, small_pool[3][0].image)
+
+
+def test_training_goes_on_where_it_stopped(small_pool, tmp_path):
+    pytest.importorskip("mediapipe")
+    whole = DetectorTrainer(CONFIG, tmp_path / "whole")
+    assert whole.run().step == 4
+    interrupted = DetectorTrainer(CONFIG, tmp_path / "parts")
+    for batch in interrupted._batches():
+        interrupted._train(interrupted._step + 1, batch)
+        interrupted._step += 1
+        interrupted._average.update(interrupted._net, interrupted._step)
+        if interrupted._step == 2:
+            break
+    interrupted._checkpoints.save(2, interrupted._state())
+    resumed = DetectorTrainer(CONFIG, tmp_path / "parts")
+    assert resumed.run().step == 4
+    for one, other in zip(whole._net.parameters(), resumed._net.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert (tmp_path / "parts" / EXPORT_NAME).is_file()
+    moved = HandDetectorNet.from_mediapipe().trunk.fine.lateral.weight
+    assert not torch.equal(resumed._net.trunk.fine.lateral.weight, moved), "the trunk's last stages learn"
+    front = HandDetectorNet.from_mediapipe().trunk.front
+    for one, other in zip(front.parameters(), resumed._net.trunk.front.parameters(), strict=True):
+        assert torch.equal(one, other), "its first ones never do"
+    with pytest.raises(ConfigError, match="other values of lr"):
+        DetectorTrainer(dataclasses.replace(CONFIG, lr=1.0), tmp_path / "parts")
+
+
+def test_the_hand_head_begins_with_no_hands():
+    with torch.inference_mode():
+        maps = HandMaps.of(HandDetectorNet()(torch.rand(1, 3, 64, 96))[2])
+    assert maps.centre_logit.sigmoid().max() < 0.1

@@ -1,0 +1,80 @@
+"""The fault table of docs/faults.md, row by row, on the real node over real DDS; the network is not what is tested here."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+import rclpy
+from live_node import FakeEstimator, LiveNode
+from rclpy.executors import SingleThreadedExecutor
+from ros_graph import DOMAIN, ENVIRONMENT
+
+from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.ros.soak.faults import FAULTS
+from wildhands_ros.ros.soak.node import Poisonable
+from wildhands_ros.ros.soak.robot import Robot
+
+CAMERA = Camera(np.array([[90.0, 0, 80], [0, 90, 60], [0, 0, 1]]), 160, 120)
+
+
+@pytest.fixture(scope="module")
+def node():
+    os.environ.update(ENVIRONMENT)
+    live = LiveNode("/faulty", lambda parameters: Poisonable(FakeEstimator()))
+    yield live
+    live.close()
+
+
+@pytest.fixture(scope="module")
+def robot(node):
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    executor = SingleThreadedExecutor(context=context)
+    helper = rclpy.create_node("robot", context=context)
+    executor.add_node(helper)
+    pictures = [np.full((CAMERA.height, CAMERA.width, 3), grey, np.uint8) for grey in (80, 120)]
+    robot = Robot(helper, executor, "/faulty", pictures, CAMERA)
+    yield robot
+    robot.close()
+    helper.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def hands_come(robot: Robot) -> None:
+    before = robot.hands_received
+    assert robot.spin(lambda: robot.hands_received > before + 3, 30), robot.diagnostics
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_shows_and_is_over_when_it_is_over(node, robot, name):
+    fault = FAULTS[name]
+    hands_come(robot)
+    before = robot.count(fault.shows)
+    fault.begin(robot)
+    assert robot.spin(lambda: fault.seen(robot, before), 30), robot.diagnostics
+    if fault.shows.startswith("refused: ") and not robot.shuffles and name != "incompatible_qos":
+        refused = robot.hands_received
+        robot.spin(lambda: False, 0.2)
+        assert robot.hands_received <= refused + 1, "nothing is published for what is refused"
+    fault.end(robot)
+    robot.heal()
+    hands_come(robot)
+    assert robot.last_hands.header.frame_id == "camera_optical"
+    assert robot.last_hands.k.reshape(3, 3) == pytest.approx(CAMERA.k)
+    assert robot.last_hands.height == CAMERA.height
+    assert node.error is None
+
+
+def test_new_streams_forget_the_hands(node, robot):
+    hands_come(robot)
+    for name in ("clock_back", "camera_swap", "other_size"):
+        resets = node.estimator.resets
+        FAULTS[name].begin(robot)
+        assert robot.spin(lambda resets=resets: node.estimator.resets > resets, 30)
+        robot.heal()
+        hands_come(robot)

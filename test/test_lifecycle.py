@@ -1,0 +1,452 @@
+"""The node's life: transitions, pauses, loading and freeing, parameters that change; with an estimator that does what the test says."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+import time
+import uuid
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from live_node import FakeEstimator, LiveNode
+from rcl_interfaces.srv import ListParameters
+from rclpy.parameter import Parameter
+from ros_graph import DOMAIN, Client, NodeProcess
+from ros_samples import CAMERA
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from std_srvs.srv import SetBool, Trigger
+from tf2_msgs.msg import TFMessage
+
+from wildhands_ros.msg import HandArray, HandMeshTopology
+from wildhands_ros.ros.camera_info import camera_info
+from wildhands_ros.ros.images import encode_image
+from wildhands_ros.ros.node import WildHandsNode
+
+CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
+DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
+IMAGE = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
+FAKE_PROGRAM = Path(__file__).with_name("live_node.py")
+
+
+@pytest.fixture(scope="module")
+def client():
+    client = Client()
+    client.listen("/diagnostics", DiagnosticArray)
+    yield client
+    client.close()
+
+
+class Camera:
+    """A driver at /<namespace>/image, with the calibration."""
+
+    def __init__(self, client: Client, namespace: str):
+        self.images = client.publisher(f"{namespace}/image", Image)
+        self.infos = client.publisher(f"{namespace}/camera_info", CameraInfo)
+        self._numbers = count(1)
+
+    def send(self, stamp: Time | None = None) -> None:
+        header = Header(stamp=stamp or Time(sec=1000, nanosec=next(self._numbers) * 1_000_000), frame_id="camera")
+        self.infos.publish(camera_info(CAMERA, header))
+        self.images.publish(encode_image(IMAGE, header))
+
+
+@pytest.fixture
+def make_node(client):
+    """Makes a node under a namespace of its own; returns it, its name, and a camera for it."""
+    nodes = []
+
+    def make(make_estimator=FakeEstimator, **parameters) -> tuple[LiveNode, str, Camera]:
+        namespace = f"/n{uuid.uuid4().hex[:8]}"
+        nodes.append(LiveNode(namespace, make_estimator, **parameters))
+        client.listen(f"{namespace}/hands", HandArray)
+        return nodes[-1], f"{namespace}/wildhands", Camera(client, namespace)
+
+    yield make
+    for node in nodes:
+        node.close()
+
+
+def hands(client: Client, name: str) -> list[HandArray]:
+    return client.received[f"{name.rsplit('/', 1)[0]}/hands"]
+
+
+def gives_hands(client: Client, name: str, camera: Camera) -> None:
+    before = len(hands(client, name))
+    client.until(lambda: len(hands(client, name)) > before, "hands", meanwhile=camera.send)
+
+
+def gives_none(client: Client, name: str, camera: Camera) -> None:
+    spend(client, 0.5)  # what was under way has arrived
+    before = len(hands(client, name))
+    spend(client, 0.5, camera)
+    assert len(hands(client, name)) == before
+
+
+def spend(client: Client, seconds: float, camera: Camera | None = None) -> None:
+    end = time.monotonic() + seconds
+    client.until(lambda: time.monotonic() > end, "some time", meanwhile=camera and camera.send)
+
+
+def active(client: Client, node: LiveNode) -> None:
+    client.until(lambda: node.node.state_label == "active", "the node is active")
+
+
+def test_it_starts_by_itself_and_a_manager_takes_it_down_and_up_again(client, make_node):
+    node, name, camera = make_node()
+    active(client, node)
+    gives_hands(client, name, camera)
+    first = node.estimator
+
+    assert client.change_state(name, DEACTIVATE) and client.state(name) == "inactive"
+    client.until(lambda: first.closed, "the estimator is freed")
+    assert camera.images.get_subscription_count() == 0, "only an active node listens"
+    gives_none(client, name, camera)
+
+    assert client.change_state(name, ACTIVATE) and client.state(name) == "active"
+    assert len(node.estimators) == 2
+    gives_hands(client, name, camera)
+
+    assert client.change_state(name, DEACTIVATE) and client.change_state(name, CLEANUP) and client.state(name) == "unconfigured"
+    assert client.node.count_publishers(f"{name.rsplit('/', 1)[0]}/hands/markers") == 0
+    assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
+    gives_hands(client, name, camera)
+    assert [estimator.closed for estimator in node.estimators] == [True, True, False]
+
+
+def test_without_autostart_it_waits_for_a_manager(client, make_node):
+    node, name, camera = make_node(autostart=False)
+    client.until(lambda: client.diagnostics(name[1:]).get("state") == "unconfigured", "the state is told")
+    assert client.diagnostics(name[1:])["level"] == DiagnosticStatus.OK and not node.estimators
+    assert client.change_state(name, CONFIGURE)
+    assert client.state(name) == "inactive" and camera.images.get_subscription_count() == 0
+    assert client.change_state(name, ACTIVATE)
+    gives_hands(client, name, camera)
+    assert len(node.estimators) == 1, "what configuring loaded is used"
+
+
+def test_impossible_transitions_are_refused_and_harm_nothing(client, make_node):
+    node, name, camera = make_node()
+    active(client, node)
+    for transition in (CONFIGURE, ACTIVATE, CLEANUP, 250):
+        assert not client.change_state(name, transition)
+    gives_hands(client, name, camera)
+
+
+def test_loading_does_not_block_the_services(client, make_node):
+    release = threading.Event()
+
+    def make(parameters):
+        assert release.wait(60)
+        return FakeEstimator()
+
+    node, name, _ = make_node(make)
+    try:
+        # Each of these would wait for ever if it waited for the model.
+        client.until(lambda: node.node.state_label == "configuring", "it loads")
+        assert client.state(name) == "configuring"
+        assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=True)).success
+        assert client.set_parameters(name, markers_max_rate=3.0) == [""]
+        client.until(lambda: client.diagnostics(name[1:]).get("message") == "loading the model", "diagnostics go on")
+        assert not client.change_state(name, ACTIVATE)
+    finally:
+        release.set()
+    active(client, node)
+    assert node.node.parameters.markers_max_rate == 3.0
+
+
+@pytest.mark.parametrize("how", ["enable", "deactivate"])
+def test_nothing_waits_for_a_frame_in_work_and_nothing_comes_of_it(client, make_node, how):
+    node, name, camera = make_node()
+    active(client, node)
+    gives_hands(client, name, camera)
+    estimator = node.estimator
+    estimator.hold.clear()
+    estimator.in_work.clear()
+    client.until(estimator.in_work.is_set, "a frame is in work", meanwhile=camera.send)
+    held = estimator.calls[-1][1]
+    # The frame stays in work until hold is set, so an answer proves that nobody waited for it.
+    if how == "enable":
+        assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=False)).success
+    else:
+        assert client.change_state(name, DEACTIVATE)
+    assert not estimator.closed
+    estimator.hold.set()
+    if how == "deactivate":
+        client.until(lambda: estimator.closed, "it is freed after the frame")
+    spend(client, 0.5, camera)
+    stamps = [message.header.stamp for message in hands(client, name)]
+    assert all(stamp.sec + stamp.nanosec / 1e9 < held for stamp in stamps)
+    if how == "enable":
+        client.until(lambda: client.diagnostics(name[1:]).get("message") == "paused by the service enable", "the pause is told")
+        assert not estimator.closed and client.diagnostics(name[1:])["level"] == DiagnosticStatus.OK
+        assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=True)).success
+        gives_hands(client, name, camera)
+        assert len(node.estimators) == 1
+    else:
+        assert client.change_state(name, ACTIVATE)
+        gives_hands(client, name, camera)
+
+
+def test_a_pause_is_kept_until_the_node_is_active(client, make_node):
+    node, name, camera = make_node(autostart=False)
+    assert client.change_state(name, CONFIGURE)
+    answer = client.call(SetBool, f"{name}/enable", SetBool.Request(data=False))
+    assert answer.success and "inactive" in answer.message
+    assert client.change_state(name, ACTIVATE)
+    gives_none(client, name, camera)
+    assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=True)).success
+    gives_hands(client, name, camera)
+
+
+def test_reset_tracks(client, make_node):
+    node, name, camera = make_node()
+    active(client, node)
+    gives_hands(client, name, camera)
+    resets = node.estimator.resets
+    assert client.call(Trigger, f"{name}/reset_tracks").success
+    client.until(lambda: node.estimator.resets == resets + 1, "it forgets")
+    assert client.change_state(name, DEACTIVATE)
+    assert client.call(Trigger, f"{name}/reset_tracks").success
+
+
+def test_a_failed_load_is_told_and_can_be_put_right(client, make_node):
+    def make(parameters):
+        if parameters.checkpoint == "nowhere":
+            raise ValueError("there is no checkpoint nowhere")
+        if parameters.checkpoint == "broken":
+            raise RuntimeError("a bug")
+        return FakeEstimator()
+
+    node, name, camera = make_node(make, checkpoint="nowhere")
+    client.until(lambda: client.diagnostics(name[1:]).get("level") == DiagnosticStatus.ERROR, "the failure is told")
+    status = client.diagnostics(name[1:])
+    assert "there is no checkpoint nowhere" in status["message"] and status["state"] == "unconfigured"
+    assert client.set_parameters(name, checkpoint="broken") == [""]
+    assert not client.change_state(name, CONFIGURE) and client.state(name) == "unconfigured"
+    client.until(lambda: "RuntimeError: a bug" in client.diagnostics(name[1:])["message"], "a bug is told too")
+    assert client.set_parameters(name, checkpoint="auto") == [""]
+    assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
+    gives_hands(client, name, camera)
+    client.until(lambda: client.diagnostics(name[1:])["level"] != DiagnosticStatus.ERROR, "the failure is over")
+
+
+def test_no_memory_to_load_is_a_failure_to_try_again(client, make_node):
+    errors = [MemoryError("the device is full")]
+
+    def make(parameters):
+        if errors:
+            raise errors.pop()
+        return FakeEstimator()
+
+    node, name, camera = make_node(make)
+    client.until(lambda: "MemoryError: the device is full" in client.diagnostics(name[1:]).get("message", ""), "the failure is told")
+    assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
+    gives_hands(client, name, camera)
+
+
+def test_an_estimator_that_is_broken_for_good_is_made_anew(client, make_node):
+    node, name, camera = make_node()
+    active(client, node)
+    gives_hands(client, name, camera)
+    first = node.estimator
+    first.broken, first.errors = True, [RuntimeError("an error that breaks it")]
+    client.until(lambda: len(node.estimators) == 2, "another one is made", meanwhile=camera.send)
+    gives_hands(client, name, camera)
+    client.until(lambda: client.diagnostics(name[1:]).get("refused: internal_error") == "2", "both errors are counted")
+    assert first.closed
+
+
+def test_two_nodes_with_one_prefix_warn(client, make_node):
+    (_, first_name, _), (_, second_name, _) = make_node(), make_node()
+    warning = lambda name: "same frames on /tf" in client.diagnostics(name[1:]).get("warnings", "")  # noqa: E731
+    client.until(lambda: warning(first_name) and warning(second_name), "both warn")
+    assert client.set_parameters(second_name, tf_prefix="second_") == [""]
+    client.until(lambda: not warning(first_name) and not warning(second_name), "both are content")
+
+
+def test_an_error_in_a_transition_ends_in_a_state_to_start_from(client, make_node, monkeypatch):
+    node, name, camera = make_node(autostart=False)
+    assert client.change_state(name, CONFIGURE)
+    with monkeypatch.context() as patch:
+        patch.setattr(node.node, "_start_working", lambda estimator: 1 / 0)
+        assert not client.change_state(name, ACTIVATE)
+    assert client.state(name) == "unconfigured"
+    client.until(lambda: node.estimator.closed, "what was loaded is freed")
+    assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
+    gives_hands(client, name, camera)
+
+
+def test_parameters_count_from_the_next_frame_or_are_refused_with_the_reason(client, make_node):
+    node, name, camera = make_node(tf="off", publish_vertices=True)
+    active(client, node)
+    client.listen("/tf", TFMessage)
+    gives_hands(client, name, camera)
+    assert len(hands(client, name)[-1].hands[0].vertices)
+    assert client.set_parameters(name, publish_vertices=False, tf="wrist", tf_prefix="robot_") == ["", "", ""]
+    before = len(hands(client, name))
+    wrist = "robot_right_wrist"
+    client.until(
+        lambda: any(item.child_frame_id == wrist for message in client.received["/tf"] for item in message.transforms),
+        "transforms",
+        meanwhile=camera.send,
+    )
+    client.until(lambda: len(hands(client, name)) > before + 1, "hands", meanwhile=camera.send)
+    assert not len(hands(client, name)[before + 1].hands[0].vertices)
+
+    reasons = client.set_parameters(
+        name, checkpoint="other", tf="some", markers_max_rate=-1.0, publish_vertices=3, intrinsics="horizontal_fov"
+    )
+    for reason, words in zip(reasons, ("clean it up first", "one of: off", "markers_max_rate", "type", "horizontal_fov"), strict=True):
+        assert words in reason
+    assert node.node.parameters.tf == "wrist" and node.node.parameters.checkpoint == "auto"
+
+
+def test_late_listeners_get_the_topology_and_outputs_are_reliable(client, make_node):
+    node, name, _ = make_node()
+    active(client, node)
+    topic = f"{name.rsplit('/', 1)[0]}/hands"
+    client.listen(f"{topic}/mesh_topology", HandMeshTopology, latched=True)
+    client.until(lambda: len(client.received[f"{topic}/mesh_topology"]) == 2, "both sides")
+    for output in (topic, f"{topic}/mesh_topology", f"{topic}/markers", f"{topic}/debug_image"):
+        (info,) = client.node.get_publishers_info_by_topic(output)
+        assert info.qos_profile.reliability.name == "RELIABLE", output
+
+
+def test_the_image_subscription_matches_its_publishers(client, make_node):
+    node, name, _ = make_node()
+    active(client, node)
+    topic = f"{name.rsplit('/', 1)[0]}/image"  # on which there is a reliable camera
+
+    def asked() -> list[str]:
+        return [info.qos_profile.reliability.name for info in client.node.get_subscriptions_info_by_topic(topic)]
+
+    client.until(lambda: asked() == ["RELIABLE"], "it has matched")
+    other = client.publisher(topic, Image, reliable=False)
+    client.until(lambda: asked() == ["BEST_EFFORT"], "it hears both")
+    client.node.destroy_publisher(other)
+    client.until(lambda: asked() == ["RELIABLE"], "it has matched again")
+
+
+def test_qos_can_be_overridden(client, make_node):
+    node, name, camera = make_node(**{"qos_overrides./hands.publisher.depth": 3})
+    active(client, node)
+    names = client.call(ListParameters, f"{name}/list_parameters").result.names
+    topic = f"{name.rsplit('/', 1)[0]}"
+    for policy in (f"qos_overrides.{topic}/image.subscription.depth", f"qos_overrides.{topic}/hands.publisher.reliability"):
+        assert policy in names
+
+
+def test_simulated_time(client, make_node):
+    """A bag in a loop with its clock: ages are of that clock, and each start is a new stream."""
+    node, name, camera = make_node(use_sim_time=True)
+    active(client, node)
+    status = lambda: client.diagnostics(name[1:])  # noqa: E731
+    gives_hands(client, name, camera)
+    client.until(lambda: "/clock" in status()["warnings"], "the missing clock is told", meanwhile=camera.send)
+    clock = client.publisher("/clock", Clock)
+    client.until(clock.get_subscription_count, "the node listens to the clock")
+    numbers = count()
+
+    def play() -> None:
+        seconds = 2000 + next(numbers) % 8  # eight frames, then again
+        clock.publish(Clock(clock=Time(sec=seconds, nanosec=50_000_000)))
+        client.until(lambda: node.node.get_clock().now().nanoseconds // 10**9 == seconds, "the node's clock")
+        camera.send(Time(sec=seconds))
+
+    known = lambda: status().get("age p95 (ms)", "unknown") != "unknown" and 40 < float(status()["age p95 (ms)"]) < 10_000  # noqa: E731
+    client.until(known, "ages are known", meanwhile=play)
+    client.until(lambda: int(status().get("restarts: clock_back", 0)) > 2, "it plays in a loop", timeout=60, meanwhile=play)
+    gives_hands(client, name, camera)
+
+
+def memory_mb() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def test_a_thousand_cycles_leave_nothing_behind(client, make_node):
+    node, name, camera = make_node()
+    active(client, node)
+    gives_hands(client, name, camera)
+    request = node.node.change_state
+    done = []
+
+    async def cycles(number: int) -> None:
+        for _ in range(number):
+            done.append(await request(DEACTIVATE) and await request(ACTIVATE))
+            del node.estimators[:-1]
+
+    def run(number: int) -> tuple[int, int, float]:
+        done.clear()
+        node._executor.create_task(cycles, number)
+        client.until(lambda: len(done) == number, f"{number} cycles", timeout=600)
+        gc.collect()
+        return threading.active_count(), len(os.listdir("/proc/self/fd")), memory_mb()
+
+    threads, files, memory = run(100)
+    later_threads, later_files, later_memory = run(900)
+    assert all(done)
+    assert later_threads <= threads and later_files <= files + 2
+    assert later_memory < memory + 20
+    gives_hands(client, name, camera)
+
+
+def test_a_signal_ends_the_process_in_order_in_every_state(client, tmp_path):
+    """Started together, since each takes its time to start."""
+    by_hand = {"autostart": False}
+    wanted = {
+        "unconfigured": (by_hand, []),
+        "configuring": ({}, []),
+        "inactive": (by_hand, [CONFIGURE]),
+        "activating": (by_hand, [CONFIGURE, ACTIVATE, DEACTIVATE]),
+        "active": ({}, []),
+        "finalized": (by_hand, [Transition.TRANSITION_UNCONFIGURED_SHUTDOWN]),
+    }
+    holds = {state: tmp_path / f"hold_{state}" for state in wanted}
+    holds["configuring"].touch()
+    nodes = {
+        state: NodeProcess(tmp_path / state, f"/{state}", program=(str(FAKE_PROGRAM), str(holds[state])), **parameters)
+        for state, (parameters, _) in wanted.items()
+    }
+    for state, (_, transitions) in wanted.items():
+        name = f"/{state}/wildhands"
+        for transition in transitions:
+            assert client.change_state(name, transition)
+        if state == "activating":
+            holds[state].touch()
+            service = client.node.create_client(ChangeState, f"{name}/change_state")
+            client.until(service.service_is_ready, "the service")
+            service.call_async(ChangeState.Request(transition=Transition(id=ACTIVATE)))
+        client.until(lambda name=name, state=state: client.state(name) == state, f"the node is {state}")
+        nodes[state].process.send_signal(signal.SIGTERM if state == "inactive" else signal.SIGINT)
+        if holds[state].exists():
+            holds[state].unlink()  # what is loading is finished first
+        assert nodes[state].wait() == 0, nodes[state].output
+        assert "Traceback" not in nodes[state].output
+
+
+def test_transitions_can_be_called_directly():
+    """As rclpy has it, without a service: the calling thread waits for the model."""
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    node = WildHandsNode(FakeEstimator, context=context, parameter_overrides=[Parameter("autostart", value=False)])
+    assert node.trigger_configure().name == "SUCCESS" and node.trigger_activate().name == "SUCCESS"
+    assert node.state_label == "active"
+    assert node.trigger_deactivate().name == "SUCCESS"
+    node.close()
+    node.destroy_node()
+    rclpy.shutdown(context=context)

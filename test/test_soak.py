@@ -1,0 +1,59 @@
+"""`wildhands soak` for two minutes, with the real network; on a robot it runs for thirty."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from wildhands_ros.ros.soak.faults import FAULTS
+from wildhands_ros.ros.soak.main import Report, Tally
+
+ROOT = Path(__file__).parent.parent
+needs_clip = pytest.mark.skipif(not (ROOT / "demo" / "clip.mp4").is_file(), reason="the demo's clip is not there")
+
+
+@needs_clip
+def test_two_minutes(tmp_path):
+    out = tmp_path / "soak.json"
+    command = [sys.executable, "-m", "wildhands_ros.cli", "soak", "--minutes", "2", "--json", str(out)]
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=900)
+    assert out.is_file(), result.stderr
+    report = json.loads(out.read_text())
+    keys = ("minutes", "frames_in", "frames_out", "faults", "age_p95_ms", "work_p95_ms", "rss_start_mb", "rss_end_mb", "deaths")
+    assert tuple(report) == keys
+    assert report["deaths"] == 0 and report["minutes"] >= 2
+    assert set(report["faults"]) == set(FAULTS)
+    assert {name: tally for name, tally in report["faults"].items() if tally["survived"] < tally["injected"]} == {}
+    assert sum(tally["injected"] for tally in report["faults"].values()) >= len(FAULTS)
+    assert report["frames_in"] > 1.5 * report["frames_out"] > 0, "there was no overload"
+    assert report["age_p95_ms"] <= 2 * report["work_p95_ms"]
+    # Two minutes are few to tell growth from a model that is just being loaded.
+    assert report["rss_end_mb"] < 1.1 * report["rss_start_mb"]
+
+
+def report(**changes) -> Report:
+    values = {"minutes": 1.0, "frames_in": 300, "frames_out": 100, "faults": {"k_zero": Tally(2, 2)}, "ages": [60.0], "works": [50.0]}
+    return Report(**values | {"rss": [(float(second), 1000.0) for second in range(60)]} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"deaths": 1}, "died 1"),
+        ({"faults": {"k_zero": Tally(3, 2)}}, "k_zero: 1 of 3"),
+        ({"frames_out": 0}, "no hands"),
+        ({"ages": [101.0]}, "twice"),
+        ({"rss": [(float(second), 1000.0 + second) for second in range(60)]}, "memory grew"),
+    ],
+)
+def test_what_is_not_as_it_must_be_is_named(changes, words):
+    assert report().complaints() == []
+    (complaint,) = report(**changes).complaints()
+    assert words in complaint

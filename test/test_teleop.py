@@ -1,0 +1,263 @@
+"""The core of teleoperation: nothing that is observed makes the commanded pose jump."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from wildhands_ros.structures import Side
+from wildhands_ros.teleop.arm import CURL, OTHER_HAND, Arm, ArmConfig
+from wildhands_ros.teleop.follower import Follower, FollowerConfig
+from wildhands_ros.teleop.lock import HandLock
+from wildhands_ros.teleop.observation import HandObservation, Pose, Trust, curl
+from wildhands_ros.teleop.signals import HeldGesture, RateLimited, opening
+
+CONFIG = FollowerConfig(max_speed=0.5, max_rotation_speed=1.5, workspace_min=(-0.3, -0.3, 0.1), workspace_max=(0.3, 0.3, 0.8))
+ROBOT = Pose(np.array([0.1, 0.0, 0.4]), Rotation.from_rotvec([0.3, -0.2, 0.1]))
+TICK, FRAME = 0.01, 1 / 30
+
+
+def flat_joints(pinch: float = 0.06, closed: tuple[str, ...] = ()) -> np.ndarray:
+    """A schematic hand in its own frame: fingers along -x, those named folded back to the palm."""
+    joints = np.zeros((21, 3))
+    for number, finger in enumerate(("thumb", "index", "middle", "ring", "pinky")):
+        z = 0.03 - 0.02 * number
+        lengths = (0.09, 0.08, 0.07, 0.06) if finger in closed else (0.09, 0.12, 0.15, 0.175)
+        joints[1 + 4 * number : 5 + 4 * number] = [(-x, 0, z) for x in lengths]
+    joints[4] = joints[8] + (0, 0, pinch)
+    return joints
+
+
+def hand(position=(0.0, 0.0, 0.5), side=Side.RIGHT, track="right_1", rotvec=(0.0, 0.0, 0.0), joints=None, **more) -> HandObservation:
+    wrist = Pose(np.asarray(position, float), Rotation.from_rotvec(rotvec))
+    local = flat_joints() if joints is None else joints
+    return HandObservation(side, track, wrist, wrist.rotation.apply(local) + wrist.position, **{"score": 0.9, "side_score": 0.9, **more})
+
+
+def assert_within_speed(commands: list[tuple[float, Pose]], config: FollowerConfig = CONFIG) -> None:
+    for (t1, a), (t2, b) in zip(commands, commands[1:], strict=False):
+        assert np.isfinite(b.position).all() and np.isfinite(b.rotation.as_quat()).all()
+        assert np.linalg.norm(b.position - a.position) <= config.max_speed * (t2 - t1) + 1e-9
+        assert (b.rotation * a.rotation.inv()).magnitude() <= config.max_rotation_speed * (t2 - t1) + 1e-7
+
+
+def play(arm: Arm, frames, seconds: float, start: float = 0.0) -> list[tuple[float, Pose]]:
+    """Commands of a run; ``frames`` gives the hands of the frame at a time, None for no frame."""
+    commands, due, now = [], start, start
+    while now < start + seconds:
+        if now >= due:
+            due += FRAME
+            if (hands := frames(now)) is not None:
+                arm.frame(now, hands)
+        command = arm.tick(now)
+        if command is not None:
+            commands.append((now, command.pose))
+        now += TICK
+    return commands
+
+
+def circling(now: float) -> tuple[float, float, float]:
+    return 0.1 * np.cos(4 * now), 0.1 * np.sin(4 * now), 0.5
+
+
+# Follower
+
+
+finite = st.floats(-2, 2)
+wrists = st.one_of(
+    st.none(),
+    st.builds(
+        lambda p, r: Pose(np.array(p), Rotation.from_rotvec(r)), st.tuples(finite, finite, finite), st.tuples(finite, finite, finite)
+    ),
+    st.just(Pose(np.array([np.nan, 0, 1]), Rotation.identity())),
+)
+events = st.lists(
+    st.tuples(st.floats(0, 0.3), st.sampled_from(("observe", "observe", "tick", "tick", "tick", "engage", "release")), wrists)
+)
+
+
+@given(events=events)
+def test_whatever_happens_commands_keep_to_the_speed_and_to_the_watchdog(events):
+    follower = Follower(CONFIG)
+    now, seen, previous = 0.0, -np.inf, (0.0, ROBOT)
+    follower.engage(now, ROBOT)
+    for wait, kind, wrist in events:
+        now += wait
+        if kind == "observe":
+            if follower.observe(now, wrist):
+                seen = now
+        elif kind == "engage":
+            follower.engage(now, previous[1])
+        elif kind == "release":
+            follower.release()
+        elif (command := follower.command(now)) is not None:
+            assert now - seen <= CONFIG.watchdog
+            assert_within_speed([previous, (now, command)])
+            previous = now, command
+
+
+def test_the_arm_moves_as_the_hand_does_from_the_moment_of_engaging():
+    follower = Follower(replace(CONFIG, position_scale=0.5, max_speed=10, max_rotation_speed=10))
+    turn = Rotation.from_rotvec([0, 0, 0.4])
+    follower.engage(0.0, ROBOT)
+    follower.observe(0.0, Pose(np.array([1.0, 2.0, 3.0]), Rotation.identity()))
+    first = follower.command(0.0)
+    np.testing.assert_array_equal(first.position, ROBOT.position)
+    follower.observe(0.05, Pose(np.array([1.1, 2.0, 3.0]), turn))
+    follower.command(0.05)
+    moved = follower.command(0.09)
+    np.testing.assert_allclose(moved.position, ROBOT.position + (0.05, 0, 0), atol=1e-12)
+    np.testing.assert_allclose((moved.rotation * ROBOT.rotation.inv()).as_rotvec(), turn.as_rotvec(), atol=1e-12)
+
+
+def test_the_workspace_holds_the_arm():
+    follower = Follower(CONFIG)
+    follower.engage(0.0, ROBOT)
+    for step in range(200):
+        now = step * 0.02
+        follower.observe(now, Pose(np.array([0.02 * step, 0, 0]), Rotation.identity()))
+        command = follower.command(now)
+        assert (command.position <= np.array(CONFIG.workspace_max) + 1e-12).all()
+    assert command.position[0] == pytest.approx(0.3)
+
+
+def test_a_hand_that_comes_back_late_does_not_move_the_arm_unasked():
+    follower = Follower(CONFIG)
+    follower.engage(0.0, ROBOT)
+    follower.observe(0.0, Pose(np.zeros(3), Rotation.identity()))
+    assert follower.command(0.05) is not None
+    follower.observe(2.0, Pose(np.zeros(3), Rotation.identity()))
+    assert not follower.engaged and follower.command(2.0) is None
+
+
+# Faults, as the arm meets them: the command stops within 100 ms, and never jumps
+
+
+def engaged_arm() -> Arm:
+    arm = Arm(ArmConfig(Side.RIGHT, CONFIG), start=ROBOT)
+    assert arm.engage(0.0)
+    return arm
+
+
+def fault(during):
+    """Frames of a circling hand with something else between 1.0 and 1.2 s."""
+    return lambda now: during(now) if 1.0 <= now < 1.2 else [hand(circling(now))]
+
+
+def other_person(now: float) -> HandObservation:
+    return hand(np.array(circling(now)) + (0.6, 0.2, 0.3), track="right_2", score=0.99)
+
+
+FAULTS = {
+    "hand lost": lambda now: [],
+    "no frames for 200 ms": lambda now: None,
+    "NaN": lambda now: [hand((np.nan, 0.0, 0.5))],
+    "NaN in a joint": lambda now: [hand(circling(now), joints=np.full((21, 3), np.nan))],
+    "another person's hand alone": lambda now: [other_person(now)],
+    "sides swapped": lambda now: [hand(circling(now), side=Side.LEFT), hand((0.5, 0.1, 0.6), track="left_1")],
+    "another hand under the same track": lambda now: [hand((0.6, 0.3, 0.8))],
+    "low score": lambda now: [hand(circling(now), score=0.2)],
+    "side uncertain": lambda now: [hand(circling(now), side_score=0.5)],
+    "does not fit its keypoints": lambda now: [hand(circling(now), reprojection_error=0.5)],
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_stops_the_commands_within_100_ms_and_they_go_on_without_a_jump(name):
+    arm = engaged_arm()
+    commands = play(arm, fault(FAULTS[name]), 2.0)
+    assert_within_speed(commands)
+    times = [now for now, _ in commands]
+    assert not any(1.0 + CONFIG.watchdog <= now < 1.2 for now in times)
+    assert any(now < 1.0 for now in times) and any(now > 1.3 for now in times)
+    assert arm.status == "following"
+
+
+@pytest.mark.parametrize("order", (1, -1))
+def test_a_second_person_does_not_take_over(order):
+    frames = lambda now: [hand(circling(now)), *([other_person(now)] if now > 0.5 else [])][::order]  # noqa: E731
+    arm, alone = engaged_arm(), engaged_arm()
+    commands, expected = play(arm, frames, 2.0), play(alone, lambda now: [hand(circling(now))], 2.0)
+    assert_within_speed(commands)
+    np.testing.assert_allclose([pose.position for _, pose in commands], [pose.position for _, pose in expected])
+
+
+def test_without_tracks_the_nearest_hand_is_the_same_one():
+    lock = HandLock(Side.RIGHT)
+    assert lock.pick([hand((0, 0, 0.5), track="")]).wrist.position[0] == 0
+    others = [hand((0.4, 0, 0.5), track="", score=1.0), hand((0.05, 0, 0.5), track="")]
+    assert lock.pick(others).wrist.position[0] == 0.05
+    assert lock.pick([others[0]]) is None
+
+
+def test_what_the_estimator_could_not_judge_is_no_doubt():
+    unknown = hand(score=float("nan"), side_score=float("nan"), reprojection_error=float("nan"))
+    assert Trust().doubt(unknown) == ""
+
+
+# Clutch, gripper
+
+
+def test_an_arm_of_unknown_place_cannot_be_engaged():
+    arm = Arm(ArmConfig(Side.RIGHT, CONFIG))
+    assert not arm.engage(0.0) and "pose is unknown" in arm.status
+    arm.robot_at(ROBOT)
+    assert arm.engage(0.0)
+
+
+@pytest.mark.parametrize("clutch", (CURL, OTHER_HAND))
+def test_the_clutch_gesture_must_be_held_and_opening_the_hand_releases(clutch):
+    arm = Arm(ArmConfig(Side.RIGHT, CONFIG, clutch=clutch), start=ROBOT)
+    fist = flat_joints(closed=("index", "middle", "ring", "pinky")[clutch == CURL :])
+
+    def frames(now):
+        made = 0.5 <= now < 1.5
+        own = hand(circling(now), joints=fist if made and clutch == CURL else None)
+        return [own] if clutch == CURL else [own, hand((0.4, 0, 0.5), Side.LEFT, "left_1", joints=fist if made else None)]
+
+    times = [now for now, _ in play(arm, frames, 2.0)]
+    assert 0.8 <= min(times) < 0.9 and max(times) < 1.5 + 2 * FRAME and not arm.engaged
+
+
+def test_curl_tells_open_from_closed():
+    assert curl(flat_joints(), ("index", "middle")) < 0.2
+    assert curl(flat_joints(closed=("index", "middle")), ("index", "middle")) > 1
+    assert curl(flat_joints(closed=("index",)), ("index", "middle")) < 0.2
+
+
+def test_a_gesture_flickers_neither_on_nor_off():
+    gesture = HeldGesture(on=0.8, off=0.5, hold=0.3)
+    states = [gesture.update(0.1 * step, value) for step, value in enumerate((0.9, 0.9, 0.7, 0.9, 0.9, 0.9, 0.9, 0.6, 0.6, 0.4, 0.9, None))]
+    assert states == [False] * 6 + [True] * 3 + [False] * 3
+
+
+def test_the_gripper_follows_the_pinch_at_its_own_speed():
+    assert [opening(pinch, 0.02, 0.09) for pinch in (0.0, 0.02, 0.055, 0.09, 0.2)] == pytest.approx([0, 0, 0.5, 1, 1])
+    arm = engaged_arm()
+    openings = []
+    for step in range(60):
+        now = step * 0.02
+        arm.frame(now, [hand(joints=flat_joints(0.1 if step < 20 else 0.01))])
+        openings.append(arm.tick(now).opening)
+    assert openings[19] == 1 and openings[-1] == 0
+    assert np.abs(np.diff(openings)).max() <= ArmConfig(Side.RIGHT).gripper_speed * 0.02 + 1e-9
+
+
+@given(targets=st.lists(st.tuples(st.floats(0, 1), st.floats(allow_nan=True, allow_infinity=True, width=32))))
+def test_a_limited_signal_never_jumps(targets):
+    signal, now = RateLimited(2.0), 0.0
+    value = signal.update(0.0, np.array([0.0]))
+    for wait, target in targets:
+        now += wait
+        before, value = value, signal.update(now, np.array([target]))
+        assert np.isfinite(value).all() and abs(value - before)[0] <= 2.0 * wait + 1e-9
+
+
+def test_joints_in_the_hand_s_own_frame_do_not_depend_on_where_it_is():
+    moved = hand((0.3, -0.2, 0.7), rotvec=(0.5, 1.0, -0.4)).seen_from(Pose(np.array([1.0, 2, 3]), Rotation.from_rotvec([0.1, 0.2, 0.3])))
+    np.testing.assert_allclose(moved.local_joints, flat_joints(), atol=1e-12)

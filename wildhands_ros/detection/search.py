@@ -1,0 +1,199 @@
+"""Looks for hands with a network that proposes places and one that knows real hands: a place that both take for a hand is one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..geometry.boxes import box_iou, turned_square
+from ..geometry.camera import Camera
+from ..structures import Detection, Side
+from .duplicates import same_hand, without_duplicates
+from .landmarks import Look, hand_turn
+from .proposals import Proposal, ProposalNet
+from .windows import Window, tiles, whole
+
+TRUSTED = 0.8
+"""Score of the hand head from which a hand stands although the landmark network does not know it, as gloved ones."""
+SEARCH_EVERY = 3
+"""While some hands are followed, further ones are looked for in every third image."""
+_PROMISING = 0.25
+"""Presence on the first look from which further ones, better aimed, are worth their time."""
+_CLOSER, _ASKEW = np.array([0.8, 1.25]), np.array([0.35, -0.35])
+"""A hand is one from a little nearer and farther, too, and turned by 20 degrees; a fingertip or a face taken for a hand seldom is."""
+_LOOKS_STREAM, _LOOKS_STILL = 6, 48
+"""First looks in an image of a stream, and in a picture on its own."""
+_TAKEN = 0.3
+"""Overlap with a hand that was verified from which a trusted proposal says nothing new."""
+_NEAR = 0.35
+"""A proposal is of a hand already found if the middles are closer than this, over the hand's size, and the sizes and turns alike."""
+
+
+class HandSearch:
+    """Finds hands with proposals and verification. Not for use from two threads at once.
+
+    Args:
+        propose: the network that proposes.
+        look: the landmark network, whose presence decides.
+        max_hands: the most hands of an image.
+        min_score: presence in (0, 1) below which there is no hand.
+        budget: seconds that an image of a stream may take beyond its first window; None: no tiles at all, only the whole image.
+    """
+
+    def __init__(self, propose: ProposalNet, look: Look, max_hands: int, min_score: float, budget: float | None):
+        self._propose, self._look = propose, look
+        self._max_hands, self._min_score, self._budget = max_hands, min_score, budget
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets where in a stream it is."""
+        self._since_search = SEARCH_EVERY
+        self._next = 0
+
+    def still(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
+        """The hands of an (H, W, 3) uint8 picture on its own: everywhere it looks."""
+        windows = [*whole(*_size(image_rgb)), *(tiles(*_size(image_rgb)) if self._budget is not None else ())]
+        proposals = [proposal for window in windows for proposal in self._propose(image_rgb, window)]
+        return self._verified(image_rgb, camera, proposals, [], _LOOKS_STILL)[: self._max_hands]
+
+    def next(self, image_rgb: np.ndarray, camera: Camera, known: Sequence[Detection]) -> list[Detection]:
+        """The hands of a stream's next image. ``known``: those of the last one, with keypoints; they are followed first."""
+        start = time.monotonic()
+        hands = self._looked_at(image_rgb, camera, [hand.keypoints for hand in known])
+        hands = without_duplicates([hand for hand in hands if hand is not None and hand.score >= self._min_score])
+        lost = len(hands) < len(known)
+        self._since_search += 1
+        if len(hands) >= self._max_hands or (hands and not lost and self._since_search < SEARCH_EVERY):
+            return hands[: self._max_hands]
+        self._since_search = 0
+        for window in self._windows(image_rgb, lost):
+            proposals = self._propose(image_rgb, window)
+            hands = self._verified(image_rgb, camera, proposals, hands, _LOOKS_STREAM)
+            # Without hands there is nothing else to do with the time; with all of them, the rest of the frame needs it.
+            if len(hands) >= max(len(known), 1) or time.monotonic() - start > (self._budget or 0.0):
+                break
+        return hands[: self._max_hands]
+
+    def _windows(self, image_rgb: np.ndarray, lost: bool) -> Iterator[Window]:
+        """The whole image, fine and coarse in turn, and between them the tiles, going on where the last image stopped; where a hand was
+        lost, the whole image first."""
+        wholes = whole(*_size(image_rgb))
+        parts = tiles(*_size(image_rgb)) if self._budget is not None else []
+        seen = set()
+        if lost:
+            seen.update(wholes)
+            yield from wholes
+        for _ in range(2 * max(len(parts), 1)):
+            half, place = self._next % 2, self._next // 2
+            self._next += 1
+            window = parts[place % len(parts)] if half and parts else wholes[(place + half) % 2]
+            if window not in seen:
+                seen.add(window)
+                yield window
+
+    def _verified(
+        self, image_rgb: np.ndarray, camera: Camera, proposals: Sequence[Proposal], found: list[Detection], most: int
+    ) -> list[Detection]:
+        """``found`` and those of the proposals that are further hands, best first."""
+        chosen = _different(proposals, found)[:most]
+        if not chosen:
+            return found
+        squares = np.stack([_square(proposal.box) for proposal in chosen])
+        first = self._look(image_rgb, camera, squares, np.array([proposal.turn for proposal in chosen]))
+        promising = [
+            (proposal, hand)
+            for proposal, hand in zip(chosen, first, strict=True)
+            if hand is not None and (hand.score >= _PROMISING or _is_trusted(proposal))
+        ]
+        aimed = self._looked_at(image_rgb, camera, [hand.keypoints for _, hand in promising])
+        aimed = [hand and _with_side_of(proposal, hand) for (proposal, _), hand in zip(promising, aimed, strict=True)]
+        hands = list(found)
+        candidates = [hand for hand in aimed if hand is not None and hand.score >= self._min_score]
+        candidates = [hand for hand in without_duplicates(candidates) if not any(same_hand(hand, other) for other in found)]
+        hands += self._steady(image_rgb, camera, candidates)
+        for (proposal, before), hand in zip(promising, aimed, strict=True):
+            if _is_trusted(proposal) and not any(box_iou(proposal.box, other.box) > _TAKEN for other in hands):
+                hands.append(_as_proposed(proposal, hand or before))
+        return without_duplicates(hands)
+
+    def _steady(self, image_rgb: np.ndarray, camera: Camera, hands: Sequence[Detection]) -> list[Detection]:
+        """Those that also are hands when looked at askew; the least presence becomes their score."""
+        if not hands:
+            return []
+        turns = np.array([[hand_turn(hand.keypoints)] for hand in hands])
+        squares = np.stack([turned_square(hand.keypoints, turn[0]) for hand, turn in zip(hands, turns, strict=True)])
+        centres, halves = (squares[:, :2] + squares[:, 2:]) / 2, (squares[:, 2:] - squares[:, :2]) / 2
+        around = np.stack([np.concatenate([centres - c * halves, centres + c * halves], axis=1) for c in _CLOSER], axis=1)
+        looks = self._look(image_rgb, camera, around.reshape(-1, 4), (turns + _ASKEW).ravel())
+        steady = []
+        for i, hand in enumerate(hands):
+            score = min([hand.score, *(0.0 if look is None else look.score for look in looks[2 * i : 2 * i + 2])])
+            if score >= self._min_score:
+                steady.append(replace(hand, score=score))
+        return steady
+
+    def _looked_at(self, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
+        if not len(keypoints):
+            return []
+        turns = [hand_turn(points) for points in keypoints]
+        squares = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
+        return self._look(image_rgb, camera, np.stack(squares), np.array(turns))
+
+
+def _different(proposals: Sequence[Proposal], found: Sequence[Detection]) -> list[Proposal]:
+    """Best first, without those of hands that are found already, or of better proposals."""
+    places = [(turned_square(hand.keypoints, hand_turn(hand.keypoints)), hand_turn(hand.keypoints)) for hand in found]
+    different = []
+    for proposal in sorted(proposals, key=lambda proposal: -proposal.score):
+        place = _square(proposal.box), proposal.turn
+        if not any(_near(place, other) for other in places):
+            places.append(place)
+            different.append(proposal)
+    return different
+
+
+def _near(a: tuple[np.ndarray, float], b: tuple[np.ndarray, float]) -> bool:
+    (box_a, turn_a), (box_b, turn_b) = a, b
+    size_a, size_b = box_a[2] - box_a[0], box_b[2] - box_b[0]
+    distance = np.linalg.norm(box_a[:2] + box_a[2:] - box_b[:2] - box_b[2:]) / 2
+    return distance < _NEAR * max(size_a, size_b) and 0.7 < size_a / max(size_b, 1e-9) < 1.4 and np.cos(turn_a - turn_b) > 0.7
+
+
+def _square(box: np.ndarray) -> np.ndarray:
+    """(4,) with the box's middle and longer side."""
+    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() / 2
+    return np.concatenate([centre - half, centre + half])
+
+
+def _with_side_of(proposal: Proposal, hand: Detection) -> Detection:
+    """The side by what both networks say: the detector's sees the arm, the landmark network's the fingers."""
+    if proposal.is_palm:
+        return hand
+    scores = np.clip([proposal.is_right, hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score], 0.01, 0.99)
+    right = 1 / (1 + np.exp(-np.log(scores / (1 - scores)).sum()))
+    side = Side.RIGHT if right > 0.5 else Side.LEFT
+    return replace(hand, side=side, side_score=float(max(right, 1 - right)), prediction=hand.prediction if side is hand.side else None)
+
+
+def _is_trusted(proposal: Proposal) -> bool:
+    return not proposal.is_palm and proposal.score >= TRUSTED
+
+
+def _as_proposed(proposal: Proposal, seen: Detection) -> Detection:
+    """A hand on the word of the detector alone: its box and side, the landmark network's keypoints for want of better ones."""
+    right = proposal.is_right > 0.5
+    return replace(
+        seen,
+        box=proposal.box,
+        side=Side.RIGHT if right else Side.LEFT,
+        score=proposal.score,
+        side_score=max(proposal.is_right, 1 - proposal.is_right),
+        prediction=None,
+    )
+
+
+def _size(image_rgb: np.ndarray) -> tuple[int, int]:
+    return image_rgb.shape[1], image_rgb.shape[0]

@@ -1,0 +1,114 @@
+"""Pictures in which every hand is known by its box: for detectors, which whole pictures decide, not single hands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..io.coco_hands import AnnotationError
+from ..io.images import read_image
+from ..io.sources import VideoSource
+from ..structures import Side
+
+BOXES_OF_REAL_HANDS = Path(__file__).parents[2] / "test/data/real_hands_boxes.json"
+"""Boxes drawn by eye for the photographs in ../shared/real_hands."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrueBox:
+    box: np.ndarray
+    """(4,) x_min, y_min, x_max, y_max in pixels."""
+    side: Side | None
+    counts: bool
+    """False: hardly a hand, neither to be found nor wrong to find."""
+
+
+@dataclass(frozen=True, eq=False)
+class BoxedPicture:
+    name: str
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB"""
+    hands: tuple[TrueBox, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class BoxedVideo:
+    path: Path
+    hands: dict[int, tuple[TrueBox, ...]]
+    """By the number of the frame, of those that are annotated."""
+
+
+class BoxedFolder:
+    """A folder of photographs with COCO-style json: ``bbox``, ``hand_type`` ("left", "right") and ``iscrowd`` (1: does not count) of every
+    hand. An image with a ``frame`` is that frame of a video. ``boxes``: the json; None for those in the folder.
+
+    :raises AnnotationError: no json, or not of this kind.
+    """
+
+    def __init__(self, folder: Path, boxes: Path | None = None):
+        files = [boxes] if boxes else sorted(folder.glob("*.json"))
+        if not files and BOXES_OF_REAL_HANDS.is_file() and (folder / "hand_video.mp4").is_file():
+            files = [BOXES_OF_REAL_HANDS]
+        if not files:
+            raise AnnotationError(f"{folder}: no .json file with the boxes of the hands in this folder; name one with --boxes")
+        self._pictures: dict[Path, tuple[TrueBox, ...]] = {}
+        videos: dict[Path, dict[int, tuple[TrueBox, ...]]] = {}
+        for file in files:
+            for path, frame, hands in _read(file, folder):
+                if frame is None:
+                    self._pictures[path] = hands
+                else:
+                    videos.setdefault(path, {})[frame] = hands
+        self.videos = [BoxedVideo(path, hands) for path, hands in videos.items()]
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def __iter__(self) -> Iterator[BoxedPicture]:
+        """The photographs. Raises ValueError or OSError for one that cannot be read."""
+        for path, hands in self._pictures.items():
+            yield BoxedPicture(path.name, read_image(path), hands)
+
+
+def frames_of(video: BoxedVideo) -> Iterator[tuple[np.ndarray, float, tuple[TrueBox, ...] | None]]:
+    """Every frame with its stamp, and its hands where they are annotated."""
+    for number, frame in enumerate(VideoSource(video.path)):
+        yield frame.image, frame.stamp, video.hands.get(number)
+
+
+def world_frames(count: int, seed: int) -> Iterator[BoxedPicture]:
+    """The first ``count`` whole frames of the synthetic world's test split.
+
+    A hand of which hardly anything is seen does not count.
+    """
+    from ..training.detector.frames import labelled
+    from ..training.world.config import world_config
+    from ..training.world.frames import make_frame
+
+    config = world_config("frames", "test", seed)
+    for index in range(count):
+        scene = make_frame(config, index)
+        frame = labelled(scene, scene.camera.width, scene.camera.height)
+        hands = zip(frame.boxes, frame.right, frame.counts, strict=True)
+        yield BoxedPicture(
+            f"frame {index}",
+            frame.image,
+            tuple(TrueBox(box, Side.RIGHT if right else Side.LEFT, bool(counts)) for box, right, counts in hands),
+        )
+
+
+def _read(file: Path, folder: Path) -> list[tuple[Path, int | None, tuple[TrueBox, ...]]]:
+    try:
+        content = json.loads(file.read_text())
+        of_image: dict[object, list[TrueBox]] = {image["id"]: [] for image in content["images"]}
+        for annotation in content["annotations"]:
+            x, y, width, height = map(float, annotation["bbox"])
+            side = Side(annotation["hand_type"]) if annotation.get("hand_type") in ("left", "right") else None
+            of_image[annotation["image_id"]].append(TrueBox(np.array([x, y, x + width, y + height]), side, not annotation.get("iscrowd")))
+        return [(folder / image["file_name"], image.get("frame"), tuple(of_image[image["id"]])) for image in content["images"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnnotationError(f"{file}: not COCO-style boxes of hands ({type(error).__name__}: {error})") from error

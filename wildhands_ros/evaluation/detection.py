@@ -1,0 +1,185 @@
+"""``wildhands evaluate detection``: what detectors find, and what they take for hands, side by side."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from ..detection.base import OWN
+from ..detection.proposals import ProposalNet
+from ..detection.windows import whole
+from ..estimator import Estimator
+from ..estimator_config import EstimatorConfig
+from ..geometry.boxes import box_iou
+from ..geometry.camera import Camera
+from ..network.detector_net import load_detector
+from .annotated_boxes import BoxedFolder, BoxedPicture, BoxedVideo, TrueBox, frames_of, world_frames
+from .main import outputs, progress, text, write
+
+MIN_IOU = 0.5
+MAX_HANDS = 8
+SIZES = {"under 4 %": 0.04, "4 to 8 %": 0.08, "8 to 15 %": 0.15, "over 15 %": np.inf}
+"""Longer side of the box over the picture's width, up to."""
+_SAME_SIDE = 0.1
+"""Overlap that the right side is worth where two hands lie over one another."""
+_DUPLICATE_IOU = 0.7
+
+
+class Counts:
+    """Adds up pictures."""
+
+    def __init__(self) -> None:
+        self.found, self.true = Counter(), Counter()
+        """Hands that were found, and all, by size."""
+        self.false = self.right_side = self.with_side = self.empty = self.empty_false = self.pictures = self.duplicates = 0
+        self.seconds: list[float] = []
+
+    def add(self, found: Sequence, truths: Sequence[TrueBox], width: int) -> None:
+        """``found``: anything with ``box`` and ``side``. ``width``: the picture's, in pixels."""
+        self.pictures += 1
+        overlaps = np.array([[box_iou(hand.box, truth.box) for hand in found] for truth in truths]).reshape(len(truths), len(found))
+        worth = overlaps + _SAME_SIDE * np.array([[hand.side is truth.side for hand in found] for truth in truths]).reshape(overlaps.shape)
+        worth[overlaps < MIN_IOU] = 0
+        # Hands that count first: one that does not must take nothing from them.
+        worth += np.array([1.0 if truth.counts else 0.0 for truth in truths]).reshape(-1, 1) * (overlaps >= MIN_IOU)
+        pairs = {i: j for i, j in zip(*linear_sum_assignment(worth, maximize=True), strict=True) if overlaps[i, j] >= MIN_IOU}
+        for i, truth in enumerate(truths):
+            if not truth.counts:
+                continue
+            share = (truth.box[2:] - truth.box[:2]).max() / width
+            size = next(name for name, most in SIZES.items() if share <= most)
+            self.true[size] += 1
+            if i in pairs:
+                self.found[size] += 1
+                if truth.side is not None and found[pairs[i]].side is not None:
+                    self.with_side += 1
+                    self.right_side += found[pairs[i]].side is truth.side
+        excused = {j for j, hand in enumerate(found) for truth in truths if not truth.counts and _mostly_in(hand.box, truth.box)}
+        false = set(range(len(found))) - set(pairs.values()) - excused
+        self.false += len(false)
+        self.duplicates += has_duplicates(found)
+        if not truths:
+            self.empty += 1
+            self.empty_false += bool(found)
+
+    def figures(self) -> dict:
+        """Shares, None where nothing applies: ``recall``, ``precision``, ``side_accuracy``, ``ms_median``, ``recall_by_size``, ..."""
+        found, true = self.found.total(), self.true.total()
+        return {
+            "recall": _share(found, true),
+            "precision": _share(found, found + self.false),
+            "side_accuracy": _share(self.right_side, self.with_side),
+            "ms_median": 1000 * float(np.median(self.seconds)) if self.seconds else None,
+            "hands": true,
+            "pictures": self.pictures,
+            "recall_by_size": {name: _share(self.found[name], self.true[name]) for name in SIZES},
+            "hand_free_pictures_with_hands": _share(self.empty_false, self.empty),
+            "pictures_with_duplicates": self.duplicates,
+        }
+
+
+def has_duplicates(found: Sequence) -> bool:
+    """Whether one hand was found twice."""
+    return any(a.side is b.side and box_iou(a.box, b.box) > _DUPLICATE_IOU for i, a in enumerate(found) for b in found[:i])
+
+
+def evaluate_detection(
+    photos: Path | None, boxes: Path | None, count: int, seed: int, detectors: Sequence[str], json_path: Path | None
+) -> int:
+    """Prints and writes a table of ``detectors`` on ``count`` synthetic frames, and on annotated photographs and videos where given.
+
+    The JSON holds, for each detector, the figures of the photographs (of the frames where there are none), and those of each suite; the
+    time is that of a video's frame where there is a video.
+    Raises ValueError and OSError with what is wrong with the pictures.
+    """
+    folder = BoxedFolder(photos, boxes) if photos is not None else None
+    results: dict[str, dict] = {}
+    with outputs(json_path, None) as (json_file, _):
+        for name in detectors:
+            try:
+                estimator = Estimator(EstimatorConfig(detector=name, max_hands=MAX_HANDS))
+                suites = {"synthetic": evaluate_pictures(estimator, progress(world_frames(count, seed), count))} if count else {}
+                if folder is not None and len(folder):
+                    suites["photos"] = evaluate_pictures(estimator, progress(folder, len(folder)))
+                for video in folder.videos if folder is not None else ():
+                    suites[video.path.name] = evaluate_stream(estimator, video)
+                estimator.close()
+            except ImportError as error:
+                print(f"wildhands: {name} is left out: {error}", file=sys.stderr)
+                continue
+            results[name] = {**suites["photos" if "photos" in suites else next(iter(suites))], "suites": suites}
+            if streams := [suite["ms_median"] for suite in suites.values() if "lost_frames" in suite]:
+                results[name]["ms_median"] = float(np.median(streams))
+            if name == OWN:
+                results[name]["ms_network"] = network_milliseconds()
+                print(f"the network of {name}, for one 640 x 480 frame: {results[name]['ms_network']:.1f} ms")
+        if not results:
+            raise ValueError("none of the detectors can be used here")
+        _print(results)
+        write(json_file, results)
+    return 0
+
+
+def network_milliseconds() -> float:
+    """Median time that the detector's network takes for a 640 x 480 frame, proposals included."""
+    propose, image = ProposalNet(load_detector()), np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    seconds = []
+    for _ in range(30):
+        start = time.perf_counter()
+        propose(image, whole(640, 480)[0])
+        seconds.append(time.perf_counter() - start)
+    return 1000 * float(np.median(seconds))
+
+
+def evaluate_pictures(estimator: Estimator, pictures: Iterable[BoxedPicture]) -> dict:
+    """Each picture on its own."""
+    counts = Counts()
+    for picture in pictures:
+        height, width = picture.image.shape[:2]
+        start = time.perf_counter()
+        found = estimator.find(picture.image, Camera.guess(width, height))
+        counts.seconds.append(time.perf_counter() - start)
+        counts.add(found, picture.hands, width)
+    return counts.figures()
+
+
+def evaluate_stream(estimator: Estimator, video: BoxedVideo) -> dict:
+    """A video from its start to its end; ``lost_frames`` had no hand although frames before and after had."""
+    counts, has_hands, duplicates = Counts(), [], 0
+    for image, stamp, truths in frames_of(video):
+        estimate = estimator(image, Camera.guess(image.shape[1], image.shape[0]), stamp)
+        counts.seconds.append(estimate.seconds["detect"])
+        has_hands.append(bool(estimate.hands))
+        if truths is not None:
+            counts.add(estimate.hands, truths, image.shape[1])
+        duplicates += has_duplicates(estimate.hands)
+    seen = np.flatnonzero(has_hands)
+    lost = 0 if len(seen) == 0 else int(len(has_hands[seen[0] : seen[-1] + 1]) - len(seen))
+    return {**counts.figures(), "frames": len(has_hands), "lost_frames": lost, "frames_with_duplicates": duplicates}
+
+
+def _print(results: dict[str, dict]) -> None:
+    for suite in next(iter(results.values()))["suites"]:
+        print(suite)
+        rows = {name: result["suites"][suite] for name, result in results.items()}
+        names = [key for key, value in next(iter(rows.values())).items() if not isinstance(value, dict)]
+        for key in names:
+            print(f"{key:>30}  " + "  ".join(f"{text(row[key]):>10}" for row in rows.values()))
+        for size in SIZES:
+            print(f"{'recall, ' + size:>30}  " + "  ".join(f"{text(row['recall_by_size'][size]):>10}" for row in rows.values()))
+    print(f"{'':>30}  " + "  ".join(f"{name:>10}" for name in results))
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _mostly_in(box: np.ndarray, other: np.ndarray) -> bool:
+    middle = (box[:2] + box[2:]) / 2
+    return bool((middle > other[:2]).all() and (middle < other[2:]).all())

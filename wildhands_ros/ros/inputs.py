@@ -1,0 +1,108 @@
+"""What the node listens to while it is active."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from vision_msgs.msg import Detection2DArray
+
+from ..detection.base import TOPIC, TRACKS
+from .diagnostics import Health
+from .pairing import StampPairs
+from .parameters import Parameters
+from .refusals import InputRefused
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # ROS 2 Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+ImageMessage = Image | CompressedImage
+DEPTH = QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH))
+"""What may be overridden of the image's subscription: for its reliability there is a parameter, which also knows "auto"."""
+
+
+def image_topic(parameters: Parameters) -> str:
+    return "image/compressed" if parameters.image_transport == "compressed" else "image"
+
+
+class Inputs:
+    """The subscriptions. To be used in the executor's thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        parameters: Parameters,
+        health: Health,
+        on_image: Callable[[ImageMessage, Detection2DArray | None], bool],
+        on_camera_info: Callable[[CameraInfo], None],
+        on_detections: Callable[[Detection2DArray], None],
+    ):
+        """Takes what is called with each image (and with its detections where it waits for them), which says whether another was dropped
+        for it; with each CameraInfo; and with detections for which no image waits."""
+        self._node, self._parameters, self._health, self._take = node, parameters, health, on_image
+        self._take_detections = on_detections
+        self._pairs = StampPairs() if parameters.detector__type == TOPIC else None
+        self._image_topic = node.resolve_topic_name(image_topic(parameters))
+        self._listen_to_images(self._wanted_reliability())
+        latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self._others = [node.create_subscription(CameraInfo, "camera_info", on_camera_info, latest)]
+        if parameters.detector__type in (TOPIC, TRACKS):
+            self._others.append(node.create_subscription(Detection2DArray, "detections", self._on_detections, 10))
+
+    def close(self) -> None:
+        for subscription in (self._image, *self._others):
+            self._node.destroy_subscription(subscription)
+
+    def match_publishers(self) -> None:
+        """Follows image_reliability: auto when the publishers have changed."""
+        wanted = self._wanted_reliability()
+        if wanted != self._image.qos_profile.reliability:
+            self._node.destroy_subscription(self._image)
+            self._listen_to_images(wanted)
+
+    def _wanted_reliability(self) -> ReliabilityPolicy:
+        if self._parameters.image_reliability != "auto":
+            reliable = self._parameters.image_reliability == "reliable"
+        else:
+            offered = {info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self._image_topic)}
+            reliable = offered == {ReliabilityPolicy.RELIABLE}
+        return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+
+    def _listen_to_images(self, reliability: ReliabilityPolicy) -> None:
+        self._image = self._node.create_subscription(
+            CompressedImage if self._parameters.image_transport == "compressed" else Image,
+            image_topic(self._parameters),
+            self._on_image,
+            QoSProfile(depth=1, reliability=reliability),
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
+            qos_overriding_options=DEPTH,
+        )
+
+    def _on_image(self, message: ImageMessage) -> None:
+        if self._pairs is None:
+            self._health.image_received(self._take(message, None))
+            return
+        lost = self._pairs.images_dropped
+        pair = self._pairs.add_image(message)
+        self._health.image_received(self._take_pair(pair))
+        if self._pairs.images_dropped > lost:
+            self._health.refuse(InputRefused("no_detections", "images come without detections of the same stamp: is the detector running?"))
+
+    def _on_detections(self, message: Detection2DArray) -> None:
+        if self._pairs is None:
+            self._take_detections(message)
+        else:
+            self._take_pair(self._pairs.add_detections(message))
+
+    def _take_pair(self, pair: tuple | None) -> bool:
+        return pair is not None and self._take(*pair)
+
+    def _on_incompatible_qos(self, _event) -> None:
+        self._health.explain_silence(
+            f"a publisher of {self._image_topic} is best effort, but image_reliability is reliable: set it to auto"
+        )

@@ -1,0 +1,104 @@
+"""What the node publishes; everything about one frame in one call, and what costs is built only for listeners."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_policy_name_from_kind
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
+
+from ..geometry.calibration import IntrinsicsSource
+from ..msg import HandArray, HandMeshTopology
+from ..structures import FrameEstimate, Side
+from ..visualization.overlay import draw_frame
+from .diagnostics import Health
+from .images import encode_image
+from .markers import MarkerBuilder
+from .messages import hand_array, mesh_topology
+from .parameters import Parameters
+from .refusals import InputRefused
+from .transforms import TransformBuilder
+
+if TYPE_CHECKING:
+    from ..estimator import Estimator
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # ROS 2 Humble
+    from rclpy.qos_event import PublisherEventCallbacks
+
+
+class Outputs:
+    """The publishers, all reliable. Made and closed in the executor's thread; ``publish`` is the worker's."""
+
+    def __init__(self, node: Node, health: Health):
+        self._node, self._health = node, health
+        self._publishers: list[Publisher] = []
+        self.hands = self._publisher(HandArray, "hands", QoSProfile(depth=10))
+        latched = QoSProfile(depth=len(Side), durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.topology = self._publisher(HandMeshTopology, "hands/mesh_topology", latched)
+        self.markers = self._publisher(MarkerArray, "hands/markers", QoSProfile(depth=1))
+        self.debug_image = self._publisher(Image, "hands/debug_image", QoSProfile(depth=1))
+        self.tf = self._publisher(TFMessage, "/tf", QoSProfile(depth=100))
+        self._transform_builder = TransformBuilder()
+        self._marker_builder: MarkerBuilder | None = None
+        self._markers_due = 0.0
+
+    def close(self) -> None:
+        for publisher in self._publishers:
+            self._node.destroy_publisher(publisher)
+
+    def describe(self, estimator: Estimator) -> None:
+        """Publishes what is constant of an estimator; late listeners get it too."""
+        self._marker_builder = MarkerBuilder(estimator.faces)
+        for side in Side:
+            self.topology.publish(mesh_topology(side, estimator.hand_model[side]))
+
+    def publish(
+        self,
+        estimator: Estimator,
+        frame: FrameEstimate,
+        header: Header,
+        image: np.ndarray,
+        intrinsics: IntrinsicsSource,
+        parameters: Parameters,
+    ) -> None:
+        """All that listeners want to know of one frame, under its image's header."""
+        self.hands.publish(hand_array(frame, header, intrinsics, estimator.hand_model[Side.RIGHT].name, parameters.publish_vertices))
+        if parameters.tf != "off" and frame.hands and header.frame_id and self.tf.get_subscription_count():
+            joints, operator = parameters.tf == "joints", parameters.tf_basis == "operator"
+            self.tf.publish(self._transform_builder.build(frame.hands, header, parameters.tf_prefix, joints, operator))
+        if self.markers.get_subscription_count() and time.monotonic() >= self._markers_due:
+            self._markers_due = time.monotonic() + 1 / parameters.markers_max_rate
+            self.markers.publish(self._marker_builder.build(frame.hands, header))
+        if self.debug_image.get_subscription_count():
+            faces = {side: estimator.faces(side) for side in Side}
+            self.debug_image.publish(encode_image(draw_frame(image, frame, faces), header))
+
+    def _publisher(self, kind: type, topic: str, qos: QoSProfile) -> Publisher:
+        publisher = self._node.create_publisher(
+            kind,
+            topic,
+            qos,
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=self._on_incompatible(topic)),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+        self._publishers.append(publisher)
+        return publisher
+
+    def _on_incompatible(self, topic: str) -> Callable:
+        def on_event(event) -> None:
+            policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
+            text = f"a listener to {topic} gets nothing, since it asks for another {policy} than is offered (ros2 topic info -v)"
+            self._health.refuse(InputRefused("incompatible_qos", text))
+
+        return on_event

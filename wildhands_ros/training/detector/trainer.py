@@ -1,0 +1,197 @@
+"""The detector's training loop: resumes where it was left, saves, logs, exports."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from ...network.detector_net import HandDetectorNet, load_detector, save_detector
+from ...network.palm_net import PalmNet
+from ..checkpointing import Checkpoints
+from ..config_file import ConfigError, differences, to_mapping
+from ..ema import WeightAverage
+from ..progress import Means, Progress
+from ..randomness import seed_torch
+from ..trainer import Outcome, TrainingError, only_run_in, stop_signals, warn
+from .config import RESUMABLE_CHANGES, START_MEDIAPIPE, DetectorTrainingConfig
+from .frames import HEIGHT, WIDTH, FramePool
+from .objective import DetectorBatch, collate, detector_losses
+
+EXPORT_NAME = "detector.safetensors"
+
+
+class DetectorTrainer:
+    """One run in one folder: ``checkpoints/``, ``log.jsonl``, ``tensorboard/`` and the exported weights. One process, on the CPU.
+
+    Raises ValueError (``ConfigError``) where the run cannot be as configured, or was begun with another configuration; OSError where
+    the folder cannot be written; ImportError where mediapipe, whose network is the teacher, is missing.
+    """
+
+    def __init__(self, config: DetectorTrainingConfig, folder: Path) -> None:
+        self._config, self._folder = config, folder
+        self._checkpoints = Checkpoints(folder / "checkpoints")
+        self._pool = FramePool(config.world, config.seed, config.pool, config.batch_size)
+        seed_torch(config.seed)  # the hand head begins at random
+        self._net = HandDetectorNet.from_mediapipe() if config.start == START_MEDIAPIPE else load_detector(Path(config.start))
+        self._net.to(memory_format=torch.channels_last)
+        self._teacher = PalmNet.from_mediapipe().to(memory_format=torch.channels_last)
+        self._front = _front(self._net, config.batch_size)
+        trunk = [self._net.trunk.stages[3:], self._net.trunk.coarse, self._net.trunk.fine, self._net.palm_head]
+        self._trunk = [parameter for part in trunk for parameter in part.parameters()]
+        self._net.requires_grad_(False)
+        self._adam = torch.optim.AdamW(
+            [{"params": list(self._net.hand_head.parameters())}, {"params": self._trunk}], lr=config.lr, weight_decay=config.weight_decay
+        )
+        self._average = WeightAverage(self._net, config.ema_decay)
+        self._means = Means()
+        self._saved_at = time.monotonic()
+        self._unsaved = ""
+        self._step = self._resume()
+
+    def run(self) -> Outcome:
+        """Trains to the last step, or until interrupted (SIGINT, SIGTERM), and saves."""
+        config = self._config
+        with ExitStack() as stack:
+            stop = stack.enter_context(stop_signals())
+            stack.enter_context(only_run_in(self._folder))
+            self._checkpoints.clean_up()
+            progress = Progress(self._folder, self._step, config.steps)
+            stack.callback(progress.close)
+            for batch in self._batches():
+                step = self._step + 1
+                seed_torch(config.seed, step)
+                losses, norm = self._train(step, batch)
+                if not (math.isfinite(norm) and math.isfinite(losses["loss"])):
+                    raise TrainingError(f"the gradients of step {step} are not finite: lower lr and go on from the last saved state")
+                self._average.update(self._net, step)
+                self._step = step
+                for name, value in losses.items():
+                    self._means.add(name, value, 1)
+                if step % config.log.every_steps == 0 or step == config.steps:
+                    progress.write(step, {**self._means.take(), "lr": self._rate(step)}, Counter())
+                progress.advance()
+                due = step % config.checkpoints.every_steps == 0 or time.monotonic() - self._saved_at >= config.checkpoints.every_seconds
+                if due or stop or step == config.steps:
+                    self._save(progress)
+                if stop:
+                    break
+        return Outcome(self._step, self._step < config.steps, self._unsaved)
+
+    def _batches(self) -> Iterator[DetectorBatch]:
+        if self._step >= self._config.steps:
+            return
+        loader = DataLoader(
+            _Steps(self._pool),
+            batch_size=None,
+            sampler=range(self._step + 1, self._config.steps + 1),
+            num_workers=self._config.workers,
+            prefetch_factor=2 if self._config.workers else None,
+        )
+        yield from loader
+
+    def _train(self, step: int, batch: DetectorBatch) -> tuple[dict[str, float], float]:
+        learns = step > self._config.trunk_frozen_until and self._config.trunk_factor > 0
+        for parameter in self._trunk:
+            parameter.requires_grad_(learns)
+            if not learns:
+                parameter.grad = None
+        self._net.hand_head.requires_grad_(True)
+        for group, factor in zip(self._adam.param_groups, (1.0, self._config.trunk_factor if learns else 0.0), strict=True):
+            group["lr"] = factor * self._rate(step)
+        with torch.no_grad():
+            front = self._front(batch.images).contiguous(memory_format=torch.channels_last)
+            fine, coarse = self._teacher.trunk.back(front)
+            taught = self._teacher.head(fine, coarse)
+        if learns:
+            palms, maps = self._net.back(front)
+        else:
+            # The trunk still is the teacher's.
+            palms, maps = taught, self._net.hand_head(front, fine, coarse)
+        losses = detector_losses(palms, maps, taught, batch, self._config.losses)
+        losses["loss"].backward()
+        trained = [p for group in self._adam.param_groups for p in group["params"] if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(trained, self._config.clip_norm)
+        if norm.isfinite():
+            self._adam.step()
+        self._adam.zero_grad(set_to_none=True)
+        return {name: float(value.detach()) for name, value in losses.items()}, float(norm)
+
+    def _rate(self, step: int) -> float:
+        config = self._config
+        warmup = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
+        cosine = (1 + math.cos(math.pi * min(step / config.steps, 1.0))) / 2
+        return config.lr * warmup * (config.final_share + (1 - config.final_share) * cosine)
+
+    # ------------------------------------------------------------------------------------------------------------ state
+
+    def _save(self, progress: Progress) -> None:
+        self._saved_at = time.monotonic()
+        try:
+            self._checkpoints.save(self._step, self._state())
+            self.export()
+            self._unsaved = ""
+        except OSError as error:
+            self._unsaved = str(error)
+            progress.say(f"{error}; training goes on from memory, the state saved before is still there")
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "config": json.dumps(to_mapping(self._config)),
+            "model": self._net.state_dict(),
+            "average": self._average.weights,
+            "adam": self._adam.state_dict(),
+            "means": self._means.state(),
+        }
+
+    def _resume(self) -> int:
+        """Takes the last saved state, if there is one; returns its step."""
+        found = self._checkpoints.load_last(warn)
+        if found is None:
+            return 0
+        step, state = found
+        old, new = json.loads(state["config"]), json.loads(json.dumps(to_mapping(self._config)))
+        if changed := [key for key in differences(old, new) if key.split(".")[0] not in RESUMABLE_CHANGES]:
+            raise ConfigError(
+                f"{self._folder} holds a run with other values of {', '.join(changed)}; go on with its own configuration, or begin in "
+                f"another folder (with start: {self._folder / EXPORT_NAME} from its weights)"
+            )
+        self._net.load_state_dict(state["model"])
+        self._average.load(state["average"])
+        self._adam.load_state_dict(state["adam"])
+        self._means = Means(state["means"])
+        return step
+
+    def export(self) -> Path:
+        """Writes the averaged weights; returns where. Raises OSError."""
+        net = HandDetectorNet()
+        net.load_state_dict(self._average.weights)
+        path = self._folder / EXPORT_NAME
+        save_detector(net, path)
+        return path
+
+
+class _Steps(Dataset):
+    def __init__(self, pool: FramePool) -> None:
+        self._pool = pool
+
+    def __getitem__(self, step: int) -> DetectorBatch:
+        return collate(self._pool[step])
+
+
+def _front(net: HandDetectorNet, batch_size: int):
+    """The trunk's first stages, which never change: on OpenVINO where it is installed, several times as fast."""
+    try:
+        from ...runtime.openvino_detector import OpenVinoStages
+    except ImportError:
+        return net.trunk.front
+    return OpenVinoStages(net.trunk.front, (batch_size, 3, HEIGHT, WIDTH))

@@ -1,0 +1,115 @@
+"""Whole frames as a detector meets them: the wearer's hands, other people's, near and far, or none at all and what looks like skin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from zlib import crc32
+
+import numpy as np
+
+from . import backgrounds
+from .cameras import random_attitude, random_camera
+from .config import SPLITS, WorldConfig
+from .hand_mesh import rotation
+from .scene import (
+    Actor,
+    Meshes,
+    Scene,
+    add_clutter,
+    add_hand,
+    add_table,
+    add_thing,
+    make_actors,
+    make_background,
+    make_light,
+    make_person,
+    make_photography,
+    well_in_view,
+)
+from .skin import skin_tone
+from .solids import cylinder, sphere
+from .textures import LEATHER, PLAIN, plain_material
+from .things import anything, one
+
+WEARER = 0.8
+"""Share of the frames with hands that show the wearer's."""
+SKIN_LIKE = 0.35
+"""Share of the frames in which something of the colour of skin is not a hand."""
+_ATTEMPTS = 6
+
+
+def make_frame(config: WorldConfig, index: int) -> Scene:
+    """The frame of this number; the same for the same world, split, seed and number. It may show any number of hands, of any side."""
+    rng = np.random.default_rng([config.seed, SPLITS.index(config.split), crc32(config.name.encode()), index, 1])
+    camera = random_camera(config, rng)
+    upright = random_attitude(True, rng)
+    meshes, hands, all_actors = Meshes(), [], []
+    for actors in _people(config, camera, upright, rng):
+        person = make_person(meshes, config, rng)
+        for actor in actors:
+            hands.append(add_hand(meshes, actor, len(hands), camera, person, rng))
+            all_actors.append(actor)
+    if rng.random() < SKIN_LIKE:
+        _add_skin_like(meshes, config, rng)
+    if all_actors:
+        add_clutter(meshes, config, all_actors, upright, rng)
+    else:
+        # There is no frame without anything: what lies around here lies around hands elsewhere.
+        for _ in range(rng.integers(1, 6)):
+            position = np.array([rng.normal(0, 0.25), rng.normal(0, 0.2), rng.uniform(0.35, 1.5)])
+            add_thing(meshes, anything(rng, config.things), upright @ rotation([0, rng.uniform(0, 6.3), 0]), position, rng)
+    geometry = add_table(meshes, config, upright, rng)
+    background, background_affine = make_background(config, camera, rng)
+    return Scene(
+        index=index,
+        camera=camera,
+        egocentric=True,
+        hands=tuple(hands),
+        geometry=geometry,
+        light=make_light(config, upright[:, 1], backgrounds.mean_light(background), rng),
+        background=background,
+        background_affine=background_affine,
+        photography=make_photography(config, camera, rng),
+    )
+
+
+def _people(config: WorldConfig, camera, upright: np.ndarray, rng: np.random.Generator) -> list[list[Actor]]:
+    """Each person's hands that are in the picture."""
+    if rng.random() < config.hand_free:
+        return []
+    weights = np.cumsum(config.others)
+    others = int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))
+    people = []
+    if rng.random() < WEARER or not others:
+        people.append(_in_view(config, camera, upright, True, rng))
+    while others > 0:
+        found = _in_view(replace(config, two_hands=0.5 if others > 1 else 0.0), camera, upright, False, rng)
+        people.append(found)
+        others -= max(len(found), 1)
+    return people
+
+
+def _in_view(config: WorldConfig, camera, upright: np.ndarray, egocentric: bool, rng: np.random.Generator) -> list[Actor]:
+    for _ in range(_ATTEMPTS):
+        actors = make_actors(config, camera, upright, egocentric, rng)
+        if seen := [actor for actor in actors if well_in_view(actor, camera, config)]:
+            return seen
+    return []
+
+
+def _add_skin_like(meshes: Meshes, config: WorldConfig, rng: np.random.Generator) -> None:
+    """Heads, bare limbs and wooden things, without a face: a hand is more than its colour."""
+    for _ in range(rng.integers(1, 4)):
+        back, palm = skin_tone(rng.uniform(*config.skin_tones), rng)
+        solid = (
+            sphere(rng.uniform(0.03, 0.11), rng.uniform(0.9, 1.4))
+            if rng.random() < 0.5
+            else cylinder(rng.uniform(0.02, 0.06), rng.uniform(0.2, 0.7))
+        )
+        row = plain_material(rng, (PLAIN, LEATHER), rng.uniform(0.03, 0.1), cloth=True)
+        row[3:6], row[6:9] = back, palm
+        depth = np.exp(rng.uniform(np.log(0.35), np.log(3.0)))
+        position = np.array([rng.normal(0, 0.4) * depth, rng.normal(0, 0.3) * depth, depth])
+        for part in one(solid):
+            points, faces, uv = part.solid.mesh()
+            meshes.add(points @ rotation(rng.normal(0, 1.5, 3)).T + position, faces, uv, meshes.material(row))

@@ -1,0 +1,44 @@
+"""``wildhands view``: the estimator on a source of pictures, seen in the browser."""
+
+from __future__ import annotations
+
+import time
+import webbrowser
+from collections.abc import Callable
+
+from ..estimator import Estimator
+from ..geometry.camera import Camera
+from ..io.sources import Frame, FrameSource
+from ..smoothing.hands import HandSmoother
+from ..structures import Side
+from .viewer import HandViewer
+
+STILL_SECONDS = 2.0
+"""For which a picture without a time is shown."""
+
+
+def view_stream(
+    estimator: Estimator, source: FrameSource, camera_of: Callable[[Frame], Camera], host: str, port: int, open_browser: bool
+) -> None:
+    """Shows the hands of a source's frames, smoothed, no faster than they were taken; the last ones stay until Ctrl-C."""
+    viewer = HandViewer({side: estimator.faces(side) for side in Side}, host, port)
+    print(f"look at {viewer.url}; Ctrl-C ends", flush=True)
+    if open_browser:
+        webbrowser.open(viewer.url)
+    smoother = HandSmoother(estimator.hand_model)
+    try:
+        due = time.monotonic()
+        for frame in source:
+            estimate = estimator(frame.image, camera_of(frame), frame.stamp)
+            if frame.stamp is not None:
+                estimate = smoother(estimate, frame.stamp)
+            viewer.show(frame.image, estimate)
+            due = max(due + (1 / source.fps if source.fps else STILL_SECONDS), time.monotonic())
+            if source.count is not None:  # a camera sets the pace itself
+                time.sleep(max(0.0, due - time.monotonic()))
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        viewer.close()
