@@ -34,11 +34,22 @@ MEAN_POSE = 0.1 * torch.arange(90.0).reshape(2, 45).sin()
 TWO_TRUNKS = WildHandsConfig(trunk="resnet18", features=64, grasp_input=GraspInput.HAND_AND_IMAGE)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """One cache for all that does not test it: a network takes seconds to convert."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def folders(kept, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    return tmp_path / "cache/wildhands/openvino"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "wildhands/openvino"
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +167,11 @@ def test_compiled_networks_are_kept_by_all_that_makes_them(two_trunks, cache, mo
     first = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, side)
     (file,) = cache.iterdir()
     written = file.stat().st_mtime_ns
-    monkeypatch.setattr("wildhands_ros.runtime.openvino.convert", None)  # nothing is converted again
-    again = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, side)
+    with monkeypatch.context() as patch:
+        patch.setattr("wildhands_ros.runtime.openvino.convert", None)  # nothing is converted again
+        again = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, side)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert file.stat().st_mtime_ns == written
-    monkeypatch.undo()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parents[1]))
     file.write_bytes(file.read_bytes()[:1000])
     repaired = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, side)
     assert np.array_equal(first["betas"], repaired["betas"]) and file.stat().st_size > 1000
@@ -174,10 +184,10 @@ def test_compiled_networks_are_kept_by_all_that_makes_them(two_trunks, cache, mo
     assert len(list(cache.iterdir())) == 2 and np.abs(other["betas"] - first["betas"]).min() > 0.5
 
 
-def test_a_cache_that_cannot_be_written_only_costs_time(default, monkeypatch):
+def test_a_cache_that_cannot_be_written_only_costs_time(two_trunks, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    given = inputs(default.config, 1)
-    assert np.isfinite(run_network(default, MEAN_POSE, "openvino", "float32")(given, torch.tensor([LEFT]))["transl"]).all()
+    given = inputs(two_trunks.config, 1)
+    assert np.isfinite(run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, torch.tensor([LEFT]))["transl"]).all()
 
 
 @pytest.mark.parametrize(
