@@ -229,11 +229,11 @@ def test_an_image_without_hands(estimator):
 def test_closing_frees_the_network():
     estimator = Estimator(EstimatorConfig(detector="topic"))
     estimator.warm_up()
-    weights = weakref.ref(next(estimator._predictor._model.parameters()))
-    assert estimator.device.startswith(("cpu", "cuda")) and weights() is not None
+    network = weakref.ref(estimator._predictor._network)
+    assert estimator.device.startswith(("cpu", "cuda")) and network() is not None
     estimator.close()
     gc.collect()
-    assert weights() is None
+    assert network() is None
 
 
 @pytest.mark.parametrize(
