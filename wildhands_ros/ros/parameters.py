@@ -183,7 +183,9 @@ class Parameters:
         new = {}
         for name, value in values.items():
             if name in known:
-                new[known[name].name] = tuple(value) if isinstance(known[name].metadata["default"], list) else value
+                value = tuple(value) if isinstance(known[name].metadata["default"], list) else value
+                # In YAML, and so on every command line, a bare off is False.
+                new[known[name].name] = "off" if value is False and "off" in known[name].metadata["choices"] else value
         if configured and (fixed := [ros_name(name) for name in new if self.__dataclass_fields__[name].metadata["fixed"]]):
             raise ParameterError(
                 f"{', '.join(fixed)}: read when the node is configured; deactivate and clean it up first (ros2 lifecycle set), set it, "
@@ -218,6 +220,7 @@ def descriptor(name: str) -> ParameterDescriptor:
     about = Parameters.__dataclass_fields__[name].metadata
     described = ParameterDescriptor(name=ros_name(name))
     described.description = about["text"] + (f" In {about['unit']}." if about["unit"] else "")
+    described.dynamic_typing = "off" in about["choices"]
     constraints = [f"One of: {', '.join(about['choices'])}."] if about["choices"] else []
     constraints.append("Read when the node is configured." if about["fixed"] else "A change counts from the next image on.")
     described.additional_constraints = " ".join(constraints)

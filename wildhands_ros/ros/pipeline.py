@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import rclpy
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
@@ -73,7 +74,7 @@ class Pipeline:
         except InputRefused as refusal:
             self._health.refuse(refusal)
         except Exception as error:
-            if self._stopped:
+            if self._stopped or not rclpy.ok():
                 return  # what it needs may be gone already
             self._health.refuse(of_failure(error), traceback.format_exc())
             self._start_anew()
