@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections import OrderedDict
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..network.config import IMAGE_SIZE
+from ..network.weights_digest import weights_digest
 
 _SIZES_KEPT = 4
 _last: tuple[str, openvino.Model] = "", None
@@ -38,19 +38,11 @@ class OpenVinoTrunk(nn.Module):
 
 def _convert(trunk: nn.Module) -> openvino.Model:
     global _last
-    digest = _digest(trunk)
+    digest = weights_digest(trunk)
     if _last[0] != digest:
         size = [-1, 3, IMAGE_SIZE, IMAGE_SIZE]
         _last = digest, _converted(trunk, torch.zeros(2, *size[1:]), size)
     return _last[1]
-
-
-def _digest(trunk: nn.Module) -> str:
-    """Of structure and weights."""
-    state = hashlib.sha256(repr(trunk).encode())
-    for name, tensor in trunk.state_dict().items():
-        state.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return state.hexdigest()
 
 
 class OpenVinoDetector:
