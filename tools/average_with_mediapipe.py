@@ -3,7 +3,7 @@
     .venv/bin/python tools/average_with_mediapipe.py WEIGHTS OUT [--share 0.6]
 
 What was learnt on renders costs a little on photographs; weights between the two keep most of both (Wortsman et al., "Robust fine-tuning
-of zero-shot models", CVPR 2022). The decoders see other features afterwards: train them on with config/training/default_heads.yaml.
+of zero-shot models", CVPR 2022). The decoders see other features afterwards: train these on, as docs/training.md has it.
 """
 
 import argparse
