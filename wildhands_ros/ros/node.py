@@ -22,13 +22,14 @@ from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
 from .cameras import Cameras
+from .declaration import ParameterError
 from .diagnostics import Health, Situation, diagnostic_array
 from .inputs import ImageMessage, Inputs, image_topic
 from .lifecycle import ManagedNode
 from .loader import Loader, make_estimator
 from .neighbours import Neighbours
 from .outputs import Outputs
-from .parameters import ParameterError, Parameters, declare
+from .parameters import Parameters, declare
 from .pipeline import Pipeline
 from .smoothing import StreamSmoother
 from .worker import Worker
