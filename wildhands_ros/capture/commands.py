@@ -94,7 +94,7 @@ def _annotate(args: argparse.Namespace, make_estimator: Callable[[argparse.Names
     intrinsics = None
     if args.camera_info or args.fov:
         intrinsics = Intrinsics(load_calibration(args.camera_info) if args.camera_info else None, args.fov)
-    names = ("checkpoint", "hand_model", "hand_length", "no_fit", "max_hands", "device", "fov")
+    names = ("checkpoint", "hand_model", "hand_length", "no_fit", "detector", "max_hands", "device", "fov")
     settings = {name: getattr(args, name) for name in names}
     settings |= {"version": __version__, "camera_info": args.camera_info.read_text() if args.camera_info else None}
     problems = []
@@ -109,9 +109,10 @@ def _annotate(args: argparse.Namespace, make_estimator: Callable[[argparse.Names
 
 
 def _export(args: argparse.Namespace) -> int:
+    from ..ros.picture_streams import decode
     from .demonstrations import ExportConfig, demonstrations
 
-    config = ExportConfig(_decode, args.image, args.hands, tuple(args.action), args.fps, args.task)
+    config = ExportConfig(decode, args.image, args.hands, tuple(args.action), args.fps, args.task)
     found = (episode for bag in args.bags for episode in demonstrations(bag, config))
     if args.kind == "lerobot":
         from .lerobot_export import export_lerobot
@@ -125,12 +126,6 @@ def _export(args: argparse.Namespace) -> int:
         episodes, frames, notes = (export_parquet if args.kind == "parquet" else export_hdf5)(found, output)
     print(f"wrote {output}: {episodes} episodes, {frames} frames")
     return _report(notes)
-
-
-def _decode(message, kind: str):
-    from ..ros.images import decode_compressed, decode_image
-
-    return decode_image(message) if kind == "sensor_msgs/msg/Image" else decode_compressed(message)
 
 
 def _report(problems: list[str]) -> int:
