@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -205,7 +206,11 @@ class TestFaults:
 def test_interrupt_is_quiet_and_leaves_nothing_behind(tmp_path):
     command = [sys.executable, "-m", "wildhands_ros.cli", "estimate", str(DEMO / "clip.mp4"), "--fov", "70"]
     outputs = ["--json", str(tmp_path / "out.json"), "--overlay", str(tmp_path / "out.mp4")]
-    process = subprocess.Popen([*command, *outputs], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=DEMO.parent)
+    # A shell that starts tests in the background has them, and so their children, ignore interrupts.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        [*command, *outputs], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=DEMO.parent, preexec_fn=heeding
+    )
     deadline = time.monotonic() + 60
     while not any(file.stat().st_size > 0 for file in tmp_path.glob(".out*.mp4")):
         assert process.poll() is None and time.monotonic() < deadline

@@ -265,7 +265,7 @@ class TestTracks:
         assert set(ids) == {"hand_1"}
 
 
-def test_last_hands_are_boxes_of_the_projected_joints():
+def test_last_hands_are_boxes_around_the_projected_joints():
     def hand(x: float) -> HandEstimate:
         joints_2d = np.stack([x + np.linspace(0, 100, 21), np.linspace(-20, 60, 21)], axis=1)
         mano = ManoParameters(np.zeros(3), np.zeros(3), np.zeros(45), np.zeros(10))
@@ -276,5 +276,5 @@ def test_last_hands_are_boxes_of_the_projected_joints():
 
     frame = FrameEstimate((hand(50), hand(900), hand(-300)), Camera.guess(640, 480))
     (found,) = last_hands(frame)
-    np.testing.assert_allclose(found.box, [50, 0, 150, 60])
+    np.testing.assert_allclose(found.box, [42, 0, 158, 68])
     assert (found.side, found.score, found.side_score) == (Side.LEFT, 0.8, 0.7)

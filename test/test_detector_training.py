@@ -59,6 +59,8 @@ def test_boxes_go_where_the_picture_goes():
         bright = moved.image.astype(int).sum(axis=2)
         rows, columns = np.nonzero(bright > (bright.min() + bright.max()) / 2)
         x0, y0, x1, y1 = moved.boxes[0]
+        if min(x0, y0) <= 0 or x1 >= moved.image.shape[1] - 1 or y1 >= moved.image.shape[0] - 1:
+            continue  # of what is cut off, the middle is another
         assert abs(np.median(columns) - (x0 + x1) / 2) < 4 and abs(np.median(rows) - (y0 + y1) / 2) < 4
         sides.add(bool(moved.right[0]))
         assert np.linalg.norm(moved.up[0]) == pytest.approx(1)

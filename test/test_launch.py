@@ -26,8 +26,9 @@ from tf2_msgs.msg import TFMessage
 
 from wildhands_ros.msg import HandArray
 from wildhands_ros.ros.camera_info import camera_info
+from wildhands_ros.ros.declaration import ros_name
 from wildhands_ros.ros.images import encode_image
-from wildhands_ros.ros.parameters import Parameters, ros_name
+from wildhands_ros.ros.parameters import Parameters
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent

@@ -18,7 +18,7 @@ pytest.importorskip("rclpy")
 
 import rclpy
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from live_node import FakeEstimator, LiveNode
@@ -41,14 +41,6 @@ CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACT
 DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
 IMAGE = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)
 FAKE_PROGRAM = Path(__file__).with_name("live_node.py")
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    client.listen("/diagnostics", DiagnosticArray)
-    yield client
-    client.close()
 
 
 class Camera:

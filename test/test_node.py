@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("rclpy")
 
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticStatus
 from ros_graph import Client, NodeProcess
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -52,14 +52,6 @@ def stream() -> tuple[list[np.ndarray], Camera]:
     else:
         camera = Camera.guess(width, height)
     return images, camera
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    client.listen("/diagnostics", DiagnosticArray)
-    yield client
-    client.close()
 
 
 def stamp(number: int) -> Time:

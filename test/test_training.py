@@ -49,10 +49,11 @@ from wildhands_ros.training.distillation import distillation_losses
 from wildhands_ros.training.ema import WeightAverage
 from wildhands_ros.training.gallery import gallery
 from wildhands_ros.training.losses import LossWeights, camera_label, compute_losses
-from wildhands_ros.training.main import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, run
+from wildhands_ros.training.main import run
 from wildhands_ros.training.objective import Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.pictures import PictureMaker
+from wildhands_ros.training.runs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from wildhands_ros.training.start import hand_assets
 from wildhands_ros.training.truth import HandTruth, truths_of
 
@@ -155,6 +156,12 @@ def test_what_must_be_given_and_overrides(tmp_path):
     path.write_text("network: {}\nsources: [{name: world/lab}]\nsteps: 1\nbatch_size: 1\n")
     config = read_config(path, TrainingConfig, ["optimizer.lr=1e-3", "optimizer.decay=cosine"])
     assert (config.optimizer.lr, config.optimizer.decay) == (1e-3, Decay.COSINE)
+    groups = "optimizer.groups=[{modules: [hand_trunk]}, {modules: [fusion]}]"
+    config = read_config(path, TrainingConfig, [groups, "optimizer.groups.1.lr_factor=0"])
+    assert [group.lr_factor for group in config.optimizer.groups] == [1, 0]
+    for place in ("2", "-1", "fusion"):
+        with pytest.raises(ConfigError, match=f"{place} is none of the places 0 to 1 of a list"):
+            read_config(path, TrainingConfig, [groups, f"optimizer.groups.{place}.lr_factor=0"])
     with pytest.raises(ConfigError, match="no key optimizer.rl"):
         read_config(path, TrainingConfig, ["optimizer.rl=1e-3"])
     with pytest.raises(ConfigError, match="cannot read"):

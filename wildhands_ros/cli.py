@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .capture.commands import add_commands
+from .cli_capture import add_commands
+from .exit_codes import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR
 
 if TYPE_CHECKING:
     from .estimator import Estimator
     from .io.camera_files import Intrinsics
     from .io.sources import Frame, FrameSource
-
-EXIT_OK, EXIT_INCOMPLETE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 EXIT_CODES = """\
 exit codes: 0 done; 1 done, but part of the input could not be read (named on stderr); 2 not done, with the reason on stderr.

@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..estimator import Estimator
-from ..fitting.detection_fit import reprojection_error
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
 from ..hand_model.posing import flat_layer, pose_hands
 from ..io.files import OutputFile
-from ..structures import Detection, FrameEstimate, HandEstimate
+from ..smoothing.hands import posed
+from ..structures import FrameEstimate
 from .segments import Annotated, load, save
 from .smoothing import smooth_track
 
@@ -191,21 +190,6 @@ def _posed(layer, estimate: FrameEstimate) -> FrameEstimate:
     all_vertices, all_joints = pose_hands(layer, [hand.mano for hand in estimate.hands], [hand.side for hand in estimate.hands])
     hands = []
     for hand, vertices, joints in zip(estimate.hands, all_vertices, all_joints, strict=True):
-        hands.append(_with_mesh(hand, vertices, joints, estimate.camera))
+        now = posed(hand, hand.mano, vertices, joints, estimate.camera)
+        hands.append(now if np.isnan(hand.reprojection_error) else replace(now, reprojection_error=hand.reprojection_error))
     return replace(estimate, hands=tuple(hands))
-
-
-def _with_mesh(hand: HandEstimate, vertices: np.ndarray, joints: np.ndarray, camera: Camera) -> HandEstimate:
-    joints_2d = camera.project(joints)
-    error = hand.reprojection_error
-    if np.isnan(error) and hand.keypoints is not None:
-        error = reprojection_error(joints_2d, Detection(hand.box, keypoints=hand.keypoints))
-    return replace(
-        hand,
-        vertices=vertices,
-        joints=joints,
-        joints_2d=joints_2d,
-        wrist_position=joints[0],
-        wrist_rotation=Rotation.from_rotvec(hand.mano.global_orient).as_matrix(),
-        reprojection_error=error,
-    )

@@ -20,6 +20,7 @@ from ..io.images import InputError
 from .definitions import typestore
 
 SUFFIXES = (".mcap", ".db3", ".bag")
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 MAX_RECORD = 2**30
 """Bytes of one record of a damaged MCAP file beyond which its size is taken for damage."""
 

@@ -12,11 +12,10 @@ import numpy as np
 import rosbags.interfaces as rosbag
 
 from ..io.images import InputError
-from .bags import Bag
+from .bags import IMAGE_TYPES, Bag
 from .episodes import Episode, Mark, episodes
 from .features import ACTION_IN_STATE, ACTION_NAMES, state
 
-IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 HANDS, EVENT = "wildhands_ros/msg/HandArray", "wildhands_ros/msg/EpisodeEvent"
 NEXT = "next"
 """The action that is where the hands are in the next frame."""
@@ -82,7 +81,7 @@ def demonstrations(path: Path, config: ExportConfig) -> Iterator[Demonstration]:
     :raises InputError: it has no pictures, no hands or no such action, or its episodes are empty.
     """
     with Bag(path) as bag:
-        images = _topic(bag, IMAGES, config.images, "--image", "debug_image")
+        images = _topic(bag, IMAGE_TYPES, config.images, "--image", "debug_image")
         hands = _topic(bag, (HANDS,), config.hands, "--hands", None)
         topics = [_topic(bag, _ACTIONS, name, "--action", None) for name in config.action if name != NEXT]
         if topics and NEXT in config.action:

@@ -51,18 +51,19 @@ class LandmarkDetector:
 
     def follow(self, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
         """Of each hand whose keypoints (21, 2) are about known, what is seen there now; None where the network sees no hand."""
-        return [self._sure(found) for found in self._look_at(image_rgb, camera, keypoints)]
-
-    def _look_at(self, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
-        """With the crops that belong to the keypoints: upright, and centred on their box in the turned frame."""
-        if not len(keypoints):
-            return []
-        turns = [hand_turn(points) for points in keypoints]
-        squares = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
-        return self._look(image_rgb, camera, np.stack(squares), np.array(turns))
+        return [self._sure(found) for found in look_at(self._look, image_rgb, camera, keypoints)]
 
     def _sure(self, detection: Detection | None) -> Detection | None:
         return detection if detection is not None and detection.score >= self._min_score else None
+
+
+def look_at(look: Look, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
+    """With the crops that belong to each hand's keypoints (21, 2): upright, and centred on their box in the turned frame."""
+    if not len(keypoints):
+        return []
+    turns = [hand_turn(points) for points in keypoints]
+    squares = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
+    return look(image_rgb, camera, np.stack(squares), np.array(turns))
 
 
 def detection_of(landmarks: Landmarks, image_rgb: np.ndarray, prediction: NetworkPrediction | None = None) -> Detection:

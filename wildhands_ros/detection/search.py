@@ -12,7 +12,7 @@ from ..geometry.boxes import box_iou, turned_square
 from ..geometry.camera import Camera
 from ..structures import Detection, Side
 from .duplicates import same_hand, without_duplicates
-from .landmarks import Look, hand_turn
+from .landmarks import Look, hand_turn, look_at
 from .proposals import Proposal, ProposalNet
 from .windows import Window, tiles, whole
 
@@ -62,7 +62,7 @@ class HandSearch:
     def next(self, image_rgb: np.ndarray, camera: Camera, known: Sequence[Detection]) -> list[Detection]:
         """The hands of a stream's next image. ``known``: those of the last one, with keypoints; they are followed first."""
         start = time.monotonic()
-        hands = self._looked_at(image_rgb, camera, [hand.keypoints for hand in known])
+        hands = look_at(self._look, image_rgb, camera, [hand.keypoints for hand in known])
         hands = without_duplicates([hand for hand in hands if hand is not None and hand.score >= self._min_score])
         lost = len(hands) < len(known)
         self._since_search += 1
@@ -108,7 +108,7 @@ class HandSearch:
             for proposal, hand in zip(chosen, first, strict=True)
             if hand is not None and (hand.score >= _PROMISING or _is_trusted(proposal))
         ]
-        aimed = self._looked_at(image_rgb, camera, [hand.keypoints for _, hand in promising])
+        aimed = look_at(self._look, image_rgb, camera, [hand.keypoints for _, hand in promising])
         aimed = [hand and _with_side_of(proposal, hand) for (proposal, _), hand in zip(promising, aimed, strict=True)]
         hands = list(found)
         candidates = [hand for hand in aimed if hand is not None and hand.score >= self._min_score]
@@ -134,13 +134,6 @@ class HandSearch:
             if score >= self._min_score:
                 steady.append(replace(hand, score=score))
         return steady
-
-    def _looked_at(self, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
-        if not len(keypoints):
-            return []
-        turns = [hand_turn(points) for points in keypoints]
-        squares = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
-        return self._look(image_rgb, camera, np.stack(squares), np.array(turns))
 
 
 def _different(proposals: Sequence[Proposal], found: Sequence[Detection]) -> list[Proposal]:

@@ -168,7 +168,7 @@ class LandmarkHead(nn.Module):
 
     def forward(self, features: Tensor) -> LandmarkOutput:
         pooled = features.mean(dim=(2, 3))
-        landmarks = self.landmarks(pooled).unflatten(-1, (NUM_LANDMARKS, 3))
+        landmarks = self.landmarks(pooled).reshape(-1, NUM_LANDMARKS, 3)
         return LandmarkOutput(
             features=features,
             # The network counts from the crop's edge; pixel centres are half a pixel further in.
@@ -176,7 +176,7 @@ class LandmarkHead(nn.Module):
             landmark_z=landmarks[..., 2],
             presence_logit=self.presence(pooled).squeeze(-1),
             is_right_logit=self.is_right(pooled).squeeze(-1),
-            world=self.world(pooled).unflatten(-1, (NUM_LANDMARKS, 3)),
+            world=self.world(pooled).reshape(-1, NUM_LANDMARKS, 3),
         )
 
 

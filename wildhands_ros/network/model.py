@@ -170,7 +170,7 @@ class WildHands(nn.Module):
         # Both heads run on every hand: they are small, and the graph has no data-dependent shapes, so it can be exported.
         right, left = self.right_head(vector), self.left_head(vector)
         hand = DecodedHand(*(torch.where(is_right[:, None], *sides) for sides in zip(right, left, strict=True)))
-        rotations = rotation_6d_to_matrix(hand.pose_6d.unflatten(-1, (NUM_ROTATIONS, 6)))
+        rotations = rotation_6d_to_matrix(hand.pose_6d.reshape(-1, NUM_ROTATIONS, 6))
         grasp_logits = None
         if self.grasp_head is not None:
             grasp_logits = self.grasp_head(hand.betas, rotations, encoded.seen_by_grasp)

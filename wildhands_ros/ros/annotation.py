@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from ..capture.annotate import Annotated, Annotation
 from ..capture.bag_writer import BagWriter
-from ..capture.bags import Bag, is_bag
+from ..capture.bags import IMAGE_TYPES, Bag, is_bag
 from ..estimator import Estimator
 from ..io.images import encode_image
 from ..msg import HandArray
 from ..structures import Side
 from .camera_info import camera_info
 from .messages import hand_array
-from .picture_streams import CAMERA_INFO, IMAGE_TYPES, BagStream, Choices, VideoStream
+from .picture_streams import CAMERA_INFO, BagStream, Choices, VideoStream
 
 HANDS = "wildhands_ros/msg/HandArray"
 VIDEO_FRAME, VIDEO_START = "camera", 10**9

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
@@ -10,6 +12,8 @@ from .diagnostics import Health
 from .parameters import Parameters
 
 HANDS_TYPE = "wildhands_ros/msg/HandArray"
+PATIENCE = 3.0
+"""Seconds after which an answer is taken for lost: DDS drops one that is sent before it has matched its reader."""
 
 
 class Neighbours:
@@ -50,16 +54,20 @@ class Neighbours:
         return [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
 
     def _ask(self, name: str) -> None:
-        client, answer = self._clients.get(name) or (self._node.create_client(GetParameters, f"{name}/get_parameters"), None)
+        client, answer, asked = self._clients.get(name) or (self._node.create_client(GetParameters, f"{name}/get_parameters"), None, 0.0)
+        now = time.monotonic()
         if answer is None and client.service_is_ready():
-            answer = client.call_async(GetParameters.Request(names=["tf", "tf_prefix"]))
+            answer, asked = client.call_async(GetParameters.Request(names=["tf", "tf_prefix"])), now
         elif answer is not None and answer.done():
             self._prefixes[name] = _prefix(answer.result())
             answer = None  # asked anew the next time, for it may be set
-        self._clients[name] = client, answer
+        elif answer is not None and now - asked > PATIENCE:
+            client.remove_pending_request(answer)
+            answer = None
+        self._clients[name] = client, answer, asked
 
     def _forget(self, name: str) -> None:
-        client, _ = self._clients.pop(name)
+        client, *_ = self._clients.pop(name)
         self._prefixes.pop(name, None)
         self._node.destroy_client(client)
 

@@ -22,13 +22,14 @@ from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
 from .cameras import Cameras
+from .declaration import ParameterError
 from .diagnostics import Health, Situation, diagnostic_array
 from .inputs import ImageMessage, Inputs, image_topic
 from .lifecycle import ManagedNode
 from .loader import Loader, make_estimator
 from .neighbours import Neighbours
 from .outputs import Outputs
-from .parameters import ParameterError, Parameters, declare
+from .parameters import Parameters, declare
 from .pipeline import Pipeline
 from .smoothing import StreamSmoother
 from .worker import Worker
@@ -151,7 +152,9 @@ class WildHandsNode(ManagedNode):
     def _start_working(self, estimator: Estimator) -> None:
         self._smoother = StreamSmoother(self, self.parameters, estimator.hand_model, self._health)
         now = lambda: self.get_clock().now().nanoseconds  # noqa: E731
-        self._pipeline = Pipeline(estimator, self._smoother, self._cameras, self._outputs, self._health, now, self._on_broken)
+        self._pipeline = Pipeline(
+            estimator, self._smoother, self._cameras, self._outputs, self._health, now, self.context.ok, self._on_broken
+        )
         self._worker.submit(self._pipeline.reset)
         self._health.listening()
         self._inputs = Inputs(self, self.parameters, self._health, self._on_image, self._on_camera_info, self._pipeline.given.add)

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import rosbags.interfaces as rosbag
 
 from ..capture.annotate import StreamFrame
-from ..capture.bags import Bag
+from ..capture.bags import IMAGE_TYPES, Bag
 from ..geometry.calibration import CalibrationError, IntrinsicsSource
 from ..io.camera_files import Intrinsics, guess_warning
 from ..io.images import InputError
@@ -19,7 +20,6 @@ from .camera_info import calibration
 from .images import decode_compressed, decode_image
 from .refusals import InputRefused
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 
@@ -65,7 +65,7 @@ class BagStream:
             index += 1
 
     def _frame(self, index: int, message, info) -> StreamFrame:
-        image = decode_image(message) if self.topic.msgtype == IMAGE_TYPES[0] else decode_compressed(message)
+        image = decode(message, self.topic.msgtype)
         height, width = image.shape[:2]
         camera, origin = self._camera(width, height, info)
         stamp = message.header.stamp
@@ -112,6 +112,11 @@ class VideoStream:
             if origin is IntrinsicsSource.GUESS:
                 print(f"wildhands: warning: {guess_warning(camera)}", file=sys.stderr)
         return self._cameras[width, height]
+
+
+def decode(message, kind: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a message of one of ``IMAGE_TYPES``. Raises InputRefused where it cannot be decoded."""
+    return decode_image(message) if kind == IMAGE_TYPES[0] else decode_compressed(message)
 
 
 def _image_topic(bag: Bag, wanted: str) -> rosbag.Connection:

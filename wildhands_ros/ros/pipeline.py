@@ -37,10 +37,12 @@ class Pipeline:
         outputs: Outputs,
         health: Health,
         now: Callable[[], int],
+        context_ok: Callable[[], bool],
         on_broken: Callable[[], None],
     ):
-        """Takes the stages, the node's clock in nanoseconds, and what is called when the estimator cannot go on."""
-        self._smoother, self._on_broken = smoother, on_broken
+        """Takes the stages, the node's clock in nanoseconds, whether its context is still there (a signal may end it in the midst of a
+        frame), and what is called when the estimator cannot go on."""
+        self._smoother, self._context_ok, self._on_broken = smoother, context_ok, on_broken
         self._estimator, self._cameras, self._outputs, self._health, self._now = estimator, cameras, outputs, health, now
         self.given = GivenHands(health)
         self._stream = Stream()
@@ -73,7 +75,7 @@ class Pipeline:
         except InputRefused as refusal:
             self._health.refuse(refusal)
         except Exception as error:
-            if self._stopped:
+            if self._stopped or not self._context_ok():
                 return  # what it needs may be gone already
             self._health.refuse(of_failure(error), traceback.format_exc())
             self._start_anew()

@@ -7,7 +7,8 @@ import textwrap
 from dataclasses import fields
 from pathlib import Path
 
-from .parameters import Parameters, ros_name
+from .declaration import ros_name
+from .parameters import Parameters
 from .soak.faults import fault_table
 
 YAML, NODE_PAGE, FAULT_PAGE = Path("config/wildhands.yaml"), Path("docs/wildhands_node.md"), Path("docs/faults.md")

@@ -25,8 +25,8 @@ from ..msg import HandArray
 from ..structures import Side
 from ..teleop.arm import Arm, ArmCommand
 from ..teleop.observation import HandObservation, Pose
+from .declaration import ParameterError
 from .diagnostics import Snapshot, diagnostic_array
-from .parameters import ParameterError
 from .refusals import InputRefused, Refusals
 from .teleop_messages import gripper, gripper_type, joint_state, observation, pose, pose_stamped
 from .teleop_parameters import TeleopParameters, declare

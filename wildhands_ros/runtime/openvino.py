@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from ..io.digest import digest
 from ..network.model import WildHands
 from ..network.preprocessing import NetworkInput
+from ..network.weights_digest import weights_digest
 from ..paths import cache_folder, data_folder
 from .graph import DECODER_INPUTS, Decoder, Encoder, WholeNetwork, encoder_inputs, example_inputs, outputs
 from .threads import available_cpus, network_threads
@@ -38,7 +38,7 @@ class OpenVinoNetwork:
         self._inputs, self._outputs = encoder_inputs(model.config), outputs(model)
         quantized = quantized_encoder(model) if precision == "int8" else None
         made_at = quantized and quantized.stat().st_mtime_ns
-        compiler = _Compiler(core, f"{weights_digest(model)}-{digest([mean_pose.tolist(), precision, made_at], _CODE)}")
+        compiler = _Compiler(core, f"{_name(model)}-{digest([mean_pose.tolist(), precision, made_at], _CODE)}")
         self._whole = self._encoder = self._decoder = None
         if precision == "float32":
             whole = WholeNetwork(Encoder(model), Decoder(model, mean_pose))
@@ -83,18 +83,14 @@ def _convert_decoder(model: WildHands, mean_pose: Tensor) -> openvino.Model:
     return convert(Decoder(model, mean_pose), [*encoded[:3], *(examples[name] for name in DECODER_INPUTS), *encoded[3:]])
 
 
-def weights_digest(model: WildHands) -> str:
+def _name(model: WildHands) -> str:
     """Of a network's configuration and weights."""
-    state = hashlib.sha256(model.config.to_json().encode())
-    for name, tensor in model.state_dict().items():
-        state.update(name.encode())
-        state.update(tensor.contiguous().numpy())
-    return state.hexdigest()[:16]
+    return digest([model.config.to_json(), weights_digest(model)], ())
 
 
 def quantized_path(model: WildHands) -> Path:
     """Where ``wildhands quantize`` puts the int8 encoder of these weights (an .xml with its .bin beside it)."""
-    return data_folder() / "int8" / f"{weights_digest(model)}.xml"
+    return data_folder() / "int8" / f"{_name(model)}.xml"
 
 
 def quantized_encoder(model: WildHands) -> Path:

@@ -65,7 +65,7 @@ class HandSmoother:
         if not tracked:
             return frame
         meshes = zip(*pose_hands(self._layer, manos, [hand.side for hand in tracked]), strict=True)
-        smoothed = {hand.track_id: _posed(hand, mano, *mesh, frame.camera) for hand, mano, mesh in zip(tracked, manos, meshes, strict=True)}
+        smoothed = {hand.track_id: posed(hand, mano, *mesh, frame.camera) for hand, mano, mesh in zip(tracked, manos, meshes, strict=True)}
         return replace(frame, hands=tuple(smoothed.get(hand.track_id, hand) for hand in frame.hands))
 
     def _smoothed(self, hand: HandEstimate, stamp: float, pose: CameraPose) -> ManoParameters:
@@ -99,8 +99,14 @@ class _HandFilter:
         return self._position.update(position[None], dt)[0], self._rotations.update(rotations, dt), self._betas
 
 
-def _posed(hand: HandEstimate, mano: ManoParameters, vertices: np.ndarray, joints: np.ndarray, camera: Camera) -> HandEstimate:
-    """The hand with other parameters, and all that follows from them."""
+def posed(hand: HandEstimate, mano: ManoParameters, vertices: np.ndarray, joints: np.ndarray, camera: Camera) -> HandEstimate:
+    """The hand with other parameters, and all that follows from them.
+
+    Args:
+        hand: what is known of it besides.
+        mano, vertices, joints: the parameters, and what the hand layer makes of them (V, 3) and (21, 3, MediaPipe order).
+        camera: of its image.
+    """
     joints_2d = camera.project(joints)
     return replace(
         hand,

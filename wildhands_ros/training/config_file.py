@@ -23,7 +23,8 @@ class ConfigError(ValueError):
 def read_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
     """A ``kind`` with the values of the YAML file at ``path``; what the file leaves out keeps its default.
 
-    ``overrides`` are ``key.of.it=value``, the value in YAML. Raises ConfigError, also where the file cannot be read.
+    ``overrides`` are ``key.of.it=value``, the value in YAML; a list's items are keys by their place, from 0. Raises ConfigError, also where
+    the file cannot be read.
     """
     try:
         values = yaml.load(path.read_text(), _UniqueKeys)  # noqa: S506 - a SafeLoader
@@ -137,10 +138,20 @@ def _set(values: dict, override: str) -> None:
         raise ConfigError(f"{override!r}: the value is not YAML") from error
     *parents, last = path.strip().split(".")
     for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
+        values = _item(values, parent, override) if isinstance(values, list) else values.setdefault(parent, {})
+        if not isinstance(values, dict | list):
             raise ConfigError(f"{override!r}: {parent} holds no keys")
-    values[last] = value
+    if isinstance(values, list):
+        _item(values, last, override)
+        values[int(last)] = value
+    else:
+        values[last] = value
+
+
+def _item(values: list, place: str, override: str) -> Any:
+    if not place.isdecimal() or int(place) >= len(values):
+        raise ConfigError(f"{override!r}: {place} is none of the places 0 to {len(values) - 1} of a list")
+    return values[int(place)]
 
 
 class _UniqueKeys(yaml.SafeLoader):

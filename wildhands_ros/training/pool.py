@@ -26,6 +26,7 @@ from ..io.digest import digest
 from ..io.files import OutputFile
 from ..network.landmark_net import BLOCKS, LandmarkNet, LandmarkTrunk
 from ..network.trunks import TRUNKS
+from ..network.weights_digest import weights_digest
 from ..paths import cache_folder
 from ..structures import Side
 from .batch_files import load_joined, save_batch, taken
@@ -103,10 +104,14 @@ def in_processes(function: Callable[[int], None], items: Sequence[int], workers:
 
 def _make(config: TrainingConfig, rank: int, processes: int) -> list[Path]:
     """The files of the pool; each process makes its share and waits for the others'."""
-    used = {name: value for name, value in to_mapping(config).items() if name in ("network", "sources", "augmentation", "seed", "start")}
+    used = {name: value for name, value in to_mapping(config).items() if name in ("network", "sources", "augmentation", "seed")}
     # What comes behind the trunk sees the same pictures.
     used["network"] = {name: value for name, value in used["network"].items() if name not in _BEHIND_THE_TRUNK}
-    values = used | {"hand_model": config.hand_model, "stages": frozen_stages(config), "photos": [path.name for path in photo_files()]}
+    values = used | {
+        "hand_model": config.hand_model,
+        "stages": weights_digest(_front(config)),
+        "photos": [path.name for path in photo_files()],
+    }
     folder = cache_folder() / "pools" / digest(values, _CODE)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{chunk:06d}.pt" for chunk in range(-(-config.pool // _CHUNK))]
@@ -144,9 +149,13 @@ class _Maker(NamedTuple):
 
 @cache
 def _maker(config: TrainingConfig) -> _Maker:
-    trunk: LandmarkTrunk = first_network(config).hand_trunk.to(memory_format=torch.channels_last)
     teacher = LandmarkNet.from_mediapipe().to(memory_format=torch.channels_last) if config.distillation.is_used else None
-    return _Maker(Batches(config, hand_assets(config)), nn.Sequential(*trunk.stages[: frozen_stages(config)]), teacher)
+    return _Maker(Batches(config, hand_assets(config)), _front(config).to(memory_format=torch.channels_last), teacher)
+
+
+def _front(config: TrainingConfig) -> nn.Module:
+    trunk: LandmarkTrunk = first_network(config).hand_trunk
+    return nn.Sequential(*trunk.stages[: frozen_stages(config)])
 
 
 @cache

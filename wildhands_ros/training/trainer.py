@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import math
-import signal
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +17,7 @@ from ..network.checkpoint import empty_model, save_checkpoint
 from .batches import Batch, Batches, load_batches
 from .checkpointing import Checkpoints
 from .config import RESUMABLE_CHANGES, TrainingConfig
-from .config_file import ConfigError, differences, to_mapping
+from .config_file import ConfigError
 from .distributed import Processes
 from .ema import WeightAverage
 from .gallery import gallery
@@ -31,23 +26,12 @@ from .optimization import Optimization
 from .pool import Pool
 from .progress import Means, Progress, summary
 from .randomness import seed_torch
+from .runs import Outcome, TrainingError, check_same_run, config_text, only_run_in, stop_signals, warn
 from .start import first_network, hand_assets
 
 EXPORT_NAME = "weights.safetensors"
 _BAD_STEPS = 20
 """Steps in a row with gradients that are not finite before training gives up."""
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says why."""
-
-
-class Outcome(NamedTuple):
-    step: int
-    """The last one done."""
-    interrupted: bool
-    unsaved: str
-    """Why the last state could not be saved; empty where it was."""
 
 
 class Trainer:
@@ -207,7 +191,7 @@ class Trainer:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "config": json.dumps(to_mapping(self._config)),
+            "config": config_text(self._config),
             "model": self._model.state_dict(),
             "average": self._average.weights,
             "adam": self._optimization.adam.state_dict(),
@@ -224,13 +208,7 @@ class Trainer:
         if found is None:
             return 0
         state = found[1]
-        old, new = json.loads(state["config"]), json.loads(json.dumps(to_mapping(self._config)))
-        changed = [key for key in differences(old, new) if key.split(".")[0] not in RESUMABLE_CHANGES]
-        if changed:
-            raise ConfigError(
-                f"{self._folder} holds a run with other values of {', '.join(changed)}; go on with its own configuration, or begin in "
-                f"another folder (with start: {self._folder / EXPORT_NAME} from its weights)"
-            )
+        check_same_run(state["config"], self._config, RESUMABLE_CHANGES, self._folder / EXPORT_NAME)
         self._model.load_state_dict(state["model"])
         self._average.load(state["average"])
         self._optimization.adam.load_state_dict(state["adam"])
@@ -245,38 +223,3 @@ class Trainer:
         path = self._folder / EXPORT_NAME
         save_checkpoint(path, model.half() if self._config.checkpoints.half else model)
         return path
-
-
-def warn(text: str) -> None:
-    print(f"wildhands train: {text}", file=sys.stderr)
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """A list that the first SIGINT or SIGTERM is put into; a second one acts as ever."""
-    received: list[int] = []
-    before = {}
-
-    def stop(number: int, _) -> None:
-        received.append(number)
-        for other, handler in before.items():
-            signal.signal(other, handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, stop)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def only_run_in(folder: Path) -> Iterator[None]:
-    """Raises OSError where another run is at work in the folder; a killed one leaves nothing behind that would be in the way."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError(f"another training run is at work in {folder}") from error
-        yield

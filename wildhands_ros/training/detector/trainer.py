@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter
@@ -18,11 +17,10 @@ from torch.utils.data import DataLoader, Dataset
 from ...network.detector_net import HandDetectorNet, load_detector, save_detector
 from ...network.palm_net import PalmNet
 from ..checkpointing import Checkpoints
-from ..config_file import ConfigError, differences, to_mapping
 from ..ema import WeightAverage
 from ..progress import Means, Progress
 from ..randomness import seed_torch
-from ..trainer import Outcome, TrainingError, only_run_in, stop_signals, warn
+from ..runs import Outcome, TrainingError, check_same_run, config_text, only_run_in, stop_signals, warn
 from .config import RESUMABLE_CHANGES, START_MEDIAPIPE, DetectorTrainingConfig
 from .frames import HEIGHT, WIDTH, FramePool
 from .objective import DetectorBatch, collate, detector_losses
@@ -146,7 +144,7 @@ class DetectorTrainer:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "config": json.dumps(to_mapping(self._config)),
+            "config": config_text(self._config),
             "model": self._net.state_dict(),
             "average": self._average.weights,
             "adam": self._adam.state_dict(),
@@ -159,12 +157,7 @@ class DetectorTrainer:
         if found is None:
             return 0
         step, state = found
-        old, new = json.loads(state["config"]), json.loads(json.dumps(to_mapping(self._config)))
-        if changed := [key for key in differences(old, new) if key.split(".")[0] not in RESUMABLE_CHANGES]:
-            raise ConfigError(
-                f"{self._folder} holds a run with other values of {', '.join(changed)}; go on with its own configuration, or begin in "
-                f"another folder (with start: {self._folder / EXPORT_NAME} from its weights)"
-            )
+        check_same_run(state["config"], self._config, RESUMABLE_CHANGES, self._folder / EXPORT_NAME)
         self._net.load_state_dict(state["model"])
         self._average.load(state["average"])
         self._adam.load_state_dict(state["adam"])

@@ -10,8 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .exit_codes import EXIT_INCOMPLETE, EXIT_OK
+
 if TYPE_CHECKING:
-    from ..estimator import Estimator
+    from .estimator import Estimator
 
 Options = Callable[[argparse.ArgumentParser], None]
 
@@ -71,30 +73,30 @@ def add_commands(
 def _record(args: argparse.Namespace) -> int:
     if bool(args.topics) == args.all:
         raise ValueError("name the topics to record, or give --all")
-    from ..ros.record import run
+    from .ros.record import run
 
     return run(args.output or Path(time.strftime("recording_%Y_%m_%d-%H_%M_%S")), args.topics, args.all)
 
 
 def _episode(args: argparse.Namespace) -> int:
-    from ..ros.episodes import call
+    from .ros.episodes import call
 
     print(call(args.action, args.task))
     return 0
 
 
 def _annotate(args: argparse.Namespace, make_estimator: Callable[[argparse.Namespace], Estimator]) -> int:
-    from .. import __version__
-    from ..io.camera_files import Intrinsics, load_calibration
-    from ..ros.annotation import annotate
-    from ..ros.picture_streams import Choices
+    from . import __version__
+    from .io.camera_files import Intrinsics, load_calibration
+    from .ros.annotation import annotate
+    from .ros.picture_streams import Choices
 
     if args.output and len(args.inputs) > 1:
         raise ValueError("--output names the bag of a single input; give the inputs one by one")
     intrinsics = None
     if args.camera_info or args.fov:
         intrinsics = Intrinsics(load_calibration(args.camera_info) if args.camera_info else None, args.fov)
-    names = ("checkpoint", "hand_model", "hand_length", "no_fit", "max_hands", "device", "fov")
+    names = ("checkpoint", "hand_model", "hand_length", "no_fit", "detector", "max_hands", "device", "fov")
     settings = {name: getattr(args, name) for name in names}
     settings |= {"version": __version__, "camera_info": args.camera_info.read_text() if args.camera_info else None}
     problems = []
@@ -109,17 +111,18 @@ def _annotate(args: argparse.Namespace, make_estimator: Callable[[argparse.Names
 
 
 def _export(args: argparse.Namespace) -> int:
-    from .demonstrations import ExportConfig, demonstrations
+    from .capture.demonstrations import ExportConfig, demonstrations
+    from .ros.picture_streams import decode
 
-    config = ExportConfig(_decode, args.image, args.hands, tuple(args.action), args.fps, args.task)
+    config = ExportConfig(decode, args.image, args.hands, tuple(args.action), args.fps, args.task)
     found = (episode for bag in args.bags for episode in demonstrations(bag, config))
     if args.kind == "lerobot":
-        from .lerobot_export import export_lerobot
+        from .capture.lerobot_export import export_lerobot
 
         output = args.output or Path(args.repo_id)
         episodes, frames, notes = export_lerobot(found, output, args.repo_id, args.camera)
     else:
-        from .table_export import export_hdf5, export_parquet
+        from .capture.table_export import export_hdf5, export_parquet
 
         output = args.output or Path(f"{args.bags[0].stem}.{args.kind}")
         episodes, frames, notes = (export_parquet if args.kind == "parquet" else export_hdf5)(found, output)
@@ -127,16 +130,8 @@ def _export(args: argparse.Namespace) -> int:
     return _report(notes)
 
 
-def _decode(message, kind: str):
-    from ..ros.images import decode_compressed, decode_image
-
-    return decode_image(message) if kind == "sensor_msgs/msg/Image" else decode_compressed(message)
-
-
 def _report(problems: list[str]) -> int:
     """Names what is missing; the exit code."""
-    from ..cli import EXIT_INCOMPLETE, EXIT_OK
-
     for problem in problems:
         print(f"wildhands: {problem}", file=sys.stderr)
     return EXIT_INCOMPLETE if problems else EXIT_OK
