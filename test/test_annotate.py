@@ -27,8 +27,8 @@ from wildhands_ros.io.camera_files import Intrinsics, load_calibration
 from wildhands_ros.io.images import InputError, encode_image
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.io.video_writer import VideoWriter
-from wildhands_ros.ros.annotation import annotate
-from wildhands_ros.ros.picture_streams import Choices
+from wildhands_ros.ros.recordings.annotation import annotate
+from wildhands_ros.ros.recordings.picture_streams import Choices
 from wildhands_ros.structures import FrameEstimate, ManoParameters, Side
 
 DEMO = Path(__file__).parent.parent / "demo"

@@ -20,9 +20,9 @@ from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.io.results import hand_dict
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.io.video_writer import VideoWriter
-from wildhands_ros.ros.demo import summary
+from wildhands_ros.ros.demo.main import summary
+from wildhands_ros.ros.demo.recorder import ReceivedHands
 from wildhands_ros.ros.messages import hand_array
-from wildhands_ros.ros.recorder import ReceivedHands
 from wildhands_ros.structures import FrameEstimate, Side
 
 ROOT = Path(__file__).parent.parent

@@ -25,7 +25,7 @@ from wildhands_ros.capture.features import STATE_NAMES
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.io.video_writer import VideoWriter
 from wildhands_ros.msg import EpisodeEvent
-from wildhands_ros.ros.record import Counts, table
+from wildhands_ros.ros.recordings.record import Counts, table
 from wildhands_ros.srv import StartEpisode
 
 ROOT = Path(__file__).parent.parent
@@ -90,7 +90,7 @@ def recorded(tmp_path_factory) -> Path:
         refused = call(client, StartEpisode, "episode/start", StartEpisode.Request(task="another"))
         assert not refused.success and TASK in refused.message
         calibration = str(ROOT / "demo" / "camera_info.yaml")
-        arguments = "wildhands_ros.ros.stream_publisher", "short.mp4", "--camera-info", calibration, "--listeners", "2"
+        arguments = "wildhands_ros.ros.demo.stream_publisher", "short.mp4", "--camera-info", calibration, "--listeners", "2"
         publisher = start(*arguments, log=folder / "publisher.log")
         client.until(lambda: publisher.poll() is not None, "the clip", timeout=150)
         assert publisher.returncode == 0, (folder / "publisher.log").read_text()

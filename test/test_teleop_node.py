@@ -24,12 +24,12 @@ import wildhands_ros
 from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.msg import Hand, HandArray
 from wildhands_ros.ros.messages import hand_array
-from wildhands_ros.ros.teleop_messages import observation, pose
+from wildhands_ros.ros.teleop.messages import observation, pose
 from wildhands_ros.structures import FrameEstimate, Side
 
 GRIPPER = Path(wildhands_ros.__file__).parent / "teleop" / "robots" / "gripper.yaml"
 RESUME = 4.0
-MODULE = "wildhands_ros.ros.teleop_node"
+MODULE = "wildhands_ros.ros.teleop.node"
 START = dict(start__position="[0.4,0.0,0.3]", start__orientation="[0.0,0.0,0.0,1.0]")
 CAMERA_POSE = dict(target_frame="base", camera__position="[-1.0,0.0,0.5]", camera__orientation="[-0.5,0.5,-0.5,0.5]")
 

@@ -320,7 +320,7 @@ def _quantize(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from .ros.demo import run_demo
+    from .ros.demo.main import run_demo
 
     return run_demo(args.input)
 

@@ -73,13 +73,13 @@ def add_commands(
 def _record(args: argparse.Namespace) -> int:
     if bool(args.topics) == args.all:
         raise ValueError("name the topics to record, or give --all")
-    from .ros.record import run
+    from .ros.recordings.record import run
 
     return run(args.output or Path(time.strftime("recording_%Y_%m_%d-%H_%M_%S")), args.topics, args.all)
 
 
 def _episode(args: argparse.Namespace) -> int:
-    from .ros.episodes import call
+    from .ros.recordings.episodes import call
 
     print(call(args.action, args.task))
     return 0
@@ -88,8 +88,8 @@ def _episode(args: argparse.Namespace) -> int:
 def _annotate(args: argparse.Namespace, make_estimator: Callable[[argparse.Namespace], Estimator]) -> int:
     from . import __version__
     from .io.camera_files import Intrinsics, load_calibration
-    from .ros.annotation import annotate
-    from .ros.picture_streams import Choices
+    from .ros.recordings.annotation import annotate
+    from .ros.recordings.picture_streams import Choices
 
     if args.output and len(args.inputs) > 1:
         raise ValueError("--output names the bag of a single input; give the inputs one by one")
@@ -112,7 +112,7 @@ def _annotate(args: argparse.Namespace, make_estimator: Callable[[argparse.Names
 
 def _export(args: argparse.Namespace) -> int:
     from .capture.demonstrations import ExportConfig, demonstrations
-    from .ros.picture_streams import decode
+    from .ros.recordings.picture_streams import decode
 
     config = ExportConfig(decode, args.image, args.hands, tuple(args.action), args.fps, args.task)
     found = (episode for bag in args.bags for episode in demonstrations(bag, config))

@@ -22,7 +22,7 @@ from std_msgs.msg import Header
 from ...bench.clip import Clip, load_clip
 from ...msg import HandArray
 from ..camera_info import camera_info
-from ..demo import demo_folder
+from ..demo.folder import demo_folder
 from ..images import encode_image
 
 FRAME_ID = "camera"

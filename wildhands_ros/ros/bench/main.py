@@ -16,7 +16,7 @@ from ...bench.machine import machine
 from ...bench.networks import compare, cost_per_hand, default_network, released_network
 from ...bench.stages import run_stages
 from ...io.files import OutputFile
-from ..demo import demo_folder
+from ..demo.folder import demo_folder
 from .overhead import overhead_ms, run_overhead
 from .streams import Stream, streams
 

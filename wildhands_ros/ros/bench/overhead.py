@@ -21,10 +21,10 @@ from ...geometry.calibration import IntrinsicsSource
 from ...hand_model.asset import open_hand
 from ...msg import HandArray
 from ...structures import FrameEstimate
-from ..demo import child_process
 from ..images import decode_image, encode_image
 from ..markers import MarkerBuilder
 from ..messages import hand_array
+from ..processes import child_process
 from ..transforms import TransformBuilder
 
 _WAIT = 30.0

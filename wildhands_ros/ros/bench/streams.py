@@ -22,7 +22,7 @@ from visualization_msgs.msg import MarkerArray
 
 from ...bench.machine import cpu_seconds, rss_mb
 from ...msg import HandArray
-from ..demo import child_process
+from ..processes import child_process
 
 START_TIMEOUT = 180.0
 """Seconds for a node's first hands."""

@@ -22,7 +22,7 @@ from rclpy.executors import SingleThreadedExecutor
 from ...geometry.camera import Camera
 from ...io.camera_files import load_calibration
 from ...io.sources import open_source
-from ..demo import demo_folder
+from ..demo.folder import demo_folder
 from .faults import FAULTS, Fault
 from .robot import Robot
 

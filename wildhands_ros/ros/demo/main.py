@@ -16,19 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
-from ament_index_python.packages import get_package_share_directory
 from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
-from ..evaluation.metrics import mpjpe
-from ..io.overlays import VideoOverlay, overlay_for
-from ..io.sources import ASSUMED_FPS, FolderSource, ImageSource, open_source
-from ..msg import Hand, HandArray
+from ...evaluation.metrics import mpjpe
+from ...io.overlays import VideoOverlay, overlay_for
+from ...io.sources import ASSUMED_FPS, FolderSource, ImageSource, open_source
+from ...msg import Hand, HandArray
+from ..processes import child_process
+from .folder import demo_folder
 from .recorder import ReceivedHands, Recorder
 
 OUTPUT = Path("demo_output")
 DRAIN = 1.5
-"""Seconds to wait for the last messages."""
+"""Seconds without a further message after which the last one has come."""
 SIDES = {Hand.SIDE_RIGHT: "right", Hand.SIDE_LEFT: "left"}
 
 
@@ -145,12 +146,6 @@ def _stamp(message: HandArray) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
-def demo_folder() -> Path:
-    """demo/ of the repository, or of the installed package."""
-    beside = Path(__file__).resolve().parents[2] / "demo"
-    return beside if beside.is_dir() else Path(get_package_share_directory("wildhands_ros"), "demo")
-
-
 def _overlay_name(source) -> str:
     if isinstance(source, ImageSource):
         return "overlay.png"
@@ -160,21 +155,21 @@ def _overlay_name(source) -> str:
 def _stream(source: str, calibration: Path | None, recorder: Recorder, count: int | None) -> tuple[list[tuple[int, int]], list[str]]:
     """Runs the publisher to its end, recording; Ctrl-C ends it early. Returns what it sent and its source's problems."""
     # The node and the recorder listen to the images.
-    command = [sys.executable, "-m", "wildhands_ros.ros.stream_publisher", source, "--listeners", "2"]
+    command = [sys.executable, "-m", "wildhands_ros.ros.demo.stream_publisher", source, "--listeners", "2"]
     if calibration:
         command += ["--camera-info", str(calibration)]
     with child_process(command, stdout=subprocess.PIPE, text=True) as publisher:
         with tqdm(total=count, unit="frame", desc="node", disable=None) as progress:
-            end, done = None, 0
-            while end is None or time.monotonic() < end:
+            came, end = (0, 0), time.monotonic()
+            while publisher.poll() is None or time.monotonic() < end:
                 try:
                     rclpy.spin_once(recorder, timeout_sec=0.1)
                 except KeyboardInterrupt:
                     publisher.send_signal(signal.SIGINT)
-                progress.update(len(recorder.hands) - done)
-                done = len(recorder.hands)
-                if end is None and publisher.poll() is not None:
-                    end = time.monotonic() + DRAIN
+                progress.update(len(recorder.hands) - came[0])
+                now = len(recorder.hands), recorder.overlays
+                if now != came or publisher.poll() is None:
+                    came, end = now, time.monotonic() + DRAIN
         output = publisher.stdout.read()
     if publisher.returncode or not output:
         return [], []
@@ -186,22 +181,8 @@ def _stream(source: str, calibration: Path | None, recorder: Recorder, count: in
 def _node(has_calibration: bool) -> Iterator[None]:
     parameters = {"image_transport": "compressed", "markers_max_rate": "1000.0"}
     parameters["intrinsics"] = "camera_info" if has_calibration else "guess"
+    # A robot wants the newest picture, a recording every one.
+    parameters |= {f"qos_overrides./hands/{topic}.publisher.depth": "30" for topic in ("debug_image", "markers")}
     arguments = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     with child_process([sys.executable, "-m", "wildhands_ros.ros.node", "--ros-args", *arguments]):
         yield
-
-
-@contextmanager
-def child_process(command: list[str], **options) -> Iterator[subprocess.Popen]:
-    """A child that ends with the block; in a session of its own, so that Ctrl-C reaches us alone and we end it in order."""
-    process = subprocess.Popen(command, start_new_session=True, **options)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()

@@ -10,10 +10,10 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 
-from ..msg import Hand
-from ..teleop.observation import HandObservation, Pose
-from .messages import SIDES
-from .messages import pose as pose_message
+from ...msg import Hand
+from ...teleop.observation import HandObservation, Pose
+from ..messages import SIDES
+from ..messages import pose as pose_message
 
 OF_MESSAGE = {value: side for side, value in SIDES.items()}
 

@@ -22,10 +22,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from rclpy.signals import SignalHandlerOptions
 
-from ..capture.bag_writer import BagWriter, DiskFull
-from ..capture.definitions import UnknownTypeError
-from ..msg import EpisodeEvent
-from .diagnostics import Snapshot, diagnostic_array
+from ...capture.bag_writer import BagWriter, DiskFull
+from ...capture.definitions import UnknownTypeError
+from ...msg import EpisodeEvent
+from ..diagnostics import Snapshot, diagnostic_array
 from .episodes import TOPIC as EPISODES
 from .episodes import EpisodeServices
 

@@ -21,16 +21,16 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
-from ..io.camera_files import load_calibration
-from ..io.images import encode_image
-from ..io.sources import CameraSource, Frame, FrameSource, open_source
-from ..msg import HandArray
-from .camera_info import camera_info
+from ...io.camera_files import load_calibration
+from ...io.images import encode_image
+from ...io.sources import CameraSource, Frame, FrameSource, open_source
+from ...msg import HandArray
+from ..camera_info import camera_info
 
 FRAME_ID = "camera"
 READY_TIMEOUT = 120.0
 """Seconds for the node to load; torch on a cold disk takes long."""
-ACKNOWLEDGE_TIMEOUT = 3.0
+ACKNOWLEDGE_TIMEOUT = 10.0
 """Seconds to wait for a frame's hands before going on."""
 STILL_SPACING = 1_000_000_000
 """Nanoseconds between the stamps of still images: far enough apart not to be taken for one moving hand."""

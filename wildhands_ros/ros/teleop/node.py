@@ -21,15 +21,15 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64
 from std_srvs.srv import SetBool
 
-from ..msg import HandArray
-from ..structures import Side
-from ..teleop.arm import Arm, ArmCommand
-from ..teleop.observation import HandObservation, Pose
-from .declaration import ParameterError
-from .diagnostics import Snapshot, diagnostic_array
-from .refusals import InputRefused, Refusals
-from .teleop_messages import gripper, gripper_type, joint_state, observation, pose, pose_stamped
-from .teleop_parameters import TeleopParameters, declare
+from ...msg import HandArray
+from ...structures import Side
+from ...teleop.arm import Arm, ArmCommand
+from ...teleop.observation import HandObservation, Pose
+from ..declaration import ParameterError
+from ..diagnostics import Snapshot, diagnostic_array
+from ..refusals import InputRefused, Refusals
+from .messages import gripper, gripper_type, joint_state, observation, pose, pose_stamped
+from .parameters import TeleopParameters, declare
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SILENCE = 2.0
@@ -204,7 +204,7 @@ def _retargeting(config: str, side: Side):
     if not config:
         return None
     # Late: it imports torch and pinocchio, which arms without a robot hand do not need.
-    from ..teleop.retargeting import Retargeting
+    from ...teleop.retargeting import Retargeting
 
     return Retargeting(Path(config).expanduser(), side)
 

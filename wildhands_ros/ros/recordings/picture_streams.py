@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import rosbags.interfaces as rosbag
 
-from ..capture.annotate import StreamFrame
-from ..capture.bags import IMAGE_TYPES, Bag
-from ..geometry.calibration import CalibrationError, IntrinsicsSource
-from ..io.camera_files import Intrinsics, guess_warning
-from ..io.images import InputError
-from ..io.sources import VideoSource
-from .camera_info import calibration
-from .images import decode_compressed, decode_image
-from .refusals import InputRefused
+from ...capture.annotate import StreamFrame
+from ...capture.bags import IMAGE_TYPES, Bag
+from ...geometry.calibration import CalibrationError, IntrinsicsSource
+from ...io.camera_files import Intrinsics, guess_warning
+from ...io.images import InputError
+from ...io.sources import VideoSource
+from ..camera_info import calibration
+from ..images import decode_compressed, decode_image
+from ..refusals import InputRefused
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 

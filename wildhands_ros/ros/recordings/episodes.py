@@ -12,9 +12,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from ..capture.episodes import EpisodeBook, EpisodeError, Mark
-from ..msg import EpisodeEvent
-from ..srv import StartEpisode
+from ...capture.episodes import EpisodeBook, EpisodeError, Mark
+from ...msg import EpisodeEvent
+from ...srv import StartEpisode
 
 TOPIC = "episodes"
 ANSWER = 5.0

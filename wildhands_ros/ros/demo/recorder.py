@@ -13,16 +13,14 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.serialization import deserialize_message, serialize_message
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-from ..capture.bag_writer import bag_qos
-from ..capture.definitions import typestore
-from ..io.images import encode_image
-from ..msg import HandArray, HandMeshTopology
-from .images import decode_image
+from ...capture.bag_writer import BagWriter
+from ...io.images import encode_image
+from ...msg import HandArray, HandMeshTopology
+from ..images import decode_image
 
 TOPICS = {
     "image/compressed": CompressedImage,
@@ -60,10 +58,7 @@ class Recorder(Node):
         self.hands: list[ReceivedHands] = []
         self.overlays = 0
         self._draw = draw
-        self._types = typestore()
-        self._bag = Writer(folder, version=Writer.VERSION_LATEST, storage_plugin=StoragePlugin.MCAP)
-        self._bag.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._bag.open()
+        self._bag = BagWriter(folder)
         for topic, message_type in TOPICS.items():
             latched = topic in LATCHED
             durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
@@ -80,8 +75,7 @@ class Recorder(Node):
 
     def _connection(self, topic: str, message_type: type, latched: bool) -> bag.Connection:
         package = message_type.__module__.split(".")[0]
-        name = f"{package}/msg/{message_type.__name__}"
-        return self._bag.add_connection(topic, name, typestore=self._types, offered_qos_profiles=[bag_qos(latched)])
+        return self._bag.topic(topic, f"{package}/msg/{message_type.__name__}", latched)
 
     def _record(self, connection: bag.Connection, is_hands: bool) -> Callable[[bytes], None]:
         def callback(data: bytes) -> None:

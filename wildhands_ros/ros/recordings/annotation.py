@@ -14,15 +14,15 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from tqdm import tqdm
 
-from ..capture.annotate import Annotated, Annotation
-from ..capture.bag_writer import BagWriter
-from ..capture.bags import IMAGE_TYPES, Bag, is_bag
-from ..estimator import Estimator
-from ..io.images import encode_image
-from ..msg import HandArray
-from ..structures import Side
-from .camera_info import camera_info
-from .messages import hand_array
+from ...capture.annotate import Annotated, Annotation
+from ...capture.bag_writer import BagWriter
+from ...capture.bags import IMAGE_TYPES, Bag, is_bag
+from ...estimator import Estimator
+from ...io.images import encode_image
+from ...msg import HandArray
+from ...structures import Side
+from ..camera_info import camera_info
+from ..messages import hand_array
 from .picture_streams import CAMERA_INFO, BagStream, Choices, VideoStream
 
 HANDS = "wildhands_ros/msg/HandArray"
