@@ -50,7 +50,7 @@ class Estimator:
         self._layer = flat_layer(self.hand_model)
         self._predictor = _predictor(config, loaded, self._layer) if loaded else None
         look = NetworkLandmarks(self._predictor) if self._predictor and self._predictor.has_landmarks else None
-        self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look, config.search_time)
+        self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look, config.search_time, config.search_windows)
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
         self._tracks = HandTracks()
         self._last_frame: FrameEstimate | None = None
@@ -262,6 +262,11 @@ def _checkpoint(config: EstimatorConfig) -> LoadedModel | None:
 
 def _predictor(config: EstimatorConfig, loaded: LoadedModel, layer: HandLayer) -> Predictor:
     return Predictor(loaded.model, loaded.preprocessing, layer, config.device, config.runtime, config.precision)
+
+
+def hand_model(config: EstimatorConfig) -> dict[Side, HandAsset]:
+    """``Estimator.hand_model`` without the rest of it. Raises ValueError as that does."""
+    return _hand_model(config.hand_model, _checkpoint(config))
 
 
 def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .openvino import convert
+from .threads import openvino_threads
 
 _SIZES_KEPT = 4
 
@@ -29,7 +30,8 @@ class OpenVinoDetector:
         size = picture.shape[:2]
         if size not in self._compiled:
             self._model.reshape([1, 3, *size])
-            self._compiled[size] = self._core.compile_model(self._model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+            options = {"PERFORMANCE_HINT": "LATENCY", **openvino_threads()}
+            self._compiled[size] = self._core.compile_model(self._model, "CPU", options)
             if len(self._compiled) > _SIZES_KEPT:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(size)
