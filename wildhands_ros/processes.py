@@ -44,15 +44,16 @@ def processes(count: int) -> Iterator[Workers]:
                 futures = [pool.submit(function, item) for item in items]
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            for done in as_completed(futures):
-                yield done.result()
+            try:
+                for done in as_completed(futures):
+                    yield done.result()
+            except BrokenProcessPool as error:
+                raise ChildProcessError("a worker process was killed, perhaps for want of memory") from error
 
         try:
             yield Workers(count, run)
-        except BaseException as error:
+        except BaseException:
             end.close()
-            if isinstance(error, BrokenProcessPool):
-                raise ChildProcessError("a worker process was killed, perhaps for want of memory") from error
             raise
     end.close()
 
