@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .io.camera_files import Intrinsics
     from .io.sources import Frame, FrameSource
 
-_SEARCH_WINDOWS = 4
-"""Files have time, and their hands do not depend on how busy the machine is."""
+_SEARCH_WINDOWS = 2
+"""What is found in a file must not depend on how busy the machine is; each takes a core about 25 ms."""
 EXIT_CODES = """\
 exit codes: 0 done; 1 done, but part of the input could not be read (named on stderr); 2 not done, with the reason on stderr.
 """

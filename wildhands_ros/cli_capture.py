@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Callable
@@ -89,7 +90,11 @@ def _episode(args: argparse.Namespace) -> int:
 
 def _annotate(args: argparse.Namespace, config: EstimatorConfig) -> int:
     from . import __version__
+    from .estimator import checkpoint_name
+    from .estimator_config import NONE
     from .io.camera_files import Intrinsics, load_calibration
+    from .network.checkpoint import checkpoint_path
+    from .network.detector_net import DEFAULT_DETECTOR
     from .processes import processes
     from .ros.recordings.annotation import annotate
     from .ros.recordings.picture_streams import Choices
@@ -105,8 +110,14 @@ def _annotate(args: argparse.Namespace, config: EstimatorConfig) -> int:
         intrinsics = Intrinsics(load_calibration(args.camera_info) if args.camera_info else None, args.fov)
     # The same on all machines, and other hands where this machine would choose otherwise.
     runtime, precision, device = choose(config.runtime, config.precision, config.device)
-    config = replace(config, runtime=runtime, precision=precision, device=device)
-    settings = {"version": __version__, "fov": args.fov, "camera_info": args.camera_info.read_text() if args.camera_info else None}
+    config = replace(config, runtime=runtime, precision=precision, device=device, checkpoint=checkpoint_name(config))
+    files = [DEFAULT_DETECTOR, *([] if config.checkpoint == NONE else [checkpoint_path(config.checkpoint)])]
+    settings = {
+        "version": __version__,
+        "weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
+        "fov": args.fov,
+        "camera_info": args.camera_info.read_text() if args.camera_info else None,
+    }
     problems = []
     if args.ray:
         from .capture.ray_cluster import ray_workers

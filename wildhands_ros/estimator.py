@@ -252,12 +252,18 @@ def _side_of(predictions: Predictions) -> Side | None:
 
 
 def _checkpoint(config: EstimatorConfig) -> LoadedModel | None:
+    name = checkpoint_name(config)
+    return load_model(name) if name != NONE else None
+
+
+def checkpoint_name(config: EstimatorConfig) -> str:
+    """``config.checkpoint``, or what auto stands for. Raises ValueError where it does not fit the hand model."""
     if config.checkpoint == AUTO:
         # The default weights are of the open hand: to MANO, whose parameters mean other things, keypoints are fitted alone.
-        return load_model(DEFAULT_NAME) if config.hand_model in (AUTO, OPEN) else None
+        return DEFAULT_NAME if config.hand_model in (AUTO, OPEN) else NONE
     if config.checkpoint == DEFAULT_NAME and config.hand_model not in (AUTO, OPEN):
         raise ValueError("the default weights predict the open hand's parameters: with MANO's files use checkpoint auto, none or released")
-    return load_model(config.checkpoint) if config.checkpoint != NONE else None
+    return config.checkpoint
 
 
 def _predictor(config: EstimatorConfig, loaded: LoadedModel, layer: HandLayer) -> Predictor:

@@ -26,7 +26,7 @@ from .smoothing import smooth_track
 
 SEGMENT = 150
 """Frames; what each process loses at most when the work is interrupted. Few enough that two processes share 20 seconds evenly."""
-WARM_UP = 20
+WARM_UP = 10
 """Frames before a segment that its estimator has seen, too."""
 SAME_HAND = 0.1
 """Metres between the wrists of one hand in two estimates of the same frame."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,22 +26,32 @@ def ray_workers(address: str) -> Iterator[Workers]:
     except ImportError as error:
         raise ImportError("--ray needs Ray Data: pip install 'wildhands_ros[ray]' (or: pip install 'ray[data]')") from error
     try:
+        host, _, port = address.rpartition(":")
+        if host and "/" not in host:
+            # Ray itself tries for many minutes.
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address, log_to_driver=False, logging_level="warning")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ConnectionError(f"no Ray cluster answers at {address!r} ({error}); start one with: ray start --head") from error
+    # It counts blocks; the caller counts frames.
     ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
     def run(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-        def work(row: dict[str, Any]) -> dict[str, Any]:
+        def work(row: dict[str, bytes]) -> dict[str, bytes]:
             use_one_thread()
-            return {"item": function(row["item"])}
+            try:
+                return {"found": pickle.dumps((function(pickle.loads(row["item"])), None))}
+            except Exception as error:  # Ray would bury it under its own
+                return {"found": pickle.dumps((None, error))}
 
-        rows = [{"item": item} for item in items]
-        try:
-            # A block each, or one process would get several.
-            yield from (row["item"] for row in ray.data.from_items(rows, override_num_blocks=len(rows)).map(work).iter_rows())
-        except ray.exceptions.RayTaskError as error:
-            raise getattr(error, "cause", error) from error
+        rows = [{"item": pickle.dumps(item)} for item in items]
+        # A block each, or one process would get several.
+        for row in ray.data.from_items(rows, override_num_blocks=len(rows)).map(work).iter_rows():
+            found, error = pickle.loads(row["found"])
+            if error is not None:
+                raise error
+            yield found
 
     try:
         yield Workers(max(1, int(ray.cluster_resources().get("CPU", 1))), run)

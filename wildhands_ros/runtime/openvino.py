@@ -21,7 +21,7 @@ from ..paths import cache_folder, data_folder
 from .graph import DECODER_INPUTS, Decoder, Encoder, WholeNetwork, encoder_inputs, example_inputs, outputs
 from .threads import openvino_threads
 
-_CODE = ("network", "runtime", "geometry/rotation.py")
+GRAPH_CODE = ("network", "runtime", "geometry/rotation.py")
 """What makes the graph besides the weights."""
 
 
@@ -40,7 +40,7 @@ class OpenVinoNetwork:
         self._inputs, self._outputs = encoder_inputs(model.config), outputs(model)
         quantized = quantized_encoder(model) if precision == "int8" else None
         made_at = quantized and quantized.stat().st_mtime_ns
-        compiler = _Compiler(core, f"{_name(model)}-{digest([mean_pose.tolist(), precision, made_at], _CODE)}")
+        compiler = Compiler(core, f"{_name(model)}-{digest([mean_pose.tolist(), precision, made_at], GRAPH_CODE)}")
         self._whole = self._encoder = self._decoder = None
         if precision == "float32":
             whole = WholeNetwork(Encoder(model), Decoder(model, mean_pose))
@@ -103,7 +103,7 @@ def quantized_encoder(model: WildHands) -> Path:
     return path
 
 
-class _Compiler:
+class Compiler:
     """Compiles graphs, or takes them from the cache. ``name`` stands for all that a graph depends on."""
 
     def __init__(self, core: openvino.Core, name: str) -> None:
