@@ -27,7 +27,8 @@ from .smoothing import smooth_track
 SEGMENT = 150
 """Frames; what each process loses at most when the work is interrupted. Few enough that two processes share 20 seconds evenly."""
 WARM_UP = 10
-"""Frames before a segment that its estimator has seen, too."""
+"""Frames before a segment that its estimator has seen, too: the evidence for a side needs about so many; a hand's shape goes on settling
+for seconds."""
 SAME_HAND = 0.1
 """Metres between the wrists of one hand in two estimates of the same frame."""
 
