@@ -46,6 +46,7 @@ setup(
         # It needs numpy 2, MediaPipe numpy 1: an environment of its own (make lerobot).
         "lerobot": ["cv-bridge", "lerobot>=0.4", "mcap", "rosbags"],
         "onnx": ["onnx"],
+        "ray": ["ray[data]"],
         # six: dex-retargeting imports it without asking for it.
         "teleop": ["dex-retargeting", "six"],
         "train": ["numba", "tensorboard"],

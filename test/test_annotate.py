@@ -1,7 +1,14 @@
-"""Annotation: resumed or not, the same bytes; every format; smoothing that does not lag; recordings that lack something."""
+"""Annotation: resumed or not, by one process or two, the same bytes; every format; smoothing that does not lag; recordings that lack
+something; workers that end early."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +24,19 @@ from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.capture import annotate as engine
+from wildhands_ros.capture import recording_part
 from wildhands_ros.capture.bags import Bag
-from wildhands_ros.capture.segments import Annotated, load, save
+from wildhands_ros.capture.recording_part import segment_path
+from wildhands_ros.capture.segments import Annotated, Segment, load, save
 from wildhands_ros.capture.smoothing import smooth_track
-from wildhands_ros.estimator import Estimator
 from wildhands_ros.estimator_config import EstimatorConfig
+from wildhands_ros.exit_codes import EXIT_INTERRUPTED
 from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.io.camera_files import Intrinsics, load_calibration
 from wildhands_ros.io.images import InputError, encode_image
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.io.video_writer import VideoWriter
+from wildhands_ros.processes import Workers, processes
 from wildhands_ros.ros.recordings.annotation import annotate
 from wildhands_ros.ros.recordings.picture_streams import Choices
 from wildhands_ros.structures import FrameEstimate, ManoParameters, Side
@@ -36,12 +46,10 @@ CALIBRATION = load_calibration(DEMO / "camera_info.yaml")
 NUM_FRAMES = 11
 
 
-@pytest.fixture(scope="module")
-def estimator():
-    # Without the network, which has tests of its own: the tracks and the fit are what remembers.
-    made = Estimator(EstimatorConfig(checkpoint="none"))
-    yield made
-    made.close()
+# Without the network, which has tests of its own: the tracks and the fit are what remembers.
+CONFIG = EstimatorConfig(checkpoint="none")
+HERE = Workers(1, map)
+CALIBRATED = Choices(intrinsics=Intrinsics(CALIBRATION))
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +62,7 @@ def video(tmp_path_factory) -> Path:
     return path
 
 
-def no_estimator():
-    raise AssertionError("nothing should be estimated")
+NOBODY = Workers(1, lambda *_: pytest.fail("nothing should be estimated"))
 
 
 def hands_of(folder: Path) -> list[bytes]:
@@ -63,41 +70,138 @@ def hands_of(folder: Path) -> list[bytes]:
         return [bytes(data) for topic, _, data in bag.messages() if topic.topic == "/hands"]
 
 
-def test_interrupted_or_not_the_hands_are_the_same_bytes(tmp_path, video, estimator, monkeypatch):
-    monkeypatch.setattr(engine, "SEGMENT", 4)
-    monkeypatch.setattr(engine, "WARM_UP", 2)
-    choices = Choices(intrinsics=Intrinsics(CALIBRATION))
-    assert annotate(video, tmp_path / "whole", choices, {}, lambda: estimator) == []
+@pytest.fixture(scope="module")
+def small_segments():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "SEGMENT", 4)
+        patch.setattr(engine, "WARM_UP", 2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, video, small_segments) -> list[bytes]:
+    """The hands of an annotation without interruption, by one process."""
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    with processes(1) as workers:
+        assert annotate(video, folder, CALIBRATED, CONFIG, {}, workers) == []
+    with Bag(folder) as bag:
+        # Tracks go on over the segments' borders.
+        names = {hand.id for topic, _, data in bag.messages() if topic.topic == "/hands" for hand in bag.read(topic, data).hands}
+    assert names and len(names) <= 3
+    assert not folder.with_name("out.partial").exists()
+    found = hands_of(folder)
+    assert len(found) == NUM_FRAMES
+    return found
+
+
+def test_two_processes_find_the_same_bytes(tmp_path, video, whole):
+    with processes(2) as workers:
+        annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, workers)
+    assert hands_of(tmp_path / "out") == whole
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_interrupted_or_not_the_hands_are_the_same_bytes(tmp_path, video, whole, monkeypatch, error):
     calls = 0
 
     def interrupted(*arguments):
         nonlocal calls
         calls += 1
         if calls == 10:  # in the second segment, after the frames that were warmed up with
-            raise KeyboardInterrupt
-        return Estimator.__call__(estimator, *arguments)
+            raise error
+        return estimate(*arguments)
 
+    estimate = recording_part._estimate
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_estimate", lambda _, f: Annotated(f.index, f.stamp, f.origin, interrupted(f.image, f.camera, f.stamp)))
-        with pytest.raises(KeyboardInterrupt):
-            annotate(video, tmp_path / "parts", choices, {}, lambda: estimator)
-    assert not (tmp_path / "parts").exists() and len(list((tmp_path / "parts.partial" / "segments").glob("*.npz"))) == 1
-    annotate(video, tmp_path / "parts", choices, {}, lambda: estimator)
-    whole, parts = hands_of(tmp_path / "whole"), hands_of(tmp_path / "parts")
-    assert len(whole) == NUM_FRAMES and whole == parts
-    # Tracks go on over the segments' borders.
-    with Bag(tmp_path / "whole") as bag:
-        names = {hand.id for topic, _, data in bag.messages() if topic.topic == "/hands" for hand in bag.read(topic, data).hands}
-    assert names and len(names) <= 3
-    assert not (tmp_path / "parts.partial").exists()
+        patch.setattr(recording_part, "_estimate", interrupted)
+        with pytest.raises(error):
+            annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, HERE)
+    segments = tmp_path / "out.partial" / "segments"
+    assert not (tmp_path / "out").exists() and [path.name for path in segments.glob("*.npz")] == ["000000.npz"]
+    seen = []
+    # Two go on, each with a part of what is missing.
+    annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, Workers(2, lambda work, parts: map(work, seen.extend(parts) or seen)))
+    assert [part.segments for part in seen] == [(1,), (2,)]
+    assert hands_of(tmp_path / "out") == whole
+
+
+def test_segments_that_are_there_in_the_middle_are_not_made_again(tmp_path, small_segments):
+    made = engine.Annotation(tmp_path / "work", {})
+    for number in (1, 4):
+        save(segment_path(tmp_path / "work", number), Segment([], []))
+    assert [part.segments for part in made._parts(22, 2)] == [(0, 2), (3, 5)]
+    assert [part.to_the_end for part in made._parts(22, 2)] == [False, True]
+    assert made.done(22) == 8 and made.done(6) == 6
+    assert made._parts(None, 2)[0][:2] == ((0,), True)
+
+
+def test_what_goes_wrong_in_a_worker_reaches_the_user_and_ends_the_others(tmp_path, video):
+    with pytest.raises(ValueError, match="'no_such_model'"), processes(2) as workers:
+        annotate(video, tmp_path / "out", CALIBRATED, replace(CONFIG, detector="no_such_model"), {}, workers)
+    start = time.monotonic()
+    with pytest.raises(ZeroDivisionError), processes(2) as workers:
+        list(workers.map(sleep_or_fail, [60, 0]))
+    assert time.monotonic() - start < 50
+
+
+def sleep_or_fail(seconds: float) -> None:
+    time.sleep(seconds / seconds * seconds)
+
+
+def end_it(_) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_named_with_what_to_do(tmp_path, video):
+    with (
+        pytest.raises(ChildProcessError, match=r"short.mp4: a worker process was killed.*the same command goes on"),
+        processes(1) as workers,
+    ):
+        annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, Workers(1, lambda _, parts: workers.map(end_it, parts)))
+
+
+def test_ctrl_c_ends_the_command_and_its_workers(tmp_path, video):
+    """With complete sentences on the terminal, and nothing of what the workers were at."""
+    command = [sys.executable, "-m", "wildhands_ros.cli", "annotate", str(video), "--output", str(tmp_path / "out"), "--jobs", "2"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    segments = tmp_path / "out.partial" / "segments"
+    wait_for(segments.is_dir)
+    wait_for(lambda: children(running.pid))
+    os.killpg(running.pid, signal.SIGINT)
+    workers = children(running.pid)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == EXIT_INTERRUPTED and "Traceback" not in said, said
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_ray_finds_the_same_bytes(tmp_path, video, whole):
+    pytest.importorskip("ray.data", exc_type=ImportError)
+    from wildhands_ros.capture.ray_cluster import ray_workers
+
+    with ray_workers("local") as workers:
+        annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, workers)
+        with pytest.raises(ValueError, match="'no_such_model'"):
+            annotate(video, tmp_path / "out2", CALIBRATED, replace(CONFIG, detector="no_such_model"), {}, workers)
+    assert hands_of(tmp_path / "out") == whole
 
 
 def test_other_settings_do_not_go_on_with_earlier_work(tmp_path):
-    (tmp_path / "work").mkdir()
     first = engine.Annotation(tmp_path / "work", {"fov": 60})
-    save(first._segment(0), [])
-    assert engine.Annotation(tmp_path / "work", {"fov": 60}).done == 1
-    assert engine.Annotation(tmp_path / "work", {"fov": 70}).done == 0
+    save(segment_path(tmp_path / "work", 0), Segment([], []))
+    assert engine.Annotation(tmp_path / "work", {"fov": 60}).done(None) == first.done(None) == engine.SEGMENT
+    assert engine.Annotation(tmp_path / "work", {"fov": 70}).done(None) == 0
 
 
 def images(count: int = 2) -> list[bytes]:
@@ -153,8 +257,8 @@ def recording(folder: Path, kind: str = "mcap", **options) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["mcap", "sqlite3", "ros1"])
-def test_every_kind_of_bag_comes_out_with_hands_beside_its_topics(tmp_path, estimator, kind):
-    assert annotate(recording(tmp_path, kind), tmp_path / "out", Choices(), {}, lambda: estimator) == []
+def test_every_kind_of_bag_comes_out_with_hands_beside_its_topics(tmp_path, kind):
+    assert annotate(recording(tmp_path, kind), tmp_path / "out", Choices(), CONFIG, {}, HERE) == []
     with Bag(tmp_path / "out") as bag:
         messages = [(topic.topic, bag.read(topic, data)) for topic, _, data in bag.messages()]
     counts = {name: sum(topic == name for topic, _ in messages) for name, _ in messages}
@@ -177,14 +281,14 @@ def test_every_kind_of_bag_comes_out_with_hands_beside_its_topics(tmp_path, esti
 )
 def test_a_recording_that_lacks_something_is_refused_with_what_to_do(tmp_path, options, choices, why):
     with pytest.raises(InputError, match=why):
-        annotate(recording(tmp_path, **options), tmp_path / "out", choices, {}, no_estimator)
+        annotate(recording(tmp_path, **options), tmp_path / "out", choices, CONFIG, {}, NOBODY)
     assert not (tmp_path / "out").exists()
 
 
 def test_an_existing_output_is_not_written_over(tmp_path, video):
     (tmp_path / "out").mkdir()
     with pytest.raises(FileExistsError, match="exists already"):
-        annotate(video, tmp_path / "out", Choices(), {}, no_estimator)
+        annotate(video, tmp_path / "out", Choices(), CONFIG, {}, NOBODY)
 
 
 # Segments, smoothing
@@ -198,8 +302,9 @@ def test_segments_come_back_as_they_were(tmp_path):
             9, 0.75, IntrinsicsSource.GUESS, FrameEstimate((hand(Side.LEFT, 4, wrist_covariance=None, grasp_probabilities=None),), CAMERA)
         ),
     ]
-    save(tmp_path / "segment.npz", frames)
-    for before, after in zip(frames, load(tmp_path / "segment.npz"), strict=True):
+    save(tmp_path / "segment.npz", Segment(frames, ["one"]))
+    assert load(tmp_path / "segment.npz").problems == ["one"]
+    for before, after in zip(frames, load(tmp_path / "segment.npz").frames, strict=True):
         assert (before.index, before.stamp, before.origin) == (after.index, after.stamp, after.origin)
         assert before.estimate.unresolved == after.estimate.unresolved
         assert after.estimate.camera.d.tolist() == CAMERA.d.tolist()
@@ -207,6 +312,7 @@ def test_segments_come_back_as_they_were(tmp_path):
             assert (one.side, one.track_id, one.source, one.score) == (other.side, other.track_id, other.source, other.score)
             np.testing.assert_array_equal(one.mano.hand_pose, other.mano.hand_pose)
             np.testing.assert_array_equal(one.joints_stddev, other.joints_stddev)
+            np.testing.assert_array_equal(one.vertices.astype(np.float32), other.vertices)
             assert (one.wrist_covariance is None) == (other.wrist_covariance is None)
             assert (one.grasp_probabilities is None) == (other.grasp_probabilities is None)
 

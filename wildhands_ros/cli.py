@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +18,12 @@ from .exit_codes import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ER
 
 if TYPE_CHECKING:
     from .estimator import Estimator
+    from .estimator_config import EstimatorConfig
     from .io.camera_files import Intrinsics
     from .io.sources import Frame, FrameSource
 
+_SEARCH_WINDOWS = 2
+"""What is found in a file must not depend on how busy the machine is; each takes a core about 25 ms."""
 EXIT_CODES = """\
 exit codes: 0 done; 1 done, but part of the input could not be read (named on stderr); 2 not done, with the reason on stderr.
 """
@@ -92,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     costs = commands.add_parser("node-costs", help="measure what the ROS 2 node's services, markers, transforms and idleness cost")
     costs.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
     costs.set_defaults(run=_node_costs)
-    add_commands(commands, _add_camera_options, _add_estimator_options, _make_estimator)
+    add_commands(commands, _add_camera_options, _add_estimator_options, _estimator_config)
 
     bench = commands.add_parser("bench", help="measure how fast everything is here: stages, networks, the node over DDS, its peers")
     bench.add_argument(
@@ -396,11 +400,14 @@ def _jitter(args: argparse.Namespace) -> int:
 
 
 def _view(args: argparse.Namespace) -> int:
+    from .estimator import Estimator
     from .io.sources import open_source
     from .visualization.view_stream import view_stream
 
     source, cameras = open_source(args.input), _Cameras(_intrinsics(args))
-    view_stream(_make_estimator(args), source, lambda frame: cameras(frame)[0], args.host, args.port, not args.no_browser)
+    # A camera does not wait.
+    estimator = Estimator(replace(_estimator_config(args), search_windows=None))
+    view_stream(estimator, source, lambda frame: cameras(frame)[0], args.host, args.port, not args.no_browser)
     return EXIT_OK
 
 
@@ -451,20 +458,24 @@ def _intrinsics(args: argparse.Namespace) -> Intrinsics:
 
 def _make_estimator(args: argparse.Namespace) -> Estimator:
     from .estimator import Estimator
+
+    return Estimator(_estimator_config(args))
+
+
+def _estimator_config(args: argparse.Namespace) -> EstimatorConfig:
     from .estimator_config import EstimatorConfig
 
-    return Estimator(
-        EstimatorConfig(
-            checkpoint=args.checkpoint,
-            detector=args.detector,
-            hand_model=args.hand_model,
-            max_hands=args.max_hands,
-            hand_length=args.hand_length,
-            refine=not args.no_fit,
-            device=args.device,
-            runtime=args.runtime,
-            precision=args.precision,
-        )
+    return EstimatorConfig(
+        checkpoint=args.checkpoint,
+        detector=args.detector,
+        search_windows=_SEARCH_WINDOWS,
+        hand_model=args.hand_model,
+        max_hands=args.max_hands,
+        hand_length=args.hand_length,
+        refine=not args.no_fit,
+        device=args.device,
+        runtime=args.runtime,
+        precision=args.precision,
     )
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Callable
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .exit_codes import EXIT_INCOMPLETE, EXIT_OK
 
 if TYPE_CHECKING:
-    from .estimator import Estimator
+    from .estimator_config import EstimatorConfig
 
 Options = Callable[[argparse.ArgumentParser], None]
 
 
 def add_commands(
-    commands, camera_options: Options, estimator_options: Options, make_estimator: Callable[[argparse.Namespace], Estimator]
+    commands, camera_options: Options, estimator_options: Options, estimator_config: Callable[[argparse.Namespace], EstimatorConfig]
 ) -> None:
     """Adds the subcommands; cameras and estimators are chosen as in the other ones."""
     record = commands.add_parser("record", help="record ROS 2 topics into an MCAP bag, with episodes; Ctrl-C ends it")
@@ -45,7 +46,9 @@ def add_commands(
     annotate.add_argument("--smooth", action="store_true", help="smooth each hand over time, looking both ways")
     camera_options(annotate)
     estimator_options(annotate)
-    annotate.set_defaults(run=lambda args: _annotate(args, make_estimator))
+    annotate.add_argument("--jobs", type=int, default=0, metavar="N", help="processes; default: one a core; the hands do not depend on it")
+    annotate.add_argument("--ray", metavar="ADDRESS", help="work on a Ray cluster whose machines share the folders (extra ray)")
+    annotate.set_defaults(run=lambda args: _annotate(args, estimator_config(args)))
 
     formats = commands.add_parser("export", help="turn annotated bags into data sets").add_subparsers(metavar="FORMAT", required=True)
     lerobot = formats.add_parser("lerobot", help="LeRobotDataset v3.0: pictures, hands, actions, tasks")
@@ -85,28 +88,49 @@ def _episode(args: argparse.Namespace) -> int:
     return 0
 
 
-def _annotate(args: argparse.Namespace, make_estimator: Callable[[argparse.Namespace], Estimator]) -> int:
+def _annotate(args: argparse.Namespace, config: EstimatorConfig) -> int:
     from . import __version__
+    from .estimator import checkpoint_name
+    from .estimator_config import NONE
     from .io.camera_files import Intrinsics, load_calibration
+    from .network.checkpoint import checkpoint_path
+    from .network.detector_net import DEFAULT_DETECTOR
+    from .processes import processes
     from .ros.recordings.annotation import annotate
     from .ros.recordings.picture_streams import Choices
+    from .runtime.network import choose
+    from .runtime.threads import available_cpus
 
     if args.output and len(args.inputs) > 1:
         raise ValueError("--output names the bag of a single input; give the inputs one by one")
+    if args.jobs < 0:
+        raise ValueError(f"{args.jobs} processes cannot work: give --jobs 1 or more")
     intrinsics = None
     if args.camera_info or args.fov:
         intrinsics = Intrinsics(load_calibration(args.camera_info) if args.camera_info else None, args.fov)
-    names = ("checkpoint", "hand_model", "hand_length", "no_fit", "detector", "max_hands", "device", "fov")
-    settings = {name: getattr(args, name) for name in names}
-    settings |= {"version": __version__, "camera_info": args.camera_info.read_text() if args.camera_info else None}
+    # The same on all machines, and other hands where this machine would choose otherwise.
+    runtime, precision, device = choose(config.runtime, config.precision, config.device)
+    config = replace(config, runtime=runtime, precision=precision, device=device, checkpoint=checkpoint_name(config))
+    files = [DEFAULT_DETECTOR, *([] if config.checkpoint == NONE else [checkpoint_path(config.checkpoint)])]
+    settings = {
+        "version": __version__,
+        "weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
+        "fov": args.fov,
+        "camera_info": args.camera_info.read_text() if args.camera_info else None,
+    }
     problems = []
-    # One for all inputs, made when the first of them turns out to be usable.
-    estimator = cache(lambda: make_estimator(args))
-    for source in args.inputs:
-        output = args.output or source.with_name(f"{source.stem}_hands")
-        choices = Choices(args.image, intrinsics, args.rectified, args.smooth)
-        problems += annotate(source, output, choices, settings, estimator)
-        print(f"wrote {output}")
+    if args.ray:
+        from .capture.ray_cluster import ray_workers
+
+        crew = ray_workers(args.ray)
+    else:
+        crew = processes(args.jobs or available_cpus())
+    with crew as workers:
+        for source in args.inputs:
+            output = args.output or source.with_name(f"{source.stem}_hands")
+            choices = Choices(args.image, intrinsics, args.rectified, args.smooth)
+            problems += annotate(source, output, choices, config, settings, workers)
+            print(f"wrote {output}")
     return _report(problems)
 
 

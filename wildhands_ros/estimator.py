@@ -50,7 +50,7 @@ class Estimator:
         self._layer = flat_layer(self.hand_model)
         self._predictor = _predictor(config, loaded, self._layer) if loaded else None
         look = NetworkLandmarks(self._predictor) if self._predictor and self._predictor.has_landmarks else None
-        self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look, config.search_time)
+        self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look, config.search_time, config.search_windows)
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
         self._tracks = HandTracks()
         self._last_frame: FrameEstimate | None = None
@@ -252,16 +252,27 @@ def _side_of(predictions: Predictions) -> Side | None:
 
 
 def _checkpoint(config: EstimatorConfig) -> LoadedModel | None:
+    name = checkpoint_name(config)
+    return load_model(name) if name != NONE else None
+
+
+def checkpoint_name(config: EstimatorConfig) -> str:
+    """``config.checkpoint``, or what auto stands for. Raises ValueError where it does not fit the hand model."""
     if config.checkpoint == AUTO:
         # The default weights are of the open hand: to MANO, whose parameters mean other things, keypoints are fitted alone.
-        return load_model(DEFAULT_NAME) if config.hand_model in (AUTO, OPEN) else None
+        return DEFAULT_NAME if config.hand_model in (AUTO, OPEN) else NONE
     if config.checkpoint == DEFAULT_NAME and config.hand_model not in (AUTO, OPEN):
         raise ValueError("the default weights predict the open hand's parameters: with MANO's files use checkpoint auto, none or released")
-    return load_model(config.checkpoint) if config.checkpoint != NONE else None
+    return config.checkpoint
 
 
 def _predictor(config: EstimatorConfig, loaded: LoadedModel, layer: HandLayer) -> Predictor:
     return Predictor(loaded.model, loaded.preprocessing, layer, config.device, config.runtime, config.precision)
+
+
+def hand_model(config: EstimatorConfig) -> dict[Side, HandAsset]:
+    """``Estimator.hand_model`` without the rest of it. Raises ValueError as that does."""
+    return _hand_model(config.hand_model, _checkpoint(config))
 
 
 def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:

@@ -18,6 +18,8 @@ class EstimatorConfig:
     """One of ``DETECTORS``."""
     search_time: float = 0.02
     """Seconds that "auto" may look further in an image of a stream in which it has found nothing; the rest comes in the next images."""
+    search_windows: int | None = None
+    """In place of ``search_time`` where what is found must not depend on the machine: so many places, the whole image or a part of it."""
     max_hands: int = 2
     """Hands to look for in an image, of either side."""
     min_score: float = 0.5

@@ -1,62 +1,36 @@
-"""The estimator over a whole recording: deterministic, and resumable after an interruption with the same result to the last bit.
-
-The estimator remembers earlier frames, so a run that is resumed must forget as much as one that was not: the recording is estimated in
-segments, each begun with a fresh estimator a few frames early. Tracks are joined over the segments' borders by those frames.
+"""The estimator over a whole recording, on as many processes as there are: deterministic, and resumable after an interruption with the same
+result to the last bit. Tracks are joined over the borders of the segments, by the frames with which each of them was warmed up.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from ..estimator import Estimator
-from ..geometry.calibration import IntrinsicsSource
-from ..geometry.camera import Camera
+from ..estimator_config import EstimatorConfig
+from ..hand_model.asset import HandAsset
 from ..hand_model.posing import flat_layer, pose_hands
 from ..io.files import OutputFile
+from ..processes import Workers
 from ..smoothing.hands import posed
-from ..structures import FrameEstimate
-from .segments import Annotated, load, save
+from ..structures import FrameEstimate, Side
+from .recording_part import OpenStream, Part, estimate_part, segment_path
+from .segments import Annotated, load
 from .smoothing import smooth_track
 
-SEGMENT = 300
-"""Frames; what is lost at most when the work is interrupted."""
-WARM_UP = 20
-"""Frames before a segment that its estimator has seen, too."""
+SEGMENT = 150
+"""Frames; what each process loses at most when the work is interrupted. Few enough that two processes share 20 seconds evenly."""
+WARM_UP = 10
+"""Frames before a segment that its estimator has seen, too: the evidence for a side needs about so many; a hand's shape goes on settling
+for seconds."""
 SAME_HAND = 0.1
 """Metres between the wrists of one hand in two estimates of the same frame."""
-
-
-@dataclass(frozen=True)
-class StreamFrame:
-    """One picture of a recording."""
-
-    index: int
-    """From 0; pictures that cannot be decoded have a number as well."""
-    stamp: float
-    """Seconds."""
-    image: np.ndarray
-    """(H, W, 3) RGB uint8."""
-    camera: Camera
-    origin: IntrinsicsSource
-
-
-class Stream(Protocol):
-    """The pictures of one camera of a recording."""
-
-    count: int | None
-    """How many to expect."""
-
-    def frames(self, start: int) -> Iterator[StreamFrame]:
-        """Those from number ``start`` on."""
-        ...
 
 
 class Annotation:
@@ -73,71 +47,59 @@ class Annotation:
         if not key.is_file() or key.read_text() != text:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            with OutputFile(key) as partial:
-                partial.write_text(text)
-        self.done = 0
-        """Segments that are complete."""
-        while self._segment(self.done).is_file():
-            self.done += 1
-        self.resumed_at = self.done * SEGMENT
-        """The first frame to estimate."""
+            with OutputFile(key) as partial_file:
+                partial_file.write_text(text)
 
-    def run(self, stream: Stream, estimator: Estimator, progress: Callable[[], None]) -> None:
-        """Estimates what is missing; calls ``progress`` after each frame."""
+    def done(self, count: int | None) -> int:
+        """Frames of complete segments, of ``count`` (an estimate)."""
+        done = len(self._segments()) * SEGMENT
+        return done if count is None else min(done, count)
+
+    def run(self, open_stream: OpenStream, count: int | None, config: EstimatorConfig, workers: Workers) -> None:
+        """Estimates what is missing of a recording of about ``count`` frames.
+
+        Each process opens the recording itself, so that ``open_stream`` is pickled, and passes over the frames before its part of it.
+        """
         if self._finished.is_file():
             return
-        start = self.done * SEGMENT
-        recent: deque[StreamFrame] = deque(maxlen=WARM_UP)
-        frames: list[Annotated] = []
-        fresh = False
-        for frame in stream.frames(max(start - WARM_UP, 0)):
-            if frame.index < start:
-                recent.append(frame)
-                continue
-            while frame.index >= (self.done + 1) * SEGMENT:
-                self._complete(frames)
-                frames, fresh = [], False
-            if not fresh:
-                frames, fresh = self._warm_up(estimator, recent), True
-            frames.append(_estimate(estimator, frame))
-            recent.append(frame)
-            progress()
-        if frames:
-            self._complete(frames)
-        with OutputFile(self._finished) as partial:
-            partial.write_text("")
+        work = partial(estimate_part, self._folder, open_stream, config)
+        for _ in workers.map(work, self._parts(count, workers.count)):
+            pass
+        with OutputFile(self._finished) as partial_file:
+            partial_file.write_text("")
 
-    def frames(self, estimator: Estimator, smooth: bool) -> Iterator[Annotated]:
-        """All estimates in order, tracks joined, with meshes, and ``smooth``ed where asked for."""
-        layer = flat_layer(estimator.hand_model)
-        for frame in _smoothed(list(self._joined())) if smooth else self._joined():
+    def problems(self) -> list[str]:
+        """The pictures that could not be decoded, one sentence each."""
+        return [problem for path in self._segments() for problem in load(path, with_meshes=False).problems]
+
+    def frames(self, hand_model: Mapping[Side, HandAsset], smooth: bool) -> Iterator[Annotated]:
+        """All estimates in order, tracks joined, and ``smooth``ed where asked for."""
+        if not smooth:
+            yield from self._joined(with_meshes=True)
+            return
+        layer = flat_layer(hand_model)
+        for frame in _smoothed(list(self._joined(with_meshes=False))):
             yield replace(frame, estimate=_posed(layer, frame.estimate))
-
-    def remove(self) -> None:
-        """Frees the disk."""
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def _finished(self) -> Path:
         return self._folder / "finished"
 
-    def _segment(self, number: int) -> Path:
-        return self._folder / f"{number:06d}.npz"
+    def _segments(self) -> list[Path]:
+        return sorted(self._folder.glob("[0-9]*.npz"))
 
-    def _complete(self, frames: list[Annotated]) -> None:
-        save(self._segment(self.done), frames)
-        self.done += 1
+    def _parts(self, count: int | None, most: int) -> list[Part]:
+        """What is missing, in about equal parts. Nobody knows how many frames there really are, so the last goes on to the end."""
+        expected = range(-(-count // SEGMENT)) if count else range(1)
+        missing = [number for number in expected if not segment_path(self._folder, number).is_file()] or [len(expected)]
+        parts = np.array_split(missing, min(most, len(missing)))
+        return [Part(tuple(numbers.tolist()), numbers is parts[-1], SEGMENT, WARM_UP) for numbers in parts]
 
-    def _warm_up(self, estimator: Estimator, recent: deque[StreamFrame]) -> list[Annotated]:
-        """A fresh estimator that has seen the frames before; returns its estimate of the last of them."""
-        estimator.reset()
-        return [_estimate(estimator, frame) for frame in recent][-1:]
-
-    def _joined(self) -> Iterator[Annotated]:
+    def _joined(self, with_meshes: bool) -> Iterator[Annotated]:
         before: Annotated | None = None
         used = 0
-        for number in range(self.done):
-            frames = load(self._segment(number))
+        for path in self._segments():
+            frames = load(path, with_meshes).frames
             names: dict[str, str] = {}
             if before is not None and frames and frames[0].index == before.index:
                 names = _same_tracks(before, frames[0])
@@ -151,10 +113,6 @@ class Annotation:
                     hands.append(replace(hand, track_id=names.get(hand.track_id, "")))
                 before = replace(frame, estimate=replace(frame.estimate, hands=tuple(hands)))
                 yield before
-
-
-def _estimate(estimator: Estimator, frame: StreamFrame) -> Annotated:
-    return Annotated(frame.index, frame.stamp, frame.origin, estimator(frame.image, frame.camera, frame.stamp))
 
 
 def _same_tracks(before: Annotated, again: Annotated) -> dict[str, str]:

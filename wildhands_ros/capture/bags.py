@@ -33,10 +33,15 @@ def is_bag(path: Path) -> bool:
 
 
 class Bag:
-    """One recording, opened on entering; all messages come as ROS 2's (CDR), those of a ROS 1 bag converted."""
+    """One recording, opened on entering; all messages come as ROS 2's (CDR), those of a ROS 1 bag converted.
 
-    def __init__(self, path: Path):
-        self.path = path
+    What must be converted or saved first is, into a folder below ``scratch`` that goes again on leaving; None for the system's own place.
+    """
+
+    def __init__(self, path: Path, scratch: Path | None = None):
+        self.path = self.readable = path
+        """``readable``: the recording itself or its copy, which others can open for as long as this one is."""
+        self._scratch_folder = scratch
         self.problems: list[str] = []
         """What could not be read, one sentence each."""
         self._reader: AnyReader | None = None
@@ -106,7 +111,7 @@ class Bag:
     def _open(self) -> AnyReader:
         path = self.path
         if path.suffix.lower() == ".bag":
-            path = self._as_ros2(path)
+            path = self.readable = self._as_ros2(path)
         paths, files = [path], _storage_files(path) if path.is_dir() else [path]
         if path.is_dir() and not (path / "metadata.yaml").is_file():
             if not files:
@@ -126,7 +131,7 @@ class Bag:
             raise InputError(f"{self.path}: cannot be read: {_line(error)}") from error
 
     def _scratch(self) -> Path:
-        self._temporary = tempfile.TemporaryDirectory(prefix="wildhands-")
+        self._temporary = tempfile.TemporaryDirectory(prefix=".wildhands-", dir=self._scratch_folder)
         return Path(self._temporary.name)
 
     def _as_ros2(self, path: Path) -> Path:
@@ -150,6 +155,7 @@ class Bag:
                 count += _salvage(file, writer)
         if not count:
             raise InputError(f"{self.path}: cannot be read, and not one message can be saved from it: {_line(reason)}")
+        self.readable = folder
         self._damaged(f"{self.path}: ends in the middle; {count} messages before could be read")
         return _opened([folder])
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
@@ -30,11 +32,19 @@ class Annotated:
     """Seconds."""
     origin: IntrinsicsSource
     estimate: FrameEstimate
-    """Its hands without vertices, once they have been stored."""
 
 
-def save(path: Path, frames: list[Annotated]) -> None:
-    """Writes frames; the file appears whole or not at all."""
+class Segment(NamedTuple):
+    """Frames that belong together."""
+
+    frames: list[Annotated]
+    problems: list[str]
+    """Of the pictures that could not be decoded, one sentence each."""
+
+
+def save(path: Path, segment: Segment) -> None:
+    """Writes a segment; the file appears whole or not at all."""
+    frames = segment.frames
     cameras: list[dict] = []
     camera_of = []
     for frame in frames:
@@ -50,6 +60,7 @@ def save(path: Path, frames: list[Annotated]) -> None:
         "hands": np.array([len(frame.estimate.hands) for frame in frames], np.int64),
         "camera": np.array(camera_of, np.int64),
         "cameras": np.array(json.dumps(cameras)),
+        "problems": np.array(json.dumps(segment.problems)),
         "side": np.array([_SIDES.index(hand.side) for hand in hands], np.uint8),
         "source": np.array([_SOURCES.index(hand.source) for hand in hands], np.uint8),
         "track": np.array([hand.track_id for hand in hands], "U32"),
@@ -59,6 +70,7 @@ def save(path: Path, frames: list[Annotated]) -> None:
     columns["box"] = _stack([hand.box for hand in hands], (4,))
     columns["joints"] = _stack([hand.joints for hand in hands], (21, 3))
     columns["joints_2d"] = _stack([hand.joints_2d for hand in hands], (21, 2))
+    columns["vertices"] = np.array([hand.vertices for hand in hands], np.float32)
     for name, size in _MANO.items():
         columns[name] = _stack([getattr(hand.mano, name) for hand in hands], (size,))
     for name, shape in _OPTIONAL.items():
@@ -67,13 +79,13 @@ def save(path: Path, frames: list[Annotated]) -> None:
         np.savez(partial, **columns)
 
 
-def load(path: Path) -> list[Annotated]:
-    """Reads what ``save`` wrote.
+def load(path: Path, with_meshes: bool = True) -> Segment:
+    """Reads what ``save`` wrote; without their meshes the hands have (0, 3) vertices.
 
     :raises ValueError, OSError, KeyError: it is none.
     """
     with np.load(path, allow_pickle=False) as data:
-        columns = {name: data[name] for name in data.files}
+        columns = {name: data[name] for name in data.files if with_meshes or name != "vertices"}
     cameras = [_camera_from_json(item) for item in json.loads(str(columns["cameras"]))]
     frames, row = [], 0
     for number, count in enumerate(columns["hands"].tolist()):
@@ -82,7 +94,7 @@ def load(path: Path) -> list[Annotated]:
         row += count
         estimate = FrameEstimate(hands, camera, int(columns["unresolved"][number]))
         frames.append(Annotated(int(columns["index"][number]), float(columns["stamp"][number]), origin, estimate))
-    return frames
+    return Segment(frames, json.loads(str(columns["problems"])))
 
 
 def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
@@ -94,9 +106,9 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
         box=columns["box"][row],
         joints=columns["joints"][row],
         joints_2d=columns["joints_2d"][row],
-        vertices=_NO_VERTICES,
+        vertices=columns["vertices"][row] if "vertices" in columns else _NO_VERTICES,
         wrist_position=columns["joints"][row, 0],
-        wrist_rotation=np.eye(3),
+        wrist_rotation=Rotation.from_rotvec(mano.global_orient).as_matrix(),
         mano=mano,
         source=_SOURCES[columns["source"][row]],
         reprojection_error=float(columns["reprojection_error"][row]),

@@ -35,6 +35,7 @@ class HandFinder:
         look: the landmark network that verifies proposals, finds keypoints for boxes that come without and follows hands; it also looks at
             what MediaPipe finds, with crops that fit its keypoints better than MediaPipe's own. None for MediaPipe's network.
         budget: seconds that ``auto`` may look further in an image of a stream in which it has found nothing.
+        windows: in its place, so many places, the whole image or a part of it.
         weights: of the detector in ``auto`` and ``own``.
 
     :raises ValueError: an unknown detector, a score out of range, or weights of something else.
@@ -49,6 +50,7 @@ class HandFinder:
         min_score: float,
         look: Look | None = None,
         budget: float = 0.02,
+        windows: int | None = None,
         weights: Path = DEFAULT_DETECTOR,
     ):
         if detector not in DETECTORS:
@@ -61,7 +63,8 @@ class HandFinder:
         self._landmarks = LandmarkDetector(look, min_score)
         self._search = None
         if detector in (AUTO, OWN):
-            self._search = HandSearch(ProposalNet(load_detector(weights)), look, max_hands, min_score, budget if detector == AUTO else None)
+            budget = budget if detector == AUTO else None
+            self._search = HandSearch(ProposalNet(load_detector(weights)), look, max_hands, min_score, budget, windows)
         # By whether the images are a stream; each is made when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}
 

@@ -41,11 +41,14 @@ class HandSearch:
         max_hands: the most hands of an image.
         min_score: presence in (0, 1) below which there is no hand.
         budget: seconds that an image of a stream may take beyond its first window; None: no tiles at all, only the whole image.
+        windows: in place of the time, the most windows of an image of a stream.
     """
 
-    def __init__(self, propose: ProposalNet, look: Look, max_hands: int, min_score: float, budget: float | None):
+    def __init__(
+        self, propose: ProposalNet, look: Look, max_hands: int, min_score: float, budget: float | None, windows: int | None = None
+    ):
         self._propose, self._look = propose, look
-        self._max_hands, self._min_score, self._budget = max_hands, min_score, budget
+        self._max_hands, self._min_score, self._budget, self._most_windows = max_hands, min_score, budget, windows
         self.reset()
 
     def reset(self) -> None:
@@ -69,13 +72,16 @@ class HandSearch:
         if len(hands) >= self._max_hands or (hands and not lost and self._since_search < SEARCH_EVERY):
             return hands[: self._max_hands]
         self._since_search = 0
-        for window in self._windows(image_rgb, lost):
+        for looked, window in enumerate(self._windows(image_rgb, lost), start=1):
             proposals = self._propose(image_rgb, window)
             hands = self._verified(image_rgb, camera, proposals, hands, _LOOKS_STREAM)
             # Without hands there is nothing else to do with the time; with all of them, the rest of the frame needs it.
-            if len(hands) >= max(len(known), 1) or time.monotonic() - start > (self._budget or 0.0):
+            if len(hands) >= max(len(known), 1) or self._is_spent(looked, time.monotonic() - start):
                 break
         return hands[: self._max_hands]
+
+    def _is_spent(self, windows: int, seconds: float) -> bool:
+        return seconds > (self._budget or 0.0) if self._most_windows is None else windows >= self._most_windows
 
     def _windows(self, image_rgb: np.ndarray, lost: bool) -> Iterator[Window]:
         """The whole image, fine and coarse in turn, and between them the tiles, going on where the last image stopped; where a hand was

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,19 +114,25 @@ class VideoSource:
         return capture
 
     def __iter__(self) -> Iterator[Frame]:
+        return (frame for _, frame in self.numbered(lambda _: True))
+
+    def numbered(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Frame]]:
+        """Frames with their numbers, from 0; those that are not ``wanted`` are passed over, which takes a part of the time."""
         capture = self._open()
         read, stamp = 0, None
         try:
             while True:
+                is_wanted = wanted(read)
                 with quiet_opencv():
-                    ok, bgr = capture.read()
+                    ok, bgr = capture.read() if is_wanted else (capture.grab(), None)
                 if not ok:
                     break
                 presentation = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 # Raw streams carry no times, and broken ones run backwards: go on by the frame rate.
                 stamp = presentation if stamp is None or presentation > stamp else stamp + 1 / self.fps
                 read += 1
-                yield Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.path.name, stamp)
+                if is_wanted:
+                    yield read - 1, Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.path.name, stamp)
         finally:
             capture.release()
         # Containers without an index state an estimate, so a frame or two do not matter.

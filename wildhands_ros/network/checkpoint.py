@@ -42,8 +42,8 @@ class LoadedModel(NamedTuple):
     preprocessing: Preprocessing
 
 
-def load_model(name_or_path: str | Path) -> LoadedModel:
-    """The checkpoint named ``released`` or ``default``, or the file at a path. Raises CheckpointError."""
+def checkpoint_path(name_or_path: str | Path) -> Path:
+    """Of the checkpoint named ``released`` or ``default``, or the path itself. Raises CheckpointError where there is no such file."""
     if str(name_or_path) == DEFAULT_NAME:
         path = _DEFAULT_WEIGHTS
     elif str(name_or_path) == RELEASED_NAME:
@@ -60,6 +60,12 @@ def load_model(name_or_path: str | Path) -> LoadedModel:
                 f"there is no checkpoint {str(name_or_path)!r}; give auto, {DEFAULT_NAME}, {RELEASED_NAME}, none "
                 "or the path of a .safetensors file"
             )
+    return path
+
+
+def load_model(name_or_path: str | Path) -> LoadedModel:
+    """The checkpoint named ``released`` or ``default``, or the file at a path. Raises CheckpointError."""
+    path = checkpoint_path(name_or_path)
     config, network, hands = _read(path)
     model = empty_model(config)
     _check(path, network, {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()})

@@ -42,23 +42,39 @@ def run_network(model: WildHands, mean_pose: Tensor, runtime: str = AUTO, precis
 
     :raises ValueError: a choice that cannot be had here; the message says what to do.
     """
+    runtime, precision, device = choose(runtime, precision, device)
+    if runtime == "openvino":
+        from .openvino import OpenVinoNetwork
+
+        return OpenVinoNetwork(model, mean_pose, precision)
+    from .pytorch import TorchNetwork
+
+    return TorchNetwork(model, mean_pose, precision, device)
+
+
+def choose(runtime: str, precision: str, device: str) -> tuple[str, str, str]:
+    """The same with what auto stands for on this machine.
+
+    :raises ValueError: see ``run_network``.
+    """
     if runtime not in RUNTIMES or precision not in PRECISIONS:
         raise ValueError(f"unknown runtime {runtime!r} or precision {precision!r}; known: {', '.join(RUNTIMES)}; {', '.join(PRECISIONS)}")
     if device == AUTO:
         device = "cuda" if torch.cuda.is_available() and runtime != "openvino" else "cpu"
     if runtime == "openvino" and device != "cpu":
         raise ValueError(f"the runtime openvino runs on the CPU, not on {device!r}: set device to cpu, or runtime to torch")
+    lower = device.startswith("cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     if device == "cpu" and runtime != "torch":
         try:
-            from .openvino import OpenVinoNetwork
+            from .openvino import has_bfloat16
         except ImportError as error:
             if runtime == "openvino":
                 raise ValueError("the runtime openvino is not installed: pip install openvino") from error
         else:
-            return OpenVinoNetwork(model, mean_pose, precision)
-    from .pytorch import TorchNetwork
-
-    return TorchNetwork(model, mean_pose, precision, device)
+            runtime, lower = "openvino", has_bfloat16()
+    if precision == AUTO:
+        precision = "bfloat16" if lower else "float32"
+    return "torch" if runtime == AUTO else runtime, precision, device
 
 
 def has_int8(model: WildHands) -> bool:

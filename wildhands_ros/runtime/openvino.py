@@ -19,10 +19,15 @@ from ..network.preprocessing import NetworkInput
 from ..network.weights_digest import weights_digest
 from ..paths import cache_folder, data_folder
 from .graph import DECODER_INPUTS, Decoder, Encoder, WholeNetwork, encoder_inputs, example_inputs, outputs
-from .threads import available_cpus, network_threads
+from .threads import openvino_threads
 
-_CODE = ("network", "runtime", "geometry/rotation.py")
+GRAPH_CODE = ("network", "runtime", "geometry/rotation.py")
 """What makes the graph besides the weights."""
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor is fast at it."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoNetwork:
@@ -30,22 +35,19 @@ class OpenVinoNetwork:
 
     def __init__(self, model: WildHands, mean_pose: Tensor, precision: str) -> None:
         core = openvino.Core()
-        has_bfloat16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "auto":
-            precision = "bfloat16" if has_bfloat16 else "float32"
-        if precision == "bfloat16" and not has_bfloat16:
+        if precision == "bfloat16" and not has_bfloat16():
             raise ValueError("this processor has no bfloat16, which would only cost accuracy: set precision to auto or float32")
         self._inputs, self._outputs = encoder_inputs(model.config), outputs(model)
         quantized = quantized_encoder(model) if precision == "int8" else None
         made_at = quantized and quantized.stat().st_mtime_ns
-        compiler = _Compiler(core, f"{_name(model)}-{digest([mean_pose.tolist(), precision, made_at], _CODE)}")
+        compiler = Compiler(core, f"{_name(model)}-{digest([mean_pose.tolist(), precision, made_at], GRAPH_CODE)}")
         self._whole = self._encoder = self._decoder = None
         if precision == "float32":
             whole = WholeNetwork(Encoder(model), Decoder(model, mean_pose))
             self._whole = compiler.compiled("whole", lambda: convert(whole, list(example_inputs(model.config).values())), "f32")
         else:
             make_encoder = partial(core.read_model, quantized) if quantized else partial(convert_encoder, model)
-            self._encoder = compiler.compiled("encoder", make_encoder, "bf16" if has_bfloat16 else "f32")
+            self._encoder = compiler.compiled("encoder", make_encoder, "bf16" if has_bfloat16() else "f32")
             self._decoder = compiler.compiled("decoder", partial(_convert_decoder, model, mean_pose), "f32")
         self.name = f"cpu (OpenVINO, {precision})"
 
@@ -101,7 +103,7 @@ def quantized_encoder(model: WildHands) -> Path:
     return path
 
 
-class _Compiler:
+class Compiler:
     """Compiles graphs, or takes them from the cache. ``name`` stands for all that a graph depends on."""
 
     def __init__(self, core: openvino.Core, name: str) -> None:
@@ -110,11 +112,7 @@ class _Compiler:
         self._name = f"{name}-{digest([openvino.__version__, *processor], ())}"
 
     def compiled(self, part: str, make: Callable[[], openvino.Model], hint: str) -> openvino.CompiledModel:
-        options = {
-            "INFERENCE_PRECISION_HINT": hint,
-            "INFERENCE_NUM_THREADS": network_threads(available_cpus()),
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **openvino_threads()}
         path = cache_folder() / "openvino" / f"{self._name}-{part}.blob"
         try:
             return self._core.import_model(path.read_bytes(), "CPU", options)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import cached_property
 
 import numpy as np
 import openvino
 import torch
 from torch import Tensor, nn
 
-from .openvino import convert
+from ..io.digest import digest
+from ..network.weights_digest import weights_digest
+from .openvino import GRAPH_CODE, Compiler, convert, has_bfloat16
 
 _SIZES_KEPT = 4
 
@@ -17,24 +20,34 @@ _SIZES_KEPT = 4
 class OpenVinoDetector:
     """The hand detector's network on one picture at a time: (h, w, 3) uint8 to its outputs without the batch's axis.
 
-    It is compiled for each size of picture, of which a stream has two; the last few are kept. Runs in bfloat16 where the CPU has it.
+    It is compiled for each size of picture, of which a stream has two; the last few are kept, and all of them on the disk. Runs in bfloat16
+    where the CPU has it.
     """
 
     def __init__(self, net: nn.Module) -> None:
-        self._model = convert(net, [torch.zeros(1, 3, 64, 64)], [[1, 3, -1, -1]])
-        self._core = openvino.Core()
+        self._net = net
+        self._compiler = Compiler(openvino.Core(), f"{weights_digest(net)[:16]}-{digest([], GRAPH_CODE)}")
+        self._precision = "bf16" if has_bfloat16() else "f32"
         self._compiled: OrderedDict[tuple[int, int], openvino.CompiledModel] = OrderedDict()
 
     def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, ...]:
         size = picture.shape[:2]
         if size not in self._compiled:
-            self._model.reshape([1, 3, *size])
-            self._compiled[size] = self._core.compile_model(self._model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+            name = f"detector-{size[0]}x{size[1]}"
+            self._compiled[size] = self._compiler.compiled(name, lambda: self._of_size(*size), self._precision)
             if len(self._compiled) > _SIZES_KEPT:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(size)
         image = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / 255
         return tuple(output[0].copy() for output in self._compiled[size](image).to_tuple())
+
+    @cached_property
+    def _model(self) -> openvino.Model:
+        return convert(self._net, [torch.zeros(1, 3, 64, 64)], [[1, 3, -1, -1]])
+
+    def _of_size(self, height: int, width: int) -> openvino.Model:
+        self._model.reshape([1, 3, height, width])
+        return self._model
 
 
 class OpenVinoStages:

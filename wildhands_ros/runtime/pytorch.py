@@ -25,12 +25,9 @@ class TorchNetwork:
             self._decoder = Decoder(model, mean_pose).to(self._device).eval()
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}): set auto or cpu") from error
-        on_gpu = self._device.type == "cuda"
-        if precision == "auto":
-            precision = "bfloat16" if on_gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
         lower = precision == "bfloat16"
         self._autocast = (lambda: torch.autocast(self._device.type, torch.bfloat16)) if lower else nullcontext
-        self._pinned = on_gpu
+        self._pinned = self._device.type == "cuda"
         self._inputs, self._outputs = encoder_inputs(model.config), outputs(model)
         self.name = f"{self._device} (PyTorch, {precision})"
 

@@ -1,4 +1,4 @@
-"""How many threads a network gets."""
+"""How many threads what computes gets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import math
 import os
 from pathlib import Path
 
+import cv2
+import torch
+from threadpoolctl import threadpool_limits
+
 _MOST = 8
 """More have nothing to do at the crops of one frame."""
+_alone = True
 
 
 def available_cpus() -> int:
@@ -18,6 +23,24 @@ def available_cpus() -> int:
     except (OSError, ValueError):
         return cpus
     return cpus if quota == "max" else max(1, min(cpus, math.ceil(int(quota) / int(period))))
+
+
+def use_one_thread() -> None:
+    """From now on everything that computes in this process takes one thread: it is one of several, a core each, and what comes out must not
+    depend on how many they are."""
+    global _alone
+    _alone = False
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    threadpool_limits(1)
+
+
+def openvino_threads() -> dict[str, object]:
+    """The options with which a network is compiled for this process."""
+    if _alone:
+        return {"INFERENCE_NUM_THREADS": network_threads(available_cpus())}
+    # Pinned, the processes would all sit on the first core.
+    return {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
 
 
 def network_threads(cpus: int) -> int:

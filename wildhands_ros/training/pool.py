@@ -6,12 +6,9 @@ On a CPU, drawing a picture and those stages take most of a step. Both, and what
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +25,7 @@ from ..network.landmark_net import BLOCKS, LandmarkNet, LandmarkTrunk
 from ..network.trunks import TRUNKS
 from ..network.weights_digest import weights_digest
 from ..paths import cache_folder
+from ..processes import in_processes
 from ..structures import Side
 from .batch_files import load_joined, save_batch, taken
 from .batches import Batch, Batches, normalized
@@ -88,18 +86,6 @@ class Pool:
 def cores() -> int:
     """That this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def in_processes(function: Callable[[int], None], items: Sequence[int], workers: int) -> Iterator[None]:
-    """Calls ``function`` with each of ``items``, in ``workers`` processes of one torch thread each."""
-    if workers == 1:
-        yield from map(function, items)
-        return
-    # Forking beside the threads of torch and OpenVINO may hang.
-    with ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        yield from pool.map(function, items)
 
 
 def _make(config: TrainingConfig, rank: int, processes: int) -> list[Path]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import rosbags.interfaces as rosbag
@@ -14,71 +19,104 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from tqdm import tqdm
 
-from ...capture.annotate import Annotated, Annotation
+from ...capture.annotate import Annotation
 from ...capture.bag_writer import BagWriter
 from ...capture.bags import IMAGE_TYPES, Bag, is_bag
-from ...estimator import Estimator
+from ...capture.recording_part import OpenStream, StreamFrame
+from ...capture.segments import Annotated
+from ...estimator import hand_model
+from ...estimator_config import EstimatorConfig
+from ...geometry.calibration import IntrinsicsSource
+from ...hand_model.asset import HandAsset
+from ...io.camera_files import guess_warning
 from ...io.images import encode_image
 from ...msg import HandArray
+from ...processes import Workers, repeated
+from ...runtime.threads import available_cpus
 from ...structures import Side
 from ..camera_info import camera_info
 from ..messages import hand_array
-from .picture_streams import CAMERA_INFO, BagStream, Choices, VideoStream
+from .picture_streams import CAMERA_INFO, BagStream, Choices, VideoStream, open_stream
 
+HandModel = Mapping[Side, HandAsset]
 HANDS = "wildhands_ros/msg/HandArray"
 VIDEO_FRAME, VIDEO_START = "camera", 10**9
 """A video's frames are stamped from one second on: a stamp of zero would mean that there is none."""
 
 
-def annotate(source: Path, output: Path, choices: Choices, settings: dict, make_estimator: Callable[[], Estimator]) -> list[str]:
+def annotate(source: Path, output: Path, choices: Choices, config: EstimatorConfig, settings: dict, workers: Workers) -> list[str]:
     """Estimates the hands of a recording and writes the new bag ``output``; goes on where an earlier call was interrupted.
 
     Args:
         source: a bag in any format that ``Bag`` reads, or a video.
         output: the folder to make.
         choices: about the input.
-        settings: everything else that the estimates depend on, as JSON: with other settings, earlier work is not gone on with.
-        make_estimator: called where there is something to estimate or to pose.
+        config: of the estimator.
+        settings: what the estimates depend on besides, as JSON: with others, earlier work is not gone on with.
+        workers: who does the work.
 
     Returns:
         What could not be read, one sentence each.
 
     :raises InputError: nothing can be annotated, with the reason.
-    :raises OSError: the output exists or cannot be written.
+    :raises OSError: the output exists or cannot be written, or a worker was killed.
     """
+    # Workers on other machines find them by these names.
+    source, output = source.resolve(), output.resolve()
     if output.exists():
         raise FileExistsError(f"{output} exists already; remove it, or give another --output")
-    partial = output.with_name(f"{output.name}.partial")
-    inputs = {"settings": settings, "files": _fingerprint(source), "topic": choices.image_topic, "rectified": choices.rectified}
+    partial_folder = output.with_name(f"{output.name}.partial")
+    settings = {**asdict(config), **settings, "files": _fingerprint(source), "topic": choices.image_topic, "rectified": choices.rectified}
+
+    def estimated(readable: Path, count: int | None) -> Annotation:
+        annotation = Annotation(partial_folder / "segments", settings)
+        _estimate(source, annotation, partial(open_stream, readable, choices), count, config, workers)
+        return annotation
+
     if not is_bag(source):
         stream = VideoStream(source, choices)
-        annotation, estimator = _run(source, stream, partial, inputs, make_estimator)
-        _write_video(stream, annotation, estimator, choices, partial / output.name)
+        first = next(stream.frames(lambda _: True), None)
+        if first is not None and first.origin is IntrinsicsSource.GUESS:
+            print(f"wildhands: warning: {guess_warning(first.camera)}", file=sys.stderr)
+        annotation = estimated(source, stream.count)
+        _write_video(stream, annotation, hand_model(config), choices.smooth, partial_folder / output.name)
         problems = list(stream.problems)
     else:
-        with Bag(source) as bag:
+        with Bag(source, scratch=output.parent) as bag:
             stream = BagStream(bag, choices)
-            annotation, estimator = _run(source, stream, partial, inputs, make_estimator)
-            _write_bag(bag, stream, annotation, estimator, choices, partial / output.name)
-            problems = [*bag.problems, *stream.problems]
-    (partial / output.name).rename(output)
-    annotation.remove()
-    partial.rmdir()
+            annotation = estimated(bag.readable, stream.count)
+            _write_bag(bag, stream, annotation, hand_model(config), choices.smooth, partial_folder / output.name)
+            problems = [*bag.problems, *annotation.problems()]
+    (partial_folder / output.name).rename(output)
+    shutil.rmtree(partial_folder, ignore_errors=True)
     return problems
 
 
-def _run(source: Path, stream, partial: Path, inputs: dict, make_estimator: Callable[[], Estimator]) -> tuple[Annotation, Estimator]:
-    annotation = Annotation(partial / "segments", inputs)
-    if annotation.resumed_at:
-        print(f"{source}: going on at frame {annotation.resumed_at}", file=sys.stderr)
-    estimator = make_estimator()
-    with tqdm(total=stream.count, initial=annotation.resumed_at, unit="frame", desc=source.name, disable=None) as bar:
-        annotation.run(stream, estimator, bar.update)
-    return annotation, estimator
+def _estimate(
+    source: Path,
+    annotation: Annotation,
+    open_it: OpenStream,
+    count: int | None,
+    config: EstimatorConfig,
+    workers: Workers,
+) -> None:
+    if done := annotation.done(count):
+        print(f"{source}: going on, {done} frames are done", file=sys.stderr)
+    with tqdm(total=count, initial=done, unit="frame", desc=source.name, disable=None) as bar:
+
+        def show() -> None:
+            bar.update(annotation.done(count) - bar.n)
+
+        try:
+            with repeated(show, seconds=1):
+                annotation.run(open_it, count, config, workers)
+        except ChildProcessError as error:
+            raise ChildProcessError(f"{source}: {error}; the same command goes on where it was; fewer --jobs need less memory") from error
+        show()
 
 
-def _write_bag(bag: Bag, stream: BagStream, annotation: Annotation, estimator: Estimator, choices: Choices, folder: Path) -> None:
-    annotated = _by_index(annotation, estimator, choices)
+def _write_bag(bag: Bag, stream: BagStream, annotation: Annotation, model: HandModel, smooth: bool, folder: Path) -> None:
+    annotated = _by_index(annotation, model, smooth)
     with _fresh(folder) as writer:
         topics: dict[tuple[str, str], rosbag.Connection] = {}
         for connection in bag.connections:
@@ -95,31 +133,42 @@ def _write_bag(bag: Bag, stream: BagStream, annotation: Annotation, estimator: E
                 if (frame := annotated(index)) is not None:
                     header = bag.read(connection, data).header
                     stamp = Time(sec=header.stamp.sec, nanosec=header.stamp.nanosec)
-                    message = _hands(frame, estimator, Header(stamp=stamp, frame_id=header.frame_id))
+                    message = _hands(frame, model, Header(stamp=stamp, frame_id=header.frame_id))
                     writer.write(hands, received, _bytes(message, HANDS, writer.types))
                 index += 1
 
 
-def _write_video(stream: VideoStream, annotation: Annotation, estimator: Estimator, choices: Choices, folder: Path) -> None:
-    annotated = _by_index(annotation, estimator, choices)
-    with _fresh(folder) as writer:
+def _write_video(stream: VideoStream, annotation: Annotation, model: HandModel, smooth: bool, folder: Path) -> None:
+    annotated = _by_index(annotation, model, smooth)
+    with _fresh(folder) as writer, ThreadPoolExecutor(available_cpus()) as threads:
         images = writer.topic("/image/compressed", IMAGE_TYPES[1])
         infos = writer.topic("/camera_info", CAMERA_INFO)
         hands = writer.topic("/hands", HANDS)
-        for picture in stream.frames(0):
+        for picture, jpeg in _encoded(stream.frames(lambda _: True), threads):
             stamp = VIDEO_START + round(picture.stamp * 1e9)
             header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=VIDEO_FRAME)
             message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
-            message.data.frombytes(encode_image(picture.image, ".jpg"))
+            message.data.frombytes(jpeg)
             writer.write(infos, stamp, _bytes(camera_info(picture.camera, header), CAMERA_INFO, writer.types))
             writer.write(images, stamp, _bytes(message, IMAGE_TYPES[1], writer.types))
             if (frame := annotated(picture.index)) is not None:
-                writer.write(hands, stamp, _bytes(_hands(frame, estimator, header), HANDS, writer.types))
+                writer.write(hands, stamp, _bytes(_hands(frame, model, header), HANDS, writer.types))
 
 
-def _by_index(annotation: Annotation, estimator: Estimator, choices: Choices) -> Callable[[int], Annotated | None]:
+def _encoded(pictures: Iterator[StreamFrame], threads: Executor) -> Iterator[tuple[StreamFrame, bytes]]:
+    """Pictures as JPEGs, a few of them encoded ahead."""
+    waiting: deque[tuple[StreamFrame, Future[bytes]]] = deque()
+    for picture in pictures:
+        waiting.append((picture, threads.submit(encode_image, picture.image, ".jpg")))
+        if len(waiting) > 2 * available_cpus():
+            earlier, jpeg = waiting.popleft()
+            yield earlier, jpeg.result()
+    yield from ((picture, jpeg.result()) for picture, jpeg in waiting)
+
+
+def _by_index(annotation: Annotation, model: HandModel, smooth: bool) -> Callable[[int], Annotated | None]:
     """The estimate of a frame, asked for in rising order; None where there is none."""
-    frames = annotation.frames(estimator, choices.smooth)
+    frames = annotation.frames(model, smooth)
     waiting = next(frames, None)
 
     def get(index: int) -> Annotated | None:
@@ -132,8 +181,8 @@ def _by_index(annotation: Annotation, estimator: Estimator, choices: Choices) ->
     return get
 
 
-def _hands(frame: Annotated, estimator: Estimator, header: Header) -> HandArray:
-    return hand_array(frame.estimate, header, frame.origin, estimator.hand_model[Side.RIGHT].name)
+def _hands(frame: Annotated, model: HandModel, header: Header) -> HandArray:
+    return hand_array(frame.estimate, header, frame.origin, model[Side.RIGHT].name)
 
 
 def _bytes(message, kind: str, types: Typestore) -> bytes:

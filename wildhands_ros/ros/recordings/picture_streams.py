@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rosbags.interfaces as rosbag
 
-from ...capture.annotate import StreamFrame
-from ...capture.bags import IMAGE_TYPES, Bag
-from ...geometry.calibration import CalibrationError, IntrinsicsSource
-from ...io.camera_files import Intrinsics, guess_warning
+from ...capture.bags import IMAGE_TYPES, Bag, is_bag
+from ...capture.recording_part import StreamFrame, Unreadable
+from ...geometry.calibration import CalibrationError
+from ...io.camera_files import Intrinsics
 from ...io.images import InputError
 from ...io.sources import VideoSource
 from ..camera_info import calibration
@@ -43,25 +43,23 @@ class BagStream:
         self._bag, self._choices = bag, choices
         self.topic = _image_topic(bag, choices.image_topic)
         self.count = self.topic.msgcount or None
-        self.problems: list[str] = []
         self._info_topic = None if choices.intrinsics else _info_topic(bag, self.topic.topic)
         self._info = self._first_info() if self._info_topic else None
         self._cache: tuple | None = None
 
-    def frames(self, start: int) -> Iterator[StreamFrame]:
-        """Pictures from number ``start`` on, each with the CameraInfo before it (the first one where there is none yet)."""
-        self.problems.clear()
+    def frames(self, wanted: Callable[[int], bool]) -> Iterator[StreamFrame | Unreadable]:
+        """The pictures with these numbers, each with the CameraInfo before it (the first one where there is none yet)."""
         index, info = 0, self._info
         topics = [self.topic, *([self._info_topic] if self._info_topic else [])]
         for topic, _, data in self._bag.messages(topics):
             if topic.topic != self.topic.topic:
                 info = self._bag.read(topic, data)
                 continue
-            if index >= start:
+            if wanted(index):
                 try:
                     yield self._frame(index, self._bag.read(topic, data), info)
                 except (InputRefused, CalibrationError) as error:
-                    self.problems.append(f"{topic.topic}, picture {index}: {error}")
+                    yield Unreadable(index, f"{topic.topic}, picture {index}: {error}")
             index += 1
 
     def _frame(self, index: int, message, info) -> StreamFrame:
@@ -99,19 +97,28 @@ class VideoStream:
 
     @property
     def problems(self) -> list[str]:
+        """Of the last time that ``frames`` came to the end."""
         return self._source.problems
 
-    def frames(self, start: int) -> Iterator[StreamFrame]:
-        for index, frame in enumerate(self._source):
-            if index >= start:
-                yield StreamFrame(index, frame.stamp, frame.image, *self.camera(frame.image.shape[1], frame.image.shape[0]))
+    def frames(self, wanted: Callable[[int], bool]) -> Iterator[StreamFrame]:
+        for index, frame in self._source.numbered(wanted):
+            height, width = frame.image.shape[:2]
+            if (width, height) not in self._cameras:
+                self._cameras[width, height] = self._intrinsics.camera(width, height)
+            yield StreamFrame(index, frame.stamp, frame.image, *self._cameras[width, height])
 
-    def camera(self, width: int, height: int) -> tuple:
-        if (width, height) not in self._cameras:
-            self._cameras[width, height] = camera, origin = self._intrinsics.camera(width, height)
-            if origin is IntrinsicsSource.GUESS:
-                print(f"wildhands: warning: {guess_warning(camera)}", file=sys.stderr)
-        return self._cameras[width, height]
+
+@contextmanager
+def open_stream(source: Path, choices: Choices) -> Iterator[BagStream | VideoStream]:
+    """The pictures of a recording of either kind.
+
+    :raises InputError: see those.
+    """
+    if not is_bag(source):
+        yield VideoStream(source, choices)
+        return
+    with Bag(source) as bag:
+        yield BagStream(bag, choices)
 
 
 def decode(message, kind: str) -> np.ndarray:
