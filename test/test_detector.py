@@ -14,7 +14,7 @@ from wildhands_ros.detection.duplicates import without_duplicates
 from wildhands_ros.detection.finder import HandFinder
 from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.detection.proposals import Proposal, ProposalNet
-from wildhands_ros.detection.search import TRUSTED, HandSearch
+from wildhands_ros.detection.search import SURE, HandSearch
 from wildhands_ros.detection.windows import MOST_PIXELS, tiles, view, whole
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.estimator_config import EstimatorConfig
@@ -163,7 +163,7 @@ class TestSearch:
         assert search(scene).still(IMAGE, CAMERA) == []
 
     def test_a_sure_hand_stands_although_it_is_not_known_as_gloved_ones(self):
-        for score, count in ((TRUSTED + 0.1, 1), (TRUSTED - 0.1, 0)):
+        for score, count in ((SURE + 0.1, 1), (SURE - 0.05, 0)):
             found = search(Scene([POINTS], presence=0.02), score=score, is_right=0.1).still(IMAGE, CAMERA)
             assert len(found) == count
         (found,) = search(Scene([POINTS], presence=0.02), score=0.95, is_right=0.1).still(IMAGE, CAMERA)
