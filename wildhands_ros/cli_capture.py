@@ -136,7 +136,7 @@ def _annotate(args: argparse.Namespace, config: EstimatorConfig) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from .capture.demonstrations import ExportConfig, demonstrations
-    from .ros.recordings.picture_streams import decode
+    from .ros.images import decode
 
     config = ExportConfig(decode, args.image, args.hands, tuple(args.action), args.fps, args.task)
     found = (episode for bag in args.bags for episode in demonstrations(bag, config))

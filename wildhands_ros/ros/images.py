@@ -41,6 +41,14 @@ class ImageDecodeError(InputRefused):
     """The image message cannot be turned into a picture."""
 
 
+def decode(message, kind: str) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a message of this kind, of a recording: sensor_msgs/msg/Image or CompressedImage.
+
+    :raises InputRefused: it cannot be decoded.
+    """
+    return decode_compressed(message) if kind.endswith("CompressedImage") else decode_image(message)
+
+
 def decode_image(message: Image) -> np.ndarray:
     """(H, W, 3) RGB uint8, perhaps a view of the message's data. 16-bit values are scaled down as full-range.
 

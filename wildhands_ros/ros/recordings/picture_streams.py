@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import rosbags.interfaces as rosbag
 
 from ...capture.bags import IMAGE_TYPES, Bag, is_bag
@@ -17,7 +16,7 @@ from ...io.camera_files import Intrinsics
 from ...io.images import InputError
 from ...io.sources import VideoSource
 from ..camera_info import calibration
-from ..images import decode_compressed, decode_image
+from ..images import decode
 from ..refusals import InputRefused
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
@@ -119,11 +118,6 @@ def open_stream(source: Path, choices: Choices) -> Iterator[BagStream | VideoStr
         return
     with Bag(source) as bag:
         yield BagStream(bag, choices)
-
-
-def decode(message, kind: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a message of one of ``IMAGE_TYPES``. Raises InputRefused where it cannot be decoded."""
-    return decode_image(message) if kind == IMAGE_TYPES[0] else decode_compressed(message)
 
 
 def _image_topic(bag: Bag, wanted: str) -> rosbag.Connection:
