@@ -22,8 +22,8 @@ from std_msgs.msg import Header
 from ...bench.clip import Clip, load_clip
 from ...msg import HandArray
 from ..camera_info import camera_info
-from ..demo.folder import demo_folder
 from ..images import encode_image
+from ..share import share_folder
 
 FRAME_ID = "camera"
 IN_FLIGHT = 2
@@ -91,7 +91,7 @@ def main() -> int:
     parser.add_argument("namespaces", nargs="+")
     parser.add_argument("--rate", type=float, required=True, help="Hz; 0: as fast as hands come back")
     parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--clip", type=Path, default=demo_folder())
+    parser.add_argument("--clip", type=Path, default=share_folder("demo"))
     args = parser.parse_args()
     rclpy.init()
     try:

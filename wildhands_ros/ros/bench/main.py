@@ -16,7 +16,7 @@ from ...bench.machine import machine
 from ...bench.networks import compare, cost_per_hand, default_network, released_network
 from ...bench.stages import run_stages
 from ...io.files import OutputFile
-from ..demo.folder import demo_folder
+from ..share import share_folder
 from .overhead import overhead_ms, run_overhead
 from .streams import Stream, streams
 
@@ -60,7 +60,7 @@ class Figures(dict):
 
 
 def _measure(parts: list[str], seconds: float, figures: Figures) -> None:
-    clip = load_clip(demo_folder())
+    clip = load_clip(share_folder("demo"))
     figures.add(machine=machine())
     if "stages" in parts:
         stages, estimates = run_stages(clip, frames=max(10, round(seconds * RATE)))

@@ -23,6 +23,7 @@ from visualization_msgs.msg import MarkerArray
 from ...bench.machine import cpu_seconds, rss_mb
 from ...msg import HandArray
 from ..processes import child_process
+from ..share import hand_over_large_images
 
 START_TIMEOUT = 180.0
 """Seconds for a node's first hands."""
@@ -140,8 +141,7 @@ class Streams:
 def streams(kinds: dict[str, str]) -> Iterator[Streams]:
     """Starts nodes: kinds (of ``wildhands``, ``naive`` and ``mediapipe``) by namespace."""
     os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    # Fast DDS's default splits large images into datagrams and loses some.
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA?max_msg_size=8MB&sockets_size=8MB&non_blocking=true")
+    hand_over_large_images()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         with _all(kinds) as nodes:

@@ -24,7 +24,7 @@ from ...io.overlays import VideoOverlay, overlay_for
 from ...io.sources import ASSUMED_FPS, FolderSource, ImageSource, open_source
 from ...msg import Hand, HandArray
 from ..processes import child_process
-from .folder import demo_folder
+from ..share import hand_over_large_images, share_folder
 from .recorder import ReceivedHands, Recorder
 
 OUTPUT = Path("demo_output")
@@ -43,7 +43,7 @@ def run_demo(source: str | None) -> int:
     """
     calibration = truth = None
     if source is None:
-        folder = demo_folder()
+        folder = share_folder("demo")
         source, calibration = str(folder / "clip.mp4"), folder / "camera_info.yaml"
         truth = json.loads((folder / "truth.json").read_text())
     is_camera = source.isdecimal() and not Path(source).exists()
@@ -56,8 +56,7 @@ def run_demo(source: str | None) -> int:
 
     # A domain of its own: nothing of this reaches the user's robot, nor the other way round.
     os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    # Fast DDS's default splits large images into datagrams and loses some; the repair takes seconds.
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA?max_msg_size=8MB&sockets_size=8MB&non_blocking=true")
+    hand_over_large_images()
     # Without rclpy's own handling of Ctrl-C, which would cut the recording off.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:

@@ -22,7 +22,7 @@ from rclpy.executors import SingleThreadedExecutor
 from ...geometry.camera import Camera
 from ...io.camera_files import load_calibration
 from ...io.sources import open_source
-from ..demo.folder import demo_folder
+from ..share import hand_over_large_images, share_folder
 from .faults import FAULTS, Fault
 from .robot import Robot
 
@@ -120,7 +120,7 @@ def demo_robot() -> Iterator[Robot]:
     """A robot that shows the demo's clip, on a domain of its own."""
     os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
     # Large images in one piece: datagrams get lost on a busy machine.
-    os.environ.setdefault("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA?max_msg_size=8MB&sockets_size=8MB&non_blocking=true")
+    hand_over_large_images()
     pictures, camera = demo_pictures(640, 360, 30)
     rclpy.init()
     try:
@@ -142,9 +142,9 @@ def demo_pictures(width: int, height: int, count: int) -> tuple[list[np.ndarray]
     """Pictures of the demo's clip in which there are hands, scaled, and their camera."""
     import cv2
 
-    source = open_source(str(demo_folder() / "clip.mp4"))
+    source = open_source(str(share_folder("demo") / "clip.mp4"))
     frames = [frame.image for _, frame in zip(range(30 + count), source, strict=False)][30:]
-    camera, _ = load_calibration(demo_folder() / "camera_info.yaml").camera(width, height, rectified=False)
+    camera, _ = load_calibration(share_folder("demo") / "camera_info.yaml").camera(width, height, rectified=False)
     return [cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA) for frame in frames], camera
 
 
