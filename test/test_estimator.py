@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.estimator_config import EstimatorConfig
@@ -224,6 +225,12 @@ def test_an_image_without_hands(estimator):
     frame = estimator(np.full((120, 160, 3), 90, np.uint8), Camera.guess(160, 120))
     assert frame.hands == ()
     assert frame.unresolved == 0
+
+
+def test_numpy_takes_one_thread():
+    with threadpool_limits(2, user_api="blas"):
+        Estimator(EstimatorConfig(checkpoint="none", detector="tracks")).close()
+        assert {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"} == {1}
 
 
 def test_closing_frees_the_network():

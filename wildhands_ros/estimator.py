@@ -29,6 +29,7 @@ from .hand_model.mano_files import load_mano
 from .hand_model.posing import flat_layer, pose_hands
 from .network.checkpoint import DEFAULT_NAME, LoadedModel, load_model
 from .runtime.predictor import Predictor
+from .runtime.threads import one_blas_thread
 from .structures import Detection, EstimateSource, FrameEstimate, HandEstimate, NetworkPrediction, Side
 
 Predictions = dict[Side, NetworkPrediction]
@@ -38,11 +39,14 @@ Predictions = dict[Side, NetworkPrediction]
 class Estimator:
     """Estimates the hands of images, one after another. Not for use from two threads at once.
 
+    It leaves numpy's BLAS one thread in this process.
+
     :raises ValueError: a checkpoint, hand model or choice that cannot be used; the message says what to do.
     :raises ImportError: a package that the detector needs is missing.
     """
 
     def __init__(self, config: EstimatorConfig | None = None):
+        one_blas_thread()
         self._config = config = config or EstimatorConfig()
         loaded = _checkpoint(config)
         self.hand_model = _hand_model(config.hand_model, loaded)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-from threadpoolctl import ThreadpoolController
 
 from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MEDIAPIPE_BONES
@@ -115,7 +114,6 @@ class KeypointFit:
         if asset_right.side is not Side.RIGHT:
             raise ValueError(f"the fit takes the right hand's model and mirrors it for left hands; {asset_right.name} is a left one")
         self._kinematics = HandKinematics(asset_right)
-        self._blas = ThreadpoolController().select(user_api="blas")
 
     def fit(
         self,
@@ -148,26 +146,25 @@ class KeypointFit:
         mirror = np.array([-1.0 if side is Side.LEFT else 1.0, 1, 1])
         evidence, world = self._evidence(rays, sigma, world, weights, hand_length, mirror)
         anchor = None if initial is None else self._initial_anchor(initial, mirror)
-        with self._blas.limit(limits=1):
-            if start is not None and not _continues(start, side, dt, hand_length):
-                start = None
-            solution, prediction, last = None, None, start
-            if start is not None:
-                prediction = _predict(start, dt)
-                solution = self._solve(prediction.pose, evidence, anchor, prediction, _WARM_ITERATIONS)
-            if solution is None or solution[1].cost > _SUSPICIOUS_COST:
-                cold = self._solve_anew(evidence, world, anchor, prediction)
-                if solution is None or cold[1].cost < _CLEARLY_LESS * solution[1].cost:
-                    solution, last = cold, None
-            pose, normal = solution
-            state = FitState(
-                side=side,
-                pose=pose,
-                velocity=_velocity(last, pose, dt),
-                frames=1 if start is None else start.frames + 1,
-                hand_length=hand_length,
-            )
-            return self._result(state, normal, evidence, mirror)
+        if start is not None and not _continues(start, side, dt, hand_length):
+            start = None
+        solution, prediction, last = None, None, start
+        if start is not None:
+            prediction = _predict(start, dt)
+            solution = self._solve(prediction.pose, evidence, anchor, prediction, _WARM_ITERATIONS)
+        if solution is None or solution[1].cost > _SUSPICIOUS_COST:
+            cold = self._solve_anew(evidence, world, anchor, prediction)
+            if solution is None or cold[1].cost < _CLEARLY_LESS * solution[1].cost:
+                solution, last = cold, None
+        pose, normal = solution
+        state = FitState(
+            side=side,
+            pose=pose,
+            velocity=_velocity(last, pose, dt),
+            frames=1 if start is None else start.frames + 1,
+            hand_length=hand_length,
+        )
+        return self._result(state, normal, evidence, mirror)
 
     def _evidence(self, rays, sigma, world, weights, hand_length, mirror) -> tuple[Evidence, np.ndarray | None]:
         rays = np.asarray(rays, dtype=np.float64)

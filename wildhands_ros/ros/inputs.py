@@ -48,7 +48,7 @@ class Inputs:
         self._take_detections = on_detections
         self._pairs = StampPairs() if parameters.detector__type == TOPIC else None
         self._image_topic = node.resolve_topic_name(image_topic(parameters))
-        self._listen_to_images(self._wanted_reliability())
+        self._listen_to_images(self._wanted_reliability(ReliabilityPolicy.BEST_EFFORT))
         latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._others = [node.create_subscription(CameraInfo, "camera_info", on_camera_info, latest)]
         if parameters.detector__type in (TOPIC, TRACKS):
@@ -60,16 +60,19 @@ class Inputs:
 
     def match_publishers(self) -> None:
         """Follows image_reliability: auto when the publishers have changed."""
-        wanted = self._wanted_reliability()
+        wanted = self._wanted_reliability(self._image.qos_profile.reliability)
         if wanted != self._image.qos_profile.reliability:
             self._node.destroy_subscription(self._image)
             self._listen_to_images(wanted)
 
-    def _wanted_reliability(self) -> ReliabilityPolicy:
+    def _wanted_reliability(self, unless_known: ReliabilityPolicy) -> ReliabilityPolicy:
+        """``unless_known``: while nobody publishes. A driver that comes back most likely offers what it did before."""
         if self._parameters.image_reliability != "auto":
             reliable = self._parameters.image_reliability == "reliable"
         else:
             offered = {info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self._image_topic)}
+            if not offered:
+                return unless_known
             reliable = offered == {ReliabilityPolicy.RELIABLE}
         return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
 

@@ -35,6 +35,12 @@ def use_one_thread() -> None:
     threadpool_limits(1)
 
 
+def one_blas_thread() -> None:
+    """From now on numpy's linear algebra takes one thread in this process: its matrices are small here, and beside other work a second
+    thread makes the inverse of a 3 x 3 matrix wait for milliseconds."""
+    threadpool_limits(1, user_api="blas")
+
+
 def openvino_threads() -> dict[str, object]:
     """The options with which a network is compiled for this process."""
     if _alone:
