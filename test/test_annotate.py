@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -163,7 +164,9 @@ def test_a_worker_that_is_killed_is_named_with_what_to_do(tmp_path, video):
 def test_ctrl_c_ends_the_command_and_its_workers(tmp_path, video):
     """With complete sentences on the terminal, and nothing of what the workers were at."""
     command = [sys.executable, "-m", "wildhands_ros.cli", "annotate", str(video), "--output", str(tmp_path / "out"), "--jobs", "2"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    # A shell that starts tests in the background has them, and so their children, ignore interrupts.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeding)
     segments = tmp_path / "out.partial" / "segments"
     wait_for(segments.is_dir)
     wait_for(lambda: children(running.pid))
