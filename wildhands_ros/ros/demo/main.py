@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,8 @@ def _stream(source: str, calibration: Path | None, recorder: Recorder, count: in
     if publisher.returncode or not output:
         return [], []
     result = json.loads(output)
+    arrivals = dict(result["answered"])
+    recorder.hands = [replace(hands, received=arrivals.get(_stamp(hands.message), hands.received)) for hands in recorder.hands]
     return [tuple(item) for item in result["sent"]], result["problems"]
 
 

@@ -49,6 +49,8 @@ class StreamPublisher(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._state, self._failure = "", ""
         self._acknowledged = Time()
+        self.answered: list[tuple[int, int]] = []
+        """Stamp and time of arrival of each frame's hands, nanoseconds. The recorder, which has much to write, would see them late."""
 
     def wait_until_ready(self) -> None:
         """Returns when the node has loaded and all listeners are there.
@@ -102,6 +104,7 @@ class StreamPublisher(Node):
 
     def _on_hands(self, message: HandArray) -> None:
         self._acknowledged = message.header.stamp
+        self.answered.append((message.header.stamp.sec * 10**9 + message.header.stamp.nanosec, time.time_ns()))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -118,19 +121,20 @@ def main() -> int:
     parser.add_argument("--listeners", type=int, default=1)
     args = parser.parse_args()
     rclpy.init()
+    sent, answered = [], []
     try:
         source = open_source(args.source)
         publisher = StreamPublisher(args.listeners)
         publisher.wait_until_ready()
-        sent = publisher.run(source, args.camera_info)
+        sent, answered = publisher.run(source, args.camera_info), publisher.answered
     except (KeyboardInterrupt, ExternalShutdownException):
-        sent = []
+        pass
     except (RuntimeError, ValueError, OSError) as error:
         print(f"stream_publisher: {error}", file=sys.stderr)
         return 1
     finally:
         rclpy.try_shutdown()
-    print(json.dumps({"sent": sent, "problems": source.problems}))
+    print(json.dumps({"sent": sent, "answered": answered, "problems": source.problems}))
     return 0
 
 
