@@ -107,7 +107,7 @@ def small_pool(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(frames_module, "_CHUNK", 4)
-        patch.setattr(frames_module, "cores", lambda: 1)
+        patch.setattr(frames_module, "available_cpus", lambda: 1)
         yield FramePool("frames", 1, 4, 2)
 
 

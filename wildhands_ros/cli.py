@@ -301,18 +301,15 @@ def _import_checkpoint(args: argparse.Namespace) -> int:
 
 
 def _export_onnx(args: argparse.Namespace) -> int:
-    import torch
-
-    from .hand_model.asset import open_hand
+    from .hand_model.asset import open_hands
+    from .hand_model.posing import flat_layer
     from .io.files import OutputFile
     from .network.checkpoint import load_model
     from .runtime.onnx import export_onnx
-    from .structures import Side
 
     loaded = load_model(args.checkpoint)
-    hands = loaded.assets or {side: open_hand(side) for side in Side}
     with OutputFile(args.output) as file:
-        export_onnx(loaded.model, torch.stack([torch.from_numpy(hands[side].hands_mean) for side in (Side.LEFT, Side.RIGHT)]), file)
+        export_onnx(loaded.model, flat_layer(loaded.assets or open_hands()).hands_mean, file)
     print(f"wrote {args.output}")
     return EXIT_OK
 

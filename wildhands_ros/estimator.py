@@ -23,7 +23,7 @@ from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import StreamFit
 from .geometry.boxes import turned_square
 from .geometry.camera import Camera, in_image
-from .hand_model.asset import HandAsset, open_hand
+from .hand_model.asset import HandAsset, open_hands
 from .hand_model.layer import HandLayer
 from .hand_model.mano_files import load_mano
 from .hand_model.posing import flat_layer, pose_hands
@@ -282,11 +282,11 @@ def hand_model(config: EstimatorConfig) -> dict[Side, HandAsset]:
 def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:
     own = loaded.assets if loaded is not None else None
     if name == AUTO:
-        return own or {side: open_hand(side) for side in Side}
+        return own or open_hands()
     if name == OPEN:
         if own is not None:
             raise ValueError("the checkpoint brings the hand model that its parameters are of: set hand_model to auto instead of open")
-        return {side: open_hand(side) for side in Side}
+        return open_hands()
     return {side: load_mano(name, side) for side in Side}
 
 

@@ -19,17 +19,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..geometry.camera import Camera
-from ..hand_model.asset import open_hand
+from ..hand_model.asset import open_hands
 from ..io.digest import digest
 from ..io.files import OutputFile
 from ..network.config import IMAGE_SIZE, MEDIAPIPE_HAND
 from ..network.landmark_net import LandmarkNet
 from ..network.mediapipe_weights import landmark_model_path
+from ..processes import in_processes
 from ..structures import Side
 from ..training.config import WORLD_PREFIX, AugmentationConfig, SourceConfig
 from ..training.datasets import Supervision
 from ..training.pictures import Picture, PictureMaker
-from ..training.pool import in_processes
 from ..training.randomness import generator
 from ..training.sources import open_source
 from ..training.world.backgrounds import photo_files
@@ -151,10 +151,10 @@ def _make_chunk(request: FeatureRequest, folder: Path, start: int) -> None:
     source = open_source(
         SourceConfig(WORLD_PREFIX + request.world, split=request.split, labels=tuple(Supervision)),
         network,
-        {side: open_hand(side) for side in Side},
+        open_hands(),
         request.seed,
     )
-    maker = _Recorder(network, AugmentationConfig() if request.augmented else _EXACT, {side: open_hand(side) for side in Side})
+    maker = _Recorder(network, AugmentationConfig() if request.augmented else _EXACT, open_hands())
     rows: dict[str, list] = {}
     for number, place in enumerate(range(start, min(start + _CHUNK, request.pictures))):
         picture = _draw(source, maker, request, place)

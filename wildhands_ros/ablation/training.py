@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..evaluation.figures import Figures, HandResult, Measurements
 from ..evaluation.pictures import TrueHand, TruePicture
-from ..hand_model.asset import open_hand
+from ..hand_model.asset import open_hands
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from ..hand_model.layer import HandLayer
 from ..network.model import WildHands, WildHandsOutput
@@ -65,7 +65,7 @@ class _Heads(nn.Module):
         for module in self.network.modules():
             if isinstance(module, nn.Dropout):
                 module.p = DROPOUT
-        assets = {side: open_hand(side) for side in Side}
+        assets = open_hands()
         self.layer = HandLayer(assets[Side.RIGHT], assets[Side.LEFT], flat_hand_mean=False)
         faces = torch.stack([torch.from_numpy(assets[side].faces).long() for side in (Side.LEFT, Side.RIGHT)])
         self.register_buffer("faces", faces, persistent=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ..hand_model.asset import open_hand
+from ..hand_model.asset import open_hands
 from ..hand_model.posing import flat_layer
 from ..network.checkpoint import DEFAULT_NAME, load_model
 from ..network.config import RELEASED
@@ -36,7 +36,7 @@ def default_network() -> WildHands:
 def compare(make: Callable[[], WildHands], clip: Clip, repeats: int) -> dict[str, object]:
     """Milliseconds from image and boxes to parameters, for the runtime and precision that auto chooses, int8 where there is one, and
     PyTorch's eager float32. ``ratio`` is how many times as long the latter takes."""
-    layer = flat_layer({side: open_hand(side) for side in Side})
+    layer = flat_layer(open_hands())
     eager, image = make(), clip.frames[0]
     turns = np.zeros(len(BOXES)) if eager.config.upright else None
     int8 = ["int8"] if has_int8(eager) else []
@@ -70,7 +70,7 @@ def cost_per_hand(make: Callable[[], WildHands], clip: Clip, repeats: int, most:
     """Milliseconds of the network for 1, 2, 4, ... hands of one frame."""
     model = make()
     config = model.config
-    predictor = Predictor(model, config.preprocessing, flat_layer({side: open_hand(side) for side in Side}))
+    predictor = Predictor(model, config.preprocessing, flat_layer(open_hands()))
     counts = [1 << i for i in range(most.bit_length())]
     rng = np.random.default_rng(0)
     corners = rng.uniform((0, 0), (WIDTH - 250, HEIGHT - 250), (most, 2))

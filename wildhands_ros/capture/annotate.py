@@ -21,7 +21,7 @@ from ..processes import Workers
 from ..smoothing.hands import posed
 from ..structures import FrameEstimate, Side
 from .recording_part import OpenStream, Part, estimate_part, segment_path
-from .segments import Annotated, load
+from .segments import Annotated, load, load_problems
 from .smoothing import smooth_track
 
 SEGMENT = 150
@@ -70,7 +70,7 @@ class Annotation:
 
     def problems(self) -> list[str]:
         """The pictures that could not be decoded, one sentence each."""
-        return [problem for path in self._segments() for problem in load(path, with_meshes=False).problems]
+        return [problem for path in self._segments() for problem in load_problems(path)]
 
     def frames(self, hand_model: Mapping[Side, HandAsset], smooth: bool) -> Iterator[Annotated]:
         """All estimates in order, tracks joined, and ``smooth``ed where asked for."""

@@ -97,6 +97,12 @@ def load(path: Path, with_meshes: bool = True) -> Segment:
     return Segment(frames, json.loads(str(columns["problems"])))
 
 
+def load_problems(path: Path) -> list[str]:
+    """``load(path).problems``, without the rest."""
+    with np.load(path, allow_pickle=False) as data:
+        return json.loads(str(data["problems"]))
+
+
 def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
     mano = ManoParameters(*(columns[name][row] for name in _MANO))
     hand = HandEstimate(

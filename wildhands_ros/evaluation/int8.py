@@ -9,13 +9,12 @@ import numpy as np
 
 from ..detection.landmarks import hand_turn
 from ..geometry.boxes import turned_square
-from ..hand_model.asset import open_hand
+from ..hand_model.asset import open_hands
 from ..hand_model.posing import flat_layer, pose_hands
 from ..network.checkpoint import LoadedModel, load_model
 from ..network.preprocessing import NetworkInput, preprocess, usable_boxes
 from ..runtime.int8 import quantize
 from ..runtime.predictor import Predictor
-from ..structures import Side
 from .metrics import mpjpe
 from .pictures import TrueHand, TruePicture
 from .synthetic import world_pictures
@@ -72,7 +71,7 @@ def _inputs(loaded: LoadedModel, picture: TruePicture) -> NetworkInput:
 
 def _mpjpe_mm(checkpoint: str, precision: str, count: int) -> float:
     loaded = load_model(checkpoint)
-    layer = flat_layer(loaded.assets or {side: open_hand(side) for side in Side})
+    layer = flat_layer(loaded.assets or open_hands())
     predictor = Predictor(loaded.model, loaded.preprocessing, layer, device="cpu", runtime="openvino", precision=precision)
     errors = []
     for picture in _pictures("test", count):

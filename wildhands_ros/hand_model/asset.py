@@ -103,6 +103,11 @@ def joints_linear(asset: HandAsset) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
+def open_hands() -> dict[Side, HandAsset]:
+    """Both of them, see ``open_hand``."""
+    return {side: open_hand(side) for side in Side}
+
+
 @cache
 def open_hand(side: Side) -> HandAsset:
     """The hand that ships with this package (Apache-2.0 and CC0; see ``open_hand/README.md`` beside this file)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ GRAPH_CODE = ("network", "runtime", "geometry/rotation.py")
 """What makes the graph besides the weights."""
 
 
+@cache
 def has_bfloat16() -> bool:
     """Whether this processor is fast at it."""
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..network.model import WildHands
 from ..network.preprocessing import NetworkInput
-from .graph import Decoder, Encoder, encoder_inputs, outputs
+from .graph import DECODER_INPUTS, Decoder, Encoder, encoder_inputs, outputs
 
 
 class TorchNetwork:
@@ -41,7 +41,7 @@ class TorchNetwork:
         with self._autocast():
             features, vector, position, *seen = self._encoder(*(values[name] for name in self._inputs))
         seen = [value.float() for value in seen]
-        decoder_inputs = (values[name] for name in ("side", "focal", "anchor", "turn"))
+        decoder_inputs = (values[name] for name in DECODER_INPUTS)
         results = self._decoder(features.float(), vector.float(), position.float(), *decoder_inputs, *seen)
         # One transfer, and with it the only wait for a GPU.
         packed = torch.cat([result.reshape(hands, -1).float() for result in results], dim=1).cpu().numpy()

@@ -6,7 +6,6 @@ On a CPU, drawing a picture and those stages take most of a step. Both, and what
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import time
 from functools import cache, partial
@@ -26,6 +25,7 @@ from ..network.trunks import TRUNKS
 from ..network.weights_digest import weights_digest
 from ..paths import cache_folder
 from ..processes import in_processes
+from ..runtime.threads import available_cpus
 from ..structures import Side
 from .batch_files import load_joined, save_batch, taken
 from .batches import Batch, Batches, normalized
@@ -83,11 +83,6 @@ class Pool:
         return taken(self._hands, torch.from_numpy(rows), torch.from_numpy(image_index), len(pictures))
 
 
-def cores() -> int:
-    """That this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def _make(config: TrainingConfig, rank: int, processes: int) -> list[Path]:
     """The files of the pool; each process makes its share and waits for the others'."""
     used = {name: value for name, value in to_mapping(config).items() if name in ("network", "sources", "augmentation", "seed")}
@@ -103,7 +98,7 @@ def _make(config: TrainingConfig, rank: int, processes: int) -> list[Path]:
     paths = [folder / f"{chunk:06d}.pt" for chunk in range(-(-config.pool // _CHUNK))]
     mine = [chunk for chunk in range(rank, len(paths), processes) if not paths[chunk].exists()]
     if mine:
-        made = in_processes(partial(_make_chunk, config, folder), mine, max(1, cores() // processes))
+        made = in_processes(partial(_make_chunk, config, folder), mine, max(1, available_cpus() // processes))
         for _ in tqdm(made, total=len(mine), unit="file", desc="pool", file=sys.stderr, disable=rank > 0):
             pass
     while not all(path.exists() for path in paths):

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ..runtime.threads import available_cpus
 from .config_file import ConfigError, differences, to_mapping
-from .pool import cores
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -36,7 +36,7 @@ def limit_threads(workers: int) -> None:
     """Leaves each of the ``workers`` that prepare pictures a core, unless the user has chosen: threads that outnumber the cores slow
     everything down by far more than they help."""
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, cores() - workers))
+        torch.set_num_threads(max(1, available_cpus() - workers))
 
 
 def config_text(config: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..hand_model.asset import HandAsset, open_hand
+from ..hand_model.asset import HandAsset, open_hands
 from ..hand_model.mano_files import load_mano
 from ..network.checkpoint import load_model
 from ..network.landmark_net import LandmarkNet
@@ -21,7 +21,7 @@ _WEIGHTS_PLACE = 0
 def hand_assets(config: TrainingConfig) -> dict[Side, HandAsset]:
     """Both hands of ``config.hand_model``. Raises ValueError where MANO's files are not there."""
     if config.hand_model == OPEN_HAND:
-        return {side: open_hand(side) for side in Side}
+        return open_hands()
     return {side: load_mano(config.hand_model, side) for side in Side}
 
 

@@ -24,7 +24,7 @@ from ...structures import FrameEstimate
 from ..images import decode_image, encode_image
 from ..markers import MarkerBuilder
 from ..messages import hand_array
-from ..processes import child_process
+from ..own_graph import child_process
 from ..transforms import TransformBuilder
 
 _WAIT = 30.0

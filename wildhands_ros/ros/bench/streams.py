@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import subprocess
 import sys
 import time
@@ -22,8 +20,7 @@ from visualization_msgs.msg import MarkerArray
 
 from ...bench.machine import cpu_seconds, rss_mb
 from ...msg import HandArray
-from ..processes import child_process
-from ..share import hand_over_large_images
+from ..own_graph import child_process, own_graph
 
 START_TIMEOUT = 180.0
 """Seconds for a node's first hands."""
@@ -140,8 +137,7 @@ class Streams:
 @contextmanager
 def streams(kinds: dict[str, str]) -> Iterator[Streams]:
     """Starts nodes: kinds (of ``wildhands``, ``naive`` and ``mediapipe``) by namespace."""
-    os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    hand_over_large_images()
+    own_graph()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         with _all(kinds) as nodes:

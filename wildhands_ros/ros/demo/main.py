@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import shutil
 import signal
 import subprocess
@@ -24,8 +22,8 @@ from ...evaluation.metrics import mpjpe
 from ...io.overlays import VideoOverlay, overlay_for
 from ...io.sources import ASSUMED_FPS, FolderSource, ImageSource, open_source
 from ...msg import Hand, HandArray
-from ..processes import child_process
-from ..share import hand_over_large_images, share_folder
+from ..own_graph import child_process, own_graph
+from ..share import share_folder
 from .recorder import ReceivedHands, Recorder
 
 OUTPUT = Path("demo_output")
@@ -55,9 +53,7 @@ def run_demo(source: str | None) -> int:
     overlay_path = OUTPUT / _overlay_name(opened)
     overlay = overlay_for(opened, overlay_path) if opened else VideoOverlay(overlay_path, ASSUMED_FPS)
 
-    # A domain of its own: nothing of this reaches the user's robot, nor the other way round.
-    os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    hand_over_large_images()
+    own_graph()
     # Without rclpy's own handling of Ctrl-C, which would cut the recording off.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:

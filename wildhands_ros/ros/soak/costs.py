@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from std_srvs.srv import SetBool
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
+from ...bench.machine import cpu_seconds
 from ...estimator import Estimator
 from ...geometry.calibration import IntrinsicsSource
 from ..diagnostics import Health
@@ -61,9 +61,9 @@ def _of_the_process(robot: Robot) -> dict[str, float]:
             robot.change_state(Transition.TRANSITION_ACTIVATE)
         robot.change_state(Transition.TRANSITION_DEACTIVATE)
         robot.spin(lambda: False, 2.0)
-        before = _cpu_seconds(process.pid)
+        before = cpu_seconds(process.pid)
         robot.spin(lambda: False, IDLE_SECONDS)
-        idle = (_cpu_seconds(process.pid) - before) / IDLE_SECONDS
+        idle = (cpu_seconds(process.pid) - before) / IDLE_SECONDS
     finally:
         process.terminate()
         process.wait(60)
@@ -113,8 +113,3 @@ def _per_frame(build_and_publish: Callable[[], object]) -> float:
     for _ in range(FRAMES):
         build_and_publish()
     return 1e3 * (time.thread_time() - start) / FRAMES
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -22,7 +21,8 @@ from rclpy.executors import SingleThreadedExecutor
 from ...geometry.camera import Camera
 from ...io.camera_files import load_calibration
 from ...io.sources import open_source
-from ..share import hand_over_large_images, share_folder
+from ..own_graph import own_graph
+from ..share import share_folder
 from .faults import FAULTS, Fault
 from .robot import Robot
 
@@ -118,9 +118,7 @@ def run_soak(minutes: float, json_file: Path | None) -> int:
 @contextmanager
 def demo_robot() -> Iterator[Robot]:
     """A robot that shows the demo's clip, on a domain of its own."""
-    os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
-    # Large images in one piece: datagrams get lost on a busy machine.
-    hand_over_large_images()
+    own_graph()
     pictures, camera = demo_pictures(640, 360, 30)
     rclpy.init()
     try:

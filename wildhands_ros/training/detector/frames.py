@@ -16,8 +16,9 @@ from ...geometry.camera import scale_affine
 from ...io.digest import digest
 from ...io.files import OutputFile
 from ...paths import cache_folder
+from ...processes import in_processes
+from ...runtime.threads import available_cpus
 from ...structures import Side
-from ..pool import cores, in_processes
 from ..randomness import generator
 from ..world.backgrounds import photo_files
 from ..world.config import world_config
@@ -154,7 +155,7 @@ def _make(world: str, seed: int, chunks: int) -> list[Path]:
     paths = [folder / f"{chunk:06d}.npz" for chunk in range(chunks)]
     missing = [chunk for chunk, path in enumerate(paths) if not path.exists()]
     if missing:
-        made = in_processes(partial(_make_chunk, world, seed, folder), missing, cores())
+        made = in_processes(partial(_make_chunk, world, seed, folder), missing, available_cpus())
         for _ in tqdm(made, total=len(missing), unit="file", desc="frames", file=sys.stderr):
             pass
     return paths
