@@ -64,11 +64,15 @@ def test_a_photograph_gives_a_consistent_hand(estimator, photo):
 
 
 @needs_photos
-def test_depth_scales_with_the_focal_length(estimator, photo):
+def test_depth_scales_with_the_focal_length(estimator):
     """The point of the package: the same picture under another calibration is another place."""
-    truth, image = photo
-    near, far = (estimator(image, Camera.from_fov(*image.shape[1::-1], np.radians(fov))).hands[0] for fov in (90, 50))
-    assert far.joints[0, 2] / near.joints[0, 2] == pytest.approx(np.tan(np.radians(45)) / np.tan(np.radians(25)), rel=0.1)
+    ratios = []
+    for hand in read_coco_hands(REAL_HANDS / "onehand10k"):
+        image = read_image(hand.image)
+        near, far = (estimator(image, Camera.from_fov(*image.shape[1::-1], np.radians(fov))).hands[0] for fov in (70, 50))
+        ratios.append(far.joints[0, 2] / near.joints[0, 2])
+    # Not exactly: seen from nearer, the same picture is of another pose.
+    assert np.median(ratios) == pytest.approx(np.tan(np.radians(35)) / np.tan(np.radians(25)), rel=0.1)
 
 
 @needs_photos
