@@ -11,22 +11,21 @@ from wildhands_ros.evaluation.jitter import measure_jitter
 from wildhands_ros.evaluation.lag import lag
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.hand_model.posing import flat_layer, pose_hands
+from wildhands_ros.hand_model.posing import HandPoser
 from wildhands_ros.smoothing.hands import CameraPose, HandSmoother
 from wildhands_ros.smoothing.one_euro import Cutoffs, PointFilter, RotationFilter
 from wildhands_ros.structures import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
 
 CAMERA = Camera.pinhole(700, 700, 640, 360, 1280, 720)
 HANDS = {side: open_hand(side) for side in Side}
-LAYER = flat_layer(HANDS)
+POSER = HandPoser(HANDS)
 CUTOFFS = Cutoffs(rest=1.2, per_speed=3.0, most=1e9, speed=0.8)
 
 
 def hand_of(mano: ManoParameters, side: Side = Side.RIGHT, track: str = "hand_1") -> HandEstimate:
-    (vertices,), (joints,) = pose_hands(LAYER, [mano], [side])
+    vertices, joints, rotation = POSER(mano, side)
     pixels = CAMERA.project(joints)
     box = np.concatenate([pixels.min(0), pixels.max(0)])
-    rotation = Rotation.from_rotvec(mano.global_orient).as_matrix()
     source = EstimateSource.KEYPOINT_FIT
     return HandEstimate(side, 0.9, 0.9, box, joints, pixels, vertices, joints[0], rotation, mano, source, keypoints=pixels, track_id=track)
 
@@ -89,7 +88,7 @@ def test_a_smoothed_hand_is_one_consistent_hand(side):
         given = hand_of(mano(rng, 0.05), side)
         (hand,) = smoother(frame(given), i / 30).hands
     assert np.linalg.norm(hand.joints - given.joints, axis=-1).max() > 0.001
-    (vertices,), (joints,) = pose_hands(LAYER, [hand.mano], [side])
+    vertices, joints, _ = POSER(hand.mano, side)
     np.testing.assert_allclose(hand.vertices, vertices, atol=1e-6)
     np.testing.assert_allclose(hand.joints, joints, atol=1e-6)
     np.testing.assert_allclose(hand.joints_2d, CAMERA.project(joints), atol=1e-3)

@@ -10,7 +10,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
 from .detection.base import TOPIC, TRACKS
 from .detection.finder import HandFinder
@@ -24,9 +23,8 @@ from .fitting.stream_fit import StreamFit
 from .geometry.boxes import turned_square
 from .geometry.camera import Camera, in_image
 from .hand_model.asset import HandAsset, open_hands
-from .hand_model.layer import HandLayer
 from .hand_model.mano_files import load_mano
-from .hand_model.posing import flat_layer, pose_hands
+from .hand_model.posing import HandPoser, flat_layer
 from .network.checkpoint import DEFAULT_NAME, LoadedModel, load_model
 from .runtime.predictor import Predictor
 from .runtime.threads import one_blas_thread
@@ -51,8 +49,8 @@ class Estimator:
         loaded = _checkpoint(config)
         self.hand_model = _hand_model(config.hand_model, loaded)
         """The hand of each side whose vertices, parameters and faces come out."""
-        self._layer = flat_layer(self.hand_model)
-        self._predictor = _predictor(config, loaded, self._layer) if loaded else None
+        self._poser = HandPoser(self.hand_model)
+        self._predictor = _predictor(config, loaded, self.hand_model) if loaded else None
         look = NetworkLandmarks(self._predictor) if self._predictor and self._predictor.has_landmarks else None
         self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look, config.search_time, config.search_windows)
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
@@ -214,11 +212,11 @@ class Estimator:
             return ()
         sides = [sides[i] for i in sources]
         manos = [fits[i].mano if fits[i] is not None else predictions[i][side].mano for i, side in zip(sources, sides, strict=True)]
-        all_vertices, all_joints = pose_hands(self._layer, manos, sides)
+        posed = [self._poser(mano, side) for mano, side in zip(manos, sides, strict=True)]
+        pixels = camera.project(np.stack([hand.joints for hand in posed]))
         hands = []
-        for i, side, mano, vertices, joints in zip(sources, sides, manos, all_vertices, all_joints, strict=True):
+        for i, side, mano, (vertices, joints, rotation), joints_2d in zip(sources, sides, manos, posed, pixels, strict=True):
             detection, track, prediction, fitted = detections[i], tracks[i], predictions[i].get(side), fits[i]
-            joints_2d = camera.project(joints)
             if fitted is None:
                 source = EstimateSource.NETWORK
             else:
@@ -233,7 +231,7 @@ class Estimator:
                     joints_2d=joints_2d,
                     vertices=vertices,
                     wrist_position=joints[0],
-                    wrist_rotation=Rotation.from_rotvec(mano.global_orient).as_matrix(),
+                    wrist_rotation=rotation,
                     mano=mano,
                     source=source,
                     joints_stddev=fitted.joints_stddev if fitted is not None else None,
@@ -270,8 +268,8 @@ def checkpoint_name(config: EstimatorConfig) -> str:
     return config.checkpoint
 
 
-def _predictor(config: EstimatorConfig, loaded: LoadedModel, layer: HandLayer) -> Predictor:
-    return Predictor(loaded.model, loaded.preprocessing, layer, config.device, config.runtime, config.precision)
+def _predictor(config: EstimatorConfig, loaded: LoadedModel, assets: dict[Side, HandAsset]) -> Predictor:
+    return Predictor(loaded.model, loaded.preprocessing, flat_layer(assets), config.device, config.runtime, config.precision)
 
 
 def hand_model(config: EstimatorConfig) -> dict[Side, HandAsset]:

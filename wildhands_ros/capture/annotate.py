@@ -15,10 +15,10 @@ import numpy as np
 
 from ..estimator_config import EstimatorConfig
 from ..hand_model.asset import HandAsset
-from ..hand_model.posing import flat_layer, pose_hands
+from ..hand_model.posing import HandPoser
 from ..io.files import OutputFile
 from ..processes import Workers
-from ..smoothing.hands import posed
+from ..smoothing.hands import with_parameters
 from ..structures import FrameEstimate, Side
 from .recording_part import OpenStream, Part, estimate_part, segment_path
 from .segments import Annotated, load, load_problems
@@ -77,9 +77,9 @@ class Annotation:
         if not smooth:
             yield from self._joined(with_meshes=True)
             return
-        layer = flat_layer(hand_model)
+        poser = HandPoser(hand_model)
         for frame in _smoothed(list(self._joined(with_meshes=False))):
-            yield replace(frame, estimate=_posed(layer, frame.estimate))
+            yield replace(frame, estimate=_posed(poser, frame.estimate))
 
     @property
     def _finished(self) -> Path:
@@ -141,13 +141,10 @@ def _smoothed(frames: list[Annotated]) -> list[Annotated]:
     return [replace(frame, estimate=replace(frame.estimate, hands=tuple(each))) for frame, each in zip(frames, hands, strict=True)]
 
 
-def _posed(layer, estimate: FrameEstimate) -> FrameEstimate:
+def _posed(poser: HandPoser, estimate: FrameEstimate) -> FrameEstimate:
     """With vertices, joints and what follows from them, as the parameters say."""
-    if not estimate.hands:
-        return estimate
-    all_vertices, all_joints = pose_hands(layer, [hand.mano for hand in estimate.hands], [hand.side for hand in estimate.hands])
     hands = []
-    for hand, vertices, joints in zip(estimate.hands, all_vertices, all_joints, strict=True):
-        now = posed(hand, hand.mano, vertices, joints, estimate.camera)
+    for hand in estimate.hands:
+        now = with_parameters(hand, hand.mano, poser, estimate.camera)
         hands.append(now if np.isnan(hand.reprojection_error) else replace(now, reprojection_error=hand.reprojection_error))
     return replace(estimate, hands=tuple(hands))

@@ -10,7 +10,7 @@ import numpy as np
 from ..detection.landmarks import hand_turn
 from ..geometry.boxes import turned_square
 from ..hand_model.asset import open_hands
-from ..hand_model.posing import flat_layer, pose_hands
+from ..hand_model.posing import HandPoser, flat_layer
 from ..network.checkpoint import LoadedModel, load_model
 from ..network.preprocessing import NetworkInput, preprocess, usable_boxes
 from ..runtime.int8 import quantize
@@ -71,8 +71,9 @@ def _inputs(loaded: LoadedModel, picture: TruePicture) -> NetworkInput:
 
 def _mpjpe_mm(checkpoint: str, precision: str, count: int) -> float:
     loaded = load_model(checkpoint)
-    layer = flat_layer(loaded.assets or open_hands())
-    predictor = Predictor(loaded.model, loaded.preprocessing, layer, device="cpu", runtime="openvino", precision=precision)
+    assets = loaded.assets or open_hands()
+    poser = HandPoser(assets)
+    predictor = Predictor(loaded.model, loaded.preprocessing, flat_layer(assets), device="cpu", runtime="openvino", precision=precision)
     errors = []
     for picture in _pictures("test", count):
         boxes, turns = _views(loaded, picture)
@@ -80,6 +81,6 @@ def _mpjpe_mm(checkpoint: str, precision: str, count: int) -> float:
         predictions = predictor.predict(picture.load_image(), picture.camera, boxes, sides, turns)
         for prediction, hand in zip(predictions, picture.hands, strict=True):
             if prediction is not None:
-                _, joints = pose_hands(layer, [prediction.mano], [hand.side])
-                errors.append(1000 * mpjpe(joints[0].astype(np.float64), hand.joints))
+                joints = poser(prediction.mano, hand.side).joints
+                errors.append(1000 * mpjpe(joints.astype(np.float64), hand.joints))
     return float(np.mean(errors))

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..hand_model.asset import HandAsset, joints_linear
+from ..hand_model.frames import follow_chains
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from .anatomy import ARTICULATED_JOINTS, joint_axes
 
@@ -73,12 +74,8 @@ class HandKinematics:
     def joints(self, pose: HandPose, jacobian: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
         """(21, 3) joints in MediaPipe order, and their (21, 3, unknowns) derivatives."""
         local, middle_axis = self._local_rotations(pose.angles.reshape(5, 3, 3))
-        frames = np.empty((5, 4, 3, 3))
-        frames[:, 0] = pose.rotation
-        for level in range(3):
-            frames[:, level + 1] = frames[:, level] @ local[:, level]
         offsets = self._offsets + self._offset_dirs @ pose.betas
-        chain = pose.position + np.cumsum((frames @ offsets[..., None])[..., 0], axis=1)
+        frames, chain = follow_chains(pose.rotation, pose.position, local, offsets)
         joints = np.concatenate([pose.position[None], chain.reshape(20, 3)])
         if not jacobian:
             return joints, None

@@ -28,3 +28,21 @@ def joint_rotations(mano: ManoParameters) -> np.ndarray:
     for joint, parent in enumerate(MANO_PARENTS[1:], start=1):
         rotations[joint] = rotations[parent] @ local[joint]
     return rotations
+
+
+def follow_chains(rotation: np.ndarray, position: np.ndarray, local: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Forward kinematics of five fingers on one wrist.
+
+    Args:
+        rotation, position: of the wrist, (3, 3) and (3,).
+        local: (5, 3, 3, 3) rotation of each finger's joints relative to the joint before.
+        offsets: (5, K, 3) at rest from the joint before to each; K is 3, or 4 with the fingertips.
+
+    Returns:
+        Rotations (5, 4, 3, 3) of the wrist and of each finger's joints, and positions (5, K, 3).
+    """
+    frames = np.empty((5, 4, 3, 3))
+    frames[:, 0] = rotation
+    for level in range(3):
+        frames[:, level + 1] = frames[:, level] @ local[:, level]
+    return frames, position + np.cumsum((frames[:, : offsets.shape[1]] @ offsets[..., None])[..., 0], axis=1)

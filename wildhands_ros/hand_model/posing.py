@@ -1,42 +1,88 @@
-"""From the parameters of estimated hands to their meshes."""
+"""From the parameters of estimated hands to their meshes: what ``HandLayer`` computes, one hand at a time and without gradients.
+
+A few numpy operations instead of sixty of torch, each of which takes longer than its arithmetic.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
-import torch
+from scipy.spatial.transform import Rotation
 
 from ..structures import ManoParameters, Side
-from .asset import HandAsset
-from .joints import MANO_TO_MEDIAPIPE
+from .asset import NUM_JOINTS, POSE_FEATURES, HandAsset, joints_linear
+from .frames import follow_chains
+from .joints import MANO_PARENTS, MANO_TO_MEDIAPIPE
 from .layer import HandLayer
 
+_PARENTS = list(MANO_PARENTS[1:])
 
-@torch.inference_mode()
-def pose_hands(layer: HandLayer, manos: Sequence[ManoParameters], sides: Sequence[Side]) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (N, V, 3) and joints (N, 21, 3) in MediaPipe order of N hands, at least one. ``layer`` takes poses as they are."""
-    orient, pose, betas, transl = (
-        torch.tensor(np.stack([getattr(mano, name) for mano in manos]), dtype=torch.float32)
-        for name in ("global_orient", "hand_pose", "betas", "transl")
-    )
-    with one_thread():
-        output = layer(orient, pose, betas, transl, is_right=torch.tensor([side is Side.RIGHT for side in sides]))
-    return output.vertices.numpy(), output.joints.numpy()[:, MANO_TO_MEDIAPIPE]
+
+class PosedHand(NamedTuple):
+    """In the frame of its parameters."""
+
+    vertices: np.ndarray
+    """(V, 3) float32 metres."""
+    joints: np.ndarray
+    """(21, 3) float32 metres, MediaPipe order."""
+    rotation: np.ndarray
+    """(3, 3) of the wrist from the rest pose."""
+
+
+class HandPoser:
+    """Poses right and left hands; takes the hand model of each side."""
+
+    def __init__(self, hand_model: Mapping[Side, HandAsset]):
+        self._meshes = {side: _Mesh(asset) for side, asset in hand_model.items()}
+
+    def __call__(self, mano: ManoParameters, side: Side) -> PosedHand:
+        return self._meshes[side].posed(mano)
+
+
+class _Mesh:
+    """One side's numbers. Vertices are (3, V), so that each operation goes along many numbers that lie together."""
+
+    def __init__(self, asset: HandAsset):
+        template, dirs = joints_linear(asset)
+        self._joints, self._joints_dirs = template[:NUM_JOINTS], dirs[:NUM_JOINTS]
+        self._template = _flat(asset.v_template)
+        self._shapedirs = _flat(asset.shapedirs)
+        # Most of a hand, as of the open one, does not change its shape as fingers bend.
+        posedirs = _flat(np.zeros((len(asset.v_template), 3, POSE_FEATURES)) if asset.posedirs is None else asset.posedirs)
+        self._bulging = np.flatnonzero(posedirs.any(axis=1))
+        self._posedirs = posedirs[self._bulging]
+        self._weights = np.ascontiguousarray(asset.weights.T, np.float32)
+        self._tips = asset.tip_vertices
+
+    def posed(self, mano: ManoParameters) -> PosedHand:
+        local = Rotation.from_rotvec(np.concatenate([mano.global_orient, mano.hand_pose]).reshape(NUM_JOINTS, 3)).as_matrix()
+        rest = self._joints + self._joints_dirs @ mano.betas
+        offsets = (rest[1:] - rest[_PARENTS]).reshape(5, 3, 3)
+        frames, positions = follow_chains(local[0], rest[0] + mano.transl, local[1:].reshape(5, 3, 3, 3), offsets)
+        # Each joint moves a point x to R x + (joint - R joint_rest); skinning blends these transforms.
+        transforms = np.empty((NUM_JOINTS, 3, 4))
+        transforms[0, :, :3], transforms[0, :, 3] = local[0], rest[0] + mano.transl
+        transforms[1:, :, :3], transforms[1:, :, 3] = frames[:, 1:].reshape(-1, 3, 3), positions.reshape(-1, 3)
+        joints = np.empty((NUM_JOINTS + len(self._tips), 3), np.float32)
+        joints[:NUM_JOINTS] = transforms[:, :, 3]
+        transforms[:, :, 3] -= (transforms[:, :, :3] @ rest[..., None])[..., 0]
+
+        vertices = self._template + self._shapedirs @ mano.betas.astype(np.float32)
+        vertices[self._bulging] += self._posedirs @ (local[1:] - np.eye(3)).astype(np.float32).ravel()
+        blended = (transforms.reshape(NUM_JOINTS, 12).astype(np.float32).T @ self._weights).reshape(3, 4, -1)
+        moved = np.einsum("abv,bv->av", blended[:, :3], vertices.reshape(3, -1)) + blended[:, 3]
+        vertices = np.ascontiguousarray(moved.T)
+        joints[NUM_JOINTS:] = vertices[self._tips]
+        return PosedHand(vertices, joints[list(MANO_TO_MEDIAPIPE)], local[0])
 
 
 def flat_layer(assets: Mapping[Side, HandAsset]) -> HandLayer:
-    """The layer of a right and a left hand that ``pose_hands`` takes."""
+    """The layer of a right and a left hand that takes poses as they are, as ``HandPoser`` does."""
     return HandLayer(assets[Side.RIGHT], assets[Side.LEFT], flat_hand_mean=True)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """For work of a millisecond, which threads only delay: on a busy machine they wait for one another for tens of milliseconds."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _flat(values: np.ndarray) -> np.ndarray:
+    """(V, 3, ...) to (3 V, ...) float32, all x first."""
+    return np.ascontiguousarray(np.swapaxes(values, 0, 1), np.float32).reshape(-1, *values.shape[2:])

@@ -12,7 +12,7 @@ from ..detection.tracks import MAX_GAP
 from ..fitting.detection_fit import reprojection_error
 from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset, joints_linear
-from ..hand_model.posing import flat_layer, pose_hands
+from ..hand_model.posing import HandPoser
 from ..structures import Detection, FrameEstimate, HandEstimate, ManoParameters, Side
 from .one_euro import PointFilter, RotationFilter, SmoothingConfig, low_pass_gain
 
@@ -37,7 +37,7 @@ class HandSmoother:
     """
 
     def __init__(self, hand_model: Mapping[Side, HandAsset], config: SmoothingConfig | None = None):
-        self._layer = flat_layer(hand_model)
+        self._poser = HandPoser(hand_model)
         self._wrists = {side: [part[0] for part in joints_linear(asset)] for side, asset in hand_model.items()}
         self._config = config or SmoothingConfig()
         self._states: dict[str, _HandFilter] = {}
@@ -64,8 +64,9 @@ class HandSmoother:
         self._states = {id: state for id, state in self._states.items() if 0 <= stamp - state.stamp <= MAX_GAP}
         if not tracked:
             return frame
-        meshes = zip(*pose_hands(self._layer, manos, [hand.side for hand in tracked]), strict=True)
-        smoothed = {hand.track_id: posed(hand, mano, *mesh, frame.camera) for hand, mano, mesh in zip(tracked, manos, meshes, strict=True)}
+        smoothed = {
+            hand.track_id: with_parameters(hand, mano, self._poser, frame.camera) for hand, mano in zip(tracked, manos, strict=True)
+        }
         return replace(frame, hands=tuple(smoothed.get(hand.track_id, hand) for hand in frame.hands))
 
     def _smoothed(self, hand: HandEstimate, stamp: float, pose: CameraPose) -> ManoParameters:
@@ -99,22 +100,17 @@ class _HandFilter:
         return self._position.update(position[None], dt)[0], self._rotations.update(rotations, dt), self._betas
 
 
-def posed(hand: HandEstimate, mano: ManoParameters, vertices: np.ndarray, joints: np.ndarray, camera: Camera) -> HandEstimate:
-    """The hand with other parameters, and all that follows from them.
-
-    Args:
-        hand: what is known of it besides.
-        mano, vertices, joints: the parameters, and what the hand layer makes of them (V, 3) and (21, 3, MediaPipe order).
-        camera: of its image.
-    """
-    joints_2d = camera.project(joints)
+def with_parameters(hand: HandEstimate, mano: ManoParameters, poser: HandPoser, camera: Camera) -> HandEstimate:
+    """The hand with other parameters, and all that follows from them under the ``camera`` of its image."""
+    posed = poser(mano, hand.side)
+    joints_2d = camera.project(posed.joints)
     return replace(
         hand,
         mano=mano,
-        vertices=vertices,
-        joints=joints,
+        vertices=posed.vertices,
+        joints=posed.joints,
         joints_2d=joints_2d,
-        wrist_position=joints[0],
-        wrist_rotation=Rotation.from_rotvec(mano.global_orient).as_matrix(),
+        wrist_position=posed.joints[0],
+        wrist_rotation=posed.rotation,
         reprojection_error=reprojection_error(joints_2d, Detection(hand.box, keypoints=hand.keypoints)),
     )
