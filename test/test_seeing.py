@@ -12,7 +12,6 @@ import yaml
 from scipy.spatial.transform import Rotation
 from test_overlay import CAMERA, FACES, posed
 
-from wildhands_ros.hand_model.frames import joint_rotations
 from wildhands_ros.structures import FrameEstimate, Side
 
 CONFIG = Path(__file__).parents[1] / "config"
@@ -50,7 +49,7 @@ def test_the_viewer_follows_the_hands(viewer):
     np.testing.assert_allclose(hand._mesh.vertices, moved.vertices, atol=1e-6)
     np.testing.assert_allclose(hand._frames.batched_positions, moved.joints, atol=1e-6)
     wrist = Rotation.from_quat(np.roll(hand._frames.batched_wxyzs[0], -1)).as_matrix()
-    np.testing.assert_allclose(wrist, joint_rotations(moved.mano)[0], atol=1e-6)
+    np.testing.assert_allclose(wrist, moved.wrist_rotation, atol=1e-6)
     viewer.show(image, FrameEstimate((), CAMERA))
     assert shown(viewer) == set() and "no hands" in viewer._text.content
     with urllib.request.urlopen(viewer.url, timeout=10) as page:

@@ -26,9 +26,9 @@ def distort(points: np.ndarray, model: str, d: np.ndarray) -> np.ndarray:
     """(..., 3) directions to (..., 2) distorted normalised coordinates; NaN for directions that the lens does not see."""
     if model == "equidistant":
         return _distort_equidistant(points, d)
-    x, y, z = np.moveaxis(points, -1, 0)
+    z = points[..., 2:]
     with np.errstate(divide="ignore", invalid="ignore"):
-        pinhole = np.where((z > 1e-9)[..., None], np.stack([x / z, y / z], axis=-1), np.nan)
+        pinhole = np.where(z > 1e-9, points[..., :2] / z, np.nan)
     if model == "":
         return pinhole
     return _distort_polynomial(pinhole, d)

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..structures import ManoParameters, Side
-from .joints import MANO_PARENTS, MANO_TO_MEDIAPIPE
+from .joints import MANO_TO_MEDIAPIPE
 
 TIP_PARENTS = (15, 3, 6, 12, 9)
 """Last kinematic joint of thumb, index, middle, ring and pinky, MANO order."""
 
-ROTATION_OF_JOINT = tuple((*range(16), *TIP_PARENTS)[joint] for joint in MANO_TO_MEDIAPIPE)
+_TURNING = [(*range(16), *TIP_PARENTS)[joint] for joint in MANO_TO_MEDIAPIPE]
 """The MANO joint whose rotation each of the 21 MediaPipe joints has."""
 
 OPERATOR_BASIS = {
-    Side.RIGHT: np.array([[0.0, 0, -1], [-1, 0, 0], [0, 1, 0]]),
-    Side.LEFT: np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]),
+    Side.RIGHT: Rotation.from_matrix([[0, 0, -1], [-1, 0, 0], [0, 1, 0]]).as_quat(),
+    Side.LEFT: Rotation.from_matrix([[0, 0, 1], [-1, 0, 0], [0, -1, 0]]).as_quat(),
 }
-"""The operator's x (out of the palm), y and z (towards the fingertips) as columns, in each side's rest pose."""
+"""Quaternions x, y, z, w of the operator's x (out of the palm), y and z (towards the fingertips) as columns, in each side's rest pose."""
 
 
-def joint_rotations(mano: ManoParameters) -> np.ndarray:
-    """(16, 3, 3) rotations of the kinematic joints from the rest pose into the camera frame, MANO order."""
-    local = Rotation.from_rotvec(np.vstack([mano.global_orient, np.reshape(mano.hand_pose, (15, 3))])).as_matrix()
-    rotations = local.copy()
-    for joint, parent in enumerate(MANO_PARENTS[1:], start=1):
-        rotations[joint] = rotations[parent] @ local[joint]
-    return rotations
+_SIGNS = np.array([[-1, 1, -1, 1], [-1, -1, 1, 1], [1, -1, -1, 1], [1, 1, 1, 1]])
+_PRODUCT = _SIGNS[..., None] * np.eye(4)[[[3, 2, 1, 0], [2, 3, 0, 1], [1, 0, 3, 2], [0, 1, 2, 3]]]
+"""Hamilton's: component k of the product of a and b (x, y, z, w) is the sum of a_i b_j ``_PRODUCT[i, j, k]``."""
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(..., 4) quaternions x, y, z, w of the rotations ``a b``; the two are broadcast, which scipy's are not."""
+    return np.einsum("...i,...j,ijk->...k", a, b, _PRODUCT)
+
+
+def joint_quaternions(manos: Sequence[ManoParameters]) -> np.ndarray:
+    """(N, 21, 4) x, y, z, w of N hands: the rotation of each joint from the rest pose into the camera frame, MediaPipe order.
+
+    A fingertip's is that of its last joint.
+    """
+    rotvecs = np.concatenate([part for mano in manos for part in (mano.global_orient, mano.hand_pose)])
+    chains = Rotation.from_rotvec(rotvecs.reshape(-1, 3)).as_quat().reshape(-1, 16, 4)
+    chains[:, 1::3] = product(chains[:, :1], chains[:, 1::3])
+    for level in (2, 3):
+        chains[:, level::3] = product(chains[:, level - 1 : -1 : 3], chains[:, level::3])
+    return chains[:, _TURNING]
 
 
 def follow_chains(rotation: np.ndarray, position: np.ndarray, local: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -69,7 +69,7 @@ def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True)
         mano=mano_params(estimate.mano),
         grasp=grasp(estimate.grasp_probabilities),
     )
-    message.wrist.pose = pose(estimate.wrist_position, estimate.wrist_rotation)
+    message.wrist.pose = pose(estimate.wrist_position, Rotation.from_rotvec(estimate.mano.global_orient))
     known = estimate.wrist_covariance is not None
     message.wrist.covariance = np.asarray(estimate.wrist_covariance, np.float64).ravel() if known else UNKNOWN_COVARIANCE
     if vertices:
@@ -94,10 +94,10 @@ def grasp(probabilities: np.ndarray | None) -> GraspMessage:
     return GraspMessage(label=label, score=float(probabilities[label]), probabilities=array.array("f", _floats(probabilities).tobytes()))
 
 
-def pose(position: np.ndarray, rotation: np.ndarray) -> Pose:
-    """From a (3,) position in metres and a (3, 3) rotation."""
+def pose(position: np.ndarray, rotation: Rotation) -> Pose:
+    """From a (3,) position in metres and a rotation."""
     x, y, z = map(float, position)
-    qx, qy, qz, qw = Rotation.from_matrix(rotation).as_quat(canonical=True).tolist()
+    qx, qy, qz, qw = rotation.as_quat(canonical=True).tolist()
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 

@@ -17,12 +17,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
-from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from ..detection.tracks import hand_names
-from ..hand_model.frames import OPERATOR_BASIS, ROTATION_OF_JOINT, joint_rotations
+from ..hand_model.frames import OPERATOR_BASIS, joint_quaternions, product
 from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
 from ..structures import HandEstimate
 from .template import SENTINEL, STAMP_SENTINEL, Template
@@ -68,9 +67,9 @@ def _message(names: Sequence[str], frame_id: str, prefix: str, count: int) -> TF
 
 
 def _poses(hands: Sequence[HandEstimate], count: int, operator_basis: bool) -> np.ndarray:
-    """(len(hands) * count, 7) float64: position in metres, and quaternion x, y, z, w, of each hand's first joints."""
-    rotations = np.stack([joint_rotations(hand.mano)[list(ROTATION_OF_JOINT[:count])] for hand in hands])
+    """(len(hands), count, 7): position in metres, and quaternion x, y, z, w (not negative), of each hand's first joints."""
+    rotations = joint_quaternions([hand.mano for hand in hands])[:, :count]
     if operator_basis:
-        rotations = rotations @ np.stack([OPERATOR_BASIS[hand.side] for hand in hands])[:, None]
-    positions = np.concatenate([hand.joints[:count] for hand in hands]).astype(np.float64)
-    return np.hstack([positions, Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_quat(canonical=True)])
+        rotations = product(rotations, np.stack([OPERATOR_BASIS[hand.side] for hand in hands])[:, None])
+    positions = np.stack([hand.joints[:count] for hand in hands])
+    return np.concatenate([positions, np.copysign(1, rotations[..., 3:]) * rotations], axis=-1, dtype=np.float64)

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..detection.tracks import hand_names
 from ..geometry.camera import Camera
-from ..hand_model.frames import ROTATION_OF_JOINT, joint_rotations
+from ..hand_model.frames import joint_quaternions
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..structures import FrameEstimate, HandEstimate, Side
 from .overlay import FINGER_COLOURS, PALM_COLOUR, SIDE_COLOURS, draw_frame, label_text
@@ -133,8 +132,7 @@ class _Hand:
 
 def _frames(hand: HandEstimate) -> tuple[np.ndarray, np.ndarray]:
     """(21, 4) quaternions, w first, and (21, 3) positions of the joints' frames, in MANO's basis."""
-    quaternions = Rotation.from_matrix(joint_rotations(hand.mano)[list(ROTATION_OF_JOINT)]).as_quat(canonical=True)
-    return np.roll(quaternions, 1, axis=1), np.asarray(hand.joints, np.float64)
+    return np.roll(joint_quaternions([hand.mano])[0], 1, axis=1), np.asarray(hand.joints, np.float64)
 
 
 def _narrowed(image: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def pose(message: PoseMessage) -> Pose | None:
 
 
 def pose_stamped(value: Pose, stamp: Time, frame: str) -> PoseStamped:
-    return PoseStamped(header=Header(stamp=stamp, frame_id=frame), pose=pose_message(value.position, value.rotation.as_matrix()))
+    return PoseStamped(header=Header(stamp=stamp, frame_id=frame), pose=pose_message(value.position, value.rotation))
 
 
 def joint_state(names: list[str], positions: np.ndarray, stamp: Time) -> JointState:
