@@ -69,7 +69,9 @@ def test_depth_scales_with_the_focal_length(estimator):
     ratios = []
     for hand in read_coco_hands(REAL_HANDS / "onehand10k"):
         image = read_image(hand.image)
-        near, far = (estimator(image, Camera.from_fov(*image.shape[1::-1], np.radians(fov))).hands[0] for fov in (70, 50))
+        cameras = [Camera.from_fov(*image.shape[1::-1], np.radians(fov)) for fov in (70, 50)]
+        found = estimator.find(image, cameras[0])
+        near, far = (estimator(image, camera, detections=found).hands[0] for camera in cameras)
         ratios.append(far.joints[0, 2] / near.joints[0, 2])
     # Not exactly: seen from nearer, the same picture is of another pose.
     assert np.median(ratios) == pytest.approx(np.tan(np.radians(35)) / np.tan(np.radians(25)), rel=0.1)
