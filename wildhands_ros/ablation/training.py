@@ -31,7 +31,9 @@ from .variants import Variant
 
 LAB_PICTURES, WILD_PICTURES = 24, 8
 """In each batch; of the latter none where a variant has no such worlds."""
-OPTIMIZER = OptimizerConfig(lr=2e-3, weight_decay=1e-4, clip_norm=20, warmup_steps=20, decay=Decay.COSINE)
+OPTIMIZER = OptimizerConfig(lr=2e-3, weight_decay=1e-4, clip_norm=1e6, warmup_steps=100, decay=Decay.COSINE)
+"""Norms fall from thousands to tens. Cut down to one size at first, they would let Adam expect as little of what comes, and its great steps
+then leave dead units."""
 DROPOUT, EMA_DECAY = 0.1, 0.99
 
 _WEIGHTS, _ORDER = 0, 1

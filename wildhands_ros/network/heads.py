@@ -107,7 +107,7 @@ class HandDecoder(nn.Module):
         self.pose = nn.Linear(wide, 6 * NUM_ROTATIONS)
         self.shape = nn.Linear(wide, NUM_BETAS)
         self.camera = nn.Linear(wide, 3)
-        for layer in (self.pose, self.shape, self.camera):
+        for layer in (self.pose, self.shape, self.camera, self.initial_camera[-1]):
             nn.init.xavier_uniform_(layer.weight, gain=0.01)
         # Near zero the hand would be at the far end of the range, where the scale is clipped and has no gradient.
         nn.init.constant_(self.initial_camera[-1].bias[:1], usual_scale)
