@@ -70,22 +70,22 @@ class _Markers:
         for name, _ in lost:
             markers += [Marker(header=header, ns=name, id=number, action=Marker.DELETE) for number in (MESH, SKELETON, LABEL)]
         self._template = Template(MarkerArray(markers=markers))
-        points = iter(self._template.places(np.array([SENTINEL] * 3).tobytes(), 1)[:, 0])
+        points = iter(self._template.places(np.array([SENTINEL] * 3))[:, 0])
         view = self._template.view
         # The order of the markers in _markers: mesh, skeleton, label.
         self._points = [
             tuple(view(next(points), np.float64, 3 * count).reshape(-1, 3) for count in (len(corners), len(BONES), 1))
             for corners in self._corners
         ]
-        self._texts = self._template.places(b"\x01" * TEXT_LENGTH, TEXT_LENGTH)
+        self._texts = self._template.places(np.ones(TEXT_LENGTH, np.uint8))
 
     def fill(self, hands: Sequence[HandEstimate], header: Header) -> bytes:
         for hand, corners, (mesh, skeleton, label) in zip(hands, self._corners, self._points, strict=True):
-            np.take(np.asarray(hand.vertices, np.float64), corners, axis=0, out=mesh)
+            np.take(np.asarray(hand.vertices, np.float64), corners, axis=0, out=mesh, mode="clip")  # raise would take a copy more
             skeleton[:] = hand.joints[BONES]
             label[:] = hand.joints[0] + TEXT_OFFSET
         texts = [label_text(hand).encode("ascii", "replace")[:TEXT_LENGTH].center(TEXT_LENGTH) for hand in hands]
-        self._template.write(self._texts, np.frombuffer(b"".join(texts), np.uint8))
+        self._template.write(self._texts, np.frombuffer(b"".join(texts), np.uint8).reshape(-1, TEXT_LENGTH))
         return self._template.stamped(header.stamp)
 
 

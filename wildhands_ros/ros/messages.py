@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, Quaternion
+from geometry_msgs.msg import Pose
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
@@ -13,8 +13,8 @@ from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import in_image
 from ..hand_model.asset import HandAsset
 from ..msg import Grasp as GraspMessage
-from ..msg import Hand, HandArray, HandMeshTopology, ManoParams
-from ..structures import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+from ..msg import Hand, HandArray, HandMeshTopology
+from ..structures import EstimateSource, FrameEstimate, HandEstimate, Side
 
 SIDES = {Side.RIGHT: Hand.SIDE_RIGHT, Side.LEFT: Hand.SIDE_LEFT}
 
@@ -66,39 +66,34 @@ def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True)
         joints_stddev=_floats(np.full((21, 3), np.nan) if estimate.joints_stddev is None else estimate.joints_stddev),
         joints_in_image=in_image(estimate.joints_2d, width, height).tolist(),
         reprojection_error=float(estimate.reprojection_error),
-        mano=mano_params(estimate.mano),
-        grasp=grasp(estimate.grasp_probabilities),
     )
-    message.wrist.pose = pose(estimate.wrist_position, Rotation.from_rotvec(estimate.mano.global_orient))
+    # Messages within the message are there already: to make others and put them in their place takes longer.
+    set_pose(message.wrist.pose, estimate.wrist_position, Rotation.from_rotvec(estimate.mano.global_orient))
     known = estimate.wrist_covariance is not None
     message.wrist.covariance = np.asarray(estimate.wrist_covariance, np.float64).ravel() if known else UNKNOWN_COVARIANCE
+    for name in ("transl", "global_orient", "hand_pose", "betas"):
+        setattr(message.mano, name, _floats(getattr(estimate.mano, name)))
     if vertices:
         message.vertices = array.array("f", _floats(estimate.vertices).tobytes())
+    _set_grasp(message.grasp, estimate.grasp_probabilities)
     return message
 
 
-def mano_params(mano: ManoParameters) -> ManoParams:
-    return ManoParams(
-        transl=_floats(mano.transl),
-        global_orient=_floats(mano.global_orient),
-        hand_pose=_floats(mano.hand_pose),
-        betas=_floats(mano.betas),
-    )
-
-
-def grasp(probabilities: np.ndarray | None) -> GraspMessage:
+def _set_grasp(message: GraspMessage, probabilities: np.ndarray | None) -> None:
     """The most probable class of (9,) probabilities; UNKNOWN for None."""
     if probabilities is None:
-        return GraspMessage(label=GraspMessage.UNKNOWN)
-    label = int(np.argmax(probabilities))
-    return GraspMessage(label=label, score=float(probabilities[label]), probabilities=array.array("f", _floats(probabilities).tobytes()))
+        message.label = GraspMessage.UNKNOWN
+        return
+    message.label = int(np.argmax(probabilities))
+    message.score = float(probabilities[message.label])
+    message.probabilities = array.array("f", _floats(probabilities).tobytes())
 
 
-def pose(position: np.ndarray, rotation: Rotation) -> Pose:
-    """From a (3,) position in metres and a rotation."""
-    x, y, z = map(float, position)
-    qx, qy, qz, qw = rotation.as_quat(canonical=True).tolist()
-    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+def set_pose(message: Pose, position: np.ndarray, rotation: Rotation) -> None:
+    """To a (3,) position in metres and a rotation."""
+    p, q = message.position, message.orientation
+    p.x, p.y, p.z = map(float, position)
+    q.x, q.y, q.z, q.w = rotation.as_quat(canonical=True).tolist()
 
 
 def mesh_topology(side: Side, asset: HandAsset) -> HandMeshTopology:

@@ -18,28 +18,31 @@ class Template:
     """The CDR form of a message, in which places are found by what marks them."""
 
     def __init__(self, message: Any):
-        self._data = bytearray(serialize_message(message))
-        stamp = np.array([STAMP_SENTINEL.sec, STAMP_SENTINEL.nanosec], np.uint32).tobytes()
-        self._stamps = self.places(stamp, len(stamp))
+        data = serialize_message(message)
+        # CDR counts alignment from behind its header of four bytes: so that numbers are aligned in memory too, that begins at the fifth.
+        self._buffer = np.zeros(-(-(4 + len(data)) // 8) * 8, np.uint8)
+        self._message = self._buffer[4 : 4 + len(data)]
+        self._message[:] = np.frombuffer(data, np.uint8)
+        self._stamps = self.places(np.array([STAMP_SENTINEL.sec, STAMP_SENTINEL.nanosec], np.uint32))
 
-    def places(self, mark: bytes, size: int) -> np.ndarray:
-        """(N, size) indices of the bytes at each of the N places that ``mark`` begins."""
-        offsets, start = [], 0
-        while (start := self._data.find(mark, start)) >= 0:
+    def places(self, mark: np.ndarray) -> np.ndarray:
+        """(N, len(mark)) indices of the numbers at each of the N places of ``mark``, for ``write`` and ``view`` of its type."""
+        offsets, data, bytes_of_mark = [], self._buffer.tobytes(), mark.tobytes()
+        start = data.find(bytes_of_mark)
+        while start >= 0:
             offsets.append(start)
-            start += len(mark)
-        return np.array(offsets, int).reshape(-1, 1) + np.arange(size)
+            start = data.find(bytes_of_mark, start + len(bytes_of_mark))
+        return np.array(offsets, int).reshape(-1, 1) // mark.itemsize + np.arange(len(mark))
 
-    def view(self, offset: int, dtype: type, count: int) -> np.ndarray:
+    def view(self, place: int, dtype: type, count: int) -> np.ndarray:
         """``count`` numbers of the message, to be written to."""
-        return np.frombuffer(self._data, dtype, count, offset)
+        return self._buffer.view(dtype)[place : place + count]
 
     def write(self, places: np.ndarray, values: np.ndarray) -> None:
-        """Writes the bytes of ``values``, of which each row fills one of ``places``."""
-        np.frombuffer(self._data, np.uint8)[places] = np.ascontiguousarray(values).view(np.uint8).reshape(places.shape)
+        """Writes ``values``, of the type of the mark; each row fills one of ``places``."""
+        self._buffer.view(values.dtype)[places] = values
 
     def stamped(self, stamp: Time) -> bytes:
         """The message under this stamp."""
-        values = np.array([stamp.sec, stamp.nanosec], np.int64).astype(np.uint32)
-        self.write(self._stamps, np.tile(values, (len(self._stamps), 1)))
-        return bytes(self._data)
+        self.write(self._stamps, np.array([stamp.sec, stamp.nanosec], np.int64).astype(np.uint32))
+        return self._message.tobytes()

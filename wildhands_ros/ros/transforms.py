@@ -51,9 +51,9 @@ class TransformBuilder:
             if len(self._templates) >= 32:
                 self._templates.clear()
             template = Template(_message(*key))
-            self._templates[key] = template, template.places(np.array([SENTINEL] * 7).tobytes(), 7 * 8)
+            self._templates[key] = template, template.places(np.array([SENTINEL] * 7))
         template, places = self._templates[key]
-        template.write(places, _poses([hand for hand, _ in named], count, operator_basis))
+        template.write(places, _poses([hand for hand, _ in named], count, operator_basis).reshape(-1, 7))
         return template.stamped(header.stamp)
 
 

@@ -12,8 +12,7 @@ from std_msgs.msg import Float64, Float64MultiArray, Header
 
 from ...msg import Hand
 from ...teleop.observation import HandObservation, Pose
-from ..messages import SIDES
-from ..messages import pose as pose_message
+from ..messages import SIDES, set_pose
 
 OF_MESSAGE = {value: side for side, value in SIDES.items()}
 
@@ -44,7 +43,9 @@ def pose(message: PoseMessage) -> Pose | None:
 
 
 def pose_stamped(value: Pose, stamp: Time, frame: str) -> PoseStamped:
-    return PoseStamped(header=Header(stamp=stamp, frame_id=frame), pose=pose_message(value.position, value.rotation))
+    message = PoseStamped(header=Header(stamp=stamp, frame_id=frame))
+    set_pose(message.pose, value.position, value.rotation)
+    return message
 
 
 def joint_state(names: list[str], positions: np.ndarray, stamp: Time) -> JointState:
