@@ -23,8 +23,9 @@ from .fitting.stream_fit import StreamFit
 from .geometry.boxes import turned_square
 from .geometry.camera import Camera, in_image
 from .hand_model.asset import HandAsset, open_hands
+from .hand_model.layer import flat_layer
 from .hand_model.mano_files import load_mano
-from .hand_model.posing import HandPoser, flat_layer
+from .hand_model.posing import HandPoser
 from .network.checkpoint import DEFAULT_NAME, LoadedModel, load_model
 from .runtime.predictor import Predictor
 from .runtime.threads import one_blas_thread
