@@ -9,7 +9,7 @@ import torch
 
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
-from wildhands_ros.hand_model.posing import flat_layer
+from wildhands_ros.hand_model.layer import flat_layer
 from wildhands_ros.structures import Side
 
 THUMB_TIP, INDEX_TIP = 4, 8

@@ -13,7 +13,7 @@ from wildhands_ros.detection.network_landmarks import NetworkLandmarks
 from wildhands_ros.evaluation.metrics import pa_mpjpe
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.hand_model.posing import flat_layer
+from wildhands_ros.hand_model.layer import flat_layer
 from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import read_image
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model

@@ -10,8 +10,9 @@ from synthetic_mano import numbers, write_plain_pickle
 
 from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
+from wildhands_ros.hand_model.layer import flat_layer
 from wildhands_ros.hand_model.mano_files import load_mano
-from wildhands_ros.hand_model.posing import HandPoser, flat_layer
+from wildhands_ros.hand_model.posing import HandPoser
 from wildhands_ros.structures import ManoParameters, Side
 
 

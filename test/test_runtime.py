@@ -13,7 +13,7 @@ import torch
 from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.geometry.boxes import turned_square
 from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.hand_model.posing import flat_layer
+from wildhands_ros.hand_model.layer import flat_layer
 from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model

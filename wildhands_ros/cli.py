@@ -302,7 +302,7 @@ def _import_checkpoint(args: argparse.Namespace) -> int:
 
 def _export_onnx(args: argparse.Namespace) -> int:
     from .hand_model.asset import open_hands
-    from .hand_model.posing import flat_layer
+    from .hand_model.layer import flat_layer
     from .io.files import OutputFile
     from .network.checkpoint import load_model
     from .runtime.onnx import export_onnx

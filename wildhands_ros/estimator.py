@@ -23,11 +23,12 @@ from .fitting.stream_fit import StreamFit
 from .geometry.boxes import turned_square
 from .geometry.camera import Camera, in_image
 from .hand_model.asset import HandAsset, open_hands
+from .hand_model.layer import flat_layer
 from .hand_model.mano_files import load_mano
-from .hand_model.posing import HandPoser, flat_layer
+from .hand_model.posing import HandPoser
 from .network.checkpoint import DEFAULT_NAME, LoadedModel, load_model
 from .runtime.predictor import Predictor
-from .runtime.threads import one_blas_thread
+from .runtime.threads import one_blas_thread, one_torch_thread
 from .structures import Detection, EstimateSource, FrameEstimate, HandEstimate, NetworkPrediction, Side
 
 Predictions = dict[Side, NetworkPrediction]
@@ -43,6 +44,7 @@ class Estimator:
     :raises ImportError: a package that the detector needs is missing.
     """
 
+    @one_torch_thread()
     def __init__(self, config: EstimatorConfig | None = None):
         one_blas_thread()
         self._config = config = config or EstimatorConfig()
@@ -72,7 +74,8 @@ class Estimator:
         if self._predictor:
             self._predictor.warm_up()
         if self._config.detector not in (TOPIC, TRACKS):
-            self(np.zeros((240, 320, 3), np.uint8), Camera.guess(320, 240), stamp=0.0)
+            # Of the usual shape, for which the detector is then ready.
+            self(np.zeros((360, 640, 3), np.uint8), Camera.guess(640, 360), stamp=0.0)
             self.reset()
 
     def reset(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..hand_model.asset import open_hands
-from ..hand_model.posing import flat_layer
+from ..hand_model.layer import flat_layer
 from ..network.checkpoint import DEFAULT_NAME, load_model
 from ..network.config import RELEASED
 from ..network.model import WildHands, decode_pose

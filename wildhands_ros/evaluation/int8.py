@@ -10,7 +10,8 @@ import numpy as np
 from ..detection.landmarks import hand_turn
 from ..geometry.boxes import turned_square
 from ..hand_model.asset import open_hands
-from ..hand_model.posing import HandPoser, flat_layer
+from ..hand_model.layer import flat_layer
+from ..hand_model.posing import HandPoser
 from ..network.checkpoint import LoadedModel, load_model
 from ..network.preprocessing import NetworkInput, preprocess, usable_boxes
 from ..runtime.int8 import quantize

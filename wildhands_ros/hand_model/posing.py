@@ -15,7 +15,6 @@ from ..structures import ManoParameters, Side
 from .asset import NUM_JOINTS, POSE_FEATURES, HandAsset, joints_linear
 from .frames import follow_chains
 from .joints import MANO_PARENTS, MANO_TO_MEDIAPIPE
-from .layer import HandLayer
 
 _PARENTS = list(MANO_PARENTS[1:])
 
@@ -76,11 +75,6 @@ class _Mesh:
         vertices = np.ascontiguousarray(moved.T)
         joints[NUM_JOINTS:] = vertices[self._tips]
         return PosedHand(vertices, joints[list(MANO_TO_MEDIAPIPE)], local[0])
-
-
-def flat_layer(assets: Mapping[Side, HandAsset]) -> HandLayer:
-    """The layer of a right and a left hand that takes poses as they are, as ``HandPoser`` does."""
-    return HandLayer(assets[Side.RIGHT], assets[Side.LEFT], flat_hand_mean=True)
 
 
 def _flat(values: np.ndarray) -> np.ndarray:

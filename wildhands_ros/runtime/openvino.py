@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -58,10 +59,10 @@ class OpenVinoNetwork:
         of_decoder = [values[name] for name in DECODER_INPUTS]
         of_encoder = [values[name] for name in self._inputs]
         if self._whole is not None:
-            results = _run(self._whole, [*of_encoder, *of_decoder])
+            results = self._whole(*of_encoder, *of_decoder)
         else:
-            features, vector, position, *seen = _run(self._encoder, of_encoder)
-            results = _run(self._decoder, [features, vector, position, *of_decoder, *seen])
+            features, vector, position, *seen = self._encoder(*of_encoder)
+            results = self._decoder(features, vector, position, *of_decoder, *seen)
         named = dict(zip(self._outputs, results, strict=True))
         return named | {"is_right": named["is_right"].astype(bool)}
 
@@ -104,6 +105,24 @@ def quantized_encoder(model: WildHands) -> Path:
     return path
 
 
+class Compiled:
+    """A compiled graph. ``blob`` is the cache file that it came from, if it did; the weights are read where they lie in it."""
+
+    def __init__(self, graph: openvino.CompiledModel, blob: mmap.mmap | None = None) -> None:
+        self._graph, self._blob = graph, blob
+        self._sizes_run: set[int] = set()
+
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Inputs are taken where they lie; outputs are copies, for the next call writes its own to the same place."""
+        outputs = list(self._graph(inputs, share_inputs=True, share_outputs=False).to_tuple())
+        if self._blob is not None and len(inputs[0]) not in self._sizes_run:
+            # For each new number of rows OpenVINO lays the weights out anew, in memory of its own: those in the file are not read again
+            # and need not stay in memory, a third of what a network takes.
+            self._sizes_run.add(len(inputs[0]))
+            self._blob.madvise(mmap.MADV_DONTNEED)
+        return outputs
+
+
 class Compiler:
     """Compiles graphs, or takes them from the cache. ``name`` stands for all that a graph depends on."""
 
@@ -112,18 +131,28 @@ class Compiler:
         processor = core.get_property("CPU", "FULL_DEVICE_NAME"), core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._name = f"{name}-{digest([openvino.__version__, *processor], ())}"
 
-    def compiled(self, part: str, make: Callable[[], openvino.Model], hint: str) -> openvino.CompiledModel:
+    def compiled(self, part: str, make: Callable[[], openvino.Model], hint: str) -> Compiled:
         options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **openvino_threads()}
         path = cache_folder() / "openvino" / f"{self._name}-{part}.blob"
-        try:
-            return self._core.import_model(path.read_bytes(), "CPU", options)
-        except OSError:
-            pass  # not there yet
-        except RuntimeError:
-            path.unlink(missing_ok=True)  # damaged, or of an OpenVINO that only seems to be this one
+        kept = self._kept(path, options)
+        if kept is not None:
+            return kept
         compiled = self._core.compile_model(make(), "CPU", options)
         _keep(path, compiled)
-        return compiled
+        return self._kept(path, options) or Compiled(compiled)
+
+    def _kept(self, path: Path, options: dict[str, object]) -> Compiled | None:
+        try:
+            with path.open("rb") as file:
+                # A copy, for OpenVINO takes only what might be written to; that it never does.
+                blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            graph = self._core.import_model(openvino.Tensor(np.frombuffer(blob, np.uint8), shared_memory=True), "CPU", options)
+        except OSError:
+            return None  # not there yet
+        except (RuntimeError, ValueError):
+            path.unlink(missing_ok=True)  # damaged, empty, or of an OpenVINO that only seems to be this one
+            return None
+        return Compiled(graph, blob)
 
 
 def _keep(path: Path, compiled: openvino.CompiledModel) -> None:
@@ -135,8 +164,3 @@ def _keep(path: Path, compiled: openvino.CompiledModel) -> None:
         os.replace(partial, path)
     except OSError:
         partial.unlink(missing_ok=True)
-
-
-def _run(compiled: openvino.CompiledModel, values: list[np.ndarray]) -> list[np.ndarray]:
-    """Inputs are taken where they lie; outputs are copies, for the next call writes its own to the same place."""
-    return list(compiled(values, share_inputs=True, share_outputs=False).to_tuple())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..io.digest import digest
 from ..network.weights_digest import weights_digest
-from .openvino import GRAPH_CODE, Compiler, convert, has_bfloat16
+from .openvino import GRAPH_CODE, Compiled, Compiler, convert, has_bfloat16
 
 _SIZES_KEPT = 4
 
@@ -28,7 +28,7 @@ class OpenVinoDetector:
         self._net = net
         self._compiler = Compiler(openvino.Core(), f"{weights_digest(net)[:16]}-{digest([], GRAPH_CODE)}")
         self._precision = "bf16" if has_bfloat16() else "f32"
-        self._compiled: OrderedDict[tuple[int, int], openvino.CompiledModel] = OrderedDict()
+        self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
 
     def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, ...]:
         size = picture.shape[:2]
@@ -39,7 +39,7 @@ class OpenVinoDetector:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(size)
         image = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / 255
-        return tuple(output[0].copy() for output in self._compiled[size](image).to_tuple())
+        return tuple(output[0] for output in self._compiled[size](image))
 
     @cached_property
     def _model(self) -> openvino.Model:

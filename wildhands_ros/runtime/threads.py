@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -39,6 +41,18 @@ def one_blas_thread() -> None:
     """From now on numpy's linear algebra takes one thread in this process: its matrices are small here, and beside other work a second
     thread makes the inverse of a 3 x 3 matrix wait for milliseconds."""
     threadpool_limits(1, user_api="blas")
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """For a while PyTorch takes one thread in this one: for small work, on cores that have other work too, its threads wait for one another
+    many times longer than they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def openvino_threads() -> dict[str, object]:
