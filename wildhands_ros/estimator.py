@@ -217,8 +217,11 @@ class Estimator:
         manos = [fits[i].mano if fits[i] is not None else predictions[i][side].mano for i, side in zip(sources, sides, strict=True)]
         posed = [self._poser(mano, side) for mano, side in zip(manos, sides, strict=True)]
         pixels = camera.project(np.stack([hand.joints for hand in posed]))
+        seen = in_image(pixels, camera.width, camera.height).mean(axis=-1).tolist()
         hands = []
-        for i, side, mano, (vertices, joints, rotation), joints_2d in zip(sources, sides, manos, posed, pixels, strict=True):
+        for i, side, mano, (vertices, joints, rotation), joints_2d, part_seen in zip(
+            sources, sides, manos, posed, pixels, seen, strict=True
+        ):
             detection, track, prediction, fitted = detections[i], tracks[i], predictions[i].get(side), fits[i]
             if fitted is None:
                 source = EstimateSource.NETWORK
@@ -227,7 +230,7 @@ class Estimator:
             hands.append(
                 HandEstimate(
                     side=side,
-                    score=detection.score * float(in_image(joints_2d, camera.width, camera.height).mean()),
+                    score=detection.score * part_seen,
                     side_score=detection.side_score,
                     box=detection.box,
                     joints=joints,

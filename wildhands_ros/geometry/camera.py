@@ -143,5 +143,5 @@ def rectify(image: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> np.ndarra
 
 
 def in_image(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(N,) bool: which (N, 2) pixels lie in a ``width`` x ``height`` image. NaN does not."""
+    """(...,) bool: which (..., 2) pixels lie in a ``width`` x ``height`` image. NaN does not."""
     return ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(axis=-1)

@@ -34,6 +34,8 @@ OWN_CONVERSIONS = {
 }
 """Encodings that cv_bridge's Python port lacks (it has no depth conversion, no YUV and a misspelt Bayer pattern)."""
 
+_BRIDGE = CvBridge()
+
 SUPPORTED = (*BRIDGED, *OWN_CONVERSIONS)
 
 
@@ -59,7 +61,7 @@ def decode_image(message: Image) -> np.ndarray:
         if message.step != rows.shape[1]:
             # Not every cv_bridge knows of padded rows.
             message = Image(height=message.height, width=message.width, encoding=message.encoding, step=rows.shape[1], data=to_bytes(rows))
-        return CvBridge().imgmsg_to_cv2(message, "rgb8")
+        return _BRIDGE.imgmsg_to_cv2(message, "rgb8")
     samples = _samples(rows, message)
     if samples.dtype != np.uint8:
         samples = (samples // 257).astype(np.uint8)
@@ -141,7 +143,7 @@ def _rows(message: Image) -> np.ndarray:
             "truncated_image",
             f"the image has {len(message.data)} bytes of {step * height} ({width}x{height} {message.encoding}, step {step})",
         )
-    return np.lib.stride_tricks.as_strided(np.frombuffer(message.data, np.uint8), (height, row), (step, 1), writeable=False)
+    return np.ndarray((height, row), np.uint8, message.data, strides=(step, 1))
 
 
 def _samples(rows: np.ndarray, message: Image) -> np.ndarray:
