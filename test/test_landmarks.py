@@ -12,13 +12,11 @@ from wildhands_ros.detection.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.detection.network_landmarks import NetworkLandmarks
 from wildhands_ros.evaluation.metrics import pa_mpjpe
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.hand_model.layer import flat_layer
+from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import read_image
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.runtime.predictor import Predictor
-from wildhands_ros.structures import Side
 
 PHOTOS = Path(__file__).parents[2] / "shared/real_hands/onehand10k"
 pytestmark = pytest.mark.skipif(not PHOTOS.exists(), reason="the photographs are not there")
@@ -29,8 +27,7 @@ def landmarks(request) -> LandmarkDetector:
     if request.param == "mediapipe":
         return LandmarkDetector(MediaPipeLandmarks())
     loaded = load_model(DEFAULT_NAME)
-    layer = flat_layer({side: open_hand(side) for side in Side})
-    return LandmarkDetector(NetworkLandmarks(Predictor(loaded.model, loaded.preprocessing, layer)))
+    return LandmarkDetector(NetworkLandmarks(Predictor(loaded.model, loaded.preprocessing, open_hands())))
 
 
 def guessed(image: np.ndarray) -> Camera:

@@ -12,8 +12,7 @@ import torch
 
 from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.geometry.boxes import turned_square
-from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.hand_model.layer import flat_layer
+from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
@@ -25,7 +24,6 @@ from wildhands_ros.runtime.network import has_int8, run_network
 from wildhands_ros.runtime.onnx import export_onnx
 from wildhands_ros.runtime.predictor import Predictor
 from wildhands_ros.runtime.threads import available_cpus, network_threads
-from wildhands_ros.structures import Side
 
 openvino = pytest.importorskip("openvino")
 
@@ -118,9 +116,8 @@ def test_bfloat16_stays_close(default):
     keypoints = [camera.project(np.array(hand["joints"])) for hand in json.loads((DEMO / "truth.json").read_text())["frames"][0]["hands"]]
     turns = np.array([hand_turn(points) for points in keypoints])
     squares = np.stack([turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)])
-    layer = flat_layer({side: open_hand(side) for side in Side})
     exact, lower = (
-        Predictor(load_model(DEFAULT_NAME).model, default.config.preprocessing, layer, precision=precision)
+        Predictor(load_model(DEFAULT_NAME).model, default.config.preprocessing, open_hands(), precision=precision)
         for precision in ("float32", "bfloat16")
     )
     assert (exact.device, lower.device) == ("cpu (OpenVINO, float32)", "cpu (OpenVINO, bfloat16)")

@@ -14,13 +14,11 @@ from wildhands_ros.detection.landmarks import LandmarkDetector
 from wildhands_ros.detection.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.detection.network_landmarks import NetworkLandmarks
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
-from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.hand_model.posing import flat_layer
+from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.io.coco_hands import AnnotatedHand, read_coco_hands
 from wildhands_ros.io.images import read_image
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.runtime.predictor import Predictor
-from wildhands_ros.structures import Side
 
 LEAST_PRESENCE = 0.01
 """So low that a hand that is hardly recognised still counts with its error."""
@@ -35,7 +33,7 @@ def main() -> None:
     args = parser.parse_args()
     hands = read_coco_hands(args.folder)
     loaded = load_model(args.checkpoint)
-    predictor = Predictor(loaded.model, loaded.preprocessing, flat_layer({side: open_hand(side) for side in Side}))
+    predictor = Predictor(loaded.model, loaded.preprocessing, open_hands())
     print(f"{'':>12}  {'found':>5}  {'presence':>8}  {'side':>5}  {'2D, % of box':>12}  {'MPJPE mm':>8}  {'PA mm':>6}")
     for name, look in (("MediaPipe", MediaPipeLandmarks()), (Path(args.checkpoint).stem, NetworkLandmarks(predictor))):
         detector = LandmarkDetector(look, LEAST_PRESENCE)

@@ -302,14 +302,14 @@ def _import_checkpoint(args: argparse.Namespace) -> int:
 
 def _export_onnx(args: argparse.Namespace) -> int:
     from .hand_model.asset import open_hands
-    from .hand_model.layer import flat_layer
     from .io.files import OutputFile
     from .network.checkpoint import load_model
+    from .runtime.graph import mean_pose
     from .runtime.onnx import export_onnx
 
     loaded = load_model(args.checkpoint)
     with OutputFile(args.output) as file:
-        export_onnx(loaded.model, flat_layer(loaded.assets or open_hands()).hands_mean, file)
+        export_onnx(loaded.model, mean_pose(loaded.assets or open_hands()), file)
     print(f"wrote {args.output}")
     return EXIT_OK
 

@@ -23,7 +23,6 @@ from .fitting.stream_fit import StreamFit
 from .geometry.boxes import turned_square
 from .geometry.camera import Camera, in_image
 from .hand_model.asset import HandAsset, open_hands
-from .hand_model.layer import flat_layer
 from .hand_model.mano_files import load_mano
 from .hand_model.posing import HandPoser
 from .network.checkpoint import DEFAULT_NAME, LoadedModel, load_model
@@ -275,7 +274,7 @@ def checkpoint_name(config: EstimatorConfig) -> str:
 
 
 def _predictor(config: EstimatorConfig, loaded: LoadedModel, assets: dict[Side, HandAsset]) -> Predictor:
-    return Predictor(loaded.model, loaded.preprocessing, flat_layer(assets), config.device, config.runtime, config.precision)
+    return Predictor(loaded.model, loaded.preprocessing, assets, config.device, config.runtime, config.precision)
 
 
 def hand_model(config: EstimatorConfig) -> dict[Side, HandAsset]:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from ..hand_model.asset import open_hands
-from ..hand_model.layer import flat_layer
 from ..network.checkpoint import DEFAULT_NAME, load_model
 from ..network.config import RELEASED
 from ..network.model import WildHands, decode_pose
 from ..network.preprocessing import preprocess
+from ..runtime.graph import mean_pose
 from ..runtime.network import has_int8
 from ..runtime.predictor import Predictor
 from ..structures import Side
@@ -36,19 +36,19 @@ def default_network() -> WildHands:
 def compare(make: Callable[[], WildHands], clip: Clip, repeats: int) -> dict[str, object]:
     """Milliseconds from image and boxes to parameters, for the runtime and precision that auto chooses, int8 where there is one, and
     PyTorch's eager float32. ``ratio`` is how many times as long the latter takes."""
-    layer = flat_layer(open_hands())
+    hand_model = open_hands()
     eager, image = make(), clip.frames[0]
     turns = np.zeros(len(BOXES)) if eager.config.upright else None
     int8 = ["int8"] if has_int8(eager) else []
-    predictors = {name: Predictor(make(), eager.config.preprocessing, layer, precision=name) for name in ("auto", *int8)}
-    mean_pose, is_right = layer.hands_mean, torch.tensor([side is Side.RIGHT for side in SIDES])
+    predictors = {name: Predictor(make(), eager.config.preprocessing, hand_model, precision=name) for name in ("auto", *int8)}
+    mean, is_right = mean_pose(hand_model), torch.tensor([side is Side.RIGHT for side in SIDES])
     undistorted = clip.camera.undistorted()
 
     @torch.inference_mode()
     def run_eager() -> None:
         inputs = preprocess(image, undistorted, BOXES, eager.config, eager.config.preprocessing, turns)
         output = eager(inputs.crops, inputs.kpe, is_right, inputs.focal, inputs.anchor, inputs.images, turn=inputs.turn)
-        decode_pose(output.rotations, mean_pose[is_right.long()])
+        decode_pose(output.rotations, mean[is_right.long()])
 
     calls: dict[str, Callable[[], object]] = {"torch_fp32": run_eager}
     for name, predictor in predictors.items():
@@ -70,7 +70,7 @@ def cost_per_hand(make: Callable[[], WildHands], clip: Clip, repeats: int, most:
     """Milliseconds of the network for 1, 2, 4, ... hands of one frame."""
     model = make()
     config = model.config
-    predictor = Predictor(model, config.preprocessing, flat_layer(open_hands()))
+    predictor = Predictor(model, config.preprocessing, open_hands())
     counts = [1 << i for i in range(most.bit_length())]
     rng = np.random.default_rng(0)
     corners = rng.uniform((0, 0), (WIDTH - 250, HEIGHT - 250), (most, 2))

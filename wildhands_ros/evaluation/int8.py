@@ -10,7 +10,6 @@ import numpy as np
 from ..detection.landmarks import hand_turn
 from ..geometry.boxes import turned_square
 from ..hand_model.asset import open_hands
-from ..hand_model.layer import flat_layer
 from ..hand_model.posing import HandPoser
 from ..network.checkpoint import LoadedModel, load_model
 from ..network.preprocessing import NetworkInput, preprocess, usable_boxes
@@ -74,7 +73,7 @@ def _mpjpe_mm(checkpoint: str, precision: str, count: int) -> float:
     loaded = load_model(checkpoint)
     assets = loaded.assets or open_hands()
     poser = HandPoser(assets)
-    predictor = Predictor(loaded.model, loaded.preprocessing, flat_layer(assets), device="cpu", runtime="openvino", precision=precision)
+    predictor = Predictor(loaded.model, loaded.preprocessing, assets, device="cpu", runtime="openvino", precision=precision)
     errors = []
     for picture in _pictures("test", count):
         boxes, turns = _views(loaded, picture)

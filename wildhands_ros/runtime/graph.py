@@ -6,14 +6,24 @@ The encoder (trunks and fusion) takes nearly all of the time and bears lower pre
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..hand_model.asset import HandAsset
 from ..network.config import IMAGE_SIZE, WildHandsConfig
 from ..network.model import EncodedHands, WildHands, decode_pose
+from ..structures import Side
 
 RIGHT, LEFT, BY_LANDMARKS = 1, 0, -1
 """Values of the input ``side``."""
+
+
+def mean_pose(hand_model: Mapping[Side, HandAsset]) -> Tensor:
+    """(2, 45) radians: the mean pose of the left and of the right hand."""
+    return torch.from_numpy(np.stack([hand_model[side].hands_mean for side in (Side.LEFT, Side.RIGHT)]).astype(np.float32))
 
 
 def encoder_inputs(config: WildHandsConfig) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,19 +10,19 @@ import torch
 from ..geometry.boxes import turn_matrix_2d
 from ..geometry.camera import Camera
 from ..geometry.undistort import Rectifier, boxes_between
-from ..hand_model.layer import HandLayer
+from ..hand_model.asset import HandAsset
 from ..network.config import IMAGE_SIZE, Preprocessing
 from ..network.model import WildHands
 from ..network.preprocessing import preprocess, usable_boxes
 from ..structures import Landmarks, ManoParameters, NetworkPrediction, Side
-from .graph import BY_LANDMARKS, LEFT, RIGHT
+from .graph import BY_LANDMARKS, LEFT, RIGHT, mean_pose
 from .network import AUTO, run_network
 
 
 class Predictor:
     """A network ready to run. Not thread-safe.
 
-    ``layer`` is the hand model whose parameters the network predicts; it gives the mean pose that the predicted rotations are relative to.
+    ``hand_model`` has the parameters that the network predicts; it gives the mean pose that the predicted rotations are relative to.
     For ``device``, ``runtime`` and ``precision`` see ``network.run_network``. Raises ValueError where they cannot be had. ``model`` belongs
     to the predictor afterwards.
     """
@@ -31,12 +31,12 @@ class Predictor:
         self,
         model: WildHands,
         preprocessing: Preprocessing,
-        layer: HandLayer,
+        hand_model: Mapping[Side, HandAsset],
         device: str = AUTO,
         runtime: str = AUTO,
         precision: str = AUTO,
     ) -> None:
-        self._network = run_network(model, layer.hands_mean, runtime, precision, device)
+        self._network = run_network(model, mean_pose(hand_model), runtime, precision, device)
         self._config, self._preprocessing = model.config, preprocessing
         self.has_landmarks = model.landmark_head is not None
         """Whether the predictions have ``landmarks``."""
