@@ -161,7 +161,7 @@ def test_a_stream_becomes_hands_on_all_topics(client, node, camera, stream):
     assert {marker.id for marker in client.received["/hands/markers"][-1].markers} == {0, 1, 2}
     overlay = decode_image(client.received["/hands/debug_image"][-1])
     assert overlay.shape == images[-1].shape and (overlay != images[-1]).any()
-    assert client.diagnostics("wildhands")["intrinsics"] == "camera_info"
+    client.until(lambda: client.diagnostics("wildhands")["intrinsics"] == "camera_info", "the next diagnostics tell the source")
 
 
 def test_an_image_without_hands_gives_an_empty_array(client, node, camera, stream):
