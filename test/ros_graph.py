@@ -29,6 +29,10 @@ ENVIRONMENT = {
 }
 
 
+PATIENCE = 8.0
+"""Seconds after which a service is asked again."""
+
+
 class NodeProcess:
     """wildhands_node, or another ``program`` of Python, in a process; its output goes to a file."""
 
@@ -90,25 +94,28 @@ class Client:
         reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         return self.node.create_publisher(kind, topic, QoSProfile(depth=5, reliability=reliability))
 
-    def until(self, done: Callable[[], bool], what: str, timeout: float = 40, meanwhile: Callable[[], None] | None = None) -> None:
-        """Spins until ``done``; calls ``meanwhile`` several times a second. Fails after ``timeout`` seconds."""
+    def until(
+        self, done: Callable[[], bool], what: str, timeout: float = 40, meanwhile: Callable[[], None] | None = None, every: float = 0.2
+    ) -> None:
+        """Spins until ``done``; calls ``meanwhile`` at once and ``every`` so many seconds. Fails after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         due = 0.0
         while not done():
             assert time.monotonic() < deadline, f"waited {timeout:g} s in vain: {what}"
             if meanwhile and time.monotonic() >= due:
                 meanwhile()
-                due = time.monotonic() + 0.2
+                due = time.monotonic() + every
             self._executor.spin_once(timeout_sec=0.02)
 
     def call(self, kind: type, service: str, request=None, timeout: float = 40):
-        """The answer of a service."""
+        """The answer of a service. Asks anew now and then: DDS drops an answer that is sent before it has matched its reader."""
         client = self.node.create_client(kind, service)
         try:
             self.until(client.service_is_ready, f"{service} is there", timeout)
-            answer = client.call_async(request or kind.Request())
-            self.until(answer.done, f"{service} answers", timeout)
-            return answer.result()
+            answers = []
+            ask = lambda: answers.append(client.call_async(request or kind.Request()))  # noqa: E731
+            self.until(lambda: any(answer.done() for answer in answers), f"{service} answers", timeout, ask, every=PATIENCE)
+            return next(answer.result() for answer in answers if answer.done())
         finally:
             self.node.destroy_client(client)
 
