@@ -118,8 +118,10 @@ class TestDerivatives:
 
     def test_gradient_of_the_whole_cost(self, kinematics, case):
         pose, evidence = case
-        numeric = numeric_jacobian(lambda p: np.array(residuals.evaluate(kinematics, p, evidence).cost), pose, kinematics.num_unknowns)
-        gradient = residuals.evaluate(kinematics, pose, evidence).gradient
+        numeric = numeric_jacobian(
+            lambda p: np.array(residuals.evaluate(kinematics, p, evidence).normal.cost), pose, kinematics.num_unknowns
+        )
+        gradient = residuals.evaluate(kinematics, pose, evidence).normal.gradient
         np.testing.assert_allclose(2 * gradient, numeric, rtol=1e-4, atol=1e-3 * np.abs(numeric).max())
 
     def test_anchor(self, kinematics, case):

@@ -33,11 +33,14 @@ def default_network() -> WildHands:
     return load_model(DEFAULT_NAME).model
 
 
-def compare(make: Callable[[], WildHands], clip: Clip, repeats: int) -> dict[str, object]:
+def compare(make: Callable[[], WildHands], clip: Clip, repeats: int, with_int8: bool = False) -> dict[str, object]:
     """Milliseconds from image and boxes to parameters, for the runtime and precision that auto chooses, int8 where there is one, and
-    PyTorch's eager float32. ``ratio`` is how many times as long the latter takes."""
+    PyTorch's eager float32. ``ratio`` is how many times as long the latter takes. ``with_int8``: quantizes it first, where nncf is
+    installed."""
     hand_model = open_hands()
     eager, image = make(), clip.frames[0]
+    if with_int8:
+        _quantize(eager, clip)
     turns = np.zeros(len(BOXES)) if eager.config.upright else None
     int8 = ["int8"] if has_int8(eager) else []
     predictors = {name: Predictor(make(), eager.config.preprocessing, hand_model, precision=name) for name in ("auto", *int8)}
@@ -64,6 +67,16 @@ def compare(make: Callable[[], WildHands], clip: Clip, repeats: int) -> dict[str
         "runtime": predictors[fastest].device,
         "ms_by_runtime": by_choice,
     }
+
+
+def _quantize(model: WildHands, clip: Clip) -> None:
+    frames = (preprocess(image, clip.camera.undistorted(), BOXES, model.config, model.config.preprocessing) for image in clip.frames[::3])
+    try:
+        from ..runtime.int8 import quantize
+
+        quantize(model, frames)
+    except ImportError:
+        pass  # neither OpenVINO nor nncf need be there
 
 
 def cost_per_hand(make: Callable[[], WildHands], clip: Clip, repeats: int, most: int = 8) -> dict[str, float]:

@@ -12,7 +12,7 @@ from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..structures import ManoParameters, Side
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
-from .residuals import Anchor, Evidence, NormalEquations, add_anchor, evaluate
+from .residuals import Anchor, Evaluated, Evidence, NormalEquations, add_anchor, evaluate
 from .start import blind_starts, start_from_world
 
 KEYPOINT_STDDEV = 0.03
@@ -152,19 +152,18 @@ class KeypointFit:
         if start is not None:
             prediction = _predict(start, dt)
             solution = self._solve(prediction.pose, evidence, anchor, prediction, _WARM_ITERATIONS)
-        if solution is None or solution[1].cost > _SUSPICIOUS_COST:
+        if solution is None or solution.normal.cost > _SUSPICIOUS_COST:
             cold = self._solve_anew(evidence, world, anchor, prediction)
-            if solution is None or cold[1].cost < _CLEARLY_LESS * solution[1].cost:
+            if solution is None or cold.normal.cost < _CLEARLY_LESS * solution.normal.cost:
                 solution, last = cold, None
-        pose, normal = solution
         state = FitState(
             side=side,
-            pose=pose,
-            velocity=_velocity(last, pose, dt),
+            pose=solution.pose,
+            velocity=_velocity(last, solution.pose, dt),
             frames=1 if start is None else start.frames + 1,
             hand_length=hand_length,
         )
-        return self._result(state, normal, evidence, mirror)
+        return self._result(state, solution, evidence, mirror)
 
     def _evidence(self, rays, sigma, world, weights, hand_length, mirror) -> tuple[Evidence, np.ndarray | None]:
         rays = np.asarray(rays, dtype=np.float64)
@@ -220,9 +219,7 @@ class KeypointFit:
         angles = self._kinematics.angles(np.asarray(initial.hand_pose).reshape(15, 3) * turn)
         return Anchor(HandPose(rotation, position, angles, betas), depth=_INITIAL_DEPTH * np.linalg.norm(position), **_INITIAL)
 
-    def _solve_anew(
-        self, evidence: Evidence, world: np.ndarray | None, anchor: Anchor | None, prediction: Anchor | None
-    ) -> tuple[HandPose, NormalEquations]:
+    def _solve_anew(self, evidence: Evidence, world: np.ndarray | None, anchor: Anchor | None, prediction: Anchor | None) -> Evaluated:
         """The best from all starts, with the shape and near the depth of the ``prediction``, where there is one.
 
         A wrong depth is so put right over several frames (14 cm in six), for a robot is better off with a short error than with a jump.
@@ -232,25 +229,23 @@ class KeypointFit:
             poses = [replace(pose, betas=prediction.pose.betas) for pose in poses]
             prediction = replace(prediction, **_LOST)
         solutions = [self._solve(pose, evidence, anchor, prediction, _COLD_ITERATIONS) for pose in poses]
-        return min(solutions, key=lambda solution: solution[1].cost)
+        return min(solutions, key=lambda solution: solution.normal.cost)
 
     def _cold_starts(self, evidence: Evidence, world: np.ndarray | None) -> Sequence[HandPose]:
         if world is None:
             return blind_starts(self._kinematics, evidence)
         return [start_from_world(self._kinematics, evidence, world)]
 
-    def _solve(
-        self, pose: HandPose, evidence: Evidence, anchor: Anchor | None, prediction: Anchor | None, iterations: int
-    ) -> tuple[HandPose, NormalEquations]:
-        """Levenberg-Marquardt. Returns the pose with its normal equations, in which the prediction has no part."""
+    def _solve(self, pose: HandPose, evidence: Evidence, anchor: Anchor | None, prediction: Anchor | None, iterations: int) -> Evaluated:
+        """Levenberg-Marquardt. In the normal equations of what is returned the prediction has no part."""
 
-        def both(pose: HandPose) -> tuple[NormalEquations, NormalEquations]:
+        def both(pose: HandPose) -> tuple[Evaluated, NormalEquations]:
             lasting = evaluate(self._kinematics, pose, evidence)
             if anchor is not None:
-                add_anchor(lasting, pose, anchor, evidence.mean_ray)
+                add_anchor(lasting.normal, pose, anchor, evidence.mean_ray)
             if prediction is None:
-                return lasting, lasting
-            total = lasting.copy()
+                return lasting, lasting.normal
+            total = lasting.normal.copy()
             add_anchor(total, pose, prediction, evidence.mean_ray)
             return lasting, total
 
@@ -259,23 +254,21 @@ class KeypointFit:
         for _ in range(iterations):
             matrix = normal.matrix.copy()
             matrix.reshape(-1)[:: len(matrix) + 1] *= 1 + damping
-            trial_pose = pose.moved(np.linalg.solve(matrix, -normal.gradient))
-            trial_lasting, trial = both(trial_pose)
+            trial_lasting, trial = both(lasting.pose.moved(np.linalg.solve(matrix, -normal.gradient)))
             if trial.cost >= normal.cost:
                 if damping > 1e3:
                     break
                 damping *= 10
                 continue
             converged = normal.cost - trial.cost < _CONVERGED * normal.cost
-            pose, lasting, normal, damping = trial_pose, trial_lasting, trial, damping / 5
+            lasting, normal, damping = trial_lasting, trial, damping / 5
             if converged:
                 break
-        return pose, lasting
+        return lasting
 
-    def _result(self, state: FitState, normal: NormalEquations, evidence: Evidence, mirror: np.ndarray) -> FitResult:
-        pose = state.pose
+    def _result(self, state: FitState, solution: Evaluated, evidence: Evidence, mirror: np.ndarray) -> FitResult:
+        pose, normal, joints, jacobian = solution
         kinematics = self._kinematics
-        joints, jacobian = kinematics.joints(pose)
         covariance = np.linalg.inv(normal.matrix)
         rows = jacobian.reshape(-1, jacobian.shape[-1])
         joints_variance = ((rows @ covariance) * rows).sum(1).reshape(joints.shape)

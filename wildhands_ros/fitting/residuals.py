@@ -6,6 +6,7 @@ Every term is whitened: a residual of one is one standard deviation. The unknown
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -101,7 +102,18 @@ class NormalEquations:
         self.cost += residuals @ residuals
         self.gradient[unknowns] += derivatives * residuals
         # A view of the diagonal, in place.
-        self.matrix.reshape(-1)[:: len(self.gradient) + 1][unknowns] += np.broadcast_to(np.square(derivatives), residuals.shape)
+        self.matrix.reshape(-1)[:: len(self.gradient) + 1][unknowns] += np.square(derivatives)
+
+
+class Evaluated(NamedTuple):
+    """A pose, and what speaks for and against it."""
+
+    pose: HandPose
+    normal: NormalEquations
+    joints: np.ndarray
+    """(21, 3)"""
+    jacobian: np.ndarray
+    """(21, 3, unknowns)"""
 
 
 def reprojection(joints: np.ndarray, jacobian: np.ndarray, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
@@ -137,7 +149,7 @@ def rigid_offset(pose: HandPose, anchor: Anchor, ray: np.ndarray) -> tuple[np.nd
     return np.concatenate([turn / anchor.rotation, whitening @ (pose.position - anchor.pose.position)]), derivative
 
 
-def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> NormalEquations:
+def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> Evaluated:
     """What the image and the knowledge of hands say about a pose."""
     joints, jacobian = kinematics.joints(pose)
     normal = NormalEquations(kinematics.num_unknowns)
@@ -155,7 +167,7 @@ def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> 
     row = np.zeros((1, kinematics.num_unknowns))
     row[0, _BETAS] = gradient / evidence.length_stddev
     normal.add(np.array([(length - evidence.length) / evidence.length_stddev]), row)
-    return normal
+    return Evaluated(pose, normal, joints, jacobian)
 
 
 def add_anchor(normal: NormalEquations, pose: HandPose, anchor: Anchor, ray: np.ndarray) -> None:

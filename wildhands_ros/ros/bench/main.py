@@ -72,7 +72,7 @@ def _measure(parts: list[str], seconds: float, figures: Figures) -> None:
     if "default" in parts:
         figures.add(default=compare(default_network, clip, repeats))
     if "released" in parts:
-        figures.add(released=compare(released_network, clip, repeats))
+        figures.add(released=compare(released_network, clip, repeats, with_int8=True))
     if "hands_curve" in parts:
         networks = {"default": default_network, "released": released_network}
         figures.add(network_ms_by_hands={name: cost_per_hand(make, clip, repeats) for name, make in networks.items()})
