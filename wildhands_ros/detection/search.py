@@ -43,8 +43,8 @@ class _Effort(NamedTuple):
     """Proposals that get close-ups."""
 
 
-_STREAM, _STILL = _Effort(6, 1), _Effort(48, 4)
-"""In an image of a stream, and in a picture on its own."""
+_STILL, _STREAM, _FOLLOWING = _Effort(48, 4), _Effort(6, 1), _Effort(2, 1)
+"""In a picture on its own; in an image of a stream, and in one whose hands are followed: a further one is soon among the best proposals."""
 
 
 class HandSearch:
@@ -89,7 +89,7 @@ class HandSearch:
         self._since_search = 0
         for looked, window in enumerate(self._windows(image_rgb, lost), start=1):
             proposals = self._propose(image_rgb, window)
-            hands = self._verified(image_rgb, camera, proposals, hands, _STREAM)
+            hands = self._verified(image_rgb, camera, proposals, hands, _FOLLOWING if hands else _STREAM)
             # Without hands there is nothing else to do with the time; with all of them, the rest of the frame needs it.
             if len(hands) >= max(len(known), 1) or self._is_spent(looked, time.monotonic() - start):
                 break
