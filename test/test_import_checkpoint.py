@@ -18,7 +18,6 @@ from reference import reference_prediction
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.hand_model.layer import HandLayer
 from wildhands_ros.network.checkpoint import CheckpointError, load_model
 from wildhands_ros.network.config import RELEASED, GraspInput, Preprocessing
 from wildhands_ros.network.import_checkpoint import import_checkpoint
@@ -71,12 +70,11 @@ def test_round_trip_equals_a_transcript_of_the_released_model(published, data_ho
     model, assets, preprocessing = load_model("released")
     assert model.config == RELEASED and preprocessing is Preprocessing.RELEASED
     np.testing.assert_array_equal(assets[Side.LEFT].shapedirs, state["mano_l.shapedirs"])
-    layer = HandLayer(assets[Side.RIGHT], assets[Side.LEFT])
     image = cv2.resize(np.random.default_rng(3).integers(0, 256, (45, 80, 3), dtype=np.uint8), (1280, 720))
     camera = Camera.pinhole(912.16, 912.42, 649.5, 373.88, 1280, 720)
     boxes = np.array([[800, 300, 1000, 520], [150.5, 90.2, 420.7, 300.1], [900, 500, 1250, 760]])
     sides = [Side.RIGHT, Side.LEFT, Side.RIGHT]
-    predictions = Predictor(model, preprocessing, layer, device="cpu", precision="float32").predict(image, camera, boxes, sides)
+    predictions = Predictor(model, preprocessing, assets, device="cpu", precision="float32").predict(image, camera, boxes, sides)
     for prediction, box, side in zip(predictions, boxes, sides, strict=True):
         with torch.inference_mode():
             rotations, pose, betas, translation = reference_prediction(state, image, camera.k, box, side.value[0])

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from wildhands_ros import paths
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.hand_model.asset import open_hand
+from wildhands_ros.hand_model.asset import open_hand, open_hands
 from wildhands_ros.hand_model.layer import HandLayer
 from wildhands_ros.network.checkpoint import CheckpointError, load_model, save_checkpoint
 from wildhands_ros.network.config import RELEASED, CameraDecoding, GraspInput, Preprocessing, WildHandsConfig
@@ -198,8 +198,8 @@ def test_absent_checkpoints_say_what_to_run(tmp_path, monkeypatch):
     assert paths.data_folder() == Path.home() / ".local/share/wildhands"
 
 
-def test_predictor_returns_one_prediction_per_box(small_model, layer):
-    predictor = Predictor(small_model, SMALL.preprocessing, layer, precision="float32")
+def test_predictor_returns_one_prediction_per_box(small_model):
+    predictor = Predictor(small_model, SMALL.preprocessing, open_hands(), precision="float32")
     boxes = np.concatenate([BOXES, [[700, 100, 800, 200]]])
     predictions = predictor.predict(IMAGE, CAMERA, boxes, [Side.RIGHT, Side.LEFT, Side.LEFT, Side.RIGHT])
     assert predictions[3] is None, "a box beside the image"
@@ -213,7 +213,7 @@ def test_predictor_returns_one_prediction_per_box(small_model, layer):
         predictor.predict(IMAGE, CAMERA, BOXES, [Side.LEFT])
 
 
-def test_released_preprocessing_sees_a_distorted_image_rectified(small_model, layer):
+def test_released_preprocessing_sees_a_distorted_image_rectified(small_model):
     """The same scene through a distorting lens and through a pinhole gives nearly the same prediction, at the true place."""
     lens = dataclasses.replace(CAMERA, distortion_model="plumb_bob", d=np.array([-0.2, 0.03, 0, 0, 0.0]))
     grid = np.stack(np.meshgrid(np.arange(640), np.arange(480)), axis=-1)
@@ -222,7 +222,7 @@ def test_released_preprocessing_sees_a_distorted_image_rectified(small_model, la
     center = lens.project(CAMERA.rays(BOXES[:1].reshape(2, 2)))
     model = WildHands(dataclasses.replace(SMALL, camera=CameraDecoding.FRAME)).eval()
     model.load_state_dict(small_model.state_dict())
-    predictor = Predictor(model, Preprocessing.RELEASED, layer)
+    predictor = Predictor(model, Preprocessing.RELEASED, open_hands())
     straight = predictor.predict(IMAGE, CAMERA, BOXES[:1], [Side.RIGHT])[0].mano
     bent = predictor.predict(distorted, lens, center.reshape(1, 4), [Side.RIGHT])[0].mano
     as_pinhole = predictor.predict(distorted, CAMERA, center.reshape(1, 4), [Side.RIGHT])[0].mano
@@ -235,7 +235,7 @@ def test_released_configuration_runs_on_a_photograph(layer):
     torch.manual_seed(0)
     image = cv2.cvtColor(cv2.imread(str(SHARED / "real_hands/photo_1.jpg")), cv2.COLOR_BGR2RGB)
     height, width = image.shape[:2]
-    predictor = Predictor(WildHands(RELEASED), RELEASED.preprocessing, layer)
+    predictor = Predictor(WildHands(RELEASED), RELEASED.preprocessing, open_hands())
     boxes = np.array([[0.2, 0.2, 0.5, 0.6], [0.5, 0.3, 0.8, 0.9]]) * (width, height, width, height)
     predictions = predictor.predict(image, Camera.guess(width, height), boxes, [Side.RIGHT, Side.LEFT])
     stack = lambda name: torch.from_numpy(np.stack([getattr(p.mano, name) for p in predictions]))  # noqa: E731
