@@ -9,7 +9,7 @@ import torch
 
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
-from wildhands_ros.hand_model.layer import flat_layer
+from wildhands_ros.hand_model.layer import HandLayer
 from wildhands_ros.structures import Side
 
 THUMB_TIP, INDEX_TIP = 4, 8
@@ -18,7 +18,7 @@ THUMB_TIP, INDEX_TIP = 4, 8
 @cache
 def pinching_hand(side: Side = Side.RIGHT, frames: int = 40, touch: float = 0.006) -> np.ndarray:
     """(frames, 21, 3) joints in the rest frame, wrist at the origin: open hand to thumb and index ``touch`` metres apart, and back."""
-    layer = flat_layer({each: open_hand(each) for each in Side})
+    layer = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT), flat_hand_mean=True)
     is_right = torch.tensor([side is Side.RIGHT])
     pose = torch.zeros(1, 45, requires_grad=True)
     optimizer = torch.optim.Adam([pose], lr=0.05)

@@ -10,7 +10,7 @@ from synthetic_mano import numbers, write_plain_pickle
 
 from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
-from wildhands_ros.hand_model.layer import flat_layer
+from wildhands_ros.hand_model.layer import HandLayer
 from wildhands_ros.hand_model.mano_files import load_mano
 from wildhands_ros.hand_model.posing import HandPoser
 from wildhands_ros.structures import ManoParameters, Side
@@ -31,7 +31,11 @@ def hand_model(request, tmp_path_factory):
 @pytest.mark.parametrize("side", Side)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_equals_the_layer(hand_model, side, dtype):
-    rng, poser, layer = np.random.default_rng(4), HandPoser(hand_model), flat_layer(hand_model).double()
+    rng, poser, layer = (
+        np.random.default_rng(4),
+        HandPoser(hand_model),
+        HandLayer(hand_model[Side.RIGHT], hand_model[Side.LEFT], flat_hand_mean=True).double(),
+    )
     for size in (0, 0.1, 0.5, 1.0, 2.0):
         values = {"global_orient": size * rng.normal(size=3), "hand_pose": size * rng.normal(size=45), "betas": size * rng.normal(size=10)}
         mano = ManoParameters(**{name: value.astype(dtype) for name, value in (values | {"transl": rng.normal(size=3)}).items()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -105,11 +104,6 @@ class HandLayer(nn.Module):
         right = is_right.to(coefficients.dtype).unsqueeze(-1)
         coefficients = torch.cat([coefficients * (1 - right), coefficients * right], dim=-1)
         return (coefficients @ self.blend_dirs).unflatten(-1, (self.num_vertices, 3))
-
-
-def flat_layer(assets: Mapping[Side, HandAsset]) -> HandLayer:
-    """The layer of a right and a left hand that takes poses as they are, as ``posing.HandPoser`` does."""
-    return HandLayer(assets[Side.RIGHT], assets[Side.LEFT], flat_hand_mean=True)
 
 
 def _blend_matrix(asset: HandAsset) -> np.ndarray:

@@ -143,7 +143,9 @@ def _rows(message: Image) -> np.ndarray:
             "truncated_image",
             f"the image has {len(message.data)} bytes of {step * height} ({width}x{height} {message.encoding}, step {step})",
         )
-    return np.ndarray((height, row), np.uint8, message.data, strides=(step, 1))
+    rows = np.ndarray((height, row), np.uint8, message.data, strides=(step, 1))
+    rows.flags.writeable = False  # it is the message's own memory
+    return rows
 
 
 def _samples(rows: np.ndarray, message: Image) -> np.ndarray:
