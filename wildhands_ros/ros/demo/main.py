@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,12 +57,9 @@ def run_demo(source: str | None) -> int:
     # Without rclpy's own handling of Ctrl-C, which would cut the recording off.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        with overlay, _node(calibration is not None):
-            recorder = Recorder(recording, overlay.write)
-            try:
-                sent, problems = _stream(source, calibration, recorder, count)
-            finally:
-                recorder.close()
+        # The recorder first: participants of DDS that come up in the same moment now and then miss each other.
+        with overlay, closing(Recorder(recording, overlay.write)) as recorder, _node(calibration is not None):
+            sent, problems = _stream(source, calibration, recorder, count)
     finally:
         rclpy.try_shutdown()
     for problem in problems:

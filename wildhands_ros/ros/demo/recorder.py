@@ -33,6 +33,9 @@ TOPICS = {
     "/diagnostics": DiagnosticArray,
 }
 LATCHED = ("hands/mesh_topology",)
+IMAGES = "image/compressed"
+FROM_CAMERA = (IMAGES, "camera_info")
+"""The camera's topics; the others are the node's."""
 
 COMPRESSED_DEBUG_IMAGE = "/hands/debug_image/compressed"
 """The overlay is recorded as JPEG, as image_transport would publish it: raw it takes 80 MB a second."""
@@ -47,7 +50,8 @@ class ReceivedHands:
 
 
 class Recorder(Node):
-    """Spin it to record."""
+    """Spin it to record. It listens to the images last, once all of the node's topics are there: the camera waits for its listeners, and
+    thereby until nothing of a short recording can be missed."""
 
     def __init__(self, folder: Path, draw: Callable[[np.ndarray, str], None]):
         """Records into the new ``folder`` and gives every overlay picture (RGB, with a file name) to ``draw``.
@@ -59,19 +63,29 @@ class Recorder(Node):
         self.overlays = 0
         self._draw = draw
         self._bag = BagWriter(folder)
-        for topic, message_type in TOPICS.items():
-            latched = topic in LATCHED
-            durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
-            name = self.resolve_topic_name(topic)
-            if message_type is Image:
-                callback = self._record_overlay(self._connection(COMPRESSED_DEBUG_IMAGE, CompressedImage, latched))
-            else:
-                callback = self._record(self._connection(name, message_type, latched), message_type is HandArray)
-            self.create_subscription(message_type, topic, callback, QoSProfile(depth=100, durability=durability), raw=True)
+        for topic in TOPICS:
+            if topic != IMAGES:
+                self._listen(topic)
+        self._waiting = self.create_timer(0.1, self._listen_to_images)
 
     def close(self) -> None:
         """Completes the bag."""
         self._bag.close()
+
+    def _listen(self, topic: str) -> None:
+        message_type, latched = TOPICS[topic], topic in LATCHED
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+        if message_type is Image:
+            callback = self._record_overlay(self._connection(COMPRESSED_DEBUG_IMAGE, CompressedImage, latched))
+        else:
+            connection = self._connection(self.resolve_topic_name(topic), message_type, latched)
+            callback = self._record(connection, message_type is HandArray)
+        self.create_subscription(message_type, topic, callback, QoSProfile(depth=100, durability=durability), raw=True)
+
+    def _listen_to_images(self) -> None:
+        if all(self.count_publishers(topic) for topic in TOPICS if topic not in FROM_CAMERA):
+            self._waiting.cancel()
+            self._listen(IMAGES)
 
     def _connection(self, topic: str, message_type: type, latched: bool) -> bag.Connection:
         package = message_type.__module__.split(".")[0]

@@ -62,7 +62,8 @@ class StreamPublisher(Node):
             if self._failure:
                 raise RuntimeError(self._failure)
             if time.monotonic() > deadline:
-                raise RuntimeError(f"the node is not ready after {READY_TIMEOUT:g} s (state: {self._state or 'not seen'})")
+                listeners = f"{self._images.get_subscription_count()} of {self._listeners} listen to the images"
+                raise RuntimeError(f"the node is not ready after {READY_TIMEOUT:g} s (state: {self._state or 'not seen'}; {listeners})")
             rclpy.spin_once(self, timeout_sec=0.1)
 
     def run(self, source: FrameSource, calibration_file: Path | None) -> list[tuple[int, int]]:
