@@ -41,10 +41,13 @@ class _Effort(NamedTuple):
     """First looks at the best proposals."""
     close_ups: int
     """Proposals that get close-ups."""
+    least: float
+    """Score from which a proposal gets a look."""
 
 
-_STILL, _STREAM, _FOLLOWING = _Effort(48, 4), _Effort(6, 1), _Effort(2, 1)
-"""In a picture on its own; in an image of a stream, and in one whose hands are followed: a further one is soon among the best proposals."""
+_STILL, _STREAM, _FOLLOWING = _Effort(48, 4, 0.0), _Effort(6, 1, 0.0), _Effort(2, 1, 0.3)
+"""In a picture on its own; in an image of a stream, and in one whose hands are followed: a further one is soon among the best proposals,
+and of those with less than that score one in 300 is a hand that the landmark network knows."""
 
 
 class HandSearch:
@@ -119,7 +122,7 @@ class HandSearch:
         self, image_rgb: np.ndarray, camera: Camera, proposals: Sequence[Proposal], found: list[Detection], effort: _Effort
     ) -> list[Detection]:
         """``found`` and those of the proposals that are further hands, best first."""
-        chosen = _different(proposals, found)[: effort.looks]
+        chosen = _different([proposal for proposal in proposals if proposal.score >= effort.least], found)[: effort.looks]
         if not chosen:
             return found
         squares = np.stack([_square(proposal.box) for proposal in chosen])
