@@ -22,11 +22,11 @@ setup(
     package_data={
         "wildhands_ros": ["**/*.npz", "**/*.json", "**/*.md", "**/*.txt", "**/*.tsv", "**/*.safetensors", "teleop/robots/*"],
     },
-    # The OpenCV wheel comes with mediapipe (opencv-contrib-python); a second one would overwrite its files.
     install_requires=[
         "matplotlib",
-        "mediapipe==0.10.21",
         "numpy",
+        # Of OpenCV's wheels the one that mediapipe wants: a second one would overwrite its files.
+        "opencv-contrib-python",
         "openvino",
         "pyyaml",
         "safetensors",
@@ -43,15 +43,17 @@ setup(
         # Newer pyarrow refuses numpy 1 when it is imported.
         "export": ["h5py", "pyarrow<22"],
         "int8": ["nncf"],
-        # It needs numpy 2, MediaPipe numpy 1: an environment of its own (make lerobot).
+        # It needs numpy 2, mediapipe numpy 1: not both in one environment.
         "lerobot": ["cv-bridge", "lerobot>=0.4", "mcap", "rosbags"],
+        # To compare with, and to train from. Later wheels come without its networks; this one wants numpy 1 and protobuf 4.
+        "mediapipe": ["mediapipe==0.10.21"],
         "onnx": ["onnx"],
         "ray": ["ray[data]"],
         # six: dex-retargeting imports it without asking for it.
         "teleop": ["dex-retargeting", "six"],
         "train": ["numba", "tensorboard"],
         "view": ["viser"],
-        "test": ["hypothesis", "nncf", "numba", "onnx", "onnxruntime", "pytest", "ruff", "smplx", "tensorboard"],
+        "test": ["hypothesis", "mediapipe==0.10.21", "nncf", "numba", "onnx", "onnxruntime", "pytest", "ruff", "smplx", "tensorboard"],
     },
     entry_points={"console_scripts": ["wildhands = wildhands_ros.cli:main"]},
 )

@@ -215,7 +215,7 @@ class TestProposals:
 class TestFinder:
     def test_unknown_and_missing_are_named(self):
         with pytest.raises(ValueError, match="unknown detector 'magic'; known: auto, own, mediapipe, topic, tracks"):
-            HandFinder("magic", 2, 0.5)
+            HandFinder("magic", 2, 0.5, Scene([POINTS]).look)
 
     def test_topic_wants_detections_and_tracks_follows_between(self):
         scene = Scene([POINTS])

@@ -8,8 +8,8 @@ import pytest
 
 from wildhands_ros.detection.landmarks import LandmarkDetector, hand_turn
 from wildhands_ros.detection.mediapipe import MediaPipeDetector
-from wildhands_ros.detection.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.detection.network_landmarks import NetworkLandmarks
+from wildhands_ros.evaluation.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.evaluation.metrics import pa_mpjpe
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hands

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from wildhands_ros.detection.landmarks import LandmarkDetector
-from wildhands_ros.detection.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.detection.network_landmarks import NetworkLandmarks
+from wildhands_ros.evaluation.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.io.coco_hands import AnnotatedHand, read_coco_hands

@@ -52,7 +52,9 @@ class Estimator:
         """The hand of each side whose vertices, parameters and faces come out."""
         self._poser = HandPoser(self.hand_model)
         self._predictor = _predictor(config, loaded, self.hand_model) if loaded else None
-        look = NetworkLandmarks(self._predictor) if self._predictor and self._predictor.has_landmarks else None
+        own_landmarks = self._predictor is not None and self._predictor.has_landmarks
+        self._looking = self._predictor if own_landmarks else _default_landmarks(config)
+        look = NetworkLandmarks(self._looking, keep_predictions=own_landmarks)
         self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look, config.search_time, config.search_windows)
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
         self._tracks = HandTracks()
@@ -70,8 +72,8 @@ class Estimator:
 
     def warm_up(self) -> None:
         """Runs everything once, so that the first image takes no longer than the others."""
-        if self._predictor:
-            self._predictor.warm_up()
+        for predictor in filter(None, {self._predictor, self._looking}):
+            predictor.warm_up()
         if self._config.detector not in (TOPIC, TRACKS):
             # Of the usual shape, for which the detector is then ready.
             self(np.zeros((360, 640, 3), np.uint8), Camera.guess(640, 360), stamp=0.0)
@@ -85,10 +87,10 @@ class Estimator:
 
     def close(self) -> None:
         """Frees the detectors and the network, on its device too; the estimator cannot be used afterwards."""
-        on_gpu = self._predictor is not None and self._predictor.device.startswith("cuda")
+        on_gpu = self._looking.device.startswith("cuda")
         finder = self._finder
-        # The finder looks with the predictor, too.
-        self._predictor = self._finder = self._last_frame = None
+        # The finder looks with a predictor, too.
+        self._predictor = self._looking = self._finder = self._last_frame = None
         try:
             finder.close()  # may fail after an error
         finally:
@@ -275,6 +277,12 @@ def checkpoint_name(config: EstimatorConfig) -> str:
 
 def _predictor(config: EstimatorConfig, loaded: LoadedModel, assets: dict[Side, HandAsset]) -> Predictor:
     return Predictor(loaded.model, loaded.preprocessing, assets, config.device, config.runtime, config.precision)
+
+
+def _default_landmarks(config: EstimatorConfig) -> Predictor:
+    """The default weights, for networks that know no landmarks."""
+    loaded = load_model(DEFAULT_NAME)
+    return Predictor(loaded.model, loaded.preprocessing, open_hands(), config.device, config.runtime)
 
 
 def hand_model(config: EstimatorConfig) -> dict[Side, HandAsset]:

@@ -16,7 +16,6 @@ from .base import AUTO, DETECTORS, OWN, TOPIC, TRACKS
 from .duplicates import without_duplicates
 from .landmarks import LandmarkDetector, Look
 from .mediapipe import MediaPipeDetector
-from .mediapipe_landmarks import MediaPipeLandmarks
 from .proposals import ProposalNet
 from .search import HandSearch
 from .tracks import last_hands
@@ -33,7 +32,7 @@ class HandFinder:
         max_hands: the most hands of an image, of either side.
         min_score: confidence in (0, 1) below which there is no hand.
         look: the landmark network that verifies proposals, finds keypoints for boxes that come without and follows hands; it also looks at
-            what MediaPipe finds, with crops that fit its keypoints better than MediaPipe's own. None for MediaPipe's network.
+            what MediaPipe finds, with crops that fit its keypoints better than MediaPipe's own.
         budget: seconds that ``auto`` may look further in an image of a stream in which it has found nothing.
         windows: in its place, so many places, the whole image or a part of it.
         weights: of the detector in ``auto`` and ``own``.
@@ -48,7 +47,7 @@ class HandFinder:
         detector: str,
         max_hands: int,
         min_score: float,
-        look: Look | None = None,
+        look: Look,
         budget: float = 0.02,
         windows: int | None = None,
         weights: Path = DEFAULT_DETECTOR,
@@ -58,8 +57,6 @@ class HandFinder:
         if not 0 < min_score < 1:
             raise ValueError(f"min_score must lie between 0 and 1, not {min_score}")
         self._detector, self._max_hands, self._min_score = detector, max_hands, min_score
-        self._looks_again = look is not None
-        look = look or MediaPipeLandmarks()
         self._landmarks = LandmarkDetector(look, min_score)
         self._search = None
         if detector in (AUTO, OWN):
@@ -86,10 +83,8 @@ class HandFinder:
         if is_stream not in self._mediapipe:
             self._mediapipe[is_stream] = MediaPipeDetector(self._max_hands, self._min_score, tracking=is_stream)
         detections = self._mediapipe[is_stream].detect(image_rgb)
-        if self._looks_again:
-            again = self._landmarks.follow(image_rgb, camera, [detection.keypoints for detection in detections])
-            detections = [found or detection for found, detection in zip(again, detections, strict=True)]
-        return detections
+        again = self._landmarks.follow(image_rgb, camera, [detection.keypoints for detection in detections])
+        return [found or detection for found, detection in zip(again, detections, strict=True)]
 
     def complete(
         self,

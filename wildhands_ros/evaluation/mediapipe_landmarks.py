@@ -1,4 +1,4 @@
-"""MediaPipe's landmark network as it comes in its wheel, for hand models and networks that bring none of their own.
+"""MediaPipe's landmark network as it comes in its wheel, to compare others with.
 
 OpenVINO reads the file as it is; OpenCV's reader gives other world landmarks.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..detection.landmarks import detection_of
 from ..geometry.boxes import turn_matrix_2d
 from ..geometry.camera import Camera
 from ..network.landmark_net import LANDMARK_CROP_SCALE, LANDMARK_CROP_SIZE
 from ..network.mediapipe_weights import OUTPUTS, landmark_model_path
 from ..structures import Detection, Landmarks
-from .landmarks import detection_of
 
 # bfloat16, OpenVINO's default where the CPU has it, would round landmarks to whole pixels. One thread: the crop is small.
 _OPENVINO_CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
@@ -30,7 +30,7 @@ class MediaPipeLandmarks:
         try:
             import openvino
         except ImportError as error:
-            raise ImportError("keypoints in given boxes need openvino: pip install openvino") from error
+            raise ImportError("MediaPipe's network needs openvino here: pip install openvino") from error
         self._network = openvino.Core().compile_model(model, "CPU", _OPENVINO_CONFIG)
 
     def __call__(self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray) -> list[Detection | None]:
