@@ -25,8 +25,8 @@ setup(
     install_requires=[
         "matplotlib",
         "numpy",
-        # Of OpenCV's wheels the one that mediapipe wants: a second one would overwrite its files.
-        "opencv-contrib-python",
+        # Of OpenCV's wheels the one that mediapipe wants: a second one would overwrite its files. OpenCV 5 has no undistortPointsIter.
+        "opencv-contrib-python<5",
         "openvino",
         "pyyaml",
         "safetensors",

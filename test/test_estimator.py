@@ -2,6 +2,7 @@
 
 import gc
 import json
+import sys
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -277,3 +278,16 @@ def test_wrong_images_are_refused(estimator, image, words):
 def test_wrong_choices_say_what_to_do(config, words):
     with pytest.raises(ValueError, match=words):
         Estimator(config)
+
+
+@pytest.mark.parametrize("checkpoint", ["default", "none"])
+def test_without_mediapipe(monkeypatch, checkpoint):
+    """It is an extra: neither the detector in the box nor the fit alone needs anything of it."""
+    monkeypatch.setitem(sys.modules, "mediapipe", None)  # importing it fails
+    image = next(iter(open_source(str(DEMO / "clip.mp4")))).image
+    camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(image.shape[1], image.shape[0], rectified=False)
+    estimator = Estimator(EstimatorConfig(checkpoint=checkpoint))
+    hands = estimator(image, camera).hands
+    estimator.close()
+    assert {hand.side for hand in hands} == set(Side)
+    assert all((hand.source is EstimateSource.KEYPOINT_FIT) == (checkpoint == "none") for hand in hands)

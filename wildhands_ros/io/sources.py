@@ -195,12 +195,13 @@ def open_source(name: str) -> FrameSource:
 def quiet_opencv() -> Iterator[None]:
     """Keeps OpenCV's and FFmpeg's own log lines off the terminal; what they say is raised or reported by the caller."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, when the first video is opened
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)
+    logging = getattr(cv2.utils, "logging", cv2)  # where it is from OpenCV 4.12 on, and before
+    level = logging.getLogLevel()
+    logging.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.setLogLevel(level)
+        logging.setLogLevel(level)
 
 
 def _natural_key(name: str) -> list[tuple[int, str]]:
