@@ -18,12 +18,14 @@ from .proposals import Proposal, ProposalNet
 from .windows import COARSE_PIXELS, Window, tiles, whole
 
 SURE = 0.55
-"""Mean score of the hand head in close-ups from which a hand stands although the landmark network does not know it, as gloved ones. On
-synthetic frames 98 of 100 such places are hands."""
+"""Mean score of the hand head in close-ups from which a hand stands although the landmark network does not know it there, as gloved ones.
+On synthetic frames 98 of 100 such places are hands."""
 _CLOSE_UPS = (1.5, 2.2)
 """Sides of these windows over the hand's."""
-_WORTH_CLOSE_UPS = 0.45
-"""Score from which a proposal gets them."""
+_WORTH_CLOSE_UPS = 0.4
+"""Score from which a proposal that the landmark network does not know gets them."""
+_SAME_PLACE = 0.4
+"""Overlap from which a hand in a close-up is what it was taken for."""
 SEARCH_EVERY = 3
 """While some hands are followed, further ones are looked for in every third image."""
 _PROMISING = 0.25
@@ -31,7 +33,7 @@ _PROMISING = 0.25
 _CLOSER, _ASKEW = np.array([0.8, 1.25]), np.array([0.35, -0.35])
 """A hand is one from a little nearer and farther, too, and turned by 20 degrees; a fingertip or a face taken for a hand seldom is."""
 _TAKEN = 0.3
-"""Overlap with a hand that was verified from which a proposal that the detector is sure of says nothing new."""
+"""Overlap with a hand that was verified from which a doubtful proposal says nothing new."""
 _NEAR = 0.35
 """A proposal is of a hand already found if the middles are closer than this, over the hand's size, and the sizes and turns alike."""
 
@@ -45,7 +47,7 @@ class _Effort(NamedTuple):
     """Score from which a proposal gets a look."""
 
 
-_STILL, _STREAM, _FOLLOWING = _Effort(48, 4, 0.0), _Effort(6, 1, 0.0), _Effort(2, 1, 0.3)
+_STILL, _STREAM, _FOLLOWING = _Effort(48, 8, 0.0), _Effort(6, 1, 0.0), _Effort(2, 1, 0.3)
 """In a picture on its own; in an image of a stream, and in one whose hands are followed: a further one is soon among the best proposals,
 and of those with less than that score one in 300 is a hand that the landmark network knows."""
 
@@ -123,43 +125,50 @@ class HandSearch:
     ) -> list[Detection]:
         """``found`` and those of the proposals that are further hands, best first."""
         chosen = _different([proposal for proposal in proposals if proposal.score >= effort.least], found)[: effort.looks]
-        if not chosen:
-            return found
-        squares = np.stack([_square(proposal.box) for proposal in chosen])
-        first = self._look(image_rgb, camera, squares, np.array([proposal.turn for proposal in chosen]))
+        known, seen = self._known(image_rgb, camera, chosen, found)
+        hands = [*found, *known]
+        doubtful = [
+            (proposal, hand)
+            for proposal, hand in zip(chosen, seen, strict=True)
+            if hand is not None and proposal.score >= _WORTH_CLOSE_UPS and not _is_taken(proposal, hands)
+        ]
+        closer = [(proposal, self._close_ups(image_rgb, proposal.box)) for proposal, _ in doubtful[: effort.close_ups]]
+        closer = [(proposal, close_ups) for proposal, close_ups in closer if close_ups]
+        best = [max(close_ups, key=lambda found: found.score) for _, close_ups in closer]
+        known, seen = self._known(image_rgb, camera, best, hands)
+        hands += known
+        for (proposal, close_ups), nearest, hand in zip(closer, best, seen, strict=True):
+            score = sum(found.score for found in close_ups) / len(_CLOSE_UPS)
+            if score >= max(SURE, self._min_score) and hand is not None and not _is_taken(nearest, known):
+                hands.append(_as_proposed(nearest if proposal.is_palm else proposal, hand, score))
+        return without_duplicates(hands)
+
+    def _known(
+        self, image_rgb: np.ndarray, camera: Camera, proposals: Sequence[Proposal], found: Sequence[Detection]
+    ) -> tuple[list[Detection], list[Detection | None]]:
+        """The further hands among the proposals that the landmark network knows, and what it saw of each proposal on the first look."""
+        if not proposals:
+            return [], []
+        squares = np.stack([_square(proposal.box) for proposal in proposals])
+        seen = self._look(image_rgb, camera, squares, np.array([proposal.turn for proposal in proposals]))
         promising = [
-            (proposal, hand) for proposal, hand in zip(chosen, first, strict=True) if hand is not None and hand.score >= _PROMISING
+            (proposal, hand) for proposal, hand in zip(proposals, seen, strict=True) if hand is not None and hand.score >= _PROMISING
         ]
         aimed = look_at(self._look, image_rgb, camera, [hand.keypoints for _, hand in promising])
         aimed = [hand and _with_side_of(proposal, hand) for (proposal, _), hand in zip(promising, aimed, strict=True)]
-        hands = list(found)
         candidates = [hand for hand in aimed if hand is not None and hand.score >= self._min_score]
         candidates = [hand for hand in without_duplicates(candidates) if not any(same_hand(hand, other) for other in found)]
-        hands += self._steady(image_rgb, camera, candidates)
-        unknown = [
-            (proposal, seen)
-            for proposal, seen in zip(chosen, first, strict=True)
-            if seen is not None and not proposal.is_palm and proposal.score >= _WORTH_CLOSE_UPS
-        ]
-        unknown = [pair for pair in unknown if not any(box_iou(pair[0].box, hand.box) > _TAKEN for hand in hands)]
-        for proposal, seen in unknown[: effort.close_ups]:
-            score = self._close_up(image_rgb, proposal.box)
-            if score >= max(SURE, self._min_score):
-                hands.append(_as_proposed(proposal, seen, score))
-        return without_duplicates(hands)
+        return self._steady(image_rgb, camera, candidates), seen
 
-    def _close_up(self, image_rgb: np.ndarray, box: np.ndarray) -> float:
-        """The mean of what the hand head gives for a hand in this place when it looks at hardly anything else."""
+    def _close_ups(self, image_rgb: np.ndarray, box: np.ndarray) -> list[Proposal]:
+        """What the hand head sees in this place when it looks at hardly anything else, of each close-up the best."""
         centre, longer = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max()
-        windows = [Window(*(centre - side / 2), side, side, COARSE_PIXELS) for side in longer * np.array(_CLOSE_UPS)]
-        scores = [
-            max(
-                (found.score for found in self._propose(image_rgb, window) if not found.is_palm and box_iou(found.box, box) > 0.5),
-                default=0.0,
-            )
-            for window in windows
-        ]
-        return float(np.mean(scores))
+        seen = []
+        for side in longer * np.array(_CLOSE_UPS):
+            found = self._propose(image_rgb, Window(*(centre - side / 2), side, side, COARSE_PIXELS))
+            hands = [proposal for proposal in found if not proposal.is_palm and box_iou(proposal.box, box) > _SAME_PLACE]
+            seen += [max(hands, key=lambda proposal: proposal.score)] if hands else []
+        return seen
 
     def _steady(self, image_rgb: np.ndarray, camera: Camera, hands: Sequence[Detection]) -> list[Detection]:
         """Those that also are hands when looked at askew; the least presence becomes their score."""
@@ -195,6 +204,10 @@ def _near(a: tuple[np.ndarray, float], b: tuple[np.ndarray, float]) -> bool:
     size_a, size_b = box_a[2] - box_a[0], box_b[2] - box_b[0]
     distance = np.linalg.norm(box_a[:2] + box_a[2:] - box_b[:2] - box_b[2:]) / 2
     return distance < _NEAR * max(size_a, size_b) and 0.7 < size_a / max(size_b, 1e-9) < 1.4 and np.cos(turn_a - turn_b) > 0.7
+
+
+def _is_taken(proposal: Proposal, hands: Sequence[Detection]) -> bool:
+    return any(box_iou(proposal.box, hand.box) > _TAKEN for hand in hands)
 
 
 def _square(box: np.ndarray) -> np.ndarray:
