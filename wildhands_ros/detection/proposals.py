@@ -62,19 +62,21 @@ class ProposalNet:
         if size not in self._anchors:
             self._anchors[size] = anchor_cells(*size).numpy()
         likely = np.flatnonzero(logits > np.log(self._least / (1 - self._least)))
+        likely = likely[np.argsort(-logits[likely])]
+        values = boxes[likely].astype(np.float64)
+        points = np.concatenate([values[:, :2], values[:, 4:]], axis=1).reshape(-1, 1 + PALM_KEYPOINTS, 2)
+        points = seen.to_image(points + self._anchors[size][likely, None])
+        centres, keypoints = points[:, 0], points[:, 1:]
+        sides = values[:, 2:4].max(axis=1) / seen.scale
+        x, y = (keypoints[:, PALM_MIDDLE] - keypoints[:, PALM_WRIST]).T
+        turns = np.arctan2(x, -y)
+        centres = centres + PALM_SHIFT * sides[:, None] * np.stack([np.sin(turns), -np.cos(turns)], axis=1)
+        halves = PALM_TO_HAND * sides[:, None] / 2
+        squares = np.concatenate([centres - halves, centres + halves], axis=1)
         found = []
-        for i in likely[np.argsort(-logits[likely])]:
-            values = boxes[i].astype(np.float64)
-            points = seen.to_image(np.concatenate([values[:2], values[4:]]).reshape(1 + PALM_KEYPOINTS, 2) + self._anchors[size][i])
-            centre, keypoints = points[0], points[1:]
-            side = float(values[2:4].max()) / seen.scale
-            x, y = keypoints[PALM_MIDDLE] - keypoints[PALM_WRIST]
-            turn = float(np.arctan2(x, -y))
-            centre = centre + PALM_SHIFT * side * np.array([np.sin(turn), -np.cos(turn)])
-            half = PALM_TO_HAND * side / 2
-            box = np.concatenate([centre - half, centre + half])
-            if side > 1 and not any(box_iou(box, other.box) > _SAME_PLACE for other in found):
-                found.append(Proposal(box, turn, _sigmoid(logits[i]), float("nan")))
+        for i in np.flatnonzero(sides > 1):
+            if not any(box_iou(squares[i], other.box) > _SAME_PLACE for other in found):
+                found.append(Proposal(squares[i], float(turns[i]), _sigmoid(logits[likely[i]]), float("nan")))
             if len(found) == _MOST:
                 break
         return found
