@@ -81,8 +81,8 @@ class _WorldSource:
         self.skipped: dict[str, int] = {}
 
     def draw(self, rng: np.random.Generator, maker: PictureMaker) -> tuple[Picture, list[Skipped]]:
+        from .world.composition import make_scene
         from .world.render import render
-        from .world.scene import make_scene
 
         scene = make_scene(self._config, int(rng.integers(2**31)))
         truths = [

@@ -8,26 +8,15 @@ from zlib import crc32
 import numpy as np
 
 from . import backgrounds
+from .actors import Actor, make_actors, well_in_view
 from .cameras import random_attitude, random_camera
 from .config import SPLITS, WorldConfig
+from .dressed_hands import add_hand, make_person
 from .hand_mesh import rotation
-from .scene import (
-    Actor,
-    Meshes,
-    Scene,
-    add_clutter,
-    add_hand,
-    add_table,
-    add_thing,
-    make_actors,
-    make_background,
-    make_light,
-    make_person,
-    make_photography,
-    well_in_view,
-)
+from .scene import Meshes, Scene
 from .skin import skin_tone
 from .solids import cylinder, sphere
+from .surroundings import add_clutter, add_table, add_thing, make_background, make_light, make_photography
 from .textures import LEATHER, PLAIN, plain_material
 from .things import anything, one
 

@@ -15,7 +15,7 @@ from ...hand_model.asset import open_hand
 from ...structures import Grasp, Side
 from . import things
 from .fingers import INDEX, MIDDLE, PAD, PINKY, RING, THUMB, FingerSolver
-from .solids import PlacedSolid, cross, distance
+from .solids import PlacedSolid, cross, distance, unit
 from .things import Thing
 
 ALL_FINGERS = (INDEX, MIDDLE, RING, PINKY)
@@ -154,7 +154,7 @@ def _power_circular(solver: FingerSolver, family: str, rng: np.random.Generator)
 def _opposition(solver: FingerSolver, rng: np.random.Generator, wide: float) -> tuple[np.ndarray, np.ndarray]:
     """Where fingertips meet, and the unit direction from the thumb's pad to the fingers'; ``wide``: thickness of the thing."""
     centre = np.array([-0.094 - 0.25 * wide, -0.056, 0.030]) * solver.size + rng.normal(0, 0.005, 3)
-    return centre, _unit(np.array([-0.72, -0.10, -0.45]) + rng.normal(0, 0.12, 3))
+    return centre, unit(np.array([-0.72, -0.10, -0.45]) + rng.normal(0, 0.12, 3))
 
 
 def _precision_prismatic(solver: FingerSolver, family: str, rng: np.random.Generator) -> tuple[Thing, ...]:
@@ -165,7 +165,7 @@ def _precision_prismatic(solver: FingerSolver, family: str, rng: np.random.Gener
     # The long axis is square to the opposition: often along the fingertips' row, sometimes like a pen.
     row = np.array([0.25, -0.15, 0.95]) if rng.random() < 0.5 else np.array([0.1, -0.9, 0.35])
     axis = row + rng.normal(0, 0.25, 3)
-    axis = _unit(axis - axis @ across * across)
+    axis = unit(axis - axis @ across * across)
     rotation = np.column_stack([across, axis, cross(across, axis)])
     length = float(profile[0, 1] if thing[0].solid.is_box else profile[:, 1].max())
     centre_of_thing = centre + axis * rng.uniform(-0.5, 0.7) * length
@@ -181,7 +181,7 @@ def _precision_circular(solver: FingerSolver, family: str, rng: np.random.Genera
     centre, across = _opposition(solver, rng, wide)
     # A disc is held by its rim: its axis along the fingers' approach.
     approach = np.array([-0.45, -0.85, 0.1]) + rng.normal(0, 0.25, 3)
-    axis = _unit(approach - approach @ across * across)
+    axis = unit(approach - approach @ across * across)
     thing = things.placed(thing, np.column_stack([across, axis, cross(across, axis)]), centre)
     fingers = (INDEX, MIDDLE, RING, PINKY)[: int(np.clip(round(1.3 + wide / 0.014 + rng.normal(0, 0.5)), 1, 4))]
     step = min(0.018, 0.75 * wide + 0.006)
@@ -218,9 +218,9 @@ def _lateral(solver: FingerSolver, family: str, rng: np.random.Generator) -> tup
         )
         solver.set(finger, _within_limits(np.stack([np.zeros((3, 3)), *[angles] * 4]) + _noise(rng, 3))[1])
     # The radial side of the index finger's middle bone.
-    bone = _unit(solver.points[INDEX, 2] - solver.points[INDEX, 1])
+    bone = unit(solver.points[INDEX, 2] - solver.points[INDEX, 1])
     side = np.array([0.0, 0.25, 1.0])
-    side = _unit(side - side @ bone * bone)
+    side = unit(side - side @ bone * bone)
     place = solver.points[INDEX, 1] + rng.uniform(0.5, 1.0) * (solver.points[INDEX, 2] - solver.points[INDEX, 1])
     thing = things.card(rng) if family == "plain" or rng.random() < 0.7 else things.tool(rng, 0.004)
     solid = thing[0].solid
@@ -228,7 +228,7 @@ def _lateral(solver: FingerSolver, family: str, rng: np.random.Generator) -> tup
     touch = place + side * float(solver.radii[INDEX, 1])
     # It sticks out beyond the thumb, away from the palm.
     out = np.array([-0.8, rng.normal(-0.1, 0.35), 0.0])
-    out = _unit(out - out @ side * side)
+    out = unit(out - out @ side * side)
     rotation = np.column_stack([side, out, cross(side, out)])
     length = float(solid.profile[0, 1] if solid.is_box else solid.profile[:, 1].max())
     thing = things.placed(thing, rotation, touch + side * wide + out * rng.uniform(0.45, 0.85) * length)
@@ -282,7 +282,7 @@ def _fingertip_on(solver: FingerSolver, family: str, rng: np.random.Generator) -
     pads = solver.balls(tips)[PAD :: PAD + 1]
     flesh = np.concatenate([solver.balls(range(5)), _palm_balls(solver.size)])
     # Of surfaces across the finger's way, one that the rest of the hand stays off.
-    facing = _unit(-solver.frames[INDEX] @ np.array([-0.6, -0.8, 0.0]))
+    facing = unit(-solver.frames[INDEX] @ np.array([-0.6, -0.8, 0.0]))
     normals = np.concatenate([facing + rng.normal(0, 0.35, (16, 3)), [[0.0, 1, 0], [0.7, 0.7, 0], [1.0, 0, 0]]])
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     surfaces = (pads[:, :3] @ normals.T - pads[:, 3:]).min(axis=0)
@@ -325,10 +325,10 @@ def _other(solver: FingerSolver, family: str, rng: np.random.Generator) -> tuple
     share = rng.uniform(0.2, 1.0)
     a, b = (solver.points[f, 1] + share * (solver.points[f, 2] - solver.points[f, 1]) for f in (INDEX, MIDDLE))
     gap = max(np.linalg.norm(a - b) - solver.radii[INDEX, 1] - solver.radii[MIDDLE, 1], 0.002)
-    bone = _unit(solver.points[INDEX, 2] - solver.points[INDEX, 1])
+    bone = unit(solver.points[INDEX, 2] - solver.points[INDEX, 1])
     axis = cross(bone, a - b) + 0.3 * np.linalg.norm(a - b) * rng.normal(size=3)
     length = rng.uniform(0.07, 0.15)
-    axis = _unit(axis)
+    axis = unit(axis)
     thing = things.placed(
         things.one(things.cylinder(gap / 2 + 0.001, length)), _frame(axis, 0), (a + b) / 2 + axis * length * rng.uniform(-0.3, 0.3)
     )
@@ -364,16 +364,12 @@ def _noise(rng: np.random.Generator, degrees: float) -> np.ndarray:
 
 def _frame(axis: np.ndarray, spin: float) -> np.ndarray:
     """A rotation whose y axis is ``axis``."""
-    y = _unit(axis)
+    y = unit(axis)
     x = cross(y, [0.0, 0.0, 1.0] if abs(y[2]) < 0.9 else [1.0, 0.0, 0.0])
-    x = _unit(x)
+    x = unit(x)
     z = cross(x, y)
     cosine, sine = np.cos(spin), np.sin(spin)
     return np.column_stack([cosine * x - sine * z, y, sine * x + cosine * z])
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / max(np.sqrt(vector @ vector), 1e-12)
 
 
 def _laid_into_palm(thing: Thing, size: float) -> Thing:

@@ -92,6 +92,10 @@ def cone(bottom: float, top: float, height: float) -> Solid:
     return Solid(np.array([(0, -height / 2), (bottom, -height / 2), (top, height / 2), (0.93 * top, height / 2), (0, height / 2)]))
 
 
+def unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(np.sqrt(vector @ vector), 1e-12)
+
+
 def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Of two single vectors; numpy's takes ten times as long."""
     return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])

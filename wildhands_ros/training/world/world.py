@@ -12,9 +12,10 @@ import numpy as np
 from ...geometry.camera import Camera
 from ...structures import Grasp, Side
 from ..datasets.sample import HandLabels, HandSample, Supervision
+from .composition import make_scene
 from .config import WorldConfig, world_config
 from .render import Picture, keypoint_visibility, render
-from .scene import Scene, WorldHand, make_scene
+from .scene import Scene, WorldHand
 
 CROP_SIZE = 224
 CROP_SCALE = 1.75
