@@ -14,6 +14,7 @@ pytest.importorskip("rclpy")
 
 from live_node import LiveNode
 
+from wildhands_ros.detection.base import DETECTORS
 from wildhands_ros.hand_model.joints import MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.ros.diagnostics import FrameRecord, Health, Situation
 from wildhands_ros.ros.parameters import Parameters
@@ -41,6 +42,12 @@ def rows(text: str) -> dict[str, list[str]]:
 def test_generated_parts_are_up_to_date():
     for path, text in written(ROOT).items():
         assert path.read_text() == text, f"{path.name}: python -m wildhands_ros.ros.reference"
+
+
+def test_detectors_that_the_docs_name_exist():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"detector\.type:?=? ?(\w+)", page.read_text())}
+    assert named and named <= set(DETECTORS)
 
 
 @contextmanager
