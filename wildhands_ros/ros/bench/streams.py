@@ -153,7 +153,8 @@ def _all(kinds: dict[str, str]) -> Iterator[dict[str, subprocess.Popen]]:
         return
     (name, kind), *others = kinds.items()
     module, *arguments = _COMMANDS[kind]
-    command = [sys.executable, "-m", module, *arguments, "--ros-args", "-r", f"__ns:=/{name}", "--log-level", "warn"]
+    ros_arguments = ["-r", f"__ns:=/{name}", "-p", f"tf_prefix:={name}_", "--log-level", "warn"]
+    command = [sys.executable, "-m", module, *arguments, "--ros-args", *ros_arguments]
     with child_process(command) as node, _all(dict(others)) as rest:
         yield {name: node, **rest}
 
