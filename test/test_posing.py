@@ -31,11 +31,8 @@ def hand_model(request, tmp_path_factory):
 @pytest.mark.parametrize("side", Side)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_equals_the_layer(hand_model, side, dtype):
-    rng, poser, layer = (
-        np.random.default_rng(4),
-        HandPoser(hand_model),
-        HandLayer(hand_model[Side.RIGHT], hand_model[Side.LEFT], flat_hand_mean=True).double(),
-    )
+    rng, poser = np.random.default_rng(4), HandPoser(hand_model)
+    layer = HandLayer(hand_model[Side.RIGHT], hand_model[Side.LEFT], flat_hand_mean=True).double()
     for size in (0, 0.1, 0.5, 1.0, 2.0):
         values = {"global_orient": size * rng.normal(size=3), "hand_pose": size * rng.normal(size=45), "betas": size * rng.normal(size=10)}
         mano = ManoParameters(**{name: value.astype(dtype) for name, value in (values | {"transl": rng.normal(size=3)}).items()})

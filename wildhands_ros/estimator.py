@@ -53,7 +53,10 @@ class Estimator:
         self._poser = HandPoser(self.hand_model)
         self._predictor = _predictor(config, loaded, self.hand_model) if loaded else None
         own_landmarks = self._predictor is not None and self._predictor.has_landmarks
-        self._looking = self._predictor if own_landmarks else _default_landmarks(config)
+        self._looking = self._predictor
+        if not own_landmarks:
+            # It looks with the default weights.
+            self._looking = _predictor(replace(config, precision=AUTO), load_model(DEFAULT_NAME), open_hands())
         look = NetworkLandmarks(self._looking, keep_predictions=own_landmarks)
         self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look, config.search_time, config.search_windows)
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
@@ -277,12 +280,6 @@ def checkpoint_name(config: EstimatorConfig) -> str:
 
 def _predictor(config: EstimatorConfig, loaded: LoadedModel, assets: dict[Side, HandAsset]) -> Predictor:
     return Predictor(loaded.model, loaded.preprocessing, assets, config.device, config.runtime, config.precision)
-
-
-def _default_landmarks(config: EstimatorConfig) -> Predictor:
-    """The default weights, for networks that know no landmarks."""
-    loaded = load_model(DEFAULT_NAME)
-    return Predictor(loaded.model, loaded.preprocessing, open_hands(), config.device, config.runtime)
 
 
 def hand_model(config: EstimatorConfig) -> dict[Side, HandAsset]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,9 @@ _TAKEN = 0.3
 """Overlap with a hand that was verified from which a doubtful proposal says nothing new."""
 _NEAR = 0.35
 """A proposal is of a hand already found if the middles are closer than this, over the hand's size, and the sizes and turns alike."""
+
+
+_score = attrgetter("score")
 
 
 class _Effort(NamedTuple):
@@ -128,17 +132,16 @@ class HandSearch:
         known, seen = self._known(image_rgb, camera, chosen, found)
         hands = [*found, *known]
         doubtful = [
-            (proposal, hand)
+            proposal
             for proposal, hand in zip(chosen, seen, strict=True)
             if hand is not None and proposal.score >= _WORTH_CLOSE_UPS and not _is_taken(proposal, hands)
-        ]
-        closer = [(proposal, self._close_ups(image_rgb, proposal.box)) for proposal, _ in doubtful[: effort.close_ups]]
-        closer = [(proposal, close_ups) for proposal, close_ups in closer if close_ups]
-        best = [max(close_ups, key=lambda found: found.score) for _, close_ups in closer]
+        ][: effort.close_ups]
+        closer = [(proposal, close_ups) for proposal in doubtful if (close_ups := self._close_ups(image_rgb, proposal.box))]
+        best = [max(close_ups, key=_score) for _, close_ups in closer]
         known, seen = self._known(image_rgb, camera, best, hands)
         hands += known
         for (proposal, close_ups), nearest, hand in zip(closer, best, seen, strict=True):
-            score = sum(found.score for found in close_ups) / len(_CLOSE_UPS)
+            score = sum(map(_score, close_ups)) / len(_CLOSE_UPS)
             if score >= max(SURE, self._min_score) and hand is not None and not _is_taken(nearest, known):
                 hands.append(_as_proposed(nearest if proposal.is_palm else proposal, hand, score))
         return without_duplicates(hands)
@@ -167,7 +170,7 @@ class HandSearch:
         for side in longer * np.array(_CLOSE_UPS):
             found = self._propose(image_rgb, Window(*(centre - side / 2), side, side, COARSE_PIXELS))
             hands = [proposal for proposal in found if not proposal.is_palm and box_iou(proposal.box, box) > _SAME_PLACE]
-            seen += [max(hands, key=lambda proposal: proposal.score)] if hands else []
+            seen += [max(hands, key=_score)] if hands else []
         return seen
 
     def _steady(self, image_rgb: np.ndarray, camera: Camera, hands: Sequence[Detection]) -> list[Detection]:
@@ -191,7 +194,7 @@ def _different(proposals: Sequence[Proposal], found: Sequence[Detection]) -> lis
     """Best first, without those of hands that are found already, or of better proposals."""
     places = [(turned_square(hand.keypoints, hand_turn(hand.keypoints)), hand_turn(hand.keypoints)) for hand in found]
     different = []
-    for proposal in sorted(proposals, key=lambda proposal: -proposal.score):
+    for proposal in sorted(proposals, key=_score, reverse=True):
         place = _square(proposal.box), proposal.turn
         if not any(_near(place, other) for other in places):
             places.append(place)

@@ -195,7 +195,7 @@ def open_source(name: str) -> FrameSource:
 def quiet_opencv() -> Iterator[None]:
     """Keeps OpenCV's and FFmpeg's own log lines off the terminal; what they say is raised or reported by the caller."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, when the first video is opened
-    logging = getattr(cv2.utils, "logging", cv2)  # where it is from OpenCV 4.12 on, and before
+    logging = getattr(cv2.utils, "logging", cv2)  # the former in newer OpenCV 4 (4.14), the latter in 4.11
     level = logging.getLogLevel()
     logging.setLogLevel(0)
     try:

@@ -7,14 +7,13 @@ from zlib import crc32
 import numpy as np
 
 from ...geometry.camera import Camera
-from . import backgrounds
 from .actors import make_actors, well_in_view
 from .cameras import random_attitude, random_camera
 from .config import SPLITS, WorldConfig
 from .dressed_hands import add_hand, make_person
 from .raster import rasterise
 from .scene import Geometry, Meshes, Scene, WorldHand
-from .surroundings import add_clutter, add_table, make_background, make_light, make_photography
+from .surroundings import add_clutter, add_table, photographed
 
 ATTEMPTS = 20
 MOST_HIDDEN = 0.7
@@ -40,18 +39,7 @@ def make_scene(config: WorldConfig, index: int) -> Scene:
         geometry = add_table(meshes, config, upright, rng)
         if _well_seen(camera, geometry, hands):
             break
-    background, background_affine = make_background(config, camera, rng)
-    return Scene(
-        index=index,
-        camera=camera,
-        egocentric=egocentric,
-        hands=hands,
-        geometry=geometry,
-        light=make_light(config, upright[:, 1], backgrounds.mean_light(background), rng),
-        background=background,
-        background_affine=background_affine,
-        photography=make_photography(config, camera, rng),
-    )
+    return photographed(config, index, camera, upright, egocentric, hands, geometry, rng)
 
 
 def _well_seen(camera: Camera, geometry: Geometry, hands: tuple[WorldHand, ...]) -> bool:

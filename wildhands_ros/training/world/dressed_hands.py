@@ -15,6 +15,7 @@ from .config import WorldConfig
 from .hand_mesh import ARM_RINGS, hand_mesh, rotation_vector
 from .raster import vertex_normals
 from .scene import Meshes, WorldHand
+from .surroundings import add_thing
 from .textures import CLOTH_TEXTURES, THING_TEXTURES, glove_material, plain_material, skin_material
 
 
@@ -80,10 +81,7 @@ def add_hand(meshes: Meshes, actor: Actor, number: int, camera: Camera, person: 
         piece = tube(line, start, start + rng.uniform(0.006, 0.03), line.radii, rng.uniform(0.002, 0.006), 0.0, rng)
         meshes.add(to_camera(piece[0]), seen(piece[1]), piece[2], band)
     for thing in actor.action.things:
-        for part in thing:
-            points, part_faces, uv = part.solid.mesh()
-            row = meshes.material(plain_material(rng, THING_TEXTURES, rng.uniform(0.04, 0.2), cloth=False))
-            meshes.add(to_camera(points @ part.rotation.T + part.position), seen(part_faces), uv, row)
+        add_thing(meshes, thing, rng, to_camera, seen)
 
     in_camera = to_camera(joints)[list(MANO_TO_MEDIAPIPE)]
     mirror = actor.mirror

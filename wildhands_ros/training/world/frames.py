@@ -7,7 +7,6 @@ from zlib import crc32
 
 import numpy as np
 
-from . import backgrounds
 from .actors import Actor, make_actors, well_in_view
 from .cameras import random_attitude, random_camera
 from .config import SPLITS, WorldConfig
@@ -16,9 +15,9 @@ from .hand_mesh import rotation
 from .scene import Meshes, Scene
 from .skin import skin_tone
 from .solids import cylinder, sphere
-from .surroundings import add_clutter, add_table, add_thing, make_background, make_light, make_photography
+from .surroundings import add_clutter, add_standing, add_table, photographed
 from .textures import LEATHER, PLAIN, plain_material
-from .things import anything, one
+from .things import one
 
 WEARER = 0.8
 """Share of the frames with hands that show the wearer's."""
@@ -46,20 +45,9 @@ def make_frame(config: WorldConfig, index: int) -> Scene:
         # There is no frame without anything: what lies around here lies around hands elsewhere.
         for _ in range(rng.integers(1, 6)):
             position = np.array([rng.normal(0, 0.25), rng.normal(0, 0.2), rng.uniform(0.35, 1.5)])
-            add_thing(meshes, anything(rng, config.things), upright @ rotation([0, rng.uniform(0, 6.3), 0]), position, rng)
+            add_standing(meshes, config, upright, position, rng)
     geometry = add_table(meshes, config, upright, rng)
-    background, background_affine = make_background(config, camera, rng)
-    return Scene(
-        index=index,
-        camera=camera,
-        egocentric=True,
-        hands=tuple(hands),
-        geometry=geometry,
-        light=make_light(config, upright[:, 1], backgrounds.mean_light(background), rng),
-        background=background,
-        background_affine=background_affine,
-        photography=make_photography(config, camera, rng),
-    )
+    return photographed(config, index, camera, upright, True, tuple(hands), geometry, rng)
 
 
 def _people(config: WorldConfig, camera, upright: np.ndarray, rng: np.random.Generator) -> list[list[Actor]]:

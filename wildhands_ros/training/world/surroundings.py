@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ...geometry.camera import Camera
@@ -9,17 +11,24 @@ from . import backgrounds, things
 from .actors import Actor
 from .config import WorldConfig
 from .hand_mesh import rotation
-from .scene import Geometry, Meshes, Photography
+from .scene import Geometry, Meshes, Photography, Scene, WorldHand
 from .shading import LIGHT_COLUMNS
 from .solids import unit
 from .textures import THING_TEXTURES, WOOD, plain_material
 
 
-def add_thing(meshes: Meshes, thing: things.Thing, rotation_: np.ndarray, position: np.ndarray, rng: np.random.Generator) -> None:
-    for part in things.placed(thing, rotation_, position):
+def _unchanged(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+def add_thing(
+    meshes: Meshes, thing: things.Thing, rng: np.random.Generator, to_camera: Callable = _unchanged, seen: Callable = _unchanged
+) -> None:
+    """``to_camera``: of points (N, 3) in the thing's frame; ``seen``: of faces, where that mirrors."""
+    for part in thing:
         points, faces, uv = part.solid.mesh()
         row = meshes.material(plain_material(rng, THING_TEXTURES, rng.uniform(0.04, 0.2), cloth=False))
-        meshes.add(points @ part.rotation.T + part.position, faces, uv, row)
+        meshes.add(to_camera(points @ part.rotation.T + part.position), seen(faces), uv, row)
 
 
 def add_clutter(meshes: Meshes, config: WorldConfig, actors: list[Actor], upright: np.ndarray, rng: np.random.Generator) -> None:
@@ -34,13 +43,19 @@ def add_clutter(meshes: Meshes, config: WorldConfig, actors: list[Actor], uprigh
         aside = unit(rng.normal(size=3)) * min(extent, 0.5) * rng.uniform(0.2, 1.0) * toward
         # No larger in the picture than about a hand.
         if toward * np.linalg.norm(target) - extent > 0.05 and extent < 0.10:
-            add_thing(meshes, thing, rotation(rng.normal(0, 1.5, 3)), target * toward + aside, rng)
+            add_thing(meshes, things.placed(thing, rotation(rng.normal(0, 1.5, 3)), target * toward + aside), rng)
     if rng.random() < config.clutter:
         for _ in range(rng.integers(1, 5)):
             anchor = actors[rng.integers(len(actors))].centre()
             position = anchor * rng.uniform(1.25, 1.9) + rng.normal(0, 0.12, 3)
             if position[2] > 0.25:
-                add_thing(meshes, things.anything(rng, config.things), upright @ rotation([0, rng.uniform(0, 6.3), 0]), position, rng)
+                add_standing(meshes, config, upright, position, rng)
+
+
+def add_standing(meshes: Meshes, config: WorldConfig, upright: np.ndarray, position: np.ndarray, rng: np.random.Generator) -> None:
+    """Some thing, upright and turned by chance."""
+    thing = things.anything(rng, config.things)
+    add_thing(meshes, things.placed(thing, upright @ rotation([0, rng.uniform(0, 6.3), 0]), position), rng)
 
 
 def add_table(meshes: Meshes, config: WorldConfig, upright: np.ndarray, rng: np.random.Generator) -> Geometry:
@@ -66,7 +81,32 @@ def add_table(meshes: Meshes, config: WorldConfig, upright: np.ndarray, rng: np.
     return meshes.geometry(casters)
 
 
-def make_light(config: WorldConfig, up: np.ndarray, surroundings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def photographed(
+    config: WorldConfig,
+    index: int,
+    camera: Camera,
+    upright: np.ndarray,
+    egocentric: bool,
+    hands: tuple[WorldHand, ...],
+    geometry: Geometry,
+    rng: np.random.Generator,
+) -> Scene:
+    """The scene of these hands and things before a background, lit, as a camera takes it."""
+    background, background_affine = _background(config, camera, rng)
+    return Scene(
+        index=index,
+        camera=camera,
+        egocentric=egocentric,
+        hands=hands,
+        geometry=geometry,
+        light=_light(config, upright[:, 1], backgrounds.mean_light(background), rng),
+        background=background,
+        background_affine=background_affine,
+        photography=_photography(config, camera, rng),
+    )
+
+
+def _light(config: WorldConfig, up: np.ndarray, surroundings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     light = np.zeros(LIGHT_COLUMNS)
     harsh = config.harsh_light
     # From above, and rather from the camera's side than from behind what it sees.
@@ -87,7 +127,7 @@ def make_light(config: WorldConfig, up: np.ndarray, surroundings: np.ndarray, rn
     return light
 
 
-def make_background(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _background(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A picture, and the map from its pixels to the frame's."""
     number = int(rng.integers(1 << 20))
     photos = len(backgrounds.photo_files()) if config.photos else 0
@@ -108,7 +148,7 @@ def make_background(config: WorldConfig, camera: Camera, rng: np.random.Generato
     return image, np.column_stack([linear, centre - linear @ (np.array([width, height]) / 2)])
 
 
-def make_photography(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> Photography:
+def _photography(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> Photography:
     exposure = np.exp(rng.normal(0, 0.12 + 0.1 * config.harsh_light))
     warmth, green = rng.normal(0, 0.05), rng.normal(0, 0.02)
     noisy = config.noise * rng.beta(1.0, 3.0)
