@@ -122,7 +122,8 @@ def test_a_stream_becomes_hands_on_all_topics(client, node, camera, stream):
     client.listen("/hands/mesh_topology", HandMeshTopology, latched=True)
     client.until(lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count(), "the node listens")
     # What the node publishes only for listeners needs them to be known.
-    client.until(lambda: client.received["/tf"], "transforms come", meanwhile=lambda: camera.send(images[0]))
+    heard = ("hands", "hands/markers", "hands/debug_image", "hands/mesh_topology", "/tf")
+    client.until(lambda: all(client.diagnostics("wildhands")[f"listeners: {topic}"] == "1" for topic in heard), "the node is listened to")
     sent = []
     for image in images:
         sent.append(camera.send(image))

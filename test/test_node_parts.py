@@ -333,7 +333,8 @@ class TestHealth:
         assert float(self.values["output rate (Hz)"]) == pytest.approx(5, abs=0.3)
         assert self.values["frames dropped"] == "50" and self.values["age p95 (ms)"] == "80.0"
         assert self.values["detect p50 (ms)"] == "20.0" and self.values["network p50 (ms)"] == "10.0"
-        snapshot = self.health.snapshot(Situation("active", True, "/image", 1), Parameters())
+        snapshot = self.health.snapshot(Situation("active", True, "/image", 1, listeners={"hands": 2, "/tf": 0}), Parameters())
+        assert snapshot.values["listeners: hands"] == "2" and snapshot.values["listeners: /tf"] == "0"
         sent = diagnostic_array(snapshot, "wildhands", header().stamp)
         received = deserialize_message(serialize_message(sent), type(sent))
         assert received.status[0].name == "wildhands" and received.header.stamp == header().stamp

@@ -37,6 +37,8 @@ class Situation:
     image_publishers: int
     clock_stands_still: bool = False
     """Simulated time is asked for, and nobody tells it."""
+    listeners: dict[str, int] = field(default_factory=dict)
+    """How many listen to each of the node's topics."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ class Health:
             "work p95 (ms)": _percentile(works, 95),
         }
         values.update({f"{stage} p50 (ms)": _percentile([r.stages[stage] for r in records if stage in r.stages], 50) for stage in STAGES})
+        values.update({f"listeners: {topic}": str(count) for topic, count in situation.listeners.items()})
         values["intrinsics"] = self._last.intrinsics if self._last else "none yet"
         values["warnings"] = self._warnings(situation) or "none"
         values["last error"] = self._last_error or "none"

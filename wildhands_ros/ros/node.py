@@ -216,7 +216,8 @@ class WildHandsNode(ManagedNode):
         clock = self.get_clock()
         now = clock.now()
         stands_still = clock.ros_time_is_active and not now.nanoseconds
-        situation = Situation(self.state_label, self._enabled, topic, self.count_publishers(topic), stands_still)
+        listeners = self._outputs.listeners() if self._outputs is not None else {}
+        situation = Situation(self.state_label, self._enabled, topic, self.count_publishers(topic), stands_still, listeners)
         snapshot = self._health.snapshot(situation, self.parameters)
         self._diagnostics.publish(diagnostic_array(snapshot, self.get_fully_qualified_name().lstrip("/"), now.to_msg()))
 

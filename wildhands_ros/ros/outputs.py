@@ -42,7 +42,7 @@ class Outputs:
 
     def __init__(self, node: Node, health: Health):
         self._node, self._health = node, health
-        self._publishers: list[Publisher] = []
+        self._publishers: dict[str, Publisher] = {}
         self.hands = self._publisher(HandArray, "hands", QoSProfile(depth=10))
         latched = QoSProfile(depth=len(Side), durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.topology = self._publisher(HandMeshTopology, "hands/mesh_topology", latched)
@@ -54,8 +54,12 @@ class Outputs:
         self._markers_due = 0.0
 
     def close(self) -> None:
-        for publisher in self._publishers:
+        for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
+
+    def listeners(self) -> dict[str, int]:
+        """How many listen to each topic."""
+        return {topic: publisher.get_subscription_count() for topic, publisher in self._publishers.items()}
 
     def describe(self, estimator: Estimator) -> None:
         """Publishes what is constant of an estimator; late listeners get it too."""
@@ -92,7 +96,7 @@ class Outputs:
             event_callbacks=PublisherEventCallbacks(incompatible_qos=self._on_incompatible(topic)),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        self._publishers.append(publisher)
+        self._publishers[topic] = publisher
         return publisher
 
     def _on_incompatible(self, topic: str) -> Callable:

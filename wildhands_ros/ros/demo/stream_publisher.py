@@ -40,7 +40,7 @@ class StreamPublisher(Node):
     """Publishes image/compressed and camera_info."""
 
     def __init__(self, listeners: int):
-        """Takes how many ``listeners`` to the images to wait for."""
+        """Takes how many ``listeners`` to the images to wait for: the node and those that listen to the node as well."""
         super().__init__("stream_publisher")
         self._listeners = listeners
         self._images = self.create_publisher(CompressedImage, "image/compressed", QoSProfile(depth=5))
@@ -48,22 +48,25 @@ class StreamPublisher(Node):
         self.create_subscription(HandArray, "hands", self._on_hands, 10)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._state, self._failure = "", ""
+        self._is_heard = False
         self._acknowledged = Time()
         self.answered: list[tuple[int, int]] = []
         """Stamp and time of arrival of each frame's hands, nanoseconds. The recorder, which has much to write, would see them late."""
 
     def wait_until_ready(self) -> None:
-        """Returns when the node has loaded and all listeners are there.
+        """Returns when the node has loaded and everybody hears everybody.
 
         :raises RuntimeError: the node failed, or takes too long.
         """
         deadline = time.monotonic() + READY_TIMEOUT
-        while self._state != "active" or self._images.get_subscription_count() < self._listeners:
+        while self._state != "active" or not self._is_heard or self._images.get_subscription_count() < self._listeners:
             if self._failure:
                 raise RuntimeError(self._failure)
             if time.monotonic() > deadline:
-                listeners = f"{self._images.get_subscription_count()} of {self._listeners} listen to the images"
-                raise RuntimeError(f"the node is not ready after {READY_TIMEOUT:g} s (state: {self._state or 'not seen'}; {listeners})")
+                there = f"{self._images.get_subscription_count()} of {self._listeners} listen to the images"
+                heard = "all" if self._is_heard else "not all"
+                state = f"state: {self._state or 'not seen'}; {there}, {heard} of them to the node"
+                raise RuntimeError(f"the node is not ready after {READY_TIMEOUT:g} s ({state})")
             rclpy.spin_once(self, timeout_sec=0.1)
 
     def run(self, source: FrameSource, calibration_file: Path | None) -> list[tuple[int, int]]:
@@ -111,6 +114,10 @@ class StreamPublisher(Node):
         for status in message.status:
             values = {item.key: item.value for item in status.values}
             self._state = values.get("state", self._state)
+            # What the node says before it knows of a listener does not reach that one, and discovery of each topic takes its own time.
+            counts = {key: int(value) for key, value in values.items() if key.startswith("listeners: ")}
+            hands = counts.pop("listeners: hands", 0)  # this process hears them too
+            self._is_heard = hands >= self._listeners and all(count >= self._listeners - 1 for count in counts.values())
             if self._state == "unconfigured" and status.level == DiagnosticStatus.ERROR:
                 self._failure = status.message
 
