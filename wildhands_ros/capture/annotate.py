@@ -20,6 +20,7 @@ from ..io.files import OutputFile
 from ..processes import Workers
 from ..smoothing.hands import with_parameters
 from ..structures import FrameEstimate, Side
+from .jpegs import load_jpegs
 from .recording_part import OpenStream, Part, estimate_part, segment_path
 from .segments import Annotated, load, load_problems
 from .smoothing import smooth_track
@@ -69,8 +70,13 @@ class Annotation:
             partial_file.write_text("")
 
     def problems(self) -> list[str]:
-        """The pictures that could not be decoded, one sentence each."""
+        """What could not be read, one sentence each."""
         return [problem for path in self._segments() for problem in load_problems(path)]
+
+    def jpegs(self) -> Iterator[bytes]:
+        """The pictures of all estimates, in order, of a stream that wants them kept."""
+        for path in sorted(self._folder.glob("jpegs_*.npz")):
+            yield from load_jpegs(path)
 
     def frames(self, hand_model: Mapping[Side, HandAsset], smooth: bool) -> Iterator[Annotated]:
         """All estimates in order, tracks joined, and ``smooth``ed where asked for."""

@@ -6,7 +6,7 @@ begun with a fresh estimator a few frames early.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -20,6 +20,8 @@ from ..estimator import Estimator
 from ..estimator_config import EstimatorConfig
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
+from ..io.images import encode_image
+from .jpegs import save_jpegs
 from .segments import Annotated, Segment, save
 
 
@@ -50,6 +52,10 @@ class Stream(Protocol):
 
     count: int | None
     """How many to expect."""
+    wants_jpegs: bool
+    """Whether the pictures are kept as JPEGs beside their estimates: those of a video are in no bag yet."""
+    problems: Sequence[str]
+    """What else could not be read, one sentence each, once ``frames`` has come to its end."""
 
     def frames(self, wanted: Callable[[int], bool]) -> Iterator[StreamFrame | Unreadable]:
         """Those with the ``wanted`` numbers, in order."""
@@ -90,17 +96,22 @@ def estimate_part(folder: Path, open_stream: OpenStream, config: EstimatorConfig
         found = stream.frames(lambda index: is_missing(index // part.length) or is_missing(leads_to(index)))
         for number, frames in groupby(_up_to(found, last), lambda frame: frame.index // part.length):
             segment = Segment(_warmed_up(estimator, before) if is_missing(number) else [], [])
-            before = []
+            before, jpegs = [], []
             for frame in frames:
                 if isinstance(frame, Unreadable):
                     segment.problems.append(frame.problem)
                     continue
                 if is_missing(number):
                     segment.frames.append(_estimate(estimator, frame))
+                    if stream.wants_jpegs:
+                        jpegs.append(encode_image(frame.image, ".jpg"))
                 if leads_to(frame.index) != number:
                     before.append(frame)
             if is_missing(number):
-                save(segment_path(folder, number), segment)
+                segment.problems.extend(stream.problems)
+                if stream.wants_jpegs:
+                    save_jpegs(jpegs_path(folder, number), jpegs)
+                save(segment_path(folder, number), segment)  # last: a segment that is there is complete
 
 
 def _up_to(frames: Iterator[StreamFrame | Unreadable], last: int | None) -> Iterator[StreamFrame | Unreadable]:
@@ -118,6 +129,10 @@ def _estimator(config: EstimatorConfig) -> Estimator:
 
 def segment_path(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.npz"
+
+
+def jpegs_path(folder: Path, number: int) -> Path:
+    return folder / f"jpegs_{number:06d}.npz"
 
 
 def _warmed_up(estimator: Estimator, before: list[StreamFrame]) -> list[Annotated]:

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import rosbags.interfaces as rosbag
 from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
 from rosbags.typesys.store import Typestore
-from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 from tqdm import tqdm
 
 from ...capture.annotate import Annotation
 from ...capture.bag_writer import BagWriter
 from ...capture.bags import IMAGE_TYPES, Bag, is_bag
-from ...capture.recording_part import OpenStream, StreamFrame
+from ...capture.recording_part import OpenStream
 from ...capture.segments import Annotated
 from ...estimator import hand_model
 from ...estimator_config import EstimatorConfig
 from ...geometry.calibration import IntrinsicsSource
 from ...hand_model.asset import HandAsset
 from ...io.camera_files import guess_warning
-from ...io.images import encode_image
 from ...msg import HandArray
 from ...processes import Workers, repeated
-from ...runtime.threads import available_cpus
 from ...structures import Side
 from ..camera_info import camera_info
 from ..messages import hand_array
@@ -79,8 +75,8 @@ def annotate(source: Path, output: Path, choices: Choices, config: EstimatorConf
         if first is not None and first.origin is IntrinsicsSource.GUESS:
             print(f"wildhands: warning: {guess_warning(first.camera)}", file=sys.stderr)
         annotation = estimated(source, stream.count)
-        _write_video(stream, annotation, hand_model(config), choices.smooth, partial_folder / output.name)
-        problems = list(stream.problems)
+        _write_video(annotation, hand_model(config), choices.smooth, partial_folder / output.name)
+        problems = annotation.problems()
     else:
         with Bag(source, scratch=output.parent) as bag:
             stream = BagStream(bag, choices)
@@ -138,32 +134,17 @@ def _write_bag(bag: Bag, stream: BagStream, annotation: Annotation, model: HandM
                 index += 1
 
 
-def _write_video(stream: VideoStream, annotation: Annotation, model: HandModel, smooth: bool, folder: Path) -> None:
-    annotated = _by_index(annotation, model, smooth)
-    with _fresh(folder) as writer, ThreadPoolExecutor(available_cpus()) as threads:
+def _write_video(annotation: Annotation, model: HandModel, smooth: bool, folder: Path) -> None:
+    with _fresh(folder) as writer:
         images = writer.topic("/image/compressed", IMAGE_TYPES[1])
         infos = writer.topic("/camera_info", CAMERA_INFO)
         hands = writer.topic("/hands", HANDS)
-        for picture, jpeg in _encoded(stream.frames(lambda _: True), threads):
-            stamp = VIDEO_START + round(picture.stamp * 1e9)
+        for frame, jpeg in zip(annotation.frames(model, smooth), annotation.jpegs(), strict=True):
+            stamp = VIDEO_START + round(frame.stamp * 1e9)
             header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=VIDEO_FRAME)
-            message = CompressedImage(header=header, format="rgb8; jpeg compressed bgr8")
-            message.data.frombytes(jpeg)
-            writer.write(infos, stamp, _bytes(camera_info(picture.camera, header), CAMERA_INFO, writer.types))
-            writer.write(images, stamp, _bytes(message, IMAGE_TYPES[1], writer.types))
-            if (frame := annotated(picture.index)) is not None:
-                writer.write(hands, stamp, _bytes(_hands(frame, model, header), HANDS, writer.types))
-
-
-def _encoded(pictures: Iterator[StreamFrame], threads: Executor) -> Iterator[tuple[StreamFrame, bytes]]:
-    """Pictures as JPEGs, a few of them encoded ahead."""
-    waiting: deque[tuple[StreamFrame, Future[bytes]]] = deque()
-    for picture in pictures:
-        waiting.append((picture, threads.submit(encode_image, picture.image, ".jpg")))
-        if len(waiting) > 2 * available_cpus():
-            earlier, jpeg = waiting.popleft()
-            yield earlier, jpeg.result()
-    yield from ((picture, jpeg.result()) for picture, jpeg in waiting)
+            writer.write(infos, stamp, _bytes(camera_info(frame.estimate.camera, header), CAMERA_INFO, writer.types))
+            writer.write(images, stamp, _image_bytes(jpeg, header, writer.types))
+            writer.write(hands, stamp, _bytes(_hands(frame, model, header), HANDS, writer.types))
 
 
 def _by_index(annotation: Annotation, model: HandModel, smooth: bool) -> Callable[[int], Annotated | None]:
@@ -188,6 +169,14 @@ def _hands(frame: Annotated, model: HandModel, header: Header) -> HandArray:
 def _bytes(message, kind: str, types: Typestore) -> bytes:
     """A message of ours, serialised. The middleware leaves in the padding what was in memory: written anew, equal hands are equal bytes."""
     return bytes(types.serialize_cdr(types.deserialize_cdr(serialize_message(message), kind), kind))
+
+
+def _image_bytes(jpeg: bytes, header: Header, types: Typestore) -> bytes:
+    """A CompressedImage, serialised: by way of the middleware it would be copied three times more."""
+    image, head, time = (types.types[kind] for kind in (IMAGE_TYPES[1], "std_msgs/msg/Header", "builtin_interfaces/msg/Time"))
+    stamp = time(sec=header.stamp.sec, nanosec=header.stamp.nanosec)
+    message = image(head(stamp=stamp, frame_id=header.frame_id), "rgb8; jpeg compressed bgr8", np.frombuffer(jpeg, np.uint8))
+    return bytes(types.serialize_cdr(message, IMAGE_TYPES[1]))
 
 
 def _fresh(folder: Path) -> BagWriter:

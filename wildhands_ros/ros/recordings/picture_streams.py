@@ -35,7 +35,10 @@ class Choices:
 
 
 class BagStream:
-    """The pictures of one topic of an open bag."""
+    """The pictures of one topic of an open bag, whose own problems are the bag's."""
+
+    wants_jpegs = False
+    problems: tuple[str, ...] = ()
 
     def __init__(self, bag: Bag, choices: Choices):
         """:raises InputError: no such pictures, or nothing is known of their camera."""
@@ -87,6 +90,8 @@ class BagStream:
 class VideoStream:
     """The pictures of a video file."""
 
+    wants_jpegs = True
+
     def __init__(self, path: Path, choices: Choices):
         """:raises InputError: no video that can be decoded."""
         self._source = VideoSource(path)
@@ -96,7 +101,7 @@ class VideoStream:
 
     @property
     def problems(self) -> list[str]:
-        """Of the last time that ``frames`` came to the end."""
+        """What ``frames`` could not read, once it has come to the end."""
         return self._source.problems
 
     def frames(self, wanted: Callable[[int], bool]) -> Iterator[StreamFrame]:
