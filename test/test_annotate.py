@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -71,6 +72,11 @@ def hands_of(folder: Path) -> list[bytes]:
         return [bytes(data) for topic, _, data in bag.messages() if topic.topic == "/hands"]
 
 
+def pictures_of(folder: Path) -> list[bytes]:
+    with Bag(folder) as bag:
+        return [bytes(data) for topic, _, data in bag.messages() if topic.topic == "/image/compressed"]
+
+
 @pytest.fixture(scope="module")
 def small_segments():
     with pytest.MonkeyPatch.context() as patch:
@@ -81,7 +87,7 @@ def small_segments():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, video, small_segments) -> list[bytes]:
-    """The hands of an annotation without interruption, by one process."""
+    """The hands of an annotation without interruption, by one process; its pictures are those of the video."""
     folder = tmp_path_factory.mktemp("whole") / "out"
     with processes(1) as workers:
         assert annotate(video, folder, CALIBRATED, CONFIG, {}, workers) == []
@@ -92,6 +98,10 @@ def whole(tmp_path_factory, video, small_segments) -> list[bytes]:
     assert not folder.with_name("out.partial").exists()
     found = hands_of(folder)
     assert len(found) == NUM_FRAMES
+    with Bag(folder) as bag:
+        pictures = [bag.read(topic, data) for topic, _, data in bag.messages() if topic.topic == "/image/compressed"]
+    for picture, frame in zip(pictures, open_source(str(video)), strict=True):
+        assert bytes(picture.data) == encode_image(frame.image, ".jpg")
     return found
 
 
@@ -99,6 +109,19 @@ def test_two_processes_find_the_same_bytes(tmp_path, video, whole):
     with processes(2) as workers:
         annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, workers)
     assert hands_of(tmp_path / "out") == whole
+
+
+def test_what_comes_before_the_damaged_end_of_a_video_is_annotated(tmp_path, video, small_segments):
+    # Of this format frames are found one after another, without an index.
+    writer = cv2.VideoWriter(str(tmp_path / "cut.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), 30, (640, 360))
+    for frame in open_source(str(video)):
+        writer.write(cv2.resize(frame.image, (640, 360))[..., ::-1])
+    writer.release()
+    data = (tmp_path / "cut.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
+    (problem,) = annotate(tmp_path / "cut.avi", tmp_path / "out", CALIBRATED, CONFIG, {}, HERE)
+    assert f"of {NUM_FRAMES} frames; the rest cannot be decoded" in problem
+    assert 0 < len(hands_of(tmp_path / "out")) == len(pictures_of(tmp_path / "out")) < NUM_FRAMES
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -118,12 +141,13 @@ def test_interrupted_or_not_the_hands_are_the_same_bytes(tmp_path, video, whole,
         with pytest.raises(error):
             annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, HERE)
     segments = tmp_path / "out.partial" / "segments"
-    assert not (tmp_path / "out").exists() and [path.name for path in segments.glob("*.npz")] == ["000000.npz"]
+    assert not (tmp_path / "out").exists() and {path.name for path in segments.glob("*.npz")} == {"000000.npz", "jpegs_000000.npz"}
     seen = []
     # Two go on, each with a part of what is missing.
     annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, Workers(2, lambda work, parts: map(work, seen.extend(parts) or seen)))
     assert [part.segments for part in seen] == [(1,), (2,)]
     assert hands_of(tmp_path / "out") == whole
+    assert len(pictures_of(tmp_path / "out")) == NUM_FRAMES
 
 
 def test_segments_that_are_there_in_the_middle_are_not_made_again(tmp_path, small_segments):

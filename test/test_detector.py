@@ -14,7 +14,7 @@ from wildhands_ros.detection.duplicates import without_duplicates
 from wildhands_ros.detection.finder import HandFinder
 from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.detection.proposals import Proposal, ProposalNet
-from wildhands_ros.detection.search import SURE, HandSearch
+from wildhands_ros.detection.search import SEARCH_EVERY, SURE, HandSearch
 from wildhands_ros.detection.windows import MOST_PIXELS, tiles, view, whole
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.estimator_config import EstimatorConfig
@@ -191,10 +191,10 @@ class TestSearch:
         known = finder.next(IMAGE, CAMERA, [])
         scene.windows.clear()
         scene.looks = 0
-        for _ in range(6):
+        for _ in range(2 * SEARCH_EVERY):
             known = finder.next(IMAGE, CAMERA, known)
             assert len(known) == 1
-        assert len(scene.windows) == 2 and scene.looks <= 6
+        assert len(scene.windows) == 2 and scene.looks <= 2 * SEARCH_EVERY
 
 
 class TestProposals:

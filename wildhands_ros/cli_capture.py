@@ -15,6 +15,7 @@ from .exit_codes import EXIT_INCOMPLETE, EXIT_OK
 
 if TYPE_CHECKING:
     from .estimator_config import EstimatorConfig
+    from .processes import Workers
 
 Options = Callable[[argparse.ArgumentParser], None]
 
@@ -89,22 +90,35 @@ def _episode(args: argparse.Namespace) -> int:
 
 
 def _annotate(args: argparse.Namespace, config: EstimatorConfig) -> int:
+    if args.output and len(args.inputs) > 1:
+        raise ValueError("--output names the bag of a single input; give the inputs one by one")
+    if args.jobs < 0:
+        raise ValueError(f"{args.jobs} processes cannot work: give --jobs 1 or more")
+    if args.ray:
+        from .capture.ray_cluster import ray_workers
+
+        crew = ray_workers(args.ray)
+    else:
+        from .processes import processes
+        from .runtime.threads import available_cpus
+
+        # They import PyTorch and all else that takes long, and so does this one.
+        crew = processes(args.jobs or available_cpus(), "wildhands_ros.capture.recording_part")
+    with crew as workers:
+        return _annotate_by(workers, args, config)
+
+
+def _annotate_by(workers: Workers, args: argparse.Namespace, config: EstimatorConfig) -> int:
     from . import __version__
     from .estimator import checkpoint_name
     from .estimator_config import NONE
     from .io.camera_files import Intrinsics, load_calibration
     from .network.checkpoint import checkpoint_path
     from .network.detector_net import DEFAULT_DETECTOR
-    from .processes import processes
     from .ros.recordings.annotation import annotate
     from .ros.recordings.picture_streams import Choices
     from .runtime.network import choose
-    from .runtime.threads import available_cpus
 
-    if args.output and len(args.inputs) > 1:
-        raise ValueError("--output names the bag of a single input; give the inputs one by one")
-    if args.jobs < 0:
-        raise ValueError(f"{args.jobs} processes cannot work: give --jobs 1 or more")
     intrinsics = None
     if args.camera_info or args.fov:
         intrinsics = Intrinsics(load_calibration(args.camera_info) if args.camera_info else None, args.fov)
@@ -119,18 +133,11 @@ def _annotate(args: argparse.Namespace, config: EstimatorConfig) -> int:
         "camera_info": args.camera_info.read_text() if args.camera_info else None,
     }
     problems = []
-    if args.ray:
-        from .capture.ray_cluster import ray_workers
-
-        crew = ray_workers(args.ray)
-    else:
-        crew = processes(args.jobs or available_cpus())
-    with crew as workers:
-        for source in args.inputs:
-            output = args.output or source.with_name(f"{source.stem}_hands")
-            choices = Choices(args.image, intrinsics, args.rectified, args.smooth)
-            problems += annotate(source, output, choices, config, settings, workers)
-            print(f"wrote {output}")
+    for source in args.inputs:
+        output = args.output or source.with_name(f"{source.stem}_hands")
+        choices = Choices(args.image, intrinsics, args.rectified, args.smooth)
+        problems += annotate(source, output, choices, config, settings, workers)
+        print(f"wrote {output}")
     return _report(problems)
 
 

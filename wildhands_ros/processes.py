@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from multiprocessing.connection import Connection
 from threading import Event, Thread
 from typing import Any, NamedTuple, TypeVar
@@ -29,21 +30,25 @@ class Workers(NamedTuple):
 
 
 @contextmanager
-def processes(count: int) -> Iterator[Workers]:
-    """``count`` processes, each of which starts when there is work for it. Leaving with an error, as by Ctrl-C, ends them at once."""
+def processes(count: int, module: str | None = None) -> Iterator[Workers]:
+    """``count`` processes, which start when there is work for them, or at once to import the ``module`` that they are going to need, while
+    this one does other things. Leaving with an error, as by Ctrl-C, ends them at once."""
     # Its other end is open in this process alone, so that it ends however this process does.
     lifeline, end = multiprocessing.Pipe(duplex=False)
     # Forking beside the threads of torch and OpenVINO may hang.
     context = multiprocessing.get_context("spawn")
-    with lifeline, ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(lifeline,)) as pool:
+    with lifeline, ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(lifeline, module)) as pool:
 
-        def run(function: Callable[[T], Any], items: Iterable[T]) -> Iterator[Any]:
+        def submit(function: Callable[[T], Any], items: Iterable[T]) -> list[Future]:
             # Ctrl-C reaches all processes of a terminal: here it waits, and those that start now inherit that they need not heed it.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
-                futures = [pool.submit(function, item) for item in items]
+                return [pool.submit(function, item) for item in items]
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+        def run(function: Callable[[T], Any], items: Iterable[T]) -> Iterator[Any]:
+            futures = submit(function, items)
             try:
                 for done in as_completed(futures):
                     yield done.result()
@@ -51,6 +56,8 @@ def processes(count: int) -> Iterator[Workers]:
                 raise ChildProcessError("a worker process was killed, perhaps for want of memory") from error
 
         try:
+            if module is not None:
+                submit(bool, range(count))  # the first work starts them
             yield Workers(count, run)
         except BaseException:
             end.close()
@@ -85,9 +92,11 @@ def repeated(action: Callable[[], None], seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def _start(lifeline: Connection) -> None:
+def _start(lifeline: Connection, module: str | None) -> None:
     use_one_thread()
     Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    if module is not None:
+        import_module(module)
 
 
 def _end_with(lifeline: Connection) -> None:

@@ -25,8 +25,8 @@ from .recording_part import OpenStream, Part, estimate_part, segment_path
 from .segments import Annotated, load, load_problems
 from .smoothing import smooth_track
 
-SEGMENT = 150
-"""Frames; what each process loses at most when the work is interrupted. Few enough that two processes share 20 seconds evenly."""
+SEGMENT = 225
+"""Frames; what each process loses at most when the work is interrupted. Few enough that two processes share 30 seconds evenly."""
 WARM_UP = 10
 """Frames before a segment that its estimator has seen, too: the evidence for a side needs about so many; a hand's shape goes on settling
 for seconds."""

@@ -27,8 +27,8 @@ _WORTH_CLOSE_UPS = 0.4
 """Score from which a proposal that the landmark network does not know gets them."""
 _SAME_PLACE = 0.4
 """Overlap from which a hand in a close-up is what it was taken for."""
-SEARCH_EVERY = 3
-"""While some hands are followed, further ones are looked for in every third image."""
+SEARCH_EVERY = 4
+"""While some hands are followed, further ones are looked for in every fourth image."""
 _PROMISING = 0.25
 """Presence on the first look from which further ones, better aimed, are worth their time."""
 _CLOSER, _ASKEW = np.array([0.8, 1.25]), np.array([0.35, -0.35])

@@ -108,7 +108,8 @@ class VideoSource:
 
     def _open(self) -> cv2.VideoCapture:
         with quiet_opencv():
-            capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+            # FFmpeg's own threads heed the number of OpenCV's only if told.
+            capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, max(cv2.getNumThreads(), 1)])
         if not capture.isOpened():
             raise InputError(f"{self.path}: neither an image nor a video that can be decoded; it is damaged or of an unknown format")
         return capture

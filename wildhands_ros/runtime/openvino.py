@@ -20,6 +20,7 @@ from ..network.preprocessing import NetworkInput
 from ..network.weights_digest import weights_digest
 from ..paths import cache_folder, data_folder
 from .graph import DECODER_INPUTS, Decoder, Encoder, WholeNetwork, encoder_inputs, example_inputs, outputs
+from .small_weights import with_small_weights
 from .threads import openvino_threads
 
 GRAPH_CODE = ("network", "runtime", "geometry/rotation.py")
@@ -50,7 +51,7 @@ class OpenVinoNetwork:
         else:
             make_encoder = partial(core.read_model, quantized) if quantized else partial(convert_encoder, model)
             self._encoder = compiler.compiled("encoder", make_encoder, "bf16" if has_bfloat16() else "f32")
-            self._decoder = compiler.compiled("decoder", partial(_convert_decoder, model, mean_pose), "f32")
+            self._decoder = compiler.compiled("decoder", lambda: with_small_weights(_convert_decoder(model, mean_pose)), "f32")
         self.name = f"cpu (OpenVINO, {precision})"
 
     def __call__(self, inputs: NetworkInput, side: Tensor) -> dict[str, np.ndarray]:
@@ -132,7 +133,9 @@ class Compiler:
         self._name = f"{name}-{digest([openvino.__version__, *processor], ())}"
 
     def compiled(self, part: str, make: Callable[[], openvino.Model], hint: str) -> Compiled:
-        options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **openvino_threads()}
+        # Weights may be small, but values that go through the network keep their precision.
+        exact = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+        options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **exact, **openvino_threads()}
         path = cache_folder() / "openvino" / f"{self._name}-{part}.blob"
         kept = self._kept(path, options)
         if kept is not None:

@@ -1,4 +1,4 @@
-"""How many threads what computes gets."""
+"""How many threads what computes gets. PyTorch is imported where it is meant, for it takes longer than starting a process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
-import torch
 from threadpoolctl import threadpool_limits
 
 _MOST = 8
@@ -30,6 +29,8 @@ def available_cpus() -> int:
 def use_one_thread() -> None:
     """From now on everything that computes in this process takes one thread: it is one of several, a core each, and what comes out must not
     depend on how many they are."""
+    import torch
+
     global _alone
     _alone = False
     torch.set_num_threads(1)
@@ -47,6 +48,8 @@ def one_blas_thread() -> None:
 def one_torch_thread() -> Iterator[None]:
     """For a while PyTorch takes one thread in this one: for small work, on cores that have other work too, its threads wait for one another
     many times longer than they compute."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

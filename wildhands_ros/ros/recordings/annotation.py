@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -135,16 +136,29 @@ def _write_bag(bag: Bag, stream: BagStream, annotation: Annotation, model: HandM
 
 
 def _write_video(annotation: Annotation, model: HandModel, smooth: bool, folder: Path) -> None:
-    with _fresh(folder) as writer:
+    # The bag's file is compressed beside the work on the next frame.
+    with _fresh(folder) as writer, ThreadPoolExecutor(1) as thread:
         images = writer.topic("/image/compressed", IMAGE_TYPES[1])
         infos = writer.topic("/camera_info", CAMERA_INFO)
         hands = writer.topic("/hands", HANDS)
+        writing: list[Future] = []
         for frame, jpeg in zip(annotation.frames(model, smooth), annotation.jpegs(), strict=True):
             stamp = VIDEO_START + round(frame.stamp * 1e9)
             header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=VIDEO_FRAME)
-            writer.write(infos, stamp, _bytes(camera_info(frame.estimate.camera, header), CAMERA_INFO, writer.types))
-            writer.write(images, stamp, _image_bytes(jpeg, header, writer.types))
-            writer.write(hands, stamp, _bytes(_hands(frame, model, header), HANDS, writer.types))
+            messages = (
+                (infos, _bytes(camera_info(frame.estimate.camera, header), CAMERA_INFO, writer.types)),
+                (images, _image_bytes(jpeg, header, writer.types)),
+                (hands, _bytes(_hands(frame, model, header), HANDS, writer.types)),
+            )
+            _results(writing)
+            writing = [thread.submit(writer.write, topic, stamp, data) for topic, data in messages]
+        _results(writing)
+
+
+def _results(futures: list[Future]) -> None:
+    """Waits for them, and raises what they raise."""
+    for future in futures:
+        future.result()
 
 
 def _by_index(annotation: Annotation, model: HandModel, smooth: bool) -> Callable[[int], Annotated | None]:
