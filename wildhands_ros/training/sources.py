@@ -12,9 +12,9 @@ from ..geometry.boxes import turned_square
 from ..hand_model.asset import HandAsset
 from ..io.coco_hands import AnnotatedHand, read_coco_hands
 from ..io.images import InputError, read_image
-from ..network.config import WildHandsConfig
+from ..network.config import IMAGE_SIZE, WildHandsConfig
 from ..structures import Side
-from .config import INSTALLED, PHOTOGRAPHS, WORLD_PREFIX, SourceConfig
+from .config import INSTALLED, PHOTOGRAPHS, SURROUNDINGS, WORLD_PREFIX, SourceConfig
 from .datasets import DatasetError, Supervision, open_dataset
 from .pictures import Picture, PictureMaker, Window
 from .truth import HandTruth, Skipped, truths_of
@@ -25,7 +25,7 @@ _LAB_LABELS = frozenset(
 _WILD_LABELS = frozenset({Supervision.GRASP, Supervision.MASK})
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _LEAST_WINDOW = 64
-"""Pixels of a photograph."""
+"""Pixels."""
 
 
 class Source(Protocol):
@@ -43,6 +43,8 @@ def open_source(config: SourceConfig, network: WildHandsConfig, assets: dict[Sid
         return _WorldSource(config, seed)
     if config.name == PHOTOGRAPHS:
         return _PhotographSource(config, network) or None
+    if config.name == SURROUNDINGS:
+        return _SurroundingsSource(config, network, seed)
     return _DatasetSource(config, assets)
 
 
@@ -144,16 +146,44 @@ class _PhotographSource:
         window = self._anywhere(image, rng) if hand is None else _around(hand, rng)
         if window is None:
             return Picture([], None), [Skipped("photographs: image that is too small", str(path))]
-        return maker.unlabelled(str(path), image, window), []
+        return maker.unlabelled(str(path), image, window, is_real=True), []
 
     def _anywhere(self, image: np.ndarray, rng: np.random.Generator) -> Window | None:
         height, width = image.shape[:2]
         if min(height, width) < _LEAST_WINDOW:
             return None
-        side = _LEAST_WINDOW * (min(height, width) / _LEAST_WINDOW) ** rng.random()
-        middle = side / 2 + rng.random(2) * (np.array([width, height]) - side)
+        middle, side = _square_anywhere(width, height, rng)
         half = side / self._crop_scale / 2
         return Window(0, np.concatenate([middle - half, middle + half]), float(rng.uniform(-np.pi, np.pi)))
+
+
+class _SurroundingsSource:
+    """Windows of the synthetic world's frames, which the landmark network knows for what they are."""
+
+    def __init__(self, config: SourceConfig, network: WildHandsConfig, seed: int) -> None:
+        from .world.config import world_config
+
+        self._config = world_config("frames", config.split, seed)
+        half = IMAGE_SIZE / network.crop_scale / 2
+        self._box = (IMAGE_SIZE - 1) / 2 + np.array([-half, -half, half, half])
+        self.skipped: dict[str, int] = {}
+
+    def draw(self, rng: np.random.Generator, maker: PictureMaker) -> tuple[Picture, list[Skipped]]:
+        from .world.frames import make_frame
+        from .world.render import render
+
+        scene = make_frame(self._config, int(rng.integers(2**31)))
+        middle, side = _square_anywhere(scene.camera.width, scene.camera.height, rng)
+        scale = IMAGE_SIZE / side
+        affine = np.column_stack([scale * np.eye(2), (IMAGE_SIZE - 1) / 2 - scale * middle])
+        picture = render(scene, affine, IMAGE_SIZE, IMAGE_SIZE)
+        return maker.unlabelled(f"frame {scene.index}", picture.image, Window(0, self._box, 0.0), is_real=False), []
+
+
+def _square_anywhere(width: int, height: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Middle (2,) and side of a square in an image; small ones are as frequent as large ones."""
+    side = _LEAST_WINDOW * (min(height, width) / _LEAST_WINDOW) ** rng.random()
+    return side / 2 + rng.random(2) * (np.array([width, height]) - side), side
 
 
 def _around(hand: AnnotatedHand, rng: np.random.Generator) -> Window:
