@@ -71,7 +71,8 @@ def render(scene: Scene, affine: np.ndarray | None = None, width: int | None = N
     masks = cover.transpose(2, 0, 1)
     if shrink < 1:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-        masks = np.stack([cv2.resize(mask * 63, (width, height), interpolation=cv2.INTER_LINEAR) for mask in masks]) / 63
+        enlarged = [cv2.resize(mask * 63, (width, height), interpolation=cv2.INTER_LINEAR) for mask in masks]
+        masks = np.reshape(enlarged, (len(masks), height, width)) / 63
     to_samples = _compose(scale_affine(SAMPLES, SAMPLES), to_drawn)
     return Picture(image, masks >= SAMPLES**2 / 2, camera, nearest, face_at, to_samples)
 
