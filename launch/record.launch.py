@@ -1,11 +1,12 @@
 """Records a camera with its hands by rosbag2 into MCAP, with the services that mark episodes."""
 
+import os
 import tempfile
 from pathlib import Path
 
 import yaml
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -47,7 +48,9 @@ def recorder(context: LaunchContext) -> list[ExecuteProcess]:
     topics = [given["image"], given["camera_info"], given["hands"], f"{given['hands']}/mesh_topology", "episodes", *given["topics"].split()]
     command = ["ros2", "bag", "record", "--storage", "mcap", "--max-cache-size", given["cache"], "--qos-profile-overrides-path", str(file)]
     command += ["--output", given["output"]] if given["output"] else []
-    return [ExecuteProcess(cmd=[*command, "--topics", *map(absolute, topics)], output="screen")]
+    # Until Jazzy the topics came without a word before them.
+    word = [] if os.environ.get("ROS_DISTRO") in ("humble", "iron") else ["--topics"]
+    return [ExecuteProcess(cmd=[*command, *word, *map(absolute, topics)], output="screen", on_exit=Shutdown())]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -123,6 +123,20 @@ def test_a_recorder_that_was_killed_leaves_what_can_be_read(tmp_path):
     assert read == list(range(50)) and "metadata.yaml is missing" in problems[0]
 
 
+def test_of_several_files_each_topic_is_read_as_one(tmp_path):
+    folder = write_mcap(tmp_path / "split")
+    (folder / "metadata.yaml").unlink()
+    (folder / "split.mcap").rename(folder / "split_0.mcap")
+    with BagWriter(tmp_path / "later") as writer:
+        topic = writer.topic("/text", TEXT)
+        for number, data in strings(writer.types, 30):
+            writer.write(topic, 2 * SECOND + number, data)
+    shutil.move(tmp_path / "later" / "later.mcap", folder / "split_1.mcap")
+    with Bag(folder) as bag:
+        chosen = bag.of_type(TEXT)[-1]
+        assert bag.count("/text") == 80 and len(list(bag.messages([chosen]))) == 80
+
+
 @pytest.mark.parametrize("write", [write_mcap, write_sqlite, write_ros1])
 @pytest.mark.parametrize("size", [0, 10, 3000])
 def test_what_cannot_be_read_is_refused_by_name(tmp_path, write, size):

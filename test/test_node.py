@@ -273,6 +273,16 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
         boxes_topic.publish(Detection2DArray(header=header, detections=[detection]))
 
     client.until(lambda: client.received["/second/hands"], "hands", meanwhile=send)
+
+    def send_every_second():
+        image_topic.publish(
+            CompressedImage(header=Header(stamp=stamp(number := next(numbers)), frame_id=FRAME_ID), format="jpeg", data=data)
+        )
+        if number % 2:
+            send()
+
+    lost = "refused: no_detections"
+    client.until(lambda: lost in client.diagnostics("second/wildhands"), "a slow detector is named", meanwhile=send_every_second)
     answer = client.received["/second/hands"][0]
     assert answer.intrinsics_source == HandArray.INTRINSICS_FIELD_OF_VIEW
     assert answer.k[0] == pytest.approx(camera.width / 2 / np.tan(0.6))
@@ -290,7 +300,9 @@ def test_hands_are_followed_between_detections_that_come_now_and_then(client, st
     loaded(client, "third/wildhands")
     box = next(answer for answer in client.received["/hands"][::-1] if answer.hands).hands[0].bbox
     driver = CameraDriver(client, camera, "/third")
-    boxes_topic = client.publisher("/third/detections", Detection2DArray)
+    client.until(lambda: "/third/detections" in client.diagnostics("third/wildhands")["warnings"], "a missing detector is named")
+    # Best effort, as detectors may be.
+    boxes_topic = client.publisher("/third/detections", Detection2DArray, reliable=False)
     client.until(lambda: boxes_topic.get_subscription_count() and driver.images.get_subscription_count(), "the node listens")
     client.until(lambda: client.received["/third/hands"], "images do not wait for detections", meanwhile=lambda: driver.send(images[-1]))
     assert not client.received["/third/hands"][0].hands
@@ -308,9 +320,16 @@ def test_hands_are_followed_between_detections_that_come_now_and_then(client, st
 
     client.until(lambda: client.received["/third/hands"][-1].hands, "the detection is used", meanwhile=send)
     client.until(lambda: "left out: class cup" in client.diagnostics("third/wildhands"), "other classes are counted")
+    assert "/third/detections" not in client.diagnostics("third/wildhands")["warnings"]
     count = len(client.received["/third/hands"])
     client.until(lambda: len(client.received["/third/hands"]) > count + 3, "more images", meanwhile=lambda: driver.send(images[-1]))
     assert all(answer.hands for answer in client.received["/third/hands"][count + 1 :]), "followed without detections"
+
+    def send_late():
+        boxes_topic.publish(Detection2DArray(header=Header(stamp=stamp(1), frame_id=FRAME_ID), detections=found))
+        driver.send(images[-1])
+
+    client.until(lambda: "refused: stale_detections" in client.diagnostics("third/wildhands"), "late ones are named", meanwhile=send_late)
     assert node.stop() == 0
     assert "Traceback" not in node.output
 

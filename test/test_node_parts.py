@@ -271,6 +271,18 @@ class TestHealth:
         assert self.verdict() == (OK, "running")
         self.now = 14
         assert self.verdict()[0] == WARN
+        self.now = 20.9
+        assert self.verdict()[0] == WARN, "of ten seconds' patience, also when all images are older than those that rates are taken of"
+        self.now = 21.1
+        assert self.verdict()[0] == ERROR
+
+    def test_what_is_odd_is_forgotten_with_the_configuration_it_was_about(self):
+        self.frame()
+        self.health.note("smoothing", "as if at rest")
+        assert self.verdict() == (WARN, "as if at rest")
+        self.health.listening()
+        self.frame()
+        assert self.verdict() == (OK, "running")
 
     def test_a_node_that_is_not_to_work_is_no_fault(self):
         for state in ("unconfigured", "inactive", "finalized"):

@@ -78,6 +78,9 @@ def test_the_cameras_pose_comes_from_tf():
         pose = motion(image)
         np.testing.assert_allclose(pose.rotation, turn.as_matrix(), atol=1e-9)
         np.testing.assert_allclose(pose.position, (1.5, 0, -0.5))
+        motion.forget()
+        with pytest.raises(LookupError, match="odom"):
+            motion(image)
         motion.close()
     finally:
         node.destroy_node()

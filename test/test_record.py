@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_graph import ENVIRONMENT, Client, NodeProcess
 from std_msgs.msg import String
@@ -25,7 +29,7 @@ from wildhands_ros.capture.features import STATE_NAMES
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.io.video_writer import VideoWriter
 from wildhands_ros.msg import EpisodeEvent
-from wildhands_ros.ros.recordings.record import Counts, table
+from wildhands_ros.ros.recordings.record import Counts, Recorder, table
 from wildhands_ros.srv import StartEpisode
 
 ROOT = Path(__file__).parent.parent
@@ -236,6 +240,22 @@ def test_topics_that_appear_late_are_recorded_and_missing_ones_are_named(tmp_pat
         recorder.kill()
     assert [message.data for message in topics(tmp_path / "bag")["/late"]] == [str(number) for number in range(20)]
     assert "nobody published /never" in (tmp_path / "log").read_text()
+
+
+def test_a_bag_that_cannot_be_written_to_ends_the_recording(tmp_path):
+    """Whatever the error is: the folder may have gone with its disk."""
+    rclpy.init()
+    try:
+        with closing(Recorder(tmp_path / "bag", ["x"])) as recorder:
+            shutil.rmtree(tmp_path / "bag")
+            recorder._record_mark(EpisodeEvent(task="t"))
+            end = time.monotonic() + 30
+            while not recorder.failure and time.monotonic() < end:
+                time.sleep(0.01)
+        assert "FileNotFoundError" in recorder.failure
+        recorder.destroy_node()
+    finally:
+        rclpy.shutdown()
 
 
 def test_counts_are_shown_for_each_topic():

@@ -35,13 +35,20 @@ def test_every_argument_is_described(launch_file):
     assert all(argument.description.endswith(".") for argument in arguments)
 
 
-def test_the_recorder_takes_all_topics_into_mcap(launch_file):
+def test_the_recorder_takes_all_topics_into_mcap(launch_file, monkeypatch):
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
     words = command(launch_file, topics="/joint_states other", output="cups")
     assert words[:5] == ["ros2", "bag", "record", "--storage", "mcap"] and words[words.index("--output") + 1] == "cups"
     recorded = words[words.index("--topics") + 1 :]
     assert recorded == [
         "/image/compressed", "/camera_info", "/hands", "/hands/mesh_topology", "/episodes", "/joint_states", "/other",
     ]  # fmt: skip
+
+
+def test_older_recorders_know_no_word_before_the_topics(launch_file, monkeypatch):
+    monkeypatch.setenv("ROS_DISTRO", "humble")
+    assert command(launch_file)[-5:] == ["/image/compressed", "/camera_info", "/hands", "/hands/mesh_topology", "/episodes"]
+    assert "--topics" not in command(launch_file)
 
 
 def test_only_what_is_asked_for_overrides_the_camera_s_reliability(launch_file):

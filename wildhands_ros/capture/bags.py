@@ -79,6 +79,10 @@ class Bag:
         """When the first message was received, nanoseconds."""
         return self._reader.start_time
 
+    def count(self, topic: str) -> int:
+        """Messages of a topic, as far as the recording says."""
+        return sum(connection.msgcount or 0 for connection in self.connections if connection.topic == topic)
+
     def of_type(self, *kinds: str) -> list[rosbag.Connection]:
         """The topics of some message types."""
         return [connection for connection in self.connections if connection.msgtype in kinds]
@@ -91,6 +95,10 @@ class Bag:
         A damaged end is a problem, not an error.
         """
         count = 0
+        if connections:
+            # A recording of several files has one of each.
+            wanted = {(connection.topic, connection.msgtype) for connection in connections}
+            connections = [connection for connection in self.connections if (connection.topic, connection.msgtype) in wanted]
         try:
             for item in self._reader.messages(connections=connections, start=start):
                 yield item

@@ -33,6 +33,11 @@ def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("...i,...j,ijk->...k", a, b, _PRODUCT)
 
 
+def canonical(quaternions: np.ndarray) -> np.ndarray:
+    """(..., 4) quaternions x, y, z, w of the same rotations, their w not negative."""
+    return np.copysign(1, quaternions[..., 3:]) * quaternions
+
+
 def joint_quaternions(manos: Sequence[ManoParameters]) -> np.ndarray:
     """(N, 21, 4) x, y, z, w of N hands: the rotation of each joint from the rest pose into the camera frame, MediaPipe order.
 

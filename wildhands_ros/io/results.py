@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
+from ..hand_model.frames import canonical
 from ..structures import FrameEstimate, Grasp, HandEstimate
 
 
@@ -76,7 +77,7 @@ def hand_dict(hand: HandEstimate) -> dict:
         "joints_2d": [_numbers(joint, 3) for joint in hand.joints_2d],
         "wrist": {
             "position": _numbers(hand.wrist_position, 6),
-            "orientation": _numbers(Rotation.from_matrix(hand.wrist_rotation).as_quat(canonical=True), 8),
+            "orientation": _numbers(canonical(Rotation.from_matrix(hand.wrist_rotation).as_quat()), 8),
         },
         "mano": {
             "transl": _numbers(hand.mano.transl, 6),

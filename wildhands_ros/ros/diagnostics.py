@@ -83,6 +83,7 @@ class Health:
         self._notes: dict[str, str] = {}
         self._silence_reason = ""
         self._listening_since = now()
+        self._last_received = -float("inf")
         self._left_out: Counter[str] = Counter()
 
     def loaded(self, device: str) -> None:
@@ -106,15 +107,22 @@ class Health:
         with self._lock:
             self._listening_since = self._now()
             self._silence_reason = ""
+            self._notes.clear()
             for times in (self._received, self._done, self._refused):
                 times.clear()
 
     def image_received(self, dropped: bool) -> None:
         """An image arrived; ``dropped`` when it took the place of one that nobody had begun."""
         with self._lock:
-            self._received.append(self._now())
+            self._last_received = self._now()
+            self._received.append(self._last_received)
             self._frames_received += 1
             self._dropped += dropped
+
+    def image_dropped(self) -> None:
+        """An image that had arrived earlier took the place of one that nobody had begun."""
+        with self._lock:
+            self._dropped += 1
 
     def frame_done(self, record: FrameRecord) -> None:
         with self._lock:
@@ -216,8 +224,8 @@ class Health:
             return ok, situation.state
         if not situation.enabled:
             return ok, "paused by the service enable"
-        silence = now - max(self._received[-1] if self._received else 0.0, self._listening_since)
-        if silence > parameters.diagnostics__silence_warn or not self._received:
+        silence = now - max(self._last_received, self._listening_since)
+        if silence > parameters.diagnostics__silence_warn or self._last_received < self._listening_since:
             return error if silence > parameters.diagnostics__silence_error else warn, self._explain(situation)
         failures = [name for _, name in self._refused if name in FAILURES]
         if failures or self._refused:

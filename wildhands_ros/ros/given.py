@@ -10,6 +10,7 @@ from ..structures import Detection
 from .detections import detections
 from .diagnostics import Health
 from .parameters import Parameters
+from .refusals import InputRefused
 
 
 class GivenHands:
@@ -37,6 +38,11 @@ class GivenHands:
     def _take_newest(self, stamp: int) -> Detection2DArray | None:
         """Unless they are too old to say where hands are."""
         message, self._newest = self._newest, None
-        if message is None or abs(stamp - Time.from_msg(message.header.stamp).nanoseconds) > 1e9 * MAX_GAP:
+        if message is None:
+            return None
+        apart = abs(stamp - Time.from_msg(message.header.stamp).nanoseconds) / 1e9
+        if apart > MAX_GAP:
+            text = f"the newest detections are {apart:.1f} s apart from the image, more than {MAX_GAP:g} s: a faster detector is needed"
+            self._health.refuse(InputRefused("stale_detections", text))
             return None
         return message

@@ -16,17 +16,18 @@ from .refusals import InputRefused
 BRIDGED = ("rgb8", "bgr8", "mono8", "rgba8", "bgra8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8")
 """Encodings that cv_bridge decodes. It uses rgb8 in place; a path of our own for rgb8, bgr8 or mono8 gained nothing measurable."""
 
+# OpenCV names a Bayer pattern by its second row; the names by the first row are missing from older versions.
 OWN_CONVERSIONS = {
     "mono16": cv2.COLOR_GRAY2RGB,
     "rgb16": None,
     "bgr16": cv2.COLOR_BGR2RGB,
     "rgba16": cv2.COLOR_RGBA2RGB,
     "bgra16": cv2.COLOR_BGRA2RGB,
-    "bayer_rggb16": cv2.COLOR_BayerRGGB2RGB,
-    "bayer_bggr16": cv2.COLOR_BayerBGGR2RGB,
-    "bayer_gbrg16": cv2.COLOR_BayerGBRG2RGB,
-    "bayer_grbg16": cv2.COLOR_BayerGRBG2RGB,
-    "bayer_grbg8": cv2.COLOR_BayerGRBG2RGB,
+    "bayer_rggb16": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr16": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg16": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg16": cv2.COLOR_BayerGB2RGB,
+    "bayer_grbg8": cv2.COLOR_BayerGB2RGB,
     "yuv422": cv2.COLOR_YUV2RGB_UYVY,
     "uyvy": cv2.COLOR_YUV2RGB_UYVY,
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUYV,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
@@ -24,6 +26,7 @@ except ImportError:  # ROS 2 Humble
 ImageMessage = Image | CompressedImage
 DEPTH = QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH))
 """What may be overridden of the image's subscription: for its reliability there is a parameter, which also knows "auto"."""
+ALL = QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY))
 
 
 def image_topic(parameters: Parameters) -> str:
@@ -49,17 +52,22 @@ class Inputs:
         self._pairs = StampPairs() if parameters.detector__type == TOPIC else None
         self._image_topic = node.resolve_topic_name(image_topic(parameters))
         self._listen_to_images(self._wanted_reliability(ReliabilityPolicy.BEST_EFFORT))
-        latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self._others = [node.create_subscription(CameraInfo, "camera_info", on_camera_info, latest)]
+        self._detections_topic = ""
+        self._others = [self._listen(CameraInfo, "camera_info", on_camera_info, depth=1)]
         if parameters.detector__type in (TOPIC, TRACKS):
-            self._others.append(node.create_subscription(Detection2DArray, "detections", self._on_detections, 10))
+            self._others.append(self._listen(Detection2DArray, "detections", self._on_detections, depth=10))
+            self._detections_topic = node.resolve_topic_name("detections")
 
     def close(self) -> None:
         for subscription in (self._image, *self._others):
             self._node.destroy_subscription(subscription)
 
-    def match_publishers(self) -> None:
-        """Follows image_reliability: auto when the publishers have changed."""
+    def look_around(self) -> None:
+        """Follows image_reliability: auto when the publishers have changed, and says where nobody publishes detections."""
+        if self._detections_topic:
+            silent = not self._node.count_publishers(self._detections_topic)
+            text = f"nobody publishes {self._detections_topic}: start the detector, or remap detections"
+            self._health.note("detector", text if silent else "")
         wanted = self._wanted_reliability(self._image.qos_profile.reliability)
         if wanted != self._image.qos_profile.reliability:
             self._node.destroy_subscription(self._image)
@@ -76,6 +84,11 @@ class Inputs:
             reliable = offered == {ReliabilityPolicy.RELIABLE}
         return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
 
+    def _listen(self, kind: type, topic: str, callback: Callable, depth: int) -> Subscription:
+        """Best effort, so that every publisher will do."""
+        qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
+        return self._node.create_subscription(kind, topic, callback, qos, qos_overriding_options=ALL)
+
     def _listen_to_images(self, reliability: ReliabilityPolicy) -> None:
         self._image = self._node.create_subscription(
             CompressedImage if self._parameters.image_transport == "compressed" else Image,
@@ -90,22 +103,25 @@ class Inputs:
         if self._pairs is None:
             self._health.image_received(self._take(message, None))
             return
-        lost = self._pairs.images_dropped
-        pair = self._pairs.add_image(message)
-        self._health.image_received(self._take_pair(pair))
-        if self._pairs.images_dropped > lost:
-            self._health.refuse(InputRefused("no_detections", "images come without detections of the same stamp: is the detector running?"))
+        self._health.image_received(self._take_pair(self._pairs.add_image, message))
 
     def _on_detections(self, message: Detection2DArray) -> None:
         if self._pairs is None:
             self._take_detections(message)
-        else:
-            self._take_pair(self._pairs.add_detections(message))
+        elif self._take_pair(self._pairs.add_detections, message):
+            self._health.image_dropped()
 
-    def _take_pair(self, pair: tuple | None) -> bool:
+    def _take_pair(self, add: Callable[[Any], tuple | None], message: Any) -> bool:
+        """Whether another image was dropped for the one that now has its detections."""
+        lost = self._pairs.images_dropped
+        pair = add(message)
+        for _ in range(self._pairs.images_dropped - lost):
+            text = "images come without detections of the same stamp: is the detector running, and as fast as the camera?"
+            self._health.refuse(InputRefused("no_detections", text))
         return pair is not None and self._take(*pair)
 
     def _on_incompatible_qos(self, _event) -> None:
-        self._health.explain_silence(
-            f"a publisher of {self._image_topic} is best effort, but image_reliability is reliable: set it to auto"
-        )
+        if self._parameters.image_reliability == "reliable":  # with auto, this one just has not followed a new publisher yet
+            self._health.explain_silence(
+                f"a publisher of {self._image_topic} is best effort, but image_reliability is reliable: set it to auto"
+            )

@@ -210,7 +210,7 @@ class WildHandsNode(ManagedNode):
 
     def _look_around(self) -> None:
         if self._inputs is not None:
-            self._inputs.match_publishers()
+            self._inputs.look_around()
             self._neighbours.look(self.parameters)
         topic = self.resolve_topic_name(image_topic(self.parameters))
         clock = self.get_clock()

@@ -99,11 +99,15 @@ class Pipeline:
         if change:
             self._health.restarted(change)
             self.reset()
+            if change == "clock_back":
+                self._smoother.clock_ran_back()
         camera, intrinsics = self._cameras.camera(header.frame_id, width, height, parameters)
         given = self.given.of(found, stamp, width, height, parameters)
         frame = self._estimator(image, camera, stamp=seconds, detections=given)
         if parameters.smoothing__enabled:
             frame = self._smoother(frame, seconds, header)
+        else:
+            self._health.note("smoothing", "")
         before = time.monotonic()
         with self._publishing:
             if self._stopped:

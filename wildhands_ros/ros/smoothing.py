@@ -40,6 +40,11 @@ class StreamSmoother:
         """Forgets all hands."""
         self._smoother.reset()
 
+    def clock_ran_back(self) -> None:
+        """Forgets where the camera was: TF would refuse what is older than that."""
+        if self._motion is not None:
+            self._motion.forget()
+
     def __call__(self, frame: FrameEstimate, seconds: float, header: Header) -> FrameEstimate:
         """The hands of the image with this header, at ``seconds`` of the stream."""
         pose = None
@@ -65,6 +70,11 @@ class CameraMotion:
         """Stops listening."""
         if self._listener is not None:
             self._listener.unregister()
+
+    def forget(self) -> None:
+        """Drops all transforms but the static ones."""
+        if self._listener is not None:
+            self._buffer.clear()
 
     def __call__(self, header: Header) -> CameraPose:
         """Never waits: by the time an image's hands are known, TF has mostly arrived.

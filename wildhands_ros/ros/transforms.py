@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from ..detection.tracks import hand_names
-from ..hand_model.frames import OPERATOR_BASIS, joint_quaternions, product
+from ..hand_model.frames import OPERATOR_BASIS, canonical, joint_quaternions, product
 from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
 from ..structures import HandEstimate
 from .template import SENTINEL, STAMP_SENTINEL, Template
@@ -72,4 +72,4 @@ def _poses(hands: Sequence[HandEstimate], count: int, operator_basis: bool) -> n
     if operator_basis:
         rotations = product(rotations, np.stack([OPERATOR_BASIS[hand.side] for hand in hands])[:, None])
     positions = np.stack([hand.joints[:count] for hand in hands])
-    return np.concatenate([positions, np.copysign(1, rotations[..., 3:]) * rotations], axis=-1, dtype=np.float64)
+    return np.concatenate([positions, canonical(rotations)], axis=-1, dtype=np.float64)

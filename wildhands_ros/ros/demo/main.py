@@ -24,7 +24,7 @@ from ...io.sources import ASSUMED_FPS, FolderSource, ImageSource, open_source
 from ...msg import Hand, HandArray
 from ..own_graph import child_process, own_graph
 from ..share import share_folder
-from .recorder import ReceivedHands, Recorder
+from .recorder import FROM_NODE, ReceivedHands, Recorder
 
 OUTPUT = Path("demo_output")
 DRAIN = 1.5
@@ -148,7 +148,7 @@ def _overlay_name(source) -> str:
 def _stream(source: str, calibration: Path | None, recorder: Recorder, count: int | None) -> tuple[list[tuple[int, int]], list[str]]:
     """Runs the publisher to its end, recording; Ctrl-C ends it early. Returns what it sent and its source's problems."""
     # The node and the recorder listen to the images.
-    command = [sys.executable, "-m", "wildhands_ros.ros.demo.stream_publisher", source, "--listeners", "2"]
+    command = [sys.executable, "-m", "wildhands_ros.ros.demo.stream_publisher", source, "--listeners", "2", "--heard", *FROM_NODE]
     if calibration:
         command += ["--camera-info", str(calibration)]
     with child_process(command, stdout=subprocess.PIPE, text=True) as publisher:

@@ -33,9 +33,9 @@ TOPICS = {
     "/diagnostics": DiagnosticArray,
 }
 LATCHED = ("hands/mesh_topology",)
-IMAGES = "image/compressed"
-FROM_CAMERA = (IMAGES, "camera_info")
-"""The camera's topics; the others are the node's."""
+IMAGES, DIAGNOSTICS = "image/compressed", "/diagnostics"
+FROM_NODE = tuple(topic for topic in TOPICS if topic not in (IMAGES, "camera_info", DIAGNOSTICS))
+"""What the node says of images."""
 
 COMPRESSED_DEBUG_IMAGE = "/hands/debug_image/compressed"
 """The overlay is recorded as JPEG, as image_transport would publish it: raw it takes 80 MB a second."""
@@ -83,7 +83,7 @@ class Recorder(Node):
         self.create_subscription(message_type, topic, callback, QoSProfile(depth=100, durability=durability), raw=True)
 
     def _listen_to_images(self) -> None:
-        if all(self.count_publishers(topic) for topic in TOPICS if topic not in FROM_CAMERA):
+        if all(self.count_publishers(topic) for topic in (*FROM_NODE, DIAGNOSTICS)):
             self._waiting.cancel()
             self._listen(IMAGES)
 

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import rclpy
@@ -39,8 +40,9 @@ STILL_SPACING = 1_000_000_000
 class StreamPublisher(Node):
     """Publishes image/compressed and camera_info."""
 
-    def __init__(self, listeners: int):
-        """Takes how many ``listeners`` to the images to wait for: the node and those that listen to the node as well."""
+    def __init__(self, listeners: int, heard: Sequence[str]):
+        """Takes what to wait for: how many ``listeners`` to the images, the node among them, and the node's topics on which the others
+        listen to it (this one listens to hands itself)."""
         super().__init__("stream_publisher")
         self._listeners = listeners
         self._images = self.create_publisher(CompressedImage, "image/compressed", QoSProfile(depth=5))
@@ -48,7 +50,7 @@ class StreamPublisher(Node):
         self.create_subscription(HandArray, "hands", self._on_hands, 10)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._state, self._failure = "", ""
-        self._is_heard = False
+        self._heard, self._is_heard = heard, False
         self._acknowledged = Time()
         self.answered: list[tuple[int, int]] = []
         """Stamp and time of arrival of each frame's hands, nanoseconds. The recorder, which has much to write, would see them late."""
@@ -115,9 +117,8 @@ class StreamPublisher(Node):
             values = {item.key: item.value for item in status.values}
             self._state = values.get("state", self._state)
             # What the node says before it knows of a listener does not reach that one, and discovery of each topic takes its own time.
-            counts = {key: int(value) for key, value in values.items() if key.startswith("listeners: ")}
-            hands = counts.pop("listeners: hands", 0)  # this process hears them too
-            self._is_heard = hands >= self._listeners and all(count >= self._listeners - 1 for count in counts.values())
+            counts = {topic: int(values.get(f"listeners: {topic}", 0)) - (topic == "hands") for topic in self._heard}
+            self._is_heard = min(counts.values()) >= self._listeners - 1
             if self._state == "unconfigured" and status.level == DiagnosticStatus.ERROR:
                 self._failure = status.message
 
@@ -127,12 +128,13 @@ def main() -> int:
     parser.add_argument("source")
     parser.add_argument("--camera-info", type=Path)
     parser.add_argument("--listeners", type=int, default=1)
+    parser.add_argument("--heard", nargs="+", default=["hands"])
     args = parser.parse_args()
     rclpy.init()
     sent, answered = [], []
     try:
         source = open_source(args.source)
-        publisher = StreamPublisher(args.listeners)
+        publisher = StreamPublisher(args.listeners, args.heard)
         publisher.wait_until_ready()
         sent, answered = publisher.run(source, args.camera_info), publisher.answered
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -44,7 +44,7 @@ class BagStream:
         """:raises InputError: no such pictures, or nothing is known of their camera."""
         self._bag, self._choices = bag, choices
         self.topic = _image_topic(bag, choices.image_topic)
-        self.count = self.topic.msgcount or None
+        self.count = bag.count(self.topic.topic) or None
         self._info_topic = None if choices.intrinsics else _info_topic(bag, self.topic.topic)
         self._info = self._first_info() if self._info_topic else None
         self._cache: tuple | None = None

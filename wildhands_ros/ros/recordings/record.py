@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +24,6 @@ from rclpy.serialization import serialize_message
 from rclpy.signals import SignalHandlerOptions
 
 from ...capture.bag_writer import BagWriter, DiskFull
-from ...capture.definitions import UnknownTypeError
 from ...msg import EpisodeEvent
 from ..diagnostics import Snapshot, diagnostic_array
 from .episodes import TOPIC as EPISODES
@@ -120,19 +120,19 @@ class Recorder(Node):
         try:
             message_type = getattr(_messages(package), message)
             connection = self._add(name, kind, latched)
-        except (ImportError, AttributeError, UnknownTypeError) as error:
+            counts = self.counts[name]
+            self.create_subscription(
+                message_type,
+                name,
+                lambda data: self._receive(name, connection, data),
+                qos,
+                raw=True,
+                event_callbacks=SubscriptionEventCallbacks(message_lost=lambda event: setattr(counts, "lost", event.total_count)),
+            )
+        except Exception as error:  # a broken package raises all kinds; the other topics are recorded all the same
             self._refused.add(name)
-            self.get_logger().error(f"{name} is not recorded: {error}")
+            self.get_logger().error(f"{name} is not recorded: {type(error).__name__}: {error}")
             return
-        counts = self.counts[name]
-        self.create_subscription(
-            message_type,
-            name,
-            lambda data: self._receive(name, connection, data),
-            qos,
-            raw=True,
-            event_callbacks=SubscriptionEventCallbacks(message_lost=lambda event: setattr(counts, "lost", event.total_count)),
-        )
         self.get_logger().info(f"recording {name} ({kind})")
 
     def _add(self, name: str, kind: str, latched: bool) -> bag.Connection:
@@ -172,9 +172,9 @@ class Recorder(Node):
                 with self._bag_lock:
                     self._bag.write(connection, stamp, data)
                 counts.written += 1
-            except DiskFull as error:
+            except Exception as error:  # whatever it is, an unplugged disk or a message that cannot be written, the others must know
                 counts.dropped += 1
-                self.failure = str(error)
+                self.failure = str(error) if isinstance(error, DiskFull) else f"cannot write to the bag: {type(error).__name__}: {error}"
 
     def _once_a_second(self) -> None:
         values = {name: ", ".join(f"{key} {value}" for key, value in vars(counts).items()) for name, counts in self.counts.items()}
@@ -206,10 +206,9 @@ def run(folder: Path, topics: Sequence[str], everything: bool = False) -> int:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     previous = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        recorder = Recorder(folder, topics, everything)
-        while not ended.is_set() and not recorder.failure:
-            rclpy.spin_once(recorder, timeout_sec=0.1)
-        recorder.close()
+        with closing(Recorder(folder, topics, everything)) as recorder:
+            while not ended.is_set() and not recorder.failure:
+                rclpy.spin_once(recorder, timeout_sec=0.1)
         recorder.destroy_node()
     finally:
         for number, handler in previous.items():
