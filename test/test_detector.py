@@ -110,6 +110,14 @@ class TestDuplicates:
         kept = without_duplicates([twice, turned, detection(POINTS)])
         assert [(hand.score, hand.side) for hand in kept] == [(0.9, Side.RIGHT), (0.7, Side.LEFT)]
 
+    def test_hands_of_which_the_same_keypoints_are_unknown_stay_two(self):
+        weights = np.repeat([1.0, 0.0], [8, 13])
+        hands = [replace(detection(POINTS + shift), keypoint_weights=weights) for shift in (0, 150)]
+        for hand in hands:
+            hand.keypoints[8:] = 0
+        assert len(without_duplicates(hands)) == 2
+        assert len(without_duplicates([hands[0], replace(hands[0], score=0.5)])) == 1
+
     def test_a_part_of_a_hand_is_none(self):
         finger, hand = detection(0.3 * (POINTS - POINTS.mean(0)) + POINTS.mean(0), 0.95), detection(POINTS)
         (kept,) = without_duplicates([finger, hand])

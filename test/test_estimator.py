@@ -108,6 +108,27 @@ def test_boxes_from_elsewhere_are_enough(photo):
 
 
 @needs_photos
+def test_a_network_that_takes_boxes_gets_those_of_the_keypoints_without_the_flesh(photo):
+    estimator, asked = Estimator(EstimatorConfig(checkpoint="none")), []
+    _, image = photo
+    camera = Camera.guess(image.shape[1], image.shape[0])
+    found = estimator.find(image, camera)[0]
+
+    class Network:
+        wants_upright = False
+
+        def predict(self, image_rgb, camera, boxes, sides, turns):
+            asked.extend(boxes)
+            return [None] * len(boxes)
+
+    estimator._predictor = Network()
+    estimator._predict(image, camera, [found, replace(found, box_is_own=True)])
+    np.testing.assert_allclose(asked[0], [*found.keypoints.min(0), *found.keypoints.max(0)])
+    np.testing.assert_allclose(asked[-1], found.box)
+    assert (asked[0][:2] > found.box[:2]).all()
+
+
+@needs_photos
 def test_doubtful_and_empty_boxes_are_counted(estimator, photo):
     truth, image = photo
     wall = Detection(np.array([0, 0, 40, 40.0]), Side.RIGHT, 0.9)

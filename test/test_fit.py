@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.fitting import residuals
 from wildhands_ros.fitting.anatomy import LIMITS
-from wildhands_ros.fitting.detection_fit import fit_detection
+from wildhands_ros.fitting.detection_fit import fit_detection, reprojection_error
 from wildhands_ros.fitting.keypoint_fit import KeypointFit, keypoint_sigma
 from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
 from wildhands_ros.fitting.residuals import Anchor, Evidence
@@ -426,6 +426,29 @@ class TestBadInput:
     def test_detection_without_keypoints_is_refused(self, fit):
         with pytest.raises(ValueError, match="keypoints"):
             fit_detection(dict.fromkeys(Side, fit), Detection(np.array([0, 0, 9, 9]), Side.RIGHT, side_score=0.9), Camera.guess(640, 480))
+
+
+def test_an_unknown_keypoint_does_not_count_wherever_it_is_said_to_be(fit, kinematics):
+    rng, camera = np.random.default_rng(18), Camera.guess(1280, 720)
+    joints = kinematics.joints(random_pose(rng, kinematics), jacobian=False)[0]
+    pixels, weights = camera.project(joints), np.ones(21)
+    weights[6] = 0
+    away = pixels.copy()
+    away[6] = 0
+    found, again = (
+        fit_detection({Side.RIGHT: fit}, Detection(np.array([0, 0, 9.0, 9]), Side.RIGHT, 0.9, 0.9, points, weights), camera)
+        for points in (pixels, away)
+    )
+    np.testing.assert_allclose(found.joints, again.joints, atol=1e-9)
+
+
+def test_joints_beyond_the_lens_do_not_spoil_the_error_of_the_others():
+    points = np.random.default_rng(0).uniform(100, 200, (21, 2))
+    detection, moved = Detection(np.array([100.0, 100, 200, 200]), keypoints=points), points + (3, 4)
+    moved[20] = np.nan
+    assert reprojection_error(moved, detection) == pytest.approx(0.05)
+    moved[5:] = np.nan
+    assert np.isnan(reprojection_error(moved, detection))
 
 
 def test_doubtful_side_is_settled_by_the_cheaper_fit(fit, kinematics):

@@ -6,9 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.sparse import csc_matrix
 from synthetic_mano import numbers, write_pickle
 
 from wildhands_ros.hand_model.mano_files import ManoFileError, load_mano, mano_from_buffers
+from wildhands_ros.safe_numpy import read_pickle
 from wildhands_ros.safe_pickle import UnsafePickleError
 from wildhands_ros.structures import Side
 
@@ -107,6 +109,24 @@ def test_malicious_pickle_is_refused(tmp_path):
     with pytest.raises(UnsafePickleError, match=r"MANO_RIGHT.pkl.*mkdir"):
         load_mano(tmp_path, Side.RIGHT)
     assert not (tmp_path / "made").exists()
+
+
+def test_a_sparse_matrix_that_points_beyond_itself_is_refused(tmp_path):
+    regressor = csc_matrix(DATA["J_regressor"])
+    regressor.indices[5] = 1_000_000
+    (tmp_path / "MANO_RIGHT.pkl").write_bytes(pickle.dumps({**DATA, "J_regressor": regressor}, 2))
+    with pytest.raises(ManoFileError, match="J_regressor cannot be read"):
+        load_mano(tmp_path, Side.RIGHT)
+
+
+def test_lists_within_lists_are_not_unfolded(tmp_path):
+    bomb = [0.0] * 10
+    for _ in range(30):
+        bomb = [bomb, bomb]
+    (tmp_path / "MANO_RIGHT.pkl").write_bytes(pickle.dumps({**DATA, "f": bomb}, 2))
+    with pytest.raises(ManoFileError, match="f cannot be read.*lists of lists"):
+        load_mano(tmp_path, Side.RIGHT)
+    assert read_pickle(tmp_path / "MANO_RIGHT.pkl")["f"][0][1][0] is not None
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, 5000, -1])

@@ -70,7 +70,15 @@ class TestImages:
 
     def test_progressive_jpeg_with_a_tail_is_whole(self):
         _, data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
-        decode_image(data.tobytes() + b"trailing bytes of a motion photo")
+        # In the moving picture any bytes may come, such as those that begin a scan.
+        decode_image(data.tobytes() + b"trailing bytes of a motion photo\xff\xda")
+
+    def test_the_end_of_a_jpeg_s_thumbnail_is_not_its_own(self):
+        jpeg, thumbnail = encode_image(picture(), ".jpg"), encode_image(picture()[:8, :8], ".jpg")
+        whole = jpeg[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + jpeg[2:]
+        decode_image(whole)
+        with pytest.raises(InputError, match="truncated"):
+            decode_image(whole[:-200])
 
     @pytest.mark.parametrize("data", [b"", b"not an image at all" * 20])
     def test_garbage_is_refused(self, data):

@@ -167,10 +167,10 @@ class Estimator:
         found: list[Predictions] = [{d.prediction.side: d.prediction} if d.prediction is not None else {} for d in detections]
         if self._predictor is None:
             return found
-        boxes, turns = [d.box for d in detections], None
+        boxes, turns = [d.box if d.box_is_own else _box_of_keypoints(d) for d in detections], None
         usable = range(len(detections))
         if self._predictor.wants_upright:
-            keypoints = [_known_keypoints(d) for d in detections]
+            keypoints = [d.known_keypoints for d in detections]
             turns = np.array([hand_turn(points) for points in keypoints])
             usable = np.flatnonzero(np.isfinite(turns)).tolist()
             boxes = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
@@ -298,11 +298,10 @@ def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:
     return {side: load_mano(name, side) for side in Side}
 
 
-def _known_keypoints(detection: Detection) -> np.ndarray:
-    """(21, 2), NaN where a keypoint is not known."""
-    if detection.keypoint_weights is None:
-        return detection.keypoints
-    return np.where(detection.keypoint_weights[:, None] > 0, detection.keypoints, np.nan)
+def _box_of_keypoints(detection: Detection) -> np.ndarray:
+    """(4,) what networks were trained with that take their crops from boxes: without the flesh around the joints."""
+    keypoints = detection.known_keypoints
+    return np.concatenate([np.nanmin(keypoints, axis=0), np.nanmax(keypoints, axis=0)])
 
 
 def _of_track(detection: Detection, track: Track | None) -> Detection:

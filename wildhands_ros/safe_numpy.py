@@ -41,13 +41,14 @@ class PickledDtype(Stub):
 class PickledArray(Stub):
     """numpy.ndarray; the state is (version, shape, dtype, column-major, bytes or list of objects)."""
 
-    def resolve(self) -> np.ndarray:
+    def resolve(self, known: dict[int, Any] | None = None) -> np.ndarray:
+        """``known``: as in ``resolved``."""
         _, shape, dtype, is_fortran, data = self.state
         dtype = dtype.resolve()
         if dtype.kind == "O":
             flat = np.empty(len(data), dtype=object)
             for index, item in enumerate(data):
-                flat[index] = resolved(item)
+                flat[index] = resolved(item, known)
         else:
             flat = np.frombuffer(_bytes(data), dtype)
         if flat.size != math.prod(shape):
@@ -55,18 +56,25 @@ class PickledArray(Stub):
         return flat.reshape(shape, order="F" if is_fortran else "C")
 
 
-def resolved(value: Any) -> Any:
+def resolved(value: Any, known: dict[int, Any] | None = None) -> Any:
     """``value`` with arrays in place of what ``NUMPY_GLOBALS`` built, within dicts, lists and tuples too.
+
+    ``known``: by identity, what has been resolved already: a list that is found in many places stays one, or a small file could become
+    as large as it likes.
 
     :raises ValueError, TypeError, ...: what the file's numbers lead to where they contradict one another.
     """
-    if isinstance(value, PickledArray):
-        return value.resolve()
-    if isinstance(value, dict):
-        return {key: resolved(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(resolved(item) for item in value)
-    return value
+    known = {} if known is None else known
+    if id(value) not in known:
+        if isinstance(value, PickledArray):
+            known[id(value)] = value.resolve(known)
+        elif isinstance(value, dict):
+            known[id(value)] = {key: resolved(item, known) for key, item in value.items()}
+        elif isinstance(value, (list, tuple)):
+            known[id(value)] = type(value)(resolved(item, known) for item in value)
+        else:
+            return value
+    return known[id(value)]
 
 
 def read_pickle(path: Path) -> Any:

@@ -112,6 +112,15 @@ class Detection:
     """(21, 3) metres, root-relative joints, axes (right, down, forward) as seen along the ray to the box's centre."""
     prediction: NetworkPrediction | None = None
     """Where the network that found the keypoints said more of the hand in the same pass."""
+    box_is_own: bool = True
+    """False where the box was drawn around the keypoints, as by ``geometry.boxes.hand_box``."""
+
+    @property
+    def known_keypoints(self) -> np.ndarray | None:
+        """(21, 2) pixels, NaN where a keypoint is not known; None without keypoints."""
+        if self.keypoints is None or self.keypoint_weights is None:
+            return self.keypoints
+        return np.where(self.keypoint_weights[:, None] > 0, self.keypoints, np.nan)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,12 @@ def same_hand(a: Detection, b: Detection) -> bool:
     overlap = box_iou(a.box, b.box)
     if a.keypoints is None or b.keypoints is None:
         return overlap > _SAME_BOX
-    small, large = sorted(float(np.ptp(hand.keypoints, axis=0).max()) for hand in (a, b))
-    close = np.linalg.norm(a.keypoints - b.keypoints, axis=1).mean() < _SAME_KEYPOINTS * large and small > _SAME_SIZE * large
+    points = np.stack([a.known_keypoints, b.known_keypoints])
+    points = points[:, np.isfinite(points).all(axis=(0, 2))]
+    if not points.size:
+        return a.side is b.side and overlap > _SAME_BOX
+    small, large = np.sort(np.ptp(points, axis=1).max(axis=1))
+    close = np.linalg.norm(points[0] - points[1], axis=1).mean() < _SAME_KEYPOINTS * large and small > _SAME_SIZE * large
     return bool(close) or (a.side is b.side and overlap > _SAME_BOX)
 
 

@@ -54,6 +54,8 @@ class HandFinder:
     ):
         if detector not in DETECTORS:
             raise ValueError(f"unknown detector {detector!r}; known: {', '.join(DETECTORS)}")
+        if max_hands < 1:
+            raise ValueError(f"max_hands must be at least 1, not {max_hands}")
         if not 0 < min_score < 1:
             raise ValueError(f"min_score must lie between 0 and 1, not {min_score}")
         self._detector, self._max_hands, self._min_score = detector, max_hands, min_score
@@ -143,4 +145,4 @@ def _overlaps(detection: Detection, others: list[Detection]) -> bool:
 def _merged(box: Detection, keypoints: Detection) -> Detection:
     """A detector's box and side with the landmark network's keypoints; its side too where the detector knows none."""
     side = box if box.side is not None else keypoints
-    return replace(keypoints, box=box.box, score=box.score, side=side.side, side_score=side.side_score)
+    return replace(keypoints, box=box.box, box_is_own=True, score=box.score, side=side.side, side_score=side.side_score)

@@ -77,6 +77,7 @@ def detection_of(landmarks: Landmarks, image_rgb: np.ndarray, prediction: Networ
         keypoints=keypoints,
         world=landmarks.world,
         prediction=prediction,
+        box_is_own=False,
     )
 
 

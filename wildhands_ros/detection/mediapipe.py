@@ -90,6 +90,7 @@ def _detection(hand: GraphHand, width: int, height: int) -> Detection:
         side_score=hand.label_score,
         keypoints=keypoints,
         world=hand.world,
+        box_is_own=False,
     )
 
 

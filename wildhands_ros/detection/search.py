@@ -235,6 +235,7 @@ def _as_proposed(proposal: Proposal, seen: Detection, score: float) -> Detection
     return replace(
         seen,
         box=proposal.box,
+        box_is_own=True,
         side=Side.RIGHT if right else Side.LEFT,
         score=score,
         side_score=max(proposal.is_right, 1 - proposal.is_right),

@@ -10,6 +10,8 @@ from ..geometry.camera import Camera
 from ..structures import Detection, ManoParameters, Side
 from .keypoint_fit import FitResult, FitState, KeypointFit, keypoint_sigma
 
+_LEAST_JOINTS = 6
+"""Of which a distance to the keypoints says something of the whole hand."""
 SURE_SIDE = 0.8
 """Below this confidence in the side, both are fitted and the cheaper one is taken (right on 29 of 30 real hands)."""
 
@@ -36,7 +38,7 @@ def fit_detection(
     """
     if detection.keypoints is None:
         raise ValueError("the keypoint fit needs a detection with keypoints")
-    rays = camera.rays(detection.keypoints)
+    rays = camera.rays(detection.known_keypoints)
     sigma = keypoint_sigma(rays)
     initial = initial or {}
     results = [
@@ -53,8 +55,14 @@ def possible_sides(detection: Detection) -> tuple[Side, ...]:
 
 
 def reprojection_error(joints_2d: np.ndarray, detection: Detection) -> float:
-    """Mean distance of (21, 2) pixels to the detection's keypoints over its box's longer side; NaN without keypoints."""
+    """Mean distance of (21, 2) pixels to the detection's keypoints over its box's longer side; NaN without keypoints.
+
+    Joints outside of the lens's field have no pixel (NaN) and are left out, as long as there are enough others.
+    """
     if detection.keypoints is None:
         return float("nan")
-    seen = np.ones(21, bool) if detection.keypoint_weights is None else detection.keypoint_weights > 0
-    return float(np.linalg.norm(joints_2d - detection.keypoints, axis=-1)[seen].mean() / (detection.box[2:] - detection.box[:2]).max())
+    distances = np.linalg.norm(joints_2d - detection.known_keypoints, axis=-1)
+    distances = distances[np.isfinite(distances)]
+    if len(distances) < _LEAST_JOINTS:
+        return float("nan")
+    return float(distances.mean() / (detection.box[2:] - detection.box[:2]).max())

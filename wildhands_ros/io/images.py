@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+_JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""In a scan 0xff is followed by 0, or by a restart's marker."""
 
 
 class InputError(ValueError):
@@ -59,8 +63,19 @@ def encode_image(image_rgb: np.ndarray, suffix: str) -> bytes:
 def is_truncated(data: bytes) -> bool:
     """Decoders fill the missing rest of a cut-off JPEG or PNG with grey and say nothing to the caller, so look for the end marks."""
     if data.startswith(b"\xff\xd8"):
-        # Within a scan every 0xff is stuffed, so the last start of scan must be followed by an end of image.
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+        return not _has_jpeg_end(data)
     if data.startswith(b"\x89PNG"):
         return b"IEND" not in data[-4096:]
+    return False
+
+
+def _has_jpeg_end(data: bytes) -> bool:
+    """Whether the first picture's end comes; what follows it, as a phone's moving picture, may be anything."""
+    found = _JPEG_MARKER.search(data, 2)
+    while found is not None:
+        if found.group() == b"\xff\xd9":
+            return True
+        # Over what belongs to the marker: it may hold a small picture with an end of its own.
+        length = int.from_bytes(data[found.end() : found.end() + 2], "big")
+        found = _JPEG_MARKER.search(data, found.end() + length)
     return False
