@@ -31,14 +31,14 @@ class IntrinsicsSource(enum.Enum):
 
 @dataclass(frozen=True)
 class Calibration:
-    """The fields of sensor_msgs/CameraInfo; ``k``, ``d`` and ``p`` refer to the full, unbinned image of ``width`` x ``height``."""
+    """What sensor_msgs/CameraInfo says of where in an image a ray lies; ``k``, ``d`` and ``p`` refer to the full, unbinned image of ``width`` x
+    ``height``. R is left out: it turns the raw image's axes to the rectified one's."""
 
     width: int
     height: int
     k: tuple[float, ...]
     d: tuple[float, ...] = ()
     distortion_model: str = ""
-    r: tuple[float, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1)
     p: tuple[float, ...] = (0,) * 12
     binning_x: int = 0
     binning_y: int = 0

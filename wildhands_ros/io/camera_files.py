@@ -30,7 +30,6 @@ def load_calibration(path: Path) -> Calibration:
             k=_numbers(data, "camera_matrix", 9),
             d=_numbers(data, "distortion_coefficients", None, optional=True),
             distortion_model=str(data.get("distortion_model") or ""),
-            r=_numbers(data, "rectification_matrix", 9, optional=True) or Calibration.r,
             p=_numbers(data, "projection_matrix", 12, optional=True) or Calibration.p,
         )
     except CalibrationError as error:

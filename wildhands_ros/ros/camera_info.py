@@ -19,7 +19,6 @@ def calibration(message: CameraInfo) -> Calibration:
         k=tuple(message.k),
         d=tuple(message.d),
         distortion_model=message.distortion_model,
-        r=tuple(message.r),
         p=tuple(message.p),
         binning_x=message.binning_x,
         binning_y=message.binning_y,
