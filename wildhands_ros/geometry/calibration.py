@@ -31,8 +31,11 @@ class IntrinsicsSource(enum.Enum):
 
 @dataclass(frozen=True)
 class Calibration:
-    """What sensor_msgs/CameraInfo says of where in an image a ray lies; ``k``, ``d`` and ``p`` refer to the full, unbinned image of ``width``
-    x ``height``. R is left out: it turns the raw image's axes to the rectified one's."""
+    """What sensor_msgs/CameraInfo says of where in an image a ray lies.
+
+    ``k``, ``d`` and ``p`` refer to the full, unbinned image of ``width`` x ``height``. R is left out: it turns the raw image's axes to the
+    rectified one's.
+    """
 
     width: int
     height: int
