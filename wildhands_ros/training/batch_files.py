@@ -26,8 +26,13 @@ def save_batch(batch: Batch, path: Path) -> None:
 
 
 def load_joined(paths: Sequence[Path]) -> Batch:
-    """All files as one batch; a label that a file has none of is there, but not valid."""
+    """All files as one batch; a label that a file has none of is there, but not valid.
+
+    Raises ValueError where only some have what the teacher says.
+    """
     parts = [torch.load(path, mmap=True, weights_only=True) for path in paths]
+    if len({"taught" in part for part in parts}) > 1:
+        raise ValueError(f"only some of the files in {paths[0].parent} have what the teacher says; delete that folder, to make it again")
     rows = np.cumsum([0, *(len(part["is_right"]) for part in parts)])
     pictures = np.cumsum([0, *(part["num_images"] for part in parts)])
     kinds = {name: value for part in parts for name, value in part.items() if isinstance(value, Tensor)}

@@ -37,6 +37,11 @@ class Source(Protocol):
         ...
 
 
+def photograph_files(root: str) -> list[Path]:
+    """The images in a folder of photographs and below."""
+    return sorted(path for path in Path(root).expanduser().rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES)
+
+
 def open_source(config: SourceConfig, network: WildHandsConfig, assets: dict[Side, HandAsset], seed: int) -> Source | None:
     """None for installed photographs where there are none. Raises ValueError where the source is not known or its files are missing."""
     if config.name.startswith(WORLD_PREFIX):
@@ -129,7 +134,7 @@ class _PhotographSource:
             raise DatasetError(f"photographs: the folder {folder} does not exist")
         if any(folder.glob("*.json")):
             self._hands = read_coco_hands(folder)
-        self._files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _IMAGE_SUFFIXES)
+        self._files = photograph_files(config.root)
         if not self:
             raise DatasetError(f"photographs: there is no image ({', '.join(_IMAGE_SUFFIXES)}) in {folder} or below")
 
