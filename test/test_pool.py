@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from wildhands_ros.ablation import features
+from wildhands_ros.io.images import encode_image
 from wildhands_ros.network.config import MEDIAPIPE_HAND, Encoding
 from wildhands_ros.training import pool as pool_module
 from wildhands_ros.training.batch_files import load_joined, save_batch
@@ -87,6 +88,17 @@ def test_labels_that_no_hand_has_are_left_out(pool):
     rows = (~with_3d).nonzero().flatten()[:1]
     lone = pool_module.taken(pool[1], rows, torch.tensor([0]), 1).targets
     assert lone.rotations is None and lone.mask is not None and lone.has_mask.all()
+
+
+def test_what_could_not_be_used_is_told_once(tmp_path, cache):
+    for name in ("good.png", "bad.png"):
+        (tmp_path / name).write_bytes(encode_image(np.full((80, 80, 3), 99, np.uint8), ".png") if name == "good.png" else b"no picture")
+    config = dataclasses.replace(CONFIG, sources=(SourceConfig("photographs", root=str(tmp_path)),))
+    direct = Batches(config, hand_assets(config))[1]
+    first, second = (Pool(config, hand_assets(config), 0, 2)[step] for step in (1, 2))
+    assert first.skipped == direct.skipped and first.skipped["photographs: image that cannot be read"] > 0
+    assert first.details == direct.details
+    assert not second.skipped and not second.details and not Pool(config, hand_assets(config), 1, 2)[1].skipped
 
 
 def test_it_is_made_once(pool, monkeypatch):

@@ -81,7 +81,11 @@ class Pool:
         pictures = [_order(self._seed, place // count, count)[place % count] for place in drawn]
         rows = np.concatenate([np.arange(*self._starts[picture : picture + 2]) for picture in pictures])
         image_index = np.repeat(np.arange(len(pictures)), [np.diff(self._starts[picture : picture + 2])[0] for picture in pictures])
-        return taken(self._hands, torch.from_numpy(rows), torch.from_numpy(image_index), len(pictures))
+        batch = taken(self._hands, torch.from_numpy(rows), torch.from_numpy(image_index), len(pictures))
+        if drawn[0] == 0:
+            # Of all pictures, by one process and once, also where the run is resumed.
+            batch = dataclasses.replace(batch, skipped=self._hands.skipped, details=self._hands.details)
+        return batch
 
 
 def _folder(config: TrainingConfig, missing: list[str]) -> Path:
