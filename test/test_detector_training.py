@@ -1,6 +1,7 @@
 """Whole frames, the truth that the detector learns from them, and its training runs."""
 
 import dataclasses
+import resource
 
 import numpy as np
 import pytest
@@ -162,6 +163,20 @@ def test_a_frozen_trunk_of_an_earlier_run_is_what_the_hand_head_sees(small_pool,
         fine = trainer._net.trunk.back(seen[0][0])[0]
     torch.testing.assert_close(seen[0][1], fine)
     assert all(parameter.grad is None for parameter in trainer._trunk)
+
+
+def test_a_full_disk_leaves_the_weights_before(tmp_path):
+    path, net = tmp_path / "detector.safetensors", HandDetectorNet()
+    save_detector(net, path)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    torch.nn.init.zeros_(net.hand_head.maps.weight)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="cannot write .*detector.safetensors"):
+            save_detector(net, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
 
 
 def test_the_hand_head_begins_with_no_hands():
