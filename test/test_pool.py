@@ -109,6 +109,19 @@ def test_it_is_made_once(pool, monkeypatch):
             Pool(dataclasses.replace(CONFIG, **change), hand_assets(CONFIG))
 
 
+def test_each_machine_makes_a_whole_pool(cache, monkeypatch):
+    def made(_, chunks, *__):
+        raise InterruptedError(str(chunks))
+
+    monkeypatch.setattr(pool_module, "in_processes", made)
+    config = dataclasses.replace(CONFIG, pool=4 * PICTURES, seed=3)
+    for rank, local, chunks in ((2, "0", "0, 2"), (3, "1", "1, 3")):
+        monkeypatch.setenv("LOCAL_RANK", local)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+        with pytest.raises(InterruptedError, match=chunks):
+            Pool(config, hand_assets(config), rank, 4)
+
+
 def test_other_photographs_are_another_pool(cache, tmp_path):
     folders = []
     config = dataclasses.replace(CONFIG, sources=(SourceConfig("photographs", root=str(tmp_path)),))

@@ -32,6 +32,7 @@ from .batches import Batch, Batches, normalized
 from .config import INSTALLED, PHOTOGRAPHS, TrainingConfig
 from .config_file import ConfigError, to_mapping
 from .distillation import packed
+from .distributed import local_place
 from .picture_code import PICTURES_CODE
 from .randomness import generator
 from .sources import photograph_files
@@ -70,7 +71,7 @@ class Pool:
         self.missing, self.sources = batches.missing, batches.sources
         self._config, self._seed = config, config.seed
         self._places = batches.places
-        paths = _make(config, _folder(config, self.missing), rank, processes)
+        paths = _make(config, _folder(config, self.missing), *local_place())
         self._hands = load_joined(paths)
         index = self._hands.targets.image_index.numpy()
         self._starts = np.searchsorted(index, np.arange(self._hands.targets.num_images + 1))
@@ -106,7 +107,7 @@ def _folder(config: TrainingConfig, missing: list[str]) -> Path:
 
 
 def _make(config: TrainingConfig, folder: Path, rank: int, processes: int) -> list[Path]:
-    """The files of the pool; each process makes its share and waits for the others'."""
+    """The files of the pool; each process of a machine makes its share and waits for the others'."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{chunk:06d}.pt" for chunk in range(-(-config.pool // _CHUNK))]
     mine = [chunk for chunk in range(rank, len(paths), processes) if not paths[chunk].exists()]
