@@ -12,7 +12,7 @@ from ..geometry.boxes import turned_square
 from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset
 from ..io.coco_hands import AnnotatedHand, read_coco_hands
-from ..io.images import InputError, read_image
+from ..io.images import IMAGE_SUFFIXES, InputError, read_image
 from ..network.config import IMAGE_SIZE, WildHandsConfig
 from ..network.preprocessing import usable_boxes
 from ..structures import Side
@@ -25,7 +25,6 @@ _LAB_LABELS = frozenset(
     {Supervision.KEYPOINTS, Supervision.JOINTS, Supervision.POSE, Supervision.BETAS, Supervision.CAMERA},
 )
 _WILD_LABELS = frozenset({Supervision.GRASP, Supervision.MASK})
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _LEAST_WINDOW = 64
 """Pixels."""
 
@@ -41,7 +40,7 @@ class Source(Protocol):
 
 def photograph_files(root: str) -> list[Path]:
     """The images in a folder of photographs and below."""
-    return sorted(path for path in Path(root).expanduser().rglob("*") if path.suffix.lower() in _IMAGE_SUFFIXES)
+    return sorted(path for path in Path(root).expanduser().rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def open_source(config: SourceConfig, network: WildHandsConfig, assets: dict[Side, HandAsset], seed: int) -> Source | None:
@@ -138,7 +137,7 @@ class _PhotographSource:
             self._hands = read_coco_hands(folder)
         self._files = photograph_files(config.root)
         if not self:
-            raise DatasetError(f"photographs: there is no image ({', '.join(_IMAGE_SUFFIXES)}) in {folder} or below")
+            raise DatasetError(f"photographs: there is no image ({', '.join(IMAGE_SUFFIXES)}) in {folder} or below")
 
     def __bool__(self) -> bool:
         return bool(self._hands or self._files)
