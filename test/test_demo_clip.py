@@ -84,7 +84,7 @@ def test_mediapipe_finds_each_visible_hand_on_its_side(truth, capsys):
     detector = MediaPipeDetector(max_hands=2, min_score=0.5, tracking=True)
     seen, found, errors = dict.fromkeys(Side, 0), dict.fromkeys(Side, 0), []
     for frame, true_frame in zip(VideoSource(DEMO / "clip.mp4"), truth["frames"], strict=True):
-        detections = detector.detect(frame.image, frame.stamp)
+        detections = detector.detect(frame.image)
         for hand in true_frame["hands"]:
             points = np.array(hand["joints_2d"])
             if ((points > 0) & (points < (960, 540))).all(axis=1).mean() < 0.6:

@@ -142,7 +142,7 @@ class TestMediaPipe:
         video = cv2.VideoCapture(str(REAL_HANDS / "hand_video.mp4"))
         camera, ids, errors, rotations, state = Camera.guess(1280, 720), set(), [], [], None
         for frame in range(60):
-            found = detector.detect(video.read()[1][..., ::-1], frame / 30)
+            found = detector.detect(video.read()[1][..., ::-1])
             (track,) = tracks.update(found, frame / 30)
             detection = replace(found[0], side=track.side, side_score=track.side_score)
             result = fit_detection(dict.fromkeys(Side, fit), detection, camera, start=state)

@@ -1,6 +1,7 @@
 """Whole frames, the truth that the detector learns from them, and its training runs."""
 
 import dataclasses
+import resource
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from wildhands_ros.detection.proposals import ProposalNet
 from wildhands_ros.detection.windows import View
-from wildhands_ros.network.detector_net import HandDetectorNet, HandMaps
+from wildhands_ros.network.detector_net import HandDetectorNet, HandMaps, save_detector
 from wildhands_ros.network.palm_net import PalmOutput
 from wildhands_ros.training.config_file import ConfigError
 from wildhands_ros.training.detector import frames as frames_module
@@ -147,6 +148,35 @@ def test_training_goes_on_where_it_stopped(small_pool, tmp_path):
         assert torch.equal(one, other), "its first ones never do"
     with pytest.raises(ConfigError, match="other values of lr"):
         DetectorTrainer(dataclasses.replace(CONFIG, lr=1.0), tmp_path / "parts")
+
+
+def test_a_frozen_trunk_of_an_earlier_run_is_what_the_hand_head_sees(small_pool, tmp_path):
+    pytest.importorskip("mediapipe")
+    earlier = HandDetectorNet.from_mediapipe()
+    torch.nn.init.normal_(earlier.trunk.fine.lateral.weight)
+    save_detector(earlier, tmp_path / "earlier.safetensors")
+    trainer = DetectorTrainer(dataclasses.replace(CONFIG, start=str(tmp_path / "earlier.safetensors")), tmp_path / "run")
+    batch, seen = collate(small_pool[1]), []
+    trainer._net.hand_head.register_forward_pre_hook(lambda _, features: seen.append(features))
+    trainer._train(1, batch)
+    with torch.inference_mode():
+        fine = trainer._net.trunk.back(seen[0][0])[0]
+    torch.testing.assert_close(seen[0][1], fine)
+    assert all(parameter.grad is None for parameter in trainer._trunk)
+
+
+def test_a_full_disk_leaves_the_weights_before(tmp_path):
+    path, net = tmp_path / "detector.safetensors", HandDetectorNet()
+    save_detector(net, path)
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    torch.nn.init.zeros_(net.hand_head.maps.weight)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="cannot write .*detector.safetensors"):
+            save_detector(net, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
 
 
 def test_the_hand_head_begins_with_no_hands():

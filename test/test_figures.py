@@ -13,12 +13,15 @@ from wildhands_ros.evaluation.figures import Figures, HandResult, Measurements
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.evaluation.photos import picture_of
 from wildhands_ros.evaluation.pictures import TrueHand, TruePicture
+from wildhands_ros.evaluation.real import dataset_pictures
 from wildhands_ros.evaluation.signatures import failure_signatures
 from wildhands_ros.evaluation.silhouette import mask_iou, mesh_mask
 from wildhands_ros.evaluation.suite import evaluate_pictures, match_hands
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.io.coco_hands import read_coco_hands
+from wildhands_ros.io.images import encode_image
 from wildhands_ros.structures import Grasp, Side
+from wildhands_ros.training.datasets import open_dataset
 
 KEYS = {"mpjpe_mm", "pa_mpjpe_mm", "mrrpe_mm", "root_mm", "l2_px", "l2_box_percent", "grasp_accuracy", "samples"}
 CAMERA = Camera.pinhole(500, 500, 319.5, 239.5, 640, 480)
@@ -206,6 +209,28 @@ def test_unreadable_pictures_are_counted(estimator):
     with pytest.raises(ValueError, match="nothing to evaluate.*cannot be read.*without a hand to evaluate"):
         evaluate_pictures(estimator, pictures, "a suite", warn=said.append)
     assert said == ["bad: a hole in the disk"]
+
+
+def test_photographs_of_another_size_than_annotated_are_counted(estimator, tmp_path):
+    (tmp_path / "small.png").write_bytes(encode_image(np.zeros((48, 64, 3), np.uint8), ".png"))
+    image = {"id": 1, "file_name": "small.png", "width": 640, "height": 480}
+    annotation = {"image_id": 1, "bbox": [5, 5, 30, 30], "keypoints": [20, 20, 2] * 21}
+    (tmp_path / "hands.json").write_text(json.dumps({"images": [image], "annotations": [annotation]}))
+    said = []
+    with pytest.raises(ValueError, match="nothing to evaluate: 1 x picture or mask that cannot be read"):
+        evaluate_pictures(estimator, map(picture_of, read_coco_hands(tmp_path)), "photos", warn=said.append)
+    assert said == [f"{tmp_path / 'small.png'}: the image is 64x48, but its annotations are for 640x480"]
+
+
+def test_samples_of_a_data_set_that_cannot_be_opened_are_counted(estimator, tmp_path):
+    files.make_ego4d(tmp_path)
+    dataset = open_dataset("ego4d_grasps", tmp_path, "train")
+    lost = max(path for path in tmp_path.rglob("*.jpg"))
+    lost.unlink()
+    said = []
+    evaluation = evaluate_pictures(estimator, dataset_pictures(dataset), "ego4d", given=("boxes",), warn=said.append)
+    assert evaluation.skipped["picture or mask that cannot be read (DatasetError)"] == 1
+    assert len(said) == 1 and lost.name in said[0]
 
 
 @pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")

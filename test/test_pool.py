@@ -1,20 +1,29 @@
 """The pool: the same pictures as without it, once each epoch, made once."""
 
+import ast
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from wildhands_ros.ablation import features
+from wildhands_ros.io.images import encode_image
 from wildhands_ros.network.config import MEDIAPIPE_HAND, Encoding
 from wildhands_ros.training import pool as pool_module
+from wildhands_ros.training.batch_files import load_joined, save_batch
 from wildhands_ros.training.batches import Batches
 from wildhands_ros.training.config import DistillationConfig, GroupConfig, OptimizerConfig, SourceConfig, TrainingConfig
+from wildhands_ros.training.detector import frames
 from wildhands_ros.training.objective import Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.pool import Pool, frozen_stages
 from wildhands_ros.training.start import first_network, hand_assets
 
+PACKAGE = Path(pool_module.__file__).parents[1]
+NOT_DRAWING = """structures safe_numpy safe_pickle paths processes runtime/threads io/images io/files io/digest training/config
+training/losses training/targets training/picture_code network/config network/heads network/model network/mediapipe_weights"""
 PICTURES = 32
 CONFIG = TrainingConfig(
     network=dataclasses.replace(MEDIAPIPE_HAND, features=64),
@@ -81,8 +90,82 @@ def test_labels_that_no_hand_has_are_left_out(pool):
     assert lone.rotations is None and lone.mask is not None and lone.has_mask.all()
 
 
+def test_what_could_not_be_used_is_told_once(tmp_path, cache):
+    for name in ("good.png", "bad.png"):
+        (tmp_path / name).write_bytes(encode_image(np.full((80, 80, 3), 99, np.uint8), ".png") if name == "good.png" else b"no picture")
+    config = dataclasses.replace(CONFIG, sources=(SourceConfig("photographs", root=str(tmp_path)),))
+    direct = Batches(config, hand_assets(config))[1]
+    first, second = (Pool(config, hand_assets(config), 0, 2)[step] for step in (1, 2))
+    assert first.skipped == direct.skipped and first.skipped["photographs: image that cannot be read"] > 0
+    assert first.details == direct.details
+    assert not second.skipped and not second.details and not Pool(config, hand_assets(config), 1, 2)[1].skipped
+
+
 def test_it_is_made_once(pool, monkeypatch):
     monkeypatch.setattr(pool_module, "in_processes", lambda *_: pytest.fail("made again"))
     Pool(CONFIG, hand_assets(CONFIG))
-    with pytest.raises(pytest.fail.Exception, match="made again"):
-        Pool(dataclasses.replace(CONFIG, seed=2), hand_assets(CONFIG))
+    for change in ({"seed": 2}, {"distillation": DistillationConfig()}):
+        with pytest.raises(pytest.fail.Exception, match="made again"):
+            Pool(dataclasses.replace(CONFIG, **change), hand_assets(CONFIG))
+
+
+def test_each_machine_makes_a_whole_pool(cache, monkeypatch):
+    def made(_, chunks, *__):
+        raise InterruptedError(str(chunks))
+
+    monkeypatch.setattr(pool_module, "in_processes", made)
+    config = dataclasses.replace(CONFIG, pool=4 * PICTURES, seed=3)
+    for rank, local, chunks in ((2, "0", "0, 2"), (3, "1", "1, 3")):
+        monkeypatch.setenv("LOCAL_RANK", local)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+        with pytest.raises(InterruptedError, match=chunks):
+            Pool(config, hand_assets(config), rank, 4)
+
+
+def test_other_photographs_are_another_pool(cache, tmp_path):
+    folders = []
+    config = dataclasses.replace(CONFIG, sources=(SourceConfig("photographs", root=str(tmp_path)),))
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+        folders.append(pool_module._folder(config, []))
+    folders.append(pool_module._folder(config, ["photographs (installed)"]))
+    assert len(set(folders)) == 3
+
+
+def test_a_pool_that_is_taught_in_part_is_refused(pool, tmp_path):
+    paths = [tmp_path / "0.pt", tmp_path / "1.pt"]
+    for path, taught in zip(paths, (pool[1].taught, None), strict=True):
+        save_batch(dataclasses.replace(pool[1], taught=taught), path)
+    with pytest.raises(ValueError, match="only some of the files"):
+        load_joined(paths)
+
+
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [
+        ("training/batches.py", pool_module._CODE),
+        ("ablation/features.py", features._CODE),
+        ("training/detector/frames.py", frames._CODE),
+    ],
+)
+def test_all_code_that_draws_counts(file, code):
+    """What is imported to draw what is kept is part of its name, but for what says nothing of pictures."""
+    left_out = {PACKAGE / f"{name}.py" for name in NOT_DRAWING.split()}
+    counted = [PACKAGE / name for name in code]
+    waiting, seen = [PACKAGE / file], set()
+    while waiting:
+        file = waiting.pop()
+        if file not in seen | left_out:
+            seen.add(file)
+            waiting += imported(file)
+    assert not {file for file in seen if file.name != "__init__.py" and not any(file.is_relative_to(name) for name in counted)}
+
+
+def imported(file: Path) -> list[Path]:
+    """The files of this package that a file names in its imports."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+            found += [path.with_suffix(".py") for path in (folder, *(folder / alias.name for alias in node.names))]
+    return [path for path in found if path.is_file()]

@@ -338,6 +338,25 @@ def test_photographs_have_no_labels(freihand):
     assert batch.is_real.all() and batch.targets.joints_2d is None and batch.targets.mask is None
 
 
+@pytest.mark.parametrize("points", [[], [(30, 40)], [(30, 40), (30, 40)], [(500, 500), (540, 520)]])
+def test_annotated_photographs_without_a_hand_to_be_seen_are_counted(freihand, tmp_path, points):
+    cv2.imwrite(str(tmp_path / "bare.png"), np.zeros((224, 224, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "good.png"), np.full((224, 224, 3), 200, np.uint8))
+    corners = [(40 + i, 60 + 4 * i) for i in range(21)]
+    content = {"images": [], "annotations": []}
+    for number, (name, visible) in enumerate((("bare.png", points), ("good.png", corners))):
+        keypoints = [(x, y, 2) for x, y in visible] + [(0, 0, 0)] * (21 - len(visible))
+        content["images"].append({"id": number, "file_name": name, "width": 224, "height": 224})
+        content["annotations"].append({"image_id": number, "bbox": [0, 0, 9, 9], "keypoints": np.ravel(keypoints).tolist()})
+    (tmp_path / "hands.json").write_text(json.dumps(content))
+    source = SourceConfig("photographs", root=str(tmp_path))
+    batch = Batches(small_config(freihand, sources=(source,), batch_size=8), ASSETS)[1]
+    assert len(batch.crops) == 8 and {name.split(",")[0] for name in batch.targets.names} == {str(tmp_path / "good.png")}
+    ((reason, count),) = batch.skipped.items()
+    assert reason.startswith("photographs: hand of too few keypoints") and count > 0
+    assert batch.details[reason] == str(tmp_path / "bare.png")
+
+
 def test_surroundings_have_no_labels_and_are_the_same_each_time(freihand):
     config = small_config(freihand, sources=(SourceConfig("surroundings"),))
     batch, again = Batches(config, ASSETS)[1], Batches(config, ASSETS)[1]

@@ -29,6 +29,7 @@ from ..processes import in_processes
 from ..structures import Side
 from ..training.config import WORLD_PREFIX, AugmentationConfig, SourceConfig
 from ..training.datasets import Supervision
+from ..training.picture_code import PICTURES_CODE
 from ..training.pictures import Picture, PictureMaker
 from ..training.randomness import generator
 from ..training.sources import open_source
@@ -44,7 +45,7 @@ _CHUNK = 25
 """Pictures in a file."""
 _ATTEMPTS = 20
 """Draws after which a world is taken to show no hands."""
-_CODE = ("training/world", "training/pictures.py", "training/sources.py", "network/landmark_net.py", "hand_model", "ablation/features.py")
+_CODE = (*PICTURES_CODE, "network/landmark_net.py", "ablation/features.py")
 """What the features depend on, besides the request."""
 _EXACT = AugmentationConfig(box_shift=0, box_scale=0, turn_degrees=0, colour=0)
 

@@ -38,8 +38,8 @@ class MediaPipeDetector:
         self._lock = threading.Lock()
         self._graph: HandGraph | None = HandGraph(max_hands, min_score, tracking)
 
-    def detect(self, image_rgb: np.ndarray, stamp: float | None = None) -> list[Detection]:
-        """See ``HandDetector.detect``; ``stamp`` is not used. Grey images may also be (H, W) or (H, W, 1).
+    def detect(self, image_rgb: np.ndarray) -> list[Detection]:
+        """Any number of hands of either side in an (H, W, 3) uint8 image, best score first. Grey ones may also be (H, W) or (H, W, 1).
 
         Raises:
             ValueError: the image is empty, or not uint8 with one or three channels.
@@ -54,13 +54,13 @@ class MediaPipeDetector:
         return _without_duplicates(sorted(detections, key=lambda d: -d.score))
 
     def reset(self) -> None:
-        """See ``HandDetector.reset``."""
+        """Forgets earlier images, as at the start of a new stream."""
         with self._lock:
             if self._graph is not None:
                 self._graph.reset()
 
     def close(self) -> None:
-        """See ``HandDetector.close``."""
+        """Frees the models; the detector cannot be used afterwards. May be called twice."""
         with self._lock:
             if self._graph is not None:
                 self._graph.close()

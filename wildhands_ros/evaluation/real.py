@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..structures import Side
-from ..training.datasets import HandDataset, HandLabels, HandSample
+from ..training.datasets import DatasetError, HandDataset, HandLabels, HandSample
 from .pictures import TrueHand, TruePicture
 
 
@@ -16,13 +16,23 @@ def default_split(dataset: type[HandDataset]) -> str:
     return next((split for split in ("test", "val", "evaluation") if split in dataset.SPLITS), dataset.SPLITS[0])
 
 
-def dataset_pictures(dataset: HandDataset, count: int | None = None) -> Iterator[TruePicture]:
-    """All pictures, or ``count`` that are spread evenly over the data set. Raises ValueError where the count is not positive."""
+def dataset_pictures(dataset: HandDataset, count: int | None = None) -> Iterator[TruePicture | DatasetError]:
+    """All pictures, or ``count`` that are spread evenly over the data set; errors in place of those that cannot be opened.
+
+    Raises ValueError where the count is not positive.
+    """
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
     total = len(dataset)
     indices = range(total) if count is None or count >= total else np.linspace(0, total - 1, count).round().astype(int).tolist()
-    return (picture_of(dataset[index]) for index in indices)
+    return (_opened(dataset, index) for index in indices)
+
+
+def _opened(dataset: HandDataset, index: int) -> TruePicture | DatasetError:
+    try:
+        return picture_of(dataset[index])
+    except DatasetError as error:
+        return error
 
 
 def picture_of(sample: HandSample) -> TruePicture:

@@ -62,7 +62,7 @@ class Evaluation:
 
 def evaluate_pictures(
     estimator: Estimator,
-    pictures: Iterable[TruePicture],
+    pictures: Iterable[TruePicture | ValueError],
     suite: str,
     *,
     given: Sequence[str] = ("boxes", "images"),
@@ -70,13 +70,24 @@ def evaluate_pictures(
     warn: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
     """Measures the estimator on ``pictures``, a row for each of ``given``, and one more where it is known what is visible.
+    An error among them stands for a picture that cannot be read.
 
     ``warn`` is told of the first picture that cannot be read, for each reason. Raises ValueError where nothing can be evaluated.
     """
     rows = {name: Measurements(two_hands) for name in given}
     visible = Measurements(two_hands)
     skipped: Counter[str] = Counter()
+
+    def skip(error: Exception, name: str = "") -> None:
+        reason = f"picture or mask that cannot be read ({type(error).__name__})"
+        if reason not in skipped:
+            warn(f"{name}: {error}" if name else str(error))
+        skipped[reason] += 1
+
     for picture in pictures:
+        if isinstance(picture, ValueError):
+            skip(picture)
+            continue
         if picture.hidden_hands:
             skipped["hand of which hardly anything can be seen"] += picture.hidden_hands
         if not picture.hands:
@@ -86,10 +97,7 @@ def evaluate_pictures(
             image = picture.load_image()
             masks = [None if hand.load_mask is None else hand.load_mask() for hand in picture.hands]
         except (ValueError, OSError) as error:
-            reason = f"picture or mask that cannot be read ({type(error).__name__})"
-            if reason not in skipped:
-                warn(f"{picture.name}: {error}")
-            skipped[reason] += 1
+            skip(error, picture.name)
             continue
         for name, measurements in rows.items():
             chosen = [i for i, hand in enumerate(picture.hands) if name != "keypoints" or _can_be_fitted(hand)]

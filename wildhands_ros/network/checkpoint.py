@@ -79,10 +79,14 @@ def save_checkpoint(path: Path, model: WildHands, hands: Mapping[Side, Mapping[s
     tensors = {f"network.{key}": tensor for key, tensor in model.state_dict().items()}
     for side, buffers in (hands or {}).items():
         tensors |= {f"mano.{side.value}.{name}": tensor for name, tensor in buffers.items()}
+    save_tensors(path, tensors, {"format": _FORMAT, "config": model.config.to_json(), "license": license_note})
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Writes a safetensors file whole or not at all. Raises OSError with the reason."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.touch()
-        metadata = {"format": _FORMAT, "config": model.config.to_json(), "license": license_note}
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata)
         # safetensors keeps its files from other users, whose nodes would then not start.
         partial.chmod(0o666 & ~_umask())

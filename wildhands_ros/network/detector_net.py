@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .checkpoint import save_tensors
 from .palm_net import COARSE_CHANNELS, FINE_CHANNELS, STRIDES, PalmHead, PalmNet, PalmOutput, PalmTrunk, Separable
 
 CELL = STRIDES[0]
@@ -97,9 +98,9 @@ class HandDetectorNet(nn.Module):
 
 
 def save_detector(net: HandDetectorNet, path: Path) -> None:
-    """Writes the weights in half precision, readable without running code."""
-    weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in net.state_dict().items()}
-    save_file(weights, path, metadata={"kind": KIND})
+    """Writes the weights in half precision, readable without running code; whole or not at all. Raises OSError with the reason."""
+    weights = {name: tensor.detach().cpu().half() for name, tensor in net.state_dict().items()}
+    save_tensors(path, weights, {"kind": KIND})
 
 
 def load_detector(path: Path = DEFAULT_DETECTOR) -> HandDetectorNet:

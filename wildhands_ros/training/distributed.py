@@ -56,14 +56,19 @@ class Processes:
         return values[0]
 
 
+def local_place() -> tuple[int, int]:
+    """Among the processes on this machine that train together: this one's place and their number."""
+    return int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 @contextmanager
 def joined_processes(device: str) -> Iterator[Processes]:
     """Joins the group that torchrun's variables describe, if there is one. ``device`` is a torch device or ``auto``.
 
     Raises ValueError for a device that there is not.
     """
-    local_rank, count = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    chosen = _device(device, local_rank)
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    chosen = _device(device, local_place()[0])
     if count == 1:
         yield Processes(0, 1, chosen)
         return

@@ -24,7 +24,7 @@ from ..structures import ManoParameters, Side
 from .config import AugmentationConfig
 from .truth import HandTruth, Skipped
 
-_LEAST_BOX = 4.0
+LEAST_BOX = 4.0
 """Pixels; of a smaller box there is nothing to see."""
 _LEAST_Z = 0.05
 """Of unit rays: what lies further off the axis has no place in a pinhole's picture."""
@@ -180,7 +180,7 @@ class PictureMaker:
         """Where to cut out the hands that can be seen."""
         windows = [self._window(i, truth, rng) for i, truth in enumerate(truths)]
         usable = usable_boxes(camera, np.array([window.box for window in windows])) if windows else []
-        usable = [good and window.side >= _LEAST_BOX for good, window in zip(usable, windows, strict=True)]
+        usable = [good and window.side >= LEAST_BOX for good, window in zip(usable, windows, strict=True)]
         skipped = [
             Skipped("hand outside of the picture or too small", f"{name}, {truth.side.value} hand")
             for truth, good in zip(truths, usable, strict=True)

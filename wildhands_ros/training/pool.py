@@ -29,10 +29,13 @@ from ..runtime.threads import available_cpus
 from ..structures import Side
 from .batch_files import load_joined, save_batch, taken
 from .batches import Batch, Batches, normalized
-from .config import TrainingConfig
+from .config import INSTALLED, PHOTOGRAPHS, TrainingConfig
 from .config_file import ConfigError, to_mapping
 from .distillation import packed
+from .distributed import local_place
+from .picture_code import PICTURES_CODE
 from .randomness import generator
+from .sources import photograph_files
 from .start import first_network, hand_assets
 from .world.backgrounds import photo_files
 
@@ -40,8 +43,7 @@ _CHUNK = 32
 """Pictures in a file."""
 _AT_ONCE = 16
 """Crops that go through the trunk together."""
-_CODE = ("training/world", *(f"training/{name}.py" for name in ("batches", "pictures", "sources", "truth", "distillation")))
-_CODE += ("hand_model", *(f"network/{name}.py" for name in ("kpe", "landmark_net", "preprocessing", "warp")))
+_CODE = (*PICTURES_CODE, "training/batches.py", "training/distillation.py", "network/landmark_net.py")
 """What a pool depends on, besides the configuration."""
 _BEHIND_THE_TRUNK = ("features", "grasp_input", "landmark_input")
 _STAGES = ("stem", *(f"blocks.{i}" for i in range(len(BLOCKS))), "last")
@@ -69,7 +71,7 @@ class Pool:
         self.missing, self.sources = batches.missing, batches.sources
         self._config, self._seed = config, config.seed
         self._places = batches.places
-        paths = _make(config, rank, processes)
+        paths = _make(config, _folder(config, self.missing), *local_place())
         self._hands = load_joined(paths)
         index = self._hands.targets.image_index.numpy()
         self._starts = np.searchsorted(index, np.arange(self._hands.targets.num_images + 1))
@@ -80,20 +82,32 @@ class Pool:
         pictures = [_order(self._seed, place // count, count)[place % count] for place in drawn]
         rows = np.concatenate([np.arange(*self._starts[picture : picture + 2]) for picture in pictures])
         image_index = np.repeat(np.arange(len(pictures)), [np.diff(self._starts[picture : picture + 2])[0] for picture in pictures])
-        return taken(self._hands, torch.from_numpy(rows), torch.from_numpy(image_index), len(pictures))
+        batch = taken(self._hands, torch.from_numpy(rows), torch.from_numpy(image_index), len(pictures))
+        if drawn[0] == 0:
+            # Of all pictures, by one process and once, also where the run is resumed.
+            batch = dataclasses.replace(batch, skipped=self._hands.skipped, details=self._hands.details)
+        return batch
 
 
-def _make(config: TrainingConfig, rank: int, processes: int) -> list[Path]:
-    """The files of the pool; each process makes its share and waits for the others'."""
+def _folder(config: TrainingConfig, missing: list[str]) -> Path:
+    """Where the pool lies that is made without the ``missing`` sources."""
     used = {name: value for name, value in to_mapping(config).items() if name in ("network", "sources", "augmentation", "seed")}
     # What comes behind the trunk sees the same pictures.
     used["network"] = {name: value for name, value in used["network"].items() if name not in _BEHIND_THE_TRUNK}
+    roots = {source.root for source in config.sources if source.name == PHOTOGRAPHS and source.root != INSTALLED}
     values = used | {
         "hand_model": config.hand_model,
         "stages": weights_digest(_front(config)),
+        "taught": config.distillation.is_used,
         "photos": [path.name for path in photo_files()],
+        "photographs": {root: [path.name for path in photograph_files(root)] for root in roots},
+        "missing": missing,
     }
-    folder = cache_folder() / "pools" / digest(values, _CODE)
+    return cache_folder() / "pools" / digest(values, _CODE)
+
+
+def _make(config: TrainingConfig, folder: Path, rank: int, processes: int) -> list[Path]:
+    """The files of the pool; each process of a machine makes its share and waits for the others'."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{chunk:06d}.pt" for chunk in range(-(-config.pool // _CHUNK))]
     mine = [chunk for chunk in range(rank, len(paths), processes) if not paths[chunk].exists()]

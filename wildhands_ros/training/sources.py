@@ -9,21 +9,22 @@ from typing import Protocol
 import numpy as np
 
 from ..geometry.boxes import turned_square
+from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset
 from ..io.coco_hands import AnnotatedHand, read_coco_hands
-from ..io.images import InputError, read_image
+from ..io.images import IMAGE_SUFFIXES, InputError, read_image
 from ..network.config import IMAGE_SIZE, WildHandsConfig
+from ..network.preprocessing import usable_boxes
 from ..structures import Side
 from .config import INSTALLED, PHOTOGRAPHS, SURROUNDINGS, WORLD_PREFIX, SourceConfig
 from .datasets import DatasetError, Supervision, open_dataset
-from .pictures import Picture, PictureMaker, Window
+from .pictures import LEAST_BOX, Picture, PictureMaker, Window
 from .truth import HandTruth, Skipped, truths_of
 
 _LAB_LABELS = frozenset(
     {Supervision.KEYPOINTS, Supervision.JOINTS, Supervision.POSE, Supervision.BETAS, Supervision.CAMERA},
 )
 _WILD_LABELS = frozenset({Supervision.GRASP, Supervision.MASK})
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _LEAST_WINDOW = 64
 """Pixels."""
 
@@ -35,6 +36,11 @@ class Source(Protocol):
     def draw(self, rng: np.random.Generator, maker: PictureMaker) -> tuple[Picture, list[Skipped]]:
         """A random picture; without hands where it turns out to be of no use, which the list then says."""
         ...
+
+
+def photograph_files(root: str) -> list[Path]:
+    """The images in a folder of photographs and below."""
+    return sorted(path for path in Path(root).expanduser().rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def open_source(config: SourceConfig, network: WildHandsConfig, assets: dict[Side, HandAsset], seed: int) -> Source | None:
@@ -129,9 +135,9 @@ class _PhotographSource:
             raise DatasetError(f"photographs: the folder {folder} does not exist")
         if any(folder.glob("*.json")):
             self._hands = read_coco_hands(folder)
-        self._files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _IMAGE_SUFFIXES)
+        self._files = photograph_files(config.root)
         if not self:
-            raise DatasetError(f"photographs: there is no image ({', '.join(_IMAGE_SUFFIXES)}) in {folder} or below")
+            raise DatasetError(f"photographs: there is no image ({', '.join(IMAGE_SUFFIXES)}) in {folder} or below")
 
     def __bool__(self) -> bool:
         return bool(self._hands or self._files)
@@ -143,9 +149,10 @@ class _PhotographSource:
             image = read_image(path)
         except (OSError, InputError) as error:
             return Picture([], None), [Skipped("photographs: image that cannot be read", f"{path}: {error}")]
-        window = self._anywhere(image, rng) if hand is None else _around(hand, rng)
+        window = self._anywhere(image, rng) if hand is None else _around(hand, image, rng)
         if window is None:
-            return Picture([], None), [Skipped("photographs: image that is too small", str(path))]
+            what = "image that is too small" if hand is None else "hand of too few keypoints, or outside of the picture or too small"
+            return Picture([], None), [Skipped(f"photographs: {what}", str(path))]
         return maker.unlabelled(str(path), image, window, is_real=True), []
 
     def _anywhere(self, image: np.ndarray, rng: np.random.Generator) -> Window | None:
@@ -186,11 +193,15 @@ def _square_anywhere(width: int, height: int, rng: np.random.Generator) -> tuple
     return side / 2 + rng.random(2) * (np.array([width, height]) - side), side
 
 
-def _around(hand: AnnotatedHand, rng: np.random.Generator) -> Window:
-    """Turned any way, for the landmark network's features have to last there, too."""
+def _around(hand: AnnotatedHand, image: np.ndarray, rng: np.random.Generator) -> Window | None:
+    """Turned any way, for the landmark network's features have to last there, too. None where nothing of the hand is to be seen."""
     turn = float(rng.uniform(-np.pi, np.pi))
+    if hand.visible.sum() < 2:
+        return None
     box = turned_square(np.where(hand.visible[:, None], hand.keypoints, np.nan), turn)
     side = (box[2:] - box[:2]).max()
     middle = (box[:2] + box[2:]) / 2 + rng.uniform(-0.2, 0.2, 2) * side
     half = side / 2 * 1.3 ** rng.uniform(-1, 1)
-    return Window(0, np.concatenate([middle - half, middle + half]), turn)
+    window = Window(0, np.concatenate([middle - half, middle + half]), turn)
+    camera = Camera.guess(image.shape[1], image.shape[0])
+    return window if window.side >= LEAST_BOX and usable_boxes(camera, window.box).all() else None

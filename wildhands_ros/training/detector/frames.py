@@ -19,6 +19,7 @@ from ...paths import cache_folder
 from ...processes import in_processes
 from ...runtime.threads import available_cpus
 from ...structures import Side
+from ..picture_code import WORLD_CODE
 from ..randomness import generator
 from ..world.backgrounds import photo_files
 from ..world.config import world_config
@@ -33,7 +34,7 @@ WIDTH, HEIGHT = 288, 224
 LEAST_SEEN = 0.12
 """Share of the hand's box that its visible pixels fill, below which it is neither a hand nor none."""
 _CHUNK = 64
-_CODE = ("training/world", "training/detector/frames.py", "hand_model")
+_CODE = (*WORLD_CODE, "detection/landmarks.py", "training/randomness.py", "training/detector/frames.py")
 _LABEL_COLUMNS = 8
 
 

@@ -110,7 +110,7 @@ class DetectorTrainer:
             front = self._front(batch.images).contiguous(memory_format=torch.channels_last)
             fine, coarse = self._teacher.trunk.back(front)
             taught = self._teacher.head(fine, coarse)
-        if learns:
+        if learns or self._config.start != START_MEDIAPIPE:
             palms, maps = self._net.back(front)
         else:
             # The trunk still is the teacher's.
