@@ -282,6 +282,20 @@ def test_the_clutch_gesture_must_be_held_and_opening_the_hand_releases(clutch):
     assert 0.8 <= min(times) < 0.9 and max(times) < 1.5 + 2 * FRAME and not arm.engaged
 
 
+@pytest.mark.parametrize(("clutch", "lost", "goes_on"), [(CURL, "own", False), (OTHER_HAND, "other", False), (OTHER_HAND, "own", True)])
+def test_the_clutch_opens_at_once_with_the_loss_of_the_hand_that_holds_it(clutch, lost, goes_on):
+    arm = Arm(ArmConfig(Side.RIGHT, CONFIG, clutch=clutch), start=ROBOT)
+    fist = flat_joints(closed=("index", "middle", "ring", "pinky")[clutch == CURL :])
+
+    def frames(now):
+        own, other = hand(circling(now), joints=fist if clutch == CURL else None), hand((0.4, 0, 0.5), Side.LEFT, "left_1", joints=fist)
+        missing = lost if 1.0 <= now < 1.15 else ""
+        return [each for name, each in (("own", own), ("other", other)) if name != missing]
+
+    times = [now for now, _ in play(arm, frames, 1.25)]
+    assert arm.engaged == goes_on and (max(times) > 1.2) == goes_on
+
+
 def test_curl_tells_open_from_closed():
     assert curl(flat_joints(), ("index", "middle")) < 0.2
     assert curl(flat_joints(closed=("index", "middle")), ("index", "middle")) > 1

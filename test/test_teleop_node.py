@@ -266,14 +266,16 @@ def robot_pose(frame: str) -> PoseStamped:
 
 def test_a_robot_pose_in_another_frame_than_the_commands_is_not_used(make):
     made = make(max_age=0.0)
-    made.topics._on_robot_pose(robot_pose("camera"))
-    assert not made.arm.engage(made.clock.now)  # nobody knows yet that it is the commands' frame
+    for frame in ("", "camera"):
+        made.topics._on_robot_pose(robot_pose(frame))
+        assert not made.arm.engage(made.clock.now)  # nobody knows yet which frame the commands will be in
+        assert "before the first hands" in made.said().message
     made.node._on_hands(hands_at(0.0, at(1)))
     made.topics._on_robot_pose(robot_pose("base_link"))
     assert not made.arm.engage(made.clock.now)
     status = made.said()
     assert status.level == DiagnosticStatus.WARN and "'base_link'" in status.message and "target_frame" in status.message
-    assert {item.key: item.value for item in status.values}["refused: robot_pose"] == "2"
+    assert {item.key: item.value for item in status.values}["refused: robot_pose"] == "3"
     made.topics._on_robot_pose(robot_pose("camera"))
     assert made.arm.engage(made.clock.now)
 
