@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.structures import Side
-from wildhands_ros.teleop.arm import CURL, OTHER_HAND, Arm, ArmConfig
+from wildhands_ros.teleop.arm import CURL, OTHER_HAND, ROBOT_MAX_AGE, Arm, ArmConfig
 from wildhands_ros.teleop.follower import Follower, FollowerConfig
 from wildhands_ros.teleop.lock import HandLock
 from wildhands_ros.teleop.observation import HandObservation, Pose, Trust, curl
@@ -178,6 +178,54 @@ def test_a_fault_stops_the_commands_within_100_ms_and_they_go_on_without_a_jump(
     assert arm.status == "following"
 
 
+@pytest.mark.parametrize("since", ("last command", "before it", None))
+def test_after_a_pause_the_arm_goes_on_from_where_the_robot_says_that_it_is(since):
+    arm = engaged_arm()
+    stopped_at = Pose(ROBOT.position + (0.1, 0, 0), ROBOT.rotation)
+    if since == "before it":  # a word older than the commands that followed says nothing
+        arm.robot_at(0.0, ROBOT)
+    last = play(arm, lambda now: [hand((-0.4 * now, 0, 0.5))], 0.5)[-1][1]
+    play(arm, lambda now: [], 0.3, start=0.5)
+    if since == "last command":
+        arm.robot_at(0.7, stopped_at)
+    commands = play(arm, lambda now: [hand((-0.4 * now, 0, 0.5))], 0.3, start=0.8)
+    expected = stopped_at if since == "last command" else last
+    np.testing.assert_allclose(commands[0][1].position, expected.position, atol=1e-12)
+    assert commands[-1][1].position[0] < expected.position[0] - 0.05
+    assert_within_speed(commands)
+
+
+def test_hands_that_come_more_rarely_than_the_watchdog_are_not_called_followed():
+    arm = engaged_arm()
+    said = []
+    for step in range(100):
+        now = 0.01 * step
+        if step % 20 == 0:
+            arm.frame(now, [hand(circling(now))])
+        arm.tick(now)
+        said.append(arm.status)
+    for step in range(100):
+        if step % 20 != 10:  # there rounding decides
+            assert said[step] == ("following" if step % 20 < 10 else "stopped: no trusted hand for 0.1 s")
+
+
+def test_a_stopped_arm_says_why():
+    arm = engaged_arm()
+    assert arm.status == "engaged, waiting for the right hand"
+    play(arm, lambda now: [], 0.2)
+    assert arm.status == "stopped: no trusted hand for 0.1 s"
+    play(arm, lambda now: [hand(score=0.2)], 0.2, start=0.2)
+    assert arm.status.startswith("stopped: no trusted hand for 0.1 s (") and "score" in arm.status
+
+
+def test_a_clutch_that_opens_when_a_frame_comes_late_says_so():
+    arm = engaged_arm()
+    play(arm, lambda now: [hand()], 0.3)
+    arm.frame(2.0, [hand()])
+    arm.tick(2.0)
+    assert not arm.engaged and "engage anew" in arm.status
+
+
 @pytest.mark.parametrize("order", (1, -1))
 def test_a_second_person_does_not_take_over(order):
     frames = lambda now: [hand(circling(now)), *([other_person(now)] if now > 0.5 else [])][::order]  # noqa: E731
@@ -206,8 +254,18 @@ def test_what_the_estimator_could_not_judge_is_no_doubt():
 def test_an_arm_of_unknown_place_cannot_be_engaged():
     arm = Arm(ArmConfig(Side.RIGHT, CONFIG))
     assert not arm.engage(0.0) and "pose is unknown" in arm.status
-    arm.robot_at(ROBOT)
+    arm.robot_at(0.0, ROBOT)
     assert arm.engage(0.0)
+
+
+def test_a_robot_that_fell_silent_cannot_be_engaged():
+    arm = Arm(ArmConfig(Side.RIGHT, CONFIG), start=ROBOT)
+    arm.robot_at(0.0, ROBOT)
+    assert arm.engage(0.9 * ROBOT_MAX_AGE)
+    arm.release()
+    assert not arm.engage(3.0) and not arm.engaged and "robot_pose came 3.0 s ago" in arm.status
+    arm.robot_at(3.0, ROBOT)
+    assert arm.engage(3.1)
 
 
 @pytest.mark.parametrize("clutch", (CURL, OTHER_HAND))
@@ -222,6 +280,20 @@ def test_the_clutch_gesture_must_be_held_and_opening_the_hand_releases(clutch):
 
     times = [now for now, _ in play(arm, frames, 2.0)]
     assert 0.8 <= min(times) < 0.9 and max(times) < 1.5 + 2 * FRAME and not arm.engaged
+
+
+@pytest.mark.parametrize(("clutch", "lost", "goes_on"), [(CURL, "own", False), (OTHER_HAND, "other", False), (OTHER_HAND, "own", True)])
+def test_the_clutch_opens_at_once_with_the_loss_of_the_hand_that_holds_it(clutch, lost, goes_on):
+    arm = Arm(ArmConfig(Side.RIGHT, CONFIG, clutch=clutch), start=ROBOT)
+    fist = flat_joints(closed=("index", "middle", "ring", "pinky")[clutch == CURL :])
+
+    def frames(now):
+        own, other = hand(circling(now), joints=fist if clutch == CURL else None), hand((0.4, 0, 0.5), Side.LEFT, "left_1", joints=fist)
+        missing = lost if 1.0 <= now < 1.15 else ""
+        return [each for name, each in (("own", own), ("other", other)) if name != missing]
+
+    times = [now for now, _ in play(arm, frames, 1.25)]
+    assert arm.engaged == goes_on and (max(times) > 1.2) == goes_on
 
 
 def test_curl_tells_open_from_closed():

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 
-from geometry_msgs.msg import PoseStamped
+import rclpy
+from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from rclpy.time import Time
-from ros_graph import Client, NodeProcess
+from ros_graph import DOMAIN, Client, NodeProcess
 from ros_samples import CAMERA, hand
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
@@ -24,6 +28,8 @@ import wildhands_ros
 from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.msg import Hand, HandArray
 from wildhands_ros.ros.messages import hand_array
+from wildhands_ros.ros.teleop import arm_topics
+from wildhands_ros.ros.teleop import node as teleop_node
 from wildhands_ros.ros.teleop.messages import observation, pose
 from wildhands_ros.structures import FrameEstimate, Side
 
@@ -161,3 +167,198 @@ def test_a_broken_hand_is_none(broken):
         message.wrist.pose.orientation.w = 0.0
     assert observation(message) is None
     assert broken == "side" or pose(message.wrist.pose) is None
+
+
+# The node in this process, fed by hand, at times of the test's own
+
+
+class SmallTf:
+    """As much of tf2_ros as the node uses, for translations: where no distribution is installed."""
+
+    class TransformException(Exception):
+        pass
+
+    class ExtrapolationException(TransformException):
+        pass
+
+    class TransformListener:
+        def __init__(self, buffer, node):
+            pass
+
+    class Buffer:
+        def __init__(self):
+            self._moving, self._static = {}, {}
+
+        def set_transform(self, message, authority):
+            _, times = self._moving.setdefault(message.child_frame_id, (message.header.frame_id, {}))
+            stamp = Time.from_msg(message.header.stamp).nanoseconds
+            if not times or stamp > max(times) - 10e9:  # older ones are refused
+                times[stamp] = message.transform.translation.x
+
+        def set_transform_static(self, message, authority):
+            self._static[message.child_frame_id] = message.header.frame_id, message.transform.translation.x
+
+        def clear(self):
+            for _, times in self._moving.values():
+                times.clear()
+
+        def lookup_transform(self, target, source, when):
+            found = TransformStamped()
+            while source != target:
+                if source in self._static:
+                    source, x = self._static[source]
+                elif source in self._moving:
+                    source, times = self._moving[source]
+                    stamp = when.nanoseconds or max(times, default=0)  # 0 is the newest
+                    if not times or not min(times) <= stamp <= max(times):
+                        raise SmallTf.ExtrapolationException("extrapolation")
+                    x = np.interp(stamp - min(times), np.array(sorted(times)) - min(times), [times[at] for at in sorted(times)])
+                else:
+                    raise SmallTf.TransformException(f"{source} is unknown")
+                found.transform.translation.x += float(x)
+            return found
+
+
+@pytest.fixture
+def make(monkeypatch):
+    """Makes a node with parameters; its ``now`` is its monotonic clock, its ``said()`` what diagnostics say."""
+    if not importlib.util.find_spec("tf2_ros"):
+        monkeypatch.setitem(sys.modules, "tf2_ros", SmallTf)
+    clock = SimpleNamespace(now=1000.0)
+    for module in (teleop_node, arm_topics):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    made = []
+
+    def node(**parameters):
+        words = [word for name, value in parameters.items() for word in ("-p", f"{name.replace('__', '.')}:={value}")]
+        rclpy.init(args=["--ros-args", *words], domain_id=DOMAIN)
+        made.append(teleop_node.TeleopNode())
+        published = []
+        made[0]._diagnostics = SimpleNamespace(publish=published.append)
+
+        def said():
+            made[0]._once_a_second()
+            return published[-1].status[0]
+
+        return SimpleNamespace(node=made[0], arm=made[0]._arms[0].arm, topics=made[0]._arms[0], clock=clock, said=said)
+
+    yield node
+    for each in made:
+        each.destroy_node()
+    rclpy.try_shutdown()
+
+
+def at(seconds: float):
+    return Time(nanoseconds=round(seconds * 1e9)).to_msg()
+
+
+def transform(stamp: float, x: float, parent="base", child="camera") -> TransformStamped:
+    message = TransformStamped(header=Header(stamp=at(stamp), frame_id=parent), child_frame_id=child)
+    message.transform.translation.x = x
+    return message
+
+
+def robot_pose(frame: str) -> PoseStamped:
+    message = PoseStamped(header=Header(frame_id=frame))
+    message.pose.orientation.w = 1.0
+    return message
+
+
+def test_a_robot_pose_in_another_frame_than_the_commands_is_not_used(make):
+    made = make(max_age=0.0)
+    for frame in ("", "camera"):
+        made.topics._on_robot_pose(robot_pose(frame))
+        assert not made.arm.engage(made.clock.now)  # nobody knows yet which frame the commands will be in
+        assert "before the first hands" in made.said().message
+    made.node._on_hands(hands_at(0.0, at(1)))
+    made.topics._on_robot_pose(robot_pose("base_link"))
+    assert not made.arm.engage(made.clock.now)
+    status = made.said()
+    assert status.level == DiagnosticStatus.WARN and "'base_link'" in status.message and "target_frame" in status.message
+    assert {item.key: item.value for item in status.values}["refused: robot_pose"] == "3"
+    made.topics._on_robot_pose(robot_pose("camera"))
+    assert made.arm.engage(made.clock.now)
+
+
+def test_a_robot_pose_must_be_in_the_target_frame(make):
+    made = make(**CAMERA_POSE)
+    made.topics._on_robot_pose(robot_pose("camera"))
+    assert not made.arm.engage(made.clock.now)
+    made.topics._on_robot_pose(robot_pose("base"))
+    assert made.arm.engage(made.clock.now)
+
+
+def test_hands_are_placed_by_where_the_camera_was_at_the_image(make):
+    made = make(target_frame="base", max_age=5.0, max_hand_speed=50.0)
+    now = time.time()
+    buffer = made.node._tf._buffer
+    buffer.set_transform(transform(now - 0.2, 0.1), "test")
+    buffer.set_transform(transform(now - 0.1, 0.2), "test")
+    made.node._on_hands(hands_at(0.1, at(now - 0.15)))
+    assert made.arm.hand.wrist.position[0] == pytest.approx(0.25, abs=1e-4)
+    # Younger than TF's last word: kept, in order, until it comes.
+    for stamp in (now - 0.05, now):
+        made.node._on_hands(hands_at(0.1, at(stamp)))
+    assert made.arm.hand.wrist.position[0] == pytest.approx(0.25, abs=1e-4)
+    buffer.set_transform(transform(now - 0.05, 0.3), "test")
+    made.node._tick()
+    assert made.arm.hand.wrist.position[0] == pytest.approx(0.4, abs=1e-4)
+    buffer.set_transform(transform(now, 0.4), "test")
+    made.node._tick()
+    assert made.arm.hand.wrist.position[0] == pytest.approx(0.5, abs=1e-4)
+    assert made.said().level == DiagnosticStatus.OK
+
+
+def test_a_tf_publisher_that_died_is_noticed(make):
+    made = make(target_frame="base", max_age=5.0)
+    now = time.time()
+    made.node._tf._buffer.set_transform(transform(now - 1, 1.0), "test")
+    made.node._on_hands(hands_at(0.1, at(now)))
+    made.node._tick()
+    assert made.said().level == DiagnosticStatus.OK
+    made.clock.now += 5.1
+    made.node._tick()
+    assert made.arm.hand is None
+    made.clock.now -= 5.1  # hands still arrive
+    status = made.said()
+    assert status.level == DiagnosticStatus.WARN and "publisher" in status.message
+    assert {item.key: item.value for item in status.values}["refused: no_transform"] == "1"
+
+
+def test_a_bag_that_begins_anew_may_move_the_camera_anew(make):
+    made = make(target_frame="base", max_age=0.0, max_hand_speed=50.0)
+    buffer = made.node._tf._buffer
+    buffer.set_transform_static(transform(0, 0.5, "head", "camera"), "test")
+    for stamp in (100, 101):
+        buffer.set_transform(transform(stamp, 1.0, child="head"), "test")
+    made.node._on_hands(hands_at(0.1, at(101)))
+    assert made.arm.hand.wrist.position[0] == pytest.approx(1.6, abs=1e-4)
+    made.node._on_hands(hands_at(0.1, at(50)))
+    for stamp in (50, 51):
+        buffer.set_transform(transform(stamp, 1.2, child="head"), "test")
+    made.node._on_hands(hands_at(0.1, at(50.5)))
+    assert made.arm.hand.wrist.position[0] == pytest.approx(1.8, abs=1e-4)
+
+
+@pytest.mark.parametrize(("interval", "watchdog", "rare"), [(0.2, 0.1, True), (0.2, 0.3, False), (0.033, 0.1, False)])
+def test_hands_that_come_more_rarely_than_the_watchdog_are_warned_of(make, interval, watchdog, rare):
+    made = make(max_age=0.0, watchdog=watchdog, **START)
+    assert made.arm.engage(made.clock.now)
+    for step in range(6):
+        made.clock.now += interval
+        made.node._on_hands(hands_at(0.0, at(1 + step * interval)))
+    status = made.said()
+    assert (status.level == DiagnosticStatus.WARN) == rare
+    assert ("hands come every 0.2 s" in status.message and "raise watchdog" in status.message) == rare
+
+
+def test_refusals_are_warned_of_while_they_are_recent(make):
+    made = make(max_age=0.5, **START)
+    made.arm.engage(made.clock.now)
+    made.node._on_hands(hands_at(0.0, at(time.time() - 20)))
+    status = made.said()
+    assert status.level == DiagnosticStatus.WARN and "max_age" in status.message
+    for _ in range(80):
+        made.clock.now += 0.05
+        made.node._on_hands(hands_at(0.0, at(time.time())))
+    assert made.said().level == DiagnosticStatus.OK

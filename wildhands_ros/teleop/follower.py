@@ -1,7 +1,8 @@
 """From the operator's wrist to the commanded pose: clutch, scaling, workspace, speed limits and watchdog.
 
 A function of time and of what was observed, without a clock of its own: every method takes ``now``, seconds of one clock. Whatever is
-observed (hands lost, swapped, jumping, late), two commands at times t1 < t2 differ by at most the speed limits times (t2 - t1).
+observed (hands lost, swapped, jumping, late), two commands at times t1 < t2 differ by at most the speed limits times (t2 - t1), unless
+commands had stopped between them and the robot itself has said since that it is elsewhere.
 """
 
 from __future__ import annotations
@@ -53,6 +54,11 @@ class Follower:
         """Whether the clutch is closed; commands come while, besides, a good hand is seen."""
         return self._engaged
 
+    def stopped(self, now: float) -> bool:
+        """Whether the clutch is closed, but no good hand has come for longer than the watchdog."""
+        since = self._lost_since if self._anchor is None else self._seen
+        return self._engaged and now - since > self._config.watchdog
+
     def engage(self, now: float, robot: Pose) -> None:
         """Closes the clutch with the ``robot`` where it is; it moves from there with the hand's next motions."""
         self._engaged, self._lost_since = True, now
@@ -62,8 +68,11 @@ class Follower:
         """Opens the clutch: no commands until engaged anew."""
         self._engaged, self._anchor, self._commanded_at = False, None, None
 
-    def observe(self, now: float, wrist: Pose | None) -> bool:
-        """Takes one frame's wrist, None where the hand is missing or doubtful; False where it was not believed."""
+    def observe(self, now: float, wrist: Pose | None, robot: Pose | None = None) -> bool:
+        """Takes one frame's wrist, None where the hand is missing or doubtful; False where it was not believed.
+
+        Motion that begins or goes on with it starts from ``robot``, if given, or else from the last command.
+        """
         self._expire(now)
         if wrist is None or not (np.isfinite(wrist.position).all() and np.isfinite(wrist.rotation.as_quat()).all()):
             return False
@@ -74,6 +83,7 @@ class Follower:
                 return False
         self._hand, self._seen = wrist, max(now, self._seen)
         if self._engaged and self._anchor is None:
+            self._robot = self._robot if robot is None else robot
             self._anchor = wrist, self._robot
         return True
 

@@ -4,109 +4,35 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
+from collections import deque
 
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import Point, PoseStamped
-from geometry_msgs.msg import Pose as PoseMessage
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool, Float64
-from std_srvs.srv import SetBool
 
 from ...msg import HandArray
 from ...structures import Side
-from ...teleop.arm import Arm, ArmCommand
 from ...teleop.observation import HandObservation, Pose
 from ..declaration import ParameterError
 from ..diagnostics import Snapshot, diagnostic_array
 from ..refusals import InputRefused, Refusals
-from .messages import gripper, gripper_type, joint_state, observation, pose, pose_stamped
-from .parameters import TeleopParameters, declare
+from .arm_topics import ArmTopics
+from .camera import MovingCamera, NotYet
+from .messages import observation
+from .parameters import declare
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SILENCE = 2.0
 """Seconds without hands after which diagnostics call them missing."""
-
-
-class ArmTopics:
-    """Topics and service of one arm, under teleop/<side>."""
-
-    def __init__(self, node: Node, side: Side, parameters: TeleopParameters):
-        """:raises ValueError, ImportError: the robot hand cannot be used."""
-        self.side = side
-        self._node, self._parameters = node, parameters
-        config = parameters.robot_hand__right if side is Side.RIGHT else parameters.robot_hand__left
-        self._retargeting = _retargeting(config, side)
-        self.arm = Arm(parameters.arm(side), self._retargeting, parameters.start)
-        self._gripper_type = gripper_type(parameters.gripper__message)
-        prefix = f"teleop/{side.value}"
-        self._wrist = node.create_publisher(PoseStamped, f"{prefix}/wrist", 10)
-        self._pinch = node.create_publisher(Float64, f"{prefix}/pinch", 10)
-        self._pose = node.create_publisher(PoseStamped, f"{prefix}/pose", 10)
-        self._gripper = node.create_publisher(self._gripper_type, f"{prefix}/gripper", 10)
-        self._joints = node.create_publisher(JointState, f"{prefix}/joint_states", 10) if self._retargeting else None
-        self._engaged = node.create_publisher(Bool, f"{prefix}/engaged", LATCHED)
-        self._engaged_said: bool | None = None
-        latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        node.create_subscription(PoseStamped, f"{prefix}/robot_pose", self._on_robot_pose, latest)
-        node.create_service(SetBool, f"{prefix}/engage", self._on_engage)
-        self._say_engaged()
-
-    def frame(self, hands: list[HandObservation], stamp, frame: str) -> None:
-        """Takes the hands of a frame, in the target frame."""
-        self.arm.frame(time.monotonic(), hands)
-        if (hand := self.arm.hand) is not None:
-            self._wrist.publish(pose_stamped(hand.wrist, stamp, frame))
-            self._pinch.publish(Float64(data=hand.pinch))
-        self._say_engaged()
-
-    def tick(self, frame: str) -> None:
-        """Sends the command of this moment, if there is one."""
-        command = self.arm.tick(time.monotonic())
-        if command is not None:
-            self._send(command, self._node.get_clock().now().to_msg(), frame)
-        self._say_engaged()
-
-    def _send(self, command: ArmCommand, stamp, frame: str) -> None:
-        closed, opened = self._parameters.gripper__closed, self._parameters.gripper__opened
-        self._pose.publish(pose_stamped(command.pose, stamp, frame))
-        self._gripper.publish(gripper(self._gripper_type, closed + command.opening * (opened - closed)))
-        if command.joints is not None:
-            self._joints.publish(joint_state(self._retargeting.joint_names, command.joints, stamp))
-
-    def _say_engaged(self) -> None:
-        if self.arm.engaged != self._engaged_said:
-            self._engaged_said = self.arm.engaged
-            self._engaged.publish(Bool(data=self.arm.engaged))
-            self._node.get_logger().info(f"{self.side.value} arm {self.arm.status}")
-
-    def _on_robot_pose(self, message: PoseStamped) -> None:
-        target, value = self._parameters.target_frame, pose(message.pose)
-        if target and message.header.frame_id != target:
-            text = f"robot_pose is in frame {message.header.frame_id!r}, but target_frame is {target!r}"
-            self._node.refuse(InputRefused("robot_pose", text))
-        elif value is None:
-            self._node.refuse(InputRefused("robot_pose", "robot_pose holds NaN or no orientation"))
-        else:
-            self.arm.robot_at(value)
-
-    def _on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if request.data:
-            response.success = self.arm.engage(time.monotonic())
-        else:
-            self.arm.release()
-            response.success = True
-        response.message = self.arm.status
-        self._say_engaged()
-        return response
+RECENT = 3.0
+"""Seconds for which diagnostics warn of a refusal."""
+LONGEST_WAIT = 0.5
+"""Seconds for which hands wait for TF where ``max_age`` allows any."""
 
 
 class TeleopNode(Node):
@@ -116,11 +42,16 @@ class TeleopNode(Node):
         """:raises ParameterError, ValueError, ImportError: a parameter, a robot hand or a package cannot be used."""
         super().__init__("wildhands_teleop")
         self.parameters = declare(self)
-        self._refusals, self._frames, self._heard = Refusals(), 0, -np.inf
+        self._refusals, self._refused = Refusals(), {}
+        self._frames, self._heard, self._stamp = 0, -np.inf, -np.inf
+        self._intervals: deque[float] = deque(maxlen=10)
+        self._waiting: deque[tuple[float, HandArray]] = deque()
+        """Hands for whose time TF has not come yet, with the time at which they are given up."""
         self._frame_id = self.parameters.target_frame
+        """Of the commands; empty as long as it is not known."""
         self._tf = None
         if self.parameters.target_frame and self.parameters.camera is None:
-            self._tf = _tf_buffer(self)
+            self._tf = MovingCamera(self, self.parameters.target_frame)
         self._arms = [ArmTopics(self, Side(name), self.parameters) for name in dict.fromkeys(self.parameters.sides)]
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_subscription(HandArray, "hands", self._on_hands, QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
@@ -131,33 +62,79 @@ class TeleopNode(Node):
 
     def refuse(self, refusal: InputRefused) -> None:
         """Counts an input that is not used, and says so now and then."""
-        if self._refusals.add(refusal, time.monotonic()):
+        self._refused[refusal.name] = now = time.monotonic()
+        if self._refusals.add(refusal, now):
             self.get_logger().warning(f"{refusal.name}: {refusal}")
 
+    def frame_fault(self, frame_id: str) -> str:
+        """Why a pose in this frame cannot be used; empty where it can."""
+        if not self._frame_id:
+            return "and before the first hands the camera's frame, in which commands are sent, is unknown: set target_frame"
+        if frame_id != self._frame_id:
+            return f"but commands are sent in {self._frame_id!r}: set target_frame to the frame of robot_pose"
+        return ""
+
     def _on_hands(self, message: HandArray) -> None:
-        self._heard, self._frames = time.monotonic(), self._frames + 1
+        now, stamp = time.monotonic(), Time.from_msg(message.header.stamp).nanoseconds / 1e9
+        if self._frames:
+            self._intervals.append(now - self._heard)
+        if stamp < self._stamp - 1.0:  # a bag that begins anew
+            self._waiting.clear()
+            if self._tf is not None:
+                self._tf.clear()
+        self._heard, self._stamp, self._frames = now, stamp, self._frames + 1
+        self._frame_id = self.parameters.target_frame or message.header.frame_id
+        longest = self.parameters.max_age
         try:
-            hands = self._hands(message)
+            age = self._checked_age(message)
         except InputRefused as refusal:
             self.refuse(refusal)
-            hands = []
+            self._give([], message)
+        else:
+            self._waiting.append((now + (longest - age if longest else LONGEST_WAIT), message))
+            self._use_waiting()
+
+    def _use_waiting(self) -> None:
+        """Gives the arms the hands, in order, as far as TF has come."""
+        while self._waiting:
+            deadline, message = self._waiting[0]
+            try:
+                hands = self._hands(message)
+            except InputRefused as refusal:
+                if isinstance(refusal, NotYet) and time.monotonic() <= deadline:
+                    return
+                self.refuse(refusal)
+                hands = []
+            self._waiting.popleft()
+            self._give(hands, message)
+
+    def _give(self, hands: list[HandObservation], message: HandArray) -> None:
         for arm in self._arms:
             arm.frame(hands, message.header.stamp, self._frame_id)
 
-    def _hands(self, message: HandArray) -> list[HandObservation]:
-        """In the target frame.
+    def _checked_age(self, message: HandArray) -> float:
+        """Seconds since the image was taken.
 
-        :raises InputRefused: they cannot be used.
+        :raises InputRefused: too many.
         """
         age = (self.get_clock().now() - Time.from_msg(message.header.stamp)).nanoseconds / 1e9
         longest = self.parameters.max_age
         if longest and not -longest <= age <= longest:
             text = f"the hands are {age:.2f} s old (max_age {longest:g} s): a slow estimator, or clocks that differ"
             raise InputRefused("stale", text)
+        return age
+
+    def _hands(self, message: HandArray) -> list[HandObservation]:
+        """In the target frame.
+
+        :raises NotYet: TF has not come so far.
+        :raises InputRefused: they cannot be used.
+        """
+        camera = self._camera(message)
+        self._checked_age(message)  # anew: it may have waited for TF
         if message.intrinsics_source == HandArray.INTRINSICS_GUESS:
             text = "the camera's intrinsics are guessed: motions are not to scale; calibrate the camera"
             self.refuse(InputRefused("guess", text))
-        camera = self._camera(message)
         found = [observation(hand) for hand in message.hands]
         if None in found:
             self.refuse(InputRefused("broken_hand", "a hand without a side or with a broken pose"))
@@ -166,24 +143,15 @@ class TeleopNode(Node):
     def _camera(self, message: HandArray) -> Pose:
         """The camera's pose in the target frame.
 
+        :raises NotYet: it is not known yet.
         :raises InputRefused: it is unknown.
         """
-        target, source = self.parameters.target_frame, message.header.frame_id
-        if not target:
-            self._frame_id = source
+        if not self.parameters.target_frame:
             return Pose(np.zeros(3), Rotation.identity())
-        if self._tf is None:
-            return self.parameters.camera
-        try:
-            found = self._tf.lookup_transform(target, source, Time()).transform
-        except Exception as error:  # tf2's own exceptions have no common base that is worth importing
-            raise InputRefused("no_transform", f"no transform from {source!r} to {target!r}: {error}") from error
-        t = found.translation
-        if (camera := pose(PoseMessage(position=Point(x=t.x, y=t.y, z=t.z), orientation=found.rotation))) is None:
-            raise InputRefused("no_transform", f"the transform from {source!r} to {target!r} holds NaN or no rotation")
-        return camera
+        return self.parameters.camera if self._tf is None else self._tf(message.header)
 
     def _tick(self) -> None:
+        self._use_waiting()
         for arm in self._arms:
             arm.tick(self._frame_id)
 
@@ -193,32 +161,21 @@ class TeleopNode(Node):
         for topics in self._arms:
             side = topics.side.value
             values |= {f"{side} arm": topics.arm.status, f"{side} hands doubtful": str(topics.arm.rejected)}
-        level, text = DiagnosticStatus.OK, "; ".join(f"{topics.side.value} arm {topics.arm.status}" for topics in self._arms)
-        if time.monotonic() - self._heard > SILENCE:
-            level, text = DiagnosticStatus.WARN, f"no hands arrive on {self.resolve_topic_name('hands')}"
+        warnings = self._warnings(time.monotonic())
+        level = DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
+        text = "; ".join(warnings or (f"{topics.side.value} arm {topics.arm.status}" for topics in self._arms))
         name = self.get_fully_qualified_name().lstrip("/")
         self._diagnostics.publish(diagnostic_array(Snapshot(level, text, values), name, self.get_clock().now().to_msg()))
 
-
-def _retargeting(config: str, side: Side):
-    if not config:
-        return None
-    # Late: it imports torch and pinocchio, which arms without a robot hand do not need.
-    from ...teleop.retargeting import Retargeting
-
-    return Retargeting(Path(config).expanduser(), side)
-
-
-def _tf_buffer(node: Node):
-    try:
-        from tf2_ros import Buffer, TransformListener
-    except ImportError as error:
-        raise ParameterError(
-            "target_frame needs tf2_ros, or camera.position and camera.orientation for a camera that does not move"
-        ) from error
-    buffer = Buffer()
-    node.transform_listener = TransformListener(buffer, node)
-    return buffer
+    def _warnings(self, now: float) -> list[str]:
+        warnings = [self._refusals.last_of(name) for name, at in self._refused.items() if now - at < RECENT]
+        interval = float(np.median(self._intervals)) if self._intervals else 0.0
+        if now - self._heard > SILENCE:
+            warnings.insert(0, f"no hands arrive on {self.resolve_topic_name('hands')}")
+        elif interval > self.parameters.watchdog:
+            text = f"hands come every {interval:.2g} s, less often than watchdog ({self.parameters.watchdog:g} s) allows: "
+            warnings.append(text + "raise watchdog, or speed up the estimator")
+        return warnings
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -51,7 +51,9 @@ class TeleopParameters:
     workspace__min: tuple[float, ...] = parameter((-UNLIMITED,) * 3, "Lowest x, y, z of the commanded position, in target_frame.", "m")
     workspace__max: tuple[float, ...] = parameter((UNLIMITED,) * 3, "Highest x, y, z of the commanded position, in target_frame.", "m")
     watchdog: float = parameter(0.1, "Time without a good hand after which commands stop.", "s", (0.02, 1.0))
-    resume: float = parameter(1.0, "Time within which a hand that comes back goes on; later it must engage anew.", "s", (0.0, 10.0))
+    resume: float = parameter(
+        1.0, "Time within which a hand that comes back goes on; later, and with clutch curl, it must engage anew.", "s", (0.0, 10.0)
+    )
     max_age: float = parameter(0.5, "Age of the image beyond which its hands are not used. 0: any (bags played back).", "s", (0.0, 10.0))
     max_hand_speed: float = parameter(4.0, "A hand that moves faster is taken for a wrong one.", "m/s", (0.1, 50.0))
     min_score: float = parameter(0.5, "Score below which a hand is not trusted.", "", (0.0, 1.0))
