@@ -357,13 +357,6 @@ def test_annotated_photographs_without_a_hand_to_be_seen_are_counted(freihand, t
     assert batch.details[reason] == str(tmp_path / "bare.png")
 
 
-def test_surroundings_have_no_labels_and_are_the_same_each_time(freihand):
-    config = small_config(freihand, sources=(SourceConfig("surroundings"),))
-    batch, again = Batches(config, ASSETS)[1], Batches(config, ASSETS)[1]
-    assert not batch.is_real.any() and batch.targets.joints_2d is None and batch.targets.mask is None
-    assert torch.equal(batch.crops, again.crops) and len({crop.numpy().tobytes() for crop in batch.crops}) == len(batch.crops)
-
-
 # ------------------------------------------------------------------------------------------------------------ the parts
 
 

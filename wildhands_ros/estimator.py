@@ -173,7 +173,7 @@ class Estimator:
             keypoints = [d.known_keypoints for d in detections]
             turns = np.array([hand_turn(points) for points in keypoints])
             usable = np.flatnonzero(np.isfinite(turns)).tolist()
-            boxes = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
+            boxes = [turned_square(keypoints[i], turns[i]) if i in usable else d.box for i, d in enumerate(detections)]
         missing = [(i, side) for i in usable for side in possible_sides(detections[i]) if side not in found[i]]
         if missing:
             rows = [i for i, _ in missing]

@@ -12,7 +12,7 @@ from .losses import LossStyle, LossWeights
 START_MEDIAPIPE = "mediapipe"
 OPEN_HAND = "open"
 WORLD_PREFIX = "world/"
-PHOTOGRAPHS, SURROUNDINGS = "photographs", "surroundings"
+PHOTOGRAPHS = "photographs"
 INSTALLED = "installed"
 MODULES = ("hand_trunk", "image_trunk", "landmark_head", "landmark_encoder", "fusion", "right_head", "left_head", "grasp_head")
 """Parts of ``WildHands`` that a ``GroupConfig`` may name."""
@@ -37,9 +37,8 @@ class SourceConfig:
     """One source of pictures."""
 
     name: str
-    """A data set's name (``training.datasets.DATASETS``), ``world/`` with a preset of the synthetic world, or, for distillation,
-    ``photographs``: a folder of pictures without labels, or with COCO-style keypoints that only say where the hands are; ``surroundings``:
-    windows anywhere in whole frames of the synthetic world, mostly of what is no hand."""
+    """A data set's name (``training.datasets.DATASETS``), ``world/`` with a preset of the synthetic world, or ``photographs``: a folder of
+    pictures without labels, or with COCO-style keypoints that only say where the hands are, for distillation."""
     root: str = ""
     """The data set's folder, or that of the photographs; for these, ``installed`` stands for those of wallpaper packages, if any."""
     split: str = "train"
@@ -54,7 +53,7 @@ class SourceConfig:
     def __post_init__(self) -> None:
         if not self.weight > 0:
             raise ValueError(f"weight must be positive, not {self.weight}")
-        if not self.root and not self.name.startswith(WORLD_PREFIX) and self.name != SURROUNDINGS:
+        if not self.root and not self.name.startswith(WORLD_PREFIX):
             raise ValueError(f"{self.name!r} needs the root: the folder with its files")
 
 

@@ -17,7 +17,7 @@ from ..network.model import ray_rotation, turn_matrix
 from .targets import Targets
 
 _SURE = 4.0
-"""Logit of what is known: that there is a hand, and its side."""
+"""Logit of a side that is known."""
 _LEAST_INSIDE = 0.5
 """Share of the joints that must lie in the crop: of a hand that the crop does not show, there is nothing to say."""
 
@@ -43,7 +43,6 @@ def corrected(teacher: LandmarkOutput, targets: Targets, tolerance: float) -> tu
         teacher,
         landmarks=landmarks,
         world=_mixed(teacher.world, world, known, tolerance),
-        presence_logit=torch.where(known, teacher.presence_logit.clamp(min=_SURE), teacher.presence_logit),
         is_right_logit=torch.where(known, torch.where(targets.is_right, _SURE, -_SURE), teacher.is_right_logit),
     )
     return output, torch.where(known, 1.0, teacher.presence)

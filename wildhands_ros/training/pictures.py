@@ -167,14 +167,14 @@ class PictureMaker:
             frame = _tinted(cut_off(frame, affine, camera.width, camera.height, replicate=False) / np.float32(255), gains)
         return Picture(hands, frame), skipped
 
-    def unlabelled(self, name: str, image: np.ndarray, window: Window, is_real: bool) -> Picture:
-        """What a window of an image shows, which a right hand stands in for; the camera is a typical one."""
+    def unlabelled(self, name: str, image: np.ndarray, window: Window) -> Picture:
+        """What a window of a photograph shows, which a right hand stands in for; the camera is a typical one."""
         height, width = image.shape[:2]
         camera = Camera.guess(width, height)
         inputs = self._inputs(image, camera, [window], encode_camera=True)
         truth = HandTruth(Side.RIGHT, window.box, None)
         example = _example(name, truth, self._colours(inputs.crops[0], np.ones(3)), inputs, 0, self._k(camera, window), {})
-        return Picture([example], None if inputs.images is None else self._colours(inputs.images[0], np.ones(3)), is_real=is_real)
+        return Picture([example], None if inputs.images is None else self._colours(inputs.images[0], np.ones(3)), is_real=True)
 
     def _windows(self, name: str, camera: Camera, truths: list[HandTruth], rng: np.random.Generator) -> tuple[list[Window], list[Skipped]]:
         """Where to cut out the hands that can be seen."""

@@ -13,10 +13,10 @@ from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset
 from ..io.coco_hands import AnnotatedHand, read_coco_hands
 from ..io.images import IMAGE_SUFFIXES, InputError, read_image
-from ..network.config import IMAGE_SIZE, WildHandsConfig
+from ..network.config import WildHandsConfig
 from ..network.preprocessing import usable_boxes
 from ..structures import Side
-from .config import INSTALLED, PHOTOGRAPHS, SURROUNDINGS, WORLD_PREFIX, SourceConfig
+from .config import INSTALLED, PHOTOGRAPHS, WORLD_PREFIX, SourceConfig
 from .datasets import DatasetError, Supervision, open_dataset
 from .pictures import LEAST_BOX, Picture, PictureMaker, Window
 from .truth import HandTruth, Skipped, truths_of
@@ -26,7 +26,7 @@ _LAB_LABELS = frozenset(
 )
 _WILD_LABELS = frozenset({Supervision.GRASP, Supervision.MASK})
 _LEAST_WINDOW = 64
-"""Pixels."""
+"""Pixels of a photograph."""
 
 
 class Source(Protocol):
@@ -49,8 +49,6 @@ def open_source(config: SourceConfig, network: WildHandsConfig, assets: dict[Sid
         return _WorldSource(config, seed)
     if config.name == PHOTOGRAPHS:
         return _PhotographSource(config, network) or None
-    if config.name == SURROUNDINGS:
-        return _SurroundingsSource(config, network, seed)
     return _DatasetSource(config, assets)
 
 
@@ -153,44 +151,16 @@ class _PhotographSource:
         if window is None:
             what = "image that is too small" if hand is None else "hand of too few keypoints, or outside of the picture or too small"
             return Picture([], None), [Skipped(f"photographs: {what}", str(path))]
-        return maker.unlabelled(str(path), image, window, is_real=True), []
+        return maker.unlabelled(str(path), image, window), []
 
     def _anywhere(self, image: np.ndarray, rng: np.random.Generator) -> Window | None:
         height, width = image.shape[:2]
         if min(height, width) < _LEAST_WINDOW:
             return None
-        middle, side = _square_anywhere(width, height, rng)
+        side = _LEAST_WINDOW * (min(height, width) / _LEAST_WINDOW) ** rng.random()
+        middle = side / 2 + rng.random(2) * (np.array([width, height]) - side)
         half = side / self._crop_scale / 2
         return Window(0, np.concatenate([middle - half, middle + half]), float(rng.uniform(-np.pi, np.pi)))
-
-
-class _SurroundingsSource:
-    """Windows of the synthetic world's frames, which the landmark network knows for what they are."""
-
-    def __init__(self, config: SourceConfig, network: WildHandsConfig, seed: int) -> None:
-        from .world.config import world_config
-
-        self._config = world_config("frames", config.split, seed)
-        half = IMAGE_SIZE / network.crop_scale / 2
-        self._box = (IMAGE_SIZE - 1) / 2 + np.array([-half, -half, half, half])
-        self.skipped: dict[str, int] = {}
-
-    def draw(self, rng: np.random.Generator, maker: PictureMaker) -> tuple[Picture, list[Skipped]]:
-        from .world.frames import make_frame
-        from .world.render import render
-
-        scene = make_frame(self._config, int(rng.integers(2**31)))
-        middle, side = _square_anywhere(scene.camera.width, scene.camera.height, rng)
-        scale = IMAGE_SIZE / side
-        affine = np.column_stack([scale * np.eye(2), (IMAGE_SIZE - 1) / 2 - scale * middle])
-        picture = render(scene, affine, IMAGE_SIZE, IMAGE_SIZE)
-        return maker.unlabelled(f"frame {scene.index}", picture.image, Window(0, self._box, 0.0), is_real=False), []
-
-
-def _square_anywhere(width: int, height: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Middle (2,) and side of a square in an image; small ones are as frequent as large ones."""
-    side = _LEAST_WINDOW * (min(height, width) / _LEAST_WINDOW) ** rng.random()
-    return side / 2 + rng.random(2) * (np.array([width, height]) - side), side
 
 
 def _around(hand: AnnotatedHand, image: np.ndarray, rng: np.random.Generator) -> Window | None:
