@@ -255,7 +255,7 @@ def fill(
         writer.write(text, now, serialize(types[kinds[2]](data="something else"), kinds[2]))
         if info:
             names = "DKRP" if ros1 else "dkrp"
-            values = zip(names, (CALIBRATION.d, CALIBRATION.k, CALIBRATION.r, CALIBRATION.p), strict=True)
+            values = zip(names, (CALIBRATION.d, CALIBRATION.k, np.eye(3).ravel(), CALIBRATION.p), strict=True)
             roi = types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
             message = types[kinds[1]](
                 header=header,
