@@ -256,7 +256,7 @@ class TestHealth:
         return snapshot.level, snapshot.message
 
     def frame(self, age=0.05, work=0.04) -> None:
-        self.health.image_received(False)
+        self.health.image_received()
         self.health.frame_done(FrameRecord(age, work, {"detect": 0.01, "network": 0.02}, 1, "camera_info"))
 
     def test_what_is_missing_is_named(self):
@@ -336,7 +336,9 @@ class TestHealth:
     def test_rates_ages_and_stages(self):
         for number in range(100):
             self.now = number / 10
-            self.health.image_received(number % 2 == 0)
+            self.health.image_received()
+            if number % 2 == 0:
+                self.health.image_dropped()
             if number % 2:
                 self.health.frame_done(FrameRecord(0.08, 0.05, {"detect": 0.02, "network": 0.01}, 2, "camera_info"))
         self.now = 9.95

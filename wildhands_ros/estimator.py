@@ -167,13 +167,14 @@ class Estimator:
         found: list[Predictions] = [{d.prediction.side: d.prediction} if d.prediction is not None else {} for d in detections]
         if self._predictor is None:
             return found
-        boxes, turns = [d.box if d.box_is_own else _box_of_keypoints(d) for d in detections], None
-        usable = range(len(detections))
         if self._predictor.wants_upright:
             keypoints = [d.known_keypoints for d in detections]
             turns = np.array([hand_turn(points) for points in keypoints])
             usable = np.flatnonzero(np.isfinite(turns)).tolist()
             boxes = [turned_square(keypoints[i], turns[i]) if i in usable else d.box for i, d in enumerate(detections)]
+        else:
+            turns, usable = None, range(len(detections))
+            boxes = [d.box if d.box_is_own else _box_of_keypoints(d) for d in detections]
         missing = [(i, side) for i in usable for side in possible_sides(detections[i]) if side not in found[i]]
         if missing:
             rows = [i for i, _ in missing]

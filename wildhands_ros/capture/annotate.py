@@ -21,7 +21,7 @@ from ..processes import Workers
 from ..smoothing.hands import with_parameters
 from ..structures import FrameEstimate, Side
 from .jpegs import load_jpegs
-from .recording_part import OpenStream, Part, estimate_part, segment_path
+from .recording_part import OpenStream, Part, estimate_part, jpegs_path, segment_path
 from .segments import Annotated, load, load_problems
 from .smoothing import smooth_track
 
@@ -75,8 +75,8 @@ class Annotation:
 
     def jpegs(self) -> Iterator[bytes]:
         """The pictures of all estimates, in order, of a stream that wants them kept."""
-        for path in sorted(self._folder.glob("jpegs_*.npz")):
-            yield from load_jpegs(path)
+        for path in self._segments():
+            yield from load_jpegs(jpegs_path(path))
 
     def frames(self, hand_model: Mapping[Side, HandAsset], smooth: bool) -> Iterator[Annotated]:
         """All estimates in order, tracks joined, and ``smooth``ed where asked for."""

@@ -81,7 +81,7 @@ class Bag:
 
     def count(self, topic: str) -> int:
         """Messages of a topic, as far as the recording says."""
-        return sum(connection.msgcount or 0 for connection in self.connections if connection.topic == topic)
+        return self._reader.topics[topic].msgcount
 
     def of_type(self, *kinds: str) -> list[rosbag.Connection]:
         """The topics of some message types."""

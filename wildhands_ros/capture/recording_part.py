@@ -109,9 +109,10 @@ def estimate_part(folder: Path, open_stream: OpenStream, config: EstimatorConfig
                     before.append(frame)
             if is_missing(number):
                 segment.problems.extend(stream.problems)
+                path = segment_path(folder, number)
                 if stream.wants_jpegs:
-                    save_jpegs(jpegs_path(folder, number), jpegs)
-                save(segment_path(folder, number), segment)  # last: a segment that is there is complete
+                    save_jpegs(jpegs_path(path), jpegs)
+                save(path, segment)  # last: a segment that is there is complete
 
 
 def _up_to(frames: Iterator[StreamFrame | Unreadable], last: int | None) -> Iterator[StreamFrame | Unreadable]:
@@ -131,8 +132,9 @@ def segment_path(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.npz"
 
 
-def jpegs_path(folder: Path, number: int) -> Path:
-    return folder / f"jpegs_{number:06d}.npz"
+def jpegs_path(segment: Path) -> Path:
+    """Of the pictures of the segment with this path."""
+    return segment.with_name(f"jpegs_{segment.name}")
 
 
 def _warmed_up(estimator: Estimator, before: list[StreamFrame]) -> list[Annotated]:

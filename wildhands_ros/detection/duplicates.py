@@ -35,12 +35,14 @@ def same_hand(a: Detection, b: Detection) -> bool:
     if a.keypoints is None or b.keypoints is None:
         return overlap > _SAME_BOX
     points = np.stack([a.known_keypoints, b.known_keypoints])
-    points = points[:, np.isfinite(points).all(axis=(0, 2))]
-    if not points.size:
-        return a.side is b.side and overlap > _SAME_BOX
+    known = np.isfinite(points).all(axis=(0, 2))
+    return (known.any() and _are_close(points[:, known])) or (a.side is b.side and overlap > _SAME_BOX)
+
+
+def _are_close(points: np.ndarray) -> bool:
+    """Whether (2, N, 2) keypoints that two hands have in common are about the same."""
     small, large = np.sort(np.ptp(points, axis=1).max(axis=1))
-    close = np.linalg.norm(points[0] - points[1], axis=1).mean() < _SAME_KEYPOINTS * large and small > _SAME_SIZE * large
-    return bool(close) or (a.side is b.side and overlap > _SAME_BOX)
+    return bool(np.linalg.norm(points[0] - points[1], axis=1).mean() < _SAME_KEYPOINTS * large and small > _SAME_SIZE * large)
 
 
 def _is_part(hand: Detection, other: Detection) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..estimator import Estimator
+from ..fitting.detection_fit import LEAST_KEYPOINTS
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
 from ..structures import Detection, Grasp, HandEstimate
@@ -18,8 +19,6 @@ from .pictures import TrueHand, TruePicture
 from .signatures import failure_signatures
 from .silhouette import mask_iou, mesh_mask
 
-MIN_FIT_KEYPOINTS = 6
-"""Annotated keypoints below which a hand is not fitted from its annotation."""
 MIN_IOU = 0.3
 """Overlap with the true box from which a hand that was found in the image alone counts as the annotated one."""
 MOSTLY_VISIBLE = 0.5
@@ -119,7 +118,7 @@ def evaluate_pictures(
 
 
 def _can_be_fitted(hand: TrueHand) -> bool:
-    return hand.keypoints is not None and np.isfinite(hand.keypoints).all(axis=-1).sum() >= MIN_FIT_KEYPOINTS
+    return hand.keypoints is not None and np.isfinite(hand.keypoints).all(axis=-1).sum() >= LEAST_KEYPOINTS
 
 
 def _add_visible(visible: Measurements, picture: TruePicture, results: list[HandResult | None]) -> None:

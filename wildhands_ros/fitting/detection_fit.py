@@ -10,8 +10,8 @@ from ..geometry.camera import Camera
 from ..structures import Detection, ManoParameters, Side
 from .keypoint_fit import FitResult, FitState, KeypointFit, keypoint_sigma
 
-_LEAST_JOINTS = 6
-"""Of which a distance to the keypoints says something of the whole hand."""
+LEAST_KEYPOINTS = 6
+"""Fewer known ones than this do not tell a hand's pose."""
 SURE_SIDE = 0.8
 """Below this confidence in the side, both are fitted and the cheaper one is taken (right on 29 of 30 real hands)."""
 
@@ -63,6 +63,6 @@ def reprojection_error(joints_2d: np.ndarray, detection: Detection) -> float:
         return float("nan")
     distances = np.linalg.norm(joints_2d - detection.known_keypoints, axis=-1)
     distances = distances[np.isfinite(distances)]
-    if len(distances) < _LEAST_JOINTS:
+    if len(distances) < LEAST_KEYPOINTS:
         return float("nan")
     return float(distances.mean() / (detection.box[2:] - detection.box[:2]).max())

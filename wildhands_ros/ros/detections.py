@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from vision_msgs.msg import Detection2D, Detection2DArray
 
+from ..fitting.detection_fit import LEAST_KEYPOINTS
 from ..structures import Detection, Side
 
 KEYPOINT_PREFIX = "keypoint_"
 """Results of class ``keypoint_0`` to ``keypoint_20`` (MediaPipe order) hold a keypoint: its pixel is ``pose.pose.position``, x and y, its
 score how sure it is. Other results say what the box holds."""
 NUM_KEYPOINTS = 21
-LEAST_KEYPOINTS = 6
-"""Fewer known ones than this do not tell a hand's pose, and the landmark network looks for all of them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def _is_keypoint(class_id: str) -> bool:
 
 
 def _keypoints(item: Detection2D) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """(21, 2) pixels and (21,) weights, or None where too few came along."""
+    """(21, 2) pixels and (21,) weights, or None where too few came along: the landmark network then looks for all."""
     points, weights = np.zeros((NUM_KEYPOINTS, 2)), np.zeros(NUM_KEYPOINTS)
     for result in item.results:
         if _is_keypoint(result.hypothesis.class_id):

@@ -111,16 +111,15 @@ class Health:
             for times in (self._received, self._done, self._refused):
                 times.clear()
 
-    def image_received(self, dropped: bool) -> None:
-        """An image arrived; ``dropped`` when it took the place of one that nobody had begun."""
+    def image_received(self) -> None:
+        """An image arrived."""
         with self._lock:
             self._last_received = self._now()
             self._received.append(self._last_received)
             self._frames_received += 1
-            self._dropped += dropped
 
     def image_dropped(self) -> None:
-        """An image that had arrived earlier took the place of one that nobody had begun."""
+        """A newer image took the place of one that nobody had begun."""
         with self._lock:
             self._dropped += 1
 

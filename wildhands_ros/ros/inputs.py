@@ -100,25 +100,30 @@ class Inputs:
         )
 
     def _on_image(self, message: ImageMessage) -> None:
+        self._health.image_received()
         if self._pairs is None:
-            self._health.image_received(self._take(message, None))
-            return
-        self._health.image_received(self._take_pair(self._pairs.add_image, message))
+            self._hand_over(message, None)
+        else:
+            self._pair(self._pairs.add_image, message)
 
     def _on_detections(self, message: Detection2DArray) -> None:
         if self._pairs is None:
             self._take_detections(message)
-        elif self._take_pair(self._pairs.add_detections, message):
-            self._health.image_dropped()
+        else:
+            self._pair(self._pairs.add_detections, message)
 
-    def _take_pair(self, add: Callable[[Any], tuple | None], message: Any) -> bool:
-        """Whether another image was dropped for the one that now has its detections."""
+    def _pair(self, add: Callable[[Any], tuple | None], message: Any) -> None:
         lost = self._pairs.images_dropped
         pair = add(message)
         for _ in range(self._pairs.images_dropped - lost):
             text = "images come without detections of the same stamp: is the detector running, and as fast as the camera?"
             self._health.refuse(InputRefused("no_detections", text))
-        return pair is not None and self._take(*pair)
+        if pair is not None:
+            self._hand_over(*pair)
+
+    def _hand_over(self, image: ImageMessage, found: Detection2DArray | None) -> None:
+        if self._take(image, found):
+            self._health.image_dropped()
 
     def _on_incompatible_qos(self, _event) -> None:
         if self._parameters.image_reliability == "reliable":  # with auto, this one just has not followed a new publisher yet

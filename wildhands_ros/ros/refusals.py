@@ -25,6 +25,7 @@ class Refusals:
         self.counts: Counter[str] = Counter()
         self.last_message = ""
         self._messages: dict[str, str] = {}
+        self._last: dict[str, float] = {}
         self._log_period = log_period
         self._last_logged: dict[str, float] = {}
 
@@ -32,6 +33,7 @@ class Refusals:
         """Counts one refusal at ``now`` (seconds of a monotonic clock); True when it should be logged."""
         self.counts[refusal.name] += 1
         self.last_message = self._messages[refusal.name] = str(refusal)
+        self._last[refusal.name] = now
         due = now - self._last_logged.get(refusal.name, -float("inf")) >= self._log_period
         if due:
             self._last_logged[refusal.name] = now
@@ -40,6 +42,10 @@ class Refusals:
     def last_of(self, name: str) -> str:
         """The last message under a name that was counted."""
         return self._messages[name]
+
+    def since(self, moment: float) -> list[str]:
+        """The last message under each name that was counted after that."""
+        return [self._messages[name] for name, last in self._last.items() if last > moment]
 
 
 def of_failure(error: Exception) -> InputRefused:

@@ -42,8 +42,7 @@ class TeleopNode(Node):
         """:raises ParameterError, ValueError, ImportError: a parameter, a robot hand or a package cannot be used."""
         super().__init__("wildhands_teleop")
         self.parameters = declare(self)
-        self._refusals, self._refused = Refusals(), {}
-        self._frames, self._heard, self._stamp = 0, -np.inf, -np.inf
+        self._refusals, self._frames, self._heard, self._stamp = Refusals(), 0, -np.inf, -np.inf
         self._intervals: deque[float] = deque(maxlen=10)
         self._waiting: deque[tuple[float, HandArray]] = deque()
         """Hands for whose time TF has not come yet, with the time at which they are given up."""
@@ -62,8 +61,7 @@ class TeleopNode(Node):
 
     def refuse(self, refusal: InputRefused) -> None:
         """Counts an input that is not used, and says so now and then."""
-        self._refused[refusal.name] = now = time.monotonic()
-        if self._refusals.add(refusal, now):
+        if self._refusals.add(refusal, time.monotonic()):
             self.get_logger().warning(f"{refusal.name}: {refusal}")
 
     def frame_fault(self, frame_id: str) -> str:
@@ -168,7 +166,7 @@ class TeleopNode(Node):
         self._diagnostics.publish(diagnostic_array(Snapshot(level, text, values), name, self.get_clock().now().to_msg()))
 
     def _warnings(self, now: float) -> list[str]:
-        warnings = [self._refusals.last_of(name) for name, at in self._refused.items() if now - at < RECENT]
+        warnings = self._refusals.since(now - RECENT)
         interval = float(np.median(self._intervals)) if self._intervals else 0.0
         if now - self._heard > SILENCE:
             warnings.insert(0, f"no hands arrive on {self.resolve_topic_name('hands')}")
