@@ -58,6 +58,18 @@ def test_only_stages_at_the_beginning_count_as_frozen():
         frozen_stages(dataclasses.replace(CONFIG, network=dataclasses.replace(MEDIAPIPE_HAND, encoding=Encoding.CENTER_CORNER)))
 
 
+def test_a_frozen_trunk_is_kept_up_to_what_is_trained_of_it():
+    def frozen(*groups: GroupConfig, own_stages: bool = False) -> int:
+        network = dataclasses.replace(MEDIAPIPE_HAND, own_stages=own_stages)
+        return frozen_stages(dataclasses.replace(CONFIG, network=network, optimizer=OptimizerConfig(groups=groups)))
+
+    trunk = GroupConfig(("hand_trunk",), lr_factor=0)
+    assert frozen(trunk) == 17 and frozen(trunk, own_stages=True) == 12
+    assert frozen(trunk, GroupConfig(("hand_trunk.blocks.4",))) == 5
+    assert frozen(trunk, GroupConfig(("hand_trunk.blocks.4.layers.0",))) == 5
+    assert frozen(GroupConfig(("hand_trunk",)), GroupConfig(("hand_trunk.stem", "hand_trunk.blocks.0"), lr_factor=0)) == 2
+
+
 def test_losses_are_those_of_the_pictures_themselves(pool):
     losses = []
     for config, batches in ((CONFIG, pool), (dataclasses.replace(CONFIG, pool=0), Batches(CONFIG, hand_assets(CONFIG)))):

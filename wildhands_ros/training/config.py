@@ -14,7 +14,17 @@ OPEN_HAND = "open"
 WORLD_PREFIX = "world/"
 PHOTOGRAPHS = "photographs"
 INSTALLED = "installed"
-MODULES = ("hand_trunk", "image_trunk", "landmark_head", "landmark_encoder", "fusion", "right_head", "left_head", "grasp_head")
+MODULES = (
+    "hand_trunk",
+    "image_trunk",
+    "landmark_head",
+    "landmark_encoder",
+    "hand_stages",
+    "fusion",
+    "right_head",
+    "left_head",
+    "grasp_head",
+)
 """Parts of ``WildHands`` that a ``GroupConfig`` may name."""
 
 

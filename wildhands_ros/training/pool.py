@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from ..hand_model.asset import HandAsset
 from ..io.digest import digest
 from ..io.files import OutputFile
 from ..network.landmark_net import BLOCKS, LandmarkNet, LandmarkTrunk
+from ..network.model import FIRST_OWN_STAGE
 from ..network.trunks import TRUNKS
 from ..network.weights_digest import weights_digest
 from ..paths import cache_folder
@@ -45,7 +47,7 @@ _AT_ONCE = 16
 """Crops that go through the trunk together."""
 _CODE = (*PICTURES_CODE, "training/batches.py", "training/distillation.py", "network/landmark_net.py")
 """What a pool depends on, besides the configuration."""
-_BEHIND_THE_TRUNK = ("features", "grasp_input", "landmark_input")
+_BEHIND_THE_TRUNK = ("features", "grasp_input", "landmark_input", "own_stages")
 _STAGES = ("stem", *(f"blocks.{i}" for i in range(len(BLOCKS))), "last")
 
 
@@ -55,11 +57,20 @@ def frozen_stages(config: TrainingConfig) -> int:
         raise ConfigError(
             "pool keeps features of crops: it needs network.trunk: mediapipe_hand, full_image_trunk: false and an encoding that is latent"
         )
-    frozen = {module for group in config.optimizer.groups if group.lr_factor == 0 for module in group.modules}
+    factors = {module: group.lr_factor for group in config.optimizer.groups for module in group.modules}
+    # Beyond the first of the decoders' own stages, landmarks and decoders want different features.
+    most = FIRST_OWN_STAGE if config.network.own_stages else len(_STAGES)
     count = 0
-    while count < len(_STAGES) and f"hand_trunk.{_STAGES[count]}" in frozen:
+    while count < most and _never_changes(f"hand_trunk.{_STAGES[count]}", factors):
         count += 1
     return count
+
+
+def _never_changes(part: str, factors: Mapping[str, float]) -> bool:
+    """Of a part of the network, by the learning rate factors of those that are named."""
+    around = max((name for name in factors if f"{part}.".startswith(f"{name}.")), key=len, default=None)
+    within = (factor for name, factor in factors.items() if name.startswith(f"{part}."))
+    return around is not None and factors[around] == 0 and not any(within)
 
 
 class Pool:
