@@ -177,6 +177,18 @@ class TestSearch:
         (found,) = search(Scene([POINTS], presence=0.02), score=0.95, is_right=0.1).still(IMAGE, CAMERA)
         assert found.side is Side.LEFT and found.score == 0.95 and found.keypoints is not None
 
+    def test_a_sure_hand_lies_where_the_close_ups_saw_it_on_average(self):
+        class Shifting(Scene):
+            def propose(self, image, window):
+                shifts = {0: (0, 0.5), 1: (0, 0.3), 2: (4, 0.1), 3: (8, 0.2)}  # two views of the whole picture, then the close-ups
+                shift, right = shifts[min(len(self.windows), 3)]
+                found = super().propose(image, window)
+                return [replace(proposal, box=proposal.box + shift, is_right=right) for proposal in found]
+
+        (found,) = search(Shifting([POINTS], presence=0.02), score=0.9, is_right=0.9).still(IMAGE, CAMERA)
+        np.testing.assert_allclose(found.box, hand_box(POINTS, 1000, 1000) + 6)
+        assert found.side is Side.LEFT and found.side_score == pytest.approx(0.85)
+
     def test_while_nothing_is_found_each_frame_looks_elsewhere(self):
         scene = Scene([])
         finder = search(scene, budget=0.0)

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE, MEDIAPIPE_TO_MANO
 from wildhands_ros.network.landmark_net import LandmarkOutput
 from wildhands_ros.network.model import ray_rotation
-from wildhands_ros.training.landmark_labels import corrected
+from wildhands_ros.training.landmark_labels import corrected, nearer
 from wildhands_ros.training.targets import Targets
 
 ANCHOR, TURN = (0.5, -0.2), 0.6
@@ -86,3 +86,33 @@ def test_ray_rotation_is_the_smallest():
     vector = Rotation.from_matrix(rotation[0].numpy()).as_rotvec()
     assert abs(vector[2]) < 1e-6 and np.isclose(np.linalg.norm(vector), np.arctan(np.hypot(0.3, 0.9)), atol=1e-6)
     torch.testing.assert_close(rotation[1], torch.eye(3, dtype=torch.float64))
+
+
+def test_shown_landmarks_lie_between_what_was_said_and_the_truth():
+    targets, teacher = hand_and_teacher()
+    said = dataclasses.replace(teacher, landmarks=teacher.landmarks + 30, world=-teacher.world)
+    torch.manual_seed(0)
+    ways = []
+    for _ in range(100):
+        shown = nearer(said, targets, 0.5)
+        way = (said.landmarks - shown.landmarks) / 30
+        torch.testing.assert_close(way, way[:, :1, :1].expand_as(way), atol=1e-4, rtol=0)
+        moved = (shown.world - said.world).norm() / (teacher.world - said.world).norm()
+        assert moved < 1e-5 or abs(moved - way[0, 0, 0]) < 1e-3
+        ways.append((way[0, 0, 0].item(), moved.item()))
+    ways = np.array(ways)
+    assert 0 <= ways.min() and ways.max() <= 1
+    assert 35 <= (ways[:, 0] > 1e-5).sum() <= 65 and 12 <= (ways[:, 1] > 1e-5).sum() <= 38
+    assert torch.equal(nearer(said, targets, 0.0).landmarks, said.landmarks)
+
+
+def test_landmarks_without_a_label_are_shown_as_they_are():
+    targets, teacher = hand_and_teacher()
+    for change in (
+        {"has_j2d": torch.tensor([False]), "joints_2d": torch.full((1, 21, 2), torch.nan)},
+        {"has_j3d": torch.zeros(1, 21, dtype=torch.bool), "joints_3d": torch.full((1, 21, 3), torch.nan)},
+        {"joints_2d": targets.joints_2d + 400},
+        {"joints_2d": None, "has_j2d": None},
+    ):
+        shown = nearer(teacher, dataclasses.replace(targets, **change), 1.0)
+        assert torch.equal(shown.landmarks, teacher.landmarks) and torch.equal(shown.world, teacher.world)

@@ -18,13 +18,14 @@ from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import read_image
 from wildhands_ros.network.checkpoint import load_model, save_checkpoint
-from wildhands_ros.network.config import MEDIAPIPE_HAND, RELEASED, Preprocessing, WildHandsConfig
+from wildhands_ros.network.config import MEDIAPIPE_HAND, RELEASED, Fusion, Preprocessing, WildHandsConfig
 from wildhands_ros.network.heads import FeatureDropout
 from wildhands_ros.network.kpe import Encoding
 from wildhands_ros.network.landmark_net import LandmarkNet
 from wildhands_ros.network.mediapipe_weights import landmark_model_path
 from wildhands_ros.network.model import WildHands, ray_rotation
 from wildhands_ros.network.preprocessing import preprocess
+from wildhands_ros.training.start import initialize_heads
 
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
 SETS = ("onehand10k", "rhd")
@@ -278,6 +279,21 @@ def test_feature_dropout_takes_whole_hands_in_training_only():
     dropped = dropout.train()(features)
     assert set(dropped.sum(1).tolist()) == {0.0, 5.0} and 0.15 < (dropped == 0).float().mean() < 0.35
     assert torch.equal(dropout.eval()(features), features)
+
+
+@pytest.mark.parametrize("fusion", Fusion)
+def test_vectors_tell_crops_apart(net, fusion):
+    """A fusion that has died gives all crops the same."""
+    model = WildHands(dataclasses.replace(MEDIAPIPE_HAND, fusion=fusion))
+    model.start_from(net)
+    initialize_heads(model)
+    inputs = synthetic_input()
+    crops = torch.cat([inputs.crops, inputs.crops.flip(2), inputs.crops * 0.3])
+    kpe = torch.cat([inputs.kpe] * 3)
+    with torch.no_grad():
+        model.encode(crops, kpe)  # in training mode, so that averages are taken in
+        vector = model.eval().encode(crops, kpe).vector
+    assert vector.shape == (6, 1024) and vector.std(0).mean() > 0.1 * vector.abs().mean() > 0
 
 
 def test_orientation_is_relative_to_the_ray_through_the_crop(model):

@@ -10,7 +10,7 @@ import torch
 
 from wildhands_ros.ablation import features
 from wildhands_ros.io.images import encode_image
-from wildhands_ros.network.config import MEDIAPIPE_HAND, Encoding
+from wildhands_ros.network.config import MEDIAPIPE_HAND, Encoding, Fusion
 from wildhands_ros.training import pool as pool_module
 from wildhands_ros.training.batch_files import load_joined, save_batch
 from wildhands_ros.training.batches import Batches
@@ -70,17 +70,32 @@ def test_a_frozen_trunk_is_kept_up_to_what_is_trained_of_it():
     assert frozen(GroupConfig(("hand_trunk",)), GroupConfig(("hand_trunk.stem", "hand_trunk.blocks.0"), lr_factor=0)) == 2
 
 
-def test_losses_are_those_of_the_pictures_themselves(pool):
-    losses = []
-    for config, batches in ((CONFIG, pool), (dataclasses.replace(CONFIG, pool=0), Batches(CONFIG, hand_assets(CONFIG)))):
+def losses_of(pool: Pool) -> list[dict[str, float]]:
+    """Of the first batch, kept and drawn anew."""
+    losses, kept = [], pool._config
+    for config, batches in ((kept, pool), (dataclasses.replace(kept, pool=0), Batches(kept, hand_assets(kept)))):
         objective = Objective(first_network(config), hand_assets(config), config)
         Optimization(objective.model, config.optimizer, config.steps).prepare(1)
         losses.append({name: float(value.detach()) for name, value in objective.eval()(batches[1]).items()})
-    kept, direct = losses
+    return losses
+
+
+def test_losses_are_those_of_the_pictures_themselves(pool):
+    kept, direct = losses_of(pool)
     assert kept.keys() == direct.keys() and "mask" in kept and "distill_landmarks" in kept
     held = [name for name in kept if name.startswith("distill_")]
     assert all(kept[name] < 0.05 for name in held)  # the teacher's own weights, but for rounding
     assert all(kept[name] == pytest.approx(direct[name], rel=0.06) for name in kept if name not in held)
+
+
+def test_of_a_frozen_trunk_only_averages_are_kept_where_nobody_needs_maps(cache):
+    config = dataclasses.replace(CONFIG, optimizer=OptimizerConfig(groups=(GroupConfig(("hand_trunk", "landmark_head"), lr_factor=0),)))
+    pool = Pool(config, hand_assets(config))
+    assert pool[1].features.shape[1:] == (1152, 1, 1)
+    kept, direct = losses_of(pool)
+    assert kept.keys() == direct.keys() and all(kept[name] == pytest.approx(direct[name], rel=0.06) for name in kept)
+    mapped = dataclasses.replace(config, network=dataclasses.replace(config.network, fusion=Fusion.MAPS))
+    assert Pool(mapped, hand_assets(mapped))[1].features.shape[1:] == (1152, 7, 7)
 
 
 def test_each_epoch_shows_every_picture_once_in_another_order(pool):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
-from ..network.config import MEDIAPIPE_HAND, CameraDecoding, GraspInput, WildHandsConfig
+from ..network.config import MEDIAPIPE_HAND, CameraDecoding, Fusion, GraspInput, WildHandsConfig
 from ..network.kpe import Encoding
 from ..training.losses import LossWeights
 
@@ -22,7 +22,9 @@ LOSSES = LossWeights(pose=10, beta=0.05, j2d=0.5, j3d=1000, cam=5, cam_init=1, c
 """Those of ``config/training/default.yaml``, whose joints, unlike the paper's, count for as much as rotations, but for three. The camera is
 in metres here and counts for more. 2D joints are in the crop and not in the picture as the paper's: they count for about as much less as a
 crop is smaller, or hands that are not yet in their place drown the pose. Masks, too: with 5 instead of 1 all figures get worse."""
-NETWORK = replace(MEDIAPIPE_HAND, camera=CameraDecoding.FRAME, features=512, grasp_input=GraspInput.HAND, landmark_input=False)
+NETWORK = replace(
+    MEDIAPIPE_HAND, camera=CameraDecoding.FRAME, features=512, fusion=Fusion.MAPS, grasp_input=GraspInput.HAND, landmark_input=False
+)
 """Positions are relative to the picture, as in the paper: with ``CameraDecoding.CROP`` the crop's place in the view enters without KPE."""
 OTHER_WORLDS = ("lab_looks", "lab_cameras", "lab_objects", "lab_interacting")
 """The lab with one thing changed."""

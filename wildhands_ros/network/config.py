@@ -16,8 +16,25 @@ IMAGE_SIZE = 224
 RELEASED_CROP_SCALE = 1.75
 """The published model's ``WildHandsConfig.crop_scale``."""
 
-_ADDED_FIELDS = {"features": 2048, "crop_scale": RELEASED_CROP_SCALE, "upright": False, "landmark_input": False, "own_stages": False}
+_ADDED_FIELDS = {
+    "features": 2048,
+    "crop_scale": RELEASED_CROP_SCALE,
+    "upright": False,
+    "landmark_input": False,
+    "own_stages": False,
+    "fusion": "maps",
+}
 """Fields that earlier checkpoints do not have, with what held for those."""
+
+
+class Fusion(enum.Enum):
+    """How features and encoded position become one vector."""
+
+    MAPS = "maps"
+    """Convolutions over the map: the released model (spec 1.3). They are not normalised; on a trained trunk at a high learning rate they
+    can die: then no gradient brings them back, and the decoders see no image."""
+    POOLED = "pooled"
+    """Averaged over space and standardised, then two layers; MediaPipe's own heads read the averages, too."""
 
 
 class GraspInput(enum.Enum):
@@ -75,6 +92,7 @@ class WildHandsConfig:
     """The reference's ``no_intrx``: the encoding sees a fixed made-up camera, the geometry the true one (spec 1.2)."""
     features: int = 2048
     """Size of a hand's feature vector; the hidden layers around it are a half, a quarter and an eighth of it."""
+    fusion: Fusion = Fusion.MAPS
     grasp_input: GraspInput = GraspInput.NONE
     camera: CameraDecoding = CameraDecoding.RAY
     preprocessing: Preprocessing = Preprocessing.FULL_RESOLUTION
@@ -155,6 +173,7 @@ MEDIAPIPE_HAND = WildHandsConfig(
     trunk="mediapipe_hand",
     full_image_trunk=False,
     features=1024,
+    fusion=Fusion.POOLED,
     grasp_input=GraspInput.HAND_AND_CROP,
     crop_scale=LANDMARK_CROP_SCALE,
     upright=True,

@@ -42,6 +42,27 @@ class FeatureFusion(nn.Module):
         return self.layers(x)
 
 
+class PooledFusion(nn.Module):
+    """(B, in_channels) features and position of one hand's crop, averaged over space, to (B, features).
+
+    They are standardised: ReLU6 leaves features far from zero mean, and a step along what all hands have in common would drown what tells
+    them apart.
+    """
+
+    def __init__(self, in_channels: int, features: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm1d(in_channels, affine=False),
+            nn.Linear(in_channels, features),
+            nn.ReLU(inplace=True),
+            nn.Linear(features, features),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
 class LandmarkEncoder(nn.Module):
     """What the landmark head says of one hand's crop, and its encoded position (B, position_channels), to (B, features)."""
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from ..geometry.rotation import matrix_to_axis_angle, rotation_6d_to_matrix
-from .config import IMAGE_SIZE, CameraDecoding, GraspInput, WildHandsConfig
-from .heads import NUM_ROTATIONS, DecodedHand, FeatureDropout, FeatureFusion, GraspHead, HandDecoder, LandmarkEncoder
+from .config import IMAGE_SIZE, CameraDecoding, Fusion, GraspInput, WildHandsConfig
+from .heads import NUM_ROTATIONS, DecodedHand, FeatureDropout, FeatureFusion, GraspHead, HandDecoder, LandmarkEncoder, PooledFusion
 from .kpe import encode
 from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput, LandmarkTrunk
 from .trunks import TRUNKS
@@ -76,7 +76,10 @@ class WildHands(nn.Module):
         self.landmark_head = LandmarkHead() if kind.has_landmarks else None
         self.hand_stages = _last_stages() if config.own_stages else None
         trunk_channels = kind.channels
-        self.fusion = FeatureFusion(trunk_channels if at_input else trunk_channels + kpe_channels, config.feature_size, config.features)
+        fused = trunk_channels if at_input else trunk_channels + kpe_channels
+        self.fusion: nn.Module = PooledFusion(fused, config.features)
+        if config.fusion is Fusion.MAPS:
+            self.fusion = FeatureFusion(fused, config.feature_size, config.features)
         features, self.landmark_encoder, self.feature_dropout = config.features, None, None
         if config.landmark_input:
             self.landmark_encoder, self.feature_dropout = (
@@ -152,7 +155,7 @@ class WildHands(nn.Module):
         seen_by_grasp = None
         if self.config.grasp_input is GraspInput.HAND_AND_CROP:
             # The mean; the released head, which takes the sum, was not trained on this.
-            seen_by_grasp = features / self.config.feature_size**2
+            seen_by_grasp = features.mean(dim=(2, 3), keepdim=True)
         if images is not None:
             image_features = self.image_trunk(images)
             if image_index is not None:
@@ -164,8 +167,12 @@ class WildHands(nn.Module):
             features = features + image_features
             if self.config.grasp_input is GraspInput.HAND_AND_IMAGE:
                 seen_by_grasp = image_features
-        vector = self.fusion(features if encoding.at_input else torch.cat([features, channels], dim=1))
-        return EncodedHands(crop_features, vector, channels.mean(dim=(2, 3)), seen_by_grasp)
+        position, fused = channels.mean(dim=(2, 3)), [features]
+        if not encoding.at_input:
+            fused.append(channels)
+        if self.config.fusion is Fusion.POOLED:
+            fused = [part.mean(dim=(2, 3)) for part in fused]
+        return EncodedHands(crop_features, self.fusion(torch.cat(fused, dim=1)), position, seen_by_grasp)
 
     def decode(
         self,

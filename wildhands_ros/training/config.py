@@ -83,12 +83,16 @@ class AugmentationConfig:
     """Standard deviation of the roll, cut off at twice as much."""
     colour: float = 0.2
     """Each channel is multiplied by up to 1 +- this."""
+    true_landmarks: float = 0.0
+    """Share of the labelled hands whose landmarks, as the decoders see them, are moved towards the true joints, by any part of the way:
+    landmarks are better on photographs than on renders, and there the decoders have to follow them. For networks with
+    ``landmark_input``."""
 
     def __post_init__(self) -> None:
         for name in ("box_shift", "box_scale", "turn_degrees", "roll_degrees"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
-        for name in ("roll_probability", "colour"):
+        for name in ("roll_probability", "colour", "true_landmarks"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
 

@@ -1,4 +1,6 @@
-"""What the landmark head is to say of labelled crops: what the landmark network said, but for what it clearly got wrong.
+"""Landmarks and labels mixed.
+
+What the landmark head is to say of labelled crops is what the landmark network said, but for what it clearly got wrong.
 
 On renders the landmark network often follows a glove, a tool or the other hand. Where it is about right, its own habits are kept, so that
 they stay on photographs, too.
@@ -32,20 +34,40 @@ def corrected(teacher: LandmarkOutput, targets: Targets, tolerance: float) -> tu
     """
     if targets.joints_2d is None or targets.joints_3d is None:
         return teacher, teacher.presence
-    order = list(MANO_TO_MEDIAPIPE)
-    known = targets.has_j2d & targets.has_j3d
-    known = (known if known.ndim == 1 else known.all(1)) & _in_sight(targets)
-    landmarks = _mixed(teacher.landmarks, targets.joints_2d[:, order], known, tolerance)
-    world = _world(targets)[:, order]
-    # The teacher's origin is about the hand's centre; only shapes can be compared.
-    world = world + (teacher.world - world).mean(1, keepdim=True)
+    landmarks, world, known = _labels(teacher, targets)
     output = dataclasses.replace(
         teacher,
-        landmarks=landmarks,
+        landmarks=_mixed(teacher.landmarks, landmarks, known, tolerance),
         world=_mixed(teacher.world, world, known, tolerance),
         is_right_logit=torch.where(known, torch.where(targets.is_right, _SURE, -_SURE), teacher.is_right_logit),
     )
     return output, torch.where(known, 1.0, teacher.presence)
+
+
+def nearer(said: LandmarkOutput, targets: Targets, share: float) -> LandmarkOutput:
+    """Image landmarks of about ``share`` of the labelled hands, and of half of these the world landmarks, too, moved towards the labels,
+    by any part of the way. ``targets`` as in ``corrected``."""
+    if targets.joints_2d is None or targets.joints_3d is None:
+        return said
+    landmarks, world, known = _labels(said, targets)
+    chance = torch.rand(3, len(known), 1, 1, device=known.device)
+    way = chance[0] * (chance[1] < share)
+    known = known[:, None, None]
+    return dataclasses.replace(
+        said,
+        landmarks=torch.where(known, said.landmarks.lerp(landmarks, way), said.landmarks),
+        world=torch.where(known, said.world.lerp(world, way * (chance[2] < 0.5)), said.world),
+    )
+
+
+def _labels(said: LandmarkOutput, targets: Targets) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, 21, 2) and (B, 21, 3): what would be right in place of ``said.landmarks`` and ``said.world``; (B,) bool where that is known."""
+    order = list(MANO_TO_MEDIAPIPE)
+    known = targets.has_j2d & targets.has_j3d
+    known = (known if known.ndim == 1 else known.all(1)) & _in_sight(targets)
+    world = _world(targets)[:, order]
+    # The network's origin is about the hand's centre; only shapes can be compared.
+    return targets.joints_2d[:, order], world + (said.world - world).mean(1, keepdim=True), known
 
 
 def _mixed(said: Tensor, label: Tensor, known: Tensor, tolerance: float) -> Tensor:

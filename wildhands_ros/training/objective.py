@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -18,7 +19,7 @@ from ..structures import Side
 from .batches import Batch, normalized
 from .config import Precision, TrainingConfig
 from .distillation import distillation_losses, unpacked
-from .landmark_labels import corrected
+from .landmark_labels import corrected, nearer
 from .losses import compute_losses, masked_hands
 from .pool import frozen_stages
 from .soft_silhouette import soft_silhouettes
@@ -47,6 +48,8 @@ class Objective(nn.Module):
                 )
             # In a tuple, so that it is no part of this module, whose weights are trained and shared.
             self._teacher = (LandmarkNet.from_mediapipe().requires_grad_(False),)
+        if config.augmentation.true_landmarks and not model.config.landmark_input:
+            raise ValueError("augmentation.true_landmarks changes what the decoders see of landmarks: set network.landmark_input: true")
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = config.dropout
@@ -110,9 +113,14 @@ class Objective(nn.Module):
             crops = normalized(batch.crops, kind)
         images = None if batch.images is None else normalized(batch.images, kind)
         index = None if images is None else targets.image_index
-        output = self.model(
-            crops, batch.kpe, targets.is_right, targets.focal, targets.anchor, images, index, turn=targets.turn
-        )  # fmt: skip
+        model = self.model
+        if self.training and self._config.augmentation.true_landmarks:
+            encoded = model.encode(crops, batch.kpe, images, index)
+            said = model.landmark_head(encoded.features)
+            shown = nearer(said, targets, self._config.augmentation.true_landmarks)
+            output = model.decode(encoded, shown, targets.is_right, targets.focal, targets.anchor, targets.turn)
+            return dataclasses.replace(output, landmarks=said), crops
+        output = model(crops, batch.kpe, targets.is_right, targets.focal, targets.anchor, images, index, turn=targets.turn)
         return output, crops
 
     def hands(self, output: WildHandsOutput, targets: Targets) -> HandOutput:

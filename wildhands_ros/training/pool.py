@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ..hand_model.asset import HandAsset
 from ..io.digest import digest
 from ..io.files import OutputFile
+from ..network.config import Fusion
 from ..network.landmark_net import BLOCKS, LandmarkNet, LandmarkTrunk
 from ..network.model import FIRST_OWN_STAGE
 from ..network.trunks import TRUNKS
@@ -47,7 +48,7 @@ _AT_ONCE = 16
 """Crops that go through the trunk together."""
 _CODE = (*PICTURES_CODE, "training/batches.py", "training/distillation.py", "network/landmark_net.py")
 """What a pool depends on, besides the configuration."""
-_BEHIND_THE_TRUNK = ("features", "grasp_input", "landmark_input", "own_stages")
+_BEHIND_THE_TRUNK = {"network": ("features", "grasp_input", "landmark_input", "own_stages"), "augmentation": ("true_landmarks",)}
 _STAGES = ("stem", *(f"blocks.{i}" for i in range(len(BLOCKS))), "last")
 
 
@@ -104,7 +105,8 @@ def _folder(config: TrainingConfig, missing: list[str]) -> Path:
     """Where the pool lies that is made without the ``missing`` sources."""
     used = {name: value for name, value in to_mapping(config).items() if name in ("network", "sources", "augmentation", "seed")}
     # What comes behind the trunk sees the same pictures.
-    used["network"] = {name: value for name, value in used["network"].items() if name not in _BEHIND_THE_TRUNK}
+    for part, names in _BEHIND_THE_TRUNK.items():
+        used[part] = {name: value for name, value in used[part].items() if name not in names}
     roots = {source.root for source in config.sources if source.name == PHOTOGRAPHS and source.root != INSTALLED}
     values = used | {
         "hand_model": config.hand_model,
@@ -138,12 +140,18 @@ def _make_chunk(config: TrainingConfig, folder: Path, chunk: int) -> None:
     with torch.no_grad():
         for crops in normalized(batch.crops, TRUNKS[config.network.trunk]).split(_AT_ONCE):
             with torch.autocast("cpu", torch.bfloat16):
-                features.append(maker.front(crops.contiguous(memory_format=torch.channels_last)).half())
+                seen = maker.front(crops.contiguous(memory_format=torch.channels_last))
+            features.append((seen.float().mean(dim=(2, 3), keepdim=True) if _is_averaged(config) else seen).half())
             if maker.teacher is not None:
                 taught.append(packed(maker.teacher(crops)))
     batch = dataclasses.replace(batch, crops=None, features=torch.cat(features), taught=torch.cat(taught) if taught else None)
     with OutputFile(folder / f"{chunk:06d}.pt") as path:
         save_batch(batch, path)
+
+
+def _is_averaged(config: TrainingConfig) -> bool:
+    """Whether nobody behind the frozen stages needs maps."""
+    return config.network.fusion is Fusion.POOLED and frozen_stages(config) == len(_STAGES)
 
 
 class _Maker(NamedTuple):

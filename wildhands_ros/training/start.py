@@ -36,6 +36,7 @@ def first_network(config: TrainingConfig) -> WildHands:
         model.start_from(LandmarkNet.from_mediapipe())
         initialize_heads(model)
     elif config.start:
+        initialize_heads(model)
         _take(model, load_model(config.start).model, config.start)
     return model
 
