@@ -101,7 +101,7 @@ def test_shown_landmarks_lie_between_what_was_said_and_the_truth():
         assert moved < 1e-5 or abs(moved - way[0, 0, 0]) < 1e-3
         ways.append((way[0, 0, 0].item(), moved.item()))
     ways = np.array(ways)
-    assert 0 <= ways.min() and ways.max() <= 1
+    assert ways.min() >= 0 and ways.max() <= 1
     assert 35 <= (ways[:, 0] > 1e-5).sum() <= 65 and 12 <= (ways[:, 1] > 1e-5).sum() <= 38
     assert torch.equal(nearer(said, targets, 0.0).landmarks, said.landmarks)
 

@@ -304,24 +304,3 @@ def test_orientation_is_relative_to_the_ray_through_the_crop(model):
         ahead, off = (model(inputs.crops, inputs.kpe, right, inputs.focal, anchor, turn=inputs.turn) for anchor in (axis, aside))
     torch.testing.assert_close(ray_rotation(aside) @ ahead.rotations[:, 0], off.rotations[:, 0], atol=1e-5, rtol=0)
     assert torch.equal(ahead.rotations[:, 1:], off.rotations[:, 1:])
-
-
-def test_decoders_with_stages_of_their_own_leave_the_landmarks_alone(net, model):
-    own = WildHands(dataclasses.replace(MEDIAPIPE_HAND, own_stages=True)).eval()
-    own.load_state_dict(model.state_dict(), strict=False)
-    own.start_hand_stages()
-    inputs = synthetic_input()
-    before, same = run(own, inputs), run(model, inputs)
-    torch.testing.assert_close(before.rotations, same.rotations, atol=1e-5, rtol=0)
-    torch.testing.assert_close(before.grasp_logits, same.grasp_logits, atol=1e-4, rtol=1e-4)
-    output = own(inputs.crops, inputs.kpe, torch.tensor([True]), inputs.focal, inputs.anchor, turn=inputs.turn)
-    (output.rotations.sum() + output.grasp_logits.sum()).backward()
-    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in own.hand_stages.parameters())
-    assert all(p.grad is None for p in own.hand_trunk.last.parameters()), "these are the landmarks'"
-    with torch.no_grad():
-        own.hand_stages[-1][0].bias += 0.5
-    after = run(own, inputs)
-    assert torch.equal(after.landmarks.landmarks, before.landmarks.landmarks)
-    assert (after.rotations - before.rotations).abs().max() > 1e-5
-    with pytest.raises(ValueError, match="own_stages"):
-        WildHandsConfig(trunk="resnet18", own_stages=True)

@@ -25,7 +25,7 @@ from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
 from wildhands_ros.hand_model.layer import HandLayer
-from wildhands_ros.network.checkpoint import load_model
+from wildhands_ros.network.checkpoint import load_model, save_checkpoint
 from wildhands_ros.network.config import MEDIAPIPE_HAND, RELEASED, WildHandsConfig
 from wildhands_ros.network.landmark_net import LandmarkOutput
 from wildhands_ros.network.model import WildHands, WildHandsOutput
@@ -50,7 +50,7 @@ from wildhands_ros.training.ema import WeightAverage
 from wildhands_ros.training.gallery import gallery
 from wildhands_ros.training.losses import LossWeights, camera_label, compute_losses
 from wildhands_ros.training.main import run
-from wildhands_ros.training.objective import Objective
+from wildhands_ros.training.objective import TELLING, Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.pictures import PictureMaker
 from wildhands_ros.training.runs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
@@ -432,6 +432,19 @@ def test_distillation_counts_photographs_more():
         assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_decoders_that_see_no_image_are_told_of(freihand, tmp_path, capsys):
+    config = write_config(tmp_path, freihand)
+    model = WildHands(read_config(config, TrainingConfig).network)
+    for dead in (False, True):
+        if dead:
+            torch.nn.init.constant_(model.fusion.layers[-2].bias, -100.0)
+        save_checkpoint(tmp_path / "start.safetensors", model)
+        assert run(config, tmp_path / f"out_{dead}", [f"start={tmp_path}/start.safetensors", "steps=2"]) == EXIT_OK
+        assert ("the decoders see no image" in capsys.readouterr().err) is dead
+        shares = [json.loads(line)[TELLING] for line in (tmp_path / f"out_{dead}/log.jsonl").read_text().splitlines()]
+        assert all(share == 0 if dead else share > 0 for share in shares)
+
+
 def test_masks_and_grasps_reach_the_network_and_half_precision_agrees(freihand):
     network = dataclasses.replace(MEDIAPIPE_HAND)
     config = small_config(freihand, network=network, sources=(SourceConfig("world/wild"),), batch_size=1, dropout=0.0)
@@ -440,9 +453,9 @@ def test_masks_and_grasps_reach_the_network_and_half_precision_agrees(freihand):
     batch = Batches(config, ASSETS)[1]
     assert batch.targets.joints_2d is None and batch.targets.rotations is None
     losses = Objective(model, ASSETS, config)(batch)
-    assert losses.keys() == {"loss", "mask", "grasp"}
+    assert losses.keys() == {"loss", "mask", "grasp", TELLING}
     losses["loss"].backward()
-    assert model.fusion.layers[0].weight.grad.abs().sum() > 0 and model.grasp_head.layers[0].weight.grad.abs().sum() > 0
+    assert model.fusion.layers[1].weight.grad.abs().sum() > 0 and model.grasp_head.layers[0].weight.grad.abs().sum() > 0
     picture = gallery(Objective(model, ASSETS, config), batch)
     assert picture.dtype == np.uint8 and picture.shape == (224, 6 * 224, 3)
     half = Objective(model, ASSETS, dataclasses.replace(config, precision=Precision.BFLOAT16))(batch)

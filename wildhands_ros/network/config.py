@@ -21,7 +21,6 @@ _ADDED_FIELDS = {
     "crop_scale": RELEASED_CROP_SCALE,
     "upright": False,
     "landmark_input": False,
-    "own_stages": False,
     "fusion": "maps",
 }
 """Fields that earlier checkpoints do not have, with what held for those."""
@@ -103,9 +102,6 @@ class WildHandsConfig:
     landmark_input: bool = False
     """Whether the decoders also see what the trunk's landmark head says: how landmarks become a hand is the same on renders and on
     photographs, what the features look like is not quite."""
-    own_stages: bool = False
-    """Whether the decoders have the trunk's last stages to themselves, a copy beside those that the landmark head sees: what they learn
-    from renders then costs no landmark on a photograph."""
 
     def __post_init__(self) -> None:
         if self.trunk not in TRUNKS:
@@ -118,8 +114,6 @@ class WildHandsConfig:
             raise ValueError(f"grasp_input={self.grasp_input.value!r} needs full_image_trunk=True")
         if self.landmark_input and not TRUNKS[self.trunk].has_landmarks:
             raise ValueError(f"landmark_input=True needs a trunk with landmarks, not {self.trunk!r}")
-        if self.own_stages and not TRUNKS[self.trunk].has_landmarks:
-            raise ValueError(f"own_stages=True needs a trunk with landmarks, not {self.trunk!r}")
         if not 1 <= self.crop_scale <= 10:
             raise ValueError(f"crop_scale must lie between 1 and 10, got {self.crop_scale}")
         if self.preprocessing is Preprocessing.RELEASED and (self.upright or self.crop_scale != RELEASED_CROP_SCALE):

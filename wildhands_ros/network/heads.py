@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import batch_norm, linear
 
 from .landmark_net import LANDMARK_CROP_SIZE, NUM_LANDMARKS, LandmarkOutput
 
@@ -60,7 +60,12 @@ class PooledFusion(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
+        norm, *others = self.layers
+        # A hand alone has no spread.
+        x = batch_norm(x, norm.running_mean, norm.running_var) if self.training and len(x) == 1 else norm(x)
+        for layer in others:
+            x = layer(x)
+        return x
 
 
 class LandmarkEncoder(nn.Module):

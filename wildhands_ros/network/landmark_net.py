@@ -112,9 +112,9 @@ class LandmarkTrunk(nn.Module):
         """What an image goes through, one after another."""
         return self.stem, *self.blocks, self.last
 
-    def forward(self, x: Tensor, first: int = 0, last: int | None = None) -> Tensor:
-        """``first``: the stage to begin with, if ``x`` is what those before it made of the image; ``last``: the stage to end before."""
-        for stage in self.stages[first:last]:
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """``first``: the stage to begin with, if ``x`` is what those before it have made of the image."""
+        for stage in self.stages[first:]:
             x = stage(x)
         return x.float()
 

@@ -15,16 +15,13 @@ from ..geometry.rotation import matrix_to_axis_angle, rotation_6d_to_matrix
 from .config import IMAGE_SIZE, CameraDecoding, Fusion, GraspInput, WildHandsConfig
 from .heads import NUM_ROTATIONS, DecodedHand, FeatureDropout, FeatureFusion, GraspHead, HandDecoder, LandmarkEncoder, PooledFusion
 from .kpe import encode
-from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput, LandmarkTrunk
+from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput
 from .trunks import TRUNKS
 
 MIN_SCALE = 0.1
 """Smallest scale s that is decoded; bounds the depth (spec 1.6)."""
 FEATURE_DROPOUT = 0.25
 """Share of the hands that are, in training, decoded from their landmarks alone (``config.landmark_input``)."""
-
-FIRST_OWN_STAGE = 12
-"""Of ``LandmarkTrunk.stages``, where landmarks and decoders part with ``config.own_stages``: from here on the maps are of 7 x 7."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,6 @@ class WildHands(nn.Module):
         self.hand_trunk = kind.build(3 + kpe_channels if at_input else 3)
         self.image_trunk = kind.build(3) if config.full_image_trunk else None
         self.landmark_head = LandmarkHead() if kind.has_landmarks else None
-        self.hand_stages = _last_stages() if config.own_stages else None
         trunk_channels = kind.channels
         fused = trunk_channels if at_input else trunk_channels + kpe_channels
         self.fusion: nn.Module = PooledFusion(fused, config.features)
@@ -101,12 +97,6 @@ class WildHands(nn.Module):
         for trunk in (self.hand_trunk, self.image_trunk):
             if trunk is not None:
                 trunk.copy_from(net.trunk)
-        self.start_hand_stages()
-
-    def start_hand_stages(self) -> None:
-        """Makes the decoders' own stages a copy of the trunk's, where there are any."""
-        if self.hand_stages is not None:
-            self.hand_stages.load_state_dict(nn.Sequential(*self.hand_trunk.stages[FIRST_OWN_STAGE:]).state_dict())
 
     def forward(
         self,
@@ -147,11 +137,7 @@ class WildHands(nn.Module):
         encoding = self.config.encoding
         channels = encode(encoding, kpe, self.config.n_freq, self.config.kpe_map_size)
         crops = torch.cat([crops, channels], dim=1) if encoding.at_input else crops
-        if self.hand_stages is None:
-            crop_features = features = self.hand_trunk(crops)
-        else:
-            shared = self.hand_trunk(crops, last=FIRST_OWN_STAGE)
-            crop_features, features = self.hand_trunk(shared, first=FIRST_OWN_STAGE), self.hand_stages(shared)
+        crop_features = features = self.hand_trunk(crops)
         seen_by_grasp = None
         if self.config.grasp_input is GraspInput.HAND_AND_CROP:
             # The mean; the released head, which takes the sum, was not trained on this.
@@ -209,11 +195,6 @@ class WildHands(nn.Module):
             grasp_logits=grasp_logits,
             landmarks=landmarks,
         )
-
-
-def _last_stages() -> nn.Sequential:
-    """The decoders' own, with random weights."""
-    return nn.Sequential(*LandmarkTrunk().stages[FIRST_OWN_STAGE:])
 
 
 def _turned(rotations: Tensor, by: Tensor) -> Tensor:

@@ -19,7 +19,6 @@ MODULES = (
     "image_trunk",
     "landmark_head",
     "landmark_encoder",
-    "hand_stages",
     "fusion",
     "right_head",
     "left_head",

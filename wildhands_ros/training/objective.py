@@ -25,6 +25,8 @@ from .pool import frozen_stages
 from .soft_silhouette import soft_silhouettes
 from .targets import Targets
 
+TELLING = "fusion_units"
+
 
 class Objective(nn.Module):
     """The network with its losses; one module, so that DDP sees the whole step.
@@ -50,6 +52,8 @@ class Objective(nn.Module):
             self._teacher = (LandmarkNet.from_mediapipe().requires_grad_(False),)
         if config.augmentation.true_landmarks and not model.config.landmark_input:
             raise ValueError("augmentation.true_landmarks changes what the decoders see of landmarks: set network.landmark_input: true")
+        self._telling = torch.zeros(())
+        model.fusion.register_forward_hook(self._see_fused)
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = config.dropout
@@ -74,9 +78,10 @@ class Objective(nn.Module):
         return super()._apply(fn, recurse)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars by name: ``loss``, which is to be minimised, and its weighted terms.
+        """Scalars by name: ``loss``, which is to be minimised, its weighted terms, and ``TELLING``, the share of the fusion's units that
+        fire for some hands of the batch but not for others.
 
-        Those that hold the landmarks are left out as long as all that makes landmarks is frozen.
+        Terms that hold the landmarks are left out as long as all that makes landmarks is frozen.
         """
         output, crops = self.predict(batch)
         hand = self.hands(output, batch.targets)
@@ -102,7 +107,11 @@ class Objective(nn.Module):
             held = distillation_losses(output.landmarks, taught, trust, batch.is_real, options)
             terms |= held
             total = total + sum(held.values())
-        return {"loss": total, **terms}
+        return {"loss": total, **terms, TELLING: self._telling}
+
+    def _see_fused(self, _fusion: nn.Module, _inputs: tuple, vector: Tensor) -> None:
+        fires = vector.detach() > 0
+        self._telling = (fires.any(0) & ~fires.all(0)).float().mean()
 
     def predict(self, batch: Batch) -> tuple[WildHandsOutput, Tensor]:
         """The network's output, and the crops, or features of them, that it saw."""

@@ -23,7 +23,6 @@ from ..io.digest import digest
 from ..io.files import OutputFile
 from ..network.config import Fusion
 from ..network.landmark_net import BLOCKS, LandmarkNet, LandmarkTrunk
-from ..network.model import FIRST_OWN_STAGE
 from ..network.trunks import TRUNKS
 from ..network.weights_digest import weights_digest
 from ..paths import cache_folder
@@ -48,7 +47,7 @@ _AT_ONCE = 16
 """Crops that go through the trunk together."""
 _CODE = (*PICTURES_CODE, "training/batches.py", "training/distillation.py", "network/landmark_net.py")
 """What a pool depends on, besides the configuration."""
-_BEHIND_THE_TRUNK = {"network": ("features", "grasp_input", "landmark_input", "own_stages"), "augmentation": ("true_landmarks",)}
+_BEHIND_THE_TRUNK = {"network": ("features", "grasp_input", "landmark_input"), "augmentation": ("true_landmarks",)}
 _STAGES = ("stem", *(f"blocks.{i}" for i in range(len(BLOCKS))), "last")
 
 
@@ -59,10 +58,8 @@ def frozen_stages(config: TrainingConfig) -> int:
             "pool keeps features of crops: it needs network.trunk: mediapipe_hand, full_image_trunk: false and an encoding that is latent"
         )
     factors = {module: group.lr_factor for group in config.optimizer.groups for module in group.modules}
-    # Beyond the first of the decoders' own stages, landmarks and decoders want different features.
-    most = FIRST_OWN_STAGE if config.network.own_stages else len(_STAGES)
     count = 0
-    while count < most and _never_changes(f"hand_trunk.{_STAGES[count]}", factors):
+    while count < len(_STAGES) and _never_changes(f"hand_trunk.{_STAGES[count]}", factors):
         count += 1
     return count
 

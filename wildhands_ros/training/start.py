@@ -66,5 +66,3 @@ def _take(model: WildHands, other: WildHands, name: str) -> None:
     if "hand_trunk" in lacking or not common:
         raise ConfigError(f"start: {name} is of another kind of network; it lacks {', '.join(lacking)}")
     model.load_state_dict({key: given[key] for key in common}, strict=False)
-    if "hand_stages" in lacking:
-        model.start_hand_stages()

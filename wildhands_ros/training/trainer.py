@@ -21,7 +21,7 @@ from .config_file import ConfigError
 from .distributed import Processes
 from .ema import WeightAverage
 from .gallery import gallery
-from .objective import Objective
+from .objective import TELLING, Objective
 from .optimization import Optimization
 from .pool import Pool
 from .progress import Means, Progress, summary
@@ -138,7 +138,7 @@ class Trainer:
     def _term_names(self) -> list[str]:
         """Of all terms that there may be, ``loss`` first: a process may lack labels that another has."""
         held = ("landmarks", "world", "presence", "side")
-        return ["loss", *vars(self._config.losses), *(f"distill_{name}" for name in held)]
+        return ["loss", *vars(self._config.losses), *(f"distill_{name}" for name in held), TELLING]
 
     def _log(self, step: int, batch: Batch) -> None:
         options = self._config.log
@@ -146,6 +146,11 @@ class Trainer:
             self._merge_skipped()
             means = self._means.take()
             if self._progress is not None and "loss" in means:
+                if not means[TELLING] and self._config.batch_size > 1:
+                    self._progress.say(
+                        "the fusion gives all hands the same, so the decoders see no image, and what has died does not come back: "
+                        "begin again with a lower optimizer.lr or network.fusion: pooled"
+                    )
                 self._progress.write(step, {**means, "lr": self._optimization.learning_rate(step)}, self._skipped)
         if self._progress is not None:
             if options.images_every_steps and step % options.images_every_steps == 0 and batch.crops is not None:
