@@ -296,6 +296,18 @@ def test_vectors_tell_crops_apart(net, fusion):
     assert vector.shape == (6, 1024) and vector.std(0).mean() > 0.1 * vector.abs().mean() > 0
 
 
+def test_the_weights_in_the_box_see_the_image():
+    model, inputs = load_model("default").model, synthetic_input()
+    with torch.inference_mode():
+        encoded = model.encode(inputs.crops, inputs.kpe)
+        landmarks = model.landmark_head(encoded.features)
+        blind = dataclasses.replace(encoded, vector=torch.zeros_like(encoded.vector))
+        rest = torch.tensor([True, True]), inputs.focal, inputs.anchor, inputs.turn
+        seeing, guessing = (model.decode(what, landmarks, *rest) for what in (encoded, blind))
+    assert (encoded.vector[0] - encoded.vector[1]).abs().max() > 0.1
+    assert (seeing.rotations - guessing.rotations).abs().mean() > 0.01
+
+
 def test_orientation_is_relative_to_the_ray_through_the_crop(model):
     inputs = synthetic_input()
     axis, aside = torch.zeros_like(inputs.anchor), torch.tensor([[0.7, -0.4]]).expand_as(inputs.anchor)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm, linear
+from torch.nn.functional import linear
 
 from .landmark_net import LANDMARK_CROP_SIZE, NUM_LANDMARKS, LandmarkOutput
 
@@ -61,8 +61,9 @@ class PooledFusion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         norm, *others = self.layers
-        # A hand alone has no spread.
-        x = batch_norm(x, norm.running_mean, norm.running_var) if self.training and len(x) == 1 else norm(x)
+        # Spelt out, because the export to ONNX does not know how many channels there are; and a hand alone has no spread.
+        kept = (x - norm.running_mean) * (norm.running_var + norm.eps).rsqrt()
+        x = norm(x) if self.training and len(x) > 1 else kept
         for layer in others:
             x = layer(x)
         return x
