@@ -73,9 +73,8 @@ class WildHands(nn.Module):
         self.landmark_head = LandmarkHead() if kind.has_landmarks else None
         trunk_channels = kind.channels
         fused = trunk_channels if at_input else trunk_channels + kpe_channels
-        self.fusion: nn.Module = PooledFusion(fused, config.features)
-        if config.fusion is Fusion.MAPS:
-            self.fusion = FeatureFusion(fused, config.feature_size, config.features)
+        pooled = config.fusion is Fusion.POOLED
+        self.fusion = PooledFusion(fused, config.features) if pooled else FeatureFusion(fused, config.feature_size, config.features)
         features, self.landmark_encoder, self.feature_dropout = config.features, None, None
         if config.landmark_input:
             self.landmark_encoder, self.feature_dropout = (

@@ -52,7 +52,7 @@ class Objective(nn.Module):
             self._teacher = (LandmarkNet.from_mediapipe().requires_grad_(False),)
         if config.augmentation.true_landmarks and not model.config.landmark_input:
             raise ValueError("augmentation.true_landmarks changes what the decoders see of landmarks: set network.landmark_input: true")
-        self._telling = torch.zeros(())
+        self._seen: dict[str, Tensor] = {}
         model.fusion.register_forward_hook(self._see_fused)
         for module in model.modules():
             if isinstance(module, nn.Dropout):
@@ -78,8 +78,8 @@ class Objective(nn.Module):
         return super()._apply(fn, recurse)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars by name: ``loss``, which is to be minimised, its weighted terms, and ``TELLING``, the share of the fusion's units that
-        fire for some hands of the batch but not for others.
+        """Scalars by name: ``loss``, which is to be minimised, its weighted terms, and, of two hands or more, ``TELLING``: the share
+        of the fusion's units that fire for some of them but not for others.
 
         Terms that hold the landmarks are left out as long as all that makes landmarks is frozen.
         """
@@ -107,11 +107,11 @@ class Objective(nn.Module):
             held = distillation_losses(output.landmarks, taught, trust, batch.is_real, options)
             terms |= held
             total = total + sum(held.values())
-        return {"loss": total, **terms, TELLING: self._telling}
+        return {"loss": total, **terms, **self._seen}
 
     def _see_fused(self, _fusion: nn.Module, _inputs: tuple, vector: Tensor) -> None:
         fires = vector.detach() > 0
-        self._telling = (fires.any(0) & ~fires.all(0)).float().mean()
+        self._seen = {TELLING: (fires.any(0) & ~fires.all(0)).float().mean()} if len(fires) > 1 else {}
 
     def predict(self, batch: Batch) -> tuple[WildHandsOutput, Tensor]:
         """The network's output, and the crops, or features of them, that it saw."""

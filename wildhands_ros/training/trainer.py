@@ -146,7 +146,7 @@ class Trainer:
             self._merge_skipped()
             means = self._means.take()
             if self._progress is not None and "loss" in means:
-                if not means[TELLING] and self._config.batch_size > 1:
+                if means.get(TELLING) == 0:
                     self._progress.say(
                         "the fusion gives all hands the same, so the decoders see no image, and what has died does not come back: "
                         "begin again with a lower optimizer.lr or network.fusion: pooled"
