@@ -136,12 +136,11 @@ class HandSearch:
             for proposal, hand in zip(chosen, seen, strict=True)
             if hand is not None and proposal.score >= _WORTH_CLOSE_UPS and not _is_taken(proposal, hands)
         ][: effort.close_ups]
-        closer = [(proposal, close_ups) for proposal in doubtful if (close_ups := self._close_ups(image_rgb, proposal.box))]
-        best = [max(close_ups, key=_score) for _, close_ups in closer]
+        closer = [close_ups for proposal in doubtful if (close_ups := self._close_ups(image_rgb, proposal.box))]
+        best = [max(close_ups, key=_score) for close_ups in closer]
         known, seen = self._known(image_rgb, camera, best, hands)
         hands += known
-        for (_, close_ups), hand in zip(closer, seen, strict=True):
-            sure = _mean(close_ups)
+        for sure, hand in zip(map(_mean, closer), seen, strict=True):
             if sure.score >= max(SURE, self._min_score) and hand is not None and not _is_taken(sure, known):
                 hands.append(_as_proposed(sure, hand))
         return without_duplicates(hands)
