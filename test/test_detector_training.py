@@ -2,20 +2,23 @@
 
 import dataclasses
 import resource
+from itertools import count, islice
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from wildhands_ros.detection.proposals import ProposalNet
 from wildhands_ros.detection.windows import View
-from wildhands_ros.network.detector_net import HandDetectorNet, HandMaps, save_detector
+from wildhands_ros.network.detector_net import HandDetectorNet, HandMaps, load_detector, save_detector
 from wildhands_ros.network.palm_net import PalmOutput
 from wildhands_ros.training.config_file import ConfigError
-from wildhands_ros.training.detector import frames as frames_module
+from wildhands_ros.training.detector import close_ups, frames, pool
 from wildhands_ros.training.detector.config import DetectorLossWeights, DetectorTrainingConfig
-from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, FramePool, augmented, labelled
+from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, augmented, labelled
 from wildhands_ros.training.detector.objective import collate, detector_losses
+from wildhands_ros.training.detector.pool import FramePool
 from wildhands_ros.training.detector.trainer import EXPORT_NAME, DetectorTrainer
 from wildhands_ros.training.world.config import world_config
 from wildhands_ros.training.world.frames import make_frame
@@ -48,6 +51,18 @@ def test_frames_show_none_to_many_hands_and_are_the_same_each_time():
     assert ((first.boxes >= -0.5) & (first.boxes <= (320, 240, 320, 240))).all()
 
 
+def test_faces_limbs_and_feet_are_seen_beside_the_same_hands():
+    changed = 0
+    for index in range(6):
+        plain, peopled = (make_frame(dataclasses.replace(WORLD, bodies=share), index) for share in (0.0, 1.0))
+        assert len(peopled.geometry.faces) > len(plain.geometry.faces)
+        assert [hand.side for hand in peopled.hands] == [hand.side for hand in plain.hands]
+        for hand, other in zip(peopled.hands, plain.hands, strict=True):
+            np.testing.assert_array_equal(hand.joints, other.joints)
+        changed += np.count_nonzero(labelled(peopled, 160, 120).image != labelled(plain, 160, 120).image) > 500
+    assert changed > 3
+
+
 def test_boxes_go_where_the_picture_goes():
     image = np.zeros((288, 384, 3), np.uint8)
     image[100:150, 200:280] = 255
@@ -66,6 +81,39 @@ def test_boxes_go_where_the_picture_goes():
         sides.add(bool(moved.right[0]))
         assert np.linalg.norm(moved.up[0]) == pytest.approx(1)
     assert sides == {True, False}, "a mirrored hand is the other one"
+
+
+def test_close_ups_show_hands_where_they_are_said_to_be_and_the_detectors_mistakes():
+    world = dataclasses.replace(world_config("close_ups", "test"), bodies=1.0)
+    kept = list(islice(close_ups.drawn(world, count(10)), 24))
+    with_hand = [frame for frame in kept if frame.counts.any()]
+    assert len(with_hand) > 8 and len(kept) - len(with_hand) > 2
+    for frame in kept:
+        assert frame.image.shape == (close_ups.KEPT, close_ups.KEPT, 3)
+    # At the middle of the close-up of a hand lies the hand, and its longer side is so much of the close-up's.
+    middle = np.full(2, close_ups.KEPT / 2)
+    around = [np.abs((frame.boxes[:, :2] + frame.boxes[:, 2:]) / 2 - middle).max(axis=1).min() for frame in with_hand]
+    assert np.count_nonzero(np.array(around) < 0.5) > 6, "the others are mistakes beside a hand"
+    frame = with_hand[int(np.argmin(around))]
+    sizes = (frame.boxes[:, 2:] - frame.boxes[:, :2]).max(axis=1)
+    assert np.abs(sizes - close_ups.KEPT / close_ups.SPAN).min() < 0.5
+    for seed in range(10):
+        cut = close_ups.augmented(frame, np.random.default_rng(seed))
+        assert cut.image.shape == (close_ups.SIDE, close_ups.SIDE, 3)
+        share = (cut.boxes[:, 2:] - cut.boxes[:, :2]).max(axis=1) / close_ups.SIDE
+        assert ((share > 0.25) & (share < 0.95)).any()
+
+
+def test_a_close_up_shows_what_the_frame_shows():
+    """Of a hand smaller and of one larger than what is kept."""
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[200:240, 300:320] = 255
+    for times in (1, 6):
+        large = cv2.resize(image, None, fx=times, fy=times, interpolation=cv2.INTER_NEAREST)
+        box = times * np.array([300.0, 200, 320, 240])
+        seen = close_ups._close_up(dataclasses.replace(frame_of([box], large)), box)
+        rows, columns = np.nonzero(seen.image[..., 0] > 127)
+        np.testing.assert_allclose(seen.boxes[0], [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], atol=1.5)
 
 
 def test_what_is_learnt_is_what_is_read():
@@ -107,21 +155,33 @@ def test_losses_fall_where_the_maps_are_right_and_leave_out_what_does_not_count(
 def small_pool(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(frames_module, "_CHUNK", 4)
-        patch.setattr(frames_module, "available_cpus", lambda: 1)
-        yield FramePool("frames", 1, 4, 2)
+        patch.setattr(pool, "_CHUNK", 4)
+        patch.setattr(pool, "available_cpus", lambda: 1)
+        yield FramePool("frames", "frames", 1, 4, 2)
 
 
 CONFIG = DetectorTrainingConfig(steps=4, batch_size=2, pool=4, trunk_frozen_until=2, warmup_steps=0)
 
 
 def test_a_pool_is_made_once_and_a_step_is_the_same_each_time(small_pool, monkeypatch):
-    monkeypatch.setattr(frames_module, "make_frame", None)
-    first, again = small_pool[3], FramePool("frames", 1, 4, 2)[3]
+    monkeypatch.setattr(frames, "make_frame", None)
+    first, again = small_pool[3], FramePool("frames", "frames", 1, 4, 2)[3]
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.boxes, other.boxes)
     assert not np.array_equal(small_pool[1][0].image, small_pool[3][0].image)
+
+
+def test_close_ups_are_learnt_from_as_frames_are(tmp_path, monkeypatch):
+    pytest.importorskip("mediapipe")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(pool, "_CHUNK", 4)
+    monkeypatch.setattr(pool, "available_cpus", lambda: 1)
+    config = dataclasses.replace(CONFIG, pictures="close_ups", world="close_ups", start="default", steps=2)
+    assert DetectorTrainer(config, tmp_path / "run").run().step == 2
+    load_detector(tmp_path / "run" / EXPORT_NAME)
+    with pytest.raises(ValueError, match="pictures are frames or close_ups, not 'films'"):
+        dataclasses.replace(CONFIG, pictures="films")
 
 
 def test_training_goes_on_where_it_stopped(small_pool, tmp_path):

@@ -114,7 +114,7 @@ def _annotate_by(workers: Workers, args: argparse.Namespace, config: EstimatorCo
     from .estimator_config import NONE
     from .io.camera_files import Intrinsics, load_calibration
     from .network.checkpoint import checkpoint_path
-    from .network.detector_net import DEFAULT_DETECTOR
+    from .network.detector_net import CLOSE_UP_DETECTOR, DEFAULT_DETECTOR
     from .ros.recordings.annotation import annotate
     from .ros.recordings.picture_streams import Choices
     from .runtime.network import choose
@@ -125,7 +125,7 @@ def _annotate_by(workers: Workers, args: argparse.Namespace, config: EstimatorCo
     # The same on all machines, and other hands where this machine would choose otherwise.
     runtime, precision, device = choose(config.runtime, config.precision, config.device)
     config = replace(config, runtime=runtime, precision=precision, device=device, checkpoint=checkpoint_name(config))
-    files = [DEFAULT_DETECTOR, *([] if config.checkpoint == NONE else [checkpoint_path(config.checkpoint)])]
+    files = [DEFAULT_DETECTOR, CLOSE_UP_DETECTOR, *([] if config.checkpoint == NONE else [checkpoint_path(config.checkpoint)])]
     settings = {
         "version": __version__,
         "weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],

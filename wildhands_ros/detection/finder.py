@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
-from ..network.detector_net import DEFAULT_DETECTOR, load_detector
+from ..network.detector_net import CLOSE_UP_DETECTOR, load_detector
 from ..structures import Detection, FrameEstimate
 from .base import AUTO, DETECTORS, OWN, TOPIC, TRACKS
 from .duplicates import without_duplicates
@@ -35,9 +34,8 @@ class HandFinder:
             what MediaPipe finds, with crops that fit its keypoints better than MediaPipe's own.
         budget: seconds that ``auto`` may look further in an image of a stream in which it has found nothing.
         windows: in its place, so many places, the whole image or a part of it.
-        weights: of the detector in ``auto`` and ``own``.
 
-    :raises ValueError: an unknown detector, a score out of range, or weights of something else.
+    :raises ValueError: an unknown detector or a score out of range.
     :raises ImportError: a package that the detector needs is missing.
     :raises OSError: the weights cannot be read.
     """
@@ -50,7 +48,6 @@ class HandFinder:
         look: Look,
         budget: float = 0.02,
         windows: int | None = None,
-        weights: Path = DEFAULT_DETECTOR,
     ):
         if detector not in DETECTORS:
             raise ValueError(f"unknown detector {detector!r}; known: {', '.join(DETECTORS)}")
@@ -63,7 +60,8 @@ class HandFinder:
         self._search = None
         if detector in (AUTO, OWN):
             budget = budget if detector == AUTO else None
-            self._search = HandSearch(ProposalNet(load_detector(weights)), look, max_hands, min_score, budget, windows)
+            propose, close_up = ProposalNet(load_detector()), ProposalNet(load_detector(CLOSE_UP_DETECTOR))
+            self._search = HandSearch(propose, close_up, look, max_hands, min_score, budget, windows)
         # By whether the images are a stream; each is made when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}
 

@@ -16,14 +16,16 @@ from ..structures import Detection, Side
 from .duplicates import same_hand, without_duplicates
 from .landmarks import Look, hand_turn, look_at
 from .proposals import Proposal, ProposalNet
-from .windows import COARSE_PIXELS, Window, tiles, whole
+from .windows import CLOSE_UP_SIDE, Window, tiles, whole
 
-SURE = 0.55
-"""Mean score of the hand head in close-ups from which a hand stands although the landmark network does not know it there, as gloved ones.
-On synthetic frames 98 of 100 such places are hands."""
+_EVIDENCE, _BEFORE = np.array([1.82, 0.74]), 0.93
+"""What the close-ups' mean score and presence there are worth, each as its logit, and what is added: a logistic regression on the places of
+frames of the validation split, and 0.2 for gloved hands of photographs."""
+_UNSEEN = 0.15
+"""Presence below which it says nothing more against a hand: that of gloved ones can be anything."""
 _CLOSE_UPS = (1.5, 2.2)
 """Sides of these windows over the hand's."""
-_WORTH_CLOSE_UPS = 0.4
+_WORTH_CLOSE_UPS = 0.2
 """Score from which a proposal that the landmark network does not know gets them."""
 _SAME_PLACE = 0.4
 """Overlap from which a hand in a close-up is what it was taken for."""
@@ -51,7 +53,7 @@ class _Effort(NamedTuple):
     """Score from which a proposal gets a look."""
 
 
-_STILL, _STREAM, _FOLLOWING = _Effort(48, 8, 0.0), _Effort(6, 1, 0.0), _Effort(2, 1, 0.3)
+_STILL, _STREAM, _FOLLOWING = _Effort(48, 16, 0.0), _Effort(6, 1, 0.0), _Effort(2, 1, 0.3)
 """In a picture on its own; in an image of a stream, and in one whose hands are followed: a further one is soon among the best proposals,
 and of those with less than that score one in 300 is a hand that the landmark network knows."""
 
@@ -61,6 +63,7 @@ class HandSearch:
 
     Args:
         propose: the network that proposes.
+        close_up: the one that looks at proposals once more, from near.
         look: the landmark network, whose presence decides.
         max_hands: the most hands of an image.
         min_score: presence in (0, 1) below which there is no hand.
@@ -69,9 +72,16 @@ class HandSearch:
     """
 
     def __init__(
-        self, propose: ProposalNet, look: Look, max_hands: int, min_score: float, budget: float | None, windows: int | None = None
+        self,
+        propose: ProposalNet,
+        close_up: ProposalNet,
+        look: Look,
+        max_hands: int,
+        min_score: float,
+        budget: float | None,
+        windows: int | None = None,
     ):
-        self._propose, self._look = propose, look
+        self._propose, self._close_up, self._look = propose, close_up, look
         self._max_hands, self._min_score, self._budget, self._most_windows = max_hands, min_score, budget, windows
         self.reset()
 
@@ -140,9 +150,11 @@ class HandSearch:
         best = [max(close_ups, key=_score) for close_ups in closer]
         known, seen = self._known(image_rgb, camera, best, hands)
         hands += known
-        for sure, hand in zip(map(_mean, closer), seen, strict=True):
-            if sure.score >= max(SURE, self._min_score) and hand is not None and not _is_taken(sure, known):
-                hands.append(_as_proposed(sure, hand))
+        for close_up, hand in zip(map(_mean, closer), seen, strict=True):
+            if hand is None or _is_taken(close_up, known):
+                continue
+            if (probability := _probability(close_up, hand)) >= self._min_score:
+                hands.append(_as_proposed(close_up, hand, probability))
         return without_duplicates(hands)
 
     def _known(
@@ -163,11 +175,11 @@ class HandSearch:
         return self._steady(image_rgb, camera, candidates), seen
 
     def _close_ups(self, image_rgb: np.ndarray, box: np.ndarray) -> list[Proposal]:
-        """What the hand head sees in this place when it looks at hardly anything else, of each close-up the best."""
+        """What the hand head for close-ups sees in this place, of each close-up the best."""
         centre, longer = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max()
         seen = []
         for side in longer * np.array(_CLOSE_UPS):
-            found = self._propose(image_rgb, Window(*(centre - side / 2), side, side, COARSE_PIXELS))
+            found = self._close_up(image_rgb, Window(*(centre - side / 2), side, side, CLOSE_UP_SIDE**2))
             hands = [proposal for proposal in found if not proposal.is_palm and box_iou(proposal.box, box) > _SAME_PLACE]
             seen += [max(hands, key=_score)] if hands else []
         return seen
@@ -222,8 +234,7 @@ def _with_side_of(proposal: Proposal, hand: Detection) -> Detection:
     """The side by what both networks say: the detector's sees the arm, the landmark network's the fingers."""
     if proposal.is_palm:
         return hand
-    scores = np.clip([proposal.is_right, hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score], 0.01, 0.99)
-    right = 1 / (1 + np.exp(-np.log(scores / (1 - scores)).sum()))
+    right = _sigmoid(_logit([proposal.is_right, hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score]).sum())
     side = Side.RIGHT if right > 0.5 else Side.LEFT
     return replace(hand, side=side, side_score=float(max(right, 1 - right)), prediction=hand.prediction if side is hand.side else None)
 
@@ -237,18 +248,23 @@ def _mean(close_ups: Sequence[Proposal]) -> Proposal:
     return replace(best, box=np.mean([close_up.box for close_up in close_ups], axis=0), score=score, is_right=right)
 
 
-def _as_proposed(proposal: Proposal, seen: Detection) -> Detection:
-    """A hand on the word of the detector alone: its box and side, the landmark network's keypoints for want of better ones."""
-    right = proposal.is_right > 0.5
-    return replace(
-        seen,
-        box=proposal.box,
-        box_is_own=True,
-        side=Side.RIGHT if right else Side.LEFT,
-        score=proposal.score,
-        side_score=max(proposal.is_right, 1 - proposal.is_right),
-        prediction=None,
-    )
+def _probability(close_up: Proposal, seen: Detection) -> float:
+    """That there is a hand, by what both networks say of the place."""
+    return float(_sigmoid(_EVIDENCE @ _logit([close_up.score, max(seen.score, _UNSEEN)]) + _BEFORE))
+
+
+def _logit(probabilities: Sequence[float]) -> np.ndarray:
+    probabilities = np.clip(probabilities, 0.01, 0.99)
+    return np.log(probabilities / (1 - probabilities))
+
+
+def _sigmoid(logit: float) -> float:
+    return 1 / (1 + np.exp(-logit))
+
+
+def _as_proposed(proposal: Proposal, seen: Detection, probability: float) -> Detection:
+    """A hand that the landmark network alone does not know: the detector's box, its keypoints for want of better ones."""
+    return replace(_with_side_of(proposal, seen), box=proposal.box, box_is_own=True, score=probability, prediction=None)
 
 
 def _size(image_rgb: np.ndarray) -> tuple[int, int]:

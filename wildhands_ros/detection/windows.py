@@ -12,6 +12,8 @@ MOST_PIXELS = 65_536
 """Of the detector's picture; a frame of 16:9 becomes 320 x 192."""
 COARSE_PIXELS = 24_576
 """Of a second, coarser one: palms that fill the frame are found in it alone, for MediaPipe's detector was trained at that scale."""
+CLOSE_UP_SIDE = 160
+"""Of the square picture of a place at which the detector looks once more."""
 LEAST_SIDE = 96
 _STEP = 32
 _OVERLAP = 0.4

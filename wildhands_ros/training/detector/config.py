@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from ..config import CheckpointConfig, LogConfig
 
-START_MEDIAPIPE = "mediapipe"
+START_MEDIAPIPE, START_DEFAULT = "mediapipe", "default"
+PICTURES = ("frames", "close_ups")
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,14 @@ class DetectorTrainingConfig:
     steps: int
     batch_size: int
     pool: int
-    """Frames that are drawn once, kept in the cache folder and used again and again, each time cut, mirrored and coloured otherwise."""
+    """Pictures that are drawn once, kept in the cache folder and used again and again, each time cut, mirrored and coloured otherwise."""
+    pictures: str = "frames"
+    """What it learns from: whole frames, or close-ups of what the detector in the box proposes."""
     world: str = "frames"
     """Preset of the synthetic world."""
     seed: int = 1
     start: str = START_MEDIAPIPE
-    """Weights to begin with: MediaPipe's palm detector, or those of an earlier run."""
+    """Weights to begin with: MediaPipe's palm detector, the detector in the box (``default``), or a file of an earlier run."""
     lr: float = 2e-3
     trunk_factor: float = 0.05
     """Learning rate of the trunk's last stages and of the palm heads, over ``lr``; its first stages never change."""
@@ -52,6 +55,8 @@ class DetectorTrainingConfig:
     log: LogConfig = field(default_factory=lambda: LogConfig(images_every_steps=0))
 
     def __post_init__(self) -> None:
+        if self.pictures not in PICTURES:
+            raise ValueError(f"pictures are {' or '.join(PICTURES)}, not {self.pictures!r}")
         for name in ("steps", "batch_size", "pool"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")

@@ -1,28 +1,17 @@
-"""Frames with the hands in them, drawn once and kept in the cache folder, and what a step's batch makes of them."""
+"""Whole frames with the hands in them, and what a step's batch makes of them."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from ...detection.landmarks import MIDDLE_MCP, WRIST
 from ...geometry.camera import scale_affine
-from ...io.digest import digest
-from ...io.files import OutputFile
-from ...paths import cache_folder
-from ...processes import in_processes
-from ...runtime.threads import available_cpus
 from ...structures import Side
-from ..picture_code import WORLD_CODE
-from ..randomness import generator
-from ..world.backgrounds import photo_files
-from ..world.config import world_config
+from ..world.config import WorldConfig
 from ..world.frames import make_frame
 from ..world.render import render
 from ..world.scene import Scene
@@ -33,9 +22,6 @@ WIDTH, HEIGHT = 288, 224
 """Of a training picture."""
 LEAST_SEEN = 0.12
 """Share of the hand's box that its visible pixels fill, below which it is neither a hand nor none."""
-_CHUNK = 64
-_CODE = (*WORLD_CODE, "detection/landmarks.py", "training/randomness.py", "training/detector/frames.py")
-_LABEL_COLUMNS = 8
 
 
 @dataclass(frozen=True)
@@ -70,30 +56,12 @@ def labelled(scene: Scene, width: int, height: int) -> Frame:
     return Frame(picture.image, np.array(boxes).reshape(-1, 4), np.array(right, bool), np.array(up).reshape(-1, 2), np.array(counts, bool))
 
 
-class FramePool:
-    """``pool`` frames of the world, made where they are missing; ``pool[step]`` is the batch of that step, from 1 on."""
-
-    def __init__(self, world: str, seed: int, pool: int, batch_size: int) -> None:
-        """Raises ValueError for an unknown world, OSError where nothing can be kept."""
-        self._seed, self._count, self._batch_size = seed, pool, batch_size
-        self._paths = _make(world, seed, -(-pool // _CHUNK))
-
-    def __getitem__(self, step: int) -> list[Frame]:
-        places = [(step - 1) * self._batch_size + place for place in range(self._batch_size)]
-        return [
-            augmented(
-                self._frame(int(_order(self._seed, place // self._count, self._count)[place % self._count])),
-                generator(self._seed, 1, place),
-            )
-            for place in places
-        ]
-
-    def _frame(self, number: int) -> Frame:
-        images, sizes, starts, labels = _loaded(self._paths[number // _CHUNK])
-        place = number % _CHUNK
-        height, width = sizes[place]
-        rows = np.array(labels[starts[place] : starts[place + 1]])
-        return Frame(images[place, :height, :width], rows[:, :4], rows[:, 4] > 0, rows[:, 5:7], rows[:, 7] > 0)
+def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
+    """Frames of the world, at most CANVAS pixels long."""
+    for index in indices:
+        scene = make_frame(config, index)
+        scale = CANVAS / max(scene.camera.width, scene.camera.height)
+        yield labelled(scene, round(scene.camera.width * scale), round(scene.camera.height * scale))
 
 
 def augmented(frame: Frame, rng: np.random.Generator) -> Frame:
@@ -102,8 +70,6 @@ def augmented(frame: Frame, rng: np.random.Generator) -> Frame:
     # From the whole frame with a border down to a part in which hands are twice as large.
     zoom = min(WIDTH / width, HEIGHT / height) * np.exp(rng.uniform(np.log(0.7), np.log(2.0)))
     turn = np.radians(rng.normal(0, 6))
-    mirror = -1.0 if rng.random() < 0.5 else 1.0
-    linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([mirror, 1.0])
     place, target = np.array([width, height]) / 2, np.array([WIDTH, HEIGHT]) / 2
     if frame.counts.any() and rng.random() < 0.5:
         # One of the hands, anywhere in the picture.
@@ -112,15 +78,32 @@ def augmented(frame: Frame, rng: np.random.Generator) -> Frame:
     else:
         slack = np.maximum(zoom * np.array([width, height]) - (WIDTH, HEIGHT), 0) / 2 + 0.08 * WIDTH
         target = target + rng.uniform(-1, 1, 2) * slack
+    return window(frame, zoom, turn, place, target, (WIDTH, HEIGHT), 0.02, rng)
+
+
+def window(
+    frame: Frame,
+    zoom: float,
+    turn: float,
+    place: np.ndarray,
+    target: np.ndarray,
+    size: tuple[int, int],
+    least_share: float,
+    rng: np.random.Generator,
+) -> Frame:
+    """The frame enlarged by ``zoom``, turned by ``turn`` radians, with its point ``place`` (2,) at ``target`` (2,) of a picture of this
+    width and height; mirrored and coloured by chance. Of a hand of which less than ``least_share`` is in the picture nothing is said."""
+    mirror = -1.0 if rng.random() < 0.5 else 1.0
+    linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([mirror, 1.0])
     affine = np.column_stack([linear, target - linear @ place])
     source = frame.image if zoom > 0.6 else cv2.GaussianBlur(frame.image, (0, 0), 0.4 / zoom)
-    image = cv2.warpAffine(source, affine, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    image = cv2.warpAffine(source, affine, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     corners = np.stack([frame.boxes[:, [0, 1]], frame.boxes[:, [2, 1]], frame.boxes[:, [0, 3]], frame.boxes[:, [2, 3]]], axis=1)
     corners = corners @ linear.T + affine[:, 2]
     whole = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
-    boxes = np.clip(whole, 0, [WIDTH, HEIGHT, WIDTH, HEIGHT])
+    boxes = np.clip(whole, 0, [*size, *size])
     share = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) / np.maximum((whole[:, 2:] - whole[:, :2]).prod(axis=1), 1e-6)
-    inside = share > 0.02
+    inside = share > least_share
     return Frame(
         _photographed(image, rng),
         boxes[inside],
@@ -147,44 +130,3 @@ def _photographed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))])[1]
         image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
     return image
-
-
-def _make(world: str, seed: int, chunks: int) -> list[Path]:
-    values = {"world": world_config(world, "train", seed), "canvas": CANVAS, "photos": [path.name for path in photo_files()]}
-    folder = cache_folder() / "frames" / digest(repr(values), _CODE)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{chunk:06d}.npz" for chunk in range(chunks)]
-    missing = [chunk for chunk, path in enumerate(paths) if not path.exists()]
-    if missing:
-        made = in_processes(partial(_make_chunk, world, seed, folder), missing, available_cpus())
-        for _ in tqdm(made, total=len(missing), unit="file", desc="frames", file=sys.stderr):
-            pass
-    return paths
-
-
-def _make_chunk(world: str, seed: int, folder: Path, chunk: int) -> None:
-    config = world_config(world, "train", seed)
-    images = np.zeros((_CHUNK, CANVAS, CANVAS, 3), np.uint8)
-    sizes, starts, labels = np.zeros((_CHUNK, 2), np.int32), [0], []
-    for place in range(_CHUNK):
-        scene = make_frame(config, chunk * _CHUNK + place)
-        scale = CANVAS / max(scene.camera.width, scene.camera.height)
-        width, height = round(scene.camera.width * scale), round(scene.camera.height * scale)
-        frame = labelled(scene, width, height)
-        images[place, :height, :width], sizes[place] = frame.image, (height, width)
-        rows = np.column_stack([frame.boxes, frame.right, frame.up, frame.counts]).astype(np.float32)
-        labels.append(rows)
-        starts.append(starts[-1] + len(rows))
-    with OutputFile(folder / f"{chunk:06d}.npz") as path:
-        np.savez(path, images=images, sizes=sizes, starts=np.array(starts), labels=np.concatenate(labels).reshape(-1, _LABEL_COLUMNS))
-
-
-@cache
-def _loaded(path: Path) -> tuple[np.ndarray, ...]:
-    with np.load(path, allow_pickle=False) as file:
-        return tuple(file[name] for name in ("images", "sizes", "starts", "labels"))
-
-
-@cache
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    return generator(seed, 0, epoch).permutation(count)

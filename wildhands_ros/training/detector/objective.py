@@ -13,9 +13,8 @@ from torch import Tensor
 from ...network.detector_net import CELL, HandMaps
 from ...network.palm_net import PalmOutput
 from .config import DetectorLossWeights
-from .frames import HEIGHT, WIDTH, Frame
+from .frames import Frame
 
-ROWS, COLUMNS = HEIGHT // CELL, WIDTH // CELL
 _SURE_PALM = 0.2
 """What MediaPipe gives for an anchor from which its box is held."""
 
@@ -25,7 +24,7 @@ class DetectorBatch:
     """B training pictures; cells as in ``HandMaps``."""
 
     images: Tensor
-    """(B, 3, HEIGHT, WIDTH) in 0..1"""
+    """(B, 3, H, W) in 0..1"""
     heat: Tensor
     """(B, H', W') in [0, 1]: 1 at a hand's middle, less around it, -1 where it does not count."""
     truth: Tensor
@@ -35,6 +34,7 @@ class DetectorBatch:
 
 
 def collate(frames: Sequence[Frame]) -> DetectorBatch:
+    """Of pictures of one size, whose sides are multiples of 32."""
     images = np.stack([frame.image for frame in frames]).transpose(0, 3, 1, 2)
     maps = [_maps(frame) for frame in frames]
     heat, truth, weight = (torch.from_numpy(np.stack(part)) for part in zip(*maps, strict=True))
@@ -42,9 +42,10 @@ def collate(frames: Sequence[Frame]) -> DetectorBatch:
 
 
 def _maps(frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    heat, weight = np.zeros((ROWS, COLUMNS), np.float32), np.zeros((ROWS, COLUMNS), np.float32)
-    truth = np.zeros((7, ROWS, COLUMNS), np.float32)
-    rows, columns = np.mgrid[:ROWS, :COLUMNS]
+    height, width = (side // CELL for side in frame.image.shape[:2])
+    heat, weight = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    truth = np.zeros((7, height, width), np.float32)
+    rows, columns = np.mgrid[:height, :width]
     for i in np.flatnonzero(~frame.counts):
         x0, y0, x1, y1 = frame.boxes[i] / CELL
         heat[(rows + 0.5 > y0) & (rows + 0.5 < y1) & (columns + 0.5 > x0) & (columns + 0.5 < x1)] = -1
@@ -54,7 +55,7 @@ def _maps(frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         box = frame.boxes[i] / CELL
         centre, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
         sigma = np.maximum(0.11 * size, 0.5)
-        row, column = min(int(centre[1]), ROWS - 1), min(int(centre[0]), COLUMNS - 1)
+        row, column = min(int(centre[1]), height - 1), min(int(centre[0]), width - 1)
         peak = np.exp(-(((columns - column) / sigma[0]) ** 2 + ((rows - row) / sigma[1]) ** 2) / 2).astype(np.float32)
         heat = np.where(heat < 0, np.where(peak > 0.1, peak, heat), np.maximum(heat, peak))
         near = peak > np.maximum(weight, 0.3)

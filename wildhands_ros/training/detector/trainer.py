@@ -14,16 +14,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from ...network.detector_net import HandDetectorNet, load_detector, save_detector
+from ...network.detector_net import DEFAULT_DETECTOR, HandDetectorNet, load_detector, save_detector
 from ...network.palm_net import PalmNet
 from ..checkpointing import Checkpoints
 from ..ema import WeightAverage
 from ..progress import Means, Progress
 from ..randomness import seed_torch
 from ..runs import Outcome, TrainingError, check_same_run, config_text, only_run_in, stop_signals, warn
-from .config import RESUMABLE_CHANGES, START_MEDIAPIPE, DetectorTrainingConfig
-from .frames import HEIGHT, WIDTH, FramePool
+from .config import RESUMABLE_CHANGES, START_DEFAULT, START_MEDIAPIPE, DetectorTrainingConfig
 from .objective import DetectorBatch, collate, detector_losses
+from .pool import FramePool
 
 EXPORT_NAME = "detector.safetensors"
 
@@ -38,12 +38,12 @@ class DetectorTrainer:
     def __init__(self, config: DetectorTrainingConfig, folder: Path) -> None:
         self._config, self._folder = config, folder
         self._checkpoints = Checkpoints(folder / "checkpoints")
-        self._pool = FramePool(config.world, config.seed, config.pool, config.batch_size)
+        self._pool = FramePool(config.pictures, config.world, config.seed, config.pool, config.batch_size)
         seed_torch(config.seed)  # the hand head begins at random
-        self._net = HandDetectorNet.from_mediapipe() if config.start == START_MEDIAPIPE else load_detector(Path(config.start))
+        self._net = _begun_from(config.start)
         self._net.to(memory_format=torch.channels_last)
         self._teacher = PalmNet.from_mediapipe().to(memory_format=torch.channels_last)
-        self._front = _front(self._net, config.batch_size)
+        self._front = _front(self._net, config.batch_size, *self._pool.size)
         trunk = [self._net.trunk.stages[3:], self._net.trunk.coarse, self._net.trunk.fine, self._net.palm_head]
         self._trunk = [parameter for part in trunk for parameter in part.parameters()]
         self._net.requires_grad_(False)
@@ -181,10 +181,16 @@ class _Steps(Dataset):
         return collate(self._pool[step])
 
 
-def _front(net: HandDetectorNet, batch_size: int):
+def _begun_from(start: str) -> HandDetectorNet:
+    if start == START_MEDIAPIPE:
+        return HandDetectorNet.from_mediapipe()
+    return load_detector(DEFAULT_DETECTOR if start == START_DEFAULT else Path(start))
+
+
+def _front(net: HandDetectorNet, batch_size: int, width: int, height: int):
     """The trunk's first stages, which never change: on OpenVINO where it is installed, several times as fast."""
     try:
         from ...runtime.openvino_detector import OpenVinoStages
     except ImportError:
         return net.trunk.front
-    return OpenVinoStages(net.trunk.front, (batch_size, 3, HEIGHT, WIDTH))
+    return OpenVinoStages(net.trunk.front, (batch_size, 3, height, width))

@@ -50,6 +50,8 @@ class WorldConfig:
     """Weights of none, one, two, ... hands of other people, for whole frames (``frames.make_frame``)."""
     hand_free: float = 0.0
     """Share of whole frames without any hand."""
+    bodies: float = 0.0
+    """Share of whole frames with heads, bare limbs or feet (``bodies.add_body``)."""
     tables: float = 0.3
     photos: bool = False
     """Backgrounds from installed photographs, where there are any: pictures then depend on the machine."""
@@ -102,6 +104,18 @@ _LAB = WorldConfig(
     jpeg=0.0,
 )
 _WILD = WorldConfig("wild", labels_3d=False, gloves=0.15, skin_tones=(0.0, 1.0), distorted=0.2, clutter=0.5, harsh_light=1.0, photos=True)
+_FRAMES = replace(
+    _WILD,
+    name="frames",
+    gloves=0.25,
+    sleeves=0.6,
+    hand_shares=(0.04, 0.6),
+    farthest=6.0,
+    least_share=0.025,
+    others=(0.45, 0.25, 0.2, 0.1),
+    hand_free=0.12,
+    clutter=0.6,
+)
 
 PRESETS = {
     "lab": _LAB,
@@ -109,18 +123,9 @@ PRESETS = {
     # What the default weights learn from: the wild, labelled, and hands seen from anywhere too.
     "open": replace(_WILD, name="open", labels_3d=True, egocentric=0.6, gloves=0.06, fisheye=0.05),
     # Whole frames for the hand detector: the wearer's hands, others', near and far, or none.
-    "frames": replace(
-        _WILD,
-        name="frames",
-        gloves=0.25,
-        sleeves=0.6,
-        hand_shares=(0.04, 0.6),
-        farthest=6.0,
-        least_share=0.025,
-        others=(0.45, 0.25, 0.2, 0.1),
-        hand_free=0.12,
-        clutter=0.6,
-    ),
+    "frames": _FRAMES,
+    # The same with more that is no hand: for a network that looks at what the detector took for one.
+    "close_ups": replace(_FRAMES, name="close_ups", hand_free=0.2, bodies=0.6),
     "fisheye": replace(_LAB, name="fisheye", fisheye=1.0, fov_degrees=(110.0, 140.0)),
     # The lab with one thing changed.
     "lab_looks": replace(

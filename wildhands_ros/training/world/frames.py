@@ -8,6 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from .actors import Actor, make_actors, well_in_view
+from .bodies import add_body
 from .cameras import random_attitude, random_camera
 from .config import SPLITS, WorldConfig
 from .dressed_hands import add_hand, make_person
@@ -39,6 +40,9 @@ def make_frame(config: WorldConfig, index: int) -> Scene:
             all_actors.append(actor)
     if rng.random() < SKIN_LIKE:
         _add_skin_like(meshes, config, rng)
+    if config.bodies and rng.random() < config.bodies:
+        for _ in range(rng.integers(1, 4)):
+            add_body(meshes, config, upright, rng)
     if all_actors:
         add_clutter(meshes, config, all_actors, upright, rng)
     else:

@@ -1,0 +1,125 @@
+"""Pictures for the detector's training: drawn once, kept in the cache folder, cut otherwise in each step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from hashlib import sha256
+from itertools import count, islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from ...io.digest import digest
+from ...io.files import OutputFile
+from ...network.detector_net import DEFAULT_DETECTOR
+from ...paths import cache_folder
+from ...processes import in_processes
+from ...runtime.threads import available_cpus
+from ..picture_code import WORLD_CODE
+from ..randomness import generator
+from ..world.backgrounds import photo_files
+from ..world.config import WorldConfig, world_config
+from . import close_ups, frames
+from .frames import Frame
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a detector learns from."""
+
+    size: tuple[int, int]
+    """Width and height of a training picture."""
+    drawn: Callable[[WorldConfig, Iterator[int]], Iterator[Frame]]
+    """Of scenes with these numbers, what is kept."""
+    cut: Callable[[Frame, np.random.Generator], Frame]
+    """A training picture of what was kept."""
+    files: tuple[Path, ...] = ()
+    """That ``drawn`` depends on, besides code."""
+
+
+KINDS = {
+    "frames": Kind((frames.WIDTH, frames.HEIGHT), frames.drawn, frames.augmented),
+    "close_ups": Kind((close_ups.SIDE, close_ups.SIDE), close_ups.drawn, close_ups.augmented, (DEFAULT_DETECTOR,)),
+}
+_CHUNK = 64
+_SCENES = 1_000_000
+"""More scenes than a chunk can need, so that no two chunks show the same one."""
+_CODE = (
+    *WORLD_CODE,
+    *(f"detection/{name}.py" for name in ("landmarks", "proposals", "windows")),
+    *(f"training/{name}.py" for name in ("randomness", "detector/frames", "detector/close_ups")),
+)
+_QUALITY = 95
+_LABEL_COLUMNS = 8
+
+
+class FramePool:
+    """``pool`` pictures of the world, made where they are missing; ``pool[step]`` is the batch of that step, from 1 on."""
+
+    def __init__(self, kind: str, world: str, seed: int, pool: int, batch_size: int) -> None:
+        """Raises ValueError for an unknown world, OSError where nothing can be kept."""
+        self.size = KINDS[kind].size
+        self._kind, self._seed, self._count, self._batch_size = kind, seed, pool, batch_size
+        self._paths = _make(kind, world, seed, -(-pool // _CHUNK))
+
+    def __getitem__(self, step: int) -> list[Frame]:
+        places = [(step - 1) * self._batch_size + place for place in range(self._batch_size)]
+        return [
+            KINDS[self._kind].cut(
+                self._frame(int(_order(self._seed, place // self._count, self._count)[place % self._count])),
+                generator(self._seed, 1, place),
+            )
+            for place in places
+        ]
+
+    def _frame(self, number: int) -> Frame:
+        jpegs, jpeg_starts, labels, starts = _loaded(self._paths[number // _CHUNK])
+        place = number % _CHUNK
+        bgr = cv2.imdecode(jpegs[jpeg_starts[place] : jpeg_starts[place + 1]], cv2.IMREAD_COLOR)
+        rows = np.array(labels[starts[place] : starts[place + 1]])
+        return Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rows[:, :4], rows[:, 4] > 0, rows[:, 5:7], rows[:, 7] > 0)
+
+
+def _make(kind: str, world: str, seed: int, chunks: int) -> list[Path]:
+    files = [sha256(path.read_bytes()).hexdigest() for path in KINDS[kind].files]
+    values = {"kind": kind, "world": world_config(world, "train", seed), "photos": [path.name for path in photo_files()], "files": files}
+    folder = cache_folder() / "frames" / digest(repr(values), _CODE)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{chunk:06d}.npz" for chunk in range(chunks)]
+    missing = [chunk for chunk, path in enumerate(paths) if not path.exists()]
+    if missing:
+        made = in_processes(partial(_make_chunk, kind, world, seed, folder), missing, available_cpus())
+        for _ in tqdm(made, total=len(missing), unit="file", desc=kind, file=sys.stderr):
+            pass
+    return paths
+
+
+def _make_chunk(kind: str, world: str, seed: int, folder: Path, chunk: int) -> None:
+    jpegs, labels = [], []
+    for frame in islice(KINDS[kind].drawn(world_config(world, "train", seed), count(chunk * _SCENES)), _CHUNK):
+        bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+        jpegs.append(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].ravel())
+        rows = np.column_stack([frame.boxes, frame.right, frame.up, frame.counts]).astype(np.float32)
+        labels.append(rows.reshape(-1, _LABEL_COLUMNS))
+    with OutputFile(folder / f"{chunk:06d}.npz") as path:
+        np.savez(path, jpegs=np.concatenate(jpegs), jpeg_starts=_starts(jpegs), labels=np.concatenate(labels), starts=_starts(labels))
+
+
+def _starts(parts: list[np.ndarray]) -> np.ndarray:
+    return np.cumsum([0, *map(len, parts)])
+
+
+@cache
+def _loaded(path: Path) -> tuple[np.ndarray, ...]:
+    with np.load(path, allow_pickle=False) as file:
+        return tuple(file[name] for name in ("jpegs", "jpeg_starts", "labels", "starts"))
+
+
+@cache
+def _order(seed: int, epoch: int, count: int) -> np.ndarray:
+    return generator(seed, 0, epoch).permutation(count)
