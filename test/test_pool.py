@@ -15,7 +15,7 @@ from wildhands_ros.training import pool as pool_module
 from wildhands_ros.training.batch_files import load_joined, save_batch
 from wildhands_ros.training.batches import Batches
 from wildhands_ros.training.config import DistillationConfig, GroupConfig, OptimizerConfig, SourceConfig, TrainingConfig
-from wildhands_ros.training.detector import frames
+from wildhands_ros.training.detector import pool as detector_pool
 from wildhands_ros.training.objective import Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.pool import Pool, frozen_stages
@@ -171,7 +171,8 @@ def test_a_pool_that_is_taught_in_part_is_refused(pool, tmp_path):
     [
         ("training/batches.py", pool_module._CODE),
         ("ablation/features.py", features._CODE),
-        ("training/detector/frames.py", frames._CODE),
+        ("training/detector/frames.py", detector_pool.KINDS["frames"].code),
+        ("training/detector/close_ups.py", detector_pool.KINDS["close_ups"].code),
     ],
 )
 def test_all_code_that_draws_counts(file, code):

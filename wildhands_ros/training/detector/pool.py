@@ -38,22 +38,23 @@ class Kind:
     """Of scenes with these numbers, what is kept."""
     cut: Callable[[Frame, np.random.Generator], Frame]
     """A training picture of what was kept."""
-    files: tuple[Path, ...] = ()
-    """That ``drawn`` depends on, besides code."""
+    code: tuple[str, ...]
+    """Files and folders of this package that ``drawn`` depends on."""
+    weights: tuple[Path, ...] = ()
+    """And weights."""
 
 
+_FRAMES_CODE = (*WORLD_CODE, "detection/landmarks.py", "training/randomness.py", "training/detector/frames.py")
+_CLOSE_UPS_CODE = ("training/detector/close_ups.py", "detection/proposals.py", "detection/windows.py", "network", "runtime")
 KINDS = {
-    "frames": Kind((frames.WIDTH, frames.HEIGHT), frames.drawn, frames.augmented),
-    "close_ups": Kind((close_ups.SIDE, close_ups.SIDE), close_ups.drawn, close_ups.augmented, (DEFAULT_DETECTOR,)),
+    "frames": Kind((frames.WIDTH, frames.HEIGHT), frames.drawn, frames.augmented, _FRAMES_CODE),
+    "close_ups": Kind(
+        (close_ups.SIDE, close_ups.SIDE), close_ups.drawn, close_ups.augmented, (*_FRAMES_CODE, *_CLOSE_UPS_CODE), (DEFAULT_DETECTOR,)
+    ),
 }
 _CHUNK = 64
 _SCENES = 1_000_000
 """More scenes than a chunk can need, so that no two chunks show the same one."""
-_CODE = (
-    *WORLD_CODE,
-    *(f"detection/{name}.py" for name in ("landmarks", "proposals", "windows")),
-    *(f"training/{name}.py" for name in ("randomness", "detector/frames", "detector/close_ups")),
-)
 _QUALITY = 95
 _LABEL_COLUMNS = 8
 
@@ -86,9 +87,14 @@ class FramePool:
 
 
 def _make(kind: str, world: str, seed: int, chunks: int) -> list[Path]:
-    files = [sha256(path.read_bytes()).hexdigest() for path in KINDS[kind].files]
-    values = {"kind": kind, "world": world_config(world, "train", seed), "photos": [path.name for path in photo_files()], "files": files}
-    folder = cache_folder() / "frames" / digest(repr(values), _CODE)
+    weights = [sha256(path.read_bytes()).hexdigest() for path in KINDS[kind].weights]
+    values = {
+        "kind": kind,
+        "world": world_config(world, "train", seed),
+        "photos": [path.name for path in photo_files()],
+        "weights": weights,
+    }
+    folder = cache_folder() / "frames" / digest(repr(values), KINDS[kind].code)
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{chunk:06d}.npz" for chunk in range(chunks)]
     missing = [chunk for chunk, path in enumerate(paths) if not path.exists()]
