@@ -1,4 +1,4 @@
-"""Faces, bare limbs and feet: what a detector takes for hands when all the skin that it ever saw was hands'."""
+"""What has the colour of skin, faces, bare limbs, feet: a detector takes it for hands when all the skin that it ever saw was hands'."""
 
 from __future__ import annotations
 
@@ -55,6 +55,22 @@ class _Body:
         high = np.column_stack([radii[1] * np.cos(angles), length + radii[1] * np.sin(angles)])
         points, faces, uv = Solid(np.maximum(np.concatenate([low, high]), [0, -1])).mesh()
         self.parts.append(_Part(points @ frame.T + start, faces, uv, material))
+
+
+def add_skin_like(meshes: Meshes, config: WorldConfig, rng: np.random.Generator) -> None:
+    """Heads, bare limbs and wooden things, without a face: a hand is more than its colour."""
+    for _ in range(rng.integers(1, 4)):
+        tone = skin_tone(rng.uniform(*config.skin_tones), rng)
+        solid = (
+            sphere(rng.uniform(0.03, 0.11), rng.uniform(0.9, 1.4))
+            if rng.random() < 0.5
+            else cylinder(rng.uniform(0.02, 0.06), rng.uniform(0.2, 0.7))
+        )
+        row = _coloured(tone, (PLAIN, LEATHER), rng)
+        depth = np.exp(rng.uniform(np.log(0.35), np.log(3.0)))
+        position = np.array([rng.normal(0, 0.4) * depth, rng.normal(0, 0.3) * depth, depth])
+        points, faces, uv = solid.mesh()
+        meshes.add(points @ rotation(rng.normal(0, 1.5, 3)).T + position, faces, uv, meshes.material(row))
 
 
 def add_body(meshes: Meshes, config: WorldConfig, upright: np.ndarray, rng: np.random.Generator) -> None:

@@ -8,17 +8,12 @@ from zlib import crc32
 import numpy as np
 
 from .actors import Actor, make_actors, well_in_view
-from .bodies import add_body
+from .bodies import add_body, add_skin_like
 from .cameras import random_attitude, random_camera
 from .config import SPLITS, WorldConfig
 from .dressed_hands import add_hand, make_person
-from .hand_mesh import rotation
 from .scene import Meshes, Scene
-from .skin import skin_tone
-from .solids import cylinder, sphere
 from .surroundings import add_clutter, add_standing, add_table, photographed
-from .textures import LEATHER, PLAIN, plain_material
-from .things import one
 
 WEARER = 0.8
 """Share of the frames with hands that show the wearer's."""
@@ -39,7 +34,7 @@ def make_frame(config: WorldConfig, index: int) -> Scene:
             hands.append(add_hand(meshes, actor, len(hands), camera, person, rng))
             all_actors.append(actor)
     if rng.random() < SKIN_LIKE:
-        _add_skin_like(meshes, config, rng)
+        add_skin_like(meshes, config, rng)
     if config.bodies and rng.random() < config.bodies:
         for _ in range(rng.integers(1, 4)):
             add_body(meshes, config, upright, rng)
@@ -76,21 +71,3 @@ def _in_view(config: WorldConfig, camera, upright: np.ndarray, egocentric: bool,
         if seen := [actor for actor in actors if well_in_view(actor, camera, config)]:
             return seen
     return []
-
-
-def _add_skin_like(meshes: Meshes, config: WorldConfig, rng: np.random.Generator) -> None:
-    """Heads, bare limbs and wooden things, without a face: a hand is more than its colour."""
-    for _ in range(rng.integers(1, 4)):
-        back, palm = skin_tone(rng.uniform(*config.skin_tones), rng)
-        solid = (
-            sphere(rng.uniform(0.03, 0.11), rng.uniform(0.9, 1.4))
-            if rng.random() < 0.5
-            else cylinder(rng.uniform(0.02, 0.06), rng.uniform(0.2, 0.7))
-        )
-        row = plain_material(rng, (PLAIN, LEATHER), rng.uniform(0.03, 0.1), cloth=True)
-        row[3:6], row[6:9] = back, palm
-        depth = np.exp(rng.uniform(np.log(0.35), np.log(3.0)))
-        position = np.array([rng.normal(0, 0.4) * depth, rng.normal(0, 0.3) * depth, depth])
-        for part in one(solid):
-            points, faces, uv = part.solid.mesh()
-            meshes.add(points @ rotation(rng.normal(0, 1.5, 3)).T + position, faces, uv, meshes.material(row))
