@@ -138,6 +138,9 @@ class Scene:
         self.windows.append(window)
         return [p for p in self.proposals if window.x <= p.box[0] and p.box[2] <= window.x + window.width]
 
+    def close_up(self, image, window):
+        return [proposal for proposal in self.propose(image, window) if not proposal.is_palm]
+
     def look(self, image, camera, boxes, turns):
         self.looks += len(boxes)
         found = []
@@ -152,7 +155,7 @@ class Scene:
 def search(scene, score=0.6, is_right=float("nan"), budget=None, places=None):
     places = scene.hands if places is None else places
     scene.proposals = [Proposal(hand_box(points, 1000, 1000), hand_turn(points), score, is_right) for points in places]
-    return HandSearch(scene.propose, scene.propose, scene.look, max_hands=4, min_score=0.5, budget=budget)
+    return HandSearch(scene.propose, scene.close_up, scene.look, max_hands=4, min_score=0.5, budget=budget)
 
 
 IMAGE, CAMERA = np.zeros((480, 640, 3), np.uint8), Camera.guess(640, 480)
@@ -265,8 +268,8 @@ class TestCloseUps:
     @staticmethod
     def score(net, image, box):
         middle, side = (box[:2] + box[2:]) / 2, 1.8 * (box[2:] - box[:2]).max()
-        found = net(image, Window(*(middle - side / 2), side, side, CLOSE_UP_SIDE**2))
-        return max((hand.score for hand in found if not hand.is_palm and box_iou(hand.box, box) > 0.4), default=0.0)
+        found = net.hands(image, Window(*(middle - side / 2), side, side, CLOSE_UP_SIDE**2))
+        return max((hand.score for hand in found if box_iou(hand.box, box) > 0.4), default=0.0)
 
 
 class TestFinder:

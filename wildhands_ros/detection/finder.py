@@ -60,7 +60,7 @@ class HandFinder:
         self._search = None
         if detector in (AUTO, OWN):
             budget = budget if detector == AUTO else None
-            propose, close_up = ProposalNet(load_detector()), ProposalNet(load_detector(CLOSE_UP_DETECTOR))
+            propose, close_up = ProposalNet(load_detector()), ProposalNet(load_detector(CLOSE_UP_DETECTOR)).hands
             self._search = HandSearch(propose, close_up, look, max_hands, min_score, budget, windows)
         # By whether the images are a stream; each is made when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}

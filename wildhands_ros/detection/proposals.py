@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import expit
 
 from ..geometry.boxes import box_iou
 from ..network.detector_net import CELL, HandDetectorNet
@@ -57,6 +58,11 @@ class ProposalNet:
         found = self._palms(seen, logits, boxes) + self._hands(seen, maps)
         return sorted(found, key=lambda proposal: -proposal.score)
 
+    def hands(self, image_rgb: np.ndarray, window: Window) -> list[Proposal]:
+        """Whole hands alone, best first: a network for close-ups knows nothing of palms."""
+        seen = view(image_rgb, window)
+        return self._hands(seen, self._run(seen.picture)[2])
+
     def _palms(self, seen: View, logits: np.ndarray, boxes: np.ndarray) -> list[Proposal]:
         size = seen.picture.shape[:2]
         if size not in self._anchors:
@@ -76,7 +82,7 @@ class ProposalNet:
         found = []
         for i in np.flatnonzero(sides > 1):
             if not any(box_iou(squares[i], other.box) > _SAME_PLACE for other in found):
-                found.append(Proposal(squares[i], float(turns[i]), _sigmoid(logits[likely[i]]), float("nan")))
+                found.append(Proposal(squares[i], float(turns[i]), float(expit(logits[likely[i]])), float("nan")))
             if len(found) == _MOST:
                 break
         return found
@@ -93,14 +99,9 @@ class ProposalNet:
             logit, x, y, log_w, log_h, right, up_x, up_y = maps[:, row, column].astype(np.float64)
             centre = seen.to_image((np.array([column + 0.5 + x, row + 0.5 + y])) * CELL)
             half = np.exp(np.clip([log_w, log_h], -3, 5)) * CELL / seen.scale / 2
-            found.append(
-                Proposal(np.concatenate([centre - half, centre + half]), float(np.arctan2(up_x, -up_y)), _sigmoid(logit), _sigmoid(right))
-            )
+            box, turn = np.concatenate([centre - half, centre + half]), float(np.arctan2(up_x, -up_y))
+            found.append(Proposal(box, turn, float(expit(logit)), float(expit(right))))
         return found
-
-
-def _sigmoid(logit: float) -> float:
-    return float(1 / (1 + np.exp(-np.clip(logit, -60, 60))))
 
 
 def _runtime(net: HandDetectorNet):

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import expit, logit
 
 from ..geometry.boxes import box_iou, turned_square
 from ..geometry.camera import Camera
 from ..structures import Detection, Side
 from .duplicates import same_hand, without_duplicates
 from .landmarks import Look, hand_turn, look_at
-from .proposals import Proposal, ProposalNet
+from .proposals import Proposal
 from .windows import CLOSE_UP_SIDE, Window, tiles, whole
 
-_EVIDENCE, _BEFORE = np.array([1.82, 0.74]), 0.93
+_WEIGHTS, _BIAS = np.array([1.82, 0.74]), 0.93
 """What the close-ups' mean score and presence there are worth, each as its logit, and what is added: a logistic regression on the places of
 frames of the validation split, and 0.2 for gloved hands of photographs."""
 _UNSEEN = 0.15
@@ -41,6 +42,8 @@ _NEAR = 0.35
 """A proposal is of a hand already found if the middles are closer than this, over the hand's size, and the sizes and turns alike."""
 
 
+Propose = Callable[[np.ndarray, Window], list[Proposal]]
+"""Of an (H, W, 3) uint8 image and a window of it."""
 _score = attrgetter("score")
 
 
@@ -62,19 +65,19 @@ class HandSearch:
     """Finds hands with proposals and verification. Not for use from two threads at once.
 
     Args:
-        propose: the network that proposes.
-        close_up: the one that looks at proposals once more, from near.
-        look: the landmark network, whose presence decides.
+        propose: what an image's window is taken to show, palms and whole hands.
+        close_up: what a window around a proposal is taken to show, whole hands alone.
+        look: the landmark network, whose presence decides, where it is low together with the close-ups.
         max_hands: the most hands of an image.
-        min_score: presence in (0, 1) below which there is no hand.
+        min_score: presence, or probability by both, in (0, 1) below which there is no hand.
         budget: seconds that an image of a stream may take beyond its first window; None: no tiles at all, only the whole image.
         windows: in place of the time, the most windows of an image of a stream.
     """
 
     def __init__(
         self,
-        propose: ProposalNet,
-        close_up: ProposalNet,
+        propose: Propose,
+        close_up: Propose,
         look: Look,
         max_hands: int,
         min_score: float,
@@ -180,7 +183,7 @@ class HandSearch:
         seen = []
         for side in longer * np.array(_CLOSE_UPS):
             found = self._close_up(image_rgb, Window(*(centre - side / 2), side, side, CLOSE_UP_SIDE**2))
-            hands = [proposal for proposal in found if not proposal.is_palm and box_iou(proposal.box, box) > _SAME_PLACE]
+            hands = [proposal for proposal in found if box_iou(proposal.box, box) > _SAME_PLACE]
             seen += [max(hands, key=_score)] if hands else []
         return seen
 
@@ -234,7 +237,7 @@ def _with_side_of(proposal: Proposal, hand: Detection) -> Detection:
     """The side by what both networks say: the detector's sees the arm, the landmark network's the fingers."""
     if proposal.is_palm:
         return hand
-    right = _sigmoid(_logit([proposal.is_right, hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score]).sum())
+    right = expit(_evidence([proposal.is_right, hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score]).sum())
     side = Side.RIGHT if right > 0.5 else Side.LEFT
     return replace(hand, side=side, side_score=float(max(right, 1 - right)), prediction=hand.prediction if side is hand.side else None)
 
@@ -250,16 +253,12 @@ def _mean(close_ups: Sequence[Proposal]) -> Proposal:
 
 def _probability(close_up: Proposal, seen: Detection) -> float:
     """That there is a hand, by what both networks say of the place."""
-    return float(_sigmoid(_EVIDENCE @ _logit([close_up.score, max(seen.score, _UNSEEN)]) + _BEFORE))
+    return float(expit(_WEIGHTS @ _evidence([close_up.score, max(seen.score, _UNSEEN)]) + _BIAS))
 
 
-def _logit(probabilities: Sequence[float]) -> np.ndarray:
-    probabilities = np.clip(probabilities, 0.01, 0.99)
-    return np.log(probabilities / (1 - probabilities))
-
-
-def _sigmoid(logit: float) -> float:
-    return 1 / (1 + np.exp(-logit))
+def _evidence(probabilities: Sequence[float]) -> np.ndarray:
+    """As logits, which add up; no network is ever surer than 99 to 1."""
+    return logit(np.clip(probabilities, 0.01, 0.99))
 
 
 def _as_proposed(proposal: Proposal, seen: Detection, probability: float) -> Detection:
