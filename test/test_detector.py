@@ -199,6 +199,20 @@ class TestSearch:
         # The mean of the close-ups says left with 0.97, the landmark network right with 0.9.
         assert found.side is Side.LEFT and found.side_score == pytest.approx(0.97 * 0.1 / (0.97 * 0.1 + 0.03 * 0.9))
 
+    def test_a_hand_that_the_landmark_network_knows_does_not_yield_to_a_surer_place_beside_it(self):
+        scene = Scene([POINTS], presence=0.8)
+        search(scene)
+        box = hand_box(POINTS, 1000, 1000)
+        aside = np.array([0.7, 0.0, 0.7, 0.0]) * (box[2] - box[0])
+        badly_aimed = replace(scene.proposals[0], box=box + aside, is_right=0.9)
+        scene.proposals.append(badly_aimed)
+        scene.close_up = lambda image, window: [replace(badly_aimed, box=box + aside / 2, score=0.99)]
+        finder = HandSearch(scene.propose, scene.close_up, scene.look, max_hands=4, min_score=0.5, budget=None)
+        (found,) = finder.still(IMAGE, CAMERA)
+        np.testing.assert_array_equal(found.keypoints, POINTS)
+        np.testing.assert_array_equal(found.box, box)
+        assert found.score == 0.8
+
     def test_while_nothing_is_found_each_frame_looks_elsewhere(self):
         scene = Scene([])
         finder = search(scene, budget=0.0)

@@ -153,12 +153,13 @@ class HandSearch:
         best = [max(close_ups, key=_score) for close_ups in closer]
         known, seen = self._known(image_rgb, camera, best, hands)
         hands += known
-        for close_up, hand in zip(map(_mean, closer), seen, strict=True):
-            if hand is None or _is_taken(close_up, known):
-                continue
-            if (probability := _probability(close_up, hand)) >= self._min_score:
-                hands.append(_as_proposed(close_up, hand, probability))
-        return without_duplicates(hands)
+        # The landmark network's hands first, whatever the scores: it sees where they lie, close-ups only about where.
+        further = [
+            _as_proposed(close_up, hand, probability)
+            for close_up, hand in zip(map(_mean, closer), seen, strict=True)
+            if hand is not None and not _is_taken(close_up, hands) and (probability := _probability(close_up, hand)) >= self._min_score
+        ]
+        return without_duplicates([*hands, *(hand for hand in further if not any(same_hand(hand, other) for other in hands))])
 
     def _known(
         self, image_rgb: np.ndarray, camera: Camera, proposals: Sequence[Proposal], found: Sequence[Detection]
