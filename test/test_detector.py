@@ -321,8 +321,8 @@ class TestFinder:
 class TestCounts:
     def test_recall_precision_sides_and_sizes(self):
         counts = Counts()
-        right = TrueBox(np.array([0.0, 0, 100, 100]), Side.RIGHT, True)
-        left = TrueBox(np.array([300.0, 0, 330, 30]), Side.LEFT, True)
+        right = TrueBox(np.array([0.0, 0, 100, 100]), Side.RIGHT, True, 0.3)
+        left = TrueBox(np.array([300.0, 0, 330, 30]), Side.LEFT, True, 0.5)
         part = TrueBox(np.array([500.0, 0, 520, 20]), Side.LEFT, False)
         found = [
             Detection(box, side)
@@ -336,6 +336,9 @@ class TestCounts:
         assert (figures["recall"], figures["precision"], figures["side_accuracy"]) == (0.5, 1 / 3, 0)
         assert figures["recall_by_size"] == {"under 4 %": 0.0, "4 to 8 %": None, "8 to 15 %": 1.0, "over 15 %": None}
         assert figures["hand_free_pictures_with_hands"] == 0.5
+        assert figures["recall_in_clear_view"] == 0
+        counts.add(found[:1], [replace(right, filled=0.4)], 1000)
+        assert counts.figures()["recall_in_clear_view"] == 0.5
 
     def test_hands_in_each_other_are_told_apart_by_their_sides(self):
         counts = Counts()

@@ -25,6 +25,8 @@ class TrueBox:
     side: Side | None
     counts: bool
     """False: hardly a hand, neither to be found nor wrong to find."""
+    filled: float | None = None
+    """Share of the box that the hand's visible pixels fill; None where unknown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,20 +87,17 @@ def world_frames(count: int, seed: int) -> Iterator[BoxedPicture]:
 
     A hand of which hardly anything is seen does not count.
     """
-    from ..training.detector.frames import labelled
+    from ..training.detector.frames import with_filled
     from ..training.world.config import world_config
     from ..training.world.frames import make_frame
 
     config = world_config("frames", "test", seed)
     for index in range(count):
         scene = make_frame(config, index)
-        frame = labelled(scene, scene.camera.width, scene.camera.height)
-        hands = zip(frame.boxes, frame.right, frame.counts, strict=True)
-        yield BoxedPicture(
-            f"frame {index}",
-            frame.image,
-            tuple(TrueBox(box, Side.RIGHT if right else Side.LEFT, bool(counts)) for box, right, counts in hands),
-        )
+        frame, filled = with_filled(scene, scene.camera.width, scene.camera.height)
+        hands = zip(frame.boxes, frame.right, frame.counts, filled, strict=True)
+        truths = (TrueBox(box, Side.RIGHT if right else Side.LEFT, bool(counts), share) for box, right, counts, share in hands)
+        yield BoxedPicture(f"frame {index}", frame.image, tuple(truths))
 
 
 def _read(file: Path, folder: Path) -> list[tuple[Path, int | None, tuple[TrueBox, ...]]]:

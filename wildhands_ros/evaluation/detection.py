@@ -26,6 +26,8 @@ MIN_IOU = 0.5
 MAX_HANDS = 8
 SIZES = {"under 4 %": 0.04, "4 to 8 %": 0.08, "8 to 15 %": 0.15, "over 15 %": np.inf}
 """Longer side of the box over the picture's width, up to."""
+CLEAR = 0.4
+"""Share of its box that a hand's visible pixels fill, from which it is in clear view: about what a bare open hand does."""
 _SAME_SIDE = 0.1
 """Overlap that the right side is worth where two hands lie over one another."""
 _DUPLICATE_IOU = 0.7
@@ -37,6 +39,7 @@ class Counts:
     def __init__(self) -> None:
         self.found, self.true = Counter(), Counter()
         """Hands that were found, and all, by size."""
+        self.clear_found = self.clear = 0
         self.false = self.right_side = self.with_side = self.empty = self.empty_false = self.pictures = self.duplicates = 0
         self.seconds: list[float] = []
 
@@ -55,6 +58,9 @@ class Counts:
             share = (truth.box[2:] - truth.box[:2]).max() / width
             size = next(name for name, most in SIZES.items() if share <= most)
             self.true[size] += 1
+            is_clear = truth.filled is not None and truth.filled >= CLEAR
+            self.clear += is_clear
+            self.clear_found += is_clear and i in pairs
             if i in pairs:
                 self.found[size] += 1
                 if truth.side is not None and found[pairs[i]].side is not None:
@@ -75,6 +81,7 @@ class Counts:
             "recall": _share(found, true),
             "precision": _share(found, found + self.false),
             "side_accuracy": _share(self.right_side, self.with_side),
+            "recall_in_clear_view": _share(self.clear_found, self.clear),
             "ms_median": 1000 * float(np.median(self.seconds)) if self.seconds else None,
             "hands": true,
             "pictures": self.pictures,

@@ -42,9 +42,14 @@ class Frame:
 
 def labelled(scene: Scene, width: int, height: int) -> Frame:
     """The scene's whole frame at this size."""
+    return with_filled(scene, width, height)[0]
+
+
+def with_filled(scene: Scene, width: int, height: int) -> tuple[Frame, np.ndarray]:
+    """The scene's whole frame at this size, and the (N,) share of each hand's box that its visible pixels fill."""
     scale = width / scene.camera.width, height / scene.camera.height
     picture = render(scene, scale_affine(*scale), width, height)
-    boxes, right, up, counts = [], [], [], []
+    boxes, right, up, filled = [], [], [], []
     for hand, mask in zip(scene.hands, picture.masks, strict=True):
         box = hand.box * np.array([*scale, *scale])
         direction = (hand.keypoints[MIDDLE_MCP] - hand.keypoints[WRIST]) * scale
@@ -52,8 +57,10 @@ def labelled(scene: Scene, width: int, height: int) -> Frame:
         boxes.append(box)
         right.append(hand.side is Side.RIGHT)
         up.append(direction / length if np.isfinite(length) and length > 0.1 * (box[2:] - box[:2]).max() else np.zeros(2))
-        counts.append(mask.sum() >= LEAST_SEEN * max((box[2:] - box[:2]).prod(), 1))
-    return Frame(picture.image, np.array(boxes).reshape(-1, 4), np.array(right, bool), np.array(up).reshape(-1, 2), np.array(counts, bool))
+        filled.append(mask.sum() / max((box[2:] - box[:2]).prod(), 1))
+    shares = np.array(filled, float)
+    frame = Frame(picture.image, np.array(boxes).reshape(-1, 4), np.array(right, bool), np.array(up).reshape(-1, 2), shares >= LEAST_SEEN)
+    return frame, shares
 
 
 def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
