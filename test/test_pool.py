@@ -1,29 +1,22 @@
 """The pool: the same pictures as without it, once each epoch, made once."""
 
-import ast
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from wildhands_ros.ablation import features
 from wildhands_ros.io.images import encode_image
 from wildhands_ros.network.config import MEDIAPIPE_HAND, Encoding, Fusion
 from wildhands_ros.training import pool as pool_module
 from wildhands_ros.training.batch_files import load_joined, save_batch
 from wildhands_ros.training.batches import Batches
 from wildhands_ros.training.config import DistillationConfig, GroupConfig, OptimizerConfig, SourceConfig, TrainingConfig
-from wildhands_ros.training.detector import pool as detector_pool
 from wildhands_ros.training.objective import Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.pool import Pool, frozen_stages
 from wildhands_ros.training.start import first_network, hand_assets
 
-PACKAGE = Path(pool_module.__file__).parents[1]
-NOT_DRAWING = """structures safe_numpy safe_pickle paths processes runtime/threads io/images io/files io/digest training/config
-training/losses training/targets training/picture_code network/config network/heads network/model network/mediapipe_weights"""
 PICTURES = 32
 CONFIG = TrainingConfig(
     network=dataclasses.replace(MEDIAPIPE_HAND, features=64),
@@ -164,35 +157,3 @@ def test_a_pool_that_is_taught_in_part_is_refused(pool, tmp_path):
         save_batch(dataclasses.replace(pool[1], taught=taught), path)
     with pytest.raises(ValueError, match="only some of the files"):
         load_joined(paths)
-
-
-@pytest.mark.parametrize(
-    ("file", "code"),
-    [
-        ("training/batches.py", pool_module._CODE),
-        ("ablation/features.py", features._CODE),
-        ("training/detector/frames.py", detector_pool.KINDS["frames"].code),
-        ("training/detector/close_ups.py", detector_pool.KINDS["close_ups"].code),
-    ],
-)
-def test_all_code_that_draws_counts(file, code):
-    """What is imported to draw what is kept is part of its name, but for what says nothing of pictures."""
-    left_out = {PACKAGE / f"{name}.py" for name in NOT_DRAWING.split()}
-    counted = [PACKAGE / name for name in code]
-    waiting, seen = [PACKAGE / file], set()
-    while waiting:
-        file = waiting.pop()
-        if file not in seen | left_out:
-            seen.add(file)
-            waiting += imported(file)
-    assert not {file for file in seen if file.name != "__init__.py" and not any(file.is_relative_to(name) for name in counted)}
-
-
-def imported(file: Path) -> list[Path]:
-    """The files of this package that a file names in its imports."""
-    found = []
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            folder = file.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-            found += [path.with_suffix(".py") for path in (folder, *(folder / alias.name for alias in node.names))]
-    return [path for path in found if path.is_file()]

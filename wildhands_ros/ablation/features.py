@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from ..geometry.camera import Camera
 from ..hand_model.asset import open_hands
-from ..io.digest import digest
+from .. import versions
+from ..io.cache_key import cache_key
 from ..io.files import OutputFile
 from ..network.config import IMAGE_SIZE, MEDIAPIPE_HAND
 from ..network.landmark_net import LandmarkNet
@@ -29,7 +30,6 @@ from ..processes import in_processes
 from ..structures import Side
 from ..training.config import WORLD_PREFIX, AugmentationConfig, SourceConfig
 from ..training.datasets import Supervision
-from ..training.picture_code import PICTURES_CODE
 from ..training.pictures import Picture, PictureMaker
 from ..training.randomness import generator
 from ..training.sources import open_source
@@ -45,8 +45,6 @@ _CHUNK = 25
 """Pictures in a file."""
 _ATTEMPTS = 20
 """Draws after which a world is taken to show no hands."""
-_CODE = (*PICTURES_CODE, "network/landmark_net.py", "ablation/features.py")
-"""What the features depend on, besides the request."""
 _EXACT = AugmentationConfig(box_shift=0, box_scale=0, turn_degrees=0, colour=0)
 
 
@@ -69,9 +67,9 @@ class FeatureRequest:
         """Changes with anything that changes the features: this request, the world, its photographs, the code and the trunk's weights."""
         world = world_config(self.world, self.split, self.seed)
         photos = [path.name for path in photo_files()] if world.photos else []
-        values = {**dataclasses.asdict(self), "world": dataclasses.asdict(world), "photos": photos}
-        values["trunk"] = hashlib.sha256(landmark_model_path().read_bytes()).hexdigest()
-        return f"{self.world}_{self.split}_{digest(values, _CODE)}"
+        trunk = hashlib.sha256(landmark_model_path().read_bytes()).hexdigest()
+        values = {"request": self, "world": world, "photos": photos, "trunk": trunk}
+        return f"{self.world}_{self.split}_{cache_key([versions.SYNTHETIC, versions.EXAMPLES, values])}"
 
 
 @dataclass(frozen=True, eq=False)

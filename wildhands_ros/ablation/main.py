@@ -15,17 +15,14 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..io.digest import digest
+from .. import versions
+from ..io.cache_key import cache_key
 from ..io.files import OutputFile
 from .features import FeatureRequest, load_features, make_features
 from .results import markdown, rows_of
 from .training import TrainingSet, measure, train
 from .variants import VARIANTS, Variant, View
 
-_CODE = ("ablation", "network", "hand_model", "geometry", "evaluation/figures.py", "evaluation/metrics.py", "training/losses.py")
-_CODE += ("training/soft_silhouette.py", "training/face_pixels.py", "training/optimization.py", "training/targets.py", "training/ema.py")
-_CODE += ("training/start.py",)
-"""What a run's result depends on, besides its features and its own values."""
 _FULL_MINUTES = 60
 
 
@@ -121,8 +118,8 @@ def _job(variant: Variant, seed: int, size: AblationSize, features: dict[Feature
     """The result's name changes with anything that changes the result."""
     lab, wild, tests = (tuple(features[request] for request in requests) for requests in _requests_of(variant, size))
     used = [path.name for path in (*lab, *wild, *tests)]
-    values = {"variant": dataclasses.asdict(variant), "steps": size.steps, "seed": seed, "features": used}
-    return _Job(variant, seed, size.steps, lab, wild, tests, folder / f"{variant.key}_{seed}_{digest(values, _CODE)}.json")
+    values = {"variant": variant, "steps": size.steps, "seed": seed, "features": used}
+    return _Job(variant, seed, size.steps, lab, wild, tests, folder / f"{variant.key}_{seed}_{cache_key([versions.ABLATION, values])}.json")
 
 
 def _run_missing(jobs: list[_Job], workers: int) -> None:

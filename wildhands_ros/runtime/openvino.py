@@ -14,7 +14,8 @@ import openvino
 import torch
 from torch import Tensor, nn
 
-from ..io.digest import digest
+from .. import versions
+from ..io.cache_key import cache_key
 from ..network.model import WildHands
 from ..network.preprocessing import NetworkInput
 from ..network.weights_digest import weights_digest
@@ -22,10 +23,6 @@ from ..paths import cache_folder, data_folder
 from .graph import DECODER_INPUTS, Decoder, Encoder, WholeNetwork, encoder_inputs, example_inputs, outputs
 from .small_weights import with_small_weights
 from .threads import openvino_threads
-
-GRAPH_CODE = ("network", "runtime", "geometry/rotation.py")
-"""What makes the graph besides the weights."""
-
 
 @cache
 def has_bfloat16() -> bool:
@@ -43,7 +40,7 @@ class OpenVinoNetwork:
         self._inputs, self._outputs = encoder_inputs(model.config), outputs(model)
         quantized = quantized_encoder(model) if precision == "int8" else None
         made_at = quantized and quantized.stat().st_mtime_ns
-        compiler = Compiler(core, f"{_name(model)}-{digest([mean_pose.tolist(), precision, made_at], GRAPH_CODE)}")
+        compiler = Compiler(core, f"{_name(model)}-{cache_key([versions.GRAPH, mean_pose.tolist(), precision, made_at])}")
         self._whole = self._encoder = self._decoder = None
         if precision == "float32":
             whole = WholeNetwork(Encoder(model), Decoder(model, mean_pose))
@@ -90,7 +87,7 @@ def _convert_decoder(model: WildHands, mean_pose: Tensor) -> openvino.Model:
 
 def _name(model: WildHands) -> str:
     """Of a network's configuration and weights."""
-    return digest([model.config.to_json(), weights_digest(model)], ())
+    return cache_key([model.config.to_json(), weights_digest(model)])
 
 
 def quantized_path(model: WildHands) -> Path:
@@ -130,7 +127,7 @@ class Compiler:
     def __init__(self, core: openvino.Core, name: str) -> None:
         self._core = core
         processor = core.get_property("CPU", "FULL_DEVICE_NAME"), core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self._name = f"{name}-{digest([openvino.__version__, *processor], ())}"
+        self._name = f"{name}-{cache_key([openvino.__version__, *processor])}"
 
     def compiled(self, part: str, make: Callable[[], openvino.Model], hint: str) -> Compiled:
         # Weights may be small, but values that go through the network keep their precision.

@@ -10,9 +10,9 @@ import openvino
 import torch
 from torch import Tensor, nn
 
-from ..io.digest import digest
 from ..network.weights_digest import weights_digest
-from .openvino import GRAPH_CODE, Compiled, Compiler, convert, has_bfloat16
+from .. import versions
+from .openvino import Compiled, Compiler, convert, has_bfloat16
 
 _SIZES_KEPT = 4
 
@@ -26,7 +26,7 @@ class OpenVinoDetector:
 
     def __init__(self, net: nn.Module) -> None:
         self._net = net
-        self._compiler = Compiler(openvino.Core(), f"{weights_digest(net)[:16]}-{digest([], GRAPH_CODE)}")
+        self._compiler = Compiler(openvino.Core(), f"{weights_digest(net)[:16]}-{versions.GRAPH}")
         self._precision = "bf16" if has_bfloat16() else "f32"
         self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
 

@@ -19,7 +19,8 @@ from torch import nn
 from tqdm import tqdm
 
 from ..hand_model.asset import HandAsset
-from ..io.digest import digest
+from .. import versions
+from ..io.cache_key import cache_key
 from ..io.files import OutputFile
 from ..network.config import Fusion
 from ..network.landmark_net import BLOCKS, LandmarkNet, LandmarkTrunk
@@ -35,7 +36,6 @@ from .config import INSTALLED, PHOTOGRAPHS, TrainingConfig
 from .config_file import ConfigError, to_mapping
 from .distillation import packed
 from .distributed import local_place
-from .picture_code import PICTURES_CODE
 from .randomness import generator
 from .sources import photograph_files
 from .start import first_network, hand_assets
@@ -45,8 +45,6 @@ _CHUNK = 32
 """Pictures in a file."""
 _AT_ONCE = 16
 """Crops that go through the trunk together."""
-_CODE = (*PICTURES_CODE, "training/batches.py", "training/distillation.py", "network/landmark_net.py")
-"""What a pool depends on, besides the configuration."""
 _BEHIND_THE_TRUNK = {"network": ("features", "grasp_input", "landmark_input"), "augmentation": ("true_landmarks",)}
 _STAGES = ("stem", *(f"blocks.{i}" for i in range(len(BLOCKS))), "last")
 
@@ -106,6 +104,7 @@ def _folder(config: TrainingConfig, missing: list[str]) -> Path:
         used[part] = {name: value for name, value in used[part].items() if name not in names}
     roots = {source.root for source in config.sources if source.name == PHOTOGRAPHS and source.root != INSTALLED}
     values = used | {
+        "versions": [versions.SYNTHETIC, versions.EXAMPLES],
         "hand_model": config.hand_model,
         "stages": weights_digest(_front(config)),
         "taught": config.distillation.is_used,
@@ -113,7 +112,7 @@ def _folder(config: TrainingConfig, missing: list[str]) -> Path:
         "photographs": {root: [path.name for path in photograph_files(root)] for root in roots},
         "missing": missing,
     }
-    return cache_folder() / "pools" / digest(values, _CODE)
+    return cache_folder() / "pools" / cache_key(values)
 
 
 def _make(config: TrainingConfig, folder: Path, rank: int, processes: int) -> list[Path]:

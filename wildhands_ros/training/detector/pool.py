@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ...io.digest import digest
+from ... import versions
+from ...io.cache_key import cache_key
 from ...io.files import OutputFile
 from ...network.detector_net import DEFAULT_DETECTOR
 from ...paths import cache_folder
 from ...processes import in_processes
 from ...runtime.threads import available_cpus
-from ..picture_code import WORLD_CODE
 from ..randomness import generator
 from ..world.backgrounds import photo_files
 from ..world.config import WorldConfig, world_config
@@ -38,18 +38,14 @@ class Kind:
     """Of scenes with these numbers, what is kept."""
     cut: Callable[[Frame, np.random.Generator], Frame]
     """A training picture of what was kept."""
-    code: tuple[str, ...]
-    """Files and folders of this package that ``drawn`` depends on."""
     weights: tuple[Path, ...] = ()
-    """And weights."""
+    """Files of weights that ``drawn`` depends on."""
 
 
-_FRAMES_CODE = (*WORLD_CODE, "detection/landmarks.py", "training/randomness.py", "training/detector/frames.py")
-_CLOSE_UPS_CODE = ("training/detector/close_ups.py", "detection/proposals.py", "detection/windows.py", "network", "runtime")
 KINDS = {
-    "frames": Kind((frames.WIDTH, frames.HEIGHT), frames.drawn, frames.augmented, _FRAMES_CODE),
+    "frames": Kind((frames.WIDTH, frames.HEIGHT), frames.drawn, frames.augmented),
     "close_ups": Kind(
-        (close_ups.SIDE, close_ups.SIDE), close_ups.drawn, close_ups.augmented, (*_FRAMES_CODE, *_CLOSE_UPS_CODE), (DEFAULT_DETECTOR,)
+        (close_ups.SIDE, close_ups.SIDE), close_ups.drawn, close_ups.augmented, (DEFAULT_DETECTOR,)
     ),
 }
 _CHUNK = 64
@@ -94,7 +90,7 @@ def _make(kind: str, world: str, seed: int, chunks: int) -> list[Path]:
         "photos": [path.name for path in photo_files()],
         "weights": weights,
     }
-    folder = cache_folder() / "frames" / digest(repr(values), KINDS[kind].code)
+    folder = cache_folder() / "frames" / cache_key([versions.SYNTHETIC, versions.DETECTOR_EXAMPLES, values])
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{chunk:06d}.npz" for chunk in range(chunks)]
     missing = [chunk for chunk, path in enumerate(paths) if not path.exists()]

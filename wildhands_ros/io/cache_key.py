@@ -1,0 +1,26 @@
+"""Names for cached files."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import json
+
+
+def cache_key(values: object) -> str:
+    """A short name that differs whenever ``values`` differ.
+
+    Args:
+        values: what the cached content depends on, with the versions (``wildhands_ros.versions``) of the code that computes it.
+            Of dataclasses the values count, not the names of classes and fields.
+    """
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=_plain).encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return str(value)
