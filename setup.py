@@ -55,5 +55,5 @@ setup(
         "view": ["viser"],
         "test": ["hypothesis", "mediapipe==0.10.21", "nncf", "numba", "onnx", "onnxruntime", "pytest", "ruff", "smplx", "tensorboard"],
     },
-    entry_points={"console_scripts": ["wildhands = wildhands_ros.cli:main"]},
+    entry_points={"console_scripts": ["wildhands = wildhands_ros.cli.main:main"]},
 )

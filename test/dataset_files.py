@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.hand_model.layer import HandLayer
-from wildhands_ros.structures import ManoParameters, Side
+from wildhands_ros.types import ManoParameters, Side
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 MANO_NAMES = [

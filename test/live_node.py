@@ -15,7 +15,7 @@ from ros_samples import hand
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.ros import node
 from wildhands_ros.ros.node import WildHandsNode, main
-from wildhands_ros.structures import FrameEstimate, Side
+from wildhands_ros.types import FrameEstimate, Side
 
 
 class FakeEstimator:

@@ -10,7 +10,7 @@ import torch
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
 from wildhands_ros.hand_model.layer import HandLayer
-from wildhands_ros.structures import Side
+from wildhands_ros.types import Side
 
 THUMB_TIP, INDEX_TIP = 4, 8
 

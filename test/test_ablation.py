@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from wildhands_ros.ablation.features import FeatureRequest, load_features, make_features
-from wildhands_ros.ablation.inputs import batch_targets, mask_camera, variant_inputs
-from wildhands_ros.ablation.main import AblationSize
-from wildhands_ros.ablation.results import markdown, rows_of
-from wildhands_ros.ablation.training import TrainingSet, measure, train
-from wildhands_ros.ablation.variants import LOSSES, NETWORK, VARIANTS, Variant
-from wildhands_ros.cli import main
+from wildhands_ros.cli.main import main
+from wildhands_ros.evaluation.ablation.features import FeatureRequest, load_features, make_features
+from wildhands_ros.evaluation.ablation.inputs import batch_targets, mask_camera, variant_inputs
+from wildhands_ros.evaluation.ablation.main import AblationSize
+from wildhands_ros.evaluation.ablation.results import markdown, rows_of
+from wildhands_ros.evaluation.ablation.training import TrainingSet, measure, train
+from wildhands_ros.evaluation.ablation.variants import LOSSES, NETWORK, VARIANTS, Variant
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
 from wildhands_ros.network.config import CameraDecoding
 from wildhands_ros.network.preprocessing import preprocess
-from wildhands_ros.training.world.world import World
+from wildhands_ros.synthetic.world import World
 
 REQUEST = FeatureRequest("lab", "test", 4, augmented=False, images=True)
 

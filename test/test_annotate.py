@@ -25,23 +25,23 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
 
-from wildhands_ros.capture import annotate as engine
-from wildhands_ros.capture import recording_part
-from wildhands_ros.capture.bags import Bag
-from wildhands_ros.capture.recording_part import segment_path
-from wildhands_ros.capture.segments import Annotated, Segment, load, save
-from wildhands_ros.capture.smoothing import smooth_track
-from wildhands_ros.estimator_config import EstimatorConfig
-from wildhands_ros.exit_codes import EXIT_INTERRUPTED
+from wildhands_ros.cli.exit_codes import EXIT_INTERRUPTED
+from wildhands_ros.config import EstimatorConfig
 from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.io.camera_files import Intrinsics, load_calibration
 from wildhands_ros.io.images import InputError, encode_image
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.io.video_writer import VideoWriter
-from wildhands_ros.processes import Workers, processes
-from wildhands_ros.ros.recordings.annotation import annotate
-from wildhands_ros.ros.recordings.picture_streams import Choices
-from wildhands_ros.structures import FrameEstimate, ManoParameters, Side
+from wildhands_ros.recording import annotate as engine
+from wildhands_ros.recording import recording_part
+from wildhands_ros.recording.bags import Bag
+from wildhands_ros.recording.recording_part import segment_path
+from wildhands_ros.recording.segments import Annotated, Segment, load, save
+from wildhands_ros.recording.smoothing import smooth_track
+from wildhands_ros.ros.recording.annotation import annotate
+from wildhands_ros.ros.recording.image_streams import Choices
+from wildhands_ros.runtime.processes import Workers, processes
+from wildhands_ros.types import FrameEstimate, ManoParameters, Side
 
 DEMO = Path(__file__).parent.parent / "demo"
 CALIBRATION = load_calibration(DEMO / "camera_info.yaml")
@@ -187,7 +187,7 @@ def test_a_worker_that_is_killed_is_named_with_what_to_do(tmp_path, video):
 
 def test_ctrl_c_ends_the_command_and_its_workers(tmp_path, video):
     """With complete sentences on the terminal, and nothing of what the workers were at."""
-    command = [sys.executable, "-m", "wildhands_ros.cli", "annotate", str(video), "--output", str(tmp_path / "out"), "--jobs", "2"]
+    command = [sys.executable, "-m", "wildhands_ros.cli.main", "annotate", str(video), "--output", str(tmp_path / "out"), "--jobs", "2"]
     # A shell that starts tests in the background has them, and so their children, ignore interrupts.
     heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeding)
@@ -215,7 +215,7 @@ def wait_for(condition) -> None:
 
 def test_ray_finds_the_same_bytes(tmp_path, video, whole):
     pytest.importorskip("ray.data", exc_type=ImportError)
-    from wildhands_ros.capture.ray_cluster import ray_workers
+    from wildhands_ros.recording.ray_cluster import ray_workers
 
     with ray_workers("local") as workers:
         annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, workers)

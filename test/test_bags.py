@@ -17,11 +17,11 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from wildhands_ros.capture.bag_writer import BagWriter, DiskFull
-from wildhands_ros.capture.bags import Bag, is_bag
-from wildhands_ros.capture.definitions import UnknownTypeError, learn, typestore
-from wildhands_ros.capture.episodes import DISCARD, START, STOP, EpisodeBook, EpisodeError, Mark, episodes
 from wildhands_ros.io.images import InputError
+from wildhands_ros.recording.bag_writer import BagWriter, DiskFull
+from wildhands_ros.recording.bags import Bag, is_bag
+from wildhands_ros.recording.definitions import UnknownTypeError, learn, typestore
+from wildhands_ros.recording.episodes import DISCARD, START, STOP, EpisodeBook, EpisodeError, Mark, episodes
 
 SECOND = 10**9
 TEXT = "std_msgs/msg/String"

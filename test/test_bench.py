@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from wildhands_ros.bench.figures import alternating, percentiles, ratio
-from wildhands_ros.cli import main
-from wildhands_ros.ros.bench.streams import Stream
+from wildhands_ros.benchmark.figures import alternating, percentiles, ratio
+from wildhands_ros.cli.main import main
+from wildhands_ros.ros.benchmark.streams import Stream
 
 
 def test_node_and_stages(tmp_path, capfd):

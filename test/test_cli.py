@@ -13,17 +13,17 @@ import cv2
 import numpy as np
 import pytest
 
-from wildhands_ros import cli
+from wildhands_ros.cli import main as cli
 from wildhands_ros.io.images import encode_image, read_image
 from wildhands_ros.io.sources import VideoSource, open_source
-from wildhands_ros.structures import Grasp
+from wildhands_ros.types import Grasp
 
 DEMO = Path(__file__).parent.parent / "demo"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(DEMO.parent), "OMP_NUM_THREADS": "1"}
 
 
 def wildhands(*arguments, **options):
-    command = [sys.executable, "-m", "wildhands_ros.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "wildhands_ros.cli.main", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120, **options)
 
 
@@ -204,7 +204,7 @@ class TestFaults:
 
 
 def test_interrupt_is_quiet_and_leaves_nothing_behind(tmp_path):
-    command = [sys.executable, "-m", "wildhands_ros.cli", "estimate", str(DEMO / "clip.mp4"), "--fov", "70"]
+    command = [sys.executable, "-m", "wildhands_ros.cli.main", "estimate", str(DEMO / "clip.mp4"), "--fov", "70"]
     outputs = ["--json", str(tmp_path / "out.json"), "--overlay", str(tmp_path / "out.mp4")]
     # A shell that starts tests in the background has them, and so their children, ignore interrupts.
     heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
@@ -224,7 +224,7 @@ def test_interrupt_is_quiet_and_leaves_nothing_behind(tmp_path):
 
 def test_help_needs_neither_torch_nor_opencv_nor_ros(capsys):
     code = (
-        "import sys; from wildhands_ros import cli\n"
+        "import sys; from wildhands_ros.cli import main as cli\n"
         "try: cli.main(['--help'])\n"
         "except SystemExit: pass\n"
         "print(sorted({'torch', 'cv2', 'numpy', 'rclpy', 'mediapipe'} & set(sys.modules)))"

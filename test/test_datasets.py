@@ -8,13 +8,13 @@ import dataset_files as files
 import numpy as np
 import pytest
 
+from wildhands_ros.datasets import DATASETS, DatasetError, Supervision, joint_orders, open_dataset
+from wildhands_ros.datasets.json_stream import walk_json
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import FINGERS, MANO_TO_MEDIAPIPE, MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES, MEDIAPIPE_TO_MANO
-from wildhands_ros.safe_numpy import read_npy, read_pickle
-from wildhands_ros.safe_pickle import UnsafePickleError
-from wildhands_ros.structures import Grasp, Side
-from wildhands_ros.training.datasets import DATASETS, DatasetError, Supervision, joint_orders, open_dataset
-from wildhands_ros.training.datasets.json_stream import walk_json
+from wildhands_ros.io.safe_numpy import read_npy, read_pickle
+from wildhands_ros.io.safe_pickle import UnsafePickleError
+from wildhands_ros.types import Grasp, Side
 
 RIGHT, LEFT = Side.RIGHT, Side.LEFT
 MAKERS = {
@@ -558,7 +558,7 @@ VALUE = {"a": [{"x": 1.5}, {"x": '}] ä " \\'}, []], "n": 123456, "b": {"c": {"d
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_walk_json_reads_pieces_at_a_depth(tmp_path, monkeypatch, chunk, indent):
-    monkeypatch.setattr("wildhands_ros.training.datasets.json_stream.CHUNK", chunk)
+    monkeypatch.setattr("wildhands_ros.datasets.json_stream.CHUNK", chunk)
     path = tmp_path / "value.json"
     path.write_text(json.dumps(VALUE, indent=indent, ensure_ascii=False), encoding="utf-8")
     assert list(walk_json(path, 0)) == [((), VALUE)]

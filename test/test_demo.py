@@ -16,14 +16,14 @@ from ros_samples import CAMERA, hand, header
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from wildhands_ros.cli.results import hand_dict
 from wildhands_ros.geometry.calibration import IntrinsicsSource
-from wildhands_ros.io.results import hand_dict
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.io.video_writer import VideoWriter
 from wildhands_ros.ros.demo.main import summary
 from wildhands_ros.ros.demo.recorder import ReceivedHands
 from wildhands_ros.ros.messages import hand_array
-from wildhands_ros.structures import FrameEstimate, Side
+from wildhands_ros.types import FrameEstimate, Side
 
 ROOT = Path(__file__).parent.parent
 VIDEOS = (ROOT / "demo" / "clip.mp4", ROOT.parent / "shared" / "real_hands" / "hand_video.mp4")
@@ -50,7 +50,7 @@ def test_a_video_becomes_an_overlay_and_a_recording(tmp_path):
         if number >= 30:
             writer.write(frame.image)
     writer.close()
-    command = [sys.executable, "-m", "wildhands_ros.cli", "demo", "short.mp4"]
+    command = [sys.executable, "-m", "wildhands_ros.cli.main", "demo", "short.mp4"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     sent, processed = map(int, re.search(r"(\d+) sent, (\d+) processed", run.stdout).groups())
@@ -75,7 +75,7 @@ def test_a_video_becomes_an_overlay_and_a_recording(tmp_path):
 
 def test_a_source_that_cannot_be_read_is_refused_at_once(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    command = [sys.executable, "-m", "wildhands_ros.cli", "demo", "broken.mp4"]
+    command = [sys.executable, "-m", "wildhands_ros.cli.main", "demo", "broken.mp4"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert run.returncode == 2 and "broken.mp4" in run.stderr and "Traceback" not in run.stderr
     assert not (tmp_path / "demo_output").exists()

@@ -15,7 +15,7 @@ from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
 from wildhands_ros.hand_model.layer import HandLayer
 from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.sources import VideoSource
-from wildhands_ros.structures import Side
+from wildhands_ros.types import Side
 
 DEMO = Path(__file__).parent.parent / "demo"
 

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
+from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.detection.mediapipe import MediaPipeDetector
-from wildhands_ros.detection.tracks import MAX_GAP, HandTracks, last_hands
 from wildhands_ros.fitting.detection_fit import fit_detection
 from wildhands_ros.fitting.keypoint_fit import KeypointFit
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.io.coco_hands import read_coco_hands
-from wildhands_ros.structures import Detection, EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+from wildhands_ros.tracking.tracks import MAX_GAP, HandTracks, last_hands
+from wildhands_ros.types import Detection, EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
 
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
 needs_real_hands = pytest.mark.skipif(not REAL_HANDS.exists(), reason="needs ../shared/real_hands")

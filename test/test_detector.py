@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from wildhands_ros.cli import main
+from wildhands_ros.cli.main import main
+from wildhands_ros.config import EstimatorConfig
+from wildhands_ros.datasets.coco_hands import AnnotationError
 from wildhands_ros.detection.duplicates import without_duplicates
 from wildhands_ros.detection.finder import HandFinder
 from wildhands_ros.detection.landmarks import hand_turn
@@ -18,17 +20,15 @@ from wildhands_ros.detection.proposals import Proposal, ProposalNet
 from wildhands_ros.detection.search import SEARCH_EVERY, HandSearch
 from wildhands_ros.detection.windows import CLOSE_UP_SIDE, MOST_PIXELS, Window, tiles, view, whole
 from wildhands_ros.estimator import Estimator
-from wildhands_ros.estimator_config import EstimatorConfig
 from wildhands_ros.evaluation.annotated_boxes import BOXES_OF_REAL_HANDS, BoxedFolder, TrueBox
 from wildhands_ros.evaluation.detection import Counts
 from wildhands_ros.geometry.boxes import box_iou, hand_box
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.io.coco_hands import AnnotationError
-from wildhands_ros.network.detector_net import CLOSE_UP_DETECTOR, DEFAULT_DETECTOR, HandDetectorNet, load_detector, save_detector
+from wildhands_ros.network.detector_net import DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR, HandDetectorNet, load_detector, save_detector
 from wildhands_ros.network.palm_net import PalmNet, anchor_cells
-from wildhands_ros.structures import Detection, Side
-from wildhands_ros.training.detector import close_ups
-from wildhands_ros.training.world.config import world_config
+from wildhands_ros.synthetic.config import world_config
+from wildhands_ros.training.detector import second_stage
+from wildhands_ros.types import Detection, Side
 
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
 needs_real_hands = pytest.mark.skipif(not REAL_HANDS.exists(), reason="needs ../shared/real_hands")
@@ -259,11 +259,11 @@ class TestProposals:
 class TestCloseUps:
     def test_hands_are_told_from_mistakes_and_from_parts_of_hands(self):
         """On close-ups of the test split, by the score at their middle."""
-        net = ProposalNet(load_detector(CLOSE_UP_DETECTOR), least_score=0.01)
-        centre, half = close_ups.KEPT / 2, close_ups.KEPT / close_ups.SPAN / 2
+        net = ProposalNet(load_detector(SECOND_STAGE_DETECTOR), least_score=0.01)
+        centre, half = second_stage.KEPT / 2, second_stage.KEPT / second_stage.SPAN / 2
         place = np.array([centre - half, centre - half, centre + half, centre + half])
         scores = {"hand": [], "mistake": [], "part": []}
-        for frame in islice(close_ups.drawn(world_config("close_ups", "test"), count(0)), 80):
+        for frame in islice(second_stage.drawn(world_config("second_stage", "test"), count(0)), 80):
             at_middle = [
                 bool(shown) and np.abs((box[:2] + box[2:]) / 2 - centre).max() < 1
                 for box, shown in zip(frame.boxes, frame.counts, strict=True)

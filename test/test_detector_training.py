@@ -13,15 +13,15 @@ from wildhands_ros.detection.proposals import ProposalNet
 from wildhands_ros.detection.windows import View
 from wildhands_ros.network.detector_net import HandDetectorNet, HandMaps, load_detector, save_detector
 from wildhands_ros.network.palm_net import PalmOutput
+from wildhands_ros.synthetic.config import world_config
+from wildhands_ros.synthetic.frames import make_frame
 from wildhands_ros.training.config_file import ConfigError
-from wildhands_ros.training.detector import close_ups, frames, pool
+from wildhands_ros.training.detector import frames, pool, second_stage
 from wildhands_ros.training.detector.config import DetectorLossWeights, DetectorTrainingConfig
 from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, augmented, labelled
 from wildhands_ros.training.detector.objective import collate, detector_losses
 from wildhands_ros.training.detector.pool import FramePool
 from wildhands_ros.training.detector.trainer import EXPORT_NAME, DetectorTrainer
-from wildhands_ros.training.world.config import world_config
-from wildhands_ros.training.world.frames import make_frame
 
 WORLD = world_config("frames", "test")
 
@@ -84,23 +84,23 @@ def test_boxes_go_where_the_picture_goes():
 
 
 def test_close_ups_show_hands_where_they_are_said_to_be_and_the_detectors_mistakes():
-    world = dataclasses.replace(world_config("close_ups", "test"), bodies=1.0)
-    kept = list(islice(close_ups.drawn(world, count(10)), 24))
+    world = dataclasses.replace(world_config("second_stage", "test"), bodies=1.0)
+    kept = list(islice(second_stage.drawn(world, count(10)), 24))
     with_hand = [frame for frame in kept if frame.counts.any()]
     assert len(with_hand) > 8 and len(kept) - len(with_hand) > 2
     for frame in kept:
-        assert frame.image.shape == (close_ups.KEPT, close_ups.KEPT, 3)
+        assert frame.image.shape == (second_stage.KEPT, second_stage.KEPT, 3)
     # At the middle of the close-up of a hand lies the hand, and its longer side is so much of the close-up's.
-    middle = np.full(2, close_ups.KEPT / 2)
+    middle = np.full(2, second_stage.KEPT / 2)
     around = [np.abs((frame.boxes[:, :2] + frame.boxes[:, 2:]) / 2 - middle).max(axis=1).min() for frame in with_hand]
     assert np.count_nonzero(np.array(around) < 0.5) > 6, "the others are mistakes beside a hand"
     frame = with_hand[int(np.argmin(around))]
     sizes = (frame.boxes[:, 2:] - frame.boxes[:, :2]).max(axis=1)
-    assert np.abs(sizes - close_ups.KEPT / close_ups.SPAN).min() < 0.5
+    assert np.abs(sizes - second_stage.KEPT / second_stage.SPAN).min() < 0.5
     for seed in range(10):
-        cut = close_ups.augmented(frame, np.random.default_rng(seed))
-        assert cut.image.shape == (close_ups.SIDE, close_ups.SIDE, 3)
-        share = (cut.boxes[:, 2:] - cut.boxes[:, :2]).max(axis=1) / close_ups.SIDE
+        cut = second_stage.augmented(frame, np.random.default_rng(seed))
+        assert cut.image.shape == (second_stage.SIDE, second_stage.SIDE, 3)
+        share = (cut.boxes[:, 2:] - cut.boxes[:, :2]).max(axis=1) / second_stage.SIDE
         assert ((share > 0.25) & (share < 0.95)).any()
 
 
@@ -111,7 +111,7 @@ def test_a_close_up_shows_what_the_frame_shows():
     for times in (1, 6):
         large = cv2.resize(image, None, fx=times, fy=times, interpolation=cv2.INTER_NEAREST)
         box = times * np.array([300.0, 200, 320, 240])
-        seen = close_ups._close_up(dataclasses.replace(frame_of([box], large)), box)
+        seen = second_stage._close_up(dataclasses.replace(frame_of([box], large)), box)
         rows, columns = np.nonzero(seen.image[..., 0] > 127)
         np.testing.assert_allclose(seen.boxes[0], [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], atol=1.5)
 
@@ -177,10 +177,10 @@ def test_close_ups_are_learnt_from_as_frames_are(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(pool, "_CHUNK", 4)
     monkeypatch.setattr(pool, "available_cpus", lambda: 1)
-    config = dataclasses.replace(CONFIG, pictures="close_ups", world="close_ups", start="default", steps=2)
+    config = dataclasses.replace(CONFIG, pictures="second_stage", world="second_stage", start="default", steps=2)
     assert DetectorTrainer(config, tmp_path / "run").run().step == 2
     load_detector(tmp_path / "run" / EXPORT_NAME)
-    with pytest.raises(ValueError, match="pictures are frames or close_ups, not 'films'"):
+    with pytest.raises(ValueError, match="pictures are frames or second_stage, not 'films'"):
         dataclasses.replace(CONFIG, pictures="films")
 
 

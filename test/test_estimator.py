@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from wildhands_ros.config import EstimatorConfig
+from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.estimator import Estimator
-from wildhands_ros.estimator_config import EstimatorConfig
 from wildhands_ros.geometry.camera import Camera, rectification_maps, rectify
 from wildhands_ros.hand_model.asset import joints_linear, open_hand
 from wildhands_ros.io.camera_files import load_calibration
-from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import read_image
 from wildhands_ros.io.sources import open_source
-from wildhands_ros.structures import Detection, EstimateSource, Side
+from wildhands_ros.types import Detection, EstimateSource, Side
 
 MIDDLE_TIP = 18
 """In MANO order."""

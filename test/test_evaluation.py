@@ -8,11 +8,11 @@ import pytest
 from scipy.spatial import procrustes
 from scipy.spatial.transform import Rotation
 
+from wildhands_ros.datasets.coco_hands import TIP_TO_BASE, AnnotationError, read_coco_hands
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe, similarity_aligned
 from wildhands_ros.geometry.boxes import box_iou
 from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES
-from wildhands_ros.io.coco_hands import TIP_TO_BASE, AnnotationError, read_coco_hands
-from wildhands_ros.structures import Side
+from wildhands_ros.types import Side
 
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
 

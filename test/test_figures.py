@@ -7,7 +7,9 @@ import dataset_files as files
 import numpy as np
 import pytest
 
-from wildhands_ros.cli import main
+from wildhands_ros.cli.main import main
+from wildhands_ros.datasets import open_dataset
+from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.evaluation.figures import Figures, HandResult, Measurements
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
@@ -18,10 +20,8 @@ from wildhands_ros.evaluation.signatures import failure_signatures
 from wildhands_ros.evaluation.silhouette import mask_iou, mesh_mask
 from wildhands_ros.evaluation.suite import evaluate_pictures, match_hands
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import encode_image
-from wildhands_ros.structures import Grasp, Side
-from wildhands_ros.training.datasets import open_dataset
+from wildhands_ros.types import Grasp, Side
 
 KEYS = {"mpjpe_mm", "pa_mpjpe_mm", "mrrpe_mm", "root_mm", "l2_px", "l2_box_percent", "grasp_accuracy", "samples"}
 CAMERA = Camera.pinhole(500, 500, 319.5, 239.5, 640, 480)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.fitting import residuals
 from wildhands_ros.fitting.anatomy import LIMITS
@@ -19,8 +20,7 @@ from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
 from wildhands_ros.hand_model.layer import HandLayer
-from wildhands_ros.io.coco_hands import read_coco_hands
-from wildhands_ros.structures import Detection, Side
+from wildhands_ros.types import Detection, Side
 
 RHD = Path(__file__).parents[2] / "shared/real_hands/rhd"
 MIRROR = np.array([-1.0, 1, 1])

@@ -11,7 +11,7 @@ from synthetic_mano import numbers, write_plain_pickle
 from wildhands_ros.hand_model.asset import joints_linear, open_hand
 from wildhands_ros.hand_model.layer import HandLayer
 from wildhands_ros.hand_model.mano_files import load_mano
-from wildhands_ros.structures import Side
+from wildhands_ros.types import Side
 
 BATCH = 6
 

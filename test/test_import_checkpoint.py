@@ -23,7 +23,7 @@ from wildhands_ros.network.config import RELEASED, GraspInput, Preprocessing
 from wildhands_ros.network.import_checkpoint import import_checkpoint
 from wildhands_ros.network.released import released_shapes
 from wildhands_ros.runtime.predictor import Predictor
-from wildhands_ros.structures import Side
+from wildhands_ros.types import Side
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from wildhands_ros.hand_model.joints import (
     MEDIAPIPE_JOINT_NAMES,
     MEDIAPIPE_TO_MANO,
 )
-from wildhands_ros.structures import Side
+from wildhands_ros.types import Side
 
 
 def test_orders_are_inverse_permutations():

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import read_image
 from wildhands_ros.network.checkpoint import load_model, save_checkpoint
 from wildhands_ros.network.config import MEDIAPIPE_HAND, RELEASED, Fusion, Preprocessing, WildHandsConfig
@@ -25,7 +25,7 @@ from wildhands_ros.network.landmark_net import LandmarkNet
 from wildhands_ros.network.mediapipe_weights import landmark_model_path
 from wildhands_ros.network.model import WildHands, ray_rotation
 from wildhands_ros.network.preprocessing import preprocess
-from wildhands_ros.training.start import initialize_heads
+from wildhands_ros.training.initialisation import initialize_heads
 
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
 SETS = ("onehand10k", "rhd")

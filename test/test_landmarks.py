@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.detection.landmarks import LandmarkDetector, hand_turn
 from wildhands_ros.detection.mediapipe import MediaPipeDetector
 from wildhands_ros.detection.network_landmarks import NetworkLandmarks
@@ -13,7 +14,6 @@ from wildhands_ros.evaluation.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.evaluation.metrics import pa_mpjpe
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hands
-from wildhands_ros.io.coco_hands import read_coco_hands
 from wildhands_ros.io.images import read_image
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.runtime.predictor import Predictor

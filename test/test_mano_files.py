@@ -10,9 +10,9 @@ from scipy.sparse import csc_matrix
 from synthetic_mano import numbers, write_pickle
 
 from wildhands_ros.hand_model.mano_files import ManoFileError, load_mano, mano_from_buffers
-from wildhands_ros.safe_numpy import read_pickle
-from wildhands_ros.safe_pickle import UnsafePickleError
-from wildhands_ros.structures import Side
+from wildhands_ros.io.safe_numpy import read_pickle
+from wildhands_ros.io.safe_pickle import UnsafePickleError
+from wildhands_ros.types import Side
 
 DATA = numbers(1)
 

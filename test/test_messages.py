@@ -19,8 +19,8 @@ from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.msg import Grasp, Hand, HandArray, HandMeshTopology
 from wildhands_ros.ros.messages import hand_array, mesh_topology
-from wildhands_ros.structures import EstimateSource, Side
-from wildhands_ros.structures import Grasp as GraspClass
+from wildhands_ros.types import EstimateSource, Side
+from wildhands_ros.types import Grasp as GraspClass
 
 ROOT = Path(__file__).parent.parent
 

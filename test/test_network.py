@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from wildhands_ros import paths
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand, open_hands
 from wildhands_ros.hand_model.layer import HandLayer
+from wildhands_ros.io import paths
 from wildhands_ros.network.checkpoint import CheckpointError, load_model, save_checkpoint
 from wildhands_ros.network.config import RELEASED, CameraDecoding, GraspInput, Preprocessing, WildHandsConfig
 from wildhands_ros.network.kpe import Encoding
@@ -24,7 +24,7 @@ from wildhands_ros.network.model import WildHands, decode_pose, decode_translati
 from wildhands_ros.network.preprocessing import preprocess
 from wildhands_ros.network.released import from_released_key, released_shapes, to_released_key
 from wildhands_ros.runtime.predictor import Predictor
-from wildhands_ros.structures import Side
+from wildhands_ros.types import Side
 
 SHARED = Path(__file__).parents[2] / "shared"
 SMALL = WildHandsConfig(trunk="resnet18", grasp_input=GraspInput.HAND_AND_IMAGE)

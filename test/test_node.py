@@ -29,7 +29,7 @@ from wildhands_ros.io.sources import open_source
 from wildhands_ros.msg import Hand, HandArray, HandMeshTopology
 from wildhands_ros.ros.camera_info import camera_info
 from wildhands_ros.ros.images import decode_image, encode_image
-from wildhands_ros.structures import Side
+from wildhands_ros.types import Side
 
 ROOT = Path(__file__).parent.parent
 CLIP = ROOT / "demo" / "clip.mp4"

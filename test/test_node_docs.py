@@ -14,7 +14,7 @@ pytest.importorskip("rclpy")
 
 from live_node import LiveNode
 
-from wildhands_ros.detection.base import DETECTORS
+from wildhands_ros.config import DETECTORS
 from wildhands_ros.hand_model.joints import MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.ros.diagnostics import FrameRecord, Health, Situation
 from wildhands_ros.ros.parameters import Parameters

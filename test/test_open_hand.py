@@ -13,7 +13,7 @@ from wildhands_ros.hand_model import asset as asset_module
 from wildhands_ros.hand_model.asset import joints_linear, open_hand
 from wildhands_ros.hand_model.joints import MANO_PARENTS, MANO_TO_MEDIAPIPE
 from wildhands_ros.hand_model.layer import HandLayer
-from wildhands_ros.structures import Side
+from wildhands_ros.types import Side
 
 RIGHT = open_hand(Side.RIGHT)
 FOLDER = Path(asset_module.__file__).parent / "open_hand"

@@ -12,7 +12,7 @@ from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
 from wildhands_ros.hand_model.layer import HandLayer
-from wildhands_ros.structures import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+from wildhands_ros.types import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
 from wildhands_ros.visualization import overlay
 
 CAMERA = Camera.pinhole(700, 700, 640, 360, 1280, 720)

@@ -12,7 +12,7 @@ pytest.importorskip("rclpy")
 
 import rclpy
 
-from wildhands_ros.estimator_config import EstimatorConfig
+from wildhands_ros.config import EstimatorConfig
 from wildhands_ros.ros.declaration import ParameterError, ros_name
 from wildhands_ros.ros.parameters import Parameters, declare, descriptor
 from wildhands_ros.ros.reference import reference_yaml

@@ -13,7 +13,7 @@ from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
 from wildhands_ros.hand_model.layer import HandLayer
 from wildhands_ros.hand_model.mano_files import load_mano
 from wildhands_ros.hand_model.posing import HandPoser
-from wildhands_ros.structures import ManoParameters, Side
+from wildhands_ros.types import ManoParameters, Side
 
 
 @pytest.fixture(scope="module", params=["open", "mano", "without posedirs"])

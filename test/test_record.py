@@ -24,12 +24,12 @@ from ros_graph import ENVIRONMENT, Client, NodeProcess
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from wildhands_ros.capture.bags import Bag
-from wildhands_ros.capture.features import STATE_NAMES
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.io.video_writer import VideoWriter
 from wildhands_ros.msg import EpisodeEvent
-from wildhands_ros.ros.recordings.record import Counts, Recorder, table
+from wildhands_ros.recording.bags import Bag
+from wildhands_ros.recording.features import STATE_NAMES
+from wildhands_ros.ros.recording.record import Counts, Recorder, table
 from wildhands_ros.srv import StartEpisode
 
 ROOT = Path(__file__).parent.parent
@@ -63,7 +63,7 @@ def start(*arguments: str, log: Path) -> subprocess.Popen:
 
 
 def wildhands(*arguments: str, cwd: Path, python: str = sys.executable, **environment: str) -> subprocess.CompletedProcess:
-    command = [python, "-m", "wildhands_ros.cli", *map(str, arguments)]
+    command = [python, "-m", "wildhands_ros.cli.main", *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600)
 
 
@@ -85,7 +85,7 @@ def recorded(tmp_path_factory) -> Path:
     writer.close()
     node = NodeProcess(folder / "node.log", image_transport="compressed")
     topics = ("image/compressed", "camera_info", "hands")
-    recorder = start("wildhands_ros.cli", "record", *topics, "--output", "recording", log=folder / "record.log")
+    recorder = start("wildhands_ros.cli.main", "record", *topics, "--output", "recording", log=folder / "record.log")
     publisher, client = None, Client()
     try:
         client.listen("/diagnostics", DiagnosticArray)
@@ -221,7 +221,7 @@ def test_lerobot_opens_the_data_set(annotated):
 
 
 def test_topics_that_appear_late_are_recorded_and_missing_ones_are_named(tmp_path):
-    recorder = start("wildhands_ros.cli", "record", "early", "late", "never", "--output", "bag", log=tmp_path / "log")
+    recorder = start("wildhands_ros.cli.main", "record", "early", "late", "never", "--output", "bag", log=tmp_path / "log")
     client = Client()
     try:
         client.listen("/diagnostics", DiagnosticArray)

@@ -17,8 +17,8 @@ import yaml
 from pinching_hand import INDEX_TIP, THUMB_TIP, pinching_hand
 from scipy.spatial.transform import Rotation
 
-from wildhands_ros.structures import Side
 from wildhands_ros.teleop.retargeting import ROBOTS, TOUCH, Retargeting, RobotHandError
+from wildhands_ros.types import Side
 
 TRUTH = Path(__file__).parent.parent / "demo" / "truth.json"
 TIPS = {"gripper": ("left_tip", "right_tip"), "five_finger_hand": ("thumb_tip", "index_tip")}

@@ -24,7 +24,6 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 from visualization_msgs.msg import Marker, MarkerArray
 
-from wildhands_ros.detection.tracks import hand_names
 from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSource
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
@@ -35,7 +34,8 @@ from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compres
 from wildhands_ros.ros.markers import MarkerBuilder
 from wildhands_ros.ros.parameters import Parameters
 from wildhands_ros.ros.transforms import TransformBuilder
-from wildhands_ros.structures import Side
+from wildhands_ros.tracking.tracks import hand_names
+from wildhands_ros.types import Side
 from wildhands_ros.visualization.overlay import label_text
 
 RNG = np.random.default_rng(5)

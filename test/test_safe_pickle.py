@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from wildhands_ros.safe_pickle import RestrictedUnpickler, UnsafePickleError
+from wildhands_ros.io.safe_pickle import RestrictedUnpickler, UnsafePickleError
 
 
 class Malicious:

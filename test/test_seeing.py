@@ -12,7 +12,7 @@ import yaml
 from scipy.spatial.transform import Rotation
 from test_overlay import CAMERA, FACES, posed
 
-from wildhands_ros.structures import FrameEstimate, Side
+from wildhands_ros.types import FrameEstimate, Side
 
 CONFIG = Path(__file__).parents[1] / "config"
 NODE = Path(__file__).parents[1] / "wildhands_ros/ros/outputs.py"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from wildhands_ros.detection.tracks import MAX_GAP
 from wildhands_ros.evaluation.jitter import measure_jitter
 from wildhands_ros.evaluation.lag import lag
 from wildhands_ros.geometry.camera import Camera
@@ -14,7 +13,8 @@ from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.posing import HandPoser
 from wildhands_ros.smoothing.hands import CameraPose, HandSmoother
 from wildhands_ros.smoothing.one_euro import Cutoffs, PointFilter, RotationFilter
-from wildhands_ros.structures import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+from wildhands_ros.tracking.tracks import MAX_GAP
+from wildhands_ros.types import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
 
 CAMERA = Camera.pinhole(700, 700, 640, 360, 1280, 720)
 HANDS = {side: open_hand(side) for side in Side}

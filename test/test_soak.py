@@ -22,7 +22,7 @@ needs_clip = pytest.mark.skipif(not (ROOT / "demo" / "clip.mp4").is_file(), reas
 @needs_clip
 def test_two_minutes(tmp_path):
     out = tmp_path / "soak.json"
-    command = [sys.executable, "-m", "wildhands_ros.cli", "soak", "--minutes", "2", "--json", str(out)]
+    command = [sys.executable, "-m", "wildhands_ros.cli.main", "soak", "--minutes", "2", "--json", str(out)]
     result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=900)
     assert out.is_file(), result.stderr
     report = json.loads(out.read_text())

@@ -7,9 +7,9 @@ import torch
 
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.layer import HandLayer
-from wildhands_ros.structures import Side
 from wildhands_ros.training import face_pixels
 from wildhands_ros.training.soft_silhouette import SoftSilhouetteSettings, soft_silhouettes
+from wildhands_ros.types import Side
 
 CRISP = SoftSilhouetteSettings(sigma=1e-7, blur_radius=1e-5)
 

@@ -10,16 +10,16 @@ import cv2
 import numpy as np
 import pytest
 
+from wildhands_ros.cli.results import Results
 from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSource
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.io.camera_files import Intrinsics, calibration_yaml, guess_warning, load_calibration
 from wildhands_ros.io.files import OutputFile
 from wildhands_ros.io.images import InputError, decode_image, encode_image, read_image
-from wildhands_ros.io.overlays import overlay_for
-from wildhands_ros.io.results import Results
 from wildhands_ros.io.sources import CameraSource, FolderSource, ImageSource, VideoSource, open_source
 from wildhands_ros.io.video_writer import VideoWriter
-from wildhands_ros.structures import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+from wildhands_ros.types import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+from wildhands_ros.visualization.overlay_writers import overlay_for
 
 
 def picture(value=0, width=64, height=48):

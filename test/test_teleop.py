@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from wildhands_ros.structures import Side
 from wildhands_ros.teleop.arm import CURL, OTHER_HAND, ROBOT_MAX_AGE, Arm, ArmConfig
 from wildhands_ros.teleop.follower import Follower, FollowerConfig
 from wildhands_ros.teleop.lock import HandLock
 from wildhands_ros.teleop.observation import HandObservation, Pose, Trust, curl
 from wildhands_ros.teleop.signals import HeldGesture, RateLimited, opening
+from wildhands_ros.types import Side
 
 CONFIG = FollowerConfig(max_speed=0.5, max_rotation_speed=1.5, workspace_min=(-0.3, -0.3, 0.1), workspace_max=(0.3, 0.3, 0.8))
 ROBOT = Pose(np.array([0.1, 0.0, 0.4]), Rotation.from_rotvec([0.3, -0.2, 0.1]))

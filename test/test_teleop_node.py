@@ -31,7 +31,7 @@ from wildhands_ros.ros.messages import hand_array
 from wildhands_ros.ros.teleop import arm_topics
 from wildhands_ros.ros.teleop import node as teleop_node
 from wildhands_ros.ros.teleop.messages import observation, pose
-from wildhands_ros.structures import FrameEstimate, Side
+from wildhands_ros.types import FrameEstimate, Side
 
 GRIPPER = Path(wildhands_ros.__file__).parent / "teleop" / "robots" / "gripper.yaml"
 RESUME = 4.0

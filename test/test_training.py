@@ -21,6 +21,8 @@ import synthetic_mano
 import torch
 from safetensors import safe_open
 
+from wildhands_ros.datasets import DatasetError, HandLabels, HandSample, ManoLabel, Supervision
+from wildhands_ros.datasets.base import label_hand
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
@@ -29,7 +31,6 @@ from wildhands_ros.network.checkpoint import load_model, save_checkpoint
 from wildhands_ros.network.config import MEDIAPIPE_HAND, RELEASED, WildHandsConfig
 from wildhands_ros.network.landmark_net import LandmarkOutput
 from wildhands_ros.network.model import WildHands, WildHandsOutput
-from wildhands_ros.structures import ManoParameters, Side
 from wildhands_ros.training.batches import Batches, load_batches
 from wildhands_ros.training.checkpointing import Checkpoints
 from wildhands_ros.training.config import (
@@ -43,19 +44,18 @@ from wildhands_ros.training.config import (
     TrainingConfig,
 )
 from wildhands_ros.training.config_file import ConfigError, read_config
-from wildhands_ros.training.datasets import DatasetError, HandLabels, HandSample, ManoLabel, Supervision
-from wildhands_ros.training.datasets.base import label_hand
 from wildhands_ros.training.distillation import distillation_losses
 from wildhands_ros.training.ema import WeightAverage
 from wildhands_ros.training.gallery import gallery
+from wildhands_ros.training.initialisation import hand_assets
 from wildhands_ros.training.losses import LossWeights, camera_label, compute_losses
 from wildhands_ros.training.main import run
 from wildhands_ros.training.objective import TELLING, Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.pictures import PictureMaker
 from wildhands_ros.training.runs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
-from wildhands_ros.training.start import hand_assets
 from wildhands_ros.training.truth import HandTruth, truths_of
+from wildhands_ros.types import ManoParameters, Side
 
 ROOT = Path(__file__).parents[1]
 EVERYTHING = tuple(Supervision)
@@ -313,7 +313,7 @@ def test_what_cannot_be_used_of_a_source_is_counted_and_replaced(freihand):
 
 
 def test_sources_that_are_not_there(freihand, tmp_path, monkeypatch):
-    from wildhands_ros.training.world import backgrounds
+    from wildhands_ros.synthetic import backgrounds
 
     def opened(*sources):
         return Batches(small_config(freihand, sources=sources), ASSETS)

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 
+from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.fitting.anatomy import LIMITS
 from wildhands_ros.fitting.kinematics import HandKinematics
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
 from wildhands_ros.hand_model.layer import HandLayer
-from wildhands_ros.io.coco_hands import read_coco_hands
-from wildhands_ros.structures import Grasp, Side
+from wildhands_ros.synthetic.config import PRESETS, VERSION, WorldConfig, world_config
+from wildhands_ros.synthetic.grasps import act
+from wildhands_ros.synthetic.main import write_split
+from wildhands_ros.synthetic.raster import rasterise
+from wildhands_ros.synthetic.skin import TONES, skin_maps, skin_tone
+from wildhands_ros.synthetic.solids import bottle, box, cylinder, distance, sphere
+from wildhands_ros.synthetic.world import World
 from wildhands_ros.training.pictures import Window
-from wildhands_ros.training.world.config import PRESETS, VERSION, WorldConfig, world_config
-from wildhands_ros.training.world.grasps import act
-from wildhands_ros.training.world.main import write_split
-from wildhands_ros.training.world.raster import rasterise
-from wildhands_ros.training.world.skin import TONES, skin_maps, skin_tone
-from wildhands_ros.training.world.solids import bottle, box, cylinder, distance, sphere
-from wildhands_ros.training.world.world import World
+from wildhands_ros.types import Grasp, Side
 
 FROZEN = Path(__file__).with_name("world_benchmark.json")
 CLEAN = {"blur": 0.0, "noise": 0.0, "jpeg": 0.0, "occluders": 0.0, "clutter": 0.0}

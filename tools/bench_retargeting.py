@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from wildhands_ros.structures import Side
 from wildhands_ros.teleop.retargeting import ROBOTS, Retargeting
+from wildhands_ros.types import Side
 
 TRUTH = Path(__file__).resolve().parent.parent / "demo" / "truth.json"
 

@@ -14,8 +14,8 @@ import time
 import torch
 
 from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.structures import Side
 from wildhands_ros.training.soft_silhouette import soft_silhouettes
+from wildhands_ros.types import Side
 
 SIZE = 224
 FOCAL = 200.0

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from wildhands_ros.datasets.coco_hands import AnnotatedHand, read_coco_hands
 from wildhands_ros.detection.landmarks import LandmarkDetector
 from wildhands_ros.detection.network_landmarks import NetworkLandmarks
 from wildhands_ros.evaluation.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.hand_model.asset import open_hands
-from wildhands_ros.io.coco_hands import AnnotatedHand, read_coco_hands
 from wildhands_ros.io.images import read_image
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.runtime.predictor import Predictor

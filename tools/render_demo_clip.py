@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tools.demo_clip.motion import DURATION
 from tools.demo_clip.scene import Scene
+from wildhands_ros.cli.results import Results
 from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.io.camera_files import calibration_yaml
 from wildhands_ros.io.images import encode_image
-from wildhands_ros.io.results import Results
 from wildhands_ros.io.video_writer import VideoWriter
 
 CAMERA = Camera(

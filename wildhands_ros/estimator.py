@@ -11,12 +11,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .detection.base import TOPIC, TRACKS
+from .config import AUTO, NONE, OPEN, TOPIC, TRACKS, EstimatorConfig
 from .detection.finder import HandFinder
 from .detection.landmarks import hand_turn
 from .detection.network_landmarks import NetworkLandmarks
-from .detection.tracks import MAX_GAP, HandTracks, Track
-from .estimator_config import AUTO, NONE, OPEN, EstimatorConfig
 from .fitting.detection_fit import possible_sides, reprojection_error
 from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import StreamFit
@@ -28,7 +26,8 @@ from .hand_model.posing import HandPoser
 from .network.checkpoint import DEFAULT_NAME, LoadedModel, load_model
 from .runtime.predictor import Predictor
 from .runtime.threads import one_blas_thread, one_torch_thread
-from .structures import Detection, EstimateSource, FrameEstimate, HandEstimate, NetworkPrediction, Side
+from .tracking.tracks import MAX_GAP, HandTracks, Track
+from .types import Detection, EstimateSource, FrameEstimate, HandEstimate, NetworkPrediction, Side
 
 Predictions = dict[Side, NetworkPrediction]
 """What the network says of one hand, as each side that it may be."""

@@ -9,7 +9,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation, RotationSpline
 
 from wildhands_ros.hand_model.asset import HandAsset, joints_linear
-from wildhands_ros.structures import Side
+from wildhands_ros.types import Side
 
 FINGER_JOINTS = {"index": 1, "middle": 4, "ring": 10, "pinky": 7}
 """First joint of each finger, MANO order."""

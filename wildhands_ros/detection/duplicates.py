@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..geometry.boxes import box_iou
-from ..structures import Detection
+from ..types import Detection
 
 _SAME_KEYPOINTS = 0.25
 """Two hands whose keypoints lie closer than this, on average and over the larger hand's size, are one hand found twice."""

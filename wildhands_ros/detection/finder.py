@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..config import AUTO, DETECTORS, OWN, TOPIC, TRACKS
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
-from ..network.detector_net import CLOSE_UP_DETECTOR, load_detector
-from ..structures import Detection, FrameEstimate
-from .base import AUTO, DETECTORS, OWN, TOPIC, TRACKS
+from ..network.detector_net import SECOND_STAGE_DETECTOR, load_detector
+from ..tracking.tracks import last_hands
+from ..types import Detection, FrameEstimate
 from .duplicates import without_duplicates
 from .landmarks import LandmarkDetector, Look
 from .mediapipe import MediaPipeDetector
 from .proposals import ProposalNet
 from .search import HandSearch
-from .tracks import last_hands
 
 SAME_HAND_IOU = 0.3
 """Overlap of boxes from which two of them are about one hand."""
@@ -60,7 +60,7 @@ class HandFinder:
         self._search = None
         if detector in (AUTO, OWN):
             budget = budget if detector == AUTO else None
-            propose, close_up = ProposalNet(load_detector()), ProposalNet(load_detector(CLOSE_UP_DETECTOR)).hands
+            propose, close_up = ProposalNet(load_detector()), ProposalNet(load_detector(SECOND_STAGE_DETECTOR)).hands
             self._search = HandSearch(propose, close_up, look, max_hands, min_score, budget, windows)
         # By whether the images are a stream; each is made when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..geometry.boxes import hand_box, turned_square
 from ..geometry.camera import Camera
-from ..structures import Detection, Landmarks, NetworkPrediction, Side
+from ..types import Detection, Landmarks, NetworkPrediction, Side
 
 WRIST, MIDDLE_MCP = 0, 9
 QUARTER_TURNS = np.radians([0.0, 90, 180, 270])

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ..geometry.boxes import hand_box
-from ..structures import Detection, Side
+from ..types import Detection, Side
 from .mediapipe_graph import GraphHand, HandGraph
 
 _SAME_HAND = 0.15

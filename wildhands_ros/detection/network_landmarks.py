@@ -6,7 +6,7 @@ import numpy as np
 
 from ..geometry.camera import Camera
 from ..runtime.predictor import Predictor
-from ..structures import Detection, NetworkPrediction
+from ..types import Detection, NetworkPrediction
 from .landmarks import detection_of
 
 

@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 
 from ..geometry.boxes import box_iou, turned_square
 from ..geometry.camera import Camera
-from ..structures import Detection, Side
+from ..types import Detection, Side
 from .duplicates import same_hand, without_duplicates
 from .landmarks import Look, hand_turn, look_at
 from .proposals import Proposal

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..io.coco_hands import AnnotationError
+from ..datasets.coco_hands import AnnotationError
 from ..io.images import read_image
 from ..io.sources import VideoSource
-from ..structures import Side
+from ..types import Side
 
 BOXES_OF_REAL_HANDS = Path(__file__).parents[2] / "test/data/real_hands_boxes.json"
 """Boxes drawn by eye for the photographs in ../shared/real_hands."""
@@ -87,9 +87,9 @@ def world_frames(count: int, seed: int) -> Iterator[BoxedPicture]:
 
     A hand of which hardly anything is seen does not count.
     """
+    from ..synthetic.config import world_config
+    from ..synthetic.frames import make_frame
     from ..training.detector.frames import with_filled
-    from ..training.world.config import world_config
-    from ..training.world.frames import make_frame
 
     config = world_config("frames", "test", seed)
     for index in range(count):

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ..detection.base import OWN
+from ..config import OWN, EstimatorConfig
 from ..detection.proposals import ProposalNet
 from ..detection.windows import whole
 from ..estimator import Estimator
-from ..estimator_config import EstimatorConfig
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
 from ..network.detector_net import load_detector

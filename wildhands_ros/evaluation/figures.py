@@ -11,7 +11,7 @@ import numpy as np
 
 from ..network.config import IMAGE_SIZE
 from ..network.heads import NUM_GRASPS
-from ..structures import Grasp, Side
+from ..types import Grasp, Side
 from .metrics import mpjpe, mrrpe, pa_mpjpe
 from .pictures import TrueHand, TruePicture
 

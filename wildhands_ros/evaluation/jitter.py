@@ -11,7 +11,7 @@ import numpy as np
 from ..estimator import Estimator
 from ..geometry.camera import Camera
 from ..smoothing.hands import HandSmoother
-from ..structures import FrameEstimate, HandEstimate
+from ..types import FrameEstimate, HandEstimate
 from .lag import lag
 from .video import TIPS
 

@@ -13,19 +13,19 @@ from typing import TypeVar
 import numpy as np
 from tqdm import tqdm
 
+from ..datasets.coco_hands import read_coco_hands
 from ..estimator import Estimator
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
 from ..io.camera_files import Intrinsics, guess_warning
-from ..io.coco_hands import read_coco_hands
 from ..io.files import OutputFile
 from ..io.images import InputError
 from ..io.sources import VideoSource
-from ..structures import Grasp
+from ..types import Grasp
 from .figures import Figures
 from .jitter import describe_jitter, measure_jitter
 from .photos import picture_of
-from .report_picture import check_format, draw_report
+from .report_plot import check_format, draw_report
 from .suite import Evaluation, evaluate_pictures
 from .video import evaluate_video
 
@@ -46,7 +46,7 @@ def evaluate_synthetic(
     estimator: Estimator, preset: str, split: str, seed: int, count: int, json_path: Path | None, picture_path: Path | None = None
 ) -> int:
     """On the first ``count`` pictures of a synthetic world's split."""
-    from ..training.world.config import VERSION
+    from ..synthetic.config import VERSION
     from .synthetic import world_pictures
 
     pictures = progress(world_pictures(preset, split, seed, count), count)
@@ -65,7 +65,7 @@ def evaluate_dataset(
     picture_path: Path | None = None,
 ) -> int:
     """On a real data set, by the name that its reader has."""
-    from ..training.datasets import DATASETS, open_dataset
+    from ..datasets import DATASETS, open_dataset
     from .real import dataset_pictures, default_split
 
     split = split or (default_split(DATASETS[name]) if name in DATASETS else "")

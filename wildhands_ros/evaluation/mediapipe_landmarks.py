@@ -13,7 +13,7 @@ from ..geometry.boxes import turn_matrix_2d
 from ..geometry.camera import Camera
 from ..network.landmark_net import LANDMARK_CROP_SCALE, LANDMARK_CROP_SIZE
 from ..network.mediapipe_weights import OUTPUTS, landmark_model_path
-from ..structures import Detection, Landmarks
+from ..types import Detection, Landmarks
 
 # bfloat16, OpenVINO's default where the CPU has it, would round landmarks to whole pixels. One thread: the crop is small.
 _OPENVINO_CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from ..io.coco_hands import AnnotatedHand
+from ..datasets.coco_hands import AnnotatedHand
 from ..io.images import InputError, read_image
 from .pictures import TrueHand, TruePicture
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..geometry.camera import Camera
-from ..structures import Grasp, Side
+from ..types import Grasp, Side
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..structures import Side
-from ..training.datasets import DatasetError, HandDataset, HandLabels, HandSample
+from ..datasets import DatasetError, HandDataset, HandLabels, HandSample
+from ..types import Side
 from .pictures import TrueHand, TruePicture
 
 

@@ -13,7 +13,7 @@ from ..estimator import Estimator
 from ..fitting.detection_fit import LEAST_KEYPOINTS
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
-from ..structures import Detection, Grasp, HandEstimate
+from ..types import Detection, Grasp, HandEstimate
 from .figures import Figures, HandResult, Measurements
 from .pictures import TrueHand, TruePicture
 from .signatures import failure_signatures

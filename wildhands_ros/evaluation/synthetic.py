@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..training.world.config import world_config
-from ..training.world.world import PicturedHand, World
+from ..synthetic.config import world_config
+from ..synthetic.world import PicturedHand, World
 from .pictures import TrueHand, TruePicture
 
 LEAST_VISIBLE = 0.1

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from ..estimator import Estimator
 from ..geometry.camera import Camera
 from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
-from ..structures import FrameEstimate, HandEstimate
+from ..types import FrameEstimate, HandEstimate
 
 FLIP_ANGLE = np.radians(90)
 """A wrist that turns by more than this between two frames has flipped: no wrist turns at 2700 degrees a second."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..geometry.camera import Camera
-from ..structures import Detection, ManoParameters, Side
+from ..types import Detection, ManoParameters, Side
 from .keypoint_fit import FitResult, FitState, KeypointFit, keypoint_sigma
 
 LEAST_KEYPOINTS = 6

@@ -10,10 +10,10 @@ from scipy.spatial.transform import Rotation
 
 from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MEDIAPIPE_BONES
-from ..structures import ManoParameters, Side
+from ..types import ManoParameters, Side
+from .initialisation import blind_starts, start_from_world
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
 from .residuals import Anchor, Evaluated, Evidence, NormalEquations, add_anchor, evaluate
-from .start import blind_starts, start_from_world
 
 KEYPOINT_STDDEV = 0.03
 """Of a detector's keypoint, as a fraction of the hand's box; less lets noise become bending."""

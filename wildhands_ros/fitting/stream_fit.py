@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
-from ..detection.tracks import Track
 from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset
-from ..structures import Detection, ManoParameters, Side
+from ..tracking.tracks import Track
+from ..types import Detection, ManoParameters, Side
 from .detection_fit import fit_detection, reprojection_error
 from .keypoint_fit import FitResult, FitState, KeypointFit
 

@@ -9,7 +9,7 @@ from importlib import resources
 
 import numpy as np
 
-from ..structures import Side
+from ..types import Side
 from .joints import MANO_PARENTS
 
 NUM_JOINTS = 16

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..structures import ManoParameters, Side
+from ..types import ManoParameters, Side
 from .joints import MANO_TO_MEDIAPIPE
 
 TIP_PARENTS = (15, 3, 6, 12, 9)

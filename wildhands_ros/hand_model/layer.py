@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..geometry.rotation import axis_angle_to_matrix, matrix_to_axis_angle
-from ..structures import Side
+from ..types import Side
 from .asset import NUM_JOINTS, HandAsset, joints_linear
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
-from ..safe_numpy import NUMPY_GLOBALS, PickledArray, Stub
-from ..safe_pickle import RestrictedUnpickler, UnsafePickleError
-from ..structures import Side
+from ..io.safe_numpy import NUMPY_GLOBALS, PickledArray, Stub
+from ..io.safe_pickle import RestrictedUnpickler, UnsafePickleError
+from ..types import Side
 from .asset import NUM_JOINTS, POSE_FEATURES, HandAsset
 from .joints import MANO_PARENTS
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..structures import ManoParameters, Side
+from ..types import ManoParameters, Side
 from .asset import NUM_JOINTS, POSE_FEATURES, HandAsset, joints_linear
 from .frames import follow_chains
 from .joints import MANO_PARENTS, MANO_TO_MEDIAPIPE

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ..hand_model.asset import HandAsset
 from ..hand_model.mano_files import mano_from_buffers
-from ..paths import released_checkpoint
-from ..structures import Side
+from ..io.paths import released_checkpoint
+from ..types import Side
 from .config import Preprocessing, WildHandsConfig
 from .model import WildHands
 

@@ -24,7 +24,7 @@ HAND_CHANNELS = 96
 PRIOR = 0.01
 """What the head begins with: hardly any cell is a hand's middle (Lin et al., ICCV 2017)."""
 DEFAULT_DETECTOR = Path(__file__).parent / "detector_weights" / "detector.safetensors"
-CLOSE_UP_DETECTOR = DEFAULT_DETECTOR.with_name("close_ups.safetensors")
+SECOND_STAGE_DETECTOR = DEFAULT_DETECTOR.with_name("second_stage.safetensors")
 """The same network, taught on close-ups of what the first one proposes."""
 KIND = "wildhands hand detector 1"
 _MOST_BYTES = 50_000_000

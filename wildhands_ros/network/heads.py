@@ -157,7 +157,7 @@ class HandDecoder(nn.Module):
 
 
 class GraspHead(nn.Module):
-    """Grasp logits (B, 9), ordered as ``wildhands_ros.structures.Grasp``, from a decoded hand and, if given, its frame's or crop's
+    """Grasp logits (B, 9), ordered as ``wildhands_ros.types.Grasp``, from a decoded hand and, if given, its frame's or crop's
     features."""
 
     def __init__(self, image_channels: int) -> None:

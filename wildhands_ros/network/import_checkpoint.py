@@ -11,8 +11,8 @@ from pathlib import Path
 from torch import Tensor
 
 from ..hand_model.mano_files import mano_from_buffers
-from ..paths import released_checkpoint
-from ..structures import Side
+from ..io.paths import released_checkpoint
+from ..types import Side
 from . import released
 from .checkpoint import RELEASED_NAME, CheckpointError, check_finite, check_keys, empty_model, listing, save_checkpoint
 from .config import RELEASED, GraspInput

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..safe_pickle import RestrictedUnpickler, UnsafePickleError
+from ..io.safe_pickle import RestrictedUnpickler, UnsafePickleError
 
 
 class ArchiveError(ValueError):

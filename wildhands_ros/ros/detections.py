@@ -9,7 +9,7 @@ import numpy as np
 from vision_msgs.msg import Detection2D, Detection2DArray
 
 from ..fitting.detection_fit import LEAST_KEYPOINTS
-from ..structures import Detection, Side
+from ..types import Detection, Side
 
 KEYPOINT_PREFIX = "keypoint_"
 """Results of class ``keypoint_0`` to ``keypoint_20`` (MediaPipe order) hold a keypoint: its pixel is ``pose.pose.position``, x and y, its

@@ -12,7 +12,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
-from ..detection.base import TOPIC, TRACKS
+from ..config import TOPIC, TRACKS
 from .diagnostics import Health
 from .pairing import StampPairs
 from .parameters import Parameters

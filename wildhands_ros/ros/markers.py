@@ -13,9 +13,9 @@ from geometry_msgs.msg import Point, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ..detection.tracks import hand_names
 from ..hand_model.joints import MEDIAPIPE_BONES
-from ..structures import HandEstimate, Side
+from ..tracking.tracks import hand_names
+from ..types import HandEstimate, Side
 from ..visualization.overlay import label_text
 from .template import SENTINEL, STAMP_SENTINEL, Template
 

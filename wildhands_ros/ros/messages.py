@@ -15,7 +15,7 @@ from ..hand_model.asset import HandAsset
 from ..hand_model.frames import canonical
 from ..msg import Grasp as GraspMessage
 from ..msg import Hand, HandArray, HandMeshTopology
-from ..structures import EstimateSource, FrameEstimate, HandEstimate, Side
+from ..types import EstimateSource, FrameEstimate, HandEstimate, Side
 
 SIDES = {Side.RIGHT: Hand.SIDE_RIGHT, Side.LEFT: Hand.SIDE_LEFT}
 

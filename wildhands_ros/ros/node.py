@@ -27,7 +27,7 @@ from .diagnostics import Health, Situation, diagnostic_array
 from .inputs import ImageMessage, Inputs, image_topic
 from .lifecycle import ManagedNode
 from .loader import Loader, make_estimator
-from .neighbours import Neighbours
+from .name_conflicts import Neighbours
 from .outputs import Outputs
 from .parameters import Parameters, declare
 from .pipeline import Pipeline

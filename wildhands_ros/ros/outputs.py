@@ -18,7 +18,7 @@ from visualization_msgs.msg import MarkerArray
 
 from ..geometry.calibration import IntrinsicsSource
 from ..msg import HandArray, HandMeshTopology
-from ..structures import FrameEstimate, Side
+from ..types import FrameEstimate, Side
 from ..visualization.overlay import draw_frame
 from .diagnostics import Health
 from .images import encode_image

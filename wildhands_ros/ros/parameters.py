@@ -10,8 +10,7 @@ from typing import Any
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
-from ..detection.base import DETECTORS
-from ..estimator_config import EstimatorConfig
+from ..config import DETECTORS, EstimatorConfig
 from ..smoothing.one_euro import SmoothingConfig
 from .declaration import ParameterError, check_choices, declared, describe, parameter, ros_name, value_of
 from .detections import Labels

@@ -13,7 +13,7 @@ from vision_msgs.msg import Detection2DArray
 
 from .cameras import Cameras
 from .diagnostics import FrameRecord, Health, header_fault
-from .given import GivenHands
+from .external_detections import GivenHands
 from .images import decode_compressed, decode_image
 from .inputs import ImageMessage
 from .outputs import Outputs

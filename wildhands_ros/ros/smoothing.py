@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 
 from ..hand_model.asset import HandAsset
 from ..smoothing.hands import CameraPose, HandSmoother
-from ..structures import FrameEstimate, Side
+from ..types import FrameEstimate, Side
 from .diagnostics import Health
 from .parameters import Parameters
 

@@ -20,10 +20,10 @@ from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from ..detection.tracks import hand_names
 from ..hand_model.frames import OPERATOR_BASIS, canonical, joint_quaternions, product
 from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
-from ..structures import HandEstimate
+from ..tracking.tracks import hand_names
+from ..types import HandEstimate
 from .template import SENTINEL, STAMP_SENTINEL, Template
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..hand_model.asset import HandAsset
 from ..network.config import IMAGE_SIZE, WildHandsConfig
 from ..network.model import EncodedHands, WildHands, decode_pose
-from ..structures import Side
+from ..types import Side
 
 RIGHT, LEFT, BY_LANDMARKS = 1, 0, -1
 """Values of the input ``side``."""

@@ -8,12 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..config import AUTO, PRECISIONS, RUNTIMES
 from ..network.model import WildHands
 from ..network.preprocessing import NetworkInput
-
-AUTO = "auto"
-RUNTIMES = (AUTO, "torch", "openvino")
-PRECISIONS = (AUTO, "float32", "bfloat16", "int8")
 
 
 class RunningNetwork(Protocol):

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from .. import versions
 from ..io.cache_key import cache_key
+from ..io.paths import cache_folder, data_folder
 from ..network.model import WildHands
 from ..network.preprocessing import NetworkInput
 from ..network.weights_digest import weights_digest
-from ..paths import cache_folder, data_folder
 from .graph import DECODER_INPUTS, Decoder, Encoder, WholeNetwork, encoder_inputs, example_inputs, outputs
 from .small_weights import with_small_weights
 from .threads import openvino_threads
+
 
 @cache
 def has_bfloat16() -> bool:

@@ -10,8 +10,8 @@ import openvino
 import torch
 from torch import Tensor, nn
 
-from ..network.weights_digest import weights_digest
 from .. import versions
+from ..network.weights_digest import weights_digest
 from .openvino import Compiled, Compiler, convert, has_bfloat16
 
 _SIZES_KEPT = 4

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from ..config import AUTO
 from ..geometry.boxes import turn_matrix_2d
 from ..geometry.camera import Camera
 from ..geometry.undistort import Rectifier, boxes_between
@@ -14,9 +15,9 @@ from ..hand_model.asset import HandAsset
 from ..network.config import IMAGE_SIZE, Preprocessing
 from ..network.model import WildHands
 from ..network.preprocessing import preprocess, usable_boxes
-from ..structures import Landmarks, ManoParameters, NetworkPrediction, Side
+from ..types import Landmarks, ManoParameters, NetworkPrediction, Side
 from .graph import BY_LANDMARKS, LEFT, RIGHT, mean_pose
-from .network import AUTO, run_network
+from .network import run_network
 
 
 class Predictor:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..detection.tracks import MAX_GAP
 from ..fitting.detection_fit import reprojection_error
 from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset, joints_linear
 from ..hand_model.posing import HandPoser
-from ..structures import Detection, FrameEstimate, HandEstimate, ManoParameters, Side
+from ..tracking.tracks import MAX_GAP
+from ..types import Detection, FrameEstimate, HandEstimate, ManoParameters, Side
 from .one_euro import PointFilter, RotationFilter, SmoothingConfig, low_pass_gain
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..structures import Side
+from ..types import Side
 from .follower import Follower, FollowerConfig
 from .lock import HandLock
 from .observation import HandObservation, Pose, Trust, curl

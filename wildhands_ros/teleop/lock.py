@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..structures import Side
+from ..types import Side
 from .observation import HandObservation
 
 REACH = 0.15

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..structures import Side
+from ..types import Side
 
 THUMB_TIP, INDEX_TIP = 4, 8
 FINGERS = {"index": 5, "middle": 9, "ring": 13, "pinky": 17}

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from scipy.spatial.transform import Rotation
 
-from ..structures import Side
+from ..types import Side
 
 PALM_AXES = {Side.RIGHT: np.array([[0, -1, 0], [0, 0, 1], [-1, 0, 0]]), Side.LEFT: np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]])}
 """From the hand model's rest frame to the palm's: x out of the palm, y (right hand: to the thumb; left: away from it), z to the fingers."""

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..hand_model.asset import HandAsset
 from ..network.trunks import TrunkKind
-from ..structures import Side
+from ..types import Side
 from .config import TrainingConfig
 from .pictures import HandExample, Picture, PictureMaker
 from .randomness import generator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from ..datasets.labels import Supervision
 from ..network.config import WildHandsConfig
-from .datasets.sample import Supervision
 from .losses import LossStyle, LossWeights
 
 START_MEDIAPIPE = "mediapipe"

@@ -15,7 +15,7 @@ from ..network.config import IMAGE_SIZE
 from ..network.landmark_net import LandmarkNet, LandmarkTrunk
 from ..network.model import WildHands, WildHandsOutput
 from ..network.trunks import TRUNKS
-from ..structures import Side
+from ..types import Side
 from .batches import Batch, normalized
 from .config import Precision, TrainingConfig
 from .distillation import distillation_losses, unpacked

@@ -20,7 +20,7 @@ from ..network.config import IMAGE_SIZE, Preprocessing, WildHandsConfig
 from ..network.preprocessing import NetworkInput, preprocess, released_camera, usable_boxes
 from ..network.trunks import TRUNKS
 from ..network.warp import cut_off
-from ..structures import ManoParameters, Side
+from ..types import ManoParameters, Side
 from .config import AugmentationConfig
 from .truth import HandTruth, Skipped
 

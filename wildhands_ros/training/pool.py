@@ -18,28 +18,28 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from ..hand_model.asset import HandAsset
 from .. import versions
+from ..hand_model.asset import HandAsset
 from ..io.cache_key import cache_key
 from ..io.files import OutputFile
+from ..io.paths import cache_folder
 from ..network.config import Fusion
 from ..network.landmark_net import BLOCKS, LandmarkNet, LandmarkTrunk
 from ..network.trunks import TRUNKS
 from ..network.weights_digest import weights_digest
-from ..paths import cache_folder
-from ..processes import in_processes
+from ..runtime.processes import in_processes
 from ..runtime.threads import available_cpus
-from ..structures import Side
+from ..synthetic.backgrounds import photo_files
+from ..types import Side
 from .batch_files import load_joined, save_batch, taken
 from .batches import Batch, Batches, normalized
 from .config import INSTALLED, PHOTOGRAPHS, TrainingConfig
 from .config_file import ConfigError, to_mapping
 from .distillation import packed
 from .distributed import local_place
+from .initialisation import first_network, hand_assets
 from .randomness import generator
 from .sources import photograph_files
-from .start import first_network, hand_assets
-from .world.backgrounds import photo_files
 
 _CHUNK = 32
 """Pictures in a file."""

@@ -8,16 +8,16 @@ from typing import Protocol
 
 import numpy as np
 
+from ..datasets import DatasetError, Supervision, open_dataset
+from ..datasets.coco_hands import AnnotatedHand, read_coco_hands
 from ..geometry.boxes import turned_square
 from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset
-from ..io.coco_hands import AnnotatedHand, read_coco_hands
 from ..io.images import IMAGE_SUFFIXES, InputError, read_image
 from ..network.config import WildHandsConfig
 from ..network.preprocessing import usable_boxes
-from ..structures import Side
+from ..types import Side
 from .config import INSTALLED, PHOTOGRAPHS, WORLD_PREFIX, SourceConfig
-from .datasets import DatasetError, Supervision, open_dataset
 from .pictures import LEAST_BOX, Picture, PictureMaker, Window
 from .truth import HandTruth, Skipped, truths_of
 
@@ -80,15 +80,15 @@ class _DatasetSource:
 
 class _WorldSource:
     def __init__(self, config: SourceConfig, seed: int) -> None:
-        from .world.config import world_config
+        from ..synthetic.config import world_config
 
         self._config = world_config(config.name.removeprefix(WORLD_PREFIX), config.split, seed)
         self._labels = frozenset(config.labels) or (_LAB_LABELS if self._config.labels_3d else _WILD_LABELS)
         self.skipped: dict[str, int] = {}
 
     def draw(self, rng: np.random.Generator, maker: PictureMaker) -> tuple[Picture, list[Skipped]]:
-        from .world.composition import make_scene
-        from .world.render import render
+        from ..synthetic.composition import make_scene
+        from ..synthetic.render import render
 
         scene = make_scene(self._config, int(rng.integers(2**31)))
         truths = [
@@ -124,7 +124,7 @@ class _PhotographSource:
         self._hands: list[AnnotatedHand] = []
         self.skipped: dict[str, int] = {}
         if config.root == INSTALLED:
-            from .world.backgrounds import photo_files
+            from ..synthetic.backgrounds import photo_files
 
             self._files = list(photo_files())
             return

@@ -21,13 +21,13 @@ from .config_file import ConfigError
 from .distributed import Processes
 from .ema import WeightAverage
 from .gallery import gallery
+from .initialisation import first_network, hand_assets
 from .objective import TELLING, Objective
 from .optimization import Optimization
 from .pool import Pool
 from .progress import Means, Progress, summary
 from .randomness import seed_torch
 from .runs import Outcome, TrainingError, check_same_run, config_text, only_run_in, stop_signals, warn
-from .start import first_network, hand_assets
 
 EXPORT_NAME = "weights.safetensors"
 _BAD_STEPS = 20

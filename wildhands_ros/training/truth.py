@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from ..datasets import HandLabels, HandSample, Supervision
 from ..hand_model.asset import HandAsset
-from ..structures import Grasp, ManoParameters, Side
-from .datasets import HandLabels, HandSample, Supervision
+from ..types import Grasp, ManoParameters, Side
 
 
 class Skipped(NamedTuple):

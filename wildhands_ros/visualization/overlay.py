@@ -9,7 +9,7 @@ import numpy as np
 
 from ..geometry.camera import Camera
 from ..hand_model.joints import MEDIAPIPE_BONES
-from ..structures import FrameEstimate, Grasp, HandEstimate, Side
+from ..types import FrameEstimate, Grasp, HandEstimate, Side
 
 SIDE_COLOURS = {Side.RIGHT: (255, 150, 50), Side.LEFT: (70, 160, 255)}
 """RGB: right hands orange, left hands blue."""

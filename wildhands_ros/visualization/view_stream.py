@@ -10,7 +10,7 @@ from ..estimator import Estimator
 from ..geometry.camera import Camera
 from ..io.sources import Frame, FrameSource
 from ..smoothing.hands import HandSmoother
-from ..structures import Side
+from ..types import Side
 from .viewer import HandViewer
 
 STILL_SECONDS = 2.0

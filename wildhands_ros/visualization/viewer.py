@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from ..detection.tracks import hand_names
 from ..geometry.camera import Camera
 from ..hand_model.frames import joint_quaternions
 from ..hand_model.joints import MEDIAPIPE_BONES
-from ..structures import FrameEstimate, HandEstimate, Side
+from ..tracking.tracks import hand_names
+from ..types import FrameEstimate, HandEstimate, Side
 from .overlay import FINGER_COLOURS, PALM_COLOUR, SIDE_COLOURS, draw_frame, label_text
 
 IMAGE_WIDTH = 640

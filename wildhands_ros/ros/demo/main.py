@@ -19,9 +19,9 @@ from rclpy.signals import SignalHandlerOptions
 from tqdm import tqdm
 
 from ...evaluation.metrics import mpjpe
-from ...io.overlays import VideoOverlay, overlay_for
 from ...io.sources import ASSUMED_FPS, FolderSource, ImageSource, open_source
 from ...msg import Hand, HandArray
+from ...visualization.overlay_writers import VideoOverlay, overlay_for
 from ..own_graph import child_process, own_graph
 from ..share import share_folder
 from .recorder import FROM_NODE, ReceivedHands, Recorder

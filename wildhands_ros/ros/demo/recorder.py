@@ -17,9 +17,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-from ...capture.bag_writer import BagWriter
 from ...io.images import encode_image
 from ...msg import HandArray, HandMeshTopology
+from ...recording.bag_writer import BagWriter
 from ..images import decode_image
 
 TOPICS = {

@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
-from ...bench.machine import cpu_seconds
+from ...benchmark.machine import cpu_seconds
 from ...estimator import Estimator
 from ...geometry.calibration import IntrinsicsSource
 from ..diagnostics import Health

@@ -12,9 +12,9 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, Float64
 from std_srvs.srv import SetBool
 
-from ...structures import Side
 from ...teleop.arm import Arm, ArmCommand
 from ...teleop.observation import HandObservation
+from ...types import Side
 from ..refusals import InputRefused
 from .messages import gripper, gripper_type, joint_state, pose, pose_stamped
 from .parameters import TeleopParameters

@@ -17,8 +17,8 @@ from rclpy.time import Time
 from scipy.spatial.transform import Rotation
 
 from ...msg import HandArray
-from ...structures import Side
 from ...teleop.observation import HandObservation, Pose
+from ...types import Side
 from ..declaration import ParameterError
 from ..diagnostics import Snapshot, diagnostic_array
 from ..refusals import InputRefused, Refusals

@@ -8,10 +8,10 @@ import numpy as np
 from rclpy.node import Node
 from scipy.spatial.transform import Rotation
 
-from ...structures import Side
 from ...teleop.arm import CLUTCHES, ArmConfig
 from ...teleop.follower import FollowerConfig
 from ...teleop.observation import Pose, Trust
+from ...types import Side
 from ..declaration import ParameterError, check_choices, declared, describe, parameter
 
 GRIPPER_MESSAGES = ("float64", "float64_multi_array", "gripper_command")

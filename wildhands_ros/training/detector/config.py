@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..config import CheckpointConfig, LogConfig
 
 START_MEDIAPIPE, START_DEFAULT = "mediapipe", "default"
-PICTURES = ("frames", "close_ups")
+PICTURES = ("frames", "second_stage")
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 
 from ...detection.landmarks import MIDDLE_MCP, WRIST
 from ...geometry.camera import scale_affine
-from ...structures import Side
-from ..world.config import WorldConfig
-from ..world.frames import make_frame
-from ..world.render import render
-from ..world.scene import Scene
+from ...synthetic.config import WorldConfig
+from ...synthetic.frames import make_frame
+from ...synthetic.render import render
+from ...synthetic.scene import Scene
+from ...types import Side
 
 CANVAS = 384
 """Pixels of the side of the square that a kept frame fits into; a training picture is a window of it."""

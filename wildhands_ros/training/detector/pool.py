@@ -17,14 +17,14 @@ from tqdm import tqdm
 from ... import versions
 from ...io.cache_key import cache_key
 from ...io.files import OutputFile
+from ...io.paths import cache_folder
 from ...network.detector_net import DEFAULT_DETECTOR
-from ...paths import cache_folder
-from ...processes import in_processes
+from ...runtime.processes import in_processes
 from ...runtime.threads import available_cpus
+from ...synthetic.backgrounds import photo_files
+from ...synthetic.config import WorldConfig, world_config
 from ..randomness import generator
-from ..world.backgrounds import photo_files
-from ..world.config import WorldConfig, world_config
-from . import close_ups, frames
+from . import frames, second_stage
 from .frames import Frame
 
 
@@ -44,9 +44,7 @@ class Kind:
 
 KINDS = {
     "frames": Kind((frames.WIDTH, frames.HEIGHT), frames.drawn, frames.augmented),
-    "close_ups": Kind(
-        (close_ups.SIDE, close_ups.SIDE), close_ups.drawn, close_ups.augmented, (DEFAULT_DETECTOR,)
-    ),
+    "second_stage": Kind((second_stage.SIDE, second_stage.SIDE), second_stage.drawn, second_stage.augmented, (DEFAULT_DETECTOR,)),
 }
 _CHUNK = 64
 _SCENES = 1_000_000

@@ -1,0 +1,97 @@
+"""Networks alone: two hands of one frame, this project's runtime against PyTorch as one would first write it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from ..hand_model.asset import open_hands
+from ..network.checkpoint import DEFAULT_NAME, load_model
+from ..network.config import RELEASED
+from ..network.model import WildHands, decode_pose
+from ..network.preprocessing import preprocess
+from ..runtime.graph import mean_pose
+from ..runtime.network import has_int8
+from ..runtime.predictor import Predictor
+from ..types import Side
+from .clip import HEIGHT, WIDTH, Clip
+from .figures import alternating, ratio
+
+BOXES = np.array([[220, 250, 470, 500], [740, 230, 1000, 490]], dtype=np.float64)
+SIDES = (Side.LEFT, Side.RIGHT)
+
+
+def released_network(seed: int = 0) -> WildHands:
+    """The published architecture with random weights: they take as long as the published ones, which cannot be had here."""
+    torch.manual_seed(seed)
+    return WildHands(RELEASED).eval()
+
+
+def default_network() -> WildHands:
+    return load_model(DEFAULT_NAME).model
+
+
+def compare(make: Callable[[], WildHands], clip: Clip, repeats: int, with_int8: bool = False) -> dict[str, object]:
+    """Milliseconds from image and boxes to parameters, for the runtime and precision that auto chooses, int8 where there is one, and
+    PyTorch's eager float32. ``ratio`` is how many times as long the latter takes. ``with_int8``: quantizes it first, where nncf is
+    installed."""
+    hand_model = open_hands()
+    eager, image = make(), clip.frames[0]
+    if with_int8:
+        _quantize(eager, clip)
+    turns = np.zeros(len(BOXES)) if eager.config.upright else None
+    int8 = ["int8"] if has_int8(eager) else []
+    predictors = {name: Predictor(make(), eager.config.preprocessing, hand_model, precision=name) for name in ("auto", *int8)}
+    mean, is_right = mean_pose(hand_model), torch.tensor([side is Side.RIGHT for side in SIDES])
+    undistorted = clip.camera.undistorted()
+
+    @torch.inference_mode()
+    def run_eager() -> None:
+        inputs = preprocess(image, undistorted, BOXES, eager.config, eager.config.preprocessing, turns)
+        output = eager(inputs.crops, inputs.kpe, is_right, inputs.focal, inputs.anchor, inputs.images, turn=inputs.turn)
+        decode_pose(output.rotations, mean[is_right.long()])
+
+    calls: dict[str, Callable[[], object]] = {"torch_fp32": run_eager}
+    for name, predictor in predictors.items():
+        calls[name] = lambda predictor=predictor: predictor.predict(image, undistorted, BOXES, SIDES, turns)
+    seconds = alternating(calls, repeats)
+    fastest = min(predictors, key=lambda name: np.median(seconds[name]))
+    medians = {name: round(1e3 * float(np.median(values)), 2) for name, values in seconds.items()}
+    by_choice = {predictors[name].device: medians[name] for name in predictors}
+    return {
+        "ms": medians[fastest],
+        "torch_fp32_ms": medians["torch_fp32"],
+        **ratio(seconds["torch_fp32"], seconds[fastest]),
+        "runtime": predictors[fastest].device,
+        "ms_by_runtime": by_choice,
+    }
+
+
+def _quantize(model: WildHands, clip: Clip) -> None:
+    frames = (preprocess(image, clip.camera.undistorted(), BOXES, model.config, model.config.preprocessing) for image in clip.frames[::3])
+    try:
+        from ..runtime.int8 import quantize
+
+        quantize(model, frames)
+    except ImportError:
+        pass  # neither OpenVINO nor nncf need be there
+
+
+def cost_per_hand(make: Callable[[], WildHands], clip: Clip, repeats: int, most: int = 8) -> dict[str, float]:
+    """Milliseconds of the network for 1, 2, 4, ... hands of one frame."""
+    model = make()
+    config = model.config
+    predictor = Predictor(model, config.preprocessing, open_hands())
+    counts = [1 << i for i in range(most.bit_length())]
+    rng = np.random.default_rng(0)
+    corners = rng.uniform((0, 0), (WIDTH - 250, HEIGHT - 250), (most, 2))
+    boxes, camera = np.concatenate([corners, corners + 250], axis=1), clip.camera.undistorted()
+
+    def call(count: int) -> Callable[[], object]:
+        turns = np.zeros(count) if config.upright else None
+        return lambda: predictor.predict(clip.frames[0], camera, boxes[:count], [Side.RIGHT] * count, turns)
+
+    seconds = alternating({str(count): call(count) for count in counts}, repeats)
+    return {count: round(1e3 * float(np.median(values)), 2) for count, values in seconds.items()}

@@ -1,0 +1,98 @@
+"""Estimates as JSON: metres, pixels of the input, joints in MediaPipe order."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..geometry.calibration import IntrinsicsSource
+from ..geometry.camera import Camera
+from ..hand_model.frames import canonical
+from ..types import FrameEstimate, Grasp, HandEstimate
+
+
+class Results:
+    """Collects the estimates of a source's frames.
+
+    ``{"camera": {...}, "frames": [{"source", "stamp", "hands": [...]}]}``. ``camera`` is that of the first frame; a frame whose camera
+    differs (images of several sizes in one folder) has a ``camera`` of its own.
+    """
+
+    def __init__(self):
+        self._camera: dict | None = None
+        self._frames: list[dict] = []
+
+    def add(self, frame: FrameEstimate, source: str, stamp: float | None, intrinsics: IntrinsicsSource) -> None:
+        """Appends one frame.
+
+        Args:
+            frame: the estimate.
+            source: file name the frame came from.
+            stamp: seconds; None for still images.
+            intrinsics: where the frame's camera came from.
+        """
+        entry = {"source": source, "stamp": _number(stamp, 6), "hands": [hand_dict(hand) for hand in frame.hands]}
+        camera = camera_dict(frame.camera, intrinsics)
+        if self._camera is None:
+            self._camera = camera
+        elif camera != self._camera:
+            entry["camera"] = camera
+        self._frames.append(entry)
+
+    def write(self, path: Path, problems: list[str]) -> None:
+        """Writes strict JSON (numbers that are not finite become null); ``problems`` is left out when there were none."""
+        data = {"camera": self._camera, "frames": self._frames}
+        if problems:
+            data["problems"] = problems
+        path.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
+
+
+def camera_dict(camera: Camera, intrinsics: IntrinsicsSource) -> dict:
+    """``{"k": [9], "width", "height", "distortion_model", "d", "intrinsics_source"}``; k row by row."""
+    return {
+        "k": _numbers(camera.k, 6),
+        "width": camera.width,
+        "height": camera.height,
+        "distortion_model": camera.distortion_model,
+        "d": _numbers(camera.d, 9),
+        "intrinsics_source": intrinsics.name.lower(),
+    }
+
+
+def hand_dict(hand: HandEstimate) -> dict:
+    """One hand; ``orientation`` is x, y, z, w."""
+    grasp, probabilities = Grasp.UNKNOWN, None
+    if hand.grasp_probabilities is not None:
+        grasp = Grasp(int(np.argmax(hand.grasp_probabilities)))
+        probabilities = _numbers(hand.grasp_probabilities, 6)
+    return {
+        "side": hand.side.value,
+        "score": _number(hand.score, 4),
+        "bbox": _numbers(hand.box, 3),
+        "joints": [_numbers(joint, 6) for joint in hand.joints],
+        "joints_2d": [_numbers(joint, 3) for joint in hand.joints_2d],
+        "wrist": {
+            "position": _numbers(hand.wrist_position, 6),
+            "orientation": _numbers(canonical(Rotation.from_matrix(hand.wrist_rotation).as_quat()), 8),
+        },
+        "mano": {
+            "transl": _numbers(hand.mano.transl, 6),
+            "global_orient": _numbers(hand.mano.global_orient, 6),
+            "hand_pose": _numbers(hand.mano.hand_pose, 6),
+            "betas": _numbers(hand.mano.betas, 6),
+        },
+        "grasp": {"label": grasp.name.lower(), "probabilities": probabilities},
+        "num_vertices": len(hand.vertices),
+    }
+
+
+def _number(value: float | None, digits: int) -> float | None:
+    return round(float(value), digits) if value is not None and math.isfinite(value) else None
+
+
+def _numbers(values: np.ndarray, digits: int) -> list[float | None]:
+    return [_number(value, digits) for value in np.ravel(values).tolist()]

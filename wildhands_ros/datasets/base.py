@@ -1,0 +1,199 @@
+"""What the data sets' readers have in common: finding files, refusing damaged ones, counting unusable entries, loading images.
+
+A reader goes through its annotations once, when it is made: entries that cannot be used are counted in ``skipped`` there, and the rest is
+kept in compact arrays, which forked loader processes share.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import ClassVar
+
+import numpy as np
+
+from ..geometry.camera import Camera
+from ..io.images import InputError, read_image
+from ..io.safe_pickle import UnsafePickleError
+from ..types import Side
+from .labels import HandLabels, HandSample, ManoLabel, Supervision
+
+
+class DatasetError(ValueError):
+    """A data set, or a file of it, cannot be used; the message says which file, where it belongs and where to get it."""
+
+
+class HandDataset(ABC):
+    """A sequence of ``HandSample``.
+
+    ``root`` is the folder that ``LAYOUT`` describes; ``split`` one of ``SPLITS``. ``paper_labels`` repeats what the paper's training made
+    of the labels where that was wrong (the class says what); by default it is right.
+
+    ``skipped`` counts by reason the hands and samples of the annotations that cannot be used. Images and masks are first touched when they
+    are loaded; only the first image is looked for at once, lest a wrong root be noticed late.
+
+    :raises DatasetError: a file is missing or damaged, or nothing is left to use.
+    """
+
+    NAME: ClassVar[str]
+    SPLITS: ClassVar[tuple[str, ...]]
+    SUPERVISION: ClassVar[frozenset[Supervision]]
+    LAYOUT: ClassVar[str]
+    """The files below the root, a line each."""
+    SOURCE: ClassVar[str]
+    """Where to get the files."""
+    LICENSE: ClassVar[str]
+
+    def __init__(self, root: str | Path, split: str, paper_labels: bool = False):
+        self.root, self.split, self.paper_labels = Path(root).expanduser(), split, paper_labels
+        self.skipped: Counter[str] = Counter()
+        if split not in self.SPLITS:
+            raise DatasetError(f"{self.NAME} has no split {split!r}; it has {', '.join(self.SPLITS)}")
+        if not self.root.is_dir():
+            raise DatasetError(f"{self.NAME}: the folder {self.root} does not exist.\n{self.describe()}")
+        self._read_annotations()
+        if not len(self):
+            reasons = "".join(f"\n  {count} x {reason}" for reason, count in self.skipped.most_common())
+            raise DatasetError(f"{self.NAME}: no sample of the split {split!r} under {self.root} can be used{reasons or ': it is empty'}")
+
+    @classmethod
+    def describe(cls) -> str:
+        """What the data set is, what to download and where to put it, and its licence."""
+        summary = (cls.__doc__ or "").strip().split("\n", 1)[0]
+        layout = "".join(f"\n  {line}" for line in cls.LAYOUT.strip().splitlines())
+        labels = ", ".join(sorted(label.value for label in cls.SUPERVISION)) or "nothing: for evaluation"
+        return (
+            f"{cls.NAME}: {summary}\nSplits: {', '.join(cls.SPLITS)}. Trains: {labels}.\n"
+            f"Files under the root:{layout}\nGet them: {cls.SOURCE}\nLicence: {cls.LICENSE}"
+        )
+
+    @abstractmethod
+    def _read_annotations(self) -> None:
+        """Reads the annotation files of the split and counts what cannot be used."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> HandSample: ...
+
+    def __iter__(self) -> Iterator[HandSample]:
+        return (self[index] for index in range(len(self)))
+
+    def _sample(
+        self,
+        name: str,
+        load_image: Callable[[], np.ndarray],
+        camera: Camera,
+        hands: dict[Side, HandLabels],
+        *,
+        camera_is_known: bool = True,
+        encode_camera: bool = True,
+    ) -> HandSample:
+        return HandSample(name, load_image, camera, hands, self.SUPERVISION, camera_is_known, encode_camera)
+
+    def _skip(self, reason: str, count: int = 1) -> None:
+        if count:
+            self.skipped[reason] += int(count)
+
+    def _find(self, *paths: str) -> Path:
+        """The first of these files or folders below the root that exists."""
+        for path in paths:
+            if (self.root / path).exists():
+                return self.root / path
+        expected = " or ".join(str(self.root / path) for path in paths)
+        raise DatasetError(f"{self.NAME}: {expected} does not exist.\n{self.describe()}")
+
+    def _require_image(self, path: Path) -> None:
+        if not path.is_file():
+            raise DatasetError(f"{self.NAME}: the image {path} does not exist.\n{self.describe()}")
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        """Turns whatever a damaged file leads to into a ``DatasetError`` that names it."""
+        try:
+            yield
+        except (DatasetError, MemoryError):
+            raise
+        except UnsafePickleError as error:
+            raise UnsafePickleError(f"{path}: {error}") from error
+        except Exception as error:  # The contents are foreign: anything can be wrong with them.
+            raise DatasetError(
+                f"{self.NAME}: {path} is damaged or not in the expected format ({type(error).__name__}: {error}).\n"
+                f"Download it again: {self.SOURCE}"
+            ) from error
+
+    def _image_loader(self, path: Path, camera: Camera) -> Callable[[], np.ndarray]:
+        return partial(load_image, path, (camera.width, camera.height), self._origin)
+
+    @property
+    def _origin(self) -> str:
+        return f"{self.NAME}; get it: {self.SOURCE}"
+
+
+class FileNames:
+    """Many file names in little memory: each folder is kept once."""
+
+    def __init__(self, names: Iterable[str]):
+        folders: dict[str, int] = {}
+        indices, ends = [], []
+        for name in names:
+            folder, _, end = name.rpartition("/")
+            indices.append(folders.setdefault(folder, len(folders)))
+            ends.append(end.encode())
+        self._folders, self._indices, self._ends = list(folders), np.array(indices, np.int32), np.array(ends, bytes)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> str:
+        return str(PurePosixPath(self._folders[self._indices[index]], self._ends[index].decode()))
+
+
+def load_image(path: Path, size: tuple[int, int] | None, source: str) -> np.ndarray:
+    """(H, W, 3) RGB uint8; grey images have three equal channels.
+
+    :raises DatasetError: the file is missing or damaged, or not of this (width, height), where one is given.
+    """
+    try:
+        image = read_image(path)
+    except OSError as error:
+        raise DatasetError(f"the image {path} cannot be read: {error.strerror} ({source})") from error
+    except InputError as error:
+        raise DatasetError(f"{error} ({source})") from error
+    if size is not None and image.shape[1::-1] != size:
+        raise DatasetError(f"{path} is {image.shape[1]}x{image.shape[0]}, but its labels are for {size[0]}x{size[1]} ({source})")
+    return image
+
+
+def label_hand(
+    camera: Camera, joints: np.ndarray, valid: np.ndarray | None = None, *, box: np.ndarray | None = None, mano: ManoLabel | None = None
+) -> HandLabels | None:
+    """A hand of (21, 3) joints in MediaPipe order, with their projections as keypoints and, where no box is given, their box.
+
+    None where nothing of the hand is in the image.
+    """
+    valid = np.ones(21, bool) if valid is None else valid
+    joints = np.where(valid[:, None], joints, np.nan)
+    keypoints = camera.project(joints)
+    keypoints_valid = np.isfinite(keypoints).all(axis=1)
+    box = clipped_box(keypoint_box(keypoints[keypoints_valid]) if box is None else box, camera)
+    return None if box is None else HandLabels(box, keypoints, keypoints_valid, joints, valid, mano)
+
+
+def keypoint_box(keypoints: np.ndarray) -> np.ndarray | None:
+    """The (4,) box around (N, 2) pixels; None where there are none."""
+    return np.concatenate([keypoints.min(axis=0), keypoints.max(axis=0)]) if len(keypoints) else None
+
+
+def clipped_box(box: np.ndarray | None, camera: Camera) -> np.ndarray | None:
+    """The part of a box that is in the image, or None where there is none."""
+    if box is None:
+        return None
+    limits = camera.width - 1, camera.height - 1
+    clipped = np.clip(np.asarray(box, np.float64), 0, (*limits, *limits))
+    return clipped if (clipped[2:] > clipped[:2]).all() else None

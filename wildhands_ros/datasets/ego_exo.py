@@ -1,0 +1,92 @@
+"""EgoExo4D's hand annotations (Grauman et al., CVPR 2024) as WildHands evaluates on them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..geometry.camera import Camera
+from ..io.safe_numpy import read_pickle
+from ..types import Side
+from .base import HandDataset, clipped_box, keypoint_box
+from .joint_orders import NAMES
+from .labels import HandLabels, HandSample
+
+MIN_JOINTS = 4
+"""Labelled 2D joints from which a hand counts (the reference asks for more than three)."""
+MAX_PROJECTION_ERROR = 0.05
+"""Of the image's longer side: where the 3D joints project farther than that from the 2D joints, they are not in this camera's frame."""
+
+
+class EgoExo4D(HandDataset):
+    """EgoExo4D: hands in skilled activities, egocentric Aria camera, with joints, for evaluation.
+
+    The file holds the images too, in RGB order, and is read whole. An image may be a scaled version of the one that the
+    intrinsics are for.
+    """
+
+    NAME = "egoexo4d"
+    SPLITS = ("val",)
+    SUPERVISION = frozenset()
+    LAYOUT = "ego4d_hands/joint_annotations_egoexo_val.pkl    images and labels"
+    SOURCE = (
+        "the preprocessed labels that the README of github.com/ap229997/hands links to, once Ego-Exo4D's licence is signed "
+        "(ego-exo4d-data.org)."
+    )
+    LICENSE = "Ego-Exo4D's licence agreement, to be signed; no redistribution."
+
+    def _read_annotations(self) -> None:
+        path = self._find("ego4d_hands/joint_annotations_egoexo_val.pkl")
+        with self._reading(path):
+            self._samples = [sample for name, entry in read_pickle(path).items() if (sample := self._read_sample(str(name), entry))]
+
+    def _read_sample(self, name: str, entry: dict[str, Any]) -> HandSample | None:
+        image = np.asarray(entry["img"])
+        height, width = (int(side) for side in entry["crop_size"])
+        if image.shape != (height, width, 3) or image.dtype != np.uint8:
+            self._skip("sample: the image is not of the stated size, or not of 8 bits")
+            return None
+        k = np.array(entry["intrx"], np.float64).reshape(3, 3)
+        if not np.isfinite(k).all() or not (k[0, 0] > 0 and k[1, 1] > 0):
+            self._skip("sample: camera that is not finite")
+            return None
+        camera = Camera(k, *(int(side) for side in entry["image_size"])).resized(width, height)
+        hands = {side: self._read_hand(camera, side, entry) for side in Side}
+        hands = {side: hand for side, hand in hands.items() if hand}
+        if not hands:
+            self._skip("sample: no usable hand")
+            return None
+        return self._sample(name, partial(np.asarray, image), camera, hands)
+
+    def _read_hand(self, camera: Camera, side: Side, entry: dict[str, Any]) -> HandLabels | None:
+        names = [f"{side.value}_{joint}" for joint in NAMES]
+        keypoints = np.array([[entry["j2d"].get(name, {}).get(axis, np.nan) for axis in "xy"] for name in names], np.float64)
+        joints = np.array([[entry["j3d"].get(name, {}).get(axis, np.nan) for axis in "xyz"] for name in names], np.float64)
+        # A joint without a label has no entry, so a label that is not finite is a fault.
+        valid, joints_valid = np.isfinite(keypoints).all(axis=1), np.isfinite(joints).all(axis=1)
+        if sum(name in entry["j2d"] for name in names) > valid.sum() or sum(name in entry["j3d"] for name in names) > joints_valid.sum():
+            self._skip("hand: joints that are not finite")
+            return None
+        if valid.sum() < MIN_JOINTS:
+            if valid.any():
+                self._skip("hand: fewer than four labelled joints")
+            return None
+        both = valid & joints_valid
+        errors = np.linalg.norm(camera.project(joints[both]) - keypoints[both], axis=1)
+        # Negated so that joints behind the camera, which have no projection, are found too.
+        if both.any() and not np.median(errors) <= MAX_PROJECTION_ERROR * max(camera.width, camera.height):
+            self._skip("joints of a hand: not in the camera's frame")
+            joints_valid = np.zeros(21, bool)
+        box = clipped_box(keypoint_box(keypoints[valid]), camera)
+        if box is None:
+            self._skip("hand: outside of the image")
+            return None
+        return HandLabels(box, keypoints, valid, np.where(joints_valid[:, None], joints, np.nan), joints_valid)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> HandSample:
+        return self._samples[index]

@@ -1,0 +1,109 @@
+"""From a set of features to what one variant's network takes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...geometry.camera import Camera
+from ...network.config import IMAGE_SIZE, CameraDecoding
+from ...network.kpe import kpe_values
+from ...training.pictures import frame_window
+from ...training.targets import Targets
+from .features import MASK_SIZE, FeatureSet
+from .variants import Variant, View
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Of all hands of a set; as in ``WildHands.forward``."""
+
+    kpe: Tensor
+    focal: Tensor
+    anchor: Tensor
+    turn: Tensor
+
+
+def variant_inputs(features: FeatureSet, variant: Variant) -> Inputs:
+    """What the variant's network is told of the crops' places."""
+    network, is_crop = variant.network, variant.view is View.CROP
+    cameras = [_frame_camera(features.camera(picture)) for picture in range(features.num_pictures)]
+    half = IMAGE_SIZE / 2
+    fake = Camera.pinhole(half, half, half, half, IMAGE_SIZE, IMAGE_SIZE)
+    kpe, focal, anchor = [], [], []
+    for index, corners in zip(features["image_index"], features["corners"], strict=True):
+        camera, affine = cameras[index]
+        corners = corners @ affine[:, :2].T + affine[:, 2]
+        seen = fake if network.fake_intrinsics else camera.undistorted() if variant.pinhole_angles else camera
+        kpe.append(kpe_values(network.encoding, seen, corners, network.kpe_map_size))
+        if network.camera is CameraDecoding.FRAME:
+            focal.append(camera.focal)
+            anchor.append(np.zeros(2))
+        else:
+            focal.append(camera.focal * IMAGE_SIZE / np.linalg.norm(corners[2] - corners[0]))
+            ray = camera.rays(corners.mean(axis=0))
+            anchor.append(ray[:2] / ray[2])
+    turn = torch.from_numpy(features["turn"])
+    return Inputs(_floats(kpe), _floats(focal), _floats(anchor), turn if is_crop else torch.zeros_like(turn))
+
+
+def batch_targets(features: FeatureSet, inputs: Inputs, rows: np.ndarray, has_3d: np.ndarray) -> Targets:
+    """Labels of some hands: joints, pose, shape and camera of those with ``has_3d``, masks and grasps of the others."""
+
+    def take(name: str) -> Tensor:
+        return torch.from_numpy(features[name][rows])
+
+    _, pictures = np.unique(features["image_index"][rows], return_inverse=True)
+    lab = torch.from_numpy(has_3d)
+    flags = {flag: lab for flag in ("has_j2d", "has_j3d", "has_pose", "has_beta", "has_cam")} if has_3d.any() else {}
+    labels = {name: take(name) for name in ("joints_2d", "joints_3d", "rotations", "betas", "translation") if has_3d.any()}
+    if not has_3d.all():
+        labels |= {"grasp": take("grasp"), "mask": take("mask").float() / 255}
+        flags |= {"has_grasp": ~lab, "has_mask": ~lab}
+    index = torch.from_numpy(rows)
+    return Targets(
+        is_right=take("is_right"),
+        image_index=torch.from_numpy(pictures.reshape(-1)),
+        num_images=int(pictures.max()) + 1,
+        focal=inputs.focal[index],
+        anchor=inputs.anchor[index],
+        turn=inputs.turn[index],
+        k=take("k"),
+        **labels,
+        **flags,
+    )
+
+
+def trunk_features(features: FeatureSet, view: View, rows: np.ndarray) -> Tensor:
+    """(B, 1152, 7, 7)"""
+    found = features["features"][rows] if view is View.CROP else features["image_features"][features["image_index"][rows]]
+    return torch.from_numpy(found).float()
+
+
+def mask_camera(k: Tensor) -> Tensor:
+    """(B, 3, 3) of the crop's pixels to that of its masks."""
+    scale = MASK_SIZE / IMAGE_SIZE
+    shrink = k.new_tensor([[scale, 0, 0.5 * scale - 0.5], [0, scale, 0.5 * scale - 0.5], [0, 0, 1]])
+    return shrink @ k
+
+
+def joined(sets: list[FeatureSet]) -> FeatureSet:
+    """Several sets as one, of the arrays that all of them have."""
+    names = set.intersection(*(set(features.arrays) for features in sets))
+    first = np.cumsum([0, *(features.num_pictures for features in sets)])
+    shifted = [features["image_index"] + start for features, start in zip(sets, first, strict=False)]
+    arrays = {name: np.concatenate([features[name] for features in sets]) for name in names - {"image_index"}}
+    return FeatureSet({**arrays, "image_index": np.concatenate(shifted)})
+
+
+def _frame_camera(camera: Camera) -> tuple[Camera, np.ndarray]:
+    """Of the picture as the network has it, padded to a square of 224 pixels, and the (2, 3) pixel map there."""
+    affine = frame_window(camera.width, camera.height).affine(1.0)
+    return camera.transformed(affine, IMAGE_SIZE, IMAGE_SIZE), affine
+
+
+def _floats(values: list) -> Tensor:
+    return torch.from_numpy(np.stack(values).astype(np.float32))

@@ -1,0 +1,146 @@
+"""The estimates of a recording while they are being made: segments on disk, each complete or absent, so that the work can be resumed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..geometry.calibration import IntrinsicsSource
+from ..geometry.camera import Camera
+from ..io.files import OutputFile
+from ..types import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+
+_SIDES = tuple(Side)
+_SOURCES = tuple(EstimateSource)
+_MANO = {"transl": 3, "global_orient": 3, "hand_pose": 45, "betas": 10}
+_OPTIONAL = {"joints_stddev": (21, 3), "wrist_covariance": (6, 6), "keypoints": (21, 2), "grasp_probabilities": (9,)}
+_NO_VERTICES = np.zeros((0, 3), np.float32)
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """One frame with its estimate."""
+
+    index: int
+    """Of the frame in its stream, from 0."""
+    stamp: float
+    """Seconds."""
+    origin: IntrinsicsSource
+    estimate: FrameEstimate
+
+
+class Segment(NamedTuple):
+    """Frames that belong together."""
+
+    frames: list[Annotated]
+    problems: list[str]
+    """Of the pictures that could not be decoded, one sentence each."""
+
+
+def save(path: Path, segment: Segment) -> None:
+    """Writes a segment; the file appears whole or not at all."""
+    frames = segment.frames
+    cameras: list[dict] = []
+    camera_of = []
+    for frame in frames:
+        camera = _camera_to_json(frame)
+        if camera not in cameras:
+            cameras.append(camera)
+        camera_of.append(cameras.index(camera))
+    hands = [hand for frame in frames for hand in frame.estimate.hands]
+    columns = {
+        "index": np.array([frame.index for frame in frames], np.int64),
+        "stamp": np.array([frame.stamp for frame in frames], np.float64),
+        "unresolved": np.array([frame.estimate.unresolved for frame in frames], np.int64),
+        "hands": np.array([len(frame.estimate.hands) for frame in frames], np.int64),
+        "camera": np.array(camera_of, np.int64),
+        "cameras": np.array(json.dumps(cameras)),
+        "problems": np.array(json.dumps(segment.problems)),
+        "side": np.array([_SIDES.index(hand.side) for hand in hands], np.uint8),
+        "source": np.array([_SOURCES.index(hand.source) for hand in hands], np.uint8),
+        "track": np.array([hand.track_id for hand in hands], "U32"),
+    }
+    for name in ("score", "side_score", "reprojection_error"):
+        columns[name] = np.array([getattr(hand, name) for hand in hands], np.float64)
+    columns["box"] = _stack([hand.box for hand in hands], (4,))
+    columns["joints"] = _stack([hand.joints for hand in hands], (21, 3))
+    columns["joints_2d"] = _stack([hand.joints_2d for hand in hands], (21, 2))
+    columns["vertices"] = np.array([hand.vertices for hand in hands], np.float32)
+    for name, size in _MANO.items():
+        columns[name] = _stack([getattr(hand.mano, name) for hand in hands], (size,))
+    for name, shape in _OPTIONAL.items():
+        columns[name] = _stack([getattr(hand, name) for hand in hands], shape)
+    with OutputFile(path) as partial:
+        np.savez(partial, **columns)
+
+
+def load(path: Path, with_meshes: bool = True) -> Segment:
+    """Reads what ``save`` wrote; without their meshes the hands have (0, 3) vertices.
+
+    :raises ValueError, OSError, KeyError: it is none.
+    """
+    with np.load(path, allow_pickle=False) as data:
+        columns = {name: data[name] for name in data.files if with_meshes or name != "vertices"}
+    cameras = [_camera_from_json(item) for item in json.loads(str(columns["cameras"]))]
+    frames, row = [], 0
+    for number, count in enumerate(columns["hands"].tolist()):
+        camera, origin = cameras[columns["camera"][number]]
+        hands = tuple(_hand(columns, each) for each in range(row, row + count))
+        row += count
+        estimate = FrameEstimate(hands, camera, int(columns["unresolved"][number]))
+        frames.append(Annotated(int(columns["index"][number]), float(columns["stamp"][number]), origin, estimate))
+    return Segment(frames, json.loads(str(columns["problems"])))
+
+
+def load_problems(path: Path) -> list[str]:
+    """``load(path).problems``, without the rest."""
+    with np.load(path, allow_pickle=False) as data:
+        return json.loads(str(data["problems"]))
+
+
+def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
+    mano = ManoParameters(*(columns[name][row] for name in _MANO))
+    hand = HandEstimate(
+        side=_SIDES[columns["side"][row]],
+        score=float(columns["score"][row]),
+        side_score=float(columns["side_score"][row]),
+        box=columns["box"][row],
+        joints=columns["joints"][row],
+        joints_2d=columns["joints_2d"][row],
+        vertices=columns["vertices"][row] if "vertices" in columns else _NO_VERTICES,
+        wrist_position=columns["joints"][row, 0],
+        wrist_rotation=Rotation.from_rotvec(mano.global_orient).as_matrix(),
+        mano=mano,
+        source=_SOURCES[columns["source"][row]],
+        reprojection_error=float(columns["reprojection_error"][row]),
+        track_id=str(columns["track"][row]),
+    )
+    known = {name: columns[name][row] for name in _OPTIONAL if not np.isnan(columns[name][row]).all()}
+    return replace(hand, **known)
+
+
+def _stack(values: list, shape: tuple[int, ...]) -> np.ndarray:
+    """(N, *shape) float64; NaN for None."""
+    return np.array([np.full(shape, np.nan) if value is None else value for value in values], np.float64).reshape(-1, *shape)
+
+
+def _camera_to_json(frame: Annotated) -> dict:
+    camera = frame.estimate.camera
+    return {
+        "k": camera.k.ravel().tolist(),
+        "width": camera.width,
+        "height": camera.height,
+        "distortion_model": camera.distortion_model,
+        "d": camera.d.tolist(),
+        "origin": frame.origin.value,
+    }
+
+
+def _camera_from_json(data: dict) -> tuple[Camera, IntrinsicsSource]:
+    k = np.array(data["k"]).reshape(3, 3)
+    return Camera(k, data["width"], data["height"], data["distortion_model"], np.array(data["d"])), IntrinsicsSource(data["origin"])

@@ -1,0 +1,109 @@
+"""What ``wildhands synth`` runs: writes a split of a world as images and annotations."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from ..io.files import OutputFile
+from .config import VERSION, WorldConfig
+from .world import World, WorldSample
+
+ANNOTATIONS = "annotations.json"
+
+
+def write_split(config: WorldConfig, count: int, folder: str | Path, workers: int = 1) -> Path:
+    """Writes samples 0 to ``count - 1`` of a world to a folder, and returns its annotation file.
+
+    Frames are ``images/000000.png``, masks ``masks/000000_right.png`` and ``_left`` (255: visible hand), annotations COCO-style as
+    ``io.coco_hands`` reads them: keypoints in MediaPipe order with 2 visible, 1 hidden, 0 out of the picture; ``joint_cam`` in
+    millimetres; besides, the open hand's parameters, the grasp and the camera, which only pinholes also have as ``cam_param``. The
+    annotation file is written last.
+
+    :raises ValueError: ``count`` or ``workers`` is not positive.
+    :raises OSError: a file cannot be written.
+    """
+    if count < 1 or workers < 1:
+        raise ValueError(f"cannot write {count} samples with {workers} workers: both must be at least 1")
+    folder = Path(folder)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "masks").mkdir(exist_ok=True)
+    write = partial(_write_sample, World(config), folder)
+    if workers == 1:
+        written = [write(index) for index in tqdm(range(count), unit="frame")]
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            written = list(tqdm(pool.map(write, range(count), chunksize=8), total=count, unit="frame"))
+    content = {
+        "info": {
+            "description": "wildhands synthetic world",
+            "version": VERSION,
+            "world": config.name,
+            "split": config.split,
+            "seed": config.seed,
+        },
+        "images": [image for image, _ in written],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "hand"}],
+    }
+    for _, of_image in written:
+        for annotation in of_image:
+            content["annotations"].append({"id": len(content["annotations"]), **annotation})
+    path = folder / ANNOTATIONS
+    with OutputFile(path) as partial_file:
+        partial_file.write_text(json.dumps(content, allow_nan=False))
+    return path
+
+
+def _write_sample(world: World, folder: Path, index: int) -> tuple[dict, list[dict]]:
+    sample = world.sample(index)
+    name = f"images/{index:06d}.png"
+    _write_image(folder / name, cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR))
+    camera = sample.camera
+    image = {
+        "id": index,
+        "file_name": name,
+        "width": camera.width,
+        "height": camera.height,
+        "camera": {"k": camera.k.ravel().tolist(), "distortion_model": camera.distortion_model, "d": camera.d.tolist()},
+    }
+    if camera.is_pinhole:
+        image["cam_param"] = {"focal": [camera.k[0, 0], camera.k[1, 1]], "princpt": [camera.k[0, 2], camera.k[1, 2]]}
+    annotations = []
+    for hand in sample.hands:
+        mask_name = f"masks/{index:06d}_{hand.side.value}.png"
+        _write_image(folder / mask_name, hand.mask.astype(np.uint8) * 255)
+        annotations.append({**_annotation(sample, hand), "image_id": index, "mask_file": mask_name})
+    return image, annotations
+
+
+def _annotation(sample: WorldSample, hand) -> dict:
+    truth, camera = hand.truth, sample.camera
+    last = np.array([camera.width, camera.height]) - 0.5
+    inside = ((hand.keypoints >= -0.5) & (hand.keypoints < last)).all(axis=-1)
+    flags = np.where(hand.visible, 2, np.where(inside, 1, 0))
+    x0, y0, x1, y1 = truth.box.tolist()
+    return {
+        "category_id": 1,
+        "iscrowd": 0,
+        "hand_type": hand.side.value,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": float(hand.mask.sum()),
+        # Where the lens does not see a joint it has no pixel; its flag says so.
+        "keypoints": np.column_stack([np.nan_to_num(hand.keypoints), flags]).ravel().tolist(),
+        "joint_cam": (1000 * truth.joints).tolist(),
+        "grasp": int(truth.grasp),
+        "gloved": truth.gloved,
+        "open_hand": {name: value.tolist() for name, value in vars(truth.mano).items()},
+    }
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    with OutputFile(path) as partial_file:
+        partial_file.write_bytes(cv2.imencode(".png", image)[1].tobytes())

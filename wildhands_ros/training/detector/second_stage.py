@@ -1,0 +1,84 @@
+"""Close-ups of hands and of what the detector in the box takes for hands, for the network that looks at its proposals once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import cv2
+import numpy as np
+
+from ...detection.proposals import Proposal, ProposalNet
+from ...detection.windows import CLOSE_UP_SIDE as SIDE
+from ...detection.windows import whole
+from ...geometry.boxes import box_iou
+from ...network.detector_net import load_detector
+from ...synthetic.config import WorldConfig
+from ...synthetic.frames import make_frame
+from .frames import Frame, labelled, window
+
+KEPT = 288
+"""Pixels of the side of a kept close-up, and its side over the hand's."""
+SPAN = 3.0
+_LEAST_SCORE = 0.15
+_NO_HAND = 0.3
+"""Overlap with every hand below which a proposal is a mistake; and with a better mistake, from which it is the same one."""
+_SAME = 0.4
+_PART = 0.3
+"""Share of a hand's box below which what a picture shows of it is no hand: a finger from near is none."""
+_MOST_HANDS, _MOST_MISTAKES = 3, 3
+"""Of one scene."""
+
+
+def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
+    """(KEPT, KEPT, 3) close-ups of the scenes' hands, of the detector's mistakes, and where there is neither, of any place."""
+    for index in indices:
+        scene = make_frame(config, index)
+        frame = labelled(scene, scene.camera.width, scene.camera.height)
+        rng = np.random.default_rng([config.seed, index, 2])
+        hands = [frame.boxes[i] for i in rng.permutation(np.flatnonzero(frame.counts))[:_MOST_HANDS]]
+        mistakes = _mistakes(frame, [proposal for part in whole(*_size(frame)) for proposal in _detector()(frame.image, part)])
+        places = [*hands, *mistakes[:_MOST_MISTAKES]]
+        if not places:
+            middle, half = rng.uniform(0, 1, 2) * _size(frame), np.exp(rng.uniform(np.log(0.03), np.log(0.2))) * frame.image.shape[1]
+            places = [np.concatenate([middle - half, middle + half])]
+        yield from (_close_up(frame, place) for place in places)
+
+
+def augmented(frame: Frame, rng: np.random.Generator) -> Frame:
+    """A (SIDE, SIDE, 3) picture of a kept close-up, nearer or farther, not quite at its middle; mirrored, turned and coloured by chance."""
+    zoom = SIDE / KEPT * SPAN / np.exp(rng.uniform(np.log(1.3), np.log(2.6)))
+    target = SIDE / 2 + np.clip(rng.normal(0, 0.09, 2), -0.2, 0.2) * SIDE
+    return window(frame, zoom, np.radians(rng.normal(0, 4)), np.full(2, KEPT / 2), target, (SIDE, SIDE), _PART, rng)
+
+
+def _mistakes(frame: Frame, proposals: Sequence[Proposal]) -> list[np.ndarray]:
+    """(4,) boxes of proposals where no hand is, the best first."""
+    found: list[np.ndarray] = []
+    for proposal in sorted(proposals, key=lambda proposal: -proposal.score):
+        if proposal.score >= _LEAST_SCORE and not (
+            any(box_iou(proposal.box, box) > _NO_HAND for box in frame.boxes) or any(box_iou(proposal.box, box) > _SAME for box in found)
+        ):
+            found.append(proposal.box)
+    return found
+
+
+def _close_up(frame: Frame, box: np.ndarray) -> Frame:
+    centre, scale = (box[:2] + box[2:]) / 2, KEPT / max(SPAN * (box[2:] - box[:2]).max(), 8.0)
+    # Made smaller as the detector's pictures are, area by area.
+    shrunk = min(scale, 1.0)
+    image = cv2.resize(frame.image, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
+    affine = np.column_stack([scale / shrunk * np.eye(2), KEPT / 2 - scale * centre])
+    image = cv2.warpAffine(image, affine, (KEPT, KEPT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    boxes = (frame.boxes - np.tile(centre, 2)) * scale + KEPT / 2
+    near = ((boxes[:, 2:] > 0) & (boxes[:, :2] < KEPT)).all(axis=1)
+    return Frame(image, boxes[near], frame.right[near], frame.up[near], frame.counts[near])
+
+
+def _size(frame: Frame) -> tuple[int, int]:
+    return frame.image.shape[1], frame.image.shape[0]
+
+
+@cache
+def _detector() -> ProposalNet:
+    return ProposalNet(load_detector(), _LEAST_SCORE)

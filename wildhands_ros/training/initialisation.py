@@ -1,0 +1,68 @@
+"""The network and the hand model that a run begins with."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..hand_model.asset import HandAsset, open_hands
+from ..hand_model.mano_files import load_mano
+from ..network.checkpoint import load_model
+from ..network.landmark_net import LandmarkNet
+from ..network.model import WildHands
+from ..types import Side
+from .config import OPEN_HAND, START_MEDIAPIPE, TrainingConfig
+from .config_file import ConfigError
+from .randomness import seed_torch
+
+_WEIGHTS_PLACE = 0
+"""Step 0 of the random numbers: steps of training begin with 1."""
+
+
+def hand_assets(config: TrainingConfig) -> dict[Side, HandAsset]:
+    """Both hands of ``config.hand_model``. Raises ValueError where MANO's files are not there."""
+    if config.hand_model == OPEN_HAND:
+        return open_hands()
+    return {side: load_mano(config.hand_model, side) for side in Side}
+
+
+def first_network(config: TrainingConfig) -> WildHands:
+    """With the weights of ``config.start``; those that it does not have are random, by the seed.
+
+    Raises ValueError where they do not fit, ImportError where the landmark network is not installed.
+    """
+    seed_torch(config.seed, _WEIGHTS_PLACE)
+    model = WildHands(config.network)
+    if config.start == START_MEDIAPIPE:
+        model.start_from(LandmarkNet.from_mediapipe())
+        initialize_heads(model)
+    elif config.start:
+        initialize_heads(model)
+        _take(model, load_model(config.start).model, config.start)
+    return model
+
+
+def initialize_heads(network: WildHands) -> None:
+    """Random weights after He et al. (ICCV 2015). PyTorch's own shrink the signal at each layer, which costs hundreds of steps on a trunk
+    that is trained already."""
+    decoders = network.right_head, network.left_head
+    outputs = [layer for part in decoders for layer in (part.pose, part.shape, part.camera, part.initial_camera[-1])]
+    parts: list[nn.Module] = [part for part in (network.fusion, network.landmark_encoder, *decoders) if part is not None]
+    if network.grasp_head is not None:
+        outputs.append(network.grasp_head.layers[-1])
+        parts.append(network.grasp_head)
+    for part in parts:
+        for module in part.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear) and not any(module is output for output in outputs):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
+def _take(model: WildHands, other: WildHands, name: str) -> None:
+    """The parts of ``other`` that ``model`` has; all of those that both have must be of the same shapes."""
+    own, given = model.state_dict(), other.state_dict()
+    common = [key for key in given if key in own]
+    if wrong := [key for key in common if own[key].shape != given[key].shape]:
+        raise ConfigError(f"start: the weights of {name} do not fit this network: {wrong[0]} is {tuple(given[wrong[0]].shape)} there")
+    lacking = sorted({key.split(".")[0] for key in own if key not in given})
+    if "hand_trunk" in lacking or not common:
+        raise ConfigError(f"start: {name} is of another kind of network; it lacks {', '.join(lacking)}")
+    model.load_state_dict({key: given[key] for key in common}, strict=False)
