@@ -20,7 +20,15 @@ setup(
     # Makes an editable install a plain entry of sys.path, so that the built messages can be merged in (see wildhands_ros/__init__.py).
     package_dir={"": "."},
     package_data={
-        "wildhands_ros": ["**/*.npz", "**/*.json", "**/*.md", "**/*.txt", "**/*.tsv", "**/*.safetensors", "teleop/robots/*"],
+        "wildhands_ros": [
+            "**/*.npz",
+            "**/*.json",
+            "**/*.md",
+            "**/*.txt",
+            "**/*.tsv",
+            "**/*.safetensors",
+            "teleop/robots/*",
+        ],
     },
     install_requires=[
         "matplotlib",
@@ -53,7 +61,18 @@ setup(
         "teleop": ["dex-retargeting", "six"],
         "train": ["numba", "tensorboard"],
         "view": ["viser"],
-        "test": ["hypothesis", "mediapipe==0.10.21", "nncf", "numba", "onnx", "onnxruntime", "pytest", "ruff", "smplx", "tensorboard"],
+        "test": [
+            "hypothesis",
+            "mediapipe==0.10.21",
+            "nncf",
+            "numba",
+            "onnx",
+            "onnxruntime",
+            "pytest",
+            "ruff",
+            "smplx",
+            "tensorboard",
+        ],
     },
     entry_points={"console_scripts": ["wildhands = wildhands_ros.cli.main:main"]},
 )

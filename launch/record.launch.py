@@ -18,7 +18,11 @@ ARGUMENTS = [
     ("topics", "", "More topics, separated by spaces, such as those of the robot."),
     ("output", "", "Folder of the bag; empty: rosbag2's own choice, the time."),
     ("cache", "268435456", "Bytes that may wait for the disk before messages are dropped."),
-    ("image_reliability", "", "reliable or best_effort; empty: what the camera offers. reliable loses least where the camera offers it."),
+    (
+        "image_reliability",
+        "",
+        "reliable or best_effort; empty: what the camera offers. reliable loses least where the camera offers it.",
+    ),
 ]
 
 KEEP = {"history": "keep_last", "depth": 200}
@@ -45,8 +49,25 @@ def recorder(context: LaunchContext) -> list[ExecuteProcess]:
     overrides = qos_overrides(given["image"], given["camera_info"], given["hands"], given["image_reliability"])
     file = Path(tempfile.mkdtemp(prefix="wildhands_record_"), "qos.yaml")
     file.write_text(yaml.safe_dump(overrides))
-    topics = [given["image"], given["camera_info"], given["hands"], f"{given['hands']}/mesh_topology", "episodes", *given["topics"].split()]
-    command = ["ros2", "bag", "record", "--storage", "mcap", "--max-cache-size", given["cache"], "--qos-profile-overrides-path", str(file)]
+    topics = [
+        given["image"],
+        given["camera_info"],
+        given["hands"],
+        f"{given['hands']}/mesh_topology",
+        "episodes",
+        *given["topics"].split(),
+    ]
+    command = [
+        "ros2",
+        "bag",
+        "record",
+        "--storage",
+        "mcap",
+        "--max-cache-size",
+        given["cache"],
+        "--qos-profile-overrides-path",
+        str(file),
+    ]
     command += ["--output", given["output"]] if given["output"] else []
     # Until Jazzy the topics came without a word before them.
     word = [] if os.environ.get("ROS_DISTRO") in ("humble", "iron") else ["--topics"]
@@ -54,6 +75,8 @@ def recorder(context: LaunchContext) -> list[ExecuteProcess]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    arguments = [DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS]
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS
+    ]
     episodes = Node(package="wildhands_ros", executable="wildhands_episodes", output="screen")
     return LaunchDescription([*arguments, episodes, OpaqueFunction(function=recorder)])

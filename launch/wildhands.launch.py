@@ -11,10 +11,22 @@ SHARE = FindPackageShare("wildhands_ros")
 
 # Name, default, description.
 ARGUMENTS = [
-    ("image", "image", "Topic of the camera's images; with image_transport:=compressed its /compressed is listened to."),
+    (
+        "image",
+        "image",
+        "Topic of the camera's images; with image_transport:=compressed its /compressed is listened to.",
+    ),
     ("camera_info", "camera_info", "Topic of the camera's calibration."),
-    ("detections", "detections", "Topic of an external detector (vision_msgs/Detection2DArray), for detector.type: topic or tracks."),
-    ("params_file", PathJoinSubstitution([SHARE, "config", "wildhands.yaml"]), "Parameter file; the default one is the reference."),
+    (
+        "detections",
+        "detections",
+        "Topic of an external detector (vision_msgs/Detection2DArray), for detector.type: topic or tracks.",
+    ),
+    (
+        "params_file",
+        PathJoinSubstitution([SHARE, "config", "wildhands.yaml"]),
+        "Parameter file; the default one is the reference.",
+    ),
     ("namespace", "", "Namespace of the node and of its topics."),
     ("rviz", "false", "Whether to open rviz with config/wildhands.rviz."),
     ("fixed_frame", "camera", "Frame that rviz shows things in: the images' frame, or any that TF connects with it."),
@@ -73,13 +85,22 @@ def wildhands_node(context: LaunchContext) -> list[Node]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    declared = [DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS]
-    declared += [DeclareLaunchArgument(name, default_value="", description=text) for name, (_, text) in PARAMETERS.items()]
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS
+    ]
+    declared += [
+        DeclareLaunchArgument(name, default_value="", description=text) for name, (_, text) in PARAMETERS.items()
+    ]
     rviz = Node(
         package="rviz2",
         executable="rviz2",
         namespace=LaunchConfiguration("namespace"),
-        arguments=["-d", PathJoinSubstitution([SHARE, "config", "wildhands.rviz"]), "-f", LaunchConfiguration("fixed_frame")],
+        arguments=[
+            "-d",
+            PathJoinSubstitution([SHARE, "config", "wildhands.rviz"]),
+            "-f",
+            LaunchConfiguration("fixed_frame"),
+        ],
         condition=IfCondition(LaunchConfiguration("rviz")),
         output="screen",
     )

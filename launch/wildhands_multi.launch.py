@@ -10,7 +10,11 @@ from launch_ros.substitutions import FindPackageShare
 
 # Name, default, description.
 ARGUMENTS = [
-    ("cameras", "", "Namespaces of the cameras, separated by commas, such as left,right; also the prefixes of their TF frames."),
+    (
+        "cameras",
+        "",
+        "Namespaces of the cameras, separated by commas, such as left,right; also the prefixes of their TF frames.",
+    ),
     ("image", "image_raw", "Topic of each camera's images within its namespace."),
     ("camera_info", "camera_info", "Topic of each camera's calibration within its namespace."),
     (
@@ -46,5 +50,7 @@ def wildhands_nodes(context: LaunchContext) -> list[Node]:
 
 
 def generate_launch_description() -> LaunchDescription:
-    declared = [DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS]
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS
+    ]
     return LaunchDescription([*declared, OpaqueFunction(function=wildhands_nodes)])

@@ -116,7 +116,11 @@ ARCTIC_LENS = np.array([-0.25, 0.06, 0.0007, -0.0004, 0.01, 0.05, 0.01, 0.002])
 def make_arctic(root: Path, change=None, cropped: bool = True) -> Path:
     """Three frames of one sequence; ``change(split)`` may alter the split's content before it is written."""
     frames = [hands(seed) for seed in range(3)]
-    camera_frame, flat, parameters = {}, {}, {"K_ego": np.stack([ARCTIC_K] * 3), "dist": np.stack([ARCTIC_LENS] * 3).astype(np.float32)}
+    camera_frame, flat, parameters = (
+        {},
+        {},
+        {"K_ego": np.stack([ARCTIC_K] * 3), "dist": np.stack([ARCTIC_LENS] * 3).astype(np.float32)},
+    )
     parameters["K_ego"][1:, 0, 0] += 10
     for side, letter in ((Side.RIGHT, "r"), (Side.LEFT, "l")):
         joints = np.stack([in_order(frame[side].joints, MANO_NAMES) for frame in frames])
@@ -124,7 +128,9 @@ def make_arctic(root: Path, change=None, cropped: bool = True) -> Path:
         camera_frame[f"joints.{side.value}"][:, 1:] += 100
         k = parameters["K_ego"]
         plain = np.stack([(joints[i] @ k[i].T)[:, :2] / joints[i][:, 2:] for i in range(3)])
-        bent = np.stack([cv2.projectPoints(joints[i], np.zeros(3), np.zeros(3), k[i], ARCTIC_LENS)[0][:, 0] for i in range(3)])
+        bent = np.stack(
+            [cv2.projectPoints(joints[i], np.zeros(3), np.zeros(3), k[i], ARCTIC_LENS)[0][:, 0] for i in range(3)]
+        )
         flat[f"joints.{side.value}"] = np.stack([plain, *[plain * 0] * 8, bent], axis=1).astype(np.float32)
         orient = np.stack([frame[side].mano.global_orient for frame in frames])
         camera_frame[f"rot_{letter}_cam"] = np.stack([orient, *[orient * 0] * 8], axis=1).astype(np.float32)
@@ -141,10 +147,15 @@ def make_arctic(root: Path, change=None, cropped: bool = True) -> Path:
     for folder in ("splits", "meta"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     np.save(root / "splits/p2_val.npy", split)
-    write_json(root / "meta/misc.json", {"s05": {"image_size": [list(ARCTIC_SIZE)] * 9, "ioi_offset": ARCTIC_OFFSET, "gender": "female"}})
+    write_json(
+        root / "meta/misc.json",
+        {"s05": {"image_size": [list(ARCTIC_SIZE)] * 9, "ioi_offset": ARCTIC_OFFSET, "gender": "female"}},
+    )
     width, height = (840, 600) if cropped else ARCTIC_SIZE
     for name in names:
-        write_image(root / name.split("/data/")[-1].replace("images", "cropped_images" if cropped else "images"), width, height)
+        write_image(
+            root / name.split("/data/")[-1].replace("images", "cropped_images" if cropped else "images"), width, height
+        )
     return root
 
 
@@ -162,7 +173,9 @@ def to_world(joints: np.ndarray) -> np.ndarray:
 
 def world_joints(frame: dict[Side, Hand]) -> np.ndarray:
     """(42, 3): right, then left."""
-    return np.concatenate([to_world(in_order(frame[side].joints, TIPS_FIRST_NAMES)) for side in (Side.RIGHT, Side.LEFT)])
+    return np.concatenate(
+        [to_world(in_order(frame[side].joints, TIPS_FIRST_NAMES)) for side in (Side.RIGHT, Side.LEFT)]
+    )
 
 
 ASSEMBLY_K = [[330.0, 0, 315.5], [0, 331.0, 243.25], [0, 0, 1]]
@@ -207,15 +220,37 @@ def make_interhand(root: Path, change=None) -> Path:
     data, joint_3d, fits = {"images": [], "annotations": []}, {"0": {}}, {"0": {}}
     for i, frame in enumerate(frames):
         number = 18000 + i
-        image = {"id": i, "file_name": f"Capture0/ROM04_RT_Occlusion/cam{name}/image{number}.jpg", "width": 412, "height": 512}
-        data["images"].append({**image, "capture": 0, "subject": 3, "seq_name": "ROM04", "camera": name, "frame_idx": number})
+        image = {
+            "id": i,
+            "file_name": f"Capture0/ROM04_RT_Occlusion/cam{name}/image{number}.jpg",
+            "width": 412,
+            "height": 512,
+        }
+        data["images"].append(
+            {**image, "capture": 0, "subject": 3, "seq_name": "ROM04", "camera": name, "frame_idx": number}
+        )
         valid = [[1]] * 42
-        annotation = {"id": i, "image_id": i, "bbox": [10.0, 20.0, 380.0, 400.0], "joint_valid": valid, "hand_type": "interacting"}
+        annotation = {
+            "id": i,
+            "image_id": i,
+            "bbox": [10.0, 20.0, 380.0, 400.0],
+            "joint_valid": valid,
+            "hand_type": "interacting",
+        }
         data["annotations"].append({**annotation, "hand_type_valid": 1})
-        joint_3d["0"][str(number)] = {"world_coord": world_joints(frame).tolist(), "joint_valid": valid, "hand_type": "interacting"}
+        joint_3d["0"][str(number)] = {
+            "world_coord": world_joints(frame).tolist(),
+            "joint_valid": valid,
+            "hand_type": "interacting",
+        }
         fits["0"][str(number)] = {side.value: world_mano(frame[side], side) if i == 0 else None for side in Side}
         write_image(root / "images/val" / image["file_name"], 412, 512)
-    camera = {"campos": CAMERA_POSITION.tolist(), "camrot": WORLD_ROTATION.tolist(), "focal": INTERHAND_FOCAL, "princpt": INTERHAND_CENTRE}
+    camera = {
+        "campos": CAMERA_POSITION.tolist(),
+        "camrot": WORLD_ROTATION.tolist(),
+        "focal": INTERHAND_FOCAL,
+        "princpt": INTERHAND_CENTRE,
+    }
     cameras = {"0": {kind: {name: value} for kind, value in camera.items()}}
     if change:
         change(data, cameras, joint_3d, fits)
@@ -241,7 +276,8 @@ FREIHAND_K = [[480.0, 0, 112.0], [0, 479.5, 112.0], [0, 0, 1]]
 def make_freihand(root: Path, change=None) -> Path:
     """Two labels, eight images; ``change(k, xyz, mano)`` may alter the lists."""
     centred = [
-        hand._replace(joints=hand.joints - hand.joints.mean(axis=0) + [0, 0, 0.6]) for hand in (hands(i)[Side.RIGHT] for i in range(2))
+        hand._replace(joints=hand.joints - hand.joints.mean(axis=0) + [0, 0, 0.6])
+        for hand in (hands(i)[Side.RIGHT] for i in range(2))
     ]
     k, xyz = [FREIHAND_K] * 2, [hand.joints.tolist() for hand in centred]
     fits = []
@@ -273,7 +309,9 @@ def make_h2o(root: Path, change=None) -> Path:
         for side in (Side.LEFT, Side.RIGHT):
             hand, annotated = hands(i)[side], float(i == 0 or side is Side.RIGHT)
             joints.append([annotated, *hand.joints.ravel()])
-            fits.append([annotated, *hand.mano.transl, *hand.mano.global_orient, *hand.mano.hand_pose, *hand.mano.betas])
+            fits.append(
+                [annotated, *hand.mano.transl, *hand.mano.global_orient, *hand.mano.hand_pose, *hand.mano.betas]
+            )
         if change:
             change(i, joints, fits)
         for name, rows in (("hand_pose", joints), ("hand_pose_mano", fits)):
@@ -307,7 +345,14 @@ def make_ego_exo(root: Path, change=None, scale: float = 1.0) -> Path:
                 j3d[f"{side.value}_{names[name]}"] = {"x": float(u), "y": float(v), "z": float(w)}
         del j2d["left_pinky_4"], j3d["left_ring_1"]
         image = np.full((size, size, 3), (200, 30, 10), np.uint8)
-        entry = {"img": image, "crop_size": (size, size), "image_size": (512, 512), "intrx": EGO_EXO_K, "j2d": j2d, "j3d": j3d}
+        entry = {
+            "img": image,
+            "crop_size": (size, size),
+            "image_size": (512, 512),
+            "intrx": EGO_EXO_K,
+            "j2d": j2d,
+            "j3d": j3d,
+        }
         content[f"take_{i}/frame_000{i}.jpg"] = entry
     if change:
         change(content)
@@ -320,7 +365,9 @@ def make_ego_exo(root: Path, change=None, scale: float = 1.0) -> Path:
 AUTHORS_FOLDER = "/home/somebody/data/"
 
 
-def make_wild(root: Path, labels: str, masks: str, width: int, height: int, change=None, modal: str | None = None) -> Path:
+def make_wild(
+    root: Path, labels: str, masks: str, width: int, height: int, change=None, modal: str | None = None
+) -> Path:
     """Three images with boxes, grasps and masks, named by paths of another machine; the third has a left hand only.
 
     ``change(content, masks)`` may alter the labels and masks. The masks' sides reach over the boxes.
@@ -346,13 +393,17 @@ def make_wild(root: Path, labels: str, masks: str, width: int, height: int, chan
     (root / masks).parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(root / masks, **stored)
     if modal:
-        write_pickle(root / modal, {names[0]: {"right": 1, "left": 0}, names[1]: {"right": 1, "left": 1}, names[2]: {"left": 1}})
+        write_pickle(
+            root / modal, {names[0]: {"right": 1, "left": 0}, names[1]: {"right": 1, "left": 1}, names[2]: {"left": 1}}
+        )
     return root
 
 
 def make_epic(root: Path, change=None, split: str = "train") -> Path:
     modal = "epic_hands/modal_amodal_annot.pkl"
-    return make_wild(root, f"epic_hands/grasp_visor_{split}.pkl", "epic_hands/visor_masks_train.npz", 1920, 1080, change, modal)
+    return make_wild(
+        root, f"epic_hands/grasp_visor_{split}.pkl", "epic_hands/visor_masks_train.npz", 1920, 1080, change, modal
+    )
 
 
 def make_ego4d(root: Path, change=None) -> Path:

@@ -74,7 +74,9 @@ class LiveNode:
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=DOMAIN)
         node.DIAGNOSTICS_PERIOD = 0.1  # tests need not wait a second each time
-        overrides = [rclpy.parameter.Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()]
+        overrides = [
+            rclpy.parameter.Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()
+        ]
         self.node = WildHandsNode(make, namespace=namespace, context=self._context, parameter_overrides=overrides)
         self.error: Exception | None = None
         self._executor = SingleThreadedExecutor(context=self._context)

@@ -55,14 +55,21 @@ def lightning_checkpoint(state):
     """What PyTorch-Lightning saves around a state dict, with objects of classes that the reader does not have."""
     foreign = types.ModuleType("pytorch_lightning.utilities.parsing")
     foreign.AttributeDict = type("AttributeDict", (dict,), {"__module__": foreign.__name__})
-    options = foreign.AttributeDict(backbone="resnet50", img_res=224, args=argparse.Namespace(pos_enc="center+corner_latent"))
+    options = foreign.AttributeDict(
+        backbone="resnet50", img_res=224, args=argparse.Namespace(pos_enc="center+corner_latent")
+    )
     checkpoint = {
         "epoch": 17,
         "global_step": 4242,
         "pytorch-lightning_version": "2.0.2",
         "state_dict": state,
         "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"current": {"ready": 18}}}},
-        "callbacks": {"ModelCheckpoint{'monitor': 'loss__val'}": {"best_model_score": torch.tensor(0.25), "dirpath": "logs/checkpoints"}},
+        "callbacks": {
+            "ModelCheckpoint{'monitor': 'loss__val'}": {
+                "best_model_score": torch.tensor(0.25),
+                "dirpath": "logs/checkpoints",
+            }
+        },
         "optimizer_states": [
             {
                 "state": {0: {"step": torch.tensor(4242.0), "exp_avg": torch.zeros(64, 3, 7, 7)}},

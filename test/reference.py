@@ -19,7 +19,9 @@ def cubic_window(image, cx, cy, side, size):
 def reference_frame(image):
     """(224, 224, 3) in 0..1 (steps a and d)."""
     height, width = image.shape[:2]
-    render = np.clip(cubic_window(image.astype(np.float32), width / 2, height / 2, max(width, height), 840), 0, 255).astype(np.uint8)
+    render = np.clip(
+        cubic_window(image.astype(np.float32), width / 2, height / 2, max(width, height), 840), 0, 255
+    ).astype(np.uint8)
     blurred = cv2.GaussianBlur(render, (5, 5), 8)
     return np.clip(cubic_window(blurred.astype(np.float32), 420, 420, 840, 224), 0, 255) / 255
 
@@ -30,7 +32,9 @@ def reference_hand(frame, k, shape, box):
     longer = max(height, width)
     to_840 = lambda value, extent: (value - extent / 2) * 840 / longer + 420  # noqa: E731
     to_224 = lambda value: min(max(int(224 / 840 * (value - 420) + 112) + 1, 0), 223)  # noqa: E731
-    x0, y0, x1, y1 = (to_224(to_840(value, extent)) for value, extent in zip(box, (width, height, width, height), strict=True))
+    x0, y0, x1, y1 = (
+        to_224(to_840(value, extent)) for value, extent in zip(box, (width, height, width, height), strict=True)
+    )
     xm, ym, side = (x0 + x1) // 2, (y0 + y1) // 2, max(x1 - x0, y1 - y0) * 1.75
     crop = np.clip(cubic_window(frame.astype(np.float32), xm, ym, side, 224), 0, 1)
     h = int(side // 2)
@@ -44,13 +48,17 @@ def reference_intrinsics(k, shape):
     """fx, fy, cx, cy of the 224-pixel frame."""
     height, width = shape
     longer = max(height, width)
-    return [v * 224 / longer for v in (k[0, 0], k[1, 1], k[0, 2] - (width - longer) / 2, k[1, 2] - (height - longer) / 2)]
+    return [
+        v * 224 / longer for v in (k[0, 0], k[1, 1], k[0, 2] - (width - longer) / 2, k[1, 2] - (height - longer) / 2)
+    ]
 
 
 def resnet50(state, prefix, x):
     def norm(name, x):
         p = f"{prefix}{name}."
-        return F.batch_norm(x, state[p + "running_mean"], state[p + "running_var"], state[p + "weight"], state[p + "bias"])
+        return F.batch_norm(
+            x, state[p + "running_mean"], state[p + "running_var"], state[p + "weight"], state[p + "bias"]
+        )
 
     def conv(name, x, **options):
         return F.conv2d(x, state[f"{prefix}{name}.weight"], **options)
@@ -89,7 +97,13 @@ def reference_prediction(state, image, k, box, side):
         resnet50(state, prefix, ((torch.from_numpy(np.float32(x)) - MEAN) / STD).permute(2, 0, 1)[None])
         for prefix, x in (("model.backbone.", frame), ("model.hand_backbone.", crop))
     )
-    encoded = [f(2**level * angle) for part in (angles[:2], angles[2:]) for level in range(4) for angle in part for f in (np.sin, np.cos)]
+    encoded = [
+        f(2**level * angle)
+        for part in (angles[:2], angles[2:])
+        for level in range(4)
+        for angle in part
+        for f in (np.sin, np.cos)
+    ]
     encoded = torch.tensor(np.float32(encoded))[None, :, None, None].expand(1, 80, 7, 7)
     x = torch.cat([features + image_features, encoded], dim=1)
     for i in (0, 2, 4):

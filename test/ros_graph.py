@@ -37,9 +37,16 @@ class NodeProcess:
     """wildhands_node, or another ``program`` of Python, in a process; its output goes to a file."""
 
     def __init__(
-        self, log: Path, namespace: str = "", remappings: tuple[str, ...] = (), program=("-m", "wildhands_ros.ros.node"), **parameters
+        self,
+        log: Path,
+        namespace: str = "",
+        remappings: tuple[str, ...] = (),
+        program=("-m", "wildhands_ros.ros.node"),
+        **parameters,
     ):
-        arguments = [word for name, value in parameters.items() for word in ("-p", f"{name.replace('__', '.')}:={value}")]
+        arguments = [
+            word for name, value in parameters.items() for word in ("-p", f"{name.replace('__', '.')}:={value}")
+        ]
         arguments += [word for remapping in remappings for word in ("-r", remapping)]
         if namespace:
             arguments += ["-r", f"__ns:={namespace}"]
@@ -88,14 +95,21 @@ class Client:
 
     def listen(self, topic: str, kind: type, latched: bool = False) -> None:
         durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
-        self.node.create_subscription(kind, topic, self.received[topic].append, QoSProfile(depth=200, durability=durability))
+        self.node.create_subscription(
+            kind, topic, self.received[topic].append, QoSProfile(depth=200, durability=durability)
+        )
 
     def publisher(self, topic: str, kind: type, reliable: bool = True):
         reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         return self.node.create_publisher(kind, topic, QoSProfile(depth=5, reliability=reliability))
 
     def until(
-        self, done: Callable[[], bool], what: str, timeout: float = 40, meanwhile: Callable[[], None] | None = None, every: float = 0.2
+        self,
+        done: Callable[[], bool],
+        what: str,
+        timeout: float = 40,
+        meanwhile: Callable[[], None] | None = None,
+        every: float = 0.2,
     ) -> None:
         """Spins until ``done``; calls ``meanwhile`` at once and ``every`` so many seconds. Fails after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
@@ -114,14 +128,18 @@ class Client:
             self.until(client.service_is_ready, f"{service} is there", timeout)
             answers = []
             ask = lambda: answers.append(client.call_async(request or kind.Request()))  # noqa: E731
-            self.until(lambda: any(answer.done() for answer in answers), f"{service} answers", timeout, ask, every=PATIENCE)
+            self.until(
+                lambda: any(answer.done() for answer in answers), f"{service} answers", timeout, ask, every=PATIENCE
+            )
             return next(answer.result() for answer in answers if answer.done())
         finally:
             self.node.destroy_client(client)
 
     def change_state(self, node: str, transition: int) -> bool:
         """Whether a lifecycle node could go through a transition."""
-        return self.call(ChangeState, f"{node}/change_state", ChangeState.Request(transition=Transition(id=transition))).success
+        return self.call(
+            ChangeState, f"{node}/change_state", ChangeState.Request(transition=Transition(id=transition))
+        ).success
 
     def state(self, node: str) -> str:
         return self.call(GetState, f"{node}/get_state").current_state.label
@@ -137,5 +155,8 @@ class Client:
         for array in reversed(self.received["/diagnostics"]):
             for status in array.status:
                 if status.name == name:
-                    return {item.key: item.value for item in status.values} | {"message": status.message, "level": status.level}
+                    return {item.key: item.value for item in status.values} | {
+                        "message": status.message,
+                        "level": status.level,
+                    }
         return {}

@@ -14,7 +14,11 @@ from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.types import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
 
 CAMERA = Camera(
-    np.array([[610.0, 0, 322.5], [0, 612.0, 238.0], [0, 0, 1]]), 640, 480, "plumb_bob", np.array([0.1, -0.2, 0.001, 0.002, 0.0])
+    np.array([[610.0, 0, 322.5], [0, 612.0, 238.0], [0, 0, 1]]),
+    640,
+    480,
+    "plumb_bob",
+    np.array([0.1, -0.2, 0.001, 0.002, 0.0]),
 )
 
 

@@ -52,7 +52,9 @@ def write_pickle(path, data: dict[str, np.ndarray]) -> None:
         larger = np.concatenate([value, np.full((*value.shape[:2], 5), 7.0)], axis=2)
         index = np.arange(larger.size).reshape(larger.shape)[..., : value.shape[2]].ravel()
         wrapped = select()
-        wrapped.__dict__.update(a=array(larger), idxs=index, preferred_shape=value.shape, _dirty_vars={"a"}, _itr=None, _status="new")
+        wrapped.__dict__.update(
+            a=array(larger), idxs=index, preferred_shape=value.shape, _dirty_vars={"a"}, _itr=None, _status="new"
+        )
         return wrapped
 
     stored = {
@@ -70,7 +72,9 @@ def write_pickle(path, data: dict[str, np.ndarray]) -> None:
     finally:
         for name in chumpy:
             del sys.modules[name]
-    path.write_bytes(content.replace(b"cscipy.sparse._csc\n", b"cscipy.sparse.csc\n").replace(b"cnumpy._core.", b"cnumpy.core."))
+    path.write_bytes(
+        content.replace(b"cscipy.sparse._csc\n", b"cscipy.sparse.csc\n").replace(b"cnumpy._core.", b"cnumpy.core.")
+    )
 
 
 def write_plain_pickle(path, data: dict[str, np.ndarray]) -> None:

@@ -40,7 +40,10 @@ def test_features_are_the_same_each_time(features, tmp_path):
 
 
 def test_key_changes_with_what_is_asked_for():
-    others = [dataclasses.replace(REQUEST, **change) for change in ({"split": "val"}, {"augmented": True}, {"seed": 1}, {"world": "wild"})]
+    others = [
+        dataclasses.replace(REQUEST, **change)
+        for change in ({"split": "val"}, {"augmented": True}, {"seed": 1}, {"world": "wild"})
+    ]
     assert len({request.key for request in (REQUEST, *others)}) == 5
 
 
@@ -72,7 +75,9 @@ def test_inputs_are_those_of_the_estimators_preprocessing(camera, key, tmp_path)
 
 
 def test_fisheye_angles_differ_from_a_pinholes(tmp_path):
-    features = load_features(make_features(FeatureRequest("fisheye", "test", 2, augmented=False, images=False), tmp_path, workers=1))
+    features = load_features(
+        make_features(FeatureRequest("fisheye", "test", 2, augmented=False, images=False), tmp_path, workers=1)
+    )
     rays, pinhole = (variant_inputs(features, VARIANTS[key]).kpe for key in ("fisheye_rays", "fisheye_pinhole"))
     assert (rays - pinhole).abs().max() > 0.05
 
@@ -152,7 +157,11 @@ def test_bad_requests_are_named(tmp_path, capsys):
 
 def test_table_with_gaps():
     nothing = dict.fromkeys(("mpjpe_mm", "pa_mpjpe_corrected_mm", "mrrpe_mm", "root_mm", "l2_px_224", "grasp_accuracy"))
-    runs = {"fisheye_rays": [{world: {**nothing, "mpjpe_mm": value} for world in ("fisheye", "lab")} for value in (10.0, 14.0)]}
+    runs = {
+        "fisheye_rays": [
+            {world: {**nothing, "mpjpe_mm": value} for world in ("fisheye", "lab")} for value in (10.0, 14.0)
+        ]
+    }
     rows = rows_of(runs)
     assert rows[0]["mpjpe_mm"] == {"mean": 12.0, "std": pytest.approx(8**0.5)}
     assert rows[0]["mrrpe_mm"] == {"mean": None, "std": None}

@@ -93,7 +93,12 @@ def whole(tmp_path_factory, video, small_segments) -> list[bytes]:
         assert annotate(video, folder, CALIBRATED, CONFIG, {}, workers) == []
     with Bag(folder) as bag:
         # Tracks go on over the segments' borders.
-        names = {hand.id for topic, _, data in bag.messages() if topic.topic == "/hands" for hand in bag.read(topic, data).hands}
+        names = {
+            hand.id
+            for topic, _, data in bag.messages()
+            if topic.topic == "/hands"
+            for hand in bag.read(topic, data).hands
+        }
     assert names and len(names) <= 3
     assert not folder.with_name("out.partial").exists()
     found = hands_of(folder)
@@ -141,10 +146,20 @@ def test_interrupted_or_not_the_hands_are_the_same_bytes(tmp_path, video, whole,
         with pytest.raises(error):
             annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, HERE)
     segments = tmp_path / "out.partial" / "segments"
-    assert not (tmp_path / "out").exists() and {path.name for path in segments.glob("*.npz")} == {"000000.npz", "jpegs_000000.npz"}
+    assert not (tmp_path / "out").exists() and {path.name for path in segments.glob("*.npz")} == {
+        "000000.npz",
+        "jpegs_000000.npz",
+    }
     seen = []
     # Two go on, each with a part of what is missing.
-    annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, Workers(2, lambda work, parts: map(work, seen.extend(parts) or seen)))
+    annotate(
+        video,
+        tmp_path / "out",
+        CALIBRATED,
+        CONFIG,
+        {},
+        Workers(2, lambda work, parts: map(work, seen.extend(parts) or seen)),
+    )
     assert [part.segments for part in seen] == [(1,), (2,)]
     assert hands_of(tmp_path / "out") == whole
     assert len(pictures_of(tmp_path / "out")) == NUM_FRAMES
@@ -182,12 +197,24 @@ def test_a_worker_that_is_killed_is_named_with_what_to_do(tmp_path, video):
         pytest.raises(ChildProcessError, match=r"short.mp4: a worker process was killed.*the same command goes on"),
         processes(1) as workers,
     ):
-        annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, Workers(1, lambda _, parts: workers.map(end_it, parts)))
+        annotate(
+            video, tmp_path / "out", CALIBRATED, CONFIG, {}, Workers(1, lambda _, parts: workers.map(end_it, parts))
+        )
 
 
 def test_ctrl_c_ends_the_command_and_its_workers(tmp_path, video):
     """With complete sentences on the terminal, and nothing of what the workers were at."""
-    command = [sys.executable, "-m", "wildhands_ros.cli.main", "annotate", str(video), "--output", str(tmp_path / "out"), "--jobs", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "wildhands_ros.cli.main",
+        "annotate",
+        str(video),
+        "--output",
+        str(tmp_path / "out"),
+        "--jobs",
+        "2",
+    ]
     # A shell that starts tests in the background has them, and so their children, ignore interrupts.
     heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeding)
@@ -232,11 +259,19 @@ def test_other_settings_do_not_go_on_with_earlier_work(tmp_path):
 
 
 def images(count: int = 2) -> list[bytes]:
-    return [encode_image(frame.image, ".jpg") for _, frame in zip(range(count), open_source(str(DEMO / "clip.mp4")), strict=False)]
+    return [
+        encode_image(frame.image, ".jpg")
+        for _, frame in zip(range(count), open_source(str(DEMO / "clip.mp4")), strict=False)
+    ]
 
 
 def fill(
-    writer, store, serialize, with_info: bool = True, topics: tuple[str, ...] = ("/camera/image/compressed",), ros1: bool = False
+    writer,
+    store,
+    serialize,
+    with_info: bool = True,
+    topics: tuple[str, ...] = ("/camera/image/compressed",),
+    ros1: bool = False,
 ) -> None:
     """A small recording with pictures of the demo clip."""
     types = store.types
@@ -323,10 +358,15 @@ def test_an_existing_output_is_not_written_over(tmp_path, video):
 
 def test_segments_come_back_as_they_were(tmp_path):
     frames = [
-        Annotated(7, 0.25, IntrinsicsSource.CAMERA_INFO, FrameEstimate((hand(Side.RIGHT, 1), hand(Side.LEFT, 2)), CAMERA, 3)),
+        Annotated(
+            7, 0.25, IntrinsicsSource.CAMERA_INFO, FrameEstimate((hand(Side.RIGHT, 1), hand(Side.LEFT, 2)), CAMERA, 3)
+        ),
         Annotated(8, 0.5, IntrinsicsSource.GUESS, FrameEstimate((), CAMERA)),
         Annotated(
-            9, 0.75, IntrinsicsSource.GUESS, FrameEstimate((hand(Side.LEFT, 4, wrist_covariance=None, grasp_probabilities=None),), CAMERA)
+            9,
+            0.75,
+            IntrinsicsSource.GUESS,
+            FrameEstimate((hand(Side.LEFT, 4, wrist_covariance=None, grasp_probabilities=None),), CAMERA),
         ),
     ]
     save(tmp_path / "segment.npz", Segment(frames, ["one"]))
@@ -336,7 +376,12 @@ def test_segments_come_back_as_they_were(tmp_path):
         assert before.estimate.unresolved == after.estimate.unresolved
         assert after.estimate.camera.d.tolist() == CAMERA.d.tolist()
         for one, other in zip(before.estimate.hands, after.estimate.hands, strict=True):
-            assert (one.side, one.track_id, one.source, one.score) == (other.side, other.track_id, other.source, other.score)
+            assert (one.side, one.track_id, one.source, one.score) == (
+                other.side,
+                other.track_id,
+                other.source,
+                other.score,
+            )
             np.testing.assert_array_equal(one.mano.hand_pose, other.mano.hand_pose)
             np.testing.assert_array_equal(one.joints_stddev, other.joints_stddev)
             np.testing.assert_array_equal(one.vertices.astype(np.float32), other.vertices)
@@ -363,7 +408,9 @@ def test_smoothing_leaves_a_steady_motion_as_it_is_up_to_its_ends():
     manos = moving(stamps)
     for one, other in zip(manos, smooth_track(stamps, manos), strict=True):
         np.testing.assert_allclose(one.transl, other.transl, atol=1e-12)
-        assert (Rotation.from_rotvec(one.global_orient).inv() * Rotation.from_rotvec(other.global_orient)).magnitude() < 1e-9
+        assert (
+            Rotation.from_rotvec(one.global_orient).inv() * Rotation.from_rotvec(other.global_orient)
+        ).magnitude() < 1e-9
         np.testing.assert_allclose(one.hand_pose, other.hand_pose, atol=2e-3)
 
 

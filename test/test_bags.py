@@ -229,5 +229,7 @@ def test_an_empty_task_is_refused():
 
 
 def test_a_stop_without_a_start_is_a_problem():
-    found, problems = episodes([Mark(STOP, 3, "task", 5), Mark(START, 4, "other", 6), Mark(DISCARD, 4, "other", 7)], end=9)
+    found, problems = episodes(
+        [Mark(STOP, 3, "task", 5), Mark(START, 4, "other", 6), Mark(DISCARD, 4, "other", 7)], end=9
+    )
     assert not found and len(problems) == 1 and "never began" in problems[0]

@@ -38,7 +38,9 @@ def test_a_streams_figures_leave_out_its_first_seconds():
     second = 10**9
     sent = [i * second // 10 for i in range(50)]
     # Slow at first, then 20 ms, then two that never come; three hands in the first, two in all others.
-    answers = {stamp: (stamp + second if stamp < 2 * second else stamp + second // 50, 2) for stamp in sent[:-2]} | {0: (second, 3)}
+    answers = {stamp: (stamp + second if stamp < 2 * second else stamp + second // 50, 2) for stamp in sent[:-2]} | {
+        0: (second, 3)
+    }
     figures = Stream(sent, answers, 50.0).figures()
     assert figures["age_p50_ms"] == figures["age_p95_ms"] == 20 and figures["hands"] == 2
     assert figures["fps"] == figures["input_hz"] == 10 and figures["unanswered"] == 2

@@ -62,7 +62,9 @@ def frames(tmp_path_factory):
 def video(frames):
     outputs = frames / "video.json", frames / "video_overlay.mp4"
     camera = ("--camera-info", DEMO / "camera_info.yaml")
-    result = wildhands("estimate", frames / "short.mp4", *camera, "--json", outputs[0], "--overlay", outputs[1], cwd="/")
+    result = wildhands(
+        "estimate", frames / "short.mp4", *camera, "--json", outputs[0], "--overlay", outputs[1], cwd="/"
+    )
     assert result.returncode == 0, result.stderr
     return result, json.loads(outputs[0].read_text()), outputs[1]
 
@@ -78,9 +80,23 @@ class TestEstimate:
         hands = [hand for frame in data["frames"] for hand in frame["hands"]]
         assert hands
         for hand in hands:
-            assert set(hand) == {"side", "score", "bbox", "joints", "joints_2d", "wrist", "mano", "grasp", "num_vertices"}
+            assert set(hand) == {
+                "side",
+                "score",
+                "bbox",
+                "joints",
+                "joints_2d",
+                "wrist",
+                "mano",
+                "grasp",
+                "num_vertices",
+            }
             assert hand["side"] in ("right", "left") and 0 < hand["score"] <= 1
-            assert np.shape(hand["joints"]) == (21, 3) and np.shape(hand["joints_2d"]) == (21, 2) and np.shape(hand["bbox"]) == (4,)
+            assert (
+                np.shape(hand["joints"]) == (21, 3)
+                and np.shape(hand["joints_2d"]) == (21, 2)
+                and np.shape(hand["bbox"]) == (4,)
+            )
             assert np.shape(hand["wrist"]["position"]) == (3,)
             assert np.linalg.norm(hand["wrist"]["orientation"]) == pytest.approx(1, abs=1e-6)
             shapes = {name: np.shape(values) for name, values in hand["mano"].items()}
@@ -121,7 +137,10 @@ class TestEstimate:
         assert "frame_7.jpg" in result.stderr and "truncated" in result.stderr
         assert "the camera's intrinsics are unknown; guessed for 960x540: f = 500.0 px" in result.stderr
         data = json.loads(out[0].read_text())
-        assert [(frame["source"], frame["stamp"]) for frame in data["frames"]] == [("frame_0.jpg", None), ("frame_1.jpg", None)]
+        assert [(frame["source"], frame["stamp"]) for frame in data["frames"]] == [
+            ("frame_0.jpg", None),
+            ("frame_1.jpg", None),
+        ]
         assert data["camera"]["intrinsics_source"] == "guess" and "frame_7.jpg" in data["problems"][0]
         assert sorted(path.name for path in out[1].iterdir()) == ["frame_0.jpg", "frame_1.jpg"]
 
@@ -174,7 +193,9 @@ class TestFaults:
 
     def test_outputs_of_an_evaluation_are_checked_before_the_work(self, refused, frames, tmp_path, monkeypatch):
         monkeypatch.setattr(cli, "_make_estimator", lambda *_: None)
-        refused(("evaluate", "video", frames / "short.mp4", "--json", tmp_path / "none" / "out.json"), "none does not exist")
+        refused(
+            ("evaluate", "video", frames / "short.mp4", "--json", tmp_path / "none" / "out.json"), "none does not exist"
+        )
         refused(("evaluate", "synthetic", "--picture", tmp_path / "out.xyz"), "out.xyz", ".png")
 
     def test_models(self, refused, frames, tmp_path):

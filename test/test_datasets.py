@@ -11,7 +11,13 @@ import pytest
 from wildhands_ros.datasets import DATASETS, DatasetError, Supervision, joint_orders, open_dataset
 from wildhands_ros.datasets.json_stream import walk_json
 from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.hand_model.joints import FINGERS, MANO_TO_MEDIAPIPE, MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES, MEDIAPIPE_TO_MANO
+from wildhands_ros.hand_model.joints import (
+    FINGERS,
+    MANO_TO_MEDIAPIPE,
+    MEDIAPIPE_BONES,
+    MEDIAPIPE_JOINT_NAMES,
+    MEDIAPIPE_TO_MANO,
+)
 from wildhands_ros.io.safe_numpy import read_npy, read_pickle
 from wildhands_ros.io.safe_pickle import UnsafePickleError
 from wildhands_ros.types import Grasp, Side
@@ -34,8 +40,12 @@ WITH_JOINTS = ("arctic", "assembly_hands", "interhand", "freihand", "h2o", "egoe
 WITH_MANO = ("arctic", "interhand", "freihand", "h2o")
 ANNOTATIONS = {
     "arctic": ("splits/p2_val.npy", "meta/misc.json"),
-    "assembly_hands": tuple(f"annotations/val/assemblyhands_val_{kind}_v1-1.json" for kind in ("ego_data", "ego_calib", "joint_3d")),
-    "interhand": tuple(f"annotations/val/InterHand2.6M_val_{kind}.json" for kind in ("data", "camera", "joint_3d", "MANO_NeuralAnnot")),
+    "assembly_hands": tuple(
+        f"annotations/val/assemblyhands_val_{kind}_v1-1.json" for kind in ("ego_data", "ego_calib", "joint_3d")
+    ),
+    "interhand": tuple(
+        f"annotations/val/InterHand2.6M_val_{kind}.json" for kind in ("data", "camera", "joint_3d", "MANO_NeuralAnnot")
+    ),
     "freihand": ("training_K.json", "training_xyz.json", "training_mano.json"),
     "h2o": ("subject3/k2/0/cam4/cam_intrinsics.txt", "subject3/k2/0/cam4/hand_pose/000001.txt"),
     "egoexo4d": ("ego4d_hands/joint_annotations_egoexo_val.pkl",),
@@ -110,7 +120,9 @@ def test_joints_are_in_the_camera_frame_and_project_onto_the_keypoints(datasets,
 def test_joints_are_those_of_the_maker(datasets, name):
     for index, sample in enumerate(datasets[name]):
         for side, hand in sample.hands.items():
-            np.testing.assert_allclose(hand.joints[hand.joints_valid], files.hands(index)[side].joints[hand.joints_valid], atol=2e-6)
+            np.testing.assert_allclose(
+                hand.joints[hand.joints_valid], files.hands(index)[side].joints[hand.joints_valid], atol=2e-6
+            )
 
 
 @pytest.mark.parametrize("name", WITH_JOINTS)
@@ -131,7 +143,9 @@ def test_mano_poses_the_joints(datasets, name):
         for side, hand in sample.hands.items():
             if hand.mano:
                 count += 1
-                np.testing.assert_allclose(files.posed(hand.mano.parameters(files.mano(side)), side), hand.joints, atol=1e-5)
+                np.testing.assert_allclose(
+                    files.posed(hand.mano.parameters(files.mano(side)), side), hand.joints, atol=1e-5
+                )
     assert count >= 2
 
 
@@ -159,7 +173,8 @@ def test_supervision_and_intrinsics_are_the_papers(datasets, name):
     assert sample.encode_camera is not name.startswith("ego4d")
     if wild:
         assert np.array_equal(
-            sample.camera.k, [[1000, 0, (sample.camera.width - 1) / 2], [0, 1000, (sample.camera.height - 1) / 2], [0, 0, 1]]
+            sample.camera.k,
+            [[1000, 0, (sample.camera.width - 1) / 2], [0, 1000, (sample.camera.height - 1) / 2], [0, 0, 1]],
         )
 
 
@@ -188,7 +203,9 @@ def test_each_process_opens_the_masks_for_itself(datasets, monkeypatch):
 
 def test_arctic_lens_puts_labels_where_the_image_shows_the_hands(datasets, tmp_path):
     """The split's view 9 holds the 2D labels of the distorted image, view 0 those of the undistorted one."""
-    content = np.load(datasets["arctic"].root / "splits/p2_val.npy", allow_pickle=True).item()["data_dict"]["s05/box_use_01"]["2d"]
+    content = np.load(datasets["arctic"].root / "splits/p2_val.npy", allow_pickle=True).item()["data_dict"][
+        "s05/box_use_01"
+    ]["2d"]
     to_cropped = lambda pixels: (pixels + 0.5) * 0.3 - 0.5  # noqa: E731
     for index, sample in enumerate(datasets["arctic"]):
         for side, hand in sample.hands.items():
@@ -212,7 +229,10 @@ def test_arctic_counts_what_it_leaves_out(tmp_path):
         sequence = split["data_dict"]["s05/box_use_01"]
         sequence["cam_coord"]["is_valid"][0, 0] = 0
         sequence["cam_coord"]["joints.left"][1, 0, 5, 2] = np.nan
-        split["imgnames"] += ["./data/arctic_data/data/images/s05/box_use_01/3/00010.jpg", "./x/s05/box_use_01/0/00999.jpg"]
+        split["imgnames"] += [
+            "./data/arctic_data/data/images/s05/box_use_01/3/00010.jpg",
+            "./x/s05/box_use_01/0/00999.jpg",
+        ]
 
     dataset = opened("arctic", tmp_path, change)
     assert len(dataset) == 2
@@ -231,9 +251,13 @@ def test_assembly_hands_grey_images_boxes_and_validity(datasets):
     assert set(dataset[2].hands) == {RIGHT}
     hand = dataset[0].hands[RIGHT]
     assert np.array_equal(hand.box, [300, 150, 420, 300])
-    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, hand.joints_valid, strict=True) if not valid] == ["thumb_tip"]
+    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, hand.joints_valid, strict=True) if not valid] == [
+        "thumb_tip"
+    ]
     left = dataset[0].hands[LEFT]
-    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.joints_valid, strict=True) if not valid] == ["index_tip"]
+    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.joints_valid, strict=True) if not valid] == [
+        "index_tip"
+    ]
 
 
 def test_assembly_hands_counts_what_it_leaves_out(tmp_path):
@@ -241,7 +265,9 @@ def test_assembly_hands_counts_what_it_leaves_out(tmp_path):
         frames = joint_3d["annotations"][files.ASSEMBLY_SEQUENCE]
         frames["000000"]["world_coord"][10][1] = float("nan")
         del frames["000030"]
-        calib["calibration"][files.ASSEMBLY_SEQUENCE]["extrinsics"]["000060"]["HMC_21179183_mono10bit"][0][0] = float("nan")
+        calib["calibration"][files.ASSEMBLY_SEQUENCE]["extrinsics"]["000060"]["HMC_21179183_mono10bit"][0][0] = float(
+            "nan"
+        )
 
     dataset = opened("assembly_hands", tmp_path, change)
     assert [set(sample.hands) for sample in dataset] == [{LEFT}]
@@ -315,8 +341,12 @@ def test_ego_exo_names_sizes_and_frames(tmp_path):
     dataset = opened("egoexo4d", tmp_path, change, scale=0.5)
     assert (dataset[0].camera.width, dataset[0].camera.height) == (256, 256)
     left = dataset[0].hands[LEFT]
-    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.keypoints_valid, strict=True) if not valid] == ["pinky_tip"]
-    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.joints_valid, strict=True) if not valid] == ["ring_mcp"]
+    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.keypoints_valid, strict=True) if not valid] == [
+        "pinky_tip"
+    ]
+    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.joints_valid, strict=True) if not valid] == [
+        "ring_mcp"
+    ]
     assert not dataset[1].hands[LEFT].joints_valid.any()
     assert dataset.skipped == {"joints of a hand: not in the camera's frame": 2}
 
@@ -325,7 +355,9 @@ def test_ego_exo_counts_what_it_leaves_out(tmp_path):
     def change(content):
         first, second = content.values()
         first["j2d"]["right_wrist"]["x"] = float("nan")
-        first["j2d"] = {name: joint for name, joint in first["j2d"].items() if name.startswith("right") or name == "left_wrist"}
+        first["j2d"] = {
+            name: joint for name, joint in first["j2d"].items() if name.startswith("right") or name == "left_wrist"
+        }
         second["img"] = second["img"][:100]
 
     with pytest.raises(DatasetError) as error:
@@ -410,7 +442,9 @@ def test_epic_handkps_and_the_detectors_boxes(datasets, tmp_path):
     assert [set(sample.hands) for sample in dataset] == [{RIGHT, LEFT}, {RIGHT}]
     assert dataset.skipped == {"hand: fewer than three labelled joints": 1}
     hand = dataset[0].hands[RIGHT]
-    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, hand.keypoints_valid, strict=True) if not valid] == ["index_tip"]
+    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, hand.keypoints_valid, strict=True) if not valid] == [
+        "index_tip"
+    ]
     expected = dataset[0].camera.project(files.hands(0)[RIGHT].joints)
     np.testing.assert_allclose(hand.keypoints[hand.keypoints_valid], expected[hand.keypoints_valid], atol=1e-6)
     paper = opened("epic_handkps", tmp_path, paper_labels=True)
@@ -457,7 +491,9 @@ def test_missing_damaged_and_resized_images_are_named(tmp_path, name):
         dataset[len(dataset) - 1].load_image()
     for image in images[:-1]:
         image.unlink()
-    with pytest.raises(DatasetError, match=r"the image .* is neither|the image .* does not exist|images .* does not exist"):
+    with pytest.raises(
+        DatasetError, match=r"the image .* is neither|the image .* does not exist|images .* does not exist"
+    ):
         open_dataset(name, tmp_path, split)
 
 
@@ -497,7 +533,9 @@ def test_objects_in_masks_are_not_unpickled(tmp_path):
 
 
 def test_nothing_usable_says_why(tmp_path):
-    with pytest.raises(DatasetError, match=r"no sample of the split 'training'.*\n  2 x sample: labels that are not finite"):
+    with pytest.raises(
+        DatasetError, match=r"no sample of the split 'training'.*\n  2 x sample: labels that are not finite"
+    ):
         opened("freihand", tmp_path, lambda k, xyz, mano: [entry[0].__setitem__(0, float("nan")) for entry in xyz])
 
 
@@ -567,7 +605,11 @@ def test_walk_json_reads_pieces_at_a_depth(tmp_path, monkeypatch, chunk, indent)
         *((("a", i), item) for i, item in enumerate(VALUE["a"])),
         *((("b", k), v) for k, v in VALUE["b"].items()),
     ]
-    assert list(walk_json(path, 3)) == [(("a", 0, "x"), 1.5), (("a", 1, "x"), VALUE["a"][1]["x"]), (("b", "c", "d"), [None, True])]
+    assert list(walk_json(path, 3)) == [
+        (("a", 0, "x"), 1.5),
+        (("a", 1, "x"), VALUE["a"][1]["x"]),
+        (("b", "c", "d"), [None, True]),
+    ]
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])

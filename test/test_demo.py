@@ -66,7 +66,9 @@ def test_a_video_becomes_an_overlay_and_a_recording(tmp_path):
         for connection in bag.connections:
             if connection.msgtype.startswith("wildhands_ros"):
                 types.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
-        arrays = [types.deserialize_cdr(data, kind.msgtype) for kind, _, data in bag.messages() if kind.topic == "/hands"]
+        arrays = [
+            types.deserialize_cdr(data, kind.msgtype) for kind, _, data in bag.messages() if kind.topic == "/hands"
+        ]
     assert counts["/hands/mesh_topology"] == 2 and counts["/hands"] == processed and counts["/camera_info"] == 0
     assert counts["/diagnostics"] > 0 and counts["/tf"] > 0 and counts["/hands/markers"] > 0
     assert counts["/image/compressed"] >= NUM_FRAMES - 1 and counts["/hands/debug_image/compressed"] >= NUM_FRAMES - 1
@@ -91,7 +93,9 @@ def test_the_summary_measures_against_the_truth():
     text = summary([(5 * 10**9, 10**9)], [ReceivedHands(answer, 10**9 + 30_000_000)], truth)
     assert "1 sent, 1 processed" in text and "30 ms median" in text
     assert "1 of 2 hands found" in text
-    relative, wrist, depth = map(float, re.search(r"joints ([\d.]+) mm.*wrist ([\d.]+) mm, depth ([\d.]+) %", text).groups())
+    relative, wrist, depth = map(
+        float, re.search(r"joints ([\d.]+) mm.*wrist ([\d.]+) mm, depth ([\d.]+) %", text).groups()
+    )
     assert relative == pytest.approx(2.1 * 16 / 21, abs=0.06)
     assert wrist == pytest.approx(5.0, abs=0.06)
     assert depth == pytest.approx(100 * 0.004 / true_hands[0].joints[0, 2], abs=0.06)

@@ -57,7 +57,9 @@ def test_truth_is_consistent(truth, camera):
             joints = np.array(hand["joints"])
             assert np.abs(camera.project(joints) - hand["joints_2d"]).max() < 0.01
             assert hand["wrist"]["position"] == hand["joints"][0]
-            turned = Rotation.from_rotvec(hand["mano"]["global_orient"]).inv() * Rotation.from_quat(hand["wrist"]["orientation"])
+            turned = Rotation.from_rotvec(hand["mano"]["global_orient"]).inv() * Rotation.from_quat(
+                hand["wrist"]["orientation"]
+            )
             assert turned.magnitude() < 1e-4
 
 
@@ -92,7 +94,9 @@ def test_mediapipe_finds_each_visible_hand_on_its_side(truth, capsys):
             side = Side(hand["side"])
             seen[side] += 1
             size = np.ptp(points, axis=0).max()
-            distances = [np.linalg.norm(d.keypoints - points, axis=1).mean() / size for d in detections if d.side is side]
+            distances = [
+                np.linalg.norm(d.keypoints - points, axis=1).mean() / size for d in detections if d.side is side
+            ]
             if distances and min(distances) < 0.2:
                 found[side] += 1
                 errors.append(min(distances))

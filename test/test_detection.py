@@ -66,7 +66,10 @@ class TestMediaPipe:
 
     def test_pixel_centres_are_at_whole_numbers(self, still_detector):
         image = read_rgb(REAL_HANDS / "onehand10k/1402.jpg")
-        (original,), (doubled,) = still_detector.detect(image), still_detector.detect(cv2.resize(image, None, fx=2, fy=2))
+        (original,), (doubled,) = (
+            still_detector.detect(image),
+            still_detector.detect(cv2.resize(image, None, fx=2, fy=2)),
+        )
         assert np.abs(doubled.keypoints - (2 * original.keypoints + 0.5)).mean() < 1.5
 
     def test_odd_images_are_taken(self, still_detector):
@@ -109,7 +112,9 @@ class TestMediaPipe:
             f"image = cv2.imread({image!r})[..., ::-1]; "
             "assert detector.detect(image); detector.reset(); detector.detect(image); detector.close()"
         )
-        result = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False
+        )
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
     def test_two_detections_of_one_hand_become_one(self, monkeypatch):
@@ -118,7 +123,11 @@ class TestMediaPipe:
         graph = detector._graph
         process = graph.process
         monkeypatch.setattr(
-            graph, "process", lambda image: [h for hand in process(image) for h in (hand, replace(hand, landmarks=hand.landmarks + 0.003))]
+            graph,
+            "process",
+            lambda image: [
+                h for hand in process(image) for h in (hand, replace(hand, landmarks=hand.landmarks + 0.003))
+            ],
         )
         assert sorted(found.side.value for found in detector.detect(image)) == ["left", "right"]
         detector.close()
@@ -211,7 +220,9 @@ class TestTracks:
         tracks, rng, sides = HandTracks(), np.random.default_rng(0), []
         for i in range(100):
             wrong = rng.random() < 0.25
-            (track,) = tracks.update([detection(100, side=Side.LEFT if wrong else Side.RIGHT, side_score=rng.uniform(0.6, 0.95))], i / 30)
+            (track,) = tracks.update(
+                [detection(100, side=Side.LEFT if wrong else Side.RIGHT, side_score=rng.uniform(0.6, 0.95))], i / 30
+            )
             sides.append(track.side)
         assert set(sides[10:]) == {Side.RIGHT}
 
@@ -271,7 +282,17 @@ def test_last_hands_are_boxes_around_the_projected_joints():
         mano = ManoParameters(np.zeros(3), np.zeros(3), np.zeros(45), np.zeros(10))
         zeros = np.zeros((21, 3))
         return HandEstimate(
-            Side.LEFT, 0.8, 0.7, np.zeros(4), zeros, joints_2d, zeros, np.zeros(3), np.eye(3), mano, EstimateSource.KEYPOINT_FIT
+            Side.LEFT,
+            0.8,
+            0.7,
+            np.zeros(4),
+            zeros,
+            joints_2d,
+            zeros,
+            np.zeros(3),
+            np.eye(3),
+            mano,
+            EstimateSource.KEYPOINT_FIT,
         )
 
     frame = FrameEstimate((hand(50), hand(900), hand(-300)), Camera.guess(640, 480))

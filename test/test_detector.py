@@ -24,7 +24,13 @@ from wildhands_ros.evaluation.annotated_boxes import BOXES_OF_REAL_HANDS, BoxedF
 from wildhands_ros.evaluation.detection import Counts
 from wildhands_ros.geometry.boxes import box_iou, hand_box
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.network.detector_net import DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR, HandDetectorNet, load_detector, save_detector
+from wildhands_ros.network.detector_net import (
+    DEFAULT_DETECTOR,
+    SECOND_STAGE_DETECTOR,
+    HandDetectorNet,
+    load_detector,
+    save_detector,
+)
 from wildhands_ros.network.palm_net import PalmNet, anchor_cells
 from wildhands_ros.synthetic.config import world_config
 from wildhands_ros.training.detector import second_stage
@@ -46,7 +52,9 @@ class TestNetwork:
         from wildhands_ros.network.mediapipe_weights import palm_model_path
 
         image = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 1, (192, 192, 3)), (0, 0), 6).astype(np.float32)
-        original = openvino.compile_model(palm_model_path(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image[None]).to_tuple()
+        original = openvino.compile_model(palm_model_path(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
+            image[None]
+        ).to_tuple()
         boxes, scores = sorted(original, key=lambda output: -output.shape[-1])
         with torch.inference_mode():
             ours = PalmNet.from_mediapipe()(torch.from_numpy(image).permute(2, 0, 1)[None])
@@ -71,7 +79,9 @@ class TestNetwork:
 
 
 class TestWindows:
-    @pytest.mark.parametrize("size", [(640, 480), (1280, 720), (480, 1280), (1, 1), (7, 900), (4000, 12), (64, 64), (3000, 3000)])
+    @pytest.mark.parametrize(
+        "size", [(640, 480), (1280, 720), (480, 1280), (1, 1), (7, 900), (4000, 12), (64, 64), (3000, 3000)]
+    )
     def test_any_picture_becomes_one_that_the_network_takes(self, size):
         image = np.full((*size[::-1], 3), 200, np.uint8)
         for window in [*whole(*size), *tiles(*size)]:
@@ -89,7 +99,9 @@ class TestWindows:
             level = [tile for tile in tiles(*size) if np.isclose(tile.width, max(size) / parts)]
             for _ in range(200):
                 x, y = rng.uniform(0, (width - side, height - side))
-                assert any(t.x <= x and t.y <= y and x + side <= t.x + t.width and y + side <= t.y + t.height for t in level), (parts, x, y)
+                assert any(
+                    t.x <= x and t.y <= y and x + side <= t.x + t.width and y + side <= t.y + t.height for t in level
+                ), (parts, x, y)
 
     def test_places_are_carried_back(self):
         image = np.zeros((480, 640, 3), np.uint8)
@@ -97,7 +109,11 @@ class TestWindows:
         for window in [*whole(640, 480), *tiles(640, 480)]:
             seen = view(image, window)
             rows, columns = np.nonzero(seen.picture[..., 0] > 127)
-            if len(rows) and window.x + 15 < 401 < window.x + window.width - 15 and window.y + 15 < 299 < window.y + window.height - 15:
+            if (
+                len(rows)
+                and window.x + 15 < 401 < window.x + window.width - 15
+                and window.y + 15 < 299 < window.y + window.height - 15
+            ):
                 middle = seen.to_image(np.array([columns.mean(), rows.mean()]) + 0.5)
                 np.testing.assert_allclose(middle, (401, 299), atol=0.6 / seen.scale + 0.3)
 
@@ -148,7 +164,11 @@ class Scene:
             hand = max(self.hands, key=lambda points: box_iou(hand_box(points, 1000, 1000), box), default=None)
             overlap = 0.0 if hand is None else box_iou(hand_box(hand, 1000, 1000), box)
             askew = not np.isclose(np.cos(turn - turns[0]), 1) and not self.steady
-            found.append(replace(detection(POINTS if hand is None else hand), score=self.presence * (overlap > 0.2) * (not askew)))
+            found.append(
+                replace(
+                    detection(POINTS if hand is None else hand), score=self.presence * (overlap > 0.2) * (not askew)
+                )
+            )
         return found
 
 
@@ -189,7 +209,12 @@ class TestSearch:
     def test_a_sure_hand_lies_where_the_close_ups_saw_it_on_average(self):
         class Shifting(Scene):
             def propose(self, image, window):
-                shifts = {0: (0, 0.5), 1: (0, 0.3), 2: (4, 0.02), 3: (8, 0.04)}  # two views of the whole picture, then the close-ups
+                shifts = {
+                    0: (0, 0.5),
+                    1: (0, 0.3),
+                    2: (4, 0.02),
+                    3: (8, 0.04),
+                }  # two views of the whole picture, then the close-ups
                 shift, right = shifts[min(len(self.windows), 3)]
                 found = super().propose(image, window)
                 return [replace(proposal, box=proposal.box + shift, is_right=right) for proposal in found]
@@ -243,7 +268,11 @@ class TestSearch:
 
 class TestProposals:
     def test_odd_pictures_have_no_hands(self, propose):
-        for image in (np.zeros((480, 640, 3), np.uint8), np.full((480, 640, 3), 255, np.uint8), np.zeros((1, 1, 3), np.uint8)):
+        for image in (
+            np.zeros((480, 640, 3), np.uint8),
+            np.full((480, 640, 3), 255, np.uint8),
+            np.zeros((1, 1, 3), np.uint8),
+        ):
             for window in whole(*image.shape[1::-1]):
                 assert [p for p in propose(image, window) if p.score > 0.5] == []
 
@@ -359,7 +388,9 @@ def test_the_drawn_boxes_are_whole():
 
 
 def test_evaluation_of_detectors(tmp_path, capsys):
-    assert main(["evaluate", "detection", "--count", "2", "--detectors", "own", "--json", str(tmp_path / "out.json")]) == 0
+    assert (
+        main(["evaluate", "detection", "--count", "2", "--detectors", "own", "--json", str(tmp_path / "out.json")]) == 0
+    )
     figures = json.loads((tmp_path / "out.json").read_text())["own"]
     assert {"recall", "precision", "side_accuracy", "ms_median"} <= figures.keys()
     assert figures["suites"]["synthetic"]["pictures"] == 2 and figures["ms_median"] > 0

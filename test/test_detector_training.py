@@ -113,7 +113,9 @@ def test_a_close_up_shows_what_the_frame_shows():
         box = times * np.array([300.0, 200, 320, 240])
         seen = second_stage._close_up(dataclasses.replace(frame_of([box], large)), box)
         rows, columns = np.nonzero(seen.image[..., 0] > 127)
-        np.testing.assert_allclose(seen.boxes[0], [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], atol=1.5)
+        np.testing.assert_allclose(
+            seen.boxes[0], [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], atol=1.5
+        )
 
 
 def test_what_is_learnt_is_what_is_read():
@@ -135,7 +137,9 @@ def test_what_is_learnt_is_what_is_read():
 def losses_of(batch, heat):
     maps = torch.cat([torch.logit(heat.clamp(1e-3, 1 - 1e-3))[:, None], batch.truth], dim=1)
     palms = PalmOutput(torch.full((1, 10), -9.0), torch.zeros(1, 10, 18))
-    return {name: float(value) for name, value in detector_losses(palms, maps, palms, batch, DetectorLossWeights()).items()}
+    return {
+        name: float(value) for name, value in detector_losses(palms, maps, palms, batch, DetectorLossWeights()).items()
+    }
 
 
 def test_losses_fall_where_the_maps_are_right_and_leave_out_what_does_not_count():
@@ -215,7 +219,9 @@ def test_a_frozen_trunk_of_an_earlier_run_is_what_the_hand_head_sees(small_pool,
     earlier = HandDetectorNet.from_mediapipe()
     torch.nn.init.normal_(earlier.trunk.fine.lateral.weight)
     save_detector(earlier, tmp_path / "earlier.safetensors")
-    trainer = DetectorTrainer(dataclasses.replace(CONFIG, start=str(tmp_path / "earlier.safetensors")), tmp_path / "run")
+    trainer = DetectorTrainer(
+        dataclasses.replace(CONFIG, start=str(tmp_path / "earlier.safetensors")), tmp_path / "run"
+    )
     batch, seen = collate(small_pool[1]), []
     trainer._net.hand_head.register_forward_pre_hook(lambda _, features: seen.append(features))
     trainer._train(1, batch)

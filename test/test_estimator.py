@@ -81,13 +81,19 @@ def test_depth_scales_with_the_focal_length(estimator):
 @needs_photos
 def test_a_mirrored_photograph_gives_the_other_hand(photo):
     truth, image = photo
-    estimator = Estimator(EstimatorConfig(checkpoint="none"))  # the network's two heads are not each other's mirror image
+    estimator = Estimator(
+        EstimatorConfig(checkpoint="none")
+    )  # the network's two heads are not each other's mirror image
     camera = truth.camera
     box = truth.box[[2, 1, 0, 3]] * (-1, 1, -1, 1) + (camera.width - 1, 0, camera.width - 1, 0)
     mirrored_keypoints = truth.keypoints * (-1, 1) + (camera.width - 1, 0)
-    hand = estimator(image, camera, detections=[Detection(truth.box, Side.RIGHT, side_score=1.0, keypoints=truth.keypoints)]).hands[0]
+    hand = estimator(
+        image, camera, detections=[Detection(truth.box, Side.RIGHT, side_score=1.0, keypoints=truth.keypoints)]
+    ).hands[0]
     mirrored = estimator(
-        np.ascontiguousarray(image[:, ::-1]), camera, detections=[Detection(box, Side.LEFT, side_score=1.0, keypoints=mirrored_keypoints)]
+        np.ascontiguousarray(image[:, ::-1]),
+        camera,
+        detections=[Detection(box, Side.LEFT, side_score=1.0, keypoints=mirrored_keypoints)],
     ).hands[0]
     np.testing.assert_allclose(mirrored.joints, hand.joints * (-1, 1, 1), atol=2e-4)
     np.testing.assert_allclose(mirrored.vertices, hand.vertices * (-1, 1, 1), atol=2e-4)
@@ -170,7 +176,9 @@ def test_the_score_falls_as_the_hand_leaves_the_image(estimator, photo):
         width = int(left + part * (right - left))
         camera = replace(truth.camera, width=min(width, image.shape[1]))
         (hand,) = estimator(np.ascontiguousarray(image[:, : camera.width]), camera, detections=[given]).hands
-        seen = ((hand.joints_2d > -0.5) & (hand.joints_2d < (camera.width - 0.5, camera.height - 0.5))).all(axis=-1).mean()
+        seen = (
+            ((hand.joints_2d > -0.5) & (hand.joints_2d < (camera.width - 0.5, camera.height - 0.5))).all(axis=-1).mean()
+        )
         assert hand.score == pytest.approx(0.9 * seen)
         scores.append(hand.score)
     assert scores[0] > 0.85 and scores[0] > scores[1] > scores[2]
@@ -227,7 +235,10 @@ def test_a_lens_changes_the_picture_but_not_the_hands(estimator):
     camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(image.shape[1], image.shape[0], rectified=False)
     k, d = [[330, 0, 479.5], [0, 330, 269.5], [0, 0, 1]], [0.02, -0.01, 0.002, 0.0]
     fisheye = Camera(k, camera.width, camera.height, "equidistant", d)
-    truth = {hand["side"]: np.array(hand["joints"]) for hand in json.loads((DEMO / "truth.json").read_text())["frames"][index]["hands"]}
+    truth = {
+        hand["side"]: np.array(hand["joints"])
+        for hand in json.loads((DEMO / "truth.json").read_text())["frames"][index]["hands"]
+    }
     as_it_is = hands_of(estimator, image, camera, truth)
     for target in (fisheye, camera.undistorted()):
         found = hands_of(estimator, rectify(image, rectification_maps(camera, target)), target, truth)
@@ -235,7 +246,9 @@ def test_a_lens_changes_the_picture_but_not_the_hands(estimator):
             hand, before, seen = found[side], as_it_is[side], target.project(joints)
             assert np.linalg.norm(hand.joints_2d - seen, axis=-1).mean() < 0.05 * np.ptp(seen, axis=0).max()
             assert np.linalg.norm(hand.joints[0] - before.joints[0]) < 0.05 * joints[0, 2]
-            assert np.linalg.norm(hand.joints - hand.joints[0] - before.joints + before.joints[0], axis=-1).mean() < 0.01
+            assert (
+                np.linalg.norm(hand.joints - hand.joints[0] - before.joints + before.joints[0], axis=-1).mean() < 0.01
+            )
 
 
 def hands_of(estimator, image: np.ndarray, camera: Camera, truth: dict[str, np.ndarray]) -> dict:
@@ -243,7 +256,9 @@ def hands_of(estimator, image: np.ndarray, camera: Camera, truth: dict[str, np.n
     detections = []
     for side, joints in truth.items():
         points = camera.project(joints)
-        detections.append(Detection(np.concatenate([points.min(axis=0), points.max(axis=0)]), Side(side), 0.9, 1.0, keypoints=points))
+        detections.append(
+            Detection(np.concatenate([points.min(axis=0), points.max(axis=0)]), Side(side), 0.9, 1.0, keypoints=points)
+        )
     found = {hand.side.value: hand for hand in estimator(image, camera, detections=detections).hands}
     assert set(found) == set(truth)
     return found

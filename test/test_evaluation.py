@@ -80,6 +80,8 @@ def test_bad_annotations_are_named(tmp_path):
     with pytest.raises(AnnotationError, match=r"a\.json"):
         read_coco_hands(tmp_path)
     hand = {"image_id": 1, "bbox": [0, 0, 1, 1], "keypoints": [0] * 51}
-    (tmp_path / "a.json").write_text(json.dumps({"images": [{"id": 1, "width": 9, "height": 9, "file_name": "x"}], "annotations": [hand]}))
+    (tmp_path / "a.json").write_text(
+        json.dumps({"images": [{"id": 1, "width": 9, "height": 9, "file_name": "x"}], "annotations": [hand]})
+    )
     with pytest.raises(AnnotationError, match="cannot reshape"):
         read_coco_hands(tmp_path)

@@ -78,7 +78,9 @@ def test_mpjpe_is_a_mean_over_hands_within_pictures_and_then_over_pictures():
 
 def test_pa_as_coded_counts_hands_without_truth_as_zero():
     hand = true_hand()
-    estimate = HandResult(hand.joints + np.random.default_rng(3).normal(scale=0.005, size=(21, 3)), hand.keypoints, hand.side)
+    estimate = HandResult(
+        hand.joints + np.random.default_rng(3).normal(scale=0.005, size=(21, 3)), hand.keypoints, hand.side
+    )
     pairs, single = Measurements(), Measurements(two_hands=False)
     pairs.add(picture(hand), [estimate])
     single.add(picture(hand), [estimate])
@@ -130,7 +132,12 @@ def test_figures_without_3d_truth_are_none():
 
 def test_confusion_matrix():
     measurements = Measurements()
-    cases = [(Grasp.LATERAL, Grasp.LATERAL), (Grasp.LATERAL, Grasp.OTHER), (Grasp.NO_GRASP, Grasp.NO_GRASP), (Grasp.UNKNOWN, Grasp.OTHER)]
+    cases = [
+        (Grasp.LATERAL, Grasp.LATERAL),
+        (Grasp.LATERAL, Grasp.OTHER),
+        (Grasp.NO_GRASP, Grasp.NO_GRASP),
+        (Grasp.UNKNOWN, Grasp.OTHER),
+    ]
     for truth, estimated in cases:
         hand = true_hand(grasp=truth)
         measurements.add(picture(hand), [result(hand, grasp=estimated)])
@@ -236,7 +243,9 @@ def test_samples_of_a_data_set_that_cannot_be_opened_are_counted(estimator, tmp_
 @pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
 def test_true_keypoints_are_fitted_better_than_those_that_are_found(estimator):
     hands = read_coco_hands(REAL_HANDS / "rhd")
-    evaluation = evaluate_pictures(estimator, map(picture_of, hands), "rhd", given=("keypoints", "boxes"), two_hands=False)
+    evaluation = evaluate_pictures(
+        estimator, map(picture_of, hands), "rhd", given=("keypoints", "boxes"), two_hands=False
+    )
     assert evaluation.headline == "boxes"
     rows = evaluation.rows
     assert rows["keypoints"].l2_box_percent < rows["boxes"].l2_box_percent < 10
@@ -244,7 +253,21 @@ def test_true_keypoints_are_fitted_better_than_those_that_are_found(estimator):
 
 
 def test_synthetic_on_the_command_line(tmp_path, capsys):
-    assert main(["evaluate", "synthetic", "--count", "4", "--json", str(tmp_path / "a.json"), "--picture", str(tmp_path / "a.png")]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                "synthetic",
+                "--count",
+                "4",
+                "--json",
+                str(tmp_path / "a.json"),
+                "--picture",
+                str(tmp_path / "a.png"),
+            ]
+        )
+        == 0
+    )
     data = json.loads((tmp_path / "a.json").read_text())
     assert data.keys() >= KEYS
     assert data["samples"] >= 4

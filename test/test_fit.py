@@ -106,15 +106,21 @@ class TestDerivatives:
 
     def test_reprojection(self, kinematics, case):
         pose, evidence = case
-        numeric = numeric_jacobian(lambda p: residuals.reprojection(*kinematics.joints(p), evidence)[0], pose, kinematics.num_unknowns)
+        numeric = numeric_jacobian(
+            lambda p: residuals.reprojection(*kinematics.joints(p), evidence)[0], pose, kinematics.num_unknowns
+        )
         np.testing.assert_allclose(residuals.reprojection(*kinematics.joints(pose), evidence)[1], numeric, atol=1e-4)
 
     def test_bone_directions_include_the_bones_lengths(self, kinematics, case):
         pose, evidence = case
         numeric = numeric_jacobian(
-            lambda p: residuals.bone_directions(*kinematics.joints(p), evidence.directions)[0], pose, kinematics.num_unknowns
+            lambda p: residuals.bone_directions(*kinematics.joints(p), evidence.directions)[0],
+            pose,
+            kinematics.num_unknowns,
         )
-        np.testing.assert_allclose(residuals.bone_directions(*kinematics.joints(pose), evidence.directions)[1], numeric, atol=1e-6)
+        np.testing.assert_allclose(
+            residuals.bone_directions(*kinematics.joints(pose), evidence.directions)[1], numeric, atol=1e-6
+        )
 
     def test_gradient_of_the_whole_cost(self, kinematics, case):
         pose, evidence = case
@@ -138,7 +144,9 @@ class TestDerivatives:
 
         normal = residuals.NormalEquations(kinematics.num_unknowns)
         residuals.add_anchor(normal, pose, anchor, evidence.mean_ray)
-        np.testing.assert_allclose(2 * normal.gradient, numeric_jacobian(cost, pose, kinematics.num_unknowns), rtol=1e-5, atol=1e-3)
+        np.testing.assert_allclose(
+            2 * normal.gradient, numeric_jacobian(cost, pose, kinematics.num_unknowns), rtol=1e-5, atol=1e-3
+        )
 
 
 class TestKinematics:
@@ -150,7 +158,9 @@ class TestKinematics:
         def moved(joint: int, angle: int) -> np.ndarray:
             poses = [np.zeros((15, 3)), np.zeros((15, 3))]
             poses[1][joint, angle] = 0.3
-            joints = [kinematics.joints(HandPose(np.eye(3), np.zeros(3), a, np.zeros(10)), jacobian=False)[0] for a in poses]
+            joints = [
+                kinematics.joints(HandPose(np.eye(3), np.zeros(3), a, np.zeros(10)), jacobian=False)[0] for a in poses
+            ]
             return joints[1] - joints[0]
 
         for finger in range(1, 5):
@@ -169,11 +179,16 @@ class TestKinematics:
         joints = kinematics.joints(random_pose(np.random.default_rng(5), kinematics), jacobian=False)[0]
         result = fit.fit(rays_to(joints), 0.005, side)
         mano = result.mano
-        batch = [torch.tensor(a[None], dtype=torch.float32) for a in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl)]
+        batch = [
+            torch.tensor(a[None], dtype=torch.float32)
+            for a in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl)
+        ]
         output = layer(*batch, is_right=torch.tensor([side is Side.RIGHT])).joints[0].numpy()[list(MANO_TO_MEDIAPIPE)]
         np.testing.assert_allclose(result.joints, output, atol=1e-6)
         np.testing.assert_allclose(result.wrist_position, output[0], atol=1e-6)
-        np.testing.assert_allclose(result.wrist_rotation, Rotation.from_rotvec(mano.global_orient).as_matrix(), atol=1e-9)
+        np.testing.assert_allclose(
+            result.wrist_rotation, Rotation.from_rotvec(mano.global_orient).as_matrix(), atol=1e-9
+        )
 
 
 class TestKnownHands:
@@ -223,7 +238,9 @@ class TestKnownHands:
     def test_recovers_from_a_wrong_start(self, fit, kinematics):
         rng = np.random.default_rng(4)
         poses = [random_pose(rng, kinematics) for _ in range(2)]
-        wrong, right = (kinematics.joints(dataclasses.replace(pose, betas=poses[0].betas), jacobian=False)[0] for pose in poses)
+        wrong, right = (
+            kinematics.joints(dataclasses.replace(pose, betas=poses[0].betas), jacobian=False)[0] for pose in poses
+        )
         wrong = wrong + np.array([0, 0, 0.2])
         state = None
         for _ in range(10):
@@ -276,7 +293,9 @@ class TestKnownHands:
     @pytest.mark.parametrize("length", [0.13, 0.18, 0.22])
     def test_hand_length_is_exact(self, fit, kinematics, length):
         joints = kinematics.joints(random_pose(np.random.default_rng(8), kinematics), jacobian=False)[0]
-        result = fit.fit(rays_to(joints), 0.005, Side.LEFT, world=world_landmarks(joints * MIRROR) * MIRROR, hand_length=length)
+        result = fit.fit(
+            rays_to(joints), 0.005, Side.LEFT, world=world_landmarks(joints * MIRROR) * MIRROR, hand_length=length
+        )
         assert kinematics.length(result.mano.betas)[0] == pytest.approx(length, abs=1e-4)
         assert np.abs(result.mano.betas).max() < 6
 
@@ -310,7 +329,9 @@ class TestSymmetries:
         np.testing.assert_allclose(left.joints_stddev, right.joints_stddev, atol=1e-9)
         np.testing.assert_allclose(left.mano.transl, right.mano.transl * MIRROR, atol=1e-9)
         np.testing.assert_allclose(left.mano.global_orient, right.mano.global_orient * (1, -1, -1), atol=1e-8)
-        np.testing.assert_allclose(left.mano.hand_pose.reshape(15, 3), right.mano.hand_pose.reshape(15, 3) * (1, -1, -1), atol=1e-8)
+        np.testing.assert_allclose(
+            left.mano.hand_pose.reshape(15, 3), right.mano.hand_pose.reshape(15, 3) * (1, -1, -1), atol=1e-8
+        )
         signs = np.array([-1, 1, 1, 1, -1, -1])
         np.testing.assert_allclose(left.wrist_covariance, right.wrist_covariance * np.outer(signs, signs), atol=1e-9)
 
@@ -337,7 +358,9 @@ class TestSymmetries:
             box = np.concatenate([keypoints.min(0), keypoints.max(0)])
             detection = Detection(box, Side.RIGHT, 0.9, 0.99, keypoints, world=world_landmarks(joints))
             results.append(
-                fit_detection(dict.fromkeys(Side, fit), dataclasses.replace(detection, side=Side.RIGHT, side_score=0.99), camera)
+                fit_detection(
+                    dict.fromkeys(Side, fit), dataclasses.replace(detection, side=Side.RIGHT, side_score=0.99), camera
+                )
             )
         for result in results[1:]:
             np.testing.assert_allclose(result.joints, results[0].joints, atol=2e-4)
@@ -394,7 +417,9 @@ class TestBadInput:
         result = fit.fit(rays, 0.003, Side.RIGHT, world=world_landmarks(joints), weights=weights)
         assert mpjpe(result.joints, joints) < 0.02
         full = fit.fit(rays_to(joints), 0.003, Side.RIGHT, world=world_landmarks(joints))
-        assert (result.joints_stddev[[4, 8, 12, 16], :2] > 1.1 * full.joints_stddev[[4, 8, 12, 16], :2]).any(axis=1).all()
+        assert (
+            (result.joints_stddev[[4, 8, 12, 16], :2] > 1.1 * full.joints_stddev[[4, 8, 12, 16], :2]).any(axis=1).all()
+        )
 
     def test_one_wild_keypoint_does_little(self, fit, joints):
         rays = rays_to(joints)
@@ -402,7 +427,9 @@ class TestBadInput:
         rays[12] = rays_to(rays[12] + (0.1, 0.1, 0))
         bad = fit.fit(rays, 0.003, Side.RIGHT, world=world_landmarks(joints))
         others = [i for i in range(21) if i not in (10, 11, 12)]
-        assert np.linalg.norm((bad.joints - bad.joints[0]) - (good.joints - good.joints[0]), axis=1)[others].max() < 0.012
+        assert (
+            np.linalg.norm((bad.joints - bad.joints[0]) - (good.joints - good.joints[0]), axis=1)[others].max() < 0.012
+        )
 
     def test_hopeless_input_is_refused(self, fit, joints):
         rays = rays_to(joints)
@@ -425,7 +452,11 @@ class TestBadInput:
 
     def test_detection_without_keypoints_is_refused(self, fit):
         with pytest.raises(ValueError, match="keypoints"):
-            fit_detection(dict.fromkeys(Side, fit), Detection(np.array([0, 0, 9, 9]), Side.RIGHT, side_score=0.9), Camera.guess(640, 480))
+            fit_detection(
+                dict.fromkeys(Side, fit),
+                Detection(np.array([0, 0, 9, 9]), Side.RIGHT, side_score=0.9),
+                Camera.guess(640, 480),
+            )
 
 
 def test_an_unknown_keypoint_does_not_count_wherever_it_is_said_to_be(fit, kinematics):
@@ -436,7 +467,9 @@ def test_an_unknown_keypoint_does_not_count_wherever_it_is_said_to_be(fit, kinem
     away = pixels.copy()
     away[6] = 0
     found, again = (
-        fit_detection({Side.RIGHT: fit}, Detection(np.array([0, 0, 9.0, 9]), Side.RIGHT, 0.9, 0.9, points, weights), camera)
+        fit_detection(
+            {Side.RIGHT: fit}, Detection(np.array([0, 0, 9.0, 9]), Side.RIGHT, 0.9, 0.9, points, weights), camera
+        )
         for points in (pixels, away)
     )
     np.testing.assert_allclose(found.joints, again.joints, atol=1e-9)
@@ -487,7 +520,9 @@ def test_a_left_hand_that_is_no_mirror_image_is_fitted_as_it_is():
     layer = HandLayer(right, left)
     betas = torch.full((1, 10), 0.8)
     pose = torch.zeros(1, 45)
-    true = layer(torch.tensor([[0.2, 1.4, 0.3]]), pose, betas, torch.tensor([[0.05, 0.02, 0.5]]), is_right=torch.tensor([False]))
+    true = layer(
+        torch.tensor([[0.2, 1.4, 0.3]]), pose, betas, torch.tensor([[0.05, 0.02, 0.5]]), is_right=torch.tensor([False])
+    )
     joints = true.joints[0, list(MANO_TO_MEDIAPIPE)].double().numpy()
     rays = joints / np.linalg.norm(joints, axis=1, keepdims=True)
     result = KeypointFit(left.mirrored()).fit(rays, 0.005, Side.LEFT)

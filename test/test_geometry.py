@@ -24,7 +24,11 @@ def make_camera(model: str, **changes) -> Camera:
 
 
 def grid(width=640, height=480, step=40) -> np.ndarray:
-    return np.stack(np.meshgrid(np.arange(0, width, step), np.arange(0, height, step)), axis=-1).reshape(-1, 2).astype(float)
+    return (
+        np.stack(np.meshgrid(np.arange(0, width, step), np.arange(0, height, step)), axis=-1)
+        .reshape(-1, 2)
+        .astype(float)
+    )
 
 
 @pytest.mark.parametrize("model", ["plumb_bob", "rational_polynomial"])
@@ -36,7 +40,9 @@ def test_projection_equals_opencv(model):
 
 def test_equidistant_equals_opencv():
     points = np.random.default_rng(0).uniform((-1, -1, 0.5), (1, 1, 1.5), (200, 3))
-    expected = cv2.fisheye.projectPoints(points[:, None], np.zeros(3), np.zeros(3), K, np.array(LENSES["equidistant"]))[0][:, 0]
+    expected = cv2.fisheye.projectPoints(points[:, None], np.zeros(3), np.zeros(3), K, np.array(LENSES["equidistant"]))[
+        0
+    ][:, 0]
     np.testing.assert_allclose(make_camera("equidistant").project(points), expected, atol=1e-9)
 
 
@@ -111,7 +117,9 @@ def test_resized_camera_sees_what_cv2_resize_draws():
     small = cv2.resize(image, (320, 240), interpolation=cv2.INTER_AREA)
     centre = [(small * g).sum() / small.sum() for g in (np.mgrid[:240, :320][1], np.mgrid[:240, :320][0])]
     camera = make_camera("")
-    np.testing.assert_allclose(camera.resized(320, 240).project(camera.rays(np.array([201.3, 133.8]))), centre, atol=1e-3)
+    np.testing.assert_allclose(
+        camera.resized(320, 240).project(camera.rays(np.array([201.3, 133.8]))), centre, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("model", ["plumb_bob", "rational_polynomial", "equidistant"])
@@ -121,7 +129,9 @@ def test_rectification_composes_with_everything(model):
     raw = make_camera(model)
     rectified = Camera.pinhole(500, 500, 310, 250, 640, 480)
     # Both cameras are given points in the rectified frame; the raw lens is turned against it.
-    raw_in_rectified_frame = Camera(raw.k, 640, 480, raw.distortion_model, raw.d, rotation=turn.T).scaled(0.5, 0.5).cropped(10, 5, 300, 230)
+    raw_in_rectified_frame = (
+        Camera(raw.k, 640, 480, raw.distortion_model, raw.d, rotation=turn.T).scaled(0.5, 0.5).cropped(10, 5, 300, 230)
+    )
     map_x, map_y = rectification_maps(raw_in_rectified_frame, rectified)
     direction = np.array([0.05, -0.03, 1.0])
     u, v = np.round(rectified.project(direction)).astype(int)
@@ -134,7 +144,14 @@ def test_rectification_composes_with_everything(model):
 
 def calibration(**changes) -> Calibration:
     p = (550.0, 0, 320.0, 0, 0, 550.0, 240.0, 0, 0, 0, 1, 0)
-    defaults = {"width": 640, "height": 480, "k": tuple(K.ravel()), "d": LENSES["plumb_bob"], "distortion_model": "plumb_bob", "p": p}
+    defaults = {
+        "width": 640,
+        "height": 480,
+        "k": tuple(K.ravel()),
+        "d": LENSES["plumb_bob"],
+        "distortion_model": "plumb_bob",
+        "p": p,
+    }
     return Calibration(**{**defaults, **changes})
 
 

@@ -49,7 +49,9 @@ def matrices(axis_angle):
 @pytest.mark.parametrize("side", list(Side))
 def test_equals_smplx(mano_folder, mano, side, flat_hand_mean):
     smplx = pytest.importorskip("smplx")
-    reference = smplx.MANO(str(mano_folder), is_rhand=side is Side.RIGHT, use_pca=False, flat_hand_mean=flat_hand_mean, batch_size=BATCH)
+    reference = smplx.MANO(
+        str(mano_folder), is_rhand=side is Side.RIGHT, use_pca=False, flat_hand_mean=flat_hand_mean, batch_size=BATCH
+    )
     layer = HandLayer(*mano, flat_hand_mean=flat_hand_mean)
     values = parameters()
     with torch.no_grad():
@@ -57,7 +59,9 @@ def test_equals_smplx(mano_folder, mano, side, flat_hand_mean):
     torch.testing.assert_close(ours.vertices, theirs.vertices, atol=1e-5, rtol=0)
     torch.testing.assert_close(ours.joints[:, :16], theirs.joints, atol=1e-5, rtol=0)
     tips = reference.vertex_joint_selector.extra_joints_idxs
-    torch.testing.assert_close(ours.joints[:, 16:].sort(1).values, theirs.vertices[:, tips].sort(1).values, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        ours.joints[:, 16:].sort(1).values, theirs.vertices[:, tips].sort(1).values, atol=1e-5, rtol=0
+    )
 
 
 def test_open_hand_file_is_read_by_smplx_as_it_is(tmp_path):
@@ -69,7 +73,9 @@ def test_open_hand_file_is_read_by_smplx_as_it_is(tmp_path):
     reference = smplx.MANO(str(tmp_path), is_rhand=True, use_pca=False, ext="npz", batch_size=BATCH)
     values = parameters(1)
     with torch.no_grad():
-        ours = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT))(**values, is_right=torch.ones(BATCH, dtype=torch.bool))
+        ours = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT))(
+            **values, is_right=torch.ones(BATCH, dtype=torch.bool)
+        )
         theirs = reference(**values)
     torch.testing.assert_close(ours.vertices, theirs.vertices, atol=1e-5, rtol=0)
 

@@ -52,7 +52,10 @@ def data_home(tmp_path, monkeypatch):
 
 def hollow_weights(config=RELEASED):
     """Right keys and shapes, every tensor one repeated number: the file stays small."""
-    state = {key: torch.tensor(1 if "num_batches" in key else 0.0).expand(shape) for key, shape in released_shapes(config).items()}
+    state = {
+        key: torch.tensor(1 if "num_batches" in key else 0.0).expand(shape)
+        for key, shape in released_shapes(config).items()
+    }
     for prefix in ("mano_r.", "mano_l.", "model.mano_r.mano.", "model.mano_l.mano."):
         state |= {prefix + name: tensor for name, tensor in random_hand(1).items()}
     return state
@@ -64,7 +67,11 @@ def test_round_trip_equals_a_transcript_of_the_released_model(published, data_ho
     assert report.output == data_home / "wildhands/released.safetensors"
     assert report.num_parameters == 69_182_816 and report.grasp_input is GraspInput.NONE and not report.is_published
     assert len(report.dropped) == 2 and not report.left_over
-    assert "CC BY-NC 4.0" in str(report) and "not the published file" in str(report) and "--checkpoint released" in str(report)
+    assert (
+        "CC BY-NC 4.0" in str(report)
+        and "not the published file" in str(report)
+        and "--checkpoint released" in str(report)
+    )
     assert os.listdir(report.output.parent) == ["released.safetensors"]
 
     model, assets, preprocessing = load_model("released")
@@ -74,7 +81,9 @@ def test_round_trip_equals_a_transcript_of_the_released_model(published, data_ho
     camera = Camera.pinhole(912.16, 912.42, 649.5, 373.88, 1280, 720)
     boxes = np.array([[800, 300, 1000, 520], [150.5, 90.2, 420.7, 300.1], [900, 500, 1250, 760]])
     sides = [Side.RIGHT, Side.LEFT, Side.RIGHT]
-    predictions = Predictor(model, preprocessing, assets, device="cpu", precision="float32").predict(image, camera, boxes, sides)
+    predictions = Predictor(model, preprocessing, assets, device="cpu", precision="float32").predict(
+        image, camera, boxes, sides
+    )
     for prediction, box, side in zip(predictions, boxes, sides, strict=True):
         with torch.inference_mode():
             rotations, pose, betas, translation = reference_prediction(state, image, camera.k, box, side.value[0])
@@ -112,7 +121,10 @@ def test_left_over_and_differing_tensors_are_reported(tmp_path, data_home):
             "2 of 729 tensors are missing: mano_l.parents, model.feature",
         ),
         ({"model.feature_conv.7.bias": torch.zeros(7)}, r"model\.feature_conv\.7\.bias is \(7,\), not \(2048,\)"),
-        ({"model.feature_conv.7.bias": torch.full((2048,), torch.nan)}, r"NaN or infinite values in model\.feature_conv\.7\.bias"),
+        (
+            {"model.feature_conv.7.bias": torch.full((2048,), torch.nan)},
+            r"NaN or infinite values in model\.feature_conv\.7\.bias",
+        ),
         ({"model.feature_conv.7.bias": "a string"}, r"not tensors: model\.feature_conv\.7\.bias"),
         ({"model.mano_l.mano.parents": torch.arange(16)}, "left hand model is damaged"),
     ],
@@ -148,7 +160,9 @@ def marker_command(tmp_path):
         lambda command: Call(subprocess.Popen, command, -1, None, None, None, None, None, True, True),
         lambda command: Call(getattr, collections.OrderedDict, "fromkeys"),
         lambda command: Call(torch.storage._load_from_bytes, pickle.dumps(Call(os.system, command))),
-        lambda command: Call(torch._utils._rebuild_wrapper_subclass, torch.Tensor, torch.float32, (1,), (1,), 0, None, "cpu", False),
+        lambda command: Call(
+            torch._utils._rebuild_wrapper_subclass, torch.Tensor, torch.float32, (1,), (1,), 0, None, "cpu", False
+        ),
         lambda command: Call(torch.load, "other.ckpt"),
         lambda command: collections.defaultdict(list, {"x": Call(os.system, command)}),
     ],

@@ -76,13 +76,17 @@ def test_nothing_is_taught_of_hands_that_are_unknown_or_out_of_sight():
         {"joints_2d": None, "has_j2d": None},
     ):
         taught, trust = corrected(wrong, dataclasses.replace(targets, **change), 0.04)
-        assert torch.equal(taught.landmarks, wrong.landmarks) and torch.equal(taught.is_right_logit, wrong.is_right_logit)
+        assert torch.equal(taught.landmarks, wrong.landmarks) and torch.equal(
+            taught.is_right_logit, wrong.is_right_logit
+        )
         assert torch.equal(trust, teacher.presence)
 
 
 def test_ray_rotation_is_the_smallest():
     rotation = ray_rotation(torch.tensor([[0.3, 0.9], [0, 0]])).double()
-    torch.testing.assert_close(rotation @ rotation.mT, torch.eye(3, dtype=torch.float64).expand(2, 3, 3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        rotation @ rotation.mT, torch.eye(3, dtype=torch.float64).expand(2, 3, 3), atol=1e-6, rtol=0
+    )
     vector = Rotation.from_matrix(rotation[0].numpy()).as_rotvec()
     assert abs(vector[2]) < 1e-6 and np.isclose(np.linalg.norm(vector), np.arctan(np.hypot(0.3, 0.9)), atol=1e-6)
     torch.testing.assert_close(rotation[1], torch.eye(3, dtype=torch.float64))

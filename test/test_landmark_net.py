@@ -60,7 +60,10 @@ def reference():
 def random_crops():
     """Noise of several sizes, a gradient, black, white."""
     rng = np.random.default_rng(0)
-    noise = [np.kron(rng.random((n, n, 3), dtype=np.float32), np.ones((224 // n, 224 // n, 1), np.float32)) for n in (224, 28, 7)]
+    noise = [
+        np.kron(rng.random((n, n, 3), dtype=np.float32), np.ones((224 // n, 224 // n, 1), np.float32))
+        for n in (224, 28, 7)
+    ]
     ramp = np.linspace(0, 1, 224, dtype=np.float32)
     gradient = np.stack(np.broadcast_arrays(ramp[:, None], ramp, 1 - ramp), axis=-1)
     return np.stack([*noise, gradient, np.zeros_like(gradient), np.ones_like(gradient)])
@@ -117,7 +120,9 @@ def test_equals_the_file_on_real_hands_and_finds_them(net, reference):
         output = check_equal(net, reference, inputs.crops.permute(0, 2, 3, 1).contiguous().numpy())
         assert output.presence > 0.6
         found = output.landmarks[0].numpy() @ to_image[:, :2].T + to_image[:, 2]
-        errors.append(np.linalg.norm(found - hand.keypoints, axis=-1)[hand.visible].mean() / (hand.box[2:] - hand.box[:2]).max())
+        errors.append(
+            np.linalg.norm(found - hand.keypoints, axis=-1)[hand.visible].mean() / (hand.box[2:] - hand.box[:2]).max()
+        )
         if hand.side is not None:
             assert (output.is_right.item() > 0.5) is (hand.side.value == "right")
     assert np.median(errors) < 0.06 and max(errors) < 0.12
@@ -142,7 +147,9 @@ def test_saved_weights_need_no_wheel(net, tmp_path, monkeypatch):
 
 def synthetic_input(config=MEDIAPIPE_HAND, **changes):
     """Two hands' worth of a blotchy square image, one turned."""
-    image = np.kron(np.random.default_rng(2).integers(0, 256, (40, 40, 3), dtype=np.uint8), np.ones((12, 12, 1), np.uint8))
+    image = np.kron(
+        np.random.default_rng(2).integers(0, 256, (40, 40, 3), dtype=np.uint8), np.ones((12, 12, 1), np.uint8)
+    )
     camera = Camera.pinhole(400, 400, 239.5, 239.5, 480, 480)
     boxes = np.array([[100, 120, 220, 260], [300, 200, 440, 330]], dtype=float)
     given = {"image_rgb": image, "camera": camera, "boxes": boxes, "turns": np.array([0.0, 0.7])} | changes
@@ -162,7 +169,11 @@ def test_one_pass_gives_landmarks_side_hand_camera_and_grasp(model, net):
         alone = net(inputs.crops)
     for field in dataclasses.fields(alone):
         assert torch.equal(getattr(output.landmarks, field.name), getattr(alone, field.name))
-    assert output.rotations.shape == (2, 16, 3, 3) and output.grasp_logits.shape == (2, 9) and output.translation.isfinite().all()
+    assert (
+        output.rotations.shape == (2, 16, 3, 3)
+        and output.grasp_logits.shape == (2, 9)
+        and output.translation.isfinite().all()
+    )
     # Without a given side, the landmark head's is decoded.
     said = alone.is_right > 0.5
     assert torch.equal(output.betas, run(model, inputs, said).betas)
@@ -197,11 +208,19 @@ def test_a_turned_picture_turns_the_hand(net):
     torch.manual_seed(1)
     model = WildHands(dataclasses.replace(MEDIAPIPE_HAND, encoding=Encoding.NONE)).eval()
     model.start_from(net)
-    image = cv2.resize(np.random.default_rng(3).integers(0, 256, (24, 24, 3), dtype=np.uint8), (480, 480), interpolation=cv2.INTER_CUBIC)
-    straight = synthetic_input(model.config, image_rgb=image, boxes=np.array([[100.0, 120, 220, 260]]), turns=np.array([0.3]))
+    image = cv2.resize(
+        np.random.default_rng(3).integers(0, 256, (24, 24, 3), dtype=np.uint8),
+        (480, 480),
+        interpolation=cv2.INTER_CUBIC,
+    )
+    straight = synthetic_input(
+        model.config, image_rgb=image, boxes=np.array([[100.0, 120, 220, 260]]), turns=np.array([0.3])
+    )
     # A quarter turn clockwise moves the point (x, y) to (479 - y, x).
     box = np.array([[479.0 - 260, 100, 479 - 120, 220]])
-    turned = synthetic_input(model.config, image_rgb=np.rot90(image, -1).copy(), boxes=box, turns=np.array([0.3 + np.pi / 2]))
+    turned = synthetic_input(
+        model.config, image_rgb=np.rot90(image, -1).copy(), boxes=box, turns=np.array([0.3 + np.pi / 2])
+    )
     torch.testing.assert_close(turned.crops, straight.crops, atol=0.02, rtol=0)  # interpolation's rounding
     before, after = run(model, straight), run(model, dataclasses.replace(turned, crops=straight.crops))
     quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
@@ -220,7 +239,9 @@ def test_checkpoint_round_trip(model, tmp_path):
 
 
 def test_configuration():
-    old = {name: value for name, value in json.loads(RELEASED.to_json()).items() if name not in ("crop_scale", "upright")}
+    old = {
+        name: value for name, value in json.loads(RELEASED.to_json()).items() if name not in ("crop_scale", "upright")
+    }
     assert WildHandsConfig.from_json(json.dumps(old)) == RELEASED, "checkpoints from before these fields"
     assert WildHandsConfig.from_json(MEDIAPIPE_HAND.to_json().replace("1.5", "2")).crop_scale == 2.0
     for change in ({"crop_scale": 0.0}, {"crop_scale": float("nan")}, {"preprocessing": Preprocessing.RELEASED}):
@@ -246,9 +267,13 @@ def test_fine_tuning_moves_what_is_not_frozen(net):
     optimizer = torch.optim.Adam([{"params": new, "lr": 1e-3}, {"params": old, "lr": 1e-5}])
     losses = []
     for _ in range(6):
-        output = model(inputs.crops, inputs.kpe, torch.tensor([True, False]), inputs.focal, inputs.anchor, turn=inputs.turn)
+        output = model(
+            inputs.crops, inputs.kpe, torch.tensor([True, False]), inputs.focal, inputs.anchor, turn=inputs.turn
+        )
         hand = (output.betas - 1).square().mean() + (output.translation[:, 2] - 0.5).square().mean()
-        loss = (output.landmarks.landmarks - target).square().mean() / 26 + hand + output.grasp_logits.logsumexp(-1).mean()
+        loss = (
+            (output.landmarks.landmarks - target).square().mean() / 26 + hand + output.grasp_logits.logsumexp(-1).mean()
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -267,7 +292,9 @@ def test_decoders_see_the_landmarks_but_do_not_train_them(model):
     arguments = inputs.crops, inputs.kpe, torch.tensor([True]), inputs.focal, inputs.anchor
     output = model(*arguments, turn=inputs.turn)
     output.rotations.sum().backward()
-    assert model.landmark_head.world.weight.grad is None and model.landmark_encoder.layers[0].weight.grad.abs().sum() > 0
+    assert (
+        model.landmark_head.world.weight.grad is None and model.landmark_encoder.layers[0].weight.grad.abs().sum() > 0
+    )
     moved = copy.deepcopy(model)
     with torch.no_grad():
         moved.landmark_head.landmarks.bias += 20
@@ -313,6 +340,8 @@ def test_orientation_is_relative_to_the_ray_through_the_crop(model):
     axis, aside = torch.zeros_like(inputs.anchor), torch.tensor([[0.7, -0.4]]).expand_as(inputs.anchor)
     right = torch.tensor([True] * len(inputs.crops))
     with torch.inference_mode():
-        ahead, off = (model(inputs.crops, inputs.kpe, right, inputs.focal, anchor, turn=inputs.turn) for anchor in (axis, aside))
+        ahead, off = (
+            model(inputs.crops, inputs.kpe, right, inputs.focal, anchor, turn=inputs.turn) for anchor in (axis, aside)
+        )
     torch.testing.assert_close(ray_rotation(aside) @ ahead.rotations[:, 0], off.rotations[:, 0], atol=1e-5, rtol=0)
     assert torch.equal(ahead.rotations[:, 1:], off.rotations[:, 1:])

@@ -94,7 +94,9 @@ def test_a_known_hand_needs_one_look(landmarks):
     image = read_image(hand.image)
     found = landmarks.detect_in_box(image, hand.camera, hand.box)
     (again,) = landmarks.follow(image, hand.camera, [found.keypoints])
-    assert np.linalg.norm(again.keypoints - found.keypoints, axis=-1).mean() < 0.03 * (hand.box[2:] - hand.box[:2]).max()
+    assert (
+        np.linalg.norm(again.keypoints - found.keypoints, axis=-1).mean() < 0.03 * (hand.box[2:] - hand.box[:2]).max()
+    )
 
 
 def test_no_hand_no_detection(landmarks):

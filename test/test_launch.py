@@ -53,7 +53,9 @@ def context(**given) -> LaunchContext:
 
 
 def test_every_argument_is_described(launch_file):
-    arguments = [item for item in launch_file.generate_launch_description().entities if isinstance(item, DeclareLaunchArgument)]
+    arguments = [
+        item for item in launch_file.generate_launch_description().entities if isinstance(item, DeclareLaunchArgument)
+    ]
     assert len(arguments) == len(launch_file.ARGUMENTS) + len(launch_file.PARAMETERS)
     assert all(argument.description.endswith(".") for argument in arguments)
 
@@ -125,7 +127,9 @@ SEVERAL = {"cameras": "left,rig/right"}, {"/left": ("/left", "left_"), "/rig/rig
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "places"), [("wildhands.launch.py", *ONE), ("wildhands_multi.launch.py", *SEVERAL)], ids=["one", "several"]
+    ("name", "arguments", "places"),
+    [("wildhands.launch.py", *ONE), ("wildhands_multi.launch.py", *SEVERAL)],
+    ids=["one", "several"],
 )
 def test_launched_nodes_work_and_end_in_order(launched, name, arguments, places):
     process = launched(name, **arguments)
@@ -137,11 +141,16 @@ def test_launched_nodes_work_and_end_in_order(launched, name, arguments, places)
             client.listen(f"{namespace}/hands", HandArray)
             state = lambda namespace=namespace: client.diagnostics(f"{namespace}/wildhands"[1:]).get("state")  # noqa: E731
             client.until(lambda state=state: state() == "active", f"{namespace} is active", timeout=60)
-            publishers = client.publisher(f"{camera}/image_raw", Image), client.publisher(f"{camera}/camera_info", CameraInfo)
+            publishers = (
+                client.publisher(f"{camera}/image_raw", Image),
+                client.publisher(f"{camera}/camera_info", CameraInfo),
+            )
             numbers = iter(range(1000))
             frame = f"{prefix}right_wrist"
             client.until(
-                lambda frame=frame: any(item.child_frame_id == frame for tf in client.received["/tf"] for item in tf.transforms),
+                lambda frame=frame: any(
+                    item.child_frame_id == frame for tf in client.received["/tf"] for item in tf.transforms
+                ),
                 f"{frame} comes",
                 meanwhile=lambda publishers=publishers, numbers=numbers: send(publishers, next(numbers)),
             )

@@ -113,7 +113,11 @@ def test_it_starts_by_itself_and_a_manager_takes_it_down_and_up_again(client, ma
     assert len(node.estimators) == 2
     gives_hands(client, name, camera)
 
-    assert client.change_state(name, DEACTIVATE) and client.change_state(name, CLEANUP) and client.state(name) == "unconfigured"
+    assert (
+        client.change_state(name, DEACTIVATE)
+        and client.change_state(name, CLEANUP)
+        and client.state(name) == "unconfigured"
+    )
     assert client.node.count_publishers(f"{name.rsplit('/', 1)[0]}/hands/markers") == 0
     assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
     gives_hands(client, name, camera)
@@ -184,7 +188,9 @@ def test_nothing_waits_for_a_frame_in_work_and_nothing_comes_of_it(client, make_
     stamps = [message.header.stamp for message in hands(client, name)]
     assert all(stamp.sec + stamp.nanosec / 1e9 < held for stamp in stamps)
     if how == "enable":
-        client.until(lambda: client.diagnostics(name[1:]).get("message") == "paused by the service enable", "the pause is told")
+        client.until(
+            lambda: client.diagnostics(name[1:]).get("message") == "paused by the service enable", "the pause is told"
+        )
         assert not estimator.closed and client.diagnostics(name[1:])["level"] == DiagnosticStatus.OK
         assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=True)).success
         gives_hands(client, name, camera)
@@ -246,7 +252,10 @@ def test_no_memory_to_load_is_a_failure_to_try_again(client, make_node):
         return FakeEstimator()
 
     node, name, camera = make_node(make)
-    client.until(lambda: "MemoryError: the device is full" in client.diagnostics(name[1:]).get("message", ""), "the failure is told")
+    client.until(
+        lambda: "MemoryError: the device is full" in client.diagnostics(name[1:]).get("message", ""),
+        "the failure is told",
+    )
     assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
     gives_hands(client, name, camera)
 
@@ -306,7 +315,9 @@ def test_parameters_count_from_the_next_frame_or_are_refused_with_the_reason(cli
     reasons = client.set_parameters(
         name, checkpoint="other", tf="some", markers_max_rate=-1.0, publish_vertices=3, intrinsics="horizontal_fov"
     )
-    for reason, words in zip(reasons, ("clean it up first", "one of: off", "markers_max_rate", "type", "horizontal_fov"), strict=True):
+    for reason, words in zip(
+        reasons, ("clean it up first", "one of: off", "markers_max_rate", "type", "horizontal_fov"), strict=True
+    ):
         assert words in reason
     assert node.node.parameters.tf == "wrist" and node.node.parameters.checkpoint == "auto"
 
@@ -342,7 +353,10 @@ def test_qos_can_be_overridden(client, make_node):
     active(client, node)
     names = client.call(ListParameters, f"{name}/list_parameters").result.names
     topic = f"{name.rsplit('/', 1)[0]}"
-    for policy in (f"qos_overrides.{topic}/image.subscription.depth", f"qos_overrides.{topic}/hands.publisher.reliability"):
+    for policy in (
+        f"qos_overrides.{topic}/image.subscription.depth",
+        f"qos_overrides.{topic}/hands.publisher.reliability",
+    ):
         assert policy in names
 
 
@@ -363,9 +377,13 @@ def test_simulated_time(client, make_node):
         client.until(lambda: node.node.get_clock().now().nanoseconds // 10**9 == seconds, "the node's clock")
         camera.send(Time(sec=seconds))
 
-    known = lambda: status().get("age p95 (ms)", "unknown") != "unknown" and 40 < float(status()["age p95 (ms)"]) < 10_000  # noqa: E731
+    known = lambda: (
+        status().get("age p95 (ms)", "unknown") != "unknown" and 40 < float(status()["age p95 (ms)"]) < 10_000
+    )  # noqa: E731
     client.until(known, "ages are known", meanwhile=play)
-    client.until(lambda: int(status().get("restarts: clock_back", 0)) > 2, "it plays in a loop", timeout=60, meanwhile=play)
+    client.until(
+        lambda: int(status().get("restarts: clock_back", 0)) > 2, "it plays in a loop", timeout=60, meanwhile=play
+    )
     gives_hands(client, name, camera)
 
 

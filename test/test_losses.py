@@ -8,7 +8,14 @@ import torch
 
 from wildhands_ros.network.config import CameraDecoding
 from wildhands_ros.network.model import WildHandsOutput, decode_translation
-from wildhands_ros.training.losses import LossStyle, LossWeights, camera_error, camera_label, compute_losses, masked_hands
+from wildhands_ros.training.losses import (
+    LossStyle,
+    LossWeights,
+    camera_error,
+    camera_label,
+    compute_losses,
+    masked_hands,
+)
 from wildhands_ros.training.targets import Targets
 
 SIDE = 16
@@ -79,7 +86,9 @@ def perfect(targets, arguments):
     """The prediction that is exactly what the labels say."""
     label = camera_labels(targets)
     grasps = 1e3 * torch.eye(9)[targets.grasp]
-    output = WildHandsOutput(targets.is_right, targets.rotations, targets.betas, label, label, targets.translation, grasps, None)
+    output = WildHandsOutput(
+        targets.is_right, targets.rotations, targets.betas, label, label, targets.translation, grasps, None
+    )
     pixels = targets.joints_3d @ targets.k.mT
     targets = dataclasses.replace(targets, joints_2d=pixels[..., :2] / pixels[..., 2:])
     return targets, {**arguments, "output": output, "joints": targets.joints_3d, "silhouettes": targets.mask}
@@ -102,7 +111,9 @@ def one_off(name, **change):
         of_output = hasattr(arguments["output"], field)
         value = (getattr(arguments["output"], field) if of_output else arguments[field]).clone()
         value[0] = function(value[0])
-        arguments |= {"output": dataclasses.replace(arguments["output"], **{field: value})} if of_output else {field: value}
+        arguments |= (
+            {"output": dataclasses.replace(arguments["output"], **{field: value})} if of_output else {field: value}
+        )
     losses = compute_losses(targets=targets, **arguments, weights=dataclasses.replace(NONE, **{name: 1}))
     assert set(losses.terms) == {name}
     torch.testing.assert_close(losses.total, losses.terms[name])
@@ -170,7 +181,9 @@ def test_pair_of_crops_is_judged_by_the_distance_between_the_hands():
 def test_camera_label_is_the_inverse_of_decoding():
     targets, _ = make()
     label = camera_labels(targets)
-    torch.testing.assert_close(decode_translation(label, targets.focal, targets.anchor, targets.turn), targets.translation)
+    torch.testing.assert_close(
+        decode_translation(label, targets.focal, targets.anchor, targets.turn), targets.translation
+    )
 
 
 @pytest.mark.parametrize("camera", CameraDecoding)
@@ -195,7 +208,14 @@ def test_missing_labels_are_nan_without_harm(camera, style):
         assert gradient.isfinite().all() and touched.tolist() == [i == hand for i in range(6)], name
     # 2D joints of hand 0, 3D joints of hand 1.
     gradient = arguments["joints"].grad.flatten(1)
-    assert gradient.isfinite().all() and (gradient.abs().sum(1) > 0).tolist() == [True, True, False, False, False, False]
+    assert gradient.isfinite().all() and (gradient.abs().sum(1) > 0).tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     gradient = arguments["silhouettes"].grad.flatten(1)
     expected = 1 if style is LossStyle.RELEASED else 0
     assert (gradient.abs().sum(1) > 0).tolist() == [i == expected for i in range(6)]
@@ -253,7 +273,9 @@ def test_released_style_lets_unlabelled_images_dilute():
         torch.testing.assert_close(diluted[name], alone[name] / 2, msg=name)
     # An image without any hand counts as well.
     emptier = dataclasses.replace(targets, num_images=4)
-    for name, term in compute_losses(targets=emptier, **arguments, style=LossStyle.RELEASED, weights=ONES).terms.items():
+    for name, term in compute_losses(
+        targets=emptier, **arguments, style=LossStyle.RELEASED, weights=ONES
+    ).terms.items():
         torch.testing.assert_close(term, alone[name] / 4, msg=name)
     for name, term in compute_losses(targets=emptier, **arguments, weights=ONES).terms.items():
         torch.testing.assert_close(term, alone[name], msg=name)
@@ -354,5 +376,10 @@ def test_cuda_equals_cpu():
     targets, arguments = make()
     expected, output = compute_losses(targets=targets, **arguments).total, arguments["output"]
     output = dataclasses.replace(output, **{n: v.cuda() for n, v in vars(output).items() if v is not None})
-    moved = {**arguments, "output": output, "joints": arguments["joints"].cuda(), "silhouettes": arguments["silhouettes"].cuda()}
+    moved = {
+        **arguments,
+        "output": output,
+        "joints": arguments["joints"].cuda(),
+        "silhouettes": arguments["silhouettes"].cuda(),
+    }
     torch.testing.assert_close(compute_losses(targets=targets.to("cuda"), **moved).total.cpu(), expected)

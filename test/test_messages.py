@@ -65,7 +65,12 @@ def test_everything_about_a_frame_survives():
 
 def test_what_is_unknown_says_so():
     bare = hand(
-        joints_stddev=None, wrist_covariance=None, reprojection_error=math.nan, grasp_probabilities=None, track_id="", score=math.nan
+        joints_stddev=None,
+        wrist_covariance=None,
+        reprojection_error=math.nan,
+        grasp_probabilities=None,
+        track_id="",
+        score=math.nan,
     )
     (item,) = sent(hand_array(frame(bare), header(), IntrinsicsSource.GUESS, "open", vertices=False)).hands
     assert np.isnan(item.joints_stddev).all()
@@ -97,9 +102,13 @@ def test_topology_is_the_hand_models(side):
 
 
 def test_constants_agree_with_the_heart():
-    assert {name: getattr(Hand, name.upper()) for name in MEDIAPIPE_JOINT_NAMES} == {n: i for i, n in enumerate(MEDIAPIPE_JOINT_NAMES)}
+    assert {name: getattr(Hand, name.upper()) for name in MEDIAPIPE_JOINT_NAMES} == {
+        n: i for i, n in enumerate(MEDIAPIPE_JOINT_NAMES)
+    }
     assert len(MEDIAPIPE_JOINT_NAMES) == Hand.NUM_JOINTS
-    assert {grasp.name: grasp.value for grasp in GraspClass} == {grasp.name: getattr(Grasp, grasp.name) for grasp in GraspClass}
+    assert {grasp.name: grasp.value for grasp in GraspClass} == {
+        grasp.name: getattr(Grasp, grasp.name) for grasp in GraspClass
+    }
     prefix = "INTRINSICS_"
     constants = {name[len(prefix) :]: getattr(HandArray, name) for name in dir(HandArray) if name.startswith(prefix)}
     assert constants == {source.name: source.value for source in IntrinsicsSource}

@@ -54,13 +54,20 @@ def test_released_layout_has_the_729_keys():
     shapes = released_shapes()
     assert len(shapes) == 729
     listing = "\n".join(f"{key}\t{shapes[key]}" for key in sorted(shapes))
-    assert hashlib.sha256(listing.encode()).hexdigest() == "eaa540bd6d6253b51705b5ad4ebbc84e340d00bf177c8192b2f1b77879053e55"
+    assert (
+        hashlib.sha256(listing.encode()).hexdigest()
+        == "eaa540bd6d6253b51705b5ad4ebbc84e340d00bf177c8192b2f1b77879053e55"
+    )
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
 def test_released_layout_equals_the_listed_one():
     with (SHARED / "spec/state_dict_keys.tsv").open() as file:
-        listed = {row[0]: tuple(json.loads(f"[{row[1].strip('(),')}]")) for row in csv.reader(file, delimiter="\t") if row[0][0] != "#"}
+        listed = {
+            row[0]: tuple(json.loads(f"[{row[1].strip('(),')}]"))
+            for row in csv.reader(file, delimiter="\t")
+            if row[0][0] != "#"
+        }
     assert released_shapes(dataclasses.replace(RELEASED, grasp_input=GraspInput.HAND_AND_IMAGE)) == listed
 
 
@@ -85,7 +92,9 @@ def test_every_variant_runs_and_sees_its_encoding(encoding):
     config = WildHandsConfig(trunk="resnet18", encoding=encoding, full_image_trunk=False)
     model = WildHands(config).eval()
     output = run(model, BOXES[:1], [True])
-    assert output.rotations.shape == (1, 16, 3, 3) and output.translation.isfinite().all() and output.grasp_logits is None
+    assert (
+        output.rotations.shape == (1, 16, 3, 3) and output.translation.isfinite().all() and output.grasp_logits is None
+    )
     x = preprocess(IMAGE, CAMERA, BOXES[:1], config, config.preprocessing)
     with torch.inference_mode():
         other = model(x.crops, x.kpe + 0.3, torch.tensor([True]), x.focal, x.anchor, x.images)
@@ -108,7 +117,8 @@ def test_hands_of_a_batch_do_not_influence_one_another(small_model):
 def test_crops_of_two_images_find_their_own(small_model):
     a, b = (preprocess(image, CAMERA, BOXES[:1], SMALL, SMALL.preprocessing) for image in (IMAGE, IMAGE[::-1].copy()))
     both = [
-        torch.cat(pair) for pair in ((b.crops, a.crops), (b.kpe, a.kpe), (b.focal, a.focal), (b.anchor, a.anchor), (a.images, b.images))
+        torch.cat(pair)
+        for pair in ((b.crops, a.crops), (b.kpe, a.kpe), (b.focal, a.focal), (b.anchor, a.anchor), (a.images, b.images))
     ]
     right = torch.tensor([True, True])
     with torch.inference_mode():
@@ -143,7 +153,12 @@ def test_bad_configurations_say_what_is_wrong():
         WildHandsConfig(full_image_trunk=False, grasp_input=GraspInput.HAND_AND_IMAGE)
     assert WildHandsConfig.from_json(SMALL.to_json()) == SMALL
     values = json.loads(SMALL.to_json())
-    for change, message in (({"depth": 3}, "depth"), ({"encoding": "dct"}, "dct"), ({"n_freq": "4"}, "n_freq"), ({"n_freq": 0}, "n_freq")):
+    for change, message in (
+        ({"depth": 3}, "depth"),
+        ({"encoding": "dct"}, "dct"),
+        ({"n_freq": "4"}, "n_freq"),
+        ({"n_freq": 0}, "n_freq"),
+    ):
         with pytest.raises(ValueError, match=message):
             WildHandsConfig.from_json(json.dumps(values | change))
     del values["trunk"]
@@ -155,8 +170,15 @@ def test_checkpoint_round_trip(small_model, tmp_path):
     path = tmp_path / "small.safetensors"
     save_checkpoint(path, small_model)
     model, assets, preprocessing = load_model(path)
-    assert model.config == SMALL and assets is None and preprocessing is Preprocessing.FULL_RESOLUTION and not model.training
-    assert torch.equal(run(model, BOXES, [True, False, False]).rotations, run(small_model, BOXES, [True, False, False]).rotations)
+    assert (
+        model.config == SMALL
+        and assets is None
+        and preprocessing is Preprocessing.FULL_RESOLUTION
+        and not model.training
+    )
+    assert torch.equal(
+        run(model, BOXES, [True, False, False]).rotations, run(small_model, BOXES, [True, False, False]).rotations
+    )
     assert os.listdir(tmp_path) == ["small.safetensors"]
 
 
@@ -181,7 +203,11 @@ def test_damaged_checkpoints_are_named(small_model, tmp_path):
     check("unexpected tensor optimizer", **{"optimizer.step": torch.zeros(1)})
     check("not a checkpoint of this project", metadata=None)
     check("dct", metadata=metadata | {"config": SMALL.to_json().replace("center+corner_latent", "dct")})
-    for content, message in ((whole[: len(whole) // 2], "incomplete"), (b"", "incomplete"), (b"PK\x03\x04" + whole, "import-checkpoint")):
+    for content, message in (
+        (whole[: len(whole) // 2], "incomplete"),
+        (b"", "incomplete"),
+        (b"PK\x03\x04" + whole, "import-checkpoint"),
+    ):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=message):
             load_model(path)

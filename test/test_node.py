@@ -132,10 +132,15 @@ def test_a_stream_becomes_hands_on_all_topics(client, node, camera, stream):
     for topic, kind in {"/hands/markers": MarkerArray, "/hands/debug_image": Image, "/tf": TFMessage}.items():
         client.listen(topic, kind)
     client.listen("/hands/mesh_topology", HandMeshTopology, latched=True)
-    client.until(lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count(), "the node listens")
+    client.until(
+        lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count(), "the node listens"
+    )
     # What the node publishes only for listeners needs them to be known.
     heard = ("hands", "hands/markers", "hands/debug_image", "hands/mesh_topology", "/tf")
-    client.until(lambda: all(client.diagnostics("wildhands")[f"listeners: {topic}"] == "1" for topic in heard), "the node is listened to")
+    client.until(
+        lambda: all(client.diagnostics("wildhands")[f"listeners: {topic}"] == "1" for topic in heard),
+        "the node is listened to",
+    )
     sent = []
     for image in images:
         sent.append(answered(client, camera, image))
@@ -171,7 +176,9 @@ def test_a_stream_becomes_hands_on_all_topics(client, node, camera, stream):
     assert {marker.id for marker in client.received["/hands/markers"][-1].markers} == {0, 1, 2}
     overlay = decode_image(client.received["/hands/debug_image"][-1])
     assert overlay.shape == images[-1].shape and (overlay != images[-1]).any()
-    client.until(lambda: client.diagnostics("wildhands")["intrinsics"] == "camera_info", "the next diagnostics tell the source")
+    client.until(
+        lambda: client.diagnostics("wildhands")["intrinsics"] == "camera_info", "the next diagnostics tell the source"
+    )
 
 
 def test_an_image_without_hands_gives_an_empty_array(client, node, camera, stream):
@@ -188,7 +195,9 @@ def test_images_without_a_frame_give_hands_but_no_transforms(client, node, camer
 
     unframed = lambda: [item for item in client.received["/hands"] if item.hands and not item.header.frame_id]  # noqa: E731
     client.until(lambda: len(unframed()) > 3, "hands", meanwhile=send)
-    client.until(lambda: "no frame_id" in client.diagnostics("wildhands")["message"], "the reason is given", meanwhile=send)
+    client.until(
+        lambda: "no frame_id" in client.diagnostics("wildhands")["message"], "the reason is given", meanwhile=send
+    )
     frames = [item for message in client.received["/tf"] for item in message.transforms]
     assert all(item.header.frame_id for item in frames)
 
@@ -208,11 +217,23 @@ def altered_info(camera: Camera, **fields) -> CameraInfo:
 
 
 BAD_INPUTS = {
-    "zero K": (lambda image, camera: (image, altered_info(camera, k=np.zeros(9), p=np.zeros(12))), "bad_camera_info", "zero"),
+    "zero K": (
+        lambda image, camera: (image, altered_info(camera, k=np.zeros(9), p=np.zeros(12))),
+        "bad_camera_info",
+        "zero",
+    ),
     "NaN in K": (lambda image, camera: (image, altered_info(camera, k=np.full(9, np.nan))), "bad_camera_info", "NaN"),
     "size mismatch": (lambda image, camera: (image[:-200].copy(), None), "bad_camera_info", "aspect"),
-    "unknown encoding": (lambda image, camera: (altered_image(image, encoding="8UC3"), None), "unknown_encoding", "8UC3"),
-    "truncated data": (lambda image, camera: (altered_image(image, data=array.array("B", bytes(5000))), None), "truncated_image", "5000"),
+    "unknown encoding": (
+        lambda image, camera: (altered_image(image, encoding="8UC3"), None),
+        "unknown_encoding",
+        "8UC3",
+    ),
+    "truncated data": (
+        lambda image, camera: (altered_image(image, data=array.array("B", bytes(5000))), None),
+        "truncated_image",
+        "5000",
+    ),
     "empty image": (lambda image, camera: (Image(encoding="rgb8"), None), "empty_image", "empty"),
 }
 
@@ -233,10 +254,18 @@ def test_bad_input_is_named_and_the_node_lives_on(client, node, camera, stream, 
     # Only now: the first image may have overtaken its CameraInfo.
     before = counted()
     refused = []
-    client.until(lambda: counted() > before, f"{name} is counted again", meanwhile=lambda: refused.append(camera.send_image(bad_image)))
-    assert not [item for item in client.received["/hands"] if item.header in refused], "nothing is published for a refused image"
+    client.until(
+        lambda: counted() > before,
+        f"{name} is counted again",
+        meanwhile=lambda: refused.append(camera.send_image(bad_image)),
+    )
+    assert not [item for item in client.received["/hands"] if item.header in refused], (
+        "nothing is published for a refused image"
+    )
     answered = len(client.received["/hands"])
-    client.until(lambda: client.received["/hands"][answered:], "hands again", timeout=15, meanwhile=lambda: camera.send(image))
+    client.until(
+        lambda: client.received["/hands"][answered:], "hands again", timeout=15, meanwhile=lambda: camera.send(image)
+    )
     assert client.received["/hands"][-1].hands
 
 
@@ -259,18 +288,25 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
 
     # Best effort cannot match what image_reliability asks for, and the node says so.
     unreliable = client.publisher("/second/image/compressed", CompressedImage, reliable=False)
-    client.until(lambda: "image_reliability" in client.diagnostics("second/wildhands")["message"], "the mismatch is explained")
+    client.until(
+        lambda: "image_reliability" in client.diagnostics("second/wildhands")["message"], "the mismatch is explained"
+    )
     client.node.destroy_publisher(unreliable)
 
     answers = [answer for answer in client.received["/hands"] if answer.hands]
     box = answers[-1].hands[0].bbox
     image_topic = client.publisher("/second/image/compressed", CompressedImage)
     boxes_topic = client.publisher("/second/detections", Detection2DArray)
-    client.until(lambda: image_topic.get_subscription_count() and boxes_topic.get_subscription_count(), "the node listens")
+    client.until(
+        lambda: image_topic.get_subscription_count() and boxes_topic.get_subscription_count(), "the node listens"
+    )
     result = ObjectHypothesisWithPose()
     result.hypothesis.class_id, result.hypothesis.score = "r", 0.9
     detection = Detection2D(results=[result])
-    detection.bbox.center.position.x, detection.bbox.center.position.y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
+    detection.bbox.center.position.x, detection.bbox.center.position.y = (
+        float(box[0] + box[2]) / 2,
+        float(box[1] + box[3]) / 2,
+    )
     detection.bbox.size_x, detection.bbox.size_y = float(box[2] - box[0]), float(box[3] - box[1])
     data = array.array("B", cv2.imencode(".jpg", images[-1][..., ::-1])[1].tobytes())
     numbers = iter(range(1, 1000))
@@ -284,13 +320,17 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
 
     def send_every_second():
         image_topic.publish(
-            CompressedImage(header=Header(stamp=stamp(number := next(numbers)), frame_id=FRAME_ID), format="jpeg", data=data)
+            CompressedImage(
+                header=Header(stamp=stamp(number := next(numbers)), frame_id=FRAME_ID), format="jpeg", data=data
+            )
         )
         if number % 2:
             send()
 
     lost = "refused: no_detections"
-    client.until(lambda: lost in client.diagnostics("second/wildhands"), "a slow detector is named", meanwhile=send_every_second)
+    client.until(
+        lambda: lost in client.diagnostics("second/wildhands"), "a slow detector is named", meanwhile=send_every_second
+    )
     answer = client.received["/second/hands"][0]
     assert answer.intrinsics_source == HandArray.INTRINSICS_FIELD_OF_VIEW
     assert answer.k[0] == pytest.approx(camera.width / 2 / np.tan(0.6))
@@ -302,17 +342,31 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
 def test_hands_are_followed_between_detections_that_come_now_and_then(client, stream, tmp_path):
     images, camera = stream
     node = NodeProcess(
-        tmp_path / "log", "/third", detector__type="tracks", intrinsics="guess", tf="off", publish_vertices=False, detector__max_hands=1
+        tmp_path / "log",
+        "/third",
+        detector__type="tracks",
+        intrinsics="guess",
+        tf="off",
+        publish_vertices=False,
+        detector__max_hands=1,
     )
     client.listen("/third/hands", HandArray)
     loaded(client, "third/wildhands")
     box = next(answer for answer in client.received["/hands"][::-1] if answer.hands).hands[0].bbox
     driver = CameraDriver(client, camera, "/third")
-    client.until(lambda: "/third/detections" in client.diagnostics("third/wildhands")["warnings"], "a missing detector is named")
+    client.until(
+        lambda: "/third/detections" in client.diagnostics("third/wildhands")["warnings"], "a missing detector is named"
+    )
     # Best effort, as detectors may be.
     boxes_topic = client.publisher("/third/detections", Detection2DArray, reliable=False)
-    client.until(lambda: boxes_topic.get_subscription_count() and driver.images.get_subscription_count(), "the node listens")
-    client.until(lambda: client.received["/third/hands"], "images do not wait for detections", meanwhile=lambda: driver.send(images[-1]))
+    client.until(
+        lambda: boxes_topic.get_subscription_count() and driver.images.get_subscription_count(), "the node listens"
+    )
+    client.until(
+        lambda: client.received["/third/hands"],
+        "images do not wait for detections",
+        meanwhile=lambda: driver.send(images[-1]),
+    )
     assert not client.received["/third/hands"][0].hands
 
     results = [ObjectHypothesisWithPose() for _ in range(2)]
@@ -320,7 +374,10 @@ def test_hands_are_followed_between_detections_that_come_now_and_then(client, st
         result.hypothesis.class_id, result.hypothesis.score = name, 0.9
     found = [Detection2D(results=[result]) for result in results]
     for item in found:
-        item.bbox.center.position.x, item.bbox.center.position.y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
+        item.bbox.center.position.x, item.bbox.center.position.y = (
+            float(box[0] + box[2]) / 2,
+            float(box[1] + box[3]) / 2,
+        )
         item.bbox.size_x, item.bbox.size_y = float(box[2] - box[0]), float(box[3] - box[1])
 
     def send():
@@ -330,14 +387,22 @@ def test_hands_are_followed_between_detections_that_come_now_and_then(client, st
     client.until(lambda: "left out: class cup" in client.diagnostics("third/wildhands"), "other classes are counted")
     assert "/third/detections" not in client.diagnostics("third/wildhands")["warnings"]
     count = len(client.received["/third/hands"])
-    client.until(lambda: len(client.received["/third/hands"]) > count + 3, "more images", meanwhile=lambda: driver.send(images[-1]))
+    client.until(
+        lambda: len(client.received["/third/hands"]) > count + 3,
+        "more images",
+        meanwhile=lambda: driver.send(images[-1]),
+    )
     assert all(answer.hands for answer in client.received["/third/hands"][count + 1 :]), "followed without detections"
 
     def send_late():
         boxes_topic.publish(Detection2DArray(header=Header(stamp=stamp(1), frame_id=FRAME_ID), detections=found))
         driver.send(images[-1])
 
-    client.until(lambda: "refused: stale_detections" in client.diagnostics("third/wildhands"), "late ones are named", meanwhile=send_late)
+    client.until(
+        lambda: "refused: stale_detections" in client.diagnostics("third/wildhands"),
+        "late ones are named",
+        meanwhile=send_late,
+    )
     assert node.stop() == 0
     assert "Traceback" not in node.output
 
@@ -354,7 +419,9 @@ def test_what_cannot_be_loaded_is_named_and_the_node_lives_on(client, stream, tm
     nodes = {name: NodeProcess(tmp_path / name, f"/{name}", **parameters) for name, (parameters, _) in cases.items()}
     for name, (_, words) in cases.items():
         client.until(
-            lambda name=name: client.diagnostics(f"{name}/wildhands").get("level") == DiagnosticStatus.ERROR, f"{name} fails", timeout=90
+            lambda name=name: client.diagnostics(f"{name}/wildhands").get("level") == DiagnosticStatus.ERROR,
+            f"{name} fails",
+            timeout=90,
         )
         status = client.diagnostics(f"{name}/wildhands")
         assert status["level"] == DiagnosticStatus.ERROR

@@ -55,7 +55,9 @@ def active_node(namespace: str, **parameters):
     live = LiveNode(namespace, **parameters)
     try:
         end = time.monotonic() + 30
-        while live.node.state_label != "active" or not live.node.get_subscriber_names_and_types_by_node("wildhands", namespace):
+        while live.node.state_label != "active" or not live.node.get_subscriber_names_and_types_by_node(
+            "wildhands", namespace
+        ):
             assert time.monotonic() < end
             time.sleep(0.05)
         yield live.node
@@ -93,16 +95,26 @@ def test_topics(graph):
 def test_quality_of_service():
     with active_node("/q") as node:
         outputs = node._outputs
-        publishers = {"hands": outputs.hands, "hands/markers": outputs.markers, "hands/debug_image": outputs.debug_image, "/tf": outputs.tf}
+        publishers = {
+            "hands": outputs.hands,
+            "hands/markers": outputs.markers,
+            "hands/debug_image": outputs.debug_image,
+            "/tf": outputs.tf,
+        }
         table = rows(section("Topics"))
         for topic, publisher in publishers.items():
-            assert table[topic][1] == f"depth {publisher.qos_profile.depth}, {publisher.qos_profile.reliability.name.lower()}", topic
+            assert (
+                table[topic][1]
+                == f"depth {publisher.qos_profile.depth}, {publisher.qos_profile.reliability.name.lower()}"
+            ), topic
         assert outputs.topology.qos_profile.durability.name == "TRANSIENT_LOCAL"
 
 
 def test_services(graph):
     table = rows(section("Services"))
-    assert set(table) == {name for name in graph["services"] if "parameter" not in name and "type_description" not in name}
+    assert set(table) == {
+        name for name in graph["services"] if "parameter" not in name and "type_description" not in name
+    }
     for name in ("~/enable", "~/reset_tracks"):
         assert table[name][0].strip("`") == graph["services"][name]
 
@@ -118,7 +130,9 @@ def test_diagnostics():
 
 
 def test_names_of_restarts_are_documented():
-    source = (ROOT / "wildhands_ros" / "ros" / "stream.py").read_text() + (ROOT / "wildhands_ros" / "ros" / "node.py").read_text()
+    source = (ROOT / "wildhands_ros" / "ros" / "stream.py").read_text() + (
+        ROOT / "wildhands_ros" / "ros" / "node.py"
+    ).read_text()
     names = set(re.findall(r'"(\w+_(?:changed|back|forward)|asked_for)"', source))
     row = next(line for line in section("Diagnostics").splitlines() if line.startswith("| `restarts: ...`"))
     assert set(re.findall(r"`(\w+)`", row)) == names and len(names) == 6

@@ -186,7 +186,9 @@ class TestCameras:
 
     def test_without_camera_info(self, health):
         cameras = Cameras("/camera_info", health)
-        camera, source = cameras.camera("a", 640, 480, Parameters(intrinsics="horizontal_fov", horizontal_fov=np.pi / 2))
+        camera, source = cameras.camera(
+            "a", 640, 480, Parameters(intrinsics="horizontal_fov", horizontal_fov=np.pi / 2)
+        )
         assert camera.k[0, 0] == pytest.approx(320) and source is IntrinsicsSource.FIELD_OF_VIEW
         assert cameras.camera("a", 640, 480, Parameters(intrinsics="guess"))[1] is IntrinsicsSource.GUESS
         assert "not metric" in self.log[0]
@@ -272,7 +274,9 @@ class TestHealth:
         self.now = 14
         assert self.verdict()[0] == WARN
         self.now = 20.9
-        assert self.verdict()[0] == WARN, "of ten seconds' patience, also when all images are older than those that rates are taken of"
+        assert self.verdict()[0] == WARN, (
+            "of ten seconds' patience, also when all images are older than those that rates are taken of"
+        )
         self.now = 21.1
         assert self.verdict()[0] == ERROR
 
@@ -347,7 +351,9 @@ class TestHealth:
         assert float(self.values["output rate (Hz)"]) == pytest.approx(5, abs=0.3)
         assert self.values["frames dropped"] == "50" and self.values["age p95 (ms)"] == "80.0"
         assert self.values["detect p50 (ms)"] == "20.0" and self.values["network p50 (ms)"] == "10.0"
-        snapshot = self.health.snapshot(Situation("active", True, "/image", 1, listeners={"hands": 2, "/tf": 0}), Parameters())
+        snapshot = self.health.snapshot(
+            Situation("active", True, "/image", 1, listeners={"hands": 2, "/tf": 0}), Parameters()
+        )
         assert snapshot.values["listeners: hands"] == "2" and snapshot.values["listeners: /tf"] == "0"
         sent = diagnostic_array(snapshot, "wildhands", header().stamp)
         received = deserialize_message(serialize_message(sent), type(sent))

@@ -19,7 +19,13 @@ RIGHT = open_hand(Side.RIGHT)
 FOLDER = Path(asset_module.__file__).parent / "open_hand"
 ROOT = Path(__file__).resolve().parent.parent
 
-CHAINS = {"index": (1, 2, 3, 17), "middle": (4, 5, 6, 18), "pinky": (7, 8, 9, 20), "ring": (10, 11, 12, 19), "thumb": (13, 14, 15, 16)}
+CHAINS = {
+    "index": (1, 2, 3, 17),
+    "middle": (4, 5, 6, 18),
+    "pinky": (7, 8, 9, 20),
+    "ring": (10, 11, 12, 19),
+    "thumb": (13, 14, 15, 16),
+}
 
 LENGTHS_MM = {
     "thumb": (39, 38, 32, 27),
@@ -71,7 +77,13 @@ POSES = {
     "fist": {**fingers(80, 100, 60, 0), "thumb": (20, 30, 50, 0)},
     "hook": fingers(0, 100, 70, 0),
     "knuckles": fingers(90, 0, 0, 0),
-    "spread": {"index": (0, 0, 0, 12), "middle": (0, 0, 0, 0), "ring": (0, 0, 0, -10), "pinky": (0, 0, 0, -18), "thumb": (0, 0, 0, 15)},
+    "spread": {
+        "index": (0, 0, 0, 12),
+        "middle": (0, 0, 0, 0),
+        "ring": (0, 0, 0, -10),
+        "pinky": (0, 0, 0, -18),
+        "thumb": (0, 0, 0, 15),
+    },
     "thumb bent": {"thumb": (30, 60, 80, 0)},
     "bent back": {**fingers(-20, -5, -5, 0), "thumb": (-15, -10, -15, 0)},
 }
@@ -102,7 +114,9 @@ def test_bending_goes_to_the_palm_about_z():
     assert joints[17, 1] < rest[17, 1] - 0.05
     pose = torch.zeros(1, 15, 3)
     pose[0, 0, 2] = np.radians(60)
-    output = HandLayer(RIGHT, open_hand(Side.LEFT))(torch.zeros(1, 3), pose, torch.zeros(1, 10), is_right=torch.tensor([True]))
+    output = HandLayer(RIGHT, open_hand(Side.LEFT))(
+        torch.zeros(1, 3), pose, torch.zeros(1, 10), is_right=torch.tensor([True])
+    )
     assert output.joints[0, 17, 1] < rest[17, 1] - 0.05
 
 
@@ -130,7 +144,9 @@ def test_joints_keep_to_the_bones_for_all_betas():
 
     def lengths(betas):
         joints = rest_joints(betas)
-        return {finger: np.linalg.norm(np.diff(joints[[0, *chain]], axis=0), axis=1) for finger, chain in CHAINS.items()}
+        return {
+            finger: np.linalg.norm(np.diff(joints[[0, *chain]], axis=0), axis=1) for finger, chain in CHAINS.items()
+        }
 
     for beta, finger in enumerate(("thumb", "index", "middle", "ring", "pinky"), start=3):
         changed, same = lengths(np.eye(10)[beta]), lengths(np.zeros(10))
@@ -204,7 +220,9 @@ def test_no_spikes_nor_collapse(pose, betas):
             & (RIGHT.weights[:, chain[1]] > 0.2)
         )
         assert back.sum() >= 3, finger
-        distance = np.linalg.norm(vertices[back] - joints[joint], axis=1) / np.linalg.norm(rest[back] - rest_joints(betas)[joint], axis=1)
+        distance = np.linalg.norm(vertices[back] - joints[joint], axis=1) / np.linalg.norm(
+            rest[back] - rest_joints(betas)[joint], axis=1
+        )
         assert distance.min() > 0.75 and distance.max() < 1.25, (finger, distance.min(), distance.max())
 
 

@@ -26,13 +26,26 @@ def posed(side, transl, camera=CAMERA):
     rotation = np.stack([x, [0, 0, -1.0], np.cross(x, [0, 0, -1.0])], axis=-1)
     orient = cv2.Rodrigues(rotation)[0].ravel()
     mano = ManoParameters(np.array(transl), orient, np.zeros(45), np.zeros(layer.num_betas))
-    tensors = (torch.tensor(v, dtype=torch.float32)[None] for v in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl))
+    tensors = (
+        torch.tensor(v, dtype=torch.float32)[None]
+        for v in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl)
+    )
     output = layer(*tensors, is_right=torch.tensor([side is Side.RIGHT]))
     joints = output.joints[0].numpy()[list(MANO_TO_MEDIAPIPE)].astype(float)
     pixels = camera.project(joints)
     box = np.concatenate([pixels.min(axis=0), pixels.max(axis=0)])
     return HandEstimate(
-        side, 0.9, 0.9, box, joints, pixels, output.vertices[0].numpy(), joints[0], rotation, mano, EstimateSource.KEYPOINT_FIT
+        side,
+        0.9,
+        0.9,
+        box,
+        joints,
+        pixels,
+        output.vertices[0].numpy(),
+        joints[0],
+        rotation,
+        mano,
+        EstimateSource.KEYPOINT_FIT,
     )
 
 
@@ -59,7 +72,13 @@ def silhouette(hand, camera):
     [
         CAMERA,
         Camera(CAMERA.k, 1280, 720, "plumb_bob", np.array([-0.25, 0.08, 0.001, -0.001, 0])),
-        Camera(np.array([[400, 0, 640], [0, 400, 360], [0, 0, 1]]), 1280, 720, "equidistant", np.array([0.02, -0.01, 0.0, 0.0])),
+        Camera(
+            np.array([[400, 0, 640], [0, 400, 360], [0, 0, 1]]),
+            1280,
+            720,
+            "equidistant",
+            np.array([0.02, -0.01, 0.0, 0.0]),
+        ),
     ],
     ids=["pinhole", "plumb_bob", "equidistant"],
 )
@@ -81,7 +100,9 @@ def test_without_hands_the_picture_stays():
     assert (drawn == image).all() and drawn is not image
 
 
-@pytest.mark.parametrize("transl", [(0, 0, -0.5), (3.0, 0, 0.5), (0, 0, 0.02)], ids=["behind", "outside", "around the camera"])
+@pytest.mark.parametrize(
+    "transl", [(0, 0, -0.5), (3.0, 0, 0.5), (0, 0, 0.02)], ids=["behind", "outside", "around the camera"]
+)
 def test_hands_that_cannot_be_seen_do_no_harm(transl, monkeypatch):
     mesh_only(monkeypatch)
     image = np.full((720, 1280, 3), 100, np.uint8)

@@ -36,7 +36,9 @@ def declared(context):
     def declare_with(*files: Path, **overrides) -> Parameters:
         values = [rclpy.parameter.Parameter(ros_name(name), value=value) for name, value in overrides.items()]
         arguments = ["--ros-args", *(word for file in files for word in ("--params-file", str(file)))] if files else []
-        nodes.append(rclpy.create_node("parameters_test", context=context, parameter_overrides=values, cli_args=arguments))
+        nodes.append(
+            rclpy.create_node("parameters_test", context=context, parameter_overrides=values, cli_args=arguments)
+        )
         return declare(nodes[-1])
 
     yield declare_with
@@ -67,7 +69,9 @@ def test_parameters_are_frozen(declared):
 
 
 def test_overrides_arrive(declared):
-    parameters = declared(detector__max_hands=4, detector__left_class_ids=["l", "L"], hand_length=0.19, intrinsics="guess")
+    parameters = declared(
+        detector__max_hands=4, detector__left_class_ids=["l", "L"], hand_length=0.19, intrinsics="guess"
+    )
     assert parameters.detector__max_hands == 4 and parameters.detector__left_class_ids == ("l", "L")
     assert parameters.hand_length == 0.19 and parameters.intrinsics == "guess"
 
@@ -105,7 +109,9 @@ def test_the_estimators_defaults_are_the_nodes():
 
 
 def test_changes_are_checked_as_a_whole():
-    parameters = Parameters().changed({"intrinsics": "horizontal_fov", "horizontal_fov": 1.2, "use_sim_time": True}, configured=True)
+    parameters = Parameters().changed(
+        {"intrinsics": "horizontal_fov", "horizontal_fov": 1.2, "use_sim_time": True}, configured=True
+    )
     assert parameters.intrinsics == "horizontal_fov" and parameters.horizontal_fov == 1.2
     with pytest.raises(ParameterError, match="horizontal_fov"):
         parameters.changed({"horizontal_fov": 0.0}, configured=True)

@@ -48,7 +48,9 @@ def test_only_stages_at_the_beginning_count_as_frozen():
     assert frozen_stages(CONFIG) == 6
     assert frozen_stages(dataclasses.replace(CONFIG, optimizer=OptimizerConfig())) == 0
     with pytest.raises(ValueError, match="an encoding that is latent"):
-        frozen_stages(dataclasses.replace(CONFIG, network=dataclasses.replace(MEDIAPIPE_HAND, encoding=Encoding.CENTER_CORNER)))
+        frozen_stages(
+            dataclasses.replace(CONFIG, network=dataclasses.replace(MEDIAPIPE_HAND, encoding=Encoding.CENTER_CORNER))
+        )
 
 
 def test_a_frozen_trunk_is_kept_up_to_what_is_trained_of_it():
@@ -59,7 +61,9 @@ def test_a_frozen_trunk_is_kept_up_to_what_is_trained_of_it():
     assert frozen(trunk) == 17
     assert frozen(trunk, GroupConfig(("hand_trunk.blocks.4",))) == 5
     assert frozen(trunk, GroupConfig(("hand_trunk.blocks.4.layers.0",))) == 5
-    assert frozen(GroupConfig(("hand_trunk",)), GroupConfig(("hand_trunk.stem", "hand_trunk.blocks.0"), lr_factor=0)) == 2
+    assert (
+        frozen(GroupConfig(("hand_trunk",)), GroupConfig(("hand_trunk.stem", "hand_trunk.blocks.0"), lr_factor=0)) == 2
+    )
 
 
 def losses_of(pool: Pool) -> list[dict[str, float]]:
@@ -81,7 +85,9 @@ def test_losses_are_those_of_the_pictures_themselves(pool):
 
 
 def test_of_a_frozen_trunk_only_averages_are_kept_where_nobody_needs_maps(cache):
-    config = dataclasses.replace(CONFIG, optimizer=OptimizerConfig(groups=(GroupConfig(("hand_trunk", "landmark_head"), lr_factor=0),)))
+    config = dataclasses.replace(
+        CONFIG, optimizer=OptimizerConfig(groups=(GroupConfig(("hand_trunk", "landmark_head"), lr_factor=0),))
+    )
     pool = Pool(config, hand_assets(config))
     assert pool[1].features.shape[1:] == (1152, 1, 1)
     kept, direct = losses_of(pool)
@@ -111,7 +117,9 @@ def test_labels_that_no_hand_has_are_left_out(pool):
 
 def test_what_could_not_be_used_is_told_once(tmp_path, cache):
     for name in ("good.png", "bad.png"):
-        (tmp_path / name).write_bytes(encode_image(np.full((80, 80, 3), 99, np.uint8), ".png") if name == "good.png" else b"no picture")
+        (tmp_path / name).write_bytes(
+            encode_image(np.full((80, 80, 3), 99, np.uint8), ".png") if name == "good.png" else b"no picture"
+        )
     config = dataclasses.replace(CONFIG, sources=(SourceConfig("photographs", root=str(tmp_path)),))
     direct = Batches(config, hand_assets(config))[1]
     first, second = (Pool(config, hand_assets(config), 0, 2)[step] for step in (1, 2))

@@ -25,7 +25,11 @@ def hand_model(request, tmp_path_factory):
     write_plain_pickle(folder / "MANO_RIGHT.pkl", numbers(1))
     write_plain_pickle(folder / "MANO_LEFT.pkl", numbers(2))
     hands = {side: load_mano(folder, side) for side in Side}
-    return hands if request.param == "mano" else {side: dataclasses.replace(hand, posedirs=None) for side, hand in hands.items()}
+    return (
+        hands
+        if request.param == "mano"
+        else {side: dataclasses.replace(hand, posedirs=None) for side, hand in hands.items()}
+    )
 
 
 @pytest.mark.parametrize("side", Side)
@@ -34,9 +38,17 @@ def test_equals_the_layer(hand_model, side, dtype):
     rng, poser = np.random.default_rng(4), HandPoser(hand_model)
     layer = HandLayer(hand_model[Side.RIGHT], hand_model[Side.LEFT], flat_hand_mean=True).double()
     for size in (0, 0.1, 0.5, 1.0, 2.0):
-        values = {"global_orient": size * rng.normal(size=3), "hand_pose": size * rng.normal(size=45), "betas": size * rng.normal(size=10)}
-        mano = ManoParameters(**{name: value.astype(dtype) for name, value in (values | {"transl": rng.normal(size=3)}).items()})
-        batch = {name: torch.tensor(value, dtype=torch.float64)[None] for name, value in dataclasses.asdict(mano).items()}
+        values = {
+            "global_orient": size * rng.normal(size=3),
+            "hand_pose": size * rng.normal(size=45),
+            "betas": size * rng.normal(size=10),
+        }
+        mano = ManoParameters(
+            **{name: value.astype(dtype) for name, value in (values | {"transl": rng.normal(size=3)}).items()}
+        )
+        batch = {
+            name: torch.tensor(value, dtype=torch.float64)[None] for name, value in dataclasses.asdict(mano).items()
+        }
         expected = layer(**batch, is_right=torch.tensor([side is Side.RIGHT]))
         posed = poser(mano, side)
         assert posed.vertices.dtype == posed.joints.dtype == np.float32

@@ -23,7 +23,11 @@ BOX = np.array([800, 300, 1000, 520], dtype=float)
 
 def textured_image(height=720, width=1280):
     rng = np.random.default_rng(0)
-    return cv2.resize(rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(
+        rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8),
+        (width, height),
+        interpolation=cv2.INTER_CUBIC,
+    )
 
 
 def colours(tensor):
@@ -60,7 +64,9 @@ def test_golden_numbers_of_the_spec(camera, box, box224, window, kpe_box, k224, 
     assert (*crop.center, crop.side) == window
     assert crop.kpe_box.tolist() == kpe_box
     np.testing.assert_allclose(frame_camera.k[(0, 1, 0, 1), (0, 1, 2, 2)], k224, atol=1e-4)
-    inputs = preprocess(np.zeros((camera.height, camera.width, 3), np.uint8), camera, np.array([box]), RELEASED, Preprocessing.RELEASED)
+    inputs = preprocess(
+        np.zeros((camera.height, camera.width, 3), np.uint8), camera, np.array([box]), RELEASED, Preprocessing.RELEASED
+    )
     np.testing.assert_allclose(inputs.kpe[0, :2], center, atol=1e-6)
     np.testing.assert_allclose(inputs.focal, (k224[0] + k224[1]) / 2, atol=1e-3)
     assert not inputs.anchor.any()
@@ -90,7 +96,9 @@ def test_released_blur_and_low_resolution_are_really_there():
 
 def test_tiny_and_clipped_boxes_stay_usable_and_others_are_named():
     image = textured_image()
-    inputs = preprocess(image, CAMERA, np.array([[5, 5, 6, 6], [-300, 200, 40, 900]], dtype=float), RELEASED, Preprocessing.RELEASED)
+    inputs = preprocess(
+        image, CAMERA, np.array([[5, 5, 6, 6], [-300, 200, 40, 900]], dtype=float), RELEASED, Preprocessing.RELEASED
+    )
     assert inputs.crops.isfinite().all() and inputs.kpe.isfinite().all()
     bad = np.array([[1300, 0, 1400, 50], [10, 10, 10, 40], [np.nan, 0, 50, 50], [-50, -60, 0, -1]])
     assert not usable_boxes(CAMERA, bad).any()
@@ -99,7 +107,13 @@ def test_tiny_and_clipped_boxes_stay_usable_and_others_are_named():
     with pytest.raises(ValueError, match="720, 1280, 3"):
         preprocess(image[:100], CAMERA, BOX[None], OURS, OURS.preprocessing)
     with pytest.raises(ValueError, match="pinhole"):
-        preprocess(image, replace(CAMERA, distortion_model="plumb_bob", d=np.full(5, 0.01)), BOX[None], RELEASED, Preprocessing.RELEASED)
+        preprocess(
+            image,
+            replace(CAMERA, distortion_model="plumb_bob", d=np.full(5, 0.01)),
+            BOX[None],
+            RELEASED,
+            Preprocessing.RELEASED,
+        )
 
 
 def dot_position(image):
@@ -170,7 +184,9 @@ def test_crop_decoding_puts_the_anchor_on_the_crop_and_the_focal_length_in_its_p
 
 
 def test_fake_intrinsics_change_the_encoding_only():
-    fake = preprocess(textured_image(), CAMERA, BOX[None], replace(RELEASED, fake_intrinsics=True), Preprocessing.RELEASED)
+    fake = preprocess(
+        textured_image(), CAMERA, BOX[None], replace(RELEASED, fake_intrinsics=True), Preprocessing.RELEASED
+    )
     true = preprocess(textured_image(), CAMERA, BOX[None], RELEASED, Preprocessing.RELEASED)
     np.testing.assert_allclose(fake.kpe[0, :2], np.arctan2((158 - 112, 121 - 112), 112), atol=1e-6)
     assert torch.equal(fake.focal, true.focal) and torch.equal(fake.crops, true.crops)

@@ -62,9 +62,13 @@ def start(*arguments: str, log: Path) -> subprocess.Popen:
         )
 
 
-def wildhands(*arguments: str, cwd: Path, python: str = sys.executable, **environment: str) -> subprocess.CompletedProcess:
+def wildhands(
+    *arguments: str, cwd: Path, python: str = sys.executable, **environment: str
+) -> subprocess.CompletedProcess:
     command = [python, "-m", "wildhands_ros.cli.main", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600
+    )
 
 
 def call(client: Client, kind: type, name: str, request):
@@ -94,7 +98,14 @@ def recorded(tmp_path_factory) -> Path:
         refused = call(client, StartEpisode, "episode/start", StartEpisode.Request(task="another"))
         assert not refused.success and TASK in refused.message
         calibration = str(ROOT / "demo" / "camera_info.yaml")
-        arguments = "wildhands_ros.ros.demo.stream_publisher", "short.mp4", "--camera-info", calibration, "--listeners", "2"
+        arguments = (
+            "wildhands_ros.ros.demo.stream_publisher",
+            "short.mp4",
+            "--camera-info",
+            calibration,
+            "--listeners",
+            "2",
+        )
         publisher = start(*arguments, log=folder / "publisher.log")
         client.until(lambda: publisher.poll() is not None, "the clip", timeout=150)
         assert publisher.returncode == 0, (folder / "publisher.log").read_text()
@@ -141,7 +152,13 @@ def test_the_recording_holds_every_message_and_says_so(recorded):
     assert events == list(zip(kinds, (0, 0, 1, 1), (TASK, TASK, "a failure", "a failure"), strict=True))
     log = (recorded / "record.log").read_text()
     assert f"/hands             {NUM_FRAMES:>8}  {NUM_FRAMES:>7}  {0:>7}  {0:>4}" in log
-    assert json.loads((recorded / "recording" / "metadata.yaml").read_text().split("wildhands: '")[1].split("'\n")[0].replace("\n", ""))
+    assert json.loads(
+        (recorded / "recording" / "metadata.yaml")
+        .read_text()
+        .split("wildhands: '")[1]
+        .split("'\n")[0]
+        .replace("\n", "")
+    )
 
 
 def test_annotation_adds_hands_beside_the_original_topics(recorded, annotated):
@@ -168,7 +185,12 @@ def expected(annotated: Path) -> tuple[np.ndarray, np.ndarray]:
             if hand is None:
                 parts.append(np.zeros(len(STATE_NAMES) // 2))
                 continue
-            p, q, mano, joints = hand.wrist.pose.position, hand.wrist.pose.orientation, hand.mano, hand.joints.reshape(21, 3)
+            p, q, mano, joints = (
+                hand.wrist.pose.position,
+                hand.wrist.pose.orientation,
+                hand.mano,
+                hand.joints.reshape(21, 3),
+            )
             pinch = np.linalg.norm(joints[4] - joints[8])
             parts.append(np.hstack([1, hand.score, p.x, p.y, p.z, q.x, q.y, q.z, q.w, pinch, hand.joints, mano.transl, mano.global_orient,
                                     mano.hand_pose, mano.betas]))  # fmt: skip
@@ -202,11 +224,25 @@ def test_tables_hold_what_the_messages_hold(annotated):
 @pytest.mark.skipif(not LEROBOT.exists(), reason="make lerobot has not been run")
 def test_lerobot_opens_the_data_set(annotated):
     environment = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": "", "LD_LIBRARY_PATH": ""}
-    arguments = "export", "lerobot", annotated.name, "--repo-id", "me/wave", "--output", "data_set", "--camera", "head", "--fps", "30"
+    arguments = (
+        "export",
+        "lerobot",
+        annotated.name,
+        "--repo-id",
+        "me/wave",
+        "--output",
+        "data_set",
+        "--camera",
+        "head",
+        "--fps",
+        "30",
+    )
     run = wildhands(*arguments, cwd=annotated.parent, python=str(LEROBOT), **environment)
     assert "1 episodes" in run.stdout, run.stderr
     command = [str(LEROBOT), "-c", OPEN_IT, "data_set", "opened.npz"]
-    run = subprocess.run(command, cwd=annotated.parent, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600)
+    run = subprocess.run(
+        command, cwd=annotated.parent, env={**os.environ, **environment}, capture_output=True, text=True, timeout=600
+    )
     assert run.returncode == 0, run.stderr
     opened = np.load(annotated.parent / "opened.npz")
     states, stamps = expected(annotated)
@@ -221,12 +257,16 @@ def test_lerobot_opens_the_data_set(annotated):
 
 
 def test_topics_that_appear_late_are_recorded_and_missing_ones_are_named(tmp_path):
-    recorder = start("wildhands_ros.cli.main", "record", "early", "late", "never", "--output", "bag", log=tmp_path / "log")
+    recorder = start(
+        "wildhands_ros.cli.main", "record", "early", "late", "never", "--output", "bag", log=tmp_path / "log"
+    )
     client = Client()
     try:
         client.listen("/diagnostics", DiagnosticArray)
         early = client.publisher("early", String)
-        client.until(lambda: early.get_subscription_count(), "the recorder", meanwhile=lambda: early.publish(String(data="?")))
+        client.until(
+            lambda: early.get_subscription_count(), "the recorder", meanwhile=lambda: early.publish(String(data="?"))
+        )
         late = client.publisher("late", String, reliable=False)
         client.until(lambda: late.get_subscription_count(), "the recorder, again")
         for number in range(20):
@@ -263,7 +303,9 @@ def test_counts_are_shown_for_each_topic():
     assert [line.split() for line in lines[1:]] == [["/a", "1", "1", "0", "0"], ["/b", "5", "3", "2", "1"]]
 
 
-@pytest.mark.parametrize(("arguments", "why"), [(["record"], "name the topics"), (["record", "x", "--output", "."], "exists already")])
+@pytest.mark.parametrize(
+    ("arguments", "why"), [(["record"], "name the topics"), (["record", "x", "--output", "."], "exists already")]
+)
 def test_what_cannot_be_recorded_is_refused(tmp_path, arguments, why):
     run = wildhands(*arguments, cwd=tmp_path)
     assert run.returncode == 2 and why in run.stderr and "Traceback" not in run.stderr

@@ -30,7 +30,9 @@ def command(launch_file, **given) -> list[str]:
 
 
 def test_every_argument_is_described(launch_file):
-    arguments = [item for item in launch_file.generate_launch_description().entities if isinstance(item, DeclareLaunchArgument)]
+    arguments = [
+        item for item in launch_file.generate_launch_description().entities if isinstance(item, DeclareLaunchArgument)
+    ]
     assert len(arguments) == len(launch_file.ARGUMENTS)
     assert all(argument.description.endswith(".") for argument in arguments)
 
@@ -47,7 +49,13 @@ def test_the_recorder_takes_all_topics_into_mcap(launch_file, monkeypatch):
 
 def test_older_recorders_know_no_word_before_the_topics(launch_file, monkeypatch):
     monkeypatch.setenv("ROS_DISTRO", "humble")
-    assert command(launch_file)[-5:] == ["/image/compressed", "/camera_info", "/hands", "/hands/mesh_topology", "/episodes"]
+    assert command(launch_file)[-5:] == [
+        "/image/compressed",
+        "/camera_info",
+        "/hands",
+        "/hands/mesh_topology",
+        "/episodes",
+    ]
     assert "--topics" not in command(launch_file)
 
 

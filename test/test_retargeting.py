@@ -32,8 +32,13 @@ def robot(request):
 
 def demo_hands() -> list[np.ndarray]:
     """The right hands of the demo clip, in their own frame."""
-    hands = [hand for frame in json.loads(TRUTH.read_text())["frames"] for hand in frame["hands"] if hand["side"] == "right"]
-    return [Rotation.from_rotvec(hand["mano"]["global_orient"]).inv().apply(np.array(hand["joints"]) - hand["joints"][0]) for hand in hands]
+    hands = [
+        hand for frame in json.loads(TRUTH.read_text())["frames"] for hand in frame["hands"] if hand["side"] == "right"
+    ]
+    return [
+        Rotation.from_rotvec(hand["mano"]["global_orient"]).inv().apply(np.array(hand["joints"]) - hand["joints"][0])
+        for hand in hands
+    ]
 
 
 def test_a_pinch_stays_a_pinch_and_an_open_hand_open(robot):
@@ -51,7 +56,11 @@ def test_joint_limits_hold_for_any_hand_at_all(robot):
     wild = [scale * rng.normal(0, 0.1, (21, 3)) for scale in (0.0, 0.1, 1.0, 10.0, 1000.0) for _ in range(4)]
     for joints in (*wild, *demo_hands()[::20], *(10 * hand for hand in pinching_hand()[::8])):
         positions = retargeting(joints)
-        assert np.isfinite(positions).all() and (positions >= retargeting.lower).all() and (positions <= retargeting.upper).all()
+        assert (
+            np.isfinite(positions).all()
+            and (positions >= retargeting.lower).all()
+            and (positions <= retargeting.upper).all()
+        )
     assert len(retargeting.joint_names) == len(positions)
 
 
@@ -110,7 +119,12 @@ def test_a_wrong_urdf_is_refused(tmp_path, urdf):
 
 
 def test_a_joint_without_limits_is_refused(tmp_path):
-    text = (ROBOTS / "gripper.urdf").read_text().replace('type="prismatic"', 'type="continuous"').replace('lower="0.0" upper="0.04"', "")
+    text = (
+        (ROBOTS / "gripper.urdf")
+        .read_text()
+        .replace('type="prismatic"', 'type="continuous"')
+        .replace('lower="0.0" upper="0.04"', "")
+    )
     (tmp_path / "endless.urdf").write_text(text)
     with pytest.raises(RobotHandError, match="config.yaml"):
         Retargeting(write(tmp_path, urdf_path=str(tmp_path / "endless.urdf")), Side.RIGHT)

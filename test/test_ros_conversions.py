@@ -57,7 +57,9 @@ def image_message(encoding: str, pixels: np.ndarray, padding: int = 0, big_endia
         pixels = pixels.astype(">u2" if big_endian else "<u2")
     rows = np.frombuffer(np.ascontiguousarray(pixels).tobytes(), np.uint8).reshape(len(pixels), -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
-    message = Image(height=len(pixels), width=pixels.shape[1], encoding=encoding, step=rows.shape[1], is_bigendian=int(big_endian))
+    message = Image(
+        height=len(pixels), width=pixels.shape[1], encoding=encoding, step=rows.shape[1], is_bigendian=int(big_endian)
+    )
     message.data = array.array("B", rows.tobytes())
     return message
 
@@ -105,7 +107,8 @@ def test_every_encoding_gives_the_picture(encoding, padding):
 def test_byte_order_is_respected(encoding):
     pixels = encoded(encoding, RGB)
     np.testing.assert_array_equal(
-        decode_image(image_message(encoding, pixels, big_endian=True)), decode_image(image_message(encoding, pixels, big_endian=False))
+        decode_image(image_message(encoding, pixels, big_endian=True)),
+        decode_image(image_message(encoding, pixels, big_endian=False)),
     )
 
 
@@ -123,9 +126,17 @@ def changed(message: Image, **fields) -> Image:
         (changed(image_message("rgb8", RGB), height=0), "empty_image", "22x0"),
         (changed(image_message("rgb8", RGB), encoding="8UC3"), "unknown_encoding", "'8UC3'"),
         (changed(image_message("rgb8", RGB), encoding=""), "unknown_encoding", "''"),
-        (changed(image_message("mono16", RGB[..., 0].astype(np.uint16)), encoding="16UC1"), "unknown_encoding", "depth"),
+        (
+            changed(image_message("mono16", RGB[..., 0].astype(np.uint16)), encoding="16UC1"),
+            "unknown_encoding",
+            "depth",
+        ),
         (changed(image_message("rgb8", RGB), encoding="32FC1"), "unknown_encoding", "depth"),
-        (changed(image_message("rgb8", RGB), data=array.array("B", bytes(1000))), "truncated_image", "1000 bytes of 1056"),
+        (
+            changed(image_message("rgb8", RGB), data=array.array("B", bytes(1000))),
+            "truncated_image",
+            "1000 bytes of 1056",
+        ),
         (changed(image_message("rgb8", RGB), step=22), "truncated_image", "step is 22"),
         (changed(image_message("rgb8", RGB), height=2**31), "truncated_image", "1056 bytes"),
     ],
@@ -225,7 +236,9 @@ def test_unusable_camera_infos_are_refused(change, words):
         calibration(message).camera(640, 480, rectified=False)
 
 
-def detection_message(class_scores: dict[str, float], x=100.0, y=80.0, width=40.0, height=20.0, theta=0.0) -> Detection2D:
+def detection_message(
+    class_scores: dict[str, float], x=100.0, y=80.0, width=40.0, height=20.0, theta=0.0
+) -> Detection2D:
     message = Detection2D()
     message.bbox.center.position.x, message.bbox.center.position.y, message.bbox.center.theta = x, y, theta
     message.bbox.size_x, message.bbox.size_y = width, height
@@ -264,7 +277,12 @@ def test_what_is_no_hand_is_left_out_and_counted():
     ]
     found, left_out = detections(Detection2DArray(detections=items), LABELS, 640, 480)
     assert found == []
-    assert left_out == {"class cup": 1, "class (none)": 1, "box that is empty or not finite": 2, "box outside of the image": 2}
+    assert left_out == {
+        "class cup": 1,
+        "class (none)": 1,
+        "box that is empty or not finite": 2,
+        "box outside of the image": 2,
+    }
     health, situation = Health(lambda text: None), Situation("active", True, "image", 1)
     health.detections_left_out(left_out)
     health.detections_left_out(left_out)
@@ -327,7 +345,11 @@ def test_markers_hold_mesh_skeleton_and_label():
         assert set(markers) == {(name, number) for name in ("right", "left", "right_2") for number in (0, 1, 2)}
         for name, estimate in zip(("right", "left", "right_2"), hands, strict=True):
             mesh, skeleton, label = (markers[name, number] for number in (0, 1, 2))
-            assert (mesh.type, skeleton.type, label.type) == (Marker.TRIANGLE_LIST, Marker.LINE_LIST, Marker.TEXT_VIEW_FACING)
+            assert (mesh.type, skeleton.type, label.type) == (
+                Marker.TRIANGLE_LIST,
+                Marker.LINE_LIST,
+                Marker.TEXT_VIEW_FACING,
+            )
             np.testing.assert_array_equal(points(mesh), estimate.vertices[open_hand(estimate.side).faces.ravel()])
             np.testing.assert_array_equal(points(skeleton), estimate.joints[np.ravel(MEDIAPIPE_BONES)])
             assert label.text.strip() == label_text(estimate)
@@ -351,7 +373,10 @@ def test_markers_of_a_lost_hand_are_deleted_once():
 def transforms(hands, of_image: Header, **options) -> TFMessage:
     """As a listener gets it; the second frame goes through the template of the first."""
     builder = TransformBuilder()
-    others = [replace(hand, joints=hand.joints + 1, mano=replace(hand.mano, global_orient=-hand.mano.global_orient)) for hand in hands]
+    others = [
+        replace(hand, joints=hand.joints + 1, mano=replace(hand.mano, global_orient=-hand.mano.global_orient))
+        for hand in hands
+    ]
     builder.build(others, header(9), **options)
     return deserialize_message(builder.build(hands, of_image, **options), TFMessage)
 

@@ -75,7 +75,13 @@ def inputs(config, hands, seed=0):
 def expected(model, given, is_right):
     output = model(given.crops, given.kpe, is_right, given.focal, given.anchor, given.images, turn=given.turn)
     orient, pose = decode_pose(output.rotations, MEAN_POSE[output.is_right.long()])
-    values = {"is_right": output.is_right, "transl": output.translation, "global_orient": orient, "hand_pose": pose, "betas": output.betas}
+    values = {
+        "is_right": output.is_right,
+        "transl": output.translation,
+        "global_orient": orient,
+        "hand_pose": pose,
+        "betas": output.betas,
+    }
     values["grasp"] = output.grasp_logits.softmax(dim=-1)
     if output.landmarks is not None:
         values |= {name: getattr(output.landmarks, name) for name in ("landmarks", "presence", "world")}
@@ -113,7 +119,10 @@ def test_bfloat16_stays_close(default):
         return
     image = next(iter(open_source(str(DEMO / "clip.mp4")))).image
     camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(image.shape[1], image.shape[0], rectified=False)
-    keypoints = [camera.project(np.array(hand["joints"])) for hand in json.loads((DEMO / "truth.json").read_text())["frames"][0]["hands"]]
+    keypoints = [
+        camera.project(np.array(hand["joints"]))
+        for hand in json.loads((DEMO / "truth.json").read_text())["frames"][0]["hands"]
+    ]
     turns = np.array([hand_turn(points) for points in keypoints])
     squares = np.stack([turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)])
     exact, lower = (
@@ -139,7 +148,10 @@ def test_the_onnx_export_gives_what_the_network_gives(default, two_trunks, tmp_p
         names = [output.name for output in session.get_outputs()]
         for sides in ([LEFT], [RIGHT, LEFT, RIGHT]):
             given = inputs(model.config, len(sides))
-            values = given.tensors() | {"side": torch.tensor(sides), "image_index": torch.zeros(len(sides), dtype=torch.int64)}
+            values = given.tensors() | {
+                "side": torch.tensor(sides),
+                "image_index": torch.zeros(len(sides), dtype=torch.int64),
+            }
             feed = {wanted.name: values[wanted.name].numpy() for wanted in session.get_inputs()}
             found = dict(zip(names, session.run(None, feed), strict=True))
             for name, value in expected(model, given, torch.tensor(sides) == RIGHT).items():
@@ -184,7 +196,9 @@ def test_compiled_networks_are_kept_by_all_that_makes_them(two_trunks, cache, mo
 def test_a_cache_that_cannot_be_written_only_costs_time(two_trunks, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     given = inputs(two_trunks.config, 1)
-    assert np.isfinite(run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, torch.tensor([LEFT]))["transl"]).all()
+    assert np.isfinite(
+        run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, torch.tensor([LEFT]))["transl"]
+    ).all()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,9 @@ from wildhands_ros.types import FrameEstimate, Side
 
 CONFIG = Path(__file__).parents[1] / "config"
 NODE = Path(__file__).parents[1] / "wildhands_ros/ros/outputs.py"
-PUBLISHED = {f"/{topic}" for topic in re.findall(r'self\._publisher\(\w+, "/?([\w/]+)"', NODE.read_text())} | {"/diagnostics"}
+PUBLISHED = {f"/{topic}" for topic in re.findall(r'self\._publisher\(\w+, "/?([\w/]+)"', NODE.read_text())} | {
+    "/diagnostics"
+}
 
 
 @pytest.fixture
@@ -82,6 +84,8 @@ def test_foxgloves_layout_is_whole_and_of_the_nodes_topics():
         return {node} if isinstance(node, str) else panels(node["first"]) | panels(node["second"])
 
     assert panels(layout["layout"]) == set(layout["configById"])
-    assert {"3D", "Image", "Plot", "RawMessages", "DiagnosticSummary"} == {panel.split("!")[0] for panel in layout["configById"]}
+    assert {"3D", "Image", "Plot", "RawMessages", "DiagnosticSummary"} == {
+        panel.split("!")[0] for panel in layout["configById"]
+    }
     named = set(re.findall(r'"(/[a-z_]+(?:/[a-z_]+)*)', json.dumps(layout)))
     assert named == {"/hands", "/hands/markers", "/hands/debug_image", "/diagnostics"} <= PUBLISHED

@@ -27,12 +27,28 @@ def hand_of(mano: ManoParameters, side: Side = Side.RIGHT, track: str = "hand_1"
     pixels = CAMERA.project(joints)
     box = np.concatenate([pixels.min(0), pixels.max(0)])
     source = EstimateSource.KEYPOINT_FIT
-    return HandEstimate(side, 0.9, 0.9, box, joints, pixels, vertices, joints[0], rotation, mano, source, keypoints=pixels, track_id=track)
+    return HandEstimate(
+        side,
+        0.9,
+        0.9,
+        box,
+        joints,
+        pixels,
+        vertices,
+        joints[0],
+        rotation,
+        mano,
+        source,
+        keypoints=pixels,
+        track_id=track,
+    )
 
 
 def mano(rng: np.random.Generator, noise: float = 0.0, transl=(0.05, 0.02, 0.5)) -> ManoParameters:
     vary = lambda n: noise * rng.normal(size=n)  # noqa: E731
-    return ManoParameters(np.array(transl) + 0.1 * vary(3), np.array([0.3, 1.2, -0.4]) + vary(3), 0.2 + vary(45), 0.5 + vary(10))
+    return ManoParameters(
+        np.array(transl) + 0.1 * vary(3), np.array([0.3, 1.2, -0.4]) + vary(3), 0.2 + vary(45), 0.5 + vary(10)
+    )
 
 
 def frame(*hands: HandEstimate) -> FrameEstimate:
@@ -74,7 +90,10 @@ def test_rotations_about_one_axis_are_filtered_like_numbers_also_past_half_a_tur
 def test_filtering_commutes_with_a_turn_of_the_frame():
     """No axis is special, which Euler angles or quaternion components would not give."""
     rng = np.random.default_rng(2)
-    turn, rotations = Rotation.random(random_state=1), [Rotation.from_rotvec(0.4 * rng.normal(size=(1, 3))) for _ in range(20)]
+    turn, rotations = (
+        Rotation.random(random_state=1),
+        [Rotation.from_rotvec(0.4 * rng.normal(size=(1, 3))) for _ in range(20)],
+    )
     plain, turned = RotationFilter(rotations[0], CUTOFFS), RotationFilter(turn * rotations[0], CUTOFFS)
     for rotation in rotations[1:]:
         a, b = plain.update(rotation, 1 / 30), turned.update(turn * rotation, 1 / 30)
@@ -93,9 +112,13 @@ def test_a_smoothed_hand_is_one_consistent_hand(side):
     np.testing.assert_allclose(hand.joints, joints, atol=1e-6)
     np.testing.assert_allclose(hand.joints_2d, CAMERA.project(joints), atol=1e-3)
     np.testing.assert_allclose(hand.wrist_position, joints[0], atol=1e-6)
-    np.testing.assert_allclose(hand.wrist_rotation, Rotation.from_rotvec(hand.mano.global_orient).as_matrix(), atol=1e-9)
+    np.testing.assert_allclose(
+        hand.wrist_rotation, Rotation.from_rotvec(hand.mano.global_orient).as_matrix(), atol=1e-9
+    )
     size = (given.box[2:] - given.box[:2]).max()
-    assert hand.reprojection_error == pytest.approx(np.linalg.norm(hand.joints_2d - given.keypoints, axis=-1).mean() / size)
+    assert hand.reprojection_error == pytest.approx(
+        np.linalg.norm(hand.joints_2d - given.keypoints, axis=-1).mean() / size
+    )
     assert (hand.score, hand.track_id, hand.box.tolist()) == (given.score, given.track_id, given.box.tolist())
 
 
@@ -153,7 +176,9 @@ def test_new_hands_gaps_and_clock_jumps_start_anew():
     smoother(frame(far), 4.0)
     smoother.reset()
     assert passes(near, 4.1)
-    assert passes(replace(far, track_id=""), 4.2) and passes(replace(near, track_id=""), 4.3), "without tracking nothing is smoothed"
+    assert passes(replace(far, track_id=""), 4.2) and passes(replace(near, track_id=""), 4.3), (
+        "without tracking nothing is smoothed"
+    )
     assert smoother(frame(), 4.4).hands == ()
 
 

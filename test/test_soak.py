@@ -23,10 +23,22 @@ needs_clip = pytest.mark.skipif(not (ROOT / "demo" / "clip.mp4").is_file(), reas
 def test_two_minutes(tmp_path):
     out = tmp_path / "soak.json"
     command = [sys.executable, "-m", "wildhands_ros.cli.main", "soak", "--minutes", "2", "--json", str(out)]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=900)
+    result = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=900
+    )
     assert out.is_file(), result.stderr
     report = json.loads(out.read_text())
-    keys = ("minutes", "frames_in", "frames_out", "faults", "age_p95_ms", "work_p95_ms", "rss_start_mb", "rss_end_mb", "deaths")
+    keys = (
+        "minutes",
+        "frames_in",
+        "frames_out",
+        "faults",
+        "age_p95_ms",
+        "work_p95_ms",
+        "rss_start_mb",
+        "rss_end_mb",
+        "deaths",
+    )
     assert tuple(report) == keys
     assert report["deaths"] == 0 and report["minutes"] >= 2
     assert set(report["faults"]) == set(FAULTS)
@@ -39,7 +51,14 @@ def test_two_minutes(tmp_path):
 
 
 def report(**changes) -> Report:
-    values = {"minutes": 1.0, "frames_in": 300, "frames_out": 100, "faults": {"k_zero": Tally(2, 2)}, "ages": [60.0], "works": [50.0]}
+    values = {
+        "minutes": 1.0,
+        "frames_in": 300,
+        "frames_out": 100,
+        "faults": {"k_zero": Tally(2, 2)},
+        "ages": [60.0],
+        "works": [50.0],
+    }
     return Report(**values | {"rss": [(float(second), 1000.0) for second in range(60)]} | changes)
 
 

@@ -21,9 +21,13 @@ def camera(fx, fy, cx, cy, dtype=torch.float64):
 def triangle_soup(seed, triangles=40, dtype=torch.float64):
     """Triangles of all sizes, some reaching out of a 32 x 24 image of a camera with focal length 30, overlapping at several depths."""
     generator = torch.Generator().manual_seed(seed)
-    centre = torch.rand(triangles, 1, 3, generator=generator, dtype=dtype) * torch.tensor([1.2, 0.9, 1.0]) - torch.tensor([0.6, 0.45, -1.0])
+    centre = torch.rand(triangles, 1, 3, generator=generator, dtype=dtype) * torch.tensor(
+        [1.2, 0.9, 1.0]
+    ) - torch.tensor([0.6, 0.45, -1.0])
     size = torch.logspace(-2.3, -0.3, triangles, dtype=dtype)[:, None, None]
-    vertices = centre + size * torch.randn(triangles, 3, 3, generator=generator, dtype=dtype) * torch.tensor([1, 1, 0.3])
+    vertices = centre + size * torch.randn(triangles, 3, 3, generator=generator, dtype=dtype) * torch.tensor(
+        [1, 1, 0.3]
+    )
     return vertices.flatten(0, 1)[None], torch.arange(3 * triangles).view(-1, 3)
 
 
@@ -43,9 +47,14 @@ def dense_silhouette(vertices, faces, k, width, height, settings):
         return (pixels - p - t[..., None] * (q - p)).square().sum(-1)
 
     area = cross(b - a, c - a)
-    barycentric = torch.stack([cross(c - b, pixels - b), cross(a - c, pixels - c), cross(b - a, pixels - a)], dim=-1) / area[:, None]
+    barycentric = (
+        torch.stack([cross(c - b, pixels - b), cross(a - c, pixels - c), cross(b - a, pixels - a)], dim=-1)
+        / area[:, None]
+    )
     inside = (barycentric > 0).all(-1)
-    distance = torch.stack([to_segment(a, b), to_segment(b, c), to_segment(c, a)]).amin(0) * (2 / min(width, height)) ** 2
+    distance = (
+        torch.stack([to_segment(a, b), to_segment(b, c), to_segment(c, a)]).amin(0) * (2 / min(width, height)) ** 2
+    )
     counts = (inside | (distance < settings.blur_radius)) & (vertices[faces][..., 2] > 0.01).all(-1)
     clipped = barycentric.clamp(min=0)
     depth = (clipped * vertices[faces][..., 2]).sum(-1) / clipped.sum(-1)
@@ -103,12 +112,16 @@ def test_gradient_equals_finite_differences():
     def draw(vertices, k_rows):
         return soft_silhouettes(vertices, faces, torch.cat([k_rows, k[:, 2:]], dim=1), 16, 12, settings=settings)
 
-    assert torch.autograd.gradcheck(draw, (vertices.requires_grad_(), k[:, :2].clone().requires_grad_()), eps=1e-7, atol=1e-4)
+    assert torch.autograd.gradcheck(
+        draw, (vertices.requires_grad_(), k[:, :2].clone().requires_grad_()), eps=1e-7, atol=1e-4
+    )
 
 
 def test_single_precision_follows_double_precision(hands):
     vertices, faces = hands
-    single, double = (soft_silhouettes(vertices.to(d), faces, K_HANDS.to(d), 224, 224) for d in (torch.float32, torch.float64))
+    single, double = (
+        soft_silhouettes(vertices.to(d), faces, K_HANDS.to(d), 224, 224) for d in (torch.float32, torch.float64)
+    )
     # Pixels at the very end of a triangle's reach, too, may fall on either side of it.
     assert_same_but_for_ties(single.double(), double)
 
@@ -182,7 +195,9 @@ def test_joint_silhouette_of_two_hands(hands):
     vertices, faces = hands
     many = SoftSilhouetteSettings(faces_per_pixel=200)
     apart = soft_silhouettes(vertices, faces, K_HANDS, 224, 224, settings=many)
-    joint = soft_silhouettes(vertices, faces, K_HANDS, 224, 224, image_index=torch.tensor([2, 0, 2]), num_images=4, settings=many)
+    joint = soft_silhouettes(
+        vertices, faces, K_HANDS, 224, 224, image_index=torch.tensor([2, 0, 2]), num_images=4, settings=many
+    )
     torch.testing.assert_close(joint[0], apart[1])
     torch.testing.assert_close(joint[2], 1 - (1 - apart[0]) * (1 - apart[2]), rtol=0, atol=1e-5)
     assert not joint[1].any() and not joint[3].any()
@@ -204,14 +219,18 @@ def test_what_cannot_be_seen_leaves_no_trace():
 def test_triangles_outside_of_the_image_are_not_looked_at():
     screen = torch.tensor([[-40.0, 5], [-20, 5], [-30, 20], [3, 3], [9, 3], [5, 9]])
     corner = torch.tensor([[0, 1, 2], [3, 4, 5]])
-    seen = face_pixels.visible_triangles(screen, torch.ones(6), corner, torch.zeros(2, dtype=torch.long), 32, 32, 2.0, 0.01)
+    seen = face_pixels.visible_triangles(
+        screen, torch.ones(6), corner, torch.zeros(2, dtype=torch.long), 32, 32, 2.0, 0.01
+    )
     assert seen.start.tolist() == [[3], [4], [5]]
 
 
 def test_nothing_to_draw(hands):
     vertices, faces = (value[:0] for value in hands)
     assert soft_silhouettes(vertices, faces, K_HANDS[:0], 8, 6).shape == (0, 6, 8)
-    drawn = soft_silhouettes(vertices, faces, K_HANDS[:0], 8, 6, image_index=torch.zeros(0, dtype=torch.long), num_images=2)
+    drawn = soft_silhouettes(
+        vertices, faces, K_HANDS[:0], 8, 6, image_index=torch.zeros(0, dtype=torch.long), num_images=2
+    )
     assert drawn.shape == (2, 6, 8) and not drawn.any()
 
 

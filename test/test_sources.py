@@ -178,7 +178,13 @@ class TestOpen:
 
 
 class TestCalibration:
-    CAMERA = Camera(np.array([[610.5, 0, 322], [0, 611, 236], [0, 0, 1]]), 640, 480, "plumb_bob", np.array([-0.2, 0.05, 0.001, 0, 0]))
+    CAMERA = Camera(
+        np.array([[610.5, 0, 322], [0, 611, 236], [0, 0, 1]]),
+        640,
+        480,
+        "plumb_bob",
+        np.array([-0.2, 0.05, 0.001, 0, 0]),
+    )
 
     def file(self, tmp_path, old="", new=""):
         text = calibration_yaml(self.CAMERA, "test")
@@ -190,7 +196,11 @@ class TestCalibration:
     def test_round_trip(self, tmp_path):
         camera, origin = Intrinsics(load_calibration(self.file(tmp_path))).camera(640, 480)
         assert origin is IntrinsicsSource.CAMERA_INFO
-        assert (camera.k == self.CAMERA.k).all() and (camera.d == self.CAMERA.d).all() and camera.distortion_model == "plumb_bob"
+        assert (
+            (camera.k == self.CAMERA.k).all()
+            and (camera.d == self.CAMERA.d).all()
+            and camera.distortion_model == "plumb_bob"
+        )
 
     def test_scaled_when_the_aspect_agrees_else_refused(self, tmp_path):
         intrinsics = Intrinsics(load_calibration(self.file(tmp_path)))
@@ -289,7 +299,11 @@ class TestOutputs:
     def test_overlay_must_fit_the_source_and_not_overwrite_it(self, tmp_path):
         image = ImageSource(write(tmp_path / "a.png", picture()))
         video = VideoSource(write_video(tmp_path / "v.avi", 3))
-        for source, name, message in ((image, "a.png", "overwrite"), (image, "b.xyz", "xyz"), (video, "o.gif", r"\.mp4")):
+        for source, name, message in (
+            (image, "a.png", "overwrite"),
+            (image, "b.xyz", "xyz"),
+            (video, "o.gif", r"\.mp4"),
+        ):
             with pytest.raises(InputError, match=message):
                 overlay_for(source, tmp_path / name)
         with pytest.raises(InputError, match="overwrite"):

@@ -17,7 +17,9 @@ from wildhands_ros.teleop.observation import HandObservation, Pose, Trust, curl
 from wildhands_ros.teleop.signals import HeldGesture, RateLimited, opening
 from wildhands_ros.types import Side
 
-CONFIG = FollowerConfig(max_speed=0.5, max_rotation_speed=1.5, workspace_min=(-0.3, -0.3, 0.1), workspace_max=(0.3, 0.3, 0.8))
+CONFIG = FollowerConfig(
+    max_speed=0.5, max_rotation_speed=1.5, workspace_min=(-0.3, -0.3, 0.1), workspace_max=(0.3, 0.3, 0.8)
+)
 ROBOT = Pose(np.array([0.1, 0.0, 0.4]), Rotation.from_rotvec([0.3, -0.2, 0.1]))
 TICK, FRAME = 0.01, 1 / 30
 
@@ -33,10 +35,14 @@ def flat_joints(pinch: float = 0.06, closed: tuple[str, ...] = ()) -> np.ndarray
     return joints
 
 
-def hand(position=(0.0, 0.0, 0.5), side=Side.RIGHT, track="right_1", rotvec=(0.0, 0.0, 0.0), joints=None, **more) -> HandObservation:
+def hand(
+    position=(0.0, 0.0, 0.5), side=Side.RIGHT, track="right_1", rotvec=(0.0, 0.0, 0.0), joints=None, **more
+) -> HandObservation:
     wrist = Pose(np.asarray(position, float), Rotation.from_rotvec(rotvec))
     local = flat_joints() if joints is None else joints
-    return HandObservation(side, track, wrist, wrist.rotation.apply(local) + wrist.position, **{"score": 0.9, "side_score": 0.9, **more})
+    return HandObservation(
+        side, track, wrist, wrist.rotation.apply(local) + wrist.position, **{"score": 0.9, "side_score": 0.9, **more}
+    )
 
 
 def assert_within_speed(commands: list[tuple[float, Pose]], config: FollowerConfig = CONFIG) -> None:
@@ -72,12 +78,16 @@ finite = st.floats(-2, 2)
 wrists = st.one_of(
     st.none(),
     st.builds(
-        lambda p, r: Pose(np.array(p), Rotation.from_rotvec(r)), st.tuples(finite, finite, finite), st.tuples(finite, finite, finite)
+        lambda p, r: Pose(np.array(p), Rotation.from_rotvec(r)),
+        st.tuples(finite, finite, finite),
+        st.tuples(finite, finite, finite),
     ),
     st.just(Pose(np.array([np.nan, 0, 1]), Rotation.identity())),
 )
 events = st.lists(
-    st.tuples(st.floats(0, 0.3), st.sampled_from(("observe", "observe", "tick", "tick", "tick", "engage", "release")), wrists)
+    st.tuples(
+        st.floats(0, 0.3), st.sampled_from(("observe", "observe", "tick", "tick", "tick", "engage", "release")), wrists
+    )
 )
 
 
@@ -276,19 +286,26 @@ def test_the_clutch_gesture_must_be_held_and_opening_the_hand_releases(clutch):
     def frames(now):
         made = 0.5 <= now < 1.5
         own = hand(circling(now), joints=fist if made and clutch == CURL else None)
-        return [own] if clutch == CURL else [own, hand((0.4, 0, 0.5), Side.LEFT, "left_1", joints=fist if made else None)]
+        return (
+            [own] if clutch == CURL else [own, hand((0.4, 0, 0.5), Side.LEFT, "left_1", joints=fist if made else None)]
+        )
 
     times = [now for now, _ in play(arm, frames, 2.0)]
     assert 0.8 <= min(times) < 0.9 and max(times) < 1.5 + 2 * FRAME and not arm.engaged
 
 
-@pytest.mark.parametrize(("clutch", "lost", "goes_on"), [(CURL, "own", False), (OTHER_HAND, "other", False), (OTHER_HAND, "own", True)])
+@pytest.mark.parametrize(
+    ("clutch", "lost", "goes_on"), [(CURL, "own", False), (OTHER_HAND, "other", False), (OTHER_HAND, "own", True)]
+)
 def test_the_clutch_opens_at_once_with_the_loss_of_the_hand_that_holds_it(clutch, lost, goes_on):
     arm = Arm(ArmConfig(Side.RIGHT, CONFIG, clutch=clutch), start=ROBOT)
     fist = flat_joints(closed=("index", "middle", "ring", "pinky")[clutch == CURL :])
 
     def frames(now):
-        own, other = hand(circling(now), joints=fist if clutch == CURL else None), hand((0.4, 0, 0.5), Side.LEFT, "left_1", joints=fist)
+        own, other = (
+            hand(circling(now), joints=fist if clutch == CURL else None),
+            hand((0.4, 0, 0.5), Side.LEFT, "left_1", joints=fist),
+        )
         missing = lost if 1.0 <= now < 1.15 else ""
         return [each for name, each in (("own", own), ("other", other)) if name != missing]
 
@@ -304,7 +321,10 @@ def test_curl_tells_open_from_closed():
 
 def test_a_gesture_flickers_neither_on_nor_off():
     gesture = HeldGesture(on=0.8, off=0.5, hold=0.3)
-    states = [gesture.update(0.1 * step, value) for step, value in enumerate((0.9, 0.9, 0.7, 0.9, 0.9, 0.9, 0.9, 0.6, 0.6, 0.4, 0.9, None))]
+    states = [
+        gesture.update(0.1 * step, value)
+        for step, value in enumerate((0.9, 0.9, 0.7, 0.9, 0.9, 0.9, 0.9, 0.6, 0.6, 0.4, 0.9, None))
+    ]
     assert states == [False] * 6 + [True] * 3 + [False] * 3
 
 
@@ -331,5 +351,7 @@ def test_a_limited_signal_never_jumps(targets):
 
 
 def test_joints_in_the_hand_s_own_frame_do_not_depend_on_where_it_is():
-    moved = hand((0.3, -0.2, 0.7), rotvec=(0.5, 1.0, -0.4)).seen_from(Pose(np.array([1.0, 2, 3]), Rotation.from_rotvec([0.1, 0.2, 0.3])))
+    moved = hand((0.3, -0.2, 0.7), rotvec=(0.5, 1.0, -0.4)).seen_from(
+        Pose(np.array([1.0, 2, 3]), Rotation.from_rotvec([0.1, 0.2, 0.3]))
+    )
     np.testing.assert_allclose(moved.local_joints, flat_joints(), atol=1e-12)

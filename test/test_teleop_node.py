@@ -45,7 +45,9 @@ def hands_at(x: float, now, side=Side.RIGHT) -> HandArray:
     shift = np.array([x, 0.0, 0.5]) - estimate.wrist_position
     estimate.joints[:] += shift
     estimate = hand(side, 1, reprojection_error=0.02, joints=estimate.joints, wrist_position=estimate.joints[0])
-    return hand_array(FrameEstimate((estimate,), CAMERA), Header(stamp=now, frame_id="camera"), IntrinsicsSource.CAMERA_INFO, "open")
+    return hand_array(
+        FrameEstimate((estimate,), CAMERA), Header(stamp=now, frame_id="camera"), IntrinsicsSource.CAMERA_INFO, "open"
+    )
 
 
 def call(client: Client, service: str, engage: bool) -> SetBool.Response:
@@ -59,7 +61,15 @@ def call(client: Client, service: str, engage: bool) -> SetBool.Response:
 def test_engaged_it_follows_the_hand_in_the_robot_s_frame_and_stops_with_it(tmp_path):
     robot_hand = {"robot_hand__right": str(GRIPPER)} if importlib.util.find_spec("dex_retargeting") else {}
     node = NodeProcess(
-        tmp_path / "log", program=("-m", MODULE), **START, **CAMERA_POSE, **robot_hand, rate=100.0, max_speed=0.3, max_age=5.0, resume=4.0
+        tmp_path / "log",
+        program=("-m", MODULE),
+        **START,
+        **CAMERA_POSE,
+        **robot_hand,
+        rate=100.0,
+        max_speed=0.3,
+        max_age=5.0,
+        resume=4.0,
     )
     client = Client()
     try:
@@ -151,7 +161,9 @@ def test_a_message_becomes_the_observation_that_it_was_made_of():
     np.testing.assert_allclose(seen.joints, estimate.joints, atol=1e-6)
     np.testing.assert_allclose(seen.wrist.rotation.as_matrix(), estimate.wrist_rotation, atol=1e-6)
     np.testing.assert_allclose(
-        seen.local_joints, Rotation.from_matrix(estimate.wrist_rotation).inv().apply(estimate.joints - estimate.joints[0]), atol=1e-5
+        seen.local_joints,
+        Rotation.from_matrix(estimate.wrist_rotation).inv().apply(estimate.joints - estimate.joints[0]),
+        atol=1e-5,
     )
 
 
@@ -212,7 +224,9 @@ class SmallTf:
                     stamp = when.nanoseconds or max(times, default=0)  # 0 is the newest
                     if not times or not min(times) <= stamp <= max(times):
                         raise SmallTf.ExtrapolationException("extrapolation")
-                    x = np.interp(stamp - min(times), np.array(sorted(times)) - min(times), [times[at] for at in sorted(times)])
+                    x = np.interp(
+                        stamp - min(times), np.array(sorted(times)) - min(times), [times[at] for at in sorted(times)]
+                    )
                 else:
                     raise SmallTf.TransformException(f"{source} is unknown")
                 found.transform.translation.x += float(x)
@@ -274,7 +288,9 @@ def test_a_robot_pose_in_another_frame_than_the_commands_is_not_used(make):
     made.topics._on_robot_pose(robot_pose("base_link"))
     assert not made.arm.engage(made.clock.now)
     status = made.said()
-    assert status.level == DiagnosticStatus.WARN and "'base_link'" in status.message and "target_frame" in status.message
+    assert (
+        status.level == DiagnosticStatus.WARN and "'base_link'" in status.message and "target_frame" in status.message
+    )
     assert {item.key: item.value for item in status.values}["refused: robot_pose"] == "3"
     made.topics._on_robot_pose(robot_pose("camera"))
     assert made.arm.engage(made.clock.now)

@@ -73,8 +73,13 @@ def freihand(tmp_path_factory) -> Path:
         camera = Camera.pinhole(300, 310, 108, 115, 224, 224)
         pose, betas = rng.normal(0, 0.2, (1, 45)), rng.normal(0, 1, (1, 10))
         layer = HandLayer(ASSETS[Side.RIGHT], ASSETS[Side.LEFT])
-        numbers = [torch.tensor(v, dtype=torch.float32) for v in (rng.normal(0, 0.8, (1, 3)), pose, betas, [[0.02, 0.03, 0.45]])]
-        joints.append(layer(*numbers, is_right=torch.tensor([True])).joints[0].numpy()[list(MANO_TO_MEDIAPIPE)].tolist())
+        numbers = [
+            torch.tensor(v, dtype=torch.float32)
+            for v in (rng.normal(0, 0.8, (1, 3)), pose, betas, [[0.02, 0.03, 0.45]])
+        ]
+        joints.append(
+            layer(*numbers, is_right=torch.tensor([True])).joints[0].numpy()[list(MANO_TO_MEDIAPIPE)].tolist()
+        )
         k.append(camera.k.tolist())
         cv2.imwrite(str(root / f"evaluation/rgb/{i:08d}.jpg"), rng.integers(0, 255, (224, 224, 3), np.uint8))
     (root / "evaluation/rgb/00000005.jpg").write_bytes(b"not a picture")
@@ -116,7 +121,10 @@ log: {{every_steps: 1, images_every_steps: 0}}
 @pytest.mark.parametrize("name", ["default", "paper"])
 def test_shipped_configurations_can_be_read(name):
     config = read_config(ROOT / f"config/training/{name}.yaml", TrainingConfig)
-    expected = {"default": MEDIAPIPE_HAND, "paper": dataclasses.replace(RELEASED, grasp_input=config.network.grasp_input)}
+    expected = {
+        "default": MEDIAPIPE_HAND,
+        "paper": dataclasses.replace(RELEASED, grasp_input=config.network.grasp_input),
+    }
     assert config.network == expected[name]
 
 
@@ -176,11 +184,15 @@ def losses_of_the_truth(config: TrainingConfig, step: int = 1):
     objective, batch = Objective(WildHands(config.network), ASSETS, config), Batches(config, ASSETS)[step]
     targets = batch.targets
     camera = camera_label(targets.translation, targets.focal, targets.anchor, targets.turn)
-    output = WildHandsOutput(targets.is_right, targets.rotations, targets.betas, camera, camera, targets.translation, None, None)
+    output = WildHandsOutput(
+        targets.is_right, targets.rotations, targets.betas, camera, camera, targets.translation, None, None
+    )
     hands = objective.hands(output, targets)
     silhouettes = objective._silhouettes(hands.vertices, targets)
     weights = LossWeights(grasp=0, pose=1, beta=1, j3d=1)
-    losses = compute_losses(output, targets, config.network.camera, joints=hands.joints, silhouettes=silhouettes, weights=weights)
+    losses = compute_losses(
+        output, targets, config.network.camera, joints=hands.joints, silhouettes=silhouettes, weights=weights
+    )
     return losses.terms, silhouettes, batch
 
 
@@ -205,7 +217,10 @@ def test_rolled_pictures_keep_their_labels(released, is_distorted):
     asset = ASSETS[Side.LEFT]
     mano = ManoParameters(np.array([0.03, 0.02, 0.5]), np.array([0.4, 1.0, 0.3]), np.full(45, 0.1), np.full(10, 0.5))
     layer = HandLayer(ASSETS[Side.RIGHT], ASSETS[Side.LEFT])
-    numbers = [torch.tensor(v, dtype=torch.float32)[None] for v in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl)]
+    numbers = [
+        torch.tensor(v, dtype=torch.float32)[None]
+        for v in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl)
+    ]
     joints = layer(*numbers, is_right=torch.tensor([False])).joints[0].numpy()[list(MANO_TO_MEDIAPIPE)].astype(float)
     keypoints = camera.project(joints)
     image = np.zeros((480, 640, 3), np.uint8)
@@ -253,7 +268,9 @@ def test_mano_labels_are_those_of_the_joints(tmp_path):
     joints = layer(*numbers, is_right=left).joints[0].numpy()[list(MANO_TO_MEDIAPIPE)].astype(float)
     camera = Camera.from_fov(320, 240, 1.2)
     label = ManoLabel(orient, pose, betas, pose_is_mean_relative=True, wrist_offset=joints[0])
-    sample = HandSample("1", lambda: None, camera, {Side.LEFT: label_hand(camera, joints, mano=label)}, frozenset(Supervision))
+    sample = HandSample(
+        "1", lambda: None, camera, {Side.LEFT: label_hand(camera, joints, mano=label)}, frozenset(Supervision)
+    )
     truths, skipped = truths_of(sample, assets, "set")
     assert not skipped
     for network, roll in ((RELEASED, 1.0), (WildHandsConfig(full_image_trunk=False), 0.0)):
@@ -276,14 +293,23 @@ def test_labels_that_cannot_be_used_are_counted():
         return len(truths), [reason.reason for reason in reasons]
 
     assert skipped({}) == (0, ["set: picture without labelled hands"])
-    broken = HandLabels(box, keypoints=np.zeros((21, 2)), keypoints_valid=np.ones(21, bool), joints=joints, joints_valid=np.ones(21, bool))
+    broken = HandLabels(
+        box,
+        keypoints=np.zeros((21, 2)),
+        keypoints_valid=np.ones(21, bool),
+        joints=joints,
+        joints_valid=np.ones(21, bool),
+    )
     assert skipped({Side.LEFT: broken}) == (1, ["set: hand with NaN among its joints, which are not used"])
     assert skipped({Side.LEFT: HandLabels(box)}) == (0, ["set: hand without a label to learn from"])
     assert skipped({Side.LEFT: HandLabels(box * np.nan)}) == (0, ["set: hand with a box that is empty or not finite"])
 
 
 def batches_of_workers(config: TrainingConfig) -> list:
-    return [(batch.crops.numpy(), batch.targets.joints_2d.numpy()) for batch in load_batches(Batches(config, ASSETS), 2, 3, workers=2)]
+    return [
+        (batch.crops.numpy(), batch.targets.joints_2d.numpy())
+        for batch in load_batches(Batches(config, ASSETS), 2, 3, workers=2)
+    ]
 
 
 def test_batches_depend_neither_on_the_processes_nor_on_the_workers(freihand):
@@ -328,7 +354,9 @@ def test_sources_that_are_not_there(freihand, tmp_path, monkeypatch):
         opened(SourceConfig("photographs", root=str(tmp_path)))
     backgrounds.photo_files.cache_clear()
     monkeypatch.setenv("XDG_DATA_DIRS", str(tmp_path))
-    assert opened(SourceConfig("world/lab"), SourceConfig("photographs", root="installed")).missing == ["photographs (installed)"]
+    assert opened(SourceConfig("world/lab"), SourceConfig("photographs", root="installed")).missing == [
+        "photographs (installed)"
+    ]
     backgrounds.photo_files.cache_clear()
 
 
@@ -347,11 +375,15 @@ def test_annotated_photographs_without_a_hand_to_be_seen_are_counted(freihand, t
     for number, (name, visible) in enumerate((("bare.png", points), ("good.png", corners))):
         keypoints = [(x, y, 2) for x, y in visible] + [(0, 0, 0)] * (21 - len(visible))
         content["images"].append({"id": number, "file_name": name, "width": 224, "height": 224})
-        content["annotations"].append({"image_id": number, "bbox": [0, 0, 9, 9], "keypoints": np.ravel(keypoints).tolist()})
+        content["annotations"].append(
+            {"image_id": number, "bbox": [0, 0, 9, 9], "keypoints": np.ravel(keypoints).tolist()}
+        )
     (tmp_path / "hands.json").write_text(json.dumps(content))
     source = SourceConfig("photographs", root=str(tmp_path))
     batch = Batches(small_config(freihand, sources=(source,), batch_size=8), ASSETS)[1]
-    assert len(batch.crops) == 8 and {name.split(",")[0] for name in batch.targets.names} == {str(tmp_path / "good.png")}
+    assert len(batch.crops) == 8 and {name.split(",")[0] for name in batch.targets.names} == {
+        str(tmp_path / "good.png")
+    }
     ((reason, count),) = batch.skipped.items()
     assert reason.startswith("photographs: hand of too few keypoints") and count > 0
     assert batch.details[reason] == str(tmp_path / "bare.png")
@@ -393,7 +425,10 @@ def test_groups_freeze_and_have_their_own_rates():
 
 def test_part_of_a_part_may_stay_frozen():
     model = WildHands(WildHandsConfig(trunk="mediapipe_hand", full_image_trunk=False, features=512))
-    groups = (GroupConfig(("hand_trunk.stem", "hand_trunk.blocks.1"), lr_factor=0), GroupConfig(("hand_trunk",), lr_factor=0.5))
+    groups = (
+        GroupConfig(("hand_trunk.stem", "hand_trunk.blocks.1"), lr_factor=0),
+        GroupConfig(("hand_trunk",), lr_factor=0.5),
+    )
     optimization = Optimization(model, OptimizerConfig(lr=1.0, groups=groups), 10)
     optimization.prepare(1)
     trunk = model.hand_trunk
@@ -406,7 +441,13 @@ def test_part_of_a_part_may_stay_frozen():
 
 def landmark_output(seed: int, presence: tuple[float, ...]) -> LandmarkOutput:
     generator = torch.Generator().manual_seed(seed)
-    sizes = {"features": (2, 1, 7, 7), "landmarks": (2, 21, 2), "landmark_z": (2, 21), "is_right_logit": (2,), "world": (2, 21, 3)}
+    sizes = {
+        "features": (2, 1, 7, 7),
+        "landmarks": (2, 21, 2),
+        "landmark_z": (2, 21),
+        "is_right_logit": (2,),
+        "world": (2, 21, 3),
+    }
     values = {name: torch.randn(size, generator=generator) for name, size in sizes.items()}
     return LandmarkOutput(presence_logit=torch.tensor(presence), **values)
 
@@ -415,10 +456,14 @@ def test_distillation_is_nothing_for_equals_and_trusts_the_teacher_where_it_sees
     weights = DistillationConfig(landmarks=1, world=1, presence=1, side=1, others=0.5)
     real = torch.tensor([True, True])
     teacher, student = landmark_output(0, (20.0, -20.0)), landmark_output(1, (20.0, -20.0))
-    assert all(value < 1e-5 for value in distillation_losses(teacher, teacher, teacher.presence, real, weights).values())
+    assert all(
+        value < 1e-5 for value in distillation_losses(teacher, teacher, teacher.presence, real, weights).values()
+    )
     first = distillation_losses(student, teacher, teacher.presence, real, weights)["distill_landmarks"]
     student.landmarks[1] += 100
-    assert torch.isclose(distillation_losses(student, teacher, teacher.presence, real, weights)["distill_landmarks"], first)
+    assert torch.isclose(
+        distillation_losses(student, teacher, teacher.presence, real, weights)["distill_landmarks"], first
+    )
     student.landmarks[0] += 100
     assert distillation_losses(student, teacher, teacher.presence, real, weights)["distill_landmarks"] > first + 0.5
 
@@ -463,7 +508,9 @@ def test_masks_and_grasps_reach_the_network_and_half_precision_agrees(freihand):
 
 
 def test_distillation_needs_a_landmark_head(freihand):
-    config = small_config(freihand, network=WildHandsConfig(trunk="resnet18"), distillation=DistillationConfig(landmarks=1))
+    config = small_config(
+        freihand, network=WildHandsConfig(trunk="resnet18"), distillation=DistillationConfig(landmarks=1)
+    )
     with pytest.raises(ValueError, match="network.trunk: mediapipe_hand"):
         Objective(WildHands(config.network), ASSETS, config)
 
@@ -527,9 +574,7 @@ def command(path: Path, output: Path, before: str = "") -> list[str]:
     return [sys.executable, "-c", code, str(path), str(output)]
 
 
-LIST_LAST_THREADS = (
-    "import atexit, glob; atexit.register(lambda: print('last threads:', [open(f).read() for f in glob.glob('/proc/self/task/*/comm')])); "
-)
+LIST_LAST_THREADS = "import atexit, glob; atexit.register(lambda: print('last threads:', [open(f).read() for f in glob.glob('/proc/self/task/*/comm')])); "
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
@@ -544,7 +589,9 @@ def whole_run(freihand, tmp_path_factory) -> tuple[Path, Path]:
 
 def test_killed_run_resumes_to_the_same_curve(whole_run, tmp_path):
     path, whole = whole_run
-    process = subprocess.Popen(command(path, tmp_path), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command(path, tmp_path), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     log = tmp_path / "log.jsonl"
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/.step_00000007.pt.partial").touch()  # as if it had been killed before, while saving

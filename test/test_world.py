@@ -67,7 +67,10 @@ def test_labels_agree_with_one_another(samples):
         for hand in sample.hands:
             truth, mano = hand.truth, hand.truth.mano
             output = layer(
-                *(torch.from_numpy(value).float()[None] for value in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl)),
+                *(
+                    torch.from_numpy(value).float()[None]
+                    for value in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl)
+                ),
                 is_right=torch.tensor([hand.side is Side.RIGHT]),
             )
             np.testing.assert_allclose(output.joints[0].numpy()[list(MANO_TO_MEDIAPIPE)], truth.joints, atol=2e-5)
@@ -84,18 +87,27 @@ def test_labels_agree_with_one_another(samples):
 
 
 def test_masks_are_the_projected_mesh_where_nothing_hides_it():
-    world = World(dataclasses.replace(PRESETS["lab"], grasps=(0, 0, 0, 0, 0, 0, 0, 0, 1), two_hands=0.0, sleeves=0.0, tables=0.0, **CLEAN))
+    world = World(
+        dataclasses.replace(
+            PRESETS["lab"], grasps=(0, 0, 0, 0, 0, 0, 0, 0, 1), two_hands=0.0, sleeves=0.0, tables=0.0, **CLEAN
+        )
+    )
     sample = world.sample(1)
     hand = sample.hands[0]
     mano = hand.truth.mano
     layer = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT))
     vertices = layer(
-        *(torch.from_numpy(value).float()[None] for value in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl)),
+        *(
+            torch.from_numpy(value).float()[None]
+            for value in (mano.global_orient, mano.hand_pose, mano.betas, mano.transl)
+        ),
         is_right=torch.tensor([hand.side is Side.RIGHT]),
     ).vertices[0]
     vertices = vertices.numpy().astype(np.float64)
     camera = sample.camera
-    index, _ = rasterise(camera.project(vertices), 1 / vertices[:, 2], open_hand(hand.side).faces, camera.width, camera.height)
+    index, _ = rasterise(
+        camera.project(vertices), 1 / vertices[:, 2], open_hand(hand.side).faces, camera.width, camera.height
+    )
     both, either = (hand.mask & (index >= 0)).sum(), (hand.mask | (index >= 0)).sum()
     assert both / either > 0.9  # the forearm covers the mesh's cut wrist from behind
 
@@ -112,7 +124,9 @@ def test_hands_are_not_inside_out():
             outward = np.cross(b - a, c - a)
             centre = hand.joints[[0, 5, 17]].mean(axis=0)
             # Triangles of a closed surface face away from its inside.
-            assert ((outward * ((a + b + c) / 3 - centre)).sum() > 0) == ((outward * scene.geometry.normals[own[:, 0]]).sum() > 0)
+            assert ((outward * ((a + b + c) / 3 - centre)).sum() > 0) == (
+                (outward * scene.geometry.normals[own[:, 0]]).sum() > 0
+            )
             assert (outward * scene.geometry.normals[own[:, 0]]).sum() > 0
     assert found == set(Side)
 
@@ -158,7 +172,9 @@ def test_grasps_touch_what_they_hold_and_do_not_go_through_it(grasp):
         gaps = [distance(profile, rotation, position, *ball[:3]) - ball[3] for ball in action.balls]
         touching.append(np.sum(np.array(gaps) < 0.004))
         deepest.append(-min(gaps))
-    assert np.mean(np.array(touching) >= 1) > 0.9 and np.median(touching) >= (1 if grasp == Grasp.NON_PREHENSILE_FINGERTIP else 2)
+    assert np.mean(np.array(touching) >= 1) > 0.9 and np.median(touching) >= (
+        1 if grasp == Grasp.NON_PREHENSILE_FINGERTIP else 2
+    )
     assert np.median(deepest) < 0.006
 
 
@@ -194,7 +210,9 @@ def test_distances_to_solids():
 def test_rasteriser_keeps_the_nearest_front_face():
     pixels = np.array([(0, 0), (0, 20), (20, 0), (0, 0), (0, 20), (20, 0), (20, 20)], dtype=np.float64)
     nearness = np.array([1.0, 1, 1, 2, 2, 2, np.nan])
-    index, nearest = rasterise(pixels, nearness, np.array([(0, 1, 2), (3, 4, 5), (3, 5, 4), (1, 6, 2)], np.int32), 24, 24)
+    index, nearest = rasterise(
+        pixels, nearness, np.array([(0, 1, 2), (3, 4, 5), (3, 5, 4), (1, 6, 2)], np.int32), 24, 24
+    )
     assert index[3, 3] == 1 and nearest[3, 3] == 2 and index[20, 20] == -1 and (index[index >= 0] == 1).all()
 
 
@@ -223,7 +241,9 @@ def test_written_splits_are_read_back(tmp_path):
         np.testing.assert_allclose(read.joints, truth.joints, atol=1e-9)
         np.testing.assert_allclose(read.box, truth.box, atol=1e-9)
     content = json.loads((tmp_path / "annotations.json").read_text())
-    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == sorted(a["mask_file"][6:] for a in content["annotations"])
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == sorted(
+        a["mask_file"][6:] for a in content["annotations"]
+    )
     image = cv2.imread(str(hands[0].image))[..., ::-1]
     np.testing.assert_array_equal(image, world.sample(0).image)
 

@@ -21,9 +21,14 @@ TRUTH = Path(__file__).resolve().parent.parent / "demo" / "truth.json"
 
 def main() -> None:
     torch.set_num_threads(1)
-    hands = [hand for frame in json.loads(TRUTH.read_text())["frames"] for hand in frame["hands"] if hand["side"] == "right"]
+    hands = [
+        hand for frame in json.loads(TRUTH.read_text())["frames"] for hand in frame["hands"] if hand["side"] == "right"
+    ]
     frames = [np.array(hand["joints"]) - hand["joints"][0] for hand in hands]
-    local = [Rotation.from_rotvec(hand["mano"]["global_orient"]).inv().apply(frame) for hand, frame in zip(hands, frames, strict=True)]
+    local = [
+        Rotation.from_rotvec(hand["mano"]["global_orient"]).inv().apply(frame)
+        for hand, frame in zip(hands, frames, strict=True)
+    ]
     for name in ("gripper", "five_finger_hand"):
         retargeting = Retargeting(ROBOTS / f"{name}.yaml", Side.RIGHT)
         times = []
@@ -32,7 +37,9 @@ def main() -> None:
             retargeting(joints)
             times.append(1000 * (time.process_time() - start))
         p50, p95 = np.percentile(times, (50, 95))
-        print(f"{name}: {p50:.1f} ms median, {p95:.1f} ms at the 95th percentile of {len(times)} hands: {1000 / p50:.0f} Hz")
+        print(
+            f"{name}: {p50:.1f} ms median, {p95:.1f} ms at the 95th percentile of {len(times)} hands: {1000 / p50:.0f} Hz"
+        )
 
 
 if __name__ == "__main__":

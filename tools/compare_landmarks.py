@@ -28,7 +28,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument(
-        "--checkpoint", default=DEFAULT_NAME, metavar="NAME", help="a network with landmarks; default: the weights in the box"
+        "--checkpoint",
+        default=DEFAULT_NAME,
+        metavar="NAME",
+        help="a network with landmarks; default: the weights in the box",
     )
     args = parser.parse_args()
     hands = read_coco_hands(args.folder)
@@ -40,7 +43,9 @@ def main() -> None:
         rows = [row for hand in hands if (row := measure(detector, hand)) is not None]
         presence, side, pixels, error, aligned = np.ma.masked_invalid(rows).mean(axis=0).filled(np.nan)
         found = f"{len(rows)}/{len(hands)}"
-        print(f"{name:>12}  {found:>5}  {presence:>8.2f}  {side:>5.2f}  {pixels:>12.2f}  {error:>8.1f}  {aligned:>6.1f}")
+        print(
+            f"{name:>12}  {found:>5}  {presence:>8.2f}  {side:>5.2f}  {pixels:>12.2f}  {error:>8.1f}  {aligned:>6.1f}"
+        )
 
 
 def measure(detector: LandmarkDetector, hand: AnnotatedHand) -> tuple[float, ...] | None:

@@ -26,7 +26,11 @@ from wildhands_ros.io.images import encode_image
 from wildhands_ros.io.video_writer import VideoWriter
 
 CAMERA = Camera(
-    np.array([[692.4, 0, 466.3], [0, 690.9, 283.1], [0, 0, 1]]), 960, 540, "plumb_bob", np.array([-0.062, 0.021, 0.0007, -0.0005, 0.0])
+    np.array([[692.4, 0, 466.3], [0, 690.9, 283.1], [0, 0, 1]]),
+    960,
+    540,
+    "plumb_bob",
+    np.array([-0.062, 0.021, 0.0007, -0.0005, 0.0]),
 )
 FPS = 30
 SHUTTER = 0.5

@@ -25,7 +25,14 @@ LOCK_FILE = ROOT / "requirements.lock"
 INTERFACES = ("tf2_msgs", "vision_msgs")
 """Message packages without a wheel; tools/interfaces holds the part of them that we use."""
 
-ROS_VARIABLES = ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH")
+ROS_VARIABLES = (
+    "AMENT_PREFIX_PATH",
+    "CMAKE_PREFIX_PATH",
+    "COLCON_PREFIX_PATH",
+    "LD_LIBRARY_PATH",
+    "PYTHONHOME",
+    "PYTHONPATH",
+)
 """What a sourced ROS distribution or another environment sets, and this one must not see."""
 
 VENV_INFO = """
@@ -45,7 +52,11 @@ class SetupError(Exception):
 
 
 def environment() -> dict[str, str]:
-    clean = {key: value for key, value in os.environ.items() if key not in ROS_VARIABLES and key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    clean = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ROS_VARIABLES and key != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
+    }
     clean.update(
         PATH=f"{VENV / 'bin'}{os.pathsep}{clean.get('PATH', os.defpath)}",
         VIRTUAL_ENV=str(VENV),
@@ -73,7 +84,9 @@ def venv_info() -> dict:
 
     result = subprocess.run([PYTHON, "-c", VENV_INFO], env=environment(), capture_output=True, text=True)
     if result.returncode:
-        raise SetupError(f"{VENV} is broken (its Python does not run): delete it and try again.\n{result.stderr.strip()}")
+        raise SetupError(
+            f"{VENV} is broken (its Python does not run): delete it and try again.\n{result.stderr.strip()}"
+        )
     return json.loads(result.stdout)
 
 
@@ -113,7 +126,9 @@ def check_machine() -> None:
     if not (3, 10) <= sys.version_info[:2] <= (3, 12):
         raise SetupError(f"Python 3.10, 3.11 or 3.12 is needed, not {version}: make PYTHON=python3.11 ...")
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        raise SetupError("The ROS 2 wheels are for Linux on x86-64 only; elsewhere, build with colcon in a ROS 2 distribution (README.md).")
+        raise SetupError(
+            "The ROS 2 wheels are for Linux on x86-64 only; elsewhere, build with colcon in a ROS 2 distribution (README.md)."
+        )
     missing = []
     if not any(map(shutil.which, ("c++", "g++", "clang++"))) or not any(map(shutil.which, ("cc", "gcc", "clang"))):
         missing.append("g++")
@@ -135,7 +150,9 @@ def make_venv() -> None:
 
 
 def install_packages() -> None:
-    with Step("packages", "Installing the pinned packages (7 GB; some minutes the first time)", digest(LOCK_FILE)) as step:
+    with Step(
+        "packages", "Installing the pinned packages (7 GB; some minutes the first time)", digest(LOCK_FILE)
+    ) as step:
         if step.needed:
             uv = next(line.strip() for line in LOCK_FILE.read_text().splitlines() if line.startswith("uv=="))
             run(PYTHON, "-m", "pip", "install", "--quiet", uv, failure="pip could not install uv: is there a network?")
@@ -179,7 +196,11 @@ def build(name: str, source: Path, inputs: str, *options: str) -> None:
             "BUILD_TESTING": "OFF",
         }
         definitions = [f"-D{key}={value}" for key, value in settings.items()]
-        for arguments in (["-G", "Ninja", "-S", source, "-B", folder, *definitions, *options], ["--build", folder], ["--install", folder]):
+        for arguments in (
+            ["-G", "Ninja", "-S", source, "-B", folder, *definitions, *options],
+            ["--build", folder],
+            ["--install", folder],
+        ):
             run(cmake, *arguments, failure=failed, quiet=True)
 
 
@@ -193,17 +214,30 @@ def build_messages() -> None:
     inputs = digest(ROOT / "msg", ROOT / "srv", ROOT / "CMakeLists.txt", ROOT / "package.xml", extra=packages)
     build("wildhands_ros", ROOT, inputs, "-DMESSAGES_ONLY=ON", f"-DPYTHON_INSTALL_DIR={python_folder}")
     # Python reads this file at every start: it finds the messages, and ament's index of packages, without anything sourced.
-    index = (
-        f"import os; os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(filter(None, (os.environ.get('AMENT_PREFIX_PATH'), {str(VENV)!r})))"
-    )
+    index = f"import os; os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(filter(None, (os.environ.get('AMENT_PREFIX_PATH'), {str(VENV)!r})))"
     lines = [str(VENV / python_folder), index]
     Path(venv_info()["purelib"], "wildhands_ros_messages.pth").write_text("\n".join(lines) + "\n")
 
 
 def install_sources() -> None:
-    with Step("sources", "Installing wildhands_ros (editable)", digest(ROOT / "setup.py", LOCK_FILE, extra=str(ROOT))) as step:
+    with Step(
+        "sources", "Installing wildhands_ros (editable)", digest(ROOT / "setup.py", LOCK_FILE, extra=str(ROOT))
+    ) as step:
         if step.needed:
-            command = [PYTHON, "-m", "uv", "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", "--no-build-isolation", "-e", ROOT]
+            command = [
+                PYTHON,
+                "-m",
+                "uv",
+                "pip",
+                "install",
+                "--quiet",
+                "--python",
+                PYTHON,
+                "--no-deps",
+                "--no-build-isolation",
+                "-e",
+                ROOT,
+            ]
             run(*command, failure="wildhands_ros could not be installed: see above.")
 
 

@@ -57,7 +57,9 @@ class Estimator:
             # It looks with the default weights.
             self._looking = _predictor(replace(config, precision=AUTO), load_model(DEFAULT_NAME), open_hands())
         look = NetworkLandmarks(self._looking, keep_predictions=own_landmarks)
-        self._finder = HandFinder(config.detector, config.max_hands, config.min_score, look, config.search_time, config.search_windows)
+        self._finder = HandFinder(
+            config.detector, config.max_hands, config.min_score, look, config.search_time, config.search_windows
+        )
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
         self._tracks = HandTracks()
         self._last_frame: FrameEstimate | None = None
@@ -102,7 +104,11 @@ class Estimator:
                 torch.cuda.empty_cache()
 
     def __call__(
-        self, image_rgb: np.ndarray, camera: Camera, stamp: float | None = None, detections: Sequence[Detection] | None = None
+        self,
+        image_rgb: np.ndarray,
+        camera: Camera,
+        stamp: float | None = None,
+        detections: Sequence[Detection] | None = None,
     ) -> FrameEstimate:
         """The hands of one image.
 
@@ -140,9 +146,13 @@ class Estimator:
     ) -> tuple[list[Detection], int]:
         """Detections, and how many there were before the doubtful were dropped."""
         if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
-            raise ValueError(f"expected an RGB image (H, W, 3) of uint8, got {image_rgb.dtype} of shape {image_rgb.shape}")
+            raise ValueError(
+                f"expected an RGB image (H, W, 3) of uint8, got {image_rgb.dtype} of shape {image_rgb.shape}"
+            )
         if image_rgb.shape[:2] != (camera.height, camera.width):
-            raise ValueError(f"the image is {image_rgb.shape[1]}x{image_rgb.shape[0]}, but its camera {camera.width}x{camera.height}")
+            raise ValueError(
+                f"the image is {image_rgb.shape[1]}x{image_rgb.shape[0]}, but its camera {camera.width}x{camera.height}"
+            )
         if stamp is not None:
             self._reset_if_new_stream(camera, stamp)
         last_frame = self._last_frame if stamp is not None else None
@@ -163,7 +173,9 @@ class Estimator:
 
     def _predict(self, image_rgb: np.ndarray, camera: Camera, detections: list[Detection]) -> list[Predictions]:
         """Of each detection; empty without a network, or where the detection lacks what the network needs."""
-        found: list[Predictions] = [{d.prediction.side: d.prediction} if d.prediction is not None else {} for d in detections]
+        found: list[Predictions] = [
+            {d.prediction.side: d.prediction} if d.prediction is not None else {} for d in detections
+        ]
         if self._predictor is None:
             return found
         if self._predictor.wants_upright:
@@ -178,7 +190,11 @@ class Estimator:
         if missing:
             rows = [i for i, _ in missing]
             results = self._predictor.predict(
-                image_rgb, camera, np.stack(boxes)[rows], [side for _, side in missing], None if turns is None else turns[rows]
+                image_rgb,
+                camera,
+                np.stack(boxes)[rows],
+                [side for _, side in missing],
+                None if turns is None else turns[rows],
             )
             for (i, side), prediction in zip(missing, results, strict=True):
                 if prediction is not None:
@@ -191,7 +207,9 @@ class Estimator:
         """The fit to the detection's keypoints; None where there are none, or where the network's estimate is to stand as it is."""
         if detection.keypoints is None or (predictions and not self._config.refine):
             return None
-        fitted = self._fit.fit(detection, camera, track, stamp, {side: found.mano for side, found in predictions.items()})
+        fitted = self._fit.fit(
+            detection, camera, track, stamp, {side: found.mano for side, found in predictions.items()}
+        )
         if fitted is not None and track is not None and len(possible_sides(detection)) > 1:
             self._tracks.confirm_side(track, fitted.side)
         return fitted
@@ -218,7 +236,10 @@ class Estimator:
         if not sources:
             return ()
         sides = [sides[i] for i in sources]
-        manos = [fits[i].mano if fits[i] is not None else predictions[i][side].mano for i, side in zip(sources, sides, strict=True)]
+        manos = [
+            fits[i].mano if fits[i] is not None else predictions[i][side].mano
+            for i, side in zip(sources, sides, strict=True)
+        ]
         posed = [self._poser(mano, side) for mano, side in zip(manos, sides, strict=True)]
         pixels = camera.project(np.stack([hand.joints for hand in posed]))
         seen = in_image(pixels, camera.width, camera.height).mean(axis=-1).tolist()
@@ -274,7 +295,9 @@ def checkpoint_name(config: EstimatorConfig) -> str:
         # The default weights are of the open hand: to MANO, whose parameters mean other things, keypoints are fitted alone.
         return DEFAULT_NAME if config.hand_model in (AUTO, OPEN) else NONE
     if config.checkpoint == DEFAULT_NAME and config.hand_model not in (AUTO, OPEN):
-        raise ValueError("the default weights predict the open hand's parameters: with MANO's files use checkpoint auto, none or released")
+        raise ValueError(
+            "the default weights predict the open hand's parameters: with MANO's files use checkpoint auto, none or released"
+        )
     return config.checkpoint
 
 
@@ -293,7 +316,9 @@ def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:
         return own or open_hands()
     if name == OPEN:
         if own is not None:
-            raise ValueError("the checkpoint brings the hand model that its parameters are of: set hand_model to auto instead of open")
+            raise ValueError(
+                "the checkpoint brings the hand model that its parameters are of: set hand_model to auto instead of open"
+            )
         return open_hands()
     return {side: load_mano(name, side) for side in Side}
 

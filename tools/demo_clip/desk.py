@@ -74,7 +74,10 @@ def _desk_texture(rng: np.random.Generator) -> np.ndarray:
             slab(x, z, 0.025, 0.025, 1.5, (0.27, 0.28, 0.31), 0.002)
     slab(0.44, 0.62, 0.21, 0.297, -12, (0.90, 0.89, 0.85))  # paper
     for line in range(16):
-        start, end = pixel(0.375, 0.52 + line * 0.013), pixel(0.375 + rng.uniform(0.09, 0.15), 0.52 + line * 0.013 - 0.02)
+        start, end = (
+            pixel(0.375, 0.52 + line * 0.013),
+            pixel(0.375 + rng.uniform(0.09, 0.15), 0.52 + line * 0.013 - 0.02),
+        )
         cv2.line(wood, start.tolist(), end.tolist(), (0.55, 0.55, 0.58), 1, cv2.LINE_AA)
     slab(-0.50, 0.70, 0.19, 0.25, 9, (0.16, 0.31, 0.36))  # notebook
     slab(-0.50, 0.70, 0.16, 0.05, 9, (0.75, 0.72, 0.62), 0.0)

@@ -53,7 +53,9 @@ def loop_subdivision(faces: np.ndarray, num_vertices: int) -> tuple[csr_matrix, 
     middle = num_vertices + edge_of.reshape(3, -1)
     a, b, c = faces.T
     ab, bc, ca = middle
-    return matrix, np.concatenate([np.stack(corner, axis=1) for corner in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    return matrix, np.concatenate(
+        [np.stack(corner, axis=1) for corner in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))]
+    )
 
 
 def without_cap(faces: np.ndarray) -> np.ndarray:
@@ -82,7 +84,9 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """(V, 3) unit, area-weighted."""
     a, b, c = (vertices[faces[:, i]] for i in range(3))
     face_normals = np.cross(b - a, c - a)
-    normals = np.stack([np.bincount(faces.ravel(), np.repeat(axis, 3), len(vertices)) for axis in face_normals.T], axis=-1)
+    normals = np.stack(
+        [np.bincount(faces.ravel(), np.repeat(axis, 3), len(vertices)) for axis in face_normals.T], axis=-1
+    )
     return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
 
 
@@ -153,7 +157,9 @@ class SkinMesh:
         local = self._rim_rest @ basis
         grow = 1 + 1.1 * FOREARM_RINGS
         flat = np.clip(1 - FOREARM_RINGS / 0.02, 0, 1)  # the rim is not plane; it flattens within two centimetres
-        rings = np.stack([local[None, :, 0] * flat[:, None], *(local[None, :, i] * grow[:, None] for i in (1, 2))], axis=-1)
+        rings = np.stack(
+            [local[None, :, 0] * flat[:, None], *(local[None, :, i] * grow[:, None] for i in (1, 2))], axis=-1
+        )
         forearm = points[:, None] + np.einsum("rij,raj->rai", frames, rings)
         return self._subdivide @ np.concatenate([vertices, forearm.reshape(-1, 3)]), curve
 
@@ -181,12 +187,16 @@ class SleeveMesh:
             frequency, turns, phase = rng.uniform(4, 16), rng.integers(-2, 3), rng.uniform(0, 2 * np.pi)
             folds += np.sin(2 * np.pi * frequency * along + turns * around + phase) / frequency
         cuff = np.clip((along - 0.16) / 0.08, 0, 1)
-        self._thickness = 0.0090 + 0.0042 * folds * cuff + 0.006 * cuff * np.clip(along * 2, 0, 1) - 0.006 * inward[:, None]
+        self._thickness = (
+            0.0090 + 0.0042 * folds * cuff + 0.006 * cuff * np.clip(along * 2, 0, 1) - 0.006 * inward[:, None]
+        )
         self._around = around
         index = np.arange(SLEEVE_ALONG * SLEEVE_AROUND).reshape(SLEEVE_ALONG, SLEEVE_AROUND)
         a, b = index[:-1], index[1:]
         c, d = np.roll(a, -1, axis=1), np.roll(b, -1, axis=1)
-        self.faces = np.concatenate([np.stack([a, c, b], axis=-1).reshape(-1, 3), np.stack([c, d, b], axis=-1).reshape(-1, 3)])
+        self.faces = np.concatenate(
+            [np.stack([a, c, b], axis=-1).reshape(-1, 3), np.stack([c, d, b], axis=-1).reshape(-1, 3)]
+        )
 
     def pose(self, curve: ArmCurve) -> np.ndarray:
         """(V, 3) vertices around an arm."""

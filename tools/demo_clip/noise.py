@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 
 
-def fractal(rng: np.random.Generator, height: int, width: int, cell: tuple[float, float], octaves: int = 4) -> np.ndarray:
+def fractal(
+    rng: np.random.Generator, height: int, width: int, cell: tuple[float, float], octaves: int = 4
+) -> np.ndarray:
     """(height, width) float32 noise of zero mean and unit deviation; ``cell`` is the first octave's grain in pixels (x, y)."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):

@@ -35,7 +35,9 @@ def barycentric(corners: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def look_up(texture: np.ndarray, pixels: np.ndarray, border: int = cv2.BORDER_REPLICATE, outside: float = 0.0) -> np.ndarray:
+def look_up(
+    texture: np.ndarray, pixels: np.ndarray, border: int = cv2.BORDER_REPLICATE, outside: float = 0.0
+) -> np.ndarray:
     """(N, ...) bilinear samples of a float32 (H, W, ...) texture at (N, 2) pixels."""
     columns = 4096  # cv2.remap takes at most 32766
     rows = -(-len(pixels) // columns)

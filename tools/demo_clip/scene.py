@@ -95,7 +95,9 @@ class Scene:
         rng = np.random.default_rng(seed)
         layer = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT))
         betas = rng.normal(0, BETAS_DEVIATION, layer.num_betas)
-        self.actors = [Actor(side, layer, betas, seed + number) for number, side in enumerate((Side.RIGHT, Side.LEFT), start=1)]
+        self.actors = [
+            Actor(side, layer, betas, seed + number) for number, side in enumerate((Side.RIGHT, Side.LEFT), start=1)
+        ]
         self._desk = Desk(camera, seed)
         self._desk_points = np.nan_to_num(self._desk.points.reshape(-1, 3), nan=99.0)
 
@@ -126,7 +128,9 @@ class Scene:
         offsets = np.cumsum([0] + [len(faces) for _, faces in meshes])
         corners = np.concatenate([self._fine.project(vertices)[faces] for vertices, faces in meshes])
         triangles = np.concatenate([vertices[faces] for vertices, faces in meshes])
-        front = (np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]) * triangles[:, 0]).sum(axis=-1) < 0
+        front = (np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]) * triangles[:, 0]).sum(
+            axis=-1
+        ) < 0
         drawable = front & np.isfinite(corners).all(axis=(1, 2))
         depths = np.linalg.norm(triangles.mean(axis=1), axis=-1)
         numbers = np.flatnonzero(drawable)
@@ -143,7 +147,9 @@ class Scene:
             chosen = np.flatnonzero((face >= offsets[number]) & (face < offsets[number + 1]))
             if len(chosen):
                 shown = faces[face[chosen] - offsets[number]]
-                colour[chosen] = self._surface_colour(number, vertices, faces, shown, weights[chosen], points[chosen], lit[chosen])
+                colour[chosen] = self._surface_colour(
+                    number, vertices, faces, shown, weights[chosen], points[chosen], lit[chosen]
+                )
         depth = np.zeros(index.shape)
         depth[y, x] = points[:, 2]
         colour *= crevices(depth, index >= 0)[y, x, None]

@@ -69,7 +69,9 @@ class SkinSurface:
         return light_up(albedo, bent, points, lit, wrap=0.22, gloss=0.16 + 0.35 * nail, sharpness=22 + 60 * nail)
 
 
-def cloth_colour(uv: np.ndarray, normals: np.ndarray, points: np.ndarray, lit: np.ndarray, base: np.ndarray) -> np.ndarray:
+def cloth_colour(
+    uv: np.ndarray, normals: np.ndarray, points: np.ndarray, lit: np.ndarray, base: np.ndarray
+) -> np.ndarray:
     """(N, 3) RGB of a rib-knit with a ribbed cuff at (N, 2) metres on the cloth."""
     along, around = uv.T
     cuff = np.clip((0.052 - along) / 0.004, 0, 1)

@@ -32,7 +32,10 @@ class SkinMaps:
         self._joints = joints
         self._to_map = lambda points: (points[..., [0, 2]] - low) / TEXEL
         shape = height, width
-        mottling = 0.026 * fractal(rng, *shape, (110, 110))[..., None] * (0.6, 1.1, 1.0) + 0.010 * fractal(rng, *shape, (14, 14))[..., None]
+        mottling = (
+            0.026 * fractal(rng, *shape, (110, 110))[..., None] * (0.6, 1.1, 1.0)
+            + 0.010 * fractal(rng, *shape, (14, 14))[..., None]
+        )
         blush = self._blobs(shape, (*range(1, 13), 14, 15), 0.0085) + 1.2 * self._blobs(shape, range(16, 21), 0.009)
         veins = np.exp(-((fractal(rng, *shape, (90, 60), 2) / 0.10) ** 2)) * self._back_of_hand(shape)
         fine = 0.5 * fractal(rng, *shape, (5, 5), 2) + 0.5 * fractal(rng, *shape, (12, 12), 2)
@@ -43,8 +46,14 @@ class SkinMaps:
         back = BACK_COLOUR + mottling + BLUSH * 0.65 * blush[..., None] + CREASE_TINT * 0.40 * wrinkles[..., None]
         back += np.array([-0.05, -0.02, 0.005]) * veins[..., None]
         relief_palm = 0.000018 * fine - 0.00024 * cv2.GaussianBlur(palm_lines, (0, 0), 1.2)
-        relief_back = 0.000020 * fine - 0.00022 * cv2.GaussianBlur(wrinkles, (0, 0), 1.0) + 0.00030 * cv2.GaussianBlur(veins, (0, 0), 4)
-        self._palm, self._back = (self._with_slopes(colour, relief) for colour, relief in ((palm, relief_palm), (back, relief_back)))
+        relief_back = (
+            0.000020 * fine
+            - 0.00022 * cv2.GaussianBlur(wrinkles, (0, 0), 1.0)
+            + 0.00030 * cv2.GaussianBlur(veins, (0, 0), 4)
+        )
+        self._palm, self._back = (
+            self._with_slopes(colour, relief) for colour, relief in ((palm, relief_palm), (back, relief_back))
+        )
 
     def sample(self, rest: np.ndarray, rest_normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N, 3) albedo and (N, 3) slope of the relief in the rest frame, at (N, 3) rest positions with rest normals."""
@@ -84,7 +93,9 @@ class SkinMaps:
         for joint in (2, 3, 5, 6, 8, 9, 11, 12, 14, 15):
             here, along, across = self._across(joint)
             for offset, strength in ((-0.0006, 1.0), (0.0012, 0.55)):
-                self._curve(lines, here + offset / TEXEL * along, across * 0.0085 / TEXEL, along * 0.0008 / TEXEL, strength, 2)
+                self._curve(
+                    lines, here + offset / TEXEL * along, across * 0.0085 / TEXEL, along * 0.0008 / TEXEL, strength, 2
+                )
         for joint in (1, 4, 7, 10):
             here, along, across = self._across(joint)
             base = here + (self._to_map(self._joints[joint + 1]) - here) * 0.52
@@ -109,11 +120,15 @@ class SkinMaps:
             for offset in np.arange(-reach, reach + 1e-6, 0.0014):
                 bow = along * np.sign(offset + 1e-9) * 0.0012 / TEXEL
                 strength = (1 - 0.55 * abs(offset) / reach) * rng.uniform(0.6, 1.0)
-                self._curve(lines, here + offset / TEXEL * along, across * rng.uniform(0.0045, 0.0065) / TEXEL, bow, strength, 1)
+                self._curve(
+                    lines, here + offset / TEXEL * along, across * rng.uniform(0.0045, 0.0065) / TEXEL, bow, strength, 1
+                )
         return cv2.GaussianBlur(lines, (0, 0), 1.1) * 1.3
 
     @staticmethod
-    def _curve(canvas: np.ndarray, middle: np.ndarray, half: np.ndarray, bow: np.ndarray, strength: float, width: int) -> None:
+    def _curve(
+        canvas: np.ndarray, middle: np.ndarray, half: np.ndarray, bow: np.ndarray, strength: float, width: int
+    ) -> None:
         t = np.linspace(-1, 1, 17)[:, None]
         points = middle + t * half + bow * (1 - t**2)
         layer = np.zeros_like(canvas)

@@ -31,4 +31,7 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float]:
     """How many times as long ``slow`` takes: of the medians, and the quartiles of the ratios of each round."""
     rounds = np.asarray(slow) / np.asarray(fast)
     low, high = np.percentile(rounds, (25, 75))
-    return {"ratio": round(float(np.median(slow) / np.median(fast)), 2), "ratio_quartiles": [round(float(low), 2), round(float(high), 2)]}
+    return {
+        "ratio": round(float(np.median(slow) / np.median(fast)), 2),
+        "ratio_quartiles": [round(float(low), 2), round(float(high), 2)],
+    }

@@ -46,4 +46,7 @@ def cpu_seconds(pid: int) -> float:
 def rss_mb(pid: int) -> dict[str, float]:
     """Resident memory now and at its peak."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return {"rss_mb": round(int(status["VmRSS"].split()[0]) / 1024), "peak_rss_mb": round(int(status["VmHWM"].split()[0]) / 1024)}
+    return {
+        "rss_mb": round(int(status["VmRSS"].split()[0]) / 1024),
+        "peak_rss_mb": round(int(status["VmHWM"].split()[0]) / 1024),
+    }

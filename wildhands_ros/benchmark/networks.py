@@ -43,7 +43,9 @@ def compare(make: Callable[[], WildHands], clip: Clip, repeats: int, with_int8: 
         _quantize(eager, clip)
     turns = np.zeros(len(BOXES)) if eager.config.upright else None
     int8 = ["int8"] if has_int8(eager) else []
-    predictors = {name: Predictor(make(), eager.config.preprocessing, hand_model, precision=name) for name in ("auto", *int8)}
+    predictors = {
+        name: Predictor(make(), eager.config.preprocessing, hand_model, precision=name) for name in ("auto", *int8)
+    }
     mean, is_right = mean_pose(hand_model), torch.tensor([side is Side.RIGHT for side in SIDES])
     undistorted = clip.camera.undistorted()
 
@@ -70,7 +72,10 @@ def compare(make: Callable[[], WildHands], clip: Clip, repeats: int, with_int8: 
 
 
 def _quantize(model: WildHands, clip: Clip) -> None:
-    frames = (preprocess(image, clip.camera.undistorted(), BOXES, model.config, model.config.preprocessing) for image in clip.frames[::3])
+    frames = (
+        preprocess(image, clip.camera.undistorted(), BOXES, model.config, model.config.preprocessing)
+        for image in clip.frames[::3]
+    )
     try:
         from ..runtime.int8 import quantize
 

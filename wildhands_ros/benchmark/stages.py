@@ -14,7 +14,9 @@ _WARM_UP = 15
 """Frames until tracks are known and the hands' shapes are settled."""
 
 
-def run_stages(clip: Clip, frames: int, config: EstimatorConfig | None = None) -> tuple[dict[str, list[float]], list[FrameEstimate]]:
+def run_stages(
+    clip: Clip, frames: int, config: EstimatorConfig | None = None
+) -> tuple[dict[str, list[float]], list[FrameEstimate]]:
     """Seconds of each stage of each frame, by the names of ``FrameEstimate.seconds`` and ``fit_per_hand``; and the frames' estimates."""
     estimator = Estimator(config)
     seconds: dict[str, list[float]] = defaultdict(list)

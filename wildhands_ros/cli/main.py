@@ -57,35 +57,59 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="wildhands", description="3D hands in the frame of a calibrated camera.", epilog=EXIT_CODES)
+    parser = argparse.ArgumentParser(
+        prog="wildhands", description="3D hands in the frame of a calibrated camera.", epilog=EXIT_CODES
+    )
     parser.add_argument("--version", action="version", version=f"wildhands {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    estimate = commands.add_parser("estimate", help="find the hands in an image, a folder of images or a video", epilog=EXIT_CODES)
+    estimate = commands.add_parser(
+        "estimate", help="find the hands in an image, a folder of images or a video", epilog=EXIT_CODES
+    )
     estimate.add_argument("input", metavar="INPUT", help="image, folder of images, or video")
     _add_camera_options(estimate)
-    estimate.add_argument("--json", type=Path, metavar="OUT", help="write the hands: metres, pixels of the input, MediaPipe joint order")
-    estimate.add_argument("--overlay", type=Path, metavar="OUT", help="draw the hands: an image, a folder or an .mp4, as INPUT is")
+    estimate.add_argument(
+        "--json", type=Path, metavar="OUT", help="write the hands: metres, pixels of the input, MediaPipe joint order"
+    )
+    estimate.add_argument(
+        "--overlay", type=Path, metavar="OUT", help="draw the hands: an image, a folder or an .mp4, as INPUT is"
+    )
     _add_estimator_options(estimate)
     estimate.set_defaults(run=_estimate)
 
-    importer = commands.add_parser("import-checkpoint", help="convert the published WildHands checkpoint, running no code that is in it")
+    importer = commands.add_parser(
+        "import-checkpoint", help="convert the published WildHands checkpoint, running no code that is in it"
+    )
     importer.add_argument("file", type=Path, metavar="FILE", help="the published wildhands.ckpt")
-    importer.add_argument("--output", type=Path, metavar="OUT", help="default: the user's data folder, where --checkpoint released looks")
+    importer.add_argument(
+        "--output", type=Path, metavar="OUT", help="default: the user's data folder, where --checkpoint released looks"
+    )
     importer.set_defaults(run=_import_checkpoint)
 
     export = commands.add_parser("export-onnx", help="write a network as ONNX, for ONNX Runtime or TensorRT")
-    export.add_argument("output", type=Path, metavar="OUT", help="an .onnx file; its inputs and outputs: wildhands_ros/runtime/graph.py")
-    export.add_argument("--checkpoint", default="default", metavar="NAME", help="'default', 'released' or a path; default: default")
+    export.add_argument(
+        "output", type=Path, metavar="OUT", help="an .onnx file; its inputs and outputs: wildhands_ros/runtime/graph.py"
+    )
+    export.add_argument(
+        "--checkpoint", default="default", metavar="NAME", help="'default', 'released' or a path; default: default"
+    )
     export.set_defaults(run=_export_onnx)
 
-    quantize = commands.add_parser("quantize", help="make a network's int8 form, once, for --precision int8, and measure what it costs")
-    quantize.add_argument("--checkpoint", default="default", metavar="NAME", help="'default', 'released' or a path; default: default")
-    quantize.add_argument("--count", type=int, default=300, metavar="N", help="pictures to quantize for, and to measure on; default: 300")
+    quantize = commands.add_parser(
+        "quantize", help="make a network's int8 form, once, for --precision int8, and measure what it costs"
+    )
+    quantize.add_argument(
+        "--checkpoint", default="default", metavar="NAME", help="'default', 'released' or a path; default: default"
+    )
+    quantize.add_argument(
+        "--count", type=int, default=300, metavar="N", help="pictures to quantize for, and to measure on; default: 300"
+    )
     quantize.set_defaults(run=_quantize)
 
     demo = commands.add_parser("demo", help="run the ROS 2 node on a stream and record its topics")
-    demo.add_argument("input", nargs="?", metavar="INPUT", help="video, folder of images or camera number; default: the clip in demo/")
+    demo.add_argument(
+        "input", nargs="?", metavar="INPUT", help="video, folder of images or camera number; default: the clip in demo/"
+    )
     demo.set_defaults(run=_demo)
 
     soak = commands.add_parser("soak", help="run the ROS 2 node under overload with a fault every few seconds")
@@ -93,12 +117,16 @@ def _parser() -> argparse.ArgumentParser:
     soak.add_argument("--json", type=Path, metavar="OUT", help="write the report too")
     soak.set_defaults(run=_soak)
 
-    costs = commands.add_parser("node-costs", help="measure what the ROS 2 node's services, markers, transforms and idleness cost")
+    costs = commands.add_parser(
+        "node-costs", help="measure what the ROS 2 node's services, markers, transforms and idleness cost"
+    )
     costs.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
     costs.set_defaults(run=_node_costs)
     add_commands(commands, _add_camera_options, _add_estimator_options, _estimator_config)
 
-    bench = commands.add_parser("bench", help="measure how fast everything is here: stages, networks, the node over DDS, its peers")
+    bench = commands.add_parser(
+        "bench", help="measure how fast everything is here: stages, networks, the node over DDS, its peers"
+    )
     bench.add_argument(
         "parts",
         nargs="*",
@@ -115,22 +143,39 @@ def _parser() -> argparse.ArgumentParser:
     synth.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
     synth.add_argument("--count", type=int, default=1000, metavar="N", help="number of frames; default: 1000")
     synth.add_argument("--seed", type=int, default=0, help="default: 0, the public benchmark's")
-    synth.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes; default: one a core")
+    synth.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes; default: one a core"
+    )
     synth.set_defaults(run=_synth)
 
     train = commands.add_parser("train", help="train a network; the same command goes on after an interruption")
     train.add_argument("config", type=Path, metavar="CONFIG", help="a file such as config/training/default.yaml")
-    train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings that differ from the file's, such as optimizer.lr=1e-4")
-    train.add_argument("--output", type=Path, metavar="FOLDER", help="default: training_output/ and the configuration's name")
+    train.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="settings that differ from the file's, such as optimizer.lr=1e-4",
+    )
+    train.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="default: training_output/ and the configuration's name"
+    )
     train.set_defaults(run=_train)
 
-    detector = commands.add_parser("train-detector", help="train the hand detector; the same command goes on after an interruption")
+    detector = commands.add_parser(
+        "train-detector", help="train the hand detector; the same command goes on after an interruption"
+    )
     detector.add_argument("config", type=Path, metavar="CONFIG", help="a file such as config/training/detector.yaml")
-    detector.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings that differ from the file's, such as lr=1e-3")
-    detector.add_argument("--output", type=Path, metavar="FOLDER", help="default: training_output/ and the configuration's name")
+    detector.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="settings that differ from the file's, such as lr=1e-3"
+    )
+    detector.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="default: training_output/ and the configuration's name"
+    )
     detector.set_defaults(run=_train_detector)
 
-    evaluate = commands.add_parser("evaluate", help="measure the estimates").add_subparsers(metavar="SUITE", required=True)
+    evaluate = commands.add_parser("evaluate", help="measure the estimates").add_subparsers(
+        metavar="SUITE", required=True
+    )
     photos = evaluate.add_parser("photos", help="against annotated photographs (COCO-style json beside the images)")
     photos.add_argument("input", type=Path, metavar="FOLDER")
     synthetic = evaluate.add_parser("synthetic", help="against the synthetic world, of which everything is known")
@@ -143,28 +188,49 @@ def _parser() -> argparse.ArgumentParser:
     dataset.add_argument("input", type=Path, metavar="ROOT", help="the data set's folder")
     dataset.add_argument("--split", help="default: the one for tests")
     dataset.add_argument("--count", type=int, metavar="N", help="only so many pictures, spread evenly; default: all")
-    video = evaluate.add_parser("video", help="on a video without truth: how many frames have hands, reprojection, jitter, speed")
+    video = evaluate.add_parser(
+        "video", help="on a video without truth: how many frames have hands, reprojection, jitter, speed"
+    )
     video.add_argument("input", type=Path, metavar="FILE")
-    detection = evaluate.add_parser("detection", help="detectors side by side, on synthetic frames and annotated photographs")
-    detection.add_argument("--photos", type=Path, metavar="FOLDER", help="photographs with COCO-style boxes of all their hands")
+    detection = evaluate.add_parser(
+        "detection", help="detectors side by side, on synthetic frames and annotated photographs"
+    )
+    detection.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="photographs with COCO-style boxes of all their hands"
+    )
     detection.add_argument("--boxes", type=Path, metavar="JSON", help="the boxes, where they do not lie in the folder")
-    detection.add_argument("--count", type=int, default=200, metavar="N", help="number of synthetic frames; default: 200")
+    detection.add_argument(
+        "--count", type=int, default=200, metavar="N", help="number of synthetic frames; default: 200"
+    )
     detection.add_argument("--seed", type=int, default=0, help="default: 0, the public benchmark's")
     detection.add_argument(
-        "--detectors", nargs="+", default=["mediapipe", "own", "auto"], metavar="NAME", help="default: mediapipe own auto"
+        "--detectors",
+        nargs="+",
+        default=["mediapipe", "own", "auto"],
+        metavar="NAME",
+        help="default: mediapipe own auto",
     )
     detection.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
     detection.set_defaults(run=_evaluate_detection)
-    suites = (photos, _evaluate_photos), (synthetic, _evaluate_synthetic), (dataset, _evaluate_dataset), (video, _evaluate_video)
+    suites = (
+        (photos, _evaluate_photos),
+        (synthetic, _evaluate_synthetic),
+        (dataset, _evaluate_dataset),
+        (video, _evaluate_video),
+    )
     for command, run in suites:
         command.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
         if command is not video:
-            command.add_argument("--picture", type=Path, metavar="OUT", help="draw how the errors are distributed, as .png, .svg or .pdf")
+            command.add_argument(
+                "--picture", type=Path, metavar="OUT", help="draw how the errors are distributed, as .png, .svg or .pdf"
+            )
         _add_estimator_options(command)
         command.set_defaults(run=run)
     _add_camera_options(video)
 
-    jitter = commands.add_parser("jitter", help="how steady hands are in a video, as single frames and smoothed, and what lag that costs")
+    jitter = commands.add_parser(
+        "jitter", help="how steady hands are in a video, as single frames and smoothed, and what lag that costs"
+    )
     jitter.add_argument("input", type=Path, metavar="VIDEO")
     jitter.add_argument("--json", type=Path, metavar="OUT", help="write the figures too")
     _add_camera_options(jitter)
@@ -174,7 +240,10 @@ def _parser() -> argparse.ArgumentParser:
     view = commands.add_parser("view", help="see a stream's hands in a browser (needs viser)")
     view.add_argument("input", metavar="INPUT", help="video, folder of images, image or camera number")
     view.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on; 0.0.0.0 for all machines; default: this machine"
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="to listen on; 0.0.0.0 for all machines; default: this machine",
     )
     view.add_argument("--port", type=int, default=8080, metavar="N", help="default: 8080, or the next that is free")
     view.add_argument("--no-browser", action="store_true", help="do not open one")
@@ -184,22 +253,39 @@ def _parser() -> argparse.ArgumentParser:
 
     ablate = commands.add_parser("ablate", help="train and compare small networks that lack a part of the method each")
     ablate.add_argument(
-        "--minutes", type=float, default=60, metavar="M", help="about what two cores take for all rows with 3 seeds; default: 60"
+        "--minutes",
+        type=float,
+        default=60,
+        metavar="M",
+        help="about what two cores take for all rows with 3 seeds; default: 60",
     )
     ablate.add_argument("--seeds", type=int, default=3, metavar="K", help="runs of each row; default: 3")
-    ablate.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="sparse, no_kpe, no_mask, dense, ...; default: all")
+    ablate.add_argument(
+        "--rows", nargs="+", default=[], metavar="NAME", help="sparse, no_kpe, no_mask, dense, ...; default: all"
+    )
     ablate.add_argument("--json", type=Path, metavar="OUT", help="write means and deviations")
     ablate.add_argument("--table", type=Path, metavar="OUT", help="write the tables, as docs/ablations.md shows them")
-    ablate.add_argument("--cache", type=Path, metavar="FOLDER", help="what is kept to go on from; default: the user's cache folder")
-    ablate.add_argument("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes; default: one a core")
+    ablate.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="what is kept to go on from; default: the user's cache folder"
+    )
+    ablate.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes; default: one a core"
+    )
     ablate.set_defaults(run=_ablate)
     return parser
 
 
 def _add_camera_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--camera-info", type=Path, metavar="YAML", help="calibration in ROS's camera_info format, for unrectified images")
-    group.add_argument("--fov", type=float, metavar="DEG", help="horizontal field of view in degrees, where there is no calibration")
+    group.add_argument(
+        "--camera-info",
+        type=Path,
+        metavar="YAML",
+        help="calibration in ROS's camera_info format, for unrectified images",
+    )
+    group.add_argument(
+        "--fov", type=float, metavar="DEG", help="horizontal field of view in degrees, where there is no calibration"
+    )
 
 
 def _add_estimator_options(parser: argparse.ArgumentParser) -> None:
@@ -223,13 +309,21 @@ def _add_estimator_options(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="metres from wrist to middle fingertip of the user's stretched hand; halves the depth's uncertainty",
     )
-    parser.add_argument("--no-fit", action="store_true", help="the network's estimates as they are, not fitted to keypoints")
-    parser.add_argument("--detector", default="auto", choices=("auto", "own", "mediapipe"), help="who finds the hands; default: auto")
+    parser.add_argument(
+        "--no-fit", action="store_true", help="the network's estimates as they are, not fitted to keypoints"
+    )
+    parser.add_argument(
+        "--detector", default="auto", choices=("auto", "own", "mediapipe"), help="who finds the hands; default: auto"
+    )
     parser.add_argument("--max-hands", type=int, default=2, metavar="N", help="default: 2")
-    parser.add_argument("--device", default="auto", help="torch device of the network; default: a GPU where there is one")
+    parser.add_argument(
+        "--device", default="auto", help="torch device of the network; default: a GPU where there is one"
+    )
     parser.add_argument("--runtime", default="auto", help="what runs the network: torch or openvino; default: auto")
     parser.add_argument(
-        "--precision", default="auto", help="of the network: float32, bfloat16 or int8 (after wildhands quantize); default: auto"
+        "--precision",
+        default="auto",
+        help="of the network: float32, bfloat16 or int8 (after wildhands quantize); default: auto",
     )
 
 
@@ -350,7 +444,9 @@ def _synth(args: argparse.Namespace) -> int:
     from ..synthetic.config import world_config
     from ..synthetic.main import write_split
 
-    print(f"wrote {write_split(world_config(args.world, args.split, args.seed), args.count, args.output, args.workers)}")
+    print(
+        f"wrote {write_split(world_config(args.world, args.split, args.seed), args.count, args.output, args.workers)}"
+    )
     return EXIT_OK
 
 
@@ -375,13 +471,17 @@ def _evaluate_photos(args: argparse.Namespace) -> int:
 def _evaluate_synthetic(args: argparse.Namespace) -> int:
     from ..evaluation.main import evaluate_synthetic
 
-    return evaluate_synthetic(_make_estimator(args), args.preset, args.split, args.seed, args.count, args.json, args.picture)
+    return evaluate_synthetic(
+        _make_estimator(args), args.preset, args.split, args.seed, args.count, args.json, args.picture
+    )
 
 
 def _evaluate_dataset(args: argparse.Namespace) -> int:
     from ..evaluation.main import evaluate_dataset
 
-    return evaluate_dataset(_make_estimator(args), args.name, args.input, args.split, args.count, args.json, args.picture)
+    return evaluate_dataset(
+        _make_estimator(args), args.name, args.input, args.split, args.count, args.json, args.picture
+    )
 
 
 def _evaluate_video(args: argparse.Namespace) -> int:
@@ -419,7 +519,9 @@ def _ablate(args: argparse.Namespace) -> int:
     from ..io.paths import cache_folder
 
     folder = args.cache or cache_folder() / "ablation"
-    return run(AblationSize.for_minutes(args.minutes), args.seeds, args.rows, folder, args.workers, args.json, args.table)
+    return run(
+        AblationSize.for_minutes(args.minutes), args.seeds, args.rows, folder, args.workers, args.json, args.table
+    )
 
 
 class _Cameras:
@@ -442,7 +544,10 @@ class _Cameras:
             if origin is IntrinsicsSource.GUESS:
                 print(f"wildhands: warning: {guess_warning(camera)}", file=sys.stderr)
             if origin is IntrinsicsSource.CAMERA_INFO_SCALED:
-                print(f"wildhands: note: {frame.name} is {width}x{height}: the calibration is scaled to it", file=sys.stderr)
+                print(
+                    f"wildhands: note: {frame.name} is {width}x{height}: the calibration is scaled to it",
+                    file=sys.stderr,
+                )
             self._sizes[width, height] = camera, origin
         return self._sizes[width, height]
 

@@ -21,46 +21,77 @@ Options = Callable[[argparse.ArgumentParser], None]
 
 
 def add_commands(
-    commands, camera_options: Options, estimator_options: Options, estimator_config: Callable[[argparse.Namespace], EstimatorConfig]
+    commands,
+    camera_options: Options,
+    estimator_options: Options,
+    estimator_config: Callable[[argparse.Namespace], EstimatorConfig],
 ) -> None:
     """Adds the subcommands; cameras and estimators are chosen as in the other ones."""
     record = commands.add_parser("record", help="record ROS 2 topics into an MCAP bag, with episodes; Ctrl-C ends it")
     record.add_argument("topics", nargs="*", metavar="TOPIC")
     record.add_argument("--all", action="store_true", help="all topics, as they appear")
-    record.add_argument("--output", type=Path, metavar="FOLDER", help="the bag to make; default: recording_ and the time")
+    record.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="the bag to make; default: recording_ and the time"
+    )
     record.set_defaults(run=_record)
 
-    episode = commands.add_parser("episode", help="mark an episode of a running recording").add_subparsers(metavar="ACTION", required=True)
+    episode = commands.add_parser("episode", help="mark an episode of a running recording").add_subparsers(
+        metavar="ACTION", required=True
+    )
     begin = episode.add_parser("start", help="what comes now is a demonstration")
     begin.add_argument("task", metavar="TASK", help="what is going to be done, in words")
     begin.set_defaults(action="start", run=_episode)
-    for action, text in (("stop", "the demonstration is done"), ("discard", "leave out the running episode, or the last one")):
+    for action, text in (
+        ("stop", "the demonstration is done"),
+        ("discard", "leave out the running episode, or the last one"),
+    ):
         episode.add_parser(action, help=text).set_defaults(action=action, task="", run=_episode)
 
-    annotate = commands.add_parser("annotate", help="find the hands in recordings; an interrupted run goes on with the same command")
-    annotate.add_argument("inputs", nargs="+", type=Path, metavar="BAG_OR_VIDEO", help="rosbag2 folder, .mcap, .db3, ROS 1 .bag, or video")
+    annotate = commands.add_parser(
+        "annotate", help="find the hands in recordings; an interrupted run goes on with the same command"
+    )
     annotate.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="the bag to make of a single input; default: the input's name and _hands"
+        "inputs", nargs="+", type=Path, metavar="BAG_OR_VIDEO", help="rosbag2 folder, .mcap, .db3, ROS 1 .bag, or video"
+    )
+    annotate.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="the bag to make of a single input; default: the input's name and _hands",
     )
     annotate.add_argument("--image", default="", metavar="TOPIC", help="topic of the pictures; default: the only one")
-    annotate.add_argument("--rectified", action="store_true", help="the bag's pictures are rectified: CameraInfo's P applies")
+    annotate.add_argument(
+        "--rectified", action="store_true", help="the bag's pictures are rectified: CameraInfo's P applies"
+    )
     annotate.add_argument("--smooth", action="store_true", help="smooth each hand over time, looking both ways")
     camera_options(annotate)
     estimator_options(annotate)
-    annotate.add_argument("--jobs", type=int, default=0, metavar="N", help="processes; default: one a core; the hands do not depend on it")
-    annotate.add_argument("--ray", metavar="ADDRESS", help="work on a Ray cluster whose machines share the folders (extra ray)")
+    annotate.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="processes; default: one a core; the hands do not depend on it"
+    )
+    annotate.add_argument(
+        "--ray", metavar="ADDRESS", help="work on a Ray cluster whose machines share the folders (extra ray)"
+    )
     annotate.set_defaults(run=lambda args: _annotate(args, estimator_config(args)))
 
-    formats = commands.add_parser("export", help="turn annotated bags into data sets").add_subparsers(metavar="FORMAT", required=True)
+    formats = commands.add_parser("export", help="turn annotated bags into data sets").add_subparsers(
+        metavar="FORMAT", required=True
+    )
     lerobot = formats.add_parser("lerobot", help="LeRobotDataset v3.0: pictures, hands, actions, tasks")
     lerobot.add_argument("--repo-id", required=True, metavar="NAME", help="the data set's name, such as me/cups")
-    lerobot.add_argument("--camera", default="camera", metavar="NAME", help="of observation.images.NAME; default: camera")
+    lerobot.add_argument(
+        "--camera", default="camera", metavar="NAME", help="of observation.images.NAME; default: camera"
+    )
     parquet = formats.add_parser("parquet", help="one table of numbers")
     hdf5 = formats.add_parser("hdf5", help="one file of arrays, a group an episode")
     for command, kind in ((lerobot, "lerobot"), (parquet, "parquet"), (hdf5, "hdf5")):
         command.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="recordings with hands")
-        command.add_argument("--output", type=Path, metavar="OUT", help="default: the data set's name, or the first bag's")
-        command.add_argument("--image", default="", metavar="TOPIC", help="topic of the pictures; default: the only one")
+        command.add_argument(
+            "--output", type=Path, metavar="OUT", help="default: the data set's name, or the first bag's"
+        )
+        command.add_argument(
+            "--image", default="", metavar="TOPIC", help="topic of the pictures; default: the only one"
+        )
         command.add_argument("--hands", default="/hands", metavar="TOPIC", help="default: /hands")
         command.add_argument(
             "--action",
@@ -70,7 +101,9 @@ def add_commands(
             help="topics with the robot's commands; default: 'next', the wrists and pinches of the next frame",
         )
         command.add_argument("--fps", type=int, default=0, metavar="N", help="default: the recording's own rate")
-        command.add_argument("--task", default="", metavar="TEXT", help="what is done, for bags without marked episodes")
+        command.add_argument(
+            "--task", default="", metavar="TEXT", help="what is done, for bags without marked episodes"
+        )
         command.set_defaults(run=_export, kind=kind)
 
 
@@ -125,7 +158,11 @@ def _annotate_by(workers: Workers, args: argparse.Namespace, config: EstimatorCo
     # The same on all machines, and other hands where this machine would choose otherwise.
     runtime, precision, device = choose(config.runtime, config.precision, config.device)
     config = replace(config, runtime=runtime, precision=precision, device=device, checkpoint=checkpoint_name(config))
-    files = [DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR, *([] if config.checkpoint == NONE else [checkpoint_path(config.checkpoint)])]
+    files = [
+        DEFAULT_DETECTOR,
+        SECOND_STAGE_DETECTOR,
+        *([] if config.checkpoint == NONE else [checkpoint_path(config.checkpoint)]),
+    ]
     settings = {
         "version": __version__,
         "weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],

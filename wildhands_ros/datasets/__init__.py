@@ -15,7 +15,16 @@ from .h2o import H2O
 from .interhand import InterHand
 from .labels import HandLabels, HandSample, ManoLabel, Supervision
 
-__all__ = ["DATASETS", "DatasetError", "HandDataset", "HandLabels", "HandSample", "ManoLabel", "Supervision", "open_dataset"]
+__all__ = [
+    "DATASETS",
+    "DatasetError",
+    "HandDataset",
+    "HandLabels",
+    "HandSample",
+    "ManoLabel",
+    "Supervision",
+    "open_dataset",
+]
 
 _READERS: tuple[type[HandDataset], ...] = (
     Arctic,

@@ -48,7 +48,9 @@ class Arctic(HandDataset):
 
     NAME = "arctic"
     SPLITS = ("train", "val")
-    SUPERVISION = frozenset({Supervision.KEYPOINTS, Supervision.JOINTS, Supervision.POSE, Supervision.BETAS, Supervision.CAMERA})
+    SUPERVISION = frozenset(
+        {Supervision.KEYPOINTS, Supervision.JOINTS, Supervision.POSE, Supervision.BETAS, Supervision.CAMERA}
+    )
     LAYOUT = """
 splits/p2_{split}.npy    labels of the egocentric protocol
 meta/misc.json    image sizes and frame offsets
@@ -67,7 +69,9 @@ cropped_images/s01/box_grab_01/0/00010.jpg ...    840 x 600
         self._images, self._scale = images, 1.0 if images.name == "images" else CROPPED_SCALE
         with self._reading(misc_path):
             misc = json.loads(misc_path.read_text())
-            self._sizes = {subject: tuple(int(side) for side in entry["image_size"][EGO_VIEW]) for subject, entry in misc.items()}
+            self._sizes = {
+                subject: tuple(int(side) for side in entry["image_size"][EGO_VIEW]) for subject, entry in misc.items()
+            }
             offsets = {subject: int(entry["ioi_offset"]) for subject, entry in misc.items()}
         with self._reading(split_path):
             split = read_npy(split_path)
@@ -105,7 +109,9 @@ cropped_images/s01/box_grab_01/0/00010.jpg ...    840 x 600
         usable: dict[Side | str, np.ndarray] = {"camera": finite & (k[:, 0, 0] > 0) & (k[:, 1, 1] > 0)}
         for side, hand in sequence.hands.items():
             present = hand["valid"] > 0
-            finite = np.logical_and.reduce([np.isfinite(values.reshape(len(values), -1)).all(axis=1) for values in hand.values()])
+            finite = np.logical_and.reduce(
+                [np.isfinite(values.reshape(len(values), -1)).all(axis=1) for values in hand.values()]
+            )
             self._skip("hand: labels that are not finite", np.count_nonzero(present & ~finite))
             usable[side] = present & finite
         return usable
@@ -123,7 +129,9 @@ cropped_images/s01/box_grab_01/0/00010.jpg ...    840 x 600
         labels, usable = self._sequences[f"{subject}/{sequence}"], self._usable[f"{subject}/{sequence}"]
         camera = self._camera(subject, labels, frame)
         hands = {side: _hand(camera, labels.hands[side], frame) for side in Side if usable[side][frame]}
-        return self._sample(name, self._image_loader(self._path(index), camera), camera, {s: hand for s, hand in hands.items() if hand})
+        return self._sample(
+            name, self._image_loader(self._path(index), camera), camera, {s: hand for s, hand in hands.items() if hand}
+        )
 
     def _camera(self, subject: str, labels: _Sequence, frame: int) -> Camera:
         width, height = self._sizes[subject]

@@ -28,7 +28,9 @@ annotations/{split}/assemblyhands_{split}_ego_calib_v1-1.json
 annotations/{split}/assemblyhands_{split}_joint_3d_v1-1.json
 images/ego_images_rectified/{split}/...    as the file names in ego_data say
 """
-    SOURCE = "the links for ego_images and annotations in the README of github.com/facebookresearch/assemblyhands-toolkit."
+    SOURCE = (
+        "the links for ego_images and annotations in the README of github.com/facebookresearch/assemblyhands-toolkit."
+    )
     LICENSE = "CC BY-NC 4.0."
 
     def _read_annotations(self) -> None:
@@ -71,7 +73,10 @@ images/ego_images_rectified/{split}/...    as the file names in ego_data say
         kept = np.flatnonzero(usable.any(axis=1))
         self._skip("sample: no usable hand", len(usable) - len(kept))
         self._names = FileNames([names[i] for i in kept])
-        self._sizes, self._k = np.array(sizes, np.int32).reshape(-1, 2)[kept], np.array(cameras, np.float64).reshape(-1, 3, 3)[kept]
+        self._sizes, self._k = (
+            np.array(sizes, np.int32).reshape(-1, 2)[kept],
+            np.array(cameras, np.float64).reshape(-1, 3, 3)[kept],
+        )
         self._poses = np.array(poses, np.float64).reshape(-1, 3, 4)[kept]
         self._joints, self._valid, self._boxes, self._usable = joints[kept], valid[kept], boxes[kept], usable[kept]
 
@@ -90,7 +95,9 @@ images/ego_images_rectified/{split}/...    as the file names in ego_data say
                         intrinsics[sequence, key] = k
                 elif kind == "extrinsics":
                     poses = {camera: np.array(pose, np.float64).reshape(3, 4) for camera, pose in value.items()}
-                    extrinsics.update({(sequence, key, camera): pose for camera, pose in poses.items() if np.isfinite(pose).all()})
+                    extrinsics.update(
+                        {(sequence, key, camera): pose for camera, pose in poses.items() if np.isfinite(pose).all()}
+                    )
         return intrinsics, extrinsics
 
     def _read_joints(self) -> dict[tuple[str, str], np.ndarray]:
@@ -118,4 +125,6 @@ images/ego_images_rectified/{split}/...    as the file names in ego_data say
                 valid = self._valid[index, number]
                 hands[side] = label_hand(camera, joints[TIPS_FIRST], valid[TIPS_FIRST], box=self._boxes[index, number])
         image = self.root / "images" / name
-        return self._sample(name, self._image_loader(image, camera), camera, {side: hand for side, hand in hands.items() if hand})
+        return self._sample(
+            name, self._image_loader(image, camera), camera, {side: hand for side, hand in hands.items() if hand}
+        )

@@ -58,7 +58,9 @@ class HandDataset(ABC):
         self._read_annotations()
         if not len(self):
             reasons = "".join(f"\n  {count} x {reason}" for reason, count in self.skipped.most_common())
-            raise DatasetError(f"{self.NAME}: no sample of the split {split!r} under {self.root} can be used{reasons or ': it is empty'}")
+            raise DatasetError(
+                f"{self.NAME}: no sample of the split {split!r} under {self.root} can be used{reasons or ': it is empty'}"
+            )
 
     @classmethod
     def describe(cls) -> str:
@@ -166,12 +168,19 @@ def load_image(path: Path, size: tuple[int, int] | None, source: str) -> np.ndar
     except InputError as error:
         raise DatasetError(f"{error} ({source})") from error
     if size is not None and image.shape[1::-1] != size:
-        raise DatasetError(f"{path} is {image.shape[1]}x{image.shape[0]}, but its labels are for {size[0]}x{size[1]} ({source})")
+        raise DatasetError(
+            f"{path} is {image.shape[1]}x{image.shape[0]}, but its labels are for {size[0]}x{size[1]} ({source})"
+        )
     return image
 
 
 def label_hand(
-    camera: Camera, joints: np.ndarray, valid: np.ndarray | None = None, *, box: np.ndarray | None = None, mano: ManoLabel | None = None
+    camera: Camera,
+    joints: np.ndarray,
+    valid: np.ndarray | None = None,
+    *,
+    box: np.ndarray | None = None,
+    mano: ManoLabel | None = None,
 ) -> HandLabels | None:
     """A hand of (21, 3) joints in MediaPipe order, with their projections as keypoints and, where no box is given, their box.
 

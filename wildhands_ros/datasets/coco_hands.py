@@ -55,7 +55,10 @@ def _read_file(file: Path) -> list[AnnotatedHand]:
         content = json.loads(file.read_text())
         images = {image["id"]: image for image in content["images"]}
         order = JOINT_ORDERS.get(content.get("info", {}).get("description"), BASE_TO_TIP)
-        return [_read_hand(annotation, images[annotation["image_id"]], file.parent, order) for annotation in content["annotations"]]
+        return [
+            _read_hand(annotation, images[annotation["image_id"]], file.parent, order)
+            for annotation in content["annotations"]
+        ]
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(f"{file}: not COCO-style hand keypoints ({type(error).__name__}: {error})") from error
 
@@ -65,7 +68,9 @@ def _read_hand(annotation: dict, image: dict, folder: Path, order: tuple[int, ..
     x, y, width, height = annotation["bbox"]
     size = image["width"], image["height"]
     lens = image.get("cam_param")
-    joints = np.array(annotation["joint_cam"])[list(order)] / 1000 if "joint_cam" in annotation else None  # stored in millimetres
+    joints = (
+        np.array(annotation["joint_cam"])[list(order)] / 1000 if "joint_cam" in annotation else None
+    )  # stored in millimetres
     return AnnotatedHand(
         image=folder / image["file_name"],
         camera=Camera.pinhole(*lens["focal"], *lens["princpt"], *size) if lens else Camera.guess(*size),

@@ -40,7 +40,9 @@ class EgoExo4D(HandDataset):
     def _read_annotations(self) -> None:
         path = self._find("ego4d_hands/joint_annotations_egoexo_val.pkl")
         with self._reading(path):
-            self._samples = [sample for name, entry in read_pickle(path).items() if (sample := self._read_sample(str(name), entry))]
+            self._samples = [
+                sample for name, entry in read_pickle(path).items() if (sample := self._read_sample(str(name), entry))
+            ]
 
     def _read_sample(self, name: str, entry: dict[str, Any]) -> HandSample | None:
         image = np.asarray(entry["img"])
@@ -62,11 +64,18 @@ class EgoExo4D(HandDataset):
 
     def _read_hand(self, camera: Camera, side: Side, entry: dict[str, Any]) -> HandLabels | None:
         names = [f"{side.value}_{joint}" for joint in NAMES]
-        keypoints = np.array([[entry["j2d"].get(name, {}).get(axis, np.nan) for axis in "xy"] for name in names], np.float64)
-        joints = np.array([[entry["j3d"].get(name, {}).get(axis, np.nan) for axis in "xyz"] for name in names], np.float64)
+        keypoints = np.array(
+            [[entry["j2d"].get(name, {}).get(axis, np.nan) for axis in "xy"] for name in names], np.float64
+        )
+        joints = np.array(
+            [[entry["j3d"].get(name, {}).get(axis, np.nan) for axis in "xyz"] for name in names], np.float64
+        )
         # A joint without a label has no entry, so a label that is not finite is a fault.
         valid, joints_valid = np.isfinite(keypoints).all(axis=1), np.isfinite(joints).all(axis=1)
-        if sum(name in entry["j2d"] for name in names) > valid.sum() or sum(name in entry["j3d"] for name in names) > joints_valid.sum():
+        if (
+            sum(name in entry["j2d"] for name in names) > valid.sum()
+            or sum(name in entry["j3d"] for name in names) > joints_valid.sum()
+        ):
             self._skip("hand: joints that are not finite")
             return None
         if valid.sum() < MIN_JOINTS:

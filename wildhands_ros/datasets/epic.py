@@ -22,7 +22,9 @@ MIN_JOINTS = 3
 
 _LABELS = "the preprocessed labels that the README of github.com/ap229997/hands links to (folder epic_hands)"
 _SOURCE = f"{_LABELS}; the images are VISOR's frames (epic-kitchens.github.io/VISOR)."
-_IMAGES = "visor/...    images, with the paths that the labels name; folders of another machine before them are left out"
+_IMAGES = (
+    "visor/...    images, with the paths that the labels name; folders of another machine before them are left out"
+)
 _BOXES = {split: f"epic_hands/grasp_visor_{split}.pkl" for split in ("train", "val")}
 
 
@@ -68,7 +70,10 @@ epic_hands/modal_amodal_annot.pkl    which hands are covered
         super()._read_labels()
         path = self._find("epic_hands/modal_amodal_annot.pkl")
         with self._reading(path):
-            modal = {str(name): {side for side in Side if labels.get(side.value) == VISIBLE} for name, labels in read_pickle(path).items()}
+            modal = {
+                str(name): {side for side in Side if labels.get(side.value) == VISIBLE}
+                for name, labels in read_pickle(path).items()
+            }
         self._visible = modal
         hidden = sum(side not in modal.get(name, ()) for name, boxes in self._boxes.items() for side in boxes)
         self._skip("hand: covered, or not labelled as uncovered", hidden)
@@ -110,7 +115,10 @@ epic_hands/grasp_visor_val.pkl    the detector's boxes, for paper_labels only
         with self._reading(path):
             entries = read_pickle(path)
             boxes = self._detected() if self.paper_labels else None
-            hands = {str(name): self._read_hands(entry, None if boxes is None else boxes.get(name, {})) for name, entry in entries.items()}
+            hands = {
+                str(name): self._read_hands(entry, None if boxes is None else boxes.get(name, {}))
+                for name, entry in entries.items()
+            }
         self._hands = [(name, labels) for name, labels in hands.items() if labels]
         self._skip("sample: no usable hand", len(hands) - len(self._hands))
         self._images = ImageFolder(self, (name for name, _ in self._hands))

@@ -38,10 +38,14 @@ class FreiHand(HandDataset):
     LICENSE = "research only, no commercial use; cite the paper."
 
     def _read_annotations(self) -> None:
-        k, joints, mano = (self._labels(kind, shape) for kind, shape in (("K", (3, 3)), ("xyz", (21, 3)), ("mano", (61,))))
+        k, joints, mano = (
+            self._labels(kind, shape) for kind, shape in (("K", (3, 3)), ("xyz", (21, 3)), ("mano", (61,)))
+        )
         if not len(k) == len(joints) == len(mano):
             counts = f"{len(k)} K, {len(joints)} xyz and {len(mano)} mano entries"
-            raise DatasetError(f"{self.NAME}: the files {self.split}_*.json under {self.root} do not belong together: {counts}")
+            raise DatasetError(
+                f"{self.NAME}: the files {self.split}_*.json under {self.root} do not belong together: {counts}"
+            )
         self._labels_count = len(k)
         usable = np.isfinite(joints).all(axis=(1, 2)) & (joints[..., 2] > 0).all(axis=1) & np.isfinite(mano).all(axis=1)
         usable &= np.isfinite(k).all(axis=(1, 2)) & (k[:, 0, 0] > 0) & (k[:, 1, 1] > 0)
@@ -73,7 +77,9 @@ class FreiHand(HandDataset):
         )
         hand = label_hand(camera, joints, mano=mano)
         name = self._name(index)
-        return self._sample(name, self._image_loader(self.root / name, camera), camera, {Side.RIGHT: hand} if hand else {})
+        return self._sample(
+            name, self._image_loader(self.root / name, camera), camera, {Side.RIGHT: hand} if hand else {}
+        )
 
     def _name(self, index: int) -> str:
         background, index = divmod(index, len(self._indices))

@@ -44,7 +44,11 @@ subject1/h1/0/cam4/hand_pose_mano/000000.txt
         path = self._find(f"pose_{self.split}.txt", f"label_split/pose_{self.split}.txt")
         with self._reading(path):
             # Lists made on other machines begin with their folders: subject/setting/take/camera/rgb/image is what counts.
-            listed = [PurePosixPath(*PurePosixPath(line.strip()).parts[-6:]) for line in path.read_text().splitlines() if line.strip()]
+            listed = [
+                PurePosixPath(*PurePosixPath(line.strip()).parts[-6:])
+                for line in path.read_text().splitlines()
+                if line.strip()
+            ]
         self._cameras: dict[str, Camera] = {}
         names, joints, mano = [], [], []
         for image in listed:
@@ -56,7 +60,11 @@ subject1/h1/0/cam4/hand_pose_mano/000000.txt
                 names.append(str(image))
                 joints.append(row)
                 mano.append(self._read_mano(take, image.stem))
-        self._names, self._joints, self._mano = FileNames(names), np.array(joints, np.float32), np.array(mano, np.float32)
+        self._names, self._joints, self._mano = (
+            FileNames(names),
+            np.array(joints, np.float32),
+            np.array(mano, np.float32),
+        )
         if len(self):
             self._require_image(self.root / self._names[0])
 
@@ -103,7 +111,10 @@ subject1/h1/0/cam4/hand_pose_mano/000000.txt
         camera = self._cameras[str(PurePosixPath(name).parent.parent)]
         hands = {side: self._hand(camera, index, row) for row, side in enumerate(_SIDES)}
         return self._sample(
-            name, self._image_loader(self.root / name, camera), camera, {side: hand for side, hand in hands.items() if hand}
+            name,
+            self._image_loader(self.root / name, camera),
+            camera,
+            {side: hand for side, hand in hands.items() if hand},
         )
 
     def _hand(self, camera: Camera, index: int, row: int) -> HandLabels | None:

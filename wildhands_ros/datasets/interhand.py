@@ -28,7 +28,9 @@ class InterHand(HandDataset):
 
     NAME = "interhand"
     SPLITS = ("train", "val", "test")
-    SUPERVISION = frozenset({Supervision.KEYPOINTS, Supervision.JOINTS, Supervision.POSE, Supervision.BETAS, Supervision.CAMERA})
+    SUPERVISION = frozenset(
+        {Supervision.KEYPOINTS, Supervision.JOINTS, Supervision.POSE, Supervision.BETAS, Supervision.CAMERA}
+    )
     LAYOUT = """
 annotations/{split}/InterHand2.6M_{split}_data.json
 annotations/{split}/InterHand2.6M_{split}_camera.json
@@ -87,11 +89,15 @@ images/{split}/Capture0/...    as the file names in data say
             entries: dict[tuple[str, str], dict[str, np.ndarray]] = {}
             for (capture, kind, camera), value in walk_json(path, 3):
                 if kind in _CAMERA:
-                    entries.setdefault((str(capture), str(camera)), {})[str(kind)] = np.array(value, np.float64).reshape(_CAMERA[kind])
+                    entries.setdefault((str(capture), str(camera)), {})[str(kind)] = np.array(
+                        value, np.float64
+                    ).reshape(_CAMERA[kind])
             usable = {
                 key: entry
                 for key, entry in entries.items()
-                if entry.keys() == _CAMERA.keys() and all(np.isfinite(v).all() for v in entry.values()) and (entry["focal"] > 0).all()
+                if entry.keys() == _CAMERA.keys()
+                and all(np.isfinite(v).all() for v in entry.values())
+                and (entry["focal"] > 0).all()
             }
         self._cameras = {key: row for row, key in enumerate(usable)}
         self._camera_values = {kind: np.array([entry[kind] for entry in usable.values()]) for kind in _CAMERA}
@@ -116,7 +122,10 @@ images/{split}/Capture0/...    as the file names in data say
             for (capture, frame, side), value in walk_json(path, 3):
                 if value is None or (str(capture), str(frame)) not in world:
                     continue
-                parts = [np.array(value[key], np.float32).reshape(size) for key, size in (("pose", 48), ("shape", 10), ("trans", 3))]
+                parts = [
+                    np.array(value[key], np.float32).reshape(size)
+                    for key, size in (("pose", 48), ("shape", 10), ("trans", 3))
+                ]
                 row = np.concatenate(parts)
                 if np.isfinite(row).all():
                     self._mano[world[str(capture), str(frame)], str(side)] = len(values)
@@ -165,4 +174,10 @@ images/{split}/Capture0/...    as the file names in data say
 
 def _image_row(image: dict[str, Any]) -> tuple[str, tuple[int, int], str, str, str]:
     """What is needed of an image's entry: there are more than a million."""
-    return image["file_name"], (image["width"], image["height"]), str(image["capture"]), str(image["camera"]), str(image["frame_idx"])
+    return (
+        image["file_name"],
+        (image["width"], image["height"]),
+        str(image["capture"]),
+        str(image["camera"]),
+        str(image["frame_idx"]),
+    )

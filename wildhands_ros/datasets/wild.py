@@ -97,7 +97,9 @@ class BoxedHands(HandDataset):
         name = self._names[index]
         camera, load = self._open(self._images[name])
         boxes = {side: clipped_box(self._boxes[name][side][0], camera) for side in self._sides(name)}
-        hands = {side: HandLabels(box, **self._labels(name, side, camera)) for side, box in boxes.items() if box is not None}
+        hands = {
+            side: HandLabels(box, **self._labels(name, side, camera)) for side, box in boxes.items() if box is not None
+        }
         return self._sample(name, load, camera, hands, camera_is_known=False, encode_camera=self.ENCODE_CAMERA)
 
 
@@ -138,11 +140,15 @@ class MaskedHands(BoxedHands):
 
     def _sides(self, name: str) -> list[Side]:
         boxes = self._boxes[name]
-        return [side for side in boxes if self._is_visible(name, side) and (not self.paper_labels or side.other in boxes)]
+        return [
+            side for side in boxes if self._is_visible(name, side) and (not self.paper_labels or side.other in boxes)
+        ]
 
     def _labels(self, name: str, side: Side, camera: Camera) -> dict[str, Any]:
         box = self._boxes[name][side][0]
-        return {"load_mask": partial(load_mask, self._masks, name, (camera.width, camera.height), MASK_VALUES[side], box)}
+        return {
+            "load_mask": partial(load_mask, self._masks, name, (camera.width, camera.height), MASK_VALUES[side], box)
+        }
 
 
 def load_mask(masks: MaskArchive, name: str, size: tuple[int, int], value: int, box: np.ndarray) -> np.ndarray:
@@ -152,7 +158,9 @@ def load_mask(masks: MaskArchive, name: str, size: tuple[int, int], value: int, 
     """
     mask = masks.read(name)
     if mask.shape[::-1] != size:
-        raise DatasetError(f"the mask {name} in {masks.path} is {mask.shape[1]}x{mask.shape[0]}, but its image is {size[0]}x{size[1]}")
+        raise DatasetError(
+            f"the mask {name} in {masks.path} is {mask.shape[1]}x{mask.shape[0]}, but its image is {size[0]}x{size[1]}"
+        )
     left, top, right, bottom = box.astype(int).clip(0)
     hand = np.zeros(mask.shape, bool)
     hand[top:bottom, left:right] = mask[top:bottom, left:right] == value
@@ -209,7 +217,9 @@ class MaskArchive:
             if mask.ndim != 3 or mask.dtype != np.uint8:
                 raise ValueError(f"it is {mask.dtype} of shape {mask.shape}, not (H, W, 3) uint8")
         except Exception as error:  # The contents are foreign: anything can be wrong with them.
-            raise DatasetError(f"the mask {name} in {self.path} is damaged ({type(error).__name__}: {error})") from error
+            raise DatasetError(
+                f"the mask {name} in {self.path} is damaged ({type(error).__name__}: {error})"
+            ) from error
         return mask[..., 0]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -42,7 +42,9 @@ def same_hand(a: Detection, b: Detection) -> bool:
 def _are_close(points: np.ndarray) -> bool:
     """Whether (2, N, 2) keypoints that two hands have in common are about the same."""
     small, large = np.sort(np.ptp(points, axis=1).max(axis=1))
-    return bool(np.linalg.norm(points[0] - points[1], axis=1).mean() < _SAME_KEYPOINTS * large and small > _SAME_SIZE * large)
+    return bool(
+        np.linalg.norm(points[0] - points[1], axis=1).mean() < _SAME_KEYPOINTS * large and small > _SAME_SIZE * large
+    )
 
 
 def _is_part(hand: Detection, other: Detection) -> bool:

@@ -65,7 +65,9 @@ class HandFinder:
         # By whether the images are a stream; each is made when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}
 
-    def detect(self, image_rgb: np.ndarray, camera: Camera, last_frame: FrameEstimate | None, is_stream: bool) -> list[Detection]:
+    def detect(
+        self, image_rgb: np.ndarray, camera: Camera, last_frame: FrameEstimate | None, is_stream: bool
+    ) -> list[Detection]:
         """What the configured detector says of an (H, W, 3) uint8 image.
 
         ``last_frame``: what was estimated of the stream's last image, if anything.
@@ -111,7 +113,11 @@ class HandFinder:
                     continue
             complete.append(detection)
         complete = without_duplicates(complete)[: self._max_hands]
-        lost = [last.keypoints for last in known if not _overlaps(last, complete)] if len(complete) < self._max_hands else []
+        lost = (
+            [last.keypoints for last in known if not _overlaps(last, complete)]
+            if len(complete) < self._max_hands
+            else []
+        )
         for found in self._landmarks.follow(image_rgb, camera, lost):
             if found is not None and len(complete) < self._max_hands and not _overlaps(found, complete):
                 complete.append(found)
@@ -129,11 +135,17 @@ class HandFinder:
         for detector in self._mediapipe.values():
             detector.close()
 
-    def _keypoints(self, image_rgb: np.ndarray, camera: Camera, box: np.ndarray, known: list[Detection]) -> Detection | None:
+    def _keypoints(
+        self, image_rgb: np.ndarray, camera: Camera, box: np.ndarray, known: list[Detection]
+    ) -> Detection | None:
         """The hand in the box; a known hand there saves the search for its turn."""
         before = next((hand for hand in known if box_iou(hand.box, box) > SAME_HAND_IOU), None)
         found = None if before is None else self._landmarks.follow(image_rgb, camera, [before.keypoints])[0]
-        return found if found is not None and _overlaps(found, [before]) else self._landmarks.detect_in_box(image_rgb, camera, box)
+        return (
+            found
+            if found is not None and _overlaps(found, [before])
+            else self._landmarks.detect_in_box(image_rgb, camera, box)
+        )
 
 
 def _overlaps(detection: Detection, others: list[Detection]) -> bool:

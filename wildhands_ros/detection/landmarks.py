@@ -23,7 +23,9 @@ QUARTER_TURNS = np.radians([0.0, 90, 180, 270])
 class Look(Protocol):
     """Runs a landmark network on places in an image."""
 
-    def __call__(self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray) -> list[Detection | None]:
+    def __call__(
+        self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray
+    ) -> list[Detection | None]:
         """What is seen of an (H, W, 3) uint8 image in the squares around ``boxes`` (N, 4), turned by ``turns`` (N,) radians; a hand's score
         is its presence. None for a box that the camera does not see.
 
@@ -57,7 +59,9 @@ class LandmarkDetector:
         return detection if detection is not None and detection.score >= self._min_score else None
 
 
-def look_at(look: Look, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
+def look_at(
+    look: Look, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]
+) -> list[Detection | None]:
     """With the crops that belong to each hand's keypoints (21, 2): upright, and centred on their box in the turned frame."""
     if not len(keypoints):
         return []

@@ -19,7 +19,9 @@ class NetworkLandmarks:
     def __init__(self, predictor: Predictor, keep_predictions: bool = True):
         self._predictor, self._keep_predictions = predictor, keep_predictions
 
-    def __call__(self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray) -> list[Detection | None]:
+    def __call__(
+        self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray
+    ) -> list[Detection | None]:
         found = self._predictor.predict(image_rgb, camera, boxes, turns=turns)
         return [prediction and self._detection(prediction, image_rgb) for prediction in found]
 

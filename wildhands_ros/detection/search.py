@@ -138,10 +138,17 @@ class HandSearch:
                 yield window
 
     def _verified(
-        self, image_rgb: np.ndarray, camera: Camera, proposals: Sequence[Proposal], found: list[Detection], effort: _Effort
+        self,
+        image_rgb: np.ndarray,
+        camera: Camera,
+        proposals: Sequence[Proposal],
+        found: list[Detection],
+        effort: _Effort,
     ) -> list[Detection]:
         """``found`` and those of the proposals that are further hands, best first."""
-        chosen = _different([proposal for proposal in proposals if proposal.score >= effort.least], found)[: effort.looks]
+        chosen = _different([proposal for proposal in proposals if proposal.score >= effort.least], found)[
+            : effort.looks
+        ]
         known, seen = self._known(image_rgb, camera, chosen, found)
         hands = [*found, *known]
         doubtful = [
@@ -157,9 +164,13 @@ class HandSearch:
         further = [
             _as_proposed(close_up, hand, probability)
             for close_up, hand in zip(map(_mean, closer), seen, strict=True)
-            if hand is not None and not _is_taken(close_up, hands) and (probability := _probability(close_up, hand)) >= self._min_score
+            if hand is not None
+            and not _is_taken(close_up, hands)
+            and (probability := _probability(close_up, hand)) >= self._min_score
         ]
-        return without_duplicates([*hands, *(hand for hand in further if not any(same_hand(hand, other) for other in hands))])
+        return without_duplicates(
+            [*hands, *(hand for hand in further if not any(same_hand(hand, other) for other in hands))]
+        )
 
     def _known(
         self, image_rgb: np.ndarray, camera: Camera, proposals: Sequence[Proposal], found: Sequence[Detection]
@@ -170,12 +181,16 @@ class HandSearch:
         squares = np.stack([_square(proposal.box) for proposal in proposals])
         seen = self._look(image_rgb, camera, squares, np.array([proposal.turn for proposal in proposals]))
         promising = [
-            (proposal, hand) for proposal, hand in zip(proposals, seen, strict=True) if hand is not None and hand.score >= _PROMISING
+            (proposal, hand)
+            for proposal, hand in zip(proposals, seen, strict=True)
+            if hand is not None and hand.score >= _PROMISING
         ]
         aimed = look_at(self._look, image_rgb, camera, [hand.keypoints for _, hand in promising])
         aimed = [hand and _with_side_of(proposal, hand) for (proposal, _), hand in zip(promising, aimed, strict=True)]
         candidates = [hand for hand in aimed if hand is not None and hand.score >= self._min_score]
-        candidates = [hand for hand in without_duplicates(candidates) if not any(same_hand(hand, other) for other in found)]
+        candidates = [
+            hand for hand in without_duplicates(candidates) if not any(same_hand(hand, other) for other in found)
+        ]
         return self._steady(image_rgb, camera, candidates), seen
 
     def _close_ups(self, image_rgb: np.ndarray, box: np.ndarray) -> list[Proposal]:
@@ -195,7 +210,9 @@ class HandSearch:
         turns = np.array([[hand_turn(hand.keypoints)] for hand in hands])
         squares = np.stack([turned_square(hand.keypoints, turn[0]) for hand, turn in zip(hands, turns, strict=True)])
         centres, halves = (squares[:, :2] + squares[:, 2:]) / 2, (squares[:, 2:] - squares[:, :2]) / 2
-        around = np.stack([np.concatenate([centres - c * halves, centres + c * halves], axis=1) for c in _CLOSER], axis=1)
+        around = np.stack(
+            [np.concatenate([centres - c * halves, centres + c * halves], axis=1) for c in _CLOSER], axis=1
+        )
         looks = self._look(image_rgb, camera, around.reshape(-1, 4), (turns + _ASKEW).ravel())
         steady = []
         for i, hand in enumerate(hands):
@@ -221,7 +238,11 @@ def _near(a: tuple[np.ndarray, float], b: tuple[np.ndarray, float]) -> bool:
     (box_a, turn_a), (box_b, turn_b) = a, b
     size_a, size_b = box_a[2] - box_a[0], box_b[2] - box_b[0]
     distance = np.linalg.norm(box_a[:2] + box_a[2:] - box_b[:2] - box_b[2:]) / 2
-    return distance < _NEAR * max(size_a, size_b) and 0.7 < size_a / max(size_b, 1e-9) < 1.4 and np.cos(turn_a - turn_b) > 0.7
+    return (
+        distance < _NEAR * max(size_a, size_b)
+        and 0.7 < size_a / max(size_b, 1e-9) < 1.4
+        and np.cos(turn_a - turn_b) > 0.7
+    )
 
 
 def _is_taken(proposal: Proposal, hands: Sequence[Detection]) -> bool:
@@ -238,9 +259,16 @@ def _with_side_of(proposal: Proposal, hand: Detection) -> Detection:
     """The side by what both networks say: the detector's sees the arm, the landmark network's the fingers."""
     if proposal.is_palm:
         return hand
-    right = expit(_evidence([proposal.is_right, hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score]).sum())
+    right = expit(
+        _evidence([proposal.is_right, hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score]).sum()
+    )
     side = Side.RIGHT if right > 0.5 else Side.LEFT
-    return replace(hand, side=side, side_score=float(max(right, 1 - right)), prediction=hand.prediction if side is hand.side else None)
+    return replace(
+        hand,
+        side=side,
+        side_score=float(max(right, 1 - right)),
+        prediction=hand.prediction if side is hand.side else None,
+    )
 
 
 def _mean(close_ups: Sequence[Proposal]) -> Proposal:

@@ -83,7 +83,10 @@ def view(image: np.ndarray, window: Window) -> View:
         width, height = (width - _STEP, height) if width >= height else (width, height - _STEP)
     scale = min(width / window.width, height / window.height)
     x0, y0 = max(int(window.x), 0), max(int(window.y), 0)
-    x1, y1 = min(math.ceil(window.x + window.width), image.shape[1]), min(math.ceil(window.y + window.height), image.shape[0])
+    x1, y1 = (
+        min(math.ceil(window.x + window.width), image.shape[1]),
+        min(math.ceil(window.y + window.height), image.shape[0]),
+    )
     part = image[y0:y1, x0:x1]
     size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
     part = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)

@@ -56,7 +56,9 @@ class BoxedFolder:
         if not files and BOXES_OF_REAL_HANDS.is_file() and (folder / "hand_video.mp4").is_file():
             files = [BOXES_OF_REAL_HANDS]
         if not files:
-            raise AnnotationError(f"{folder}: no .json file with the boxes of the hands in this folder; name one with --boxes")
+            raise AnnotationError(
+                f"{folder}: no .json file with the boxes of the hands in this folder; name one with --boxes"
+            )
         self._pictures: dict[Path, tuple[TrueBox, ...]] = {}
         videos: dict[Path, dict[int, tuple[TrueBox, ...]]] = {}
         for file in files:
@@ -96,7 +98,9 @@ def world_frames(count: int, seed: int) -> Iterator[BoxedPicture]:
         scene = make_frame(config, index)
         frame, filled = with_filled(scene, scene.camera.width, scene.camera.height)
         hands = zip(frame.boxes, frame.right, frame.counts, filled, strict=True)
-        truths = (TrueBox(box, Side.RIGHT if right else Side.LEFT, bool(counts), share) for box, right, counts, share in hands)
+        truths = (
+            TrueBox(box, Side.RIGHT if right else Side.LEFT, bool(counts), share) for box, right, counts, share in hands
+        )
         yield BoxedPicture(f"frame {index}", frame.image, tuple(truths))
 
 
@@ -107,7 +111,12 @@ def _read(file: Path, folder: Path) -> list[tuple[Path, int | None, tuple[TrueBo
         for annotation in content["annotations"]:
             x, y, width, height = map(float, annotation["bbox"])
             side = Side(annotation["hand_type"]) if annotation.get("hand_type") in ("left", "right") else None
-            of_image[annotation["image_id"]].append(TrueBox(np.array([x, y, x + width, y + height]), side, not annotation.get("iscrowd")))
-        return [(folder / image["file_name"], image.get("frame"), tuple(of_image[image["id"]])) for image in content["images"]]
+            of_image[annotation["image_id"]].append(
+                TrueBox(np.array([x, y, x + width, y + height]), side, not annotation.get("iscrowd"))
+            )
+        return [
+            (folder / image["file_name"], image.get("frame"), tuple(of_image[image["id"]]))
+            for image in content["images"]
+        ]
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(f"{file}: not COCO-style boxes of hands ({type(error).__name__}: {error})") from error

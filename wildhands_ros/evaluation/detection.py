@@ -39,18 +39,26 @@ class Counts:
         self.found, self.true = Counter(), Counter()
         """Hands that were found, and all, by size."""
         self.clear_found = self.clear = 0
-        self.false = self.right_side = self.with_side = self.empty = self.empty_false = self.pictures = self.duplicates = 0
+        self.false = self.right_side = self.with_side = self.empty = self.empty_false = self.pictures = (
+            self.duplicates
+        ) = 0
         self.seconds: list[float] = []
 
     def add(self, found: Sequence, truths: Sequence[TrueBox], width: int) -> None:
         """``found``: anything with ``box`` and ``side``. ``width``: the picture's, in pixels."""
         self.pictures += 1
-        overlaps = np.array([[box_iou(hand.box, truth.box) for hand in found] for truth in truths]).reshape(len(truths), len(found))
-        worth = overlaps + _SAME_SIDE * np.array([[hand.side is truth.side for hand in found] for truth in truths]).reshape(overlaps.shape)
+        overlaps = np.array([[box_iou(hand.box, truth.box) for hand in found] for truth in truths]).reshape(
+            len(truths), len(found)
+        )
+        worth = overlaps + _SAME_SIDE * np.array(
+            [[hand.side is truth.side for hand in found] for truth in truths]
+        ).reshape(overlaps.shape)
         worth[overlaps < MIN_IOU] = 0
         # Hands that count first: one that does not must take nothing from them.
         worth += np.array([1.0 if truth.counts else 0.0 for truth in truths]).reshape(-1, 1) * (overlaps >= MIN_IOU)
-        pairs = {i: j for i, j in zip(*linear_sum_assignment(worth, maximize=True), strict=True) if overlaps[i, j] >= MIN_IOU}
+        pairs = {
+            i: j for i, j in zip(*linear_sum_assignment(worth, maximize=True), strict=True) if overlaps[i, j] >= MIN_IOU
+        }
         for i, truth in enumerate(truths):
             if not truth.counts:
                 continue
@@ -65,7 +73,12 @@ class Counts:
                 if truth.side is not None and found[pairs[i]].side is not None:
                     self.with_side += 1
                     self.right_side += found[pairs[i]].side is truth.side
-        excused = {j for j, hand in enumerate(found) for truth in truths if not truth.counts and _mostly_in(hand.box, truth.box)}
+        excused = {
+            j
+            for j, hand in enumerate(found)
+            for truth in truths
+            if not truth.counts and _mostly_in(hand.box, truth.box)
+        }
         false = set(range(len(found))) - set(pairs.values()) - excused
         self.false += len(false)
         self.duplicates += has_duplicates(found)
@@ -92,7 +105,9 @@ class Counts:
 
 def has_duplicates(found: Sequence) -> bool:
     """Whether one hand was found twice."""
-    return any(a.side is b.side and box_iou(a.box, b.box) > _DUPLICATE_IOU for i, a in enumerate(found) for b in found[:i])
+    return any(
+        a.side is b.side and box_iou(a.box, b.box) > _DUPLICATE_IOU for i, a in enumerate(found) for b in found[:i]
+    )
 
 
 def evaluate_detection(
@@ -110,7 +125,11 @@ def evaluate_detection(
         for name in detectors:
             try:
                 estimator = Estimator(EstimatorConfig(detector=name, max_hands=MAX_HANDS))
-                suites = {"synthetic": evaluate_pictures(estimator, progress(world_frames(count, seed), count))} if count else {}
+                suites = (
+                    {"synthetic": evaluate_pictures(estimator, progress(world_frames(count, seed), count))}
+                    if count
+                    else {}
+                )
                 if folder is not None and len(folder):
                     suites["photos"] = evaluate_pictures(estimator, progress(folder, len(folder)))
                 for video in folder.videos if folder is not None else ():
@@ -178,7 +197,10 @@ def _print(results: dict[str, dict]) -> None:
         for key in names:
             print(f"{key:>30}  " + "  ".join(f"{text(row[key]):>10}" for row in rows.values()))
         for size in SIZES:
-            print(f"{'recall, ' + size:>30}  " + "  ".join(f"{text(row['recall_by_size'][size]):>10}" for row in rows.values()))
+            print(
+                f"{'recall, ' + size:>30}  "
+                + "  ".join(f"{text(row['recall_by_size'][size]):>10}" for row in rows.values())
+            )
     print(f"{'':>30}  " + "  ".join(f"{name:>10}" for name in results))
 
 

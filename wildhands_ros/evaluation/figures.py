@@ -129,7 +129,9 @@ class Measurements:
         return errors
 
     def _add_pair(self, picture: TruePicture, results: Sequence[HandResult | None]) -> None:
-        sides = {hand.side: (hand, result) for hand, result in zip(picture.hands, results, strict=True) if result is not None}
+        sides = {
+            hand.side: (hand, result) for hand, result in zip(picture.hands, results, strict=True) if result is not None
+        }
         if not picture.camera_is_known or not all(side in sides and sides[side][0].joints is not None for side in Side):
             return
         (left, found_left), (right, found_right) = sides[Side.LEFT], sides[Side.RIGHT]
@@ -143,7 +145,10 @@ class Measurements:
         """Of what was added so far."""
         means = {name: _mean(values) for name, values in self._values.items() if values}
         names = {f.name for f in dataclasses.fields(Figures)}
-        means = {name: means.get(name) for name in names - {"samples", "found", "pictures", "pairs", "grasp_accuracy", "grasp_confusion"}}
+        means = {
+            name: means.get(name)
+            for name in names - {"samples", "found", "pictures", "pairs", "grasp_accuracy", "grasp_confusion"}
+        }
         if means["pa_mpjpe_corrected_mm"] is None:
             # Zeros alone are no figure.
             means["pa_mpjpe_mm"] = None

@@ -37,7 +37,10 @@ def quantize_checkpoint(checkpoint: str, count: int) -> int:
     if not loss < WORST_LOSS:
         path.unlink()
         path.with_suffix(".bin").unlink()
-        print(f"wildhands: int8 costs this network more than {WORST_LOSS:g} % and was not kept: use bfloat16", file=sys.stderr)
+        print(
+            f"wildhands: int8 costs this network more than {WORST_LOSS:g} % and was not kept: use bfloat16",
+            file=sys.stderr,
+        )
         return 1
     print(f"wrote {path}: precision int8 uses it for these weights")
     return 0
@@ -46,7 +49,9 @@ def quantize_checkpoint(checkpoint: str, count: int) -> int:
 def _pictures(split: str, count: int) -> Iterator[TruePicture]:
     """Those with hands of which the wrist and the middle finger's base are known."""
     for picture in world_pictures("lab", split, 0, count):
-        hands = tuple(hand for hand in picture.hands if np.isfinite(hand_turn(hand.keypoints)) and _usable(picture, hand))
+        hands = tuple(
+            hand for hand in picture.hands if np.isfinite(hand_turn(hand.keypoints)) and _usable(picture, hand)
+        )
         if hands:
             yield TruePicture(picture.name, picture.load_image, picture.camera, hands)
 
@@ -60,20 +65,26 @@ def _views(loaded: LoadedModel, picture: TruePicture) -> tuple[np.ndarray, np.nd
     if not loaded.model.config.upright:
         return np.stack([hand.box for hand in picture.hands]), None
     turns = np.array([hand_turn(hand.keypoints) for hand in picture.hands])
-    return np.stack([turned_square(hand.keypoints, turn) for hand, turn in zip(picture.hands, turns, strict=True)]), turns
+    return np.stack(
+        [turned_square(hand.keypoints, turn) for hand, turn in zip(picture.hands, turns, strict=True)]
+    ), turns
 
 
 def _inputs(loaded: LoadedModel, picture: TruePicture) -> NetworkInput:
     # A lens bends the picture too little to matter for the range of the values in it.
     boxes, turns = _views(loaded, picture)
-    return preprocess(picture.load_image(), picture.camera.undistorted(), boxes, loaded.model.config, loaded.preprocessing, turns)
+    return preprocess(
+        picture.load_image(), picture.camera.undistorted(), boxes, loaded.model.config, loaded.preprocessing, turns
+    )
 
 
 def _mpjpe_mm(checkpoint: str, precision: str, count: int) -> float:
     loaded = load_model(checkpoint)
     assets = loaded.assets or open_hands()
     poser = HandPoser(assets)
-    predictor = Predictor(loaded.model, loaded.preprocessing, assets, device="cpu", runtime="openvino", precision=precision)
+    predictor = Predictor(
+        loaded.model, loaded.preprocessing, assets, device="cpu", runtime="openvino", precision=precision
+    )
     errors = []
     for picture in _pictures("test", count):
         boxes, turns = _views(loaded, picture)

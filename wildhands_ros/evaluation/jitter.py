@@ -91,7 +91,9 @@ def _runs(estimates: list[tuple[FrameEstimate, FrameEstimate, FrameEstimate]]) -
     for track in tracks:
         points = np.full((3, len(estimates), len(_POINTS), 3), np.nan)
         for i, (raw, tracked, smoothed) in enumerate(estimates):
-            hands = [next((hand for hand in frame.hands if hand.track_id == track), None) for frame in (tracked, smoothed)]
+            hands = [
+                next((hand for hand in frame.hands if hand.track_id == track), None) for frame in (tracked, smoothed)
+            ]
             alone = _same_hand(hands[0], raw) if hands[0] is not None else None
             if alone is not None:
                 points[:, i] = [hand.joints[_POINTS] for hand in (alone, *hands)]

@@ -32,18 +32,28 @@ from .video import evaluate_video
 T = TypeVar("T")
 
 
-def evaluate_photo_folder(estimator: Estimator, folder: Path, json_path: Path | None, picture_path: Path | None = None) -> int:
+def evaluate_photo_folder(
+    estimator: Estimator, folder: Path, json_path: Path | None, picture_path: Path | None = None
+) -> int:
     """On annotated photographs."""
     hands = read_coco_hands(folder)
     pictures = progress(map(picture_of, hands), len(hands))
     given = ("keypoints", "boxes", "images")
     with outputs(json_path, picture_path) as files:
-        evaluation = evaluate_pictures(estimator, pictures, f"photos {folder.name}", given=given, two_hands=False, warn=_warn)
+        evaluation = evaluate_pictures(
+            estimator, pictures, f"photos {folder.name}", given=given, two_hands=False, warn=_warn
+        )
         return _report(evaluation, *files)
 
 
 def evaluate_synthetic(
-    estimator: Estimator, preset: str, split: str, seed: int, count: int, json_path: Path | None, picture_path: Path | None = None
+    estimator: Estimator,
+    preset: str,
+    split: str,
+    seed: int,
+    count: int,
+    json_path: Path | None,
+    picture_path: Path | None = None,
 ) -> int:
     """On the first ``count`` pictures of a synthetic world's split."""
     from ..synthetic.config import VERSION
@@ -124,7 +134,10 @@ def _report(evaluation: Evaluation, json_file: Path | None, picture_file: Path |
     width = max(len(name) for name in (*names, *Grasp.__members__))
     print(f"{evaluation.suite}\n{'given':>{width}}  " + "  ".join(f"{given:>10}" for given in rows))
     for name in names:
-        print(f"{name:>{width}}  " + "  ".join(f"{text(getattr(row, name)):>{max(10, len(given))}}" for given, row in rows.items()))
+        print(
+            f"{name:>{width}}  "
+            + "  ".join(f"{text(getattr(row, name)):>{max(10, len(given))}}" for given, row in rows.items())
+        )
     if confusion := rows[evaluation.headline].grasp_confusion:
         print("grasps, true by row, estimated by column:")
         for grasp, counts in zip(Grasp, confusion, strict=False):

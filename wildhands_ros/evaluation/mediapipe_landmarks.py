@@ -33,7 +33,9 @@ class MediaPipeLandmarks:
             raise ImportError("MediaPipe's network needs openvino here: pip install openvino") from error
         self._network = openvino.Core().compile_model(model, "CPU", _OPENVINO_CONFIG)
 
-    def __call__(self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray) -> list[Detection | None]:
+    def __call__(
+        self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray
+    ) -> list[Detection | None]:
         return [self._look(image_rgb, box, turn) for box, turn in zip(boxes, turns, strict=True)]
 
     def _look(self, image_rgb: np.ndarray, box: np.ndarray, turn: float) -> Detection:
@@ -45,7 +47,9 @@ class MediaPipeLandmarks:
         source = image_rgb if scale > 0.5 else cv2.blur(image_rgb, (round(1 / scale),) * 2)
         crop = cv2.warpAffine(source, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         outputs = self._network(crop[None].astype(np.float32) / 255)
-        landmarks, presence, is_right, world = (outputs[OUTPUTS[name]].ravel() for name in ("landmarks", "presence", "is_right", "world"))
+        landmarks, presence, is_right, world = (
+            outputs[OUTPUTS[name]].ravel() for name in ("landmarks", "presence", "is_right", "world")
+        )
         # The network counts from the crop's edge; pixel centres are half a pixel further in.
         in_crop = landmarks.reshape(21, 3)[:, :2].astype(np.float64) - 0.5
         world = world.reshape(21, 3).astype(np.float64)

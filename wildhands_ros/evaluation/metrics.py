@@ -36,6 +36,8 @@ def pa_mpjpe(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(np.linalg.norm(similarity_aligned(predicted[known], truth[known]) - truth[known], axis=-1).mean())
 
 
-def mrrpe(predicted_left: np.ndarray, predicted_right: np.ndarray, true_left: np.ndarray, true_right: np.ndarray) -> float:
+def mrrpe(
+    predicted_left: np.ndarray, predicted_right: np.ndarray, true_left: np.ndarray, true_right: np.ndarray
+) -> float:
     """How far off the left wrist is, (21, 3) joints each, seen from the right one: the mean relative-root position error's summand."""
     return float(np.linalg.norm((predicted_left[0] - predicted_right[0]) - (true_left[0] - true_right[0])))

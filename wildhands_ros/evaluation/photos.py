@@ -13,7 +13,12 @@ from .pictures import TrueHand, TruePicture
 
 def picture_of(hand: AnnotatedHand) -> TruePicture:
     """The photograph, with this hand alone."""
-    truth = TrueHand(box=hand.box, side=hand.side, keypoints=np.where(hand.visible[:, None], hand.keypoints, np.nan), joints=hand.joints)
+    truth = TrueHand(
+        box=hand.box,
+        side=hand.side,
+        keypoints=np.where(hand.visible[:, None], hand.keypoints, np.nan),
+        joints=hand.joints,
+    )
     return TruePicture(str(hand.image), partial(_load, hand), hand.camera, (truth,), hand.camera_is_known)
 
 

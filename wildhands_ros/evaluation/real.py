@@ -24,7 +24,11 @@ def dataset_pictures(dataset: HandDataset, count: int | None = None) -> Iterator
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
     total = len(dataset)
-    indices = range(total) if count is None or count >= total else np.linspace(0, total - 1, count).round().astype(int).tolist()
+    indices = (
+        range(total)
+        if count is None or count >= total
+        else np.linspace(0, total - 1, count).round().astype(int).tolist()
+    )
     return (_opened(dataset, index) for index in indices)
 
 

@@ -59,7 +59,14 @@ def _confusion(axis: Axes, counts: np.ndarray) -> None:
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            axis.text(column, row, str(count), ha="center", va="center", color="white" if shares[row, column] > 0.6 else "black")
+            axis.text(
+                column,
+                row,
+                str(count),
+                ha="center",
+                va="center",
+                color="white" if shares[row, column] > 0.6 else "black",
+            )
     axis.set_xticks(range(len(names)), names, rotation=90, fontsize="small")
     axis.set_yticks(range(len(names)), names, fontsize="small")
     axis.set_title(f"grasps: {100 * np.trace(counts) / counts.sum():.0f} % right", fontsize="medium")

@@ -16,7 +16,12 @@ def failure_signatures(figures: Figures) -> list[str]:
     """What the figures point to, a sentence each; none where they are unremarkable or not there."""
     found = []
     pose, pairs, masks, grasps = figures.mpjpe_mm, figures.mrrpe_mm, figures.mask_iou, figures.grasp_accuracy
-    if pose is not None and pairs is not None and pose <= LOW_MPJPE_MM and pairs >= max(HIGH_MRRPE_MM, HIGH_MRRPE_RATIO * pose):
+    if (
+        pose is not None
+        and pairs is not None
+        and pose <= LOW_MPJPE_MM
+        and pairs >= max(HIGH_MRRPE_MM, HIGH_MRRPE_RATIO * pose)
+    ):
         found.append(
             f"MRRPE {pairs:.0f} mm with an MPJPE of only {pose:.0f} mm: hands are right but not where they belong; check the intrinsics "
             "and the positional encoding (KPE)"

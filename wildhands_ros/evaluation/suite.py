@@ -130,10 +130,15 @@ def _add_visible(visible: Measurements, picture: TruePicture, results: list[Hand
 def _estimate(
     estimator: Estimator, image: np.ndarray, picture: TruePicture, masks: list[np.ndarray | None], given: str
 ) -> list[HandResult | None]:
-    detections = None if given == "images" else [_detection(hand, with_keypoints=given == "keypoints") for hand in picture.hands]
+    detections = (
+        None if given == "images" else [_detection(hand, with_keypoints=given == "keypoints") for hand in picture.hands]
+    )
     estimates = estimator(image, picture.camera, detections=detections).hands
     matches = match_hands(picture.hands, estimates, MIN_IOU if given == "images" else 0.0)
-    return [None if match is None else _result(estimator, match, mask, picture.camera) for match, mask in zip(matches, masks, strict=True)]
+    return [
+        None if match is None else _result(estimator, match, mask, picture.camera)
+        for match, mask in zip(matches, masks, strict=True)
+    ]
 
 
 def _detection(hand: TrueHand, with_keypoints: bool) -> Detection:
@@ -141,13 +146,21 @@ def _detection(hand: TrueHand, with_keypoints: bool) -> Detection:
     if not with_keypoints:
         return detection
     known = np.isfinite(hand.keypoints).all(axis=-1)
-    return replace(detection, keypoints=np.where(known[:, None], hand.keypoints, 0.0), keypoint_weights=known.astype(np.float64))
+    return replace(
+        detection, keypoints=np.where(known[:, None], hand.keypoints, 0.0), keypoint_weights=known.astype(np.float64)
+    )
 
 
-def match_hands(truths: Sequence[TrueHand], estimates: Sequence[HandEstimate], min_iou: float) -> list[HandEstimate | None]:
+def match_hands(
+    truths: Sequence[TrueHand], estimates: Sequence[HandEstimate], min_iou: float
+) -> list[HandEstimate | None]:
     """For each true hand the estimate of it, or None: the pairing with the greatest overlap of boxes in all."""
-    overlaps = np.array([[box_iou(estimate.box, truth.box) for estimate in estimates] for truth in truths]).reshape(len(truths), -1)
-    same_side = np.array([[estimate.side is truth.side for estimate in estimates] for truth in truths]).reshape(overlaps.shape)
+    overlaps = np.array([[box_iou(estimate.box, truth.box) for estimate in estimates] for truth in truths]).reshape(
+        len(truths), -1
+    )
+    same_side = np.array([[estimate.side is truth.side for estimate in estimates] for truth in truths]).reshape(
+        overlaps.shape
+    )
     matches: list[HandEstimate | None] = [None] * len(truths)
     for i, j in zip(*linear_sum_assignment(overlaps + _SAME_SIDE * same_side, maximize=True), strict=True):
         if overlaps[i, j] > min_iou:
@@ -162,5 +175,7 @@ def _result(estimator: Estimator, estimate: HandEstimate, mask: np.ndarray | Non
         joints_2d=estimate.joints_2d,
         side=estimate.side,
         grasp=None if probabilities is None else Grasp(int(np.argmax(probabilities))),
-        mask_iou=float("nan") if mask is None else mask_iou(mesh_mask(estimate.vertices, estimator.faces(estimate.side), camera), mask),
+        mask_iou=float("nan")
+        if mask is None
+        else mask_iou(mesh_mask(estimate.vertices, estimator.faces(estimate.side), camera), mask),
     )

@@ -29,7 +29,11 @@ def _picture(world: World, index: int) -> TruePicture:
     sample = world.sample(index)
     hands = tuple(_hand(hand) for hand in sample.hands if hand.visible.mean() >= LEAST_VISIBLE)
     return TruePicture(
-        f"{world.config.name} {index}", lambda: sample.image, sample.camera, hands, hidden_hands=len(sample.hands) - len(hands)
+        f"{world.config.name} {index}",
+        lambda: sample.image,
+        sample.camera,
+        hands,
+        hidden_hands=len(sample.hands) - len(hands),
     )
 
 

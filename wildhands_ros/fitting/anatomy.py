@@ -40,7 +40,9 @@ def _limits() -> AngleLimits:
         ((30, 40, -8, 120), (0, 4, -10, 10), (0, 4, -10, 10)),  # PIP
         ((20, 25, -15, 90), (0, 4, -10, 10), (0, 4, -10, 10)),  # DIP
     )
-    return AngleLimits(*np.moveaxis(np.radians(np.array((*thumb, *finger, *finger, *finger, *finger), dtype=np.float64)), -1, 0))
+    return AngleLimits(
+        *np.moveaxis(np.radians(np.array((*thumb, *finger, *finger, *finger, *finger), dtype=np.float64)), -1, 0)
+    )
 
 
 LIMITS = _limits()

@@ -42,7 +42,9 @@ def fit_detection(
     sigma = keypoint_sigma(rays)
     initial = initial or {}
     results = [
-        fits[side].fit(rays, sigma, side, detection.world, detection.keypoint_weights, start, dt, hand_length, initial.get(side))
+        fits[side].fit(
+            rays, sigma, side, detection.world, detection.keypoint_weights, start, dt, hand_length, initial.get(side)
+        )
         for side in possible_sides(detection)
     ]
     return min(results, key=lambda result: result.cost)

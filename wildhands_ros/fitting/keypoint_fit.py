@@ -112,7 +112,9 @@ class KeypointFit:
 
     def __init__(self, asset_right: HandAsset):
         if asset_right.side is not Side.RIGHT:
-            raise ValueError(f"the fit takes the right hand's model and mirrors it for left hands; {asset_right.name} is a left one")
+            raise ValueError(
+                f"the fit takes the right hand's model and mirrors it for left hands; {asset_right.name} is a left one"
+            )
         self._kinematics = HandKinematics(asset_right)
 
     def fit(
@@ -217,14 +219,20 @@ class KeypointFit:
         position = np.asarray(initial.transl) * mirror + self._kinematics.wrist_at_rest(betas)
         rotation = Rotation.from_rotvec(np.asarray(initial.global_orient) * turn).as_matrix()
         angles = self._kinematics.angles(np.asarray(initial.hand_pose).reshape(15, 3) * turn)
-        return Anchor(HandPose(rotation, position, angles, betas), depth=_INITIAL_DEPTH * np.linalg.norm(position), **_INITIAL)
+        return Anchor(
+            HandPose(rotation, position, angles, betas), depth=_INITIAL_DEPTH * np.linalg.norm(position), **_INITIAL
+        )
 
-    def _solve_anew(self, evidence: Evidence, world: np.ndarray | None, anchor: Anchor | None, prediction: Anchor | None) -> Evaluated:
+    def _solve_anew(
+        self, evidence: Evidence, world: np.ndarray | None, anchor: Anchor | None, prediction: Anchor | None
+    ) -> Evaluated:
         """The best from all starts, with the shape and near the depth of the ``prediction``, where there is one.
 
         A wrong depth is so put right over several frames (14 cm in six), for a robot is better off with a short error than with a jump.
         """
-        poses = self._cold_starts(evidence, world) if anchor is None else [anchor.pose, *self._cold_starts(evidence, world)]
+        poses = (
+            self._cold_starts(evidence, world) if anchor is None else [anchor.pose, *self._cold_starts(evidence, world)]
+        )
         if prediction is not None:
             poses = [replace(pose, betas=prediction.pose.betas) for pose in poses]
             prediction = replace(prediction, **_LOST)
@@ -236,7 +244,9 @@ class KeypointFit:
             return blind_starts(self._kinematics, evidence)
         return [start_from_world(self._kinematics, evidence, world)]
 
-    def _solve(self, pose: HandPose, evidence: Evidence, anchor: Anchor | None, prediction: Anchor | None, iterations: int) -> Evaluated:
+    def _solve(
+        self, pose: HandPose, evidence: Evidence, anchor: Anchor | None, prediction: Anchor | None, iterations: int
+    ) -> Evaluated:
         """Levenberg-Marquardt. In the normal equations of what is returned the prediction has no part."""
 
         def both(pose: HandPose) -> tuple[Evaluated, NormalEquations]:
@@ -316,7 +326,9 @@ def _velocity(start: FitState | None, pose: HandPose, dt: float) -> np.ndarray:
     if start is None:
         return np.zeros(NUM_RIGID + NUM_ANGLES)
     turn = turn_between(start.pose.rotation, pose.rotation)
-    return np.concatenate([turn, pose.position - start.pose.position, (pose.angles - start.pose.angles).ravel()]) / max(dt, _SHORTEST_STEP)
+    return np.concatenate([turn, pose.position - start.pose.position, (pose.angles - start.pose.angles).ravel()]) / max(
+        dt, _SHORTEST_STEP
+    )
 
 
 def _turn_to(ray: np.ndarray) -> np.ndarray:

@@ -50,11 +50,18 @@ class StreamFit:
         return fitted
 
     def _explained(
-        self, detection: Detection, camera: Camera, start: FitState | None, dt: float, initial: Mapping[Side, ManoParameters]
+        self,
+        detection: Detection,
+        camera: Camera,
+        start: FitState | None,
+        dt: float,
+        initial: Mapping[Side, ManoParameters],
     ) -> FitResult | None:
         """The fit; None where there are too few keypoints for one, or where it does not explain them."""
         try:
-            fitted = fit_detection(self._fits, detection, camera, start=start, dt=dt, hand_length=self._hand_length, initial=initial)
+            fitted = fit_detection(
+                self._fits, detection, camera, start=start, dt=dt, hand_length=self._hand_length, initial=initial
+            )
         except ValueError:
             return None
         return fitted if reprojection_error(camera.project(fitted.joints), detection) < WORST_REPROJECTION else None

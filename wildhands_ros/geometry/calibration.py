@@ -67,7 +67,9 @@ class Calibration:
             )
         binning_x, binning_y = max(self.binning_x, 1), max(self.binning_y, 1)
         binning = np.array([[1 / binning_x, 0, 0], [0, 1 / binning_y, 0]])  # image_geometry's convention: no half pixel
-        stream = full.cropped(x0, y0, roi_width, roi_height).transformed(binning, roi_width // binning_x, roi_height // binning_y)
+        stream = full.cropped(x0, y0, roi_width, roi_height).transformed(
+            binning, roi_width // binning_x, roi_height // binning_y
+        )
         if (stream.width, stream.height) == (width, height):
             return stream, IntrinsicsSource.CAMERA_INFO
         sx, sy = width / stream.width, height / stream.height
@@ -81,7 +83,9 @@ class Calibration:
 
     def _full_camera(self, rectified: bool) -> Camera:
         if self.width < 1 or self.height < 1:
-            raise CalibrationError(f"the calibration's image size is {self.width}x{self.height}: the camera driver must fill it in")
+            raise CalibrationError(
+                f"the calibration's image size is {self.width}x{self.height}: the camera driver must fill it in"
+            )
         k, p = np.array(self.k, dtype=np.float64).reshape(3, 3), np.array(self.p, dtype=np.float64).reshape(3, 4)
         has_lens = self.distortion_model == "equidistant" or np.any(self.d)
         if not rectified:
@@ -89,13 +93,17 @@ class Calibration:
         elif p.any():
             matrix, name = p[:, :3], "P"
         elif has_lens:
-            raise CalibrationError("a rectified image needs CameraInfo's P, but P is zero: calibrate the camera so that P is published")
+            raise CalibrationError(
+                "a rectified image needs CameraInfo's P, but P is zero: calibrate the camera so that P is published"
+            )
         else:
             matrix, name = k, "K"
         if not np.isfinite(matrix).all():
             raise CalibrationError(f"CameraInfo's {name} holds NaN or infinity: {matrix.ravel().tolist()}")
         if not matrix.any():
-            raise CalibrationError(f"CameraInfo's {name} is all zero, which means uncalibrated: calibrate the camera (camera_calibration)")
+            raise CalibrationError(
+                f"CameraInfo's {name} is all zero, which means uncalibrated: calibrate the camera (camera_calibration)"
+            )
         fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
         if fx <= 0 or fy <= 0:
             raise CalibrationError(f"CameraInfo's {name} has focal lengths {fx:g}, {fy:g}: they must be positive")

@@ -49,7 +49,9 @@ class Camera:
         if self.width < 1 or self.height < 1:
             raise ValueError(f"a camera's image needs at least one pixel, not {self.width}x{self.height}")
         if self.distortion_model not in LENS_MODELS:
-            raise ValueError(f"unknown distortion model {self.distortion_model!r}; known: {', '.join(m for m in LENS_MODELS if m)}")
+            raise ValueError(
+                f"unknown distortion model {self.distortion_model!r}; known: {', '.join(m for m in LENS_MODELS if m)}"
+            )
         if not np.isfinite(self.d).all():
             raise ValueError(f"the distortion coefficients must be finite; they are {self.d.tolist()}")
         # Zero coefficients are a pinhole, but for the fisheye: that one is equidistant even then.
@@ -58,7 +60,9 @@ class Camera:
             set_field("d", np.zeros(0))
         if len(self.d) not in LENS_MODELS[self.distortion_model]:
             counts = " or ".join(map(str, LENS_MODELS[self.distortion_model]))
-            raise ValueError(f"distortion model {self.distortion_model!r} takes {counts} coefficients, not {len(self.d)}")
+            raise ValueError(
+                f"distortion model {self.distortion_model!r} takes {counts} coefficients, not {len(self.d)}"
+            )
 
     @classmethod
     def pinhole(cls, fx: float, fy: float, cx: float, cy: float, width: int, height: int) -> Camera:
@@ -68,7 +72,9 @@ class Camera:
     def from_fov(cls, width: int, height: int, horizontal_fov: float) -> Camera:
         """Square pixels, centred, with the given horizontal field of view in radians."""
         if not 0 < horizontal_fov < np.pi:
-            raise ValueError(f"a pinhole's field of view lies between 0 and 180 degrees; it is {np.degrees(horizontal_fov):g}")
+            raise ValueError(
+                f"a pinhole's field of view lies between 0 and 180 degrees; it is {np.degrees(horizontal_fov):g}"
+            )
         focal = width / 2 / np.tan(horizontal_fov / 2)
         return cls.pinhole(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
 

@@ -113,10 +113,15 @@ def open_hand(side: Side) -> HandAsset:
     """The hand that ships with this package (Apache-2.0 and CC0; see ``open_hand/README.md`` beside this file)."""
     if side is Side.LEFT:
         return open_hand(Side.RIGHT).mirrored()
-    with resources.files(__package__).joinpath("open_hand/right.npz").open("rb") as file, np.load(file, allow_pickle=False) as data:
+    with (
+        resources.files(__package__).joinpath("open_hand/right.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as data,
+    ):
         parents = tuple(int(parent) for parent in data["kintree_table"][0, 1:])
         if parents != MANO_PARENTS[1:]:
-            raise ValueError(f"open_hand/right.npz: unexpected kinematic tree {parents}; the package is damaged, install it again")
+            raise ValueError(
+                f"open_hand/right.npz: unexpected kinematic tree {parents}; the package is damaged, install it again"
+            )
         return HandAsset(
             side=Side.RIGHT,
             v_template=data["v_template"].astype(np.float32),

@@ -51,7 +51,9 @@ def joint_quaternions(manos: Sequence[ManoParameters]) -> np.ndarray:
     return chains[:, _TURNING]
 
 
-def follow_chains(rotation: np.ndarray, position: np.ndarray, local: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def follow_chains(
+    rotation: np.ndarray, position: np.ndarray, local: np.ndarray, offsets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Forward kinematics of five fingers on one wrist.
 
     Args:

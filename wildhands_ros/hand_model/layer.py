@@ -32,9 +32,13 @@ class HandLayer(nn.Module):
         super().__init__()
         assets = (asset_left, asset_right)
         if asset_right.side is not Side.RIGHT or asset_left.side is not Side.LEFT:
-            raise ValueError(f"expected a right and a left hand, got {asset_right.side.value} and {asset_left.side.value}")
+            raise ValueError(
+                f"expected a right and a left hand, got {asset_right.side.value} and {asset_left.side.value}"
+            )
         if asset_right.shapedirs.shape != asset_left.shapedirs.shape:
-            raise ValueError(f"the two hands differ in shapedirs: {asset_right.shapedirs.shape} and {asset_left.shapedirs.shape}")
+            raise ValueError(
+                f"the two hands differ in shapedirs: {asset_right.shapedirs.shape} and {asset_left.shapedirs.shape}"
+            )
         if (asset_right.posedirs is None) != (asset_left.posedirs is None):
             raise ValueError("only one of the two hands has posedirs")
         self.num_vertices, self.num_betas = asset_right.v_template.shape[0], asset_right.num_betas
@@ -49,7 +53,9 @@ class HandLayer(nn.Module):
         self._constant("weights", np.stack([asset.weights for asset in assets]))
         self._constant("hands_mean", np.stack([asset.hands_mean for asset in assets]))
         self.register_buffer(
-            "tip_vertices", torch.from_numpy(np.stack([a.tip_vertices for a in assets]).astype(np.int64)), persistent=False
+            "tip_vertices",
+            torch.from_numpy(np.stack([a.tip_vertices for a in assets]).astype(np.int64)),
+            persistent=False,
         )
 
     def _constant(self, name: str, value: np.ndarray) -> None:

@@ -76,15 +76,28 @@ def mano_from_buffers(buffers: Mapping[str, Any], side: Side, *, negate_left_sha
 
     Raises ``ManoFileError`` where buffers are missing or have other shapes.
     """
-    required = ("v_template", "faces_tensor", "shapedirs", "posedirs", "J_regressor", "lbs_weights", "hand_mean", "parents")
+    required = (
+        "v_template",
+        "faces_tensor",
+        "shapedirs",
+        "posedirs",
+        "J_regressor",
+        "lbs_weights",
+        "hand_mean",
+        "parents",
+    )
     missing = [key for key in required if key not in buffers]
     if missing:
-        raise ManoFileError(f"the {side.value} MANO block of the checkpoint lacks {', '.join(missing)}; import the published file again")
+        raise ManoFileError(
+            f"the {side.value} MANO block of the checkpoint lacks {', '.join(missing)}; import the published file again"
+        )
     source = f"checkpoint, MANO {side.value}"
     arrays = {key: np.asarray(buffers[key]) for key in required}
     posedirs = arrays["posedirs"]
     if posedirs.shape != (POSE_FEATURES, 3 * NUM_VERTICES):
-        raise ManoFileError(f"{source}: posedirs has shape {posedirs.shape}, expected {(POSE_FEATURES, 3 * NUM_VERTICES)}")
+        raise ManoFileError(
+            f"{source}: posedirs has shape {posedirs.shape}, expected {(POSE_FEATURES, 3 * NUM_VERTICES)}"
+        )
     return _asset(
         source,
         side,
@@ -100,7 +113,9 @@ def mano_from_buffers(buffers: Mapping[str, Any], side: Side, *, negate_left_sha
     )
 
 
-def _asset(source: str | Path, side: Side, negate_left_shapedirs_x: bool, parents: tuple[int, ...], **arrays: np.ndarray) -> HandAsset:
+def _asset(
+    source: str | Path, side: Side, negate_left_shapedirs_x: bool, parents: tuple[int, ...], **arrays: np.ndarray
+) -> HandAsset:
     expected = {
         "v_template": (NUM_VERTICES, 3),
         "faces": (NUM_FACES, 3),
@@ -155,9 +170,13 @@ def _read_pickle(path: Path) -> dict[str, Any]:
         except UnsafePickleError as error:
             raise UnsafePickleError(f"{path}: {error} {HOW_TO_GET}") from error
         except Exception as error:  # A damaged pickle raises whatever its bytes happen to lead to.
-            raise ManoFileError(f"{path} is damaged or no pickle ({type(error).__name__}: {error}). {HOW_TO_GET}") from error
+            raise ManoFileError(
+                f"{path} is damaged or no pickle ({type(error).__name__}: {error}). {HOW_TO_GET}"
+            ) from error
     if not isinstance(data, dict):
-        raise ManoFileError(f"{path} is not a MANO hand: it holds a {type(data).__name__}, not a dictionary. {HOW_TO_GET}")
+        raise ManoFileError(
+            f"{path} is not a MANO hand: it holds a {type(data).__name__}, not a dictionary. {HOW_TO_GET}"
+        )
     return data
 
 

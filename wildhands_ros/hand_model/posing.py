@@ -49,14 +49,18 @@ class _Mesh:
         self._template = _flat(asset.v_template)
         self._shapedirs = _flat(asset.shapedirs)
         # Most of a hand, as of the open one, does not change its shape as fingers bend.
-        posedirs = _flat(np.zeros((len(asset.v_template), 3, POSE_FEATURES)) if asset.posedirs is None else asset.posedirs)
+        posedirs = _flat(
+            np.zeros((len(asset.v_template), 3, POSE_FEATURES)) if asset.posedirs is None else asset.posedirs
+        )
         self._bulging = np.flatnonzero(posedirs.any(axis=1))
         self._posedirs = posedirs[self._bulging]
         self._weights = np.ascontiguousarray(asset.weights.T, np.float32)
         self._tips = asset.tip_vertices
 
     def posed(self, mano: ManoParameters) -> PosedHand:
-        local = Rotation.from_rotvec(np.concatenate([mano.global_orient, mano.hand_pose]).reshape(NUM_JOINTS, 3)).as_matrix()
+        local = Rotation.from_rotvec(
+            np.concatenate([mano.global_orient, mano.hand_pose]).reshape(NUM_JOINTS, 3)
+        ).as_matrix()
         rest = self._joints + self._joints_dirs @ mano.betas
         offsets = (rest[1:] - rest[_PARENTS]).reshape(5, 3, 3)
         frames, positions = follow_chains(local[0], rest[0] + mano.transl, local[1:].reshape(5, 3, 3, 3), offsets)

@@ -32,7 +32,9 @@ class OutputFile:
         if self.path.is_dir():
             raise IsADirectoryError(f"{self.path} is a folder; give the name of a file to write")
         if not self.path.parent.exists():
-            raise FileNotFoundError(f"the folder {self.path.parent} does not exist, so {self.path.name} cannot be written there")
+            raise FileNotFoundError(
+                f"the folder {self.path.parent} does not exist, so {self.path.name} cannot be written there"
+            )
         if self._is_device:
             return self.partial
         try:
@@ -41,7 +43,9 @@ class OutputFile:
             raise OSError(f"cannot write to {self.path}: {error.strerror}") from error
         return self.partial
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._is_device:
             return
         if kind is None:

@@ -26,7 +26,9 @@ def decode_image(data: bytes) -> np.ndarray:
     if not data:
         raise InputError("the image is empty (0 bytes)")
     if is_truncated(data):
-        raise InputError(f"the image is truncated: its data end after {len(data)} bytes, before the picture is complete")
+        raise InputError(
+            f"the image is truncated: its data end after {len(data)} bytes, before the picture is complete"
+        )
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:

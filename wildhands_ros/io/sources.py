@@ -68,7 +68,11 @@ class FolderSource:
         """:raises InputError: there is no image in the folder."""
         self.path = path
         self.problems: list[str] = []
-        files = (f for f in path.iterdir() if f.is_file() and not f.name.startswith(".") and f.suffix.lower() in IMAGE_SUFFIXES)
+        files = (
+            f
+            for f in path.iterdir()
+            if f.is_file() and not f.name.startswith(".") and f.suffix.lower() in IMAGE_SUFFIXES
+        )
         self._files = sorted(files, key=lambda f: _natural_key(f.name))
         self.count = len(self._files)
         if not self._files:
@@ -102,16 +106,22 @@ class VideoSource:
         decodes = capture.grab()
         capture.release()
         if not decodes:
-            raise InputError(f"{path}: the video opens, but not one frame of it can be decoded; it is damaged or its codec is unknown")
+            raise InputError(
+                f"{path}: the video opens, but not one frame of it can be decoded; it is damaged or its codec is unknown"
+            )
         self.count = count if count > 0 else None
         self.fps = fps if 0 < fps < 1000 else ASSUMED_FPS
 
     def _open(self) -> cv2.VideoCapture:
         with quiet_opencv():
             # FFmpeg's own threads heed the number of OpenCV's only if told.
-            capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, max(cv2.getNumThreads(), 1)])
+            capture = cv2.VideoCapture(
+                str(self.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, max(cv2.getNumThreads(), 1)]
+            )
         if not capture.isOpened():
-            raise InputError(f"{self.path}: neither an image nor a video that can be decoded; it is damaged or of an unknown format")
+            raise InputError(
+                f"{self.path}: neither an image nor a video that can be decoded; it is damaged or of an unknown format"
+            )
         return capture
 
     def __iter__(self) -> Iterator[Frame]:
@@ -138,7 +148,9 @@ class VideoSource:
             capture.release()
         # Containers without an index state an estimate, so a frame or two do not matter.
         if self.count and read < self.count - max(2, 0.01 * self.count):
-            self.problems.append(f"{self.path}: the video ends after {read} of {self.count} frames; the rest cannot be decoded")
+            self.problems.append(
+                f"{self.path}: the video ends after {read} of {self.count} frames; the rest cannot be decoded"
+            )
 
 
 class CameraSource:
@@ -153,7 +165,9 @@ class CameraSource:
         with quiet_opencv():
             self._capture = cv2.VideoCapture(index)
         if not self._capture.isOpened():
-            raise InputError(f"camera {index} cannot be opened: there is none of this number, another program uses it, or access is denied")
+            raise InputError(
+                f"camera {index} cannot be opened: there is none of this number, another program uses it, or access is denied"
+            )
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps < 1000 else ASSUMED_FPS
 
@@ -182,7 +196,9 @@ def open_source(name: str) -> FrameSource:
             if path.stat().st_size == 0:
                 raise InputError(f"{path}: the file is empty")
             # Animated GIFs are films.
-            if path.suffix.lower() != ".gif" and (path.suffix.lower() in IMAGE_SUFFIXES or cv2.haveImageReader(str(path))):
+            if path.suffix.lower() != ".gif" and (
+                path.suffix.lower() in IMAGE_SUFFIXES or cv2.haveImageReader(str(path))
+            ):
                 return ImageSource(path)
             return VideoSource(path)
     except PermissionError as error:

@@ -42,7 +42,11 @@ class VideoWriter:
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         with quiet_opencv():
             for codec in CODECS:
-                writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), self._fps, size)
+                writer = cv2.VideoWriter(
+                    str(self._path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), self._fps, size
+                )
                 if writer.isOpened():
                     return writer
-        raise InputError(f"{self._path}: no encoder for {size[0]}x{size[1]} video; this OpenCV lacks {' and '.join(CODECS)}")
+        raise InputError(
+            f"{self._path}: no encoder for {size[0]}x{size[1]} video; this OpenCV lacks {' and '.join(CODECS)}"
+        )

@@ -70,11 +70,16 @@ def load_model(name_or_path: str | Path) -> LoadedModel:
     model = empty_model(config)
     _check(path, network, {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()})
     model.load_state_dict(network, assign=True)
-    assets = {side: mano_from_buffers({name: t.numpy() for name, t in buffers.items()}, side) for side, buffers in hands.items()}
+    assets = {
+        side: mano_from_buffers({name: t.numpy() for name, t in buffers.items()}, side)
+        for side, buffers in hands.items()
+    }
     return LoadedModel(model.eval(), assets or None, config.preprocessing)
 
 
-def save_checkpoint(path: Path, model: WildHands, hands: Mapping[Side, Mapping[str, Tensor]] | None = None, license_note: str = "") -> None:
+def save_checkpoint(
+    path: Path, model: WildHands, hands: Mapping[Side, Mapping[str, Tensor]] | None = None, license_note: str = ""
+) -> None:
     """Writes ``path`` whole or not at all. ``hands`` are smplx's buffers of both sides. Raises OSError with the reason."""
     tensors = {f"network.{key}": tensor for key, tensor in model.state_dict().items()}
     for side, buffers in (hands or {}).items():
@@ -113,14 +118,18 @@ def _read(path: Path) -> tuple[WildHandsConfig, dict[str, Tensor], dict[Side, di
     """Configuration, network tensors by state-dict key, and buffers of each side's hand model."""
     with path.open("rb") as file:
         if file.read(4) == b"PK\x03\x04":
-            raise CheckpointError(f"{path} is a PyTorch checkpoint; convert it first: wildhands import-checkpoint {path}")
+            raise CheckpointError(
+                f"{path} is a PyTorch checkpoint; convert it first: wildhands import-checkpoint {path}"
+            )
     network: dict[str, Tensor] = {}
     hands: dict[Side, dict[str, Tensor]] = {}
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
-                raise CheckpointError(f"{path} is a safetensors file, but not a checkpoint of this project's (or of another version of it)")
+                raise CheckpointError(
+                    f"{path} is a safetensors file, but not a checkpoint of this project's (or of another version of it)"
+                )
             config = WildHandsConfig.from_json(metadata.get("config", "null"))
             for name in file.keys():  # noqa: SIM118 - not a dict
                 kind, _, key = name.partition(".")
@@ -132,7 +141,9 @@ def _read(path: Path) -> tuple[WildHandsConfig, dict[str, Tensor], dict[Side, di
                 else:
                     raise CheckpointError(f"{path}: unexpected tensor {name}")
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a safetensors file, or is incomplete ({error}); import or download it again") from error
+        raise CheckpointError(
+            f"{path} is not a safetensors file, or is incomplete ({error}); import or download it again"
+        ) from error
     except CheckpointError:
         raise
     except ValueError as error:
@@ -165,7 +176,9 @@ def check_keys(path: Path, shapes: Mapping[str, tuple[int, ...]], expected: Mapp
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Raises CheckpointError, naming them, where tensors have NaN or infinite values."""
     # An extreme is NaN or infinite where any value is, and found without a copy.
-    if broken := [key for key, t in tensors.items() if t.is_floating_point() and not torch.stack(t.aminmax()).isfinite().all()]:
+    if broken := [
+        key for key, t in tensors.items() if t.is_floating_point() and not torch.stack(t.aminmax()).isfinite().all()
+    ]:
         raise CheckpointError(f"{path}: NaN or infinite values in {listing(broken)}")
 
 

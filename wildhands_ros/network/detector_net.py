@@ -119,5 +119,7 @@ def load_detector(path: Path = DEFAULT_DETECTOR) -> HandDetectorNet:
             raise ValueError(f"{path} does not hold the weights of a hand detector")
         net.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{path} does not hold the weights of a hand detector: {str(error).splitlines()[0]}") from error
+        raise ValueError(
+            f"{path} does not hold the weights of a hand detector: {str(error).splitlines()[0]}"
+        ) from error
     return net.eval()

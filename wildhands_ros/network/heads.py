@@ -121,7 +121,11 @@ class HandDecoder(nn.Module):
         super().__init__()
         wide, middle = features // 2, features // 4
         self.initial_camera = nn.Sequential(
-            nn.Linear(features, middle), nn.ReLU(inplace=True), nn.Linear(middle, middle), nn.ReLU(inplace=True), nn.Linear(middle, 3)
+            nn.Linear(features, middle),
+            nn.ReLU(inplace=True),
+            nn.Linear(middle, middle),
+            nn.ReLU(inplace=True),
+            nn.Linear(middle, 3),
         )
         self.refine = nn.Sequential(
             nn.Linear(features + 6 * NUM_ROTATIONS + NUM_BETAS + 3, wide),

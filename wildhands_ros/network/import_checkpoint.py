@@ -48,11 +48,15 @@ class ImportReport:
         if self.is_published:
             lines.append("this is the published file (size and SHA-256 agree)")
         if self.dropped:
-            lines.append(f"dropped {len(self.dropped)} tensors of the object head, which the released model does not use")
+            lines.append(
+                f"dropped {len(self.dropped)} tensors of the object head, which the released model does not use"
+            )
         lines += [f"warning: {warning}" for warning in self.warnings]
         lines.append(f"licence: {LICENSE_NOTE}")
         name = RELEASED_NAME if self.output == released_checkpoint() else self.output
-        lines.append(f"use it: wildhands estimate INPUT --checkpoint {name}, or the node's parameter checkpoint: {name}")
+        lines.append(
+            f"use it: wildhands estimate INPUT --checkpoint {name}, or the node's parameter checkpoint: {name}"
+        )
         return "\n".join(lines)
 
 
@@ -105,8 +109,12 @@ def _import(archive: TorchArchive, path: Path, output: Path) -> ImportReport:
     if left_over:
         warnings.append(f"left over, as the network has no place for them: {listing(list(left_over))}")
     for prefix, original in released.DUPLICATES.items():
-        if any(not archive.read(refs[prefix + n]).equal(archive.read(refs[original + n])) for n in released.MANO_BUFFERS):
-            warnings.append(f"the file's two copies of a hand model differ ({prefix}*, {original}*); the second is kept")
+        if any(
+            not archive.read(refs[prefix + n]).equal(archive.read(refs[original + n])) for n in released.MANO_BUFFERS
+        ):
+            warnings.append(
+                f"the file's two copies of a hand model differ ({prefix}*, {original}*); the second is kept"
+            )
     is_published = _is_published(path)
     if not is_published:
         warnings.append("this is not the published file: its size or SHA-256 differ. Its keys and shapes fit")
@@ -130,8 +138,12 @@ def _state_dict(archive: TorchArchive, path: Path) -> dict[str, TensorRef]:
     root = archive.root
     state = root.get("state_dict") if isinstance(root, dict) else None
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path} has no state_dict: it is not the PyTorch-Lightning checkpoint that the authors published")
-    if odd := [str(key) for key, value in state.items() if not isinstance(key, str) or not isinstance(value, TensorRef)]:
+        raise CheckpointError(
+            f"{path} has no state_dict: it is not the PyTorch-Lightning checkpoint that the authors published"
+        )
+    if odd := [
+        str(key) for key, value in state.items() if not isinstance(key, str) or not isinstance(value, TensorRef)
+    ]:
         raise CheckpointError(f"{path}: not tensors: {listing(odd)}")
     return state
 

@@ -77,7 +77,10 @@ class InvertedResidual(nn.Module):
         layers = []
         if block.expanded != in_channels:
             layers += [SameConv2d(in_channels, block.expanded, 1), nn.ReLU6(inplace=True)]
-        layers += [SameConv2d(block.expanded, block.expanded, block.kernel, block.stride, groups=block.expanded), nn.ReLU6(inplace=True)]
+        layers += [
+            SameConv2d(block.expanded, block.expanded, block.kernel, block.stride, groups=block.expanded),
+            nn.ReLU6(inplace=True),
+        ]
         layers += [SameConv2d(block.expanded, block.out, 1)]
         self.layers = nn.Sequential(*layers)
         self._is_residual = block.stride == 1 and in_channels == block.out
@@ -203,5 +206,7 @@ class LandmarkNet(nn.Module):
     def forward(self, crops: Tensor) -> LandmarkOutput:
         """(B, 3, 224, 224) RGB in 0..1. Raises ValueError for another shape."""
         if crops.shape[1:] != (3, LANDMARK_CROP_SIZE, LANDMARK_CROP_SIZE):
-            raise ValueError(f"expected crops (B, 3, {LANDMARK_CROP_SIZE}, {LANDMARK_CROP_SIZE}), got {tuple(crops.shape)}")
+            raise ValueError(
+                f"expected crops (B, 3, {LANDMARK_CROP_SIZE}, {LANDMARK_CROP_SIZE}), got {tuple(crops.shape)}"
+            )
         return self.head(self.trunk(crops))

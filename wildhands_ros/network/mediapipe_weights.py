@@ -68,7 +68,10 @@ def read_palm_weights() -> PalmWeights:
     network = _read(palm_model_path())
     slopes = [op.input_value(1) for op in network.get_ordered_ops() if op.get_type_name() == "PRelu"]
     *trunk, fine_scores, coarse_scores, fine_boxes, coarse_boxes = _layers(_convolutions(network))
-    return PalmWeights([*trunk, fine_scores, fine_boxes, coarse_scores, coarse_boxes], [values.ravel() for values in _constants(slopes)])
+    return PalmWeights(
+        [*trunk, fine_scores, fine_boxes, coarse_scores, coarse_boxes],
+        [values.ravel() for values in _constants(slopes)],
+    )
 
 
 def _read(path: Path):

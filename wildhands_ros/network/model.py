@@ -13,7 +13,16 @@ from torch.nn.functional import normalize
 
 from ..geometry.rotation import matrix_to_axis_angle, rotation_6d_to_matrix
 from .config import IMAGE_SIZE, CameraDecoding, Fusion, GraspInput, WildHandsConfig
-from .heads import NUM_ROTATIONS, DecodedHand, FeatureDropout, FeatureFusion, GraspHead, HandDecoder, LandmarkEncoder, PooledFusion
+from .heads import (
+    NUM_ROTATIONS,
+    DecodedHand,
+    FeatureDropout,
+    FeatureFusion,
+    GraspHead,
+    HandDecoder,
+    LandmarkEncoder,
+    PooledFusion,
+)
 from .kpe import encode
 from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput
 from .trunks import TRUNKS
@@ -74,7 +83,11 @@ class WildHands(nn.Module):
         trunk_channels = kind.channels
         fused = trunk_channels if at_input else trunk_channels + kpe_channels
         pooled = config.fusion is Fusion.POOLED
-        self.fusion = PooledFusion(fused, config.features) if pooled else FeatureFusion(fused, config.feature_size, config.features)
+        self.fusion = (
+            PooledFusion(fused, config.features)
+            if pooled
+            else FeatureFusion(fused, config.feature_size, config.features)
+        )
         features, self.landmark_encoder, self.feature_dropout = config.features, None, None
         if config.landmark_input:
             self.landmark_encoder, self.feature_dropout = (
@@ -129,10 +142,14 @@ class WildHands(nn.Module):
             is_right = landmarks.is_right_logit > 0
         return self.decode(encoded, landmarks, is_right, focal, anchor, turn)
 
-    def encode(self, crops: Tensor, kpe: Tensor, images: Tensor | None = None, image_index: Tensor | None = None) -> EncodedHands:
+    def encode(
+        self, crops: Tensor, kpe: Tensor, images: Tensor | None = None, image_index: Tensor | None = None
+    ) -> EncodedHands:
         """The part of ``forward`` that takes the time: trunks and fusion. Arguments as there."""
         if (images is None) is not (self.image_trunk is None):
-            raise ValueError(f"the network has full_image_trunk={self.config.full_image_trunk}, but images is {type(images).__name__}")
+            raise ValueError(
+                f"the network has full_image_trunk={self.config.full_image_trunk}, but images is {type(images).__name__}"
+            )
         encoding = self.config.encoding
         channels = encode(encoding, kpe, self.config.n_freq, self.config.kpe_map_size)
         crops = torch.cat([crops, channels], dim=1) if encoding.at_input else crops
@@ -171,7 +188,9 @@ class WildHands(nn.Module):
         """The small rest of ``forward``. ``landmarks`` are the landmark head's of ``encoded.features``, where there is one."""
         vector = encoded.vector
         if self.landmark_encoder is not None:
-            vector = torch.cat([self.feature_dropout(vector), self.landmark_encoder(landmarks, encoded.position)], dim=-1)
+            vector = torch.cat(
+                [self.feature_dropout(vector), self.landmark_encoder(landmarks, encoded.position)], dim=-1
+            )
 
         # Both heads run on every hand: they are small, and the graph has no data-dependent shapes, so it can be exported.
         right, left = self.right_head(vector), self.left_head(vector)

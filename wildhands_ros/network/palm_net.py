@@ -69,7 +69,10 @@ class PalmTrunk(nn.Module):
 
         stem = [SameConv2d(3, 32, 5, 2), nn.PReLU(32), *(Separable(32, 32) for _ in range(4))]
         self.stages = nn.Sequential(
-            *(nn.Sequential(*layers) for layers in (stem, stage(32, 64), stage(64, 128), stage(128, 256), stage(256, 256)))
+            *(
+                nn.Sequential(*layers)
+                for layers in (stem, stage(32, 64), stage(64, 128), stage(128, 256), stage(256, 256))
+            )
         )
         self.coarse = UpStep(256, COARSE_CHANNELS)
         self.fine = UpStep(COARSE_CHANNELS, FINE_CHANNELS)
@@ -104,10 +107,14 @@ class PalmHead(nn.Module):
         super().__init__()
         channels = FINE_CHANNELS, COARSE_CHANNELS
         values = 4 + 2 * PALM_KEYPOINTS
-        self.layers = nn.ModuleList(SameConv2d(c, count * n, 1) for c, count in zip(channels, ANCHORS, strict=True) for n in (1, values))
+        self.layers = nn.ModuleList(
+            SameConv2d(c, count * n, 1) for c, count in zip(channels, ANCHORS, strict=True) for n in (1, values)
+        )
 
     def forward(self, fine: Tensor, coarse: Tensor) -> PalmOutput:
-        outputs = [layer(fine if i < 2 else coarse).permute(0, 2, 3, 1).flatten(1) for i, layer in enumerate(self.layers)]
+        outputs = [
+            layer(fine if i < 2 else coarse).permute(0, 2, 3, 1).flatten(1) for i, layer in enumerate(self.layers)
+        ]
         boxes = torch.cat([outputs[1], outputs[3]], dim=1).unflatten(1, (-1, 4 + 2 * PALM_KEYPOINTS))
         return PalmOutput(torch.cat([outputs[0], outputs[2]], dim=1), boxes)
 

@@ -64,7 +64,9 @@ def preprocess(
             f"expected a ({camera.height}, {camera.width}, 3) uint8 image, as the camera says; got {image_rgb.shape} {image_rgb.dtype}"
         )
     if not len(boxes) or not (usable := usable_boxes(camera, boxes)).all():
-        raise ValueError(f"no part of the image lies in box {boxes[~usable][0].tolist()}" if len(boxes) else "there are no boxes")
+        raise ValueError(
+            f"no part of the image lies in box {boxes[~usable][0].tolist()}" if len(boxes) else "there are no boxes"
+        )
     if config.upright and turns is None:
         raise ValueError("the network wants its crops upright: give each hand's turn")
     if preprocessing is Preprocessing.RELEASED and turns is not None:
@@ -72,7 +74,9 @@ def preprocess(
     turns = np.zeros(len(boxes)) if turns is None else np.asarray(turns, dtype=np.float64)
     if preprocessing is Preprocessing.RELEASED:
         if not camera.is_pinhole or not np.array_equal(camera.rotation, np.eye(3)):
-            raise ValueError("released preprocessing needs a pinhole camera: rectify the image first (geometry.undistort.Rectifier)")
+            raise ValueError(
+                "released preprocessing needs a pinhole camera: rectify the image first (geometry.undistort.Rectifier)"
+            )
         views = _released_views(image_rgb, camera, boxes, config)
     else:
         views = _full_resolution_views(image_rgb, camera, boxes, turns, config)
@@ -82,7 +86,9 @@ def preprocess(
         half = IMAGE_SIZE / 2
         kpe_camera = Camera.pinhole(half, half, half, half, IMAGE_SIZE, IMAGE_SIZE)
     kpe = [
-        kpe_values(config.encoding, kpe_camera, corners if config.encoding.is_map else sparse_corners, config.kpe_map_size)
+        kpe_values(
+            config.encoding, kpe_camera, corners if config.encoding.is_map else sparse_corners, config.kpe_map_size
+        )
         for corners, sparse_corners in zip(views.corners, views.sparse_corners, strict=True)
     ]
     if config.camera is CameraDecoding.FRAME:
@@ -128,7 +134,9 @@ class _Views(NamedTuple):
     """(N, 4, 2) the corners of which the sparse encodings take the angles."""
 
 
-def _full_resolution_views(image: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray, config: WildHandsConfig) -> _Views:
+def _full_resolution_views(
+    image: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray, config: WildHandsConfig
+) -> _Views:
     scale = IMAGE_SIZE / max(camera.width, camera.height)
     frame_affine = _window_affine(np.array([camera.width - 1, camera.height - 1]) / 2, scale, 0.0)
     frame = (
@@ -140,7 +148,9 @@ def _full_resolution_views(image: np.ndarray, camera: Camera, boxes: np.ndarray,
     affines = [_window_affine(c, IMAGE_SIZE / s, t) for c, s, t in zip(centers, sides, turns, strict=True)]
     # As MediaPipe's landmark network was trained.
     crops = np.stack([warp_antialiased(image, affine, IMAGE_SIZE, replicate=True) for affine in affines])
-    corners = np.stack([_apply(frame_affine, _apply(cv2.invertAffineTransform(affine), _crop_corners())) for affine in affines])
+    corners = np.stack(
+        [_apply(frame_affine, _apply(cv2.invertAffineTransform(affine), _crop_corners())) for affine in affines]
+    )
     return _Views(frame, camera.transformed(frame_affine, IMAGE_SIZE, IMAGE_SIZE), crops, corners, corners)
 
 
@@ -184,19 +194,25 @@ def released_crop(box: np.ndarray, width: int, height: int) -> ReleasedCrop:
     # The demo divides by zero for a box without a pixel of its own; here it is one pixel.
     side = max(1, (corners[1] - corners[0]).max()) * RELEASED_CROP_SCALE
     half = int(side / 2)
-    return ReleasedCrop(corners.reshape(4), center, float(side), np.concatenate([center - half, center + half]).clip(0, last))
+    return ReleasedCrop(
+        corners.reshape(4), center, float(side), np.concatenate([center - half, center + half]).clip(0, last)
+    )
 
 
 def released_camera(camera: Camera) -> Camera:
     """The camera of the demo's 224-pixel frame (spec 2.1 b and i); without half-pixel shifts, as there."""
     longer = max(camera.width, camera.height)
-    return camera.transformed(_released_affine((camera.width, camera.height), longer, IMAGE_SIZE), IMAGE_SIZE, IMAGE_SIZE)
+    return camera.transformed(
+        _released_affine((camera.width, camera.height), longer, IMAGE_SIZE), IMAGE_SIZE, IMAGE_SIZE
+    )
 
 
 def _released_affine(twice_center: tuple[float, float], side: float, size: int) -> np.ndarray:
     """(2, 3) map of the window with this centre and side to ``size`` pixels, without the half-pixel shift of pixel areas."""
     scale = size / side
-    return np.array([[scale, 0, (size - twice_center[0] * scale) / 2], [0, scale, (size - twice_center[1] * scale) / 2]])
+    return np.array(
+        [[scale, 0, (size - twice_center[0] * scale) / 2], [0, scale, (size - twice_center[1] * scale) / 2]]
+    )
 
 
 def _released_views(image: np.ndarray, camera: Camera, boxes: np.ndarray, config: WildHandsConfig) -> _Views:
@@ -215,7 +231,9 @@ def _released_views(image: np.ndarray, camera: Camera, boxes: np.ndarray, config
         corners.append(_apply(cv2.invertAffineTransform(affine), _crop_corners()))
         x0, y0, x1, y1 = place.kpe_box
         sparse_corners.append([(x0, y0), (x0, y1), (x1, y0), (x1, y1)])
-    return _Views(frame, released_camera(camera), np.stack(crops), np.stack(corners), np.array(sparse_corners, dtype=np.float64))
+    return _Views(
+        frame, released_camera(camera), np.stack(crops), np.stack(corners), np.array(sparse_corners, dtype=np.float64)
+    )
 
 
 def _cubic(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:

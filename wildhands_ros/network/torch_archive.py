@@ -63,7 +63,10 @@ class TorchArchive:
             if len(pickles) != 1:
                 raise ArchiveError(f"{path} is a zip file, but not one that PyTorch wrote: there is no data.pkl in it")
             self._folder = pickles[0].removesuffix("data.pkl")
-            if f"{self._folder}byteorder" in self._zip.namelist() and self._member(f"{self._folder}byteorder") != sys.byteorder.encode():
+            if (
+                f"{self._folder}byteorder" in self._zip.namelist()
+                and self._member(f"{self._folder}byteorder") != sys.byteorder.encode()
+            ):
                 raise ArchiveError(f"{path} was written on a machine of the other byte order")
             self.root = self._unpickle(self._member(pickles[0]))
         except BaseException:
@@ -73,7 +76,9 @@ class TorchArchive:
     def __enter__(self) -> TorchArchive:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._zip.close()
 
     def read(self, ref: TensorRef) -> Tensor:
@@ -84,7 +89,9 @@ class TorchArchive:
             raise ArchiveError(f"{self._path} is damaged: a tensor of shape {shape} reaches outside of its storage")
         data = self._member(f"{self._folder}data/{storage.key}")
         if len(data) != storage.length * storage.dtype.itemsize:
-            raise ArchiveError(f"{self._path} is damaged: storage {storage.key} holds {len(data)} bytes, not {storage.length} elements")
+            raise ArchiveError(
+                f"{self._path} is damaged: storage {storage.key} holds {len(data)} bytes, not {storage.length} elements"
+            )
         if not math.prod(shape):
             return torch.empty(shape, dtype=storage.dtype)
         return (
@@ -97,10 +104,14 @@ class TorchArchive:
         try:
             # PyTorch stores without compression, so what is larger than the file is made to fill the memory.
             if self._zip.getinfo(name).file_size > self._path.stat().st_size:
-                raise ArchiveError(f"{self._path} is refused: {name} in it is compressed to a part of its size, which PyTorch never does")
+                raise ArchiveError(
+                    f"{self._path} is refused: {name} in it is compressed to a part of its size, which PyTorch never does"
+                )
             return self._zip.read(name)
         except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
-            raise ArchiveError(f"{self._path} is damaged: {name} in it cannot be read ({error}). Download it again") from error
+            raise ArchiveError(
+                f"{self._path} is damaged: {name} in it cannot be read ({error}). Download it again"
+            ) from error
 
     def _unpickle(self, data: bytes) -> Any:
         try:
@@ -109,20 +120,33 @@ class TorchArchive:
             raise ArchiveError(f"{self._path}: {error}") from error
         except Exception as error:  # a damaged pickle can raise anything
             reason = f"{type(error).__name__}: {error}"
-            raise ArchiveError(f"{self._path} is damaged: its data.pkl cannot be read ({reason}). Download it again") from error
+            raise ArchiveError(
+                f"{self._path} is damaged: its data.pkl cannot be read ({reason}). Download it again"
+            ) from error
 
     # What follows is called by the unpickler with arguments of the file's choosing. Bound methods, since a pickle could set attributes of
     # a plain function.
 
     def _storage(self, pid: Any) -> StorageRef:
         kind, dtype, key, _location, length = pid
-        if kind != "storage" or not isinstance(dtype, torch.dtype) or not isinstance(key, str) or not isinstance(length, int):
+        if (
+            kind != "storage"
+            or not isinstance(dtype, torch.dtype)
+            or not isinstance(key, str)
+            or not isinstance(length, int)
+        ):
             raise ValueError(f"unknown persistent object {pid!r}")
         return StorageRef(key, dtype, length)
 
-    def _tensor(self, storage: StorageRef, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_unused: Any) -> TensorRef:
+    def _tensor(
+        self, storage: StorageRef, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_unused: Any
+    ) -> TensorRef:
         numbers = (offset, *shape, *stride)
-        if not isinstance(storage, StorageRef) or len(shape) != len(stride) or not all(isinstance(n, int) for n in numbers):
+        if (
+            not isinstance(storage, StorageRef)
+            or len(shape) != len(stride)
+            or not all(isinstance(n, int) for n in numbers)
+        ):
             raise ValueError("ill-formed tensor")
         return TensorRef(storage, offset, tuple(shape), tuple(stride))
 
@@ -216,7 +240,9 @@ def _check_format(path: Path, head: bytes) -> None:
     if head.startswith(b"PK\x03\x04"):
         return
     if head.lstrip()[:1] == b"<":
-        raise ArchiveError(f"{path} is a web page, not a checkpoint: the download was refused or needs a confirmation in the browser")
+        raise ArchiveError(
+            f"{path} is a web page, not a checkpoint: the download was refused or needs a confirmation in the browser"
+        )
     # torch.save before 1.6 wrote this number as the first of several pickles.
     if b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in head:
         raise ArchiveError(

@@ -125,7 +125,9 @@ def _same_tracks(before: Annotated, again: Annotated) -> dict[str, str]:
     """Names of the earlier segment's tracks for the later one's, from the two estimates of one frame."""
     names = {}
     for hand in again.estimate.hands:
-        candidates = [other for other in before.estimate.hands if other.side is hand.side and other.track_id not in names.values()]
+        candidates = [
+            other for other in before.estimate.hands if other.side is hand.side and other.track_id not in names.values()
+        ]
         distances = [float(np.linalg.norm(other.joints[0] - hand.joints[0])) for other in candidates]
         if distances and min(distances) < SAME_HAND and hand.track_id:
             names[hand.track_id] = candidates[int(np.argmin(distances))].track_id
@@ -141,10 +143,15 @@ def _smoothed(frames: list[Annotated]) -> list[Annotated]:
     hands = [list(frame.estimate.hands) for frame in frames]
     for places in tracks.values():
         stamps = np.array([frames[number].stamp for number, _ in places])
-        for (number, place), mano in zip(places, smooth_track(stamps, [hands[n][p].mano for n, p in places]), strict=True):
+        for (number, place), mano in zip(
+            places, smooth_track(stamps, [hands[n][p].mano for n, p in places]), strict=True
+        ):
             # NaN: to be measured anew.
             hands[number][place] = replace(hands[number][place], mano=mano, reprojection_error=float("nan"))
-    return [replace(frame, estimate=replace(frame.estimate, hands=tuple(each))) for frame, each in zip(frames, hands, strict=True)]
+    return [
+        replace(frame, estimate=replace(frame.estimate, hands=tuple(each)))
+        for frame, each in zip(frames, hands, strict=True)
+    ]
 
 
 def _posed(poser: HandPoser, estimate: FrameEstimate) -> FrameEstimate:
@@ -152,5 +159,7 @@ def _posed(poser: HandPoser, estimate: FrameEstimate) -> FrameEstimate:
     hands = []
     for hand in estimate.hands:
         now = with_parameters(hand, hand.mano, poser, estimate.camera)
-        hands.append(now if np.isnan(hand.reprojection_error) else replace(now, reprojection_error=hand.reprojection_error))
+        hands.append(
+            now if np.isnan(hand.reprojection_error) else replace(now, reprojection_error=hand.reprojection_error)
+        )
     return replace(estimate, hands=tuple(hands))

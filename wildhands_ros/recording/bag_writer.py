@@ -51,7 +51,9 @@ class BagWriter:
         :raises UnknownTypeError: the type's definition is not installed.
         """
         learn(self.types, message_type)
-        return self._writer.add_connection(name, message_type, typestore=self.types, offered_qos_profiles=[bag_qos(latched)])
+        return self._writer.add_connection(
+            name, message_type, typestore=self.types, offered_qos_profiles=[bag_qos(latched)]
+        )
 
     def topic_like(self, name: str, original: bag.Connection, types: Typestore) -> bag.Connection:
         """A new topic as that of another bag, whose definitions are ``types``."""
@@ -66,13 +68,17 @@ class BagWriter:
         if self._unchecked >= _CHECK_EVERY:
             self._unchecked = 0
             if (free := shutil.disk_usage(self.folder).free) < self._reserve:
-                raise DiskFull(f"only {free // 2**20} MB are left on the disk of {self.folder}: what was recorded before is complete")
+                raise DiskFull(
+                    f"only {free // 2**20} MB are left on the disk of {self.folder}: what was recorded before is complete"
+                )
         self._unchecked += len(data)
         try:
             self._writer.write(topic, stamp, data)
         except OSError as error:
             self._broken = True
-            raise DiskFull(f"cannot write to {self.folder}: {error.strerror}; what was recorded before can be read") from error
+            raise DiskFull(
+                f"cannot write to {self.folder}: {error.strerror}; what was recorded before can be read"
+            ) from error
 
     def close(self, notes: dict[str, Any] | None = None) -> None:
         """Completes the bag, with ``notes`` in its metadata under the key wildhands."""
@@ -93,7 +99,9 @@ class BagWriter:
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -58,7 +58,9 @@ class Bag:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._reader is not None:
             self._reader.close()
         if self._temporary is not None:
@@ -98,7 +100,9 @@ class Bag:
         if connections:
             # A recording of several files has one of each.
             wanted = {(connection.topic, connection.msgtype) for connection in connections}
-            connections = [connection for connection in self.connections if (connection.topic, connection.msgtype) in wanted]
+            connections = [
+                connection for connection in self.connections if (connection.topic, connection.msgtype) in wanted
+            ]
         try:
             for item in self._reader.messages(connections=connections, start=start):
                 yield item
@@ -146,7 +150,9 @@ class Bag:
         folder = self._scratch() / "ros2"
         try:
             with redirect_stdout(StringIO()):
-                convert([path], folder, "mcap", 8, "zstd", "storage", None, get_typestore(Stores.ROS2_JAZZY), (), (), (), ())
+                convert(
+                    [path], folder, "mcap", 8, "zstd", "storage", None, get_typestore(Stores.ROS2_JAZZY), (), (), (), ()
+                )
         except ConverterError as error:
             text = f"{path}: the ROS 1 bag cannot be read: {_line(error)}. If it was cut off, mend it first: rosbag reindex"
             raise InputError(text) from error
@@ -191,7 +197,9 @@ def _salvage(file: Path, writer: Writer) -> int:
                     types = get_typestore(Stores.EMPTY)
                     types.register(get_types_from_msg(schema.data.decode(), schema.name))
                     known = {connection.topic: connection for connection in writer.connections}
-                    topics[record.id] = known.get(record.topic) or writer.add_connection(record.topic, schema.name, typestore=types)
+                    topics[record.id] = known.get(record.topic) or writer.add_connection(
+                        record.topic, schema.name, typestore=types
+                    )
                 elif isinstance(record, Message) and record.channel_id in topics:
                     writer.write(topics[record.channel_id], record.log_time, record.data)
                     count += 1

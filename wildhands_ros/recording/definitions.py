@@ -33,7 +33,9 @@ def learn(store: Typestore, name: str) -> None:
     package, _, kind = name.split("/")
     file = _folder(package) / f"{kind}.msg"
     if not file.is_file():
-        raise UnknownTypeError(f"the definition of {name} is not installed: is the workspace that has {package} sourced?")
+        raise UnknownTypeError(
+            f"the definition of {name} is not installed: is the workspace that has {package} sourced?"
+        )
     text = file.read_text()
     for owner, inner in _PACKAGE_TYPE.findall(text):
         if inner != "Header" or owner:
@@ -51,4 +53,6 @@ def _folder(package: str) -> Path:
     try:
         return Path(get_package_share_directory(package), "msg")
     except PackageNotFoundError as error:
-        raise UnknownTypeError(f"the package {package}, whose messages are to be recorded, is not installed or not sourced") from error
+        raise UnknownTypeError(
+            f"the package {package}, whose messages are to be recorded, is not installed or not sourced"
+        ) from error

@@ -109,7 +109,9 @@ def demonstrations(path: Path, config: ExportConfig) -> Iterator[Demonstration]:
             if demonstration.samples:
                 yield demonstration
             else:
-                raise InputError(f"{path}: the episode {episode.task!r} has no frames: {'; '.join(demonstration.notes)}")
+                raise InputError(
+                    f"{path}: the episode {episode.task!r} has no frames: {'; '.join(demonstration.notes)}"
+                )
 
 
 def _demonstration(
@@ -122,7 +124,9 @@ def _demonstration(
         return demonstration
     chosen, repeated = _at_rate([frame.stamp for frame in frames], fps)
     if repeated:
-        demonstration.notes.append(f"{task!r}: {repeated} of {len(chosen)} frames repeat the one before, since pictures are missing")
+        demonstration.notes.append(
+            f"{task!r}: {repeated} of {len(chosen)} frames repeat the one before, since pictures are missing"
+        )
     pictures = _Pictures(bag, images, frames[0].received, config.decode)
     states = {number: state(frames[number].hands.hands) for number in set(chosen)}
     without_command = 0
@@ -138,7 +142,9 @@ def _demonstration(
             action = states[chosen[place + 1]][ACTION_IN_STATE]
         else:
             continue  # the last frame has none after it
-        demonstration.samples.append(Sample(frame.stamp, states[number], action, partial(pictures, frame.stamp), frame.hands))
+        demonstration.samples.append(
+            Sample(frame.stamp, states[number], action, partial(pictures, frame.stamp), frame.hands)
+        )
     if without_command:
         demonstration.notes.append(f"{task!r}: {without_command} frames come before the first command and are left out")
     return demonstration
@@ -220,13 +226,17 @@ _ACTIONS: dict[str, Callable[[object], tuple[Sequence[str], Sequence[float]]]] =
 
 
 def _topic(bag: Bag, kinds, wanted: str, option: str, never: str | None) -> rosbag.Connection:
-    found = {connection.topic: connection for connection in bag.of_type(*kinds) if not (never and never in connection.topic)}
+    found = {
+        connection.topic: connection for connection in bag.of_type(*kinds) if not (never and never in connection.topic)
+    }
     if wanted in found:
         return found[wanted]
     if not wanted and len(found) == 1:
         return next(iter(found.values()))
     there = ", ".join(sorted(found)) or "none"
-    raise InputError(f"{bag.path}: {f'no usable topic {wanted}' if wanted else 'which topic?'} ({there} of the right type): set {option}")
+    raise InputError(
+        f"{bag.path}: {f'no usable topic {wanted}' if wanted else 'which topic?'} ({there} of the right type): set {option}"
+    )
 
 
 def _read(bag: Bag, images, hands, actions) -> tuple[list[_Frame], list[Mark], list[_Commands]]:

@@ -47,7 +47,9 @@ class EpisodeBook:
     def start(self, task: str) -> Mark:
         """:raises EpisodeError: one is running, or the task is empty."""
         if self.running:
-            raise EpisodeError(f"episode {self._last.episode} ({self._last.task!r}) is still running: stop or discard it first")
+            raise EpisodeError(
+                f"episode {self._last.episode} ({self._last.task!r}) is still running: stop or discard it first"
+            )
         if not task.strip():
             raise EpisodeError("an episode needs a task text, such as 'put the cup on the plate'")
         self._last = Mark(START, self._count, task.strip())

@@ -11,7 +11,9 @@ from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
 SIDES = {"right": 1, "left": 2}
 """Values of ``wildhands_ros/msg/Hand.side``."""
 THUMB_TIP, INDEX_TIP = 4, 8
-MANO_JOINTS = tuple(f"{finger}_{number}" for finger in ("index", "middle", "pinky", "ring", "thumb") for number in (1, 2, 3))
+MANO_JOINTS = tuple(
+    f"{finger}_{number}" for finger in ("index", "middle", "pinky", "ring", "thumb") for number in (1, 2, 3)
+)
 
 WRIST = ("wrist.x", "wrist.y", "wrist.z", "wrist.qx", "wrist.qy", "wrist.qz", "wrist.qw")
 JOINTS = tuple(f"joint.{joint}.{axis}" for joint in MEDIAPIPE_JOINT_NAMES for axis in "xyz")
@@ -35,7 +37,9 @@ def state(hands: Sequence) -> np.ndarray:
 
 
 def _surest(hands: Sequence, side: int):
-    return max((hand for hand in hands if hand.side == side), key=lambda hand: np.nan_to_num(hand.score, nan=0.0), default=None)
+    return max(
+        (hand for hand in hands if hand.side == side), key=lambda hand: np.nan_to_num(hand.score, nan=0.0), default=None
+    )
 
 
 def _hand(hand) -> np.ndarray:

@@ -13,7 +13,11 @@ from ..io.files import OutputFile
 def save_jpegs(path: Path, jpegs: Sequence[bytes]) -> None:
     """Writes them; the file, an .npz, appears whole or not at all."""
     with OutputFile(path) as partial:
-        np.savez(partial, sizes=np.array([len(jpeg) for jpeg in jpegs], np.int64), data=np.frombuffer(b"".join(jpegs), np.uint8))
+        np.savez(
+            partial,
+            sizes=np.array([len(jpeg) for jpeg in jpegs], np.int64),
+            data=np.frombuffer(b"".join(jpegs), np.uint8),
+        )
 
 
 def load_jpegs(path: Path) -> Iterator[bytes]:

@@ -16,7 +16,9 @@ from .features import STATE_NAMES
 INTRINSICS = ("fx", "fy", "cx", "cy")
 
 
-def export_lerobot(found: Iterable[Demonstration], folder: Path, repo_id: str, camera: str) -> tuple[int, int, list[str]]:
+def export_lerobot(
+    found: Iterable[Demonstration], folder: Path, repo_id: str, camera: str
+) -> tuple[int, int, list[str]]:
     """Writes the new ``folder``; returns the numbers of episodes and frames, and notes on what is missing.
 
     Features: ``observation.images.<camera>``, ``observation.state``, ``observation.intrinsics``, ``observation.stamp`` (nanoseconds of the
@@ -44,7 +46,9 @@ def export_lerobot(found: Iterable[Demonstration], folder: Path, repo_id: str, c
             if dataset is None:
                 about = _about(sample.hands, camera)
                 features = _features(camera, image.shape, episode.action_names)
-                dataset = LeRobotDataset.create(repo_id, episode.fps, features, root=partial, robot_type="human_hands", use_videos=True)
+                dataset = LeRobotDataset.create(
+                    repo_id, episode.fps, features, root=partial, robot_type="human_hands", use_videos=True
+                )
                 first = episode, image.shape
             _check(episode, image.shape, *first, number)
             k = sample.hands.k
@@ -92,7 +96,9 @@ def _about(hands, camera: str) -> dict:
             "k": np.asarray(hands.k).tolist(),
             "distortion_model": hands.distortion_model,
             "d": np.asarray(hands.d).tolist(),
-            "intrinsics_source": ("camera_info", "camera_info_scaled", "field_of_view", "guess")[hands.intrinsics_source],
+            "intrinsics_source": ("camera_info", "camera_info_scaled", "field_of_view", "guess")[
+                hands.intrinsics_source
+            ],
         },
         "hand_model": hands.hand_model,
         "units": "metres and radians in the camera's optical frame (x right, y down, z forward); quaternions x, y, z, w",
@@ -100,7 +106,9 @@ def _about(hands, camera: str) -> dict:
     }
 
 
-def _check(episode: Demonstration, shape: tuple[int, ...], first: Demonstration, first_shape: tuple[int, ...], number: int) -> None:
+def _check(
+    episode: Demonstration, shape: tuple[int, ...], first: Demonstration, first_shape: tuple[int, ...], number: int
+) -> None:
     """A data set has one rate, one size of pictures and one kind of action."""
     for name, one, other in (
         ("rate", episode.fps, first.fps),
@@ -109,4 +117,6 @@ def _check(episode: Demonstration, shape: tuple[int, ...], first: Demonstration,
     ):
         if one != other:
             hint = " (set --fps)" if name == "rate" else ""
-            raise InputError(f"episode {number} ({episode.task!r}) differs from the first in its {name}: {one}, not {other}{hint}")
+            raise InputError(
+                f"episode {number} ({episode.task!r}) differs from the first in its {name}: {one}, not {other}{hint}"
+            )

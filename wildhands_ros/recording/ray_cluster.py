@@ -24,7 +24,9 @@ def ray_workers(address: str) -> Iterator[Workers]:
         import ray
         import ray.data
     except ImportError as error:
-        raise ImportError("--ray needs Ray Data: pip install 'wildhands_ros[ray]' (or: pip install 'ray[data]')") from error
+        raise ImportError(
+            "--ray needs Ray Data: pip install 'wildhands_ros[ray]' (or: pip install 'ray[data]')"
+        ) from error
     try:
         host, _, port = address.rpartition(":")
         if host and "/" not in host:
@@ -32,7 +34,9 @@ def ray_workers(address: str) -> Iterator[Workers]:
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address, log_to_driver=False, logging_level="warning")
     except (OSError, ValueError, RuntimeError) as error:
-        raise ConnectionError(f"no Ray cluster answers at {address!r} ({error}); start one with: ray start --head") from error
+        raise ConnectionError(
+            f"no Ray cluster answers at {address!r} ({error}); start one with: ray start --head"
+        ) from error
     # It counts blocks; the caller counts frames.
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)

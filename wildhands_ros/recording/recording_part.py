@@ -83,7 +83,9 @@ def estimate_part(folder: Path, open_stream: OpenStream, config: EstimatorConfig
 
     @cache
     def is_missing(number: int) -> bool:
-        return (number in part.segments or (part.to_the_end and number > part.segments[-1])) and not segment_path(folder, number).is_file()
+        return (number in part.segments or (part.to_the_end and number > part.segments[-1])) and not segment_path(
+            folder, number
+        ).is_file()
 
     def leads_to(index: int) -> int:
         """The segment that this frame is in, or warms up for."""

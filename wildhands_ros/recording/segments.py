@@ -126,7 +126,9 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
 
 def _stack(values: list, shape: tuple[int, ...]) -> np.ndarray:
     """(N, *shape) float64; NaN for None."""
-    return np.array([np.full(shape, np.nan) if value is None else value for value in values], np.float64).reshape(-1, *shape)
+    return np.array([np.full(shape, np.nan) if value is None else value for value in values], np.float64).reshape(
+        -1, *shape
+    )
 
 
 def _camera_to_json(frame: Annotated) -> dict:
@@ -143,4 +145,6 @@ def _camera_to_json(frame: Annotated) -> dict:
 
 def _camera_from_json(data: dict) -> tuple[Camera, IntrinsicsSource]:
     k = np.array(data["k"]).reshape(3, 3)
-    return Camera(k, data["width"], data["height"], data["distortion_model"], np.array(data["d"])), IntrinsicsSource(data["origin"])
+    return Camera(k, data["width"], data["height"], data["distortion_model"], np.array(data["d"])), IntrinsicsSource(
+        data["origin"]
+    )

@@ -15,7 +15,12 @@ class ParameterError(ValueError):
 
 
 def parameter(
-    default: Any, text: str, unit: str = "", bounds: tuple | None = None, choices: tuple[str, ...] = (), fixed: bool = False
+    default: Any,
+    text: str,
+    unit: str = "",
+    bounds: tuple | None = None,
+    choices: tuple[str, ...] = (),
+    fixed: bool = False,
 ) -> Any:
     """A field. ``bounds`` are inclusive; ``fixed``: read at configure. Its name has ``__`` where ROS has a dot."""
     metadata = {"text": text, "unit": unit, "bounds": bounds, "choices": choices, "fixed": fixed}
@@ -37,7 +42,9 @@ def describe(item: Field, when: str = "") -> ParameterDescriptor:
     constraints = [f"One of: {', '.join(about['choices'])}."] if about["choices"] else []
     described.additional_constraints = " ".join([*constraints, *([when] if when else [])])
     if about["bounds"] and isinstance(about["default"], float):
-        described.floating_point_range = [FloatingPointRange(from_value=about["bounds"][0], to_value=about["bounds"][1])]
+        described.floating_point_range = [
+            FloatingPointRange(from_value=about["bounds"][0], to_value=about["bounds"][1])
+        ]
     elif about["bounds"]:
         described.integer_range = [IntegerRange(from_value=about["bounds"][0], to_value=about["bounds"][1], step=1)]
     return described
@@ -72,4 +79,6 @@ def check_choices(parameters: Any) -> None:
     for item in fields(parameters):
         choices, value = item.metadata["choices"], getattr(parameters, item.name)
         if choices and value not in choices:
-            raise ParameterError(f"parameter {ros_name(item.name)} is {value!r}; it must be one of: {', '.join(choices)}")
+            raise ParameterError(
+                f"parameter {ros_name(item.name)} is {value!r}; it must be one of: {', '.join(choices)}"
+            )

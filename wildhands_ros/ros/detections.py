@@ -34,7 +34,9 @@ class Labels:
         return Side.LEFT if class_id in self.left else None
 
 
-def detections(message: Detection2DArray, labels: Labels, width: int, height: int) -> tuple[list[Detection], Counter[str]]:
+def detections(
+    message: Detection2DArray, labels: Labels, width: int, height: int
+) -> tuple[list[Detection], Counter[str]]:
     """The hands among the detections of a picture of this size, and what was left out, by reason.
 
     A box that is turned becomes the upright box around it. Of several hypotheses the one with the highest score counts.
@@ -44,7 +46,9 @@ def detections(message: Detection2DArray, labels: Labels, width: int, height: in
         known = [result.hypothesis for result in item.results if result.hypothesis.class_id in labels]
         box = _upright_box(item)
         if not known:
-            ids = sorted({result.hypothesis.class_id for result in item.results if not _is_keypoint(result.hypothesis.class_id)})
+            ids = sorted(
+                {result.hypothesis.class_id for result in item.results if not _is_keypoint(result.hypothesis.class_id)}
+            )
             left_out[f"class {', '.join(ids) or '(none)'}"] += 1
         elif not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
             left_out["box that is empty or not finite"] += 1
@@ -53,7 +57,9 @@ def detections(message: Detection2DArray, labels: Labels, width: int, height: in
         else:
             best = max(known, key=lambda hypothesis: hypothesis.score)
             keypoints, weights = _keypoints(item)
-            found.append(Detection(box, labels.side(best.class_id), best.score, keypoints=keypoints, keypoint_weights=weights))
+            found.append(
+                Detection(box, labels.side(best.class_id), best.score, keypoints=keypoints, keypoint_weights=weights)
+            )
     return found, left_out
 
 

@@ -199,7 +199,12 @@ class Health:
             "work p50 (ms)": _percentile(works, 50),
             "work p95 (ms)": _percentile(works, 95),
         }
-        values.update({f"{stage} p50 (ms)": _percentile([r.stages[stage] for r in records if stage in r.stages], 50) for stage in STAGES})
+        values.update(
+            {
+                f"{stage} p50 (ms)": _percentile([r.stages[stage] for r in records if stage in r.stages], 50)
+                for stage in STAGES
+            }
+        )
         values.update({f"listeners: {topic}": str(count) for topic, count in situation.listeners.items()})
         values["intrinsics"] = self._last.intrinsics if self._last else "none yet"
         values["warnings"] = self._warnings(situation) or "none"
@@ -228,7 +233,9 @@ class Health:
             return error if silence > parameters.diagnostics__silence_error else warn, self._explain(situation)
         failures = [name for _, name in self._refused if name in FAILURES]
         if failures or self._refused:
-            return error if failures else warn, self._refusals.last_of(failures[-1]) if failures else self._refusals.last_message
+            return error if failures else warn, self._refusals.last_of(
+                failures[-1]
+            ) if failures else self._refusals.last_message
         if self._done:
             age = float(np.percentile(self._ages(), 95)) if self._ages() else 0.0
             if age > parameters.diagnostics__age_warn:

@@ -24,14 +24,20 @@ class GivenHands:
         """Detections for the next image that is worked on. From any thread."""
         self._newest = message
 
-    def of(self, paired: Detection2DArray | None, stamp: int, width: int, height: int, parameters: Parameters) -> list[Detection] | None:
+    def of(
+        self, paired: Detection2DArray | None, stamp: int, width: int, height: int, parameters: Parameters
+    ) -> list[Detection] | None:
         """For the image of this stamp (nanoseconds) and size: its own detections, or else the newest, once; None where there are none."""
         message = paired or self._take_newest(stamp)
         if message is None:
             return None
         found, left_out = detections(message, parameters.labels, width, height)
         self._health.detections_left_out(left_out)
-        text = "" if found or not left_out else f"no hands among the detections, but {', '.join(left_out)}: see detector.*_class_ids"
+        text = (
+            ""
+            if found or not left_out
+            else f"no hands among the detections, but {', '.join(left_out)}: see detector.*_class_ids"
+        )
         self._health.note("detections", text)
         return found
 

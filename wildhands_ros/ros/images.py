@@ -61,7 +61,13 @@ def decode_image(message: Image) -> np.ndarray:
     if message.encoding in BRIDGED:
         if message.step != rows.shape[1]:
             # Not every cv_bridge knows of padded rows.
-            message = Image(height=message.height, width=message.width, encoding=message.encoding, step=rows.shape[1], data=to_bytes(rows))
+            message = Image(
+                height=message.height,
+                width=message.width,
+                encoding=message.encoding,
+                step=rows.shape[1],
+                data=to_bytes(rows),
+            )
         return _BRIDGE.imgmsg_to_cv2(message, "rgb8")
     samples = _samples(rows, message)
     if samples.dtype != np.uint8:
@@ -79,17 +85,21 @@ def decode_compressed(message: CompressedImage) -> np.ndarray:
     if not data.size:
         raise ImageDecodeError("empty_image", "the compressed image holds no data: check the camera driver")
     if "compressedDepth" in message.format:
-        raise ImageDecodeError("unknown_encoding", f"{message.format!r} is a depth image: remap image/compressed to a colour stream")
+        raise ImageDecodeError(
+            "unknown_encoding", f"{message.format!r} is a depth image: remap image/compressed to a colour stream"
+        )
     raw = data.tobytes()
     if is_truncated(raw):
         raise ImageDecodeError(
-            "truncated_image", f"the compressed image ends early, after {len(raw)} bytes: check the driver and the network"
+            "truncated_image",
+            f"the compressed image ends early, after {len(raw)} bytes: check the driver and the network",
         )
     # The sensor's pixels as they are: turned by EXIF they would no longer fit the calibration.
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if bgr is None:
         raise ImageDecodeError(
-            "undecodable_image", f"the compressed image (format {message.format!r}, {len(raw)} bytes) is damaged or of an unknown format"
+            "undecodable_image",
+            f"the compressed image (format {message.format!r}, {len(raw)} bytes) is damaged or of an unknown format",
         )
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
@@ -118,7 +128,9 @@ def _layout(encoding: str) -> tuple[int, int]:
         hint = " (depth images have no colours)" if encoding[:2] in ("16", "32", "64") else ""
         if encoding.startswith("8U"):
             hint = " (the driver must name the channels: rgb8, bgr8 or mono8)"
-        raise ImageDecodeError("unknown_encoding", f"image encoding {encoding!r} is not supported{hint}; supported: {', '.join(SUPPORTED)}")
+        raise ImageDecodeError(
+            "unknown_encoding", f"image encoding {encoding!r} is not supported{hint}; supported: {', '.join(SUPPORTED)}"
+        )
     itemsize = 2 if encoding.endswith("16") else 1
     if encoding.startswith(("rgba", "bgra")):
         return itemsize, 4
@@ -131,7 +143,9 @@ def _rows(message: Image) -> np.ndarray:
     """(H, bytes of a row) view without the padding at the rows' ends."""
     width, height, step = message.width, message.height, message.step
     if not width or not height or not len(message.data):
-        raise ImageDecodeError("empty_image", f"the image is empty ({width}x{height}, {len(message.data)} bytes): check the camera driver")
+        raise ImageDecodeError(
+            "empty_image", f"the image is empty ({width}x{height}, {len(message.data)} bytes): check the camera driver"
+        )
     itemsize, channels = _layout(message.encoding)
     row = width * channels * itemsize
     if step < row:

@@ -26,7 +26,9 @@ except ImportError:  # ROS 2 Humble
 ImageMessage = Image | CompressedImage
 DEPTH = QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH))
 """What may be overridden of the image's subscription: for its reliability there is a parameter, which also knows "auto"."""
-ALL = QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY))
+ALL = QoSOverridingOptions(
+    (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+)
 
 
 def image_topic(parameters: Parameters) -> str:
@@ -78,7 +80,9 @@ class Inputs:
         if self._parameters.image_reliability != "auto":
             reliable = self._parameters.image_reliability == "reliable"
         else:
-            offered = {info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self._image_topic)}
+            offered = {
+                info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self._image_topic)
+            }
             if not offered:
                 return unless_known
             reliable = offered == {ReliabilityPolicy.RELIABLE}
@@ -116,7 +120,9 @@ class Inputs:
         lost = self._pairs.images_dropped
         pair = add(message)
         for _ in range(self._pairs.images_dropped - lost):
-            text = "images come without detections of the same stamp: is the detector running, and as fast as the camera?"
+            text = (
+                "images come without detections of the same stamp: is the detector running, and as fast as the camera?"
+            )
             self._health.refuse(InputRefused("no_detections", text))
         if pair is not None:
             self._hand_over(*pair)
@@ -126,7 +132,9 @@ class Inputs:
             self._health.image_dropped()
 
     def _on_incompatible_qos(self, _event) -> None:
-        if self._parameters.image_reliability == "reliable":  # with auto, this one just has not followed a new publisher yet
+        if (
+            self._parameters.image_reliability == "reliable"
+        ):  # with auto, this one just has not followed a new publisher yet
             self._health.explain_silence(
                 f"a publisher of {self._image_topic} is best effort, but image_reliability is reliable: set it to auto"
             )

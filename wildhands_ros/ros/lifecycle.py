@@ -78,7 +78,9 @@ class ManagedNode(LifecycleNodeMixin, Node):
         job.add_done_callback(wake)
         await done
 
-    async def _on_change_state(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+    async def _on_change_state(
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
         transition = request.transition.id
         if request.transition.label:
             try:

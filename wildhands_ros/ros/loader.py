@@ -32,7 +32,9 @@ def make_estimator(parameters: Parameters) -> Estimator:
 class Loader:
     """Has one estimator made, hands it out, and has it freed."""
 
-    def __init__(self, make: Callable[[Parameters], Estimator], worker: Worker, health: Health, log: Callable[[str], None]):
+    def __init__(
+        self, make: Callable[[Parameters], Estimator], worker: Worker, health: Health, log: Callable[[str], None]
+    ):
         """Takes what makes an estimator, where, whom to tell of it, and where failures are logged."""
         self._make, self._worker, self._health, self._log = make, worker, health, log
         self._job: Future | None = None

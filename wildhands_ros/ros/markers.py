@@ -63,12 +63,18 @@ class MarkerBuilder:
 class _Markers:
     """The template of certain hands, and where in it the numbers are."""
 
-    def __init__(self, present: Sequence[tuple[str, Side]], lost: Sequence[tuple[str, Side]], frame_id: str, faces: Callable):
+    def __init__(
+        self, present: Sequence[tuple[str, Side]], lost: Sequence[tuple[str, Side]], frame_id: str, faces: Callable
+    ):
         header = Header(stamp=STAMP_SENTINEL, frame_id=frame_id)
         self._corners = [faces(side).ravel() for _, side in present]
-        markers = [marker for name, side in present for marker in _markers(name, header, 3 * len(faces(side)), COLOURS[side])]
+        markers = [
+            marker for name, side in present for marker in _markers(name, header, 3 * len(faces(side)), COLOURS[side])
+        ]
         for name, _ in lost:
-            markers += [Marker(header=header, ns=name, id=number, action=Marker.DELETE) for number in (MESH, SKELETON, LABEL)]
+            markers += [
+                Marker(header=header, ns=name, id=number, action=Marker.DELETE) for number in (MESH, SKELETON, LABEL)
+            ]
         self._template = Template(MarkerArray(markers=markers))
         points = iter(self._template.places(np.array([SENTINEL] * 3))[:, 0])
         view = self._template.view
@@ -81,7 +87,9 @@ class _Markers:
 
     def fill(self, hands: Sequence[HandEstimate], header: Header) -> bytes:
         for hand, corners, (mesh, skeleton, label) in zip(hands, self._corners, self._points, strict=True):
-            np.take(np.asarray(hand.vertices, np.float64), corners, axis=0, out=mesh, mode="clip")  # raise would take a copy more
+            np.take(
+                np.asarray(hand.vertices, np.float64), corners, axis=0, out=mesh, mode="clip"
+            )  # raise would take a copy more
             skeleton[:] = hand.joints[BONES]
             label[:] = hand.joints[0] + TEXT_OFFSET
         texts = [label_text(hand).encode("ascii", "replace")[:TEXT_LENGTH].center(TEXT_LENGTH) for hand in hands]
@@ -95,7 +103,9 @@ def _markers(name: str, header: Header, corners: int, colour: ColorRGBA) -> list
     first, other = Point(x=SENTINEL, y=SENTINEL, z=SENTINEL), Point()
     mesh = Marker(type=Marker.TRIANGLE_LIST, id=MESH, color=colour, points=[first] + [other] * (corners - 1))
     mesh.scale = Vector3(x=1.0, y=1.0, z=1.0)
-    skeleton = Marker(type=Marker.LINE_LIST, id=SKELETON, color=BONE_COLOUR, points=[first] + [other] * (len(BONES) - 1))
+    skeleton = Marker(
+        type=Marker.LINE_LIST, id=SKELETON, color=BONE_COLOUR, points=[first] + [other] * (len(BONES) - 1)
+    )
     skeleton.scale.x = BONE_WIDTH
     label = Marker(type=Marker.TEXT_VIEW_FACING, id=LABEL, color=colour, text="\x01" * TEXT_LENGTH)
     label.scale.z = TEXT_HEIGHT

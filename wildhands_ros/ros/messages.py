@@ -28,7 +28,9 @@ SOURCES = {
 UNKNOWN_COVARIANCE = np.array([-1.0] + [0.0] * 35)
 
 
-def hand_array(frame: FrameEstimate, header: Header, intrinsics: IntrinsicsSource, hand_model: str, vertices: bool = True) -> HandArray:
+def hand_array(
+    frame: FrameEstimate, header: Header, intrinsics: IntrinsicsSource, hand_model: str, vertices: bool = True
+) -> HandArray:
     """All hands of one image.
 
     Args:
@@ -71,7 +73,9 @@ def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True)
     # Messages within the message are there already: to make others and put them in their place takes longer.
     set_pose(message.wrist.pose, estimate.wrist_position, Rotation.from_rotvec(estimate.mano.global_orient))
     known = estimate.wrist_covariance is not None
-    message.wrist.covariance = np.asarray(estimate.wrist_covariance, np.float64).ravel() if known else UNKNOWN_COVARIANCE
+    message.wrist.covariance = (
+        np.asarray(estimate.wrist_covariance, np.float64).ravel() if known else UNKNOWN_COVARIANCE
+    )
     for name in ("transl", "global_orient", "hand_pose", "betas"):
         setattr(message.mano, name, _floats(getattr(estimate.mano, name)))
     if vertices:
@@ -104,7 +108,9 @@ def mesh_topology(side: Side, asset: HandAsset) -> HandMeshTopology:
     """
     vertices = len(asset.v_template)
     if vertices > 2**16:
-        raise ValueError(f"HandMeshTopology holds indices up to {2**16 - 1}, but the hand model {asset.name} has {vertices} vertices")
+        raise ValueError(
+            f"HandMeshTopology holds indices up to {2**16 - 1}, but the hand model {asset.name} has {vertices} vertices"
+        )
     indices = array.array("H", np.ascontiguousarray(asset.faces, dtype=np.uint16).tobytes())
     return HandMeshTopology(side=SIDES[side], hand_model=asset.name, num_vertices=vertices, faces=indices)
 

@@ -54,7 +54,11 @@ class Neighbours:
         return [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
 
     def _ask(self, name: str) -> None:
-        client, answer, asked = self._clients.get(name) or (self._node.create_client(GetParameters, f"{name}/get_parameters"), None, 0.0)
+        client, answer, asked = self._clients.get(name) or (
+            self._node.create_client(GetParameters, f"{name}/get_parameters"),
+            None,
+            0.0,
+        )
         now = time.monotonic()
         if answer is None and client.service_is_ready():
             answer, asked = client.call_async(GetParameters.Request(names=["tf", "tf_prefix"])), now
@@ -74,5 +78,9 @@ class Neighbours:
 
 def _prefix(response: GetParameters.Response | None) -> str | None:
     """The node's prefix; None where it publishes no frames, or is none of ours."""
-    values = [value.string_value for value in response.values if value.type == ParameterType.PARAMETER_STRING] if response else []
+    values = (
+        [value.string_value for value in response.values if value.type == ParameterType.PARAMETER_STRING]
+        if response
+        else []
+    )
     return values[1] if len(values) == 2 and values[0] != "off" else None

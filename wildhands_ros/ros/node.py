@@ -157,7 +157,9 @@ class WildHandsNode(ManagedNode):
         )
         self._worker.submit(self._pipeline.reset)
         self._health.listening()
-        self._inputs = Inputs(self, self.parameters, self._health, self._on_image, self._on_camera_info, self._pipeline.given.add)
+        self._inputs = Inputs(
+            self, self.parameters, self._health, self._on_image, self._on_camera_info, self._pipeline.given.add
+        )
 
     def _stop_working(self) -> None:
         """Nothing is listened to nor published any more; the frame in work comes to nothing."""
@@ -203,7 +205,9 @@ class WildHandsNode(ManagedNode):
 
     def _on_set_parameters(self, items: list[Parameter]) -> SetParametersResult:
         try:
-            self.parameters = self.parameters.changed({item.name: item.value for item in items}, self.state_label != "unconfigured")
+            self.parameters = self.parameters.changed(
+                {item.name: item.value for item in items}, self.state_label != "unconfigured"
+            )
         except ParameterError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
@@ -217,7 +221,9 @@ class WildHandsNode(ManagedNode):
         now = clock.now()
         stands_still = clock.ros_time_is_active and not now.nanoseconds
         listeners = self._outputs.listeners() if self._outputs is not None else {}
-        situation = Situation(self.state_label, self._enabled, topic, self.count_publishers(topic), stands_still, listeners)
+        situation = Situation(
+            self.state_label, self._enabled, topic, self.count_publishers(topic), stands_still, listeners
+        )
         snapshot = self._health.snapshot(situation, self.parameters)
         self._diagnostics.publish(diagnostic_array(snapshot, self.get_fully_qualified_name().lstrip("/"), now.to_msg()))
 

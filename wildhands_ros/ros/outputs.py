@@ -77,7 +77,9 @@ class Outputs:
         parameters: Parameters,
     ) -> None:
         """All that listeners want to know of one frame, under its image's header."""
-        self.hands.publish(hand_array(frame, header, intrinsics, estimator.hand_model[Side.RIGHT].name, parameters.publish_vertices))
+        self.hands.publish(
+            hand_array(frame, header, intrinsics, estimator.hand_model[Side.RIGHT].name, parameters.publish_vertices)
+        )
         if parameters.tf != "off" and frame.hands and header.frame_id and self.tf.get_subscription_count():
             joints, operator = parameters.tf == "joints", parameters.tf_basis == "operator"
             self.tf.publish(self._transform_builder.build(frame.hands, header, parameters.tf_prefix, joints, operator))

@@ -24,7 +24,9 @@ class Parameters:
     """Values of the node's parameters. Names here have ``__`` where ROS has a dot."""
 
     autostart: bool = parameter(
-        True, "Whether the node configures and activates itself; otherwise a lifecycle manager or ros2 lifecycle does.", fixed=True
+        True,
+        "Whether the node configures and activates itself; otherwise a lifecycle manager or ros2 lifecycle does.",
+        fixed=True,
     )
 
     image_transport: str = parameter(
@@ -47,7 +49,10 @@ class Parameters:
         choices=("camera_info", "horizontal_fov", "guess"),
     )
     horizontal_fov: float = parameter(
-        0.0, "Horizontal field of view of a pinhole camera, for intrinsics: horizontal_fov.", "rad", (0.0, math.pi - 0.01)
+        0.0,
+        "Horizontal field of view of a pinhole camera, for intrinsics: horizontal_fov.",
+        "rad",
+        (0.0, math.pi - 0.01),
     )
 
     checkpoint: str = parameter(
@@ -69,7 +74,9 @@ class Parameters:
         fixed=True,
     )
     refine: bool = parameter(True, "Whether the network's estimate is fitted to the detector's keypoints.", fixed=True)
-    device: str = parameter("auto", "Torch device of the network, such as cpu or cuda:0. auto: a GPU where there is one.", fixed=True)
+    device: str = parameter(
+        "auto", "Torch device of the network, such as cpu or cuda:0. auto: a GPU where there is one.", fixed=True
+    )
     runtime: str = parameter(
         "auto",
         "What runs the network: openvino (on the CPU), torch, or auto: openvino on a CPU where it is installed.",
@@ -99,12 +106,20 @@ class Parameters:
         fixed=True,
     )
     detector__max_hands: int = parameter(2, "Hands to look for in an image.", bounds=(1, 16), fixed=True)
-    detector__min_score: float = parameter(0.5, "Confidence below which a hand is not reported.", bounds=(0.01, 0.99), fixed=True)
-    detector__right_class_ids: tuple[str, ...] = parameter(("right",), "Class ids of right hands in the topic detections.")
+    detector__min_score: float = parameter(
+        0.5, "Confidence below which a hand is not reported.", bounds=(0.01, 0.99), fixed=True
+    )
+    detector__right_class_ids: tuple[str, ...] = parameter(
+        ("right",), "Class ids of right hands in the topic detections."
+    )
     detector__left_class_ids: tuple[str, ...] = parameter(("left",), "Class ids of left hands in the topic detections.")
-    detector__hand_class_ids: tuple[str, ...] = parameter(("hand",), "Class ids there of hands whose side the detector does not tell.")
+    detector__hand_class_ids: tuple[str, ...] = parameter(
+        ("hand",), "Class ids there of hands whose side the detector does not tell."
+    )
 
-    smoothing__enabled: bool = parameter(True, "Whether hands are smoothed over time (One-Euro filter); off: as each image has them.")
+    smoothing__enabled: bool = parameter(
+        True, "Whether hands are smoothed over time (One-Euro filter); off: as each image has them."
+    )
     smoothing__frame: str = parameter(
         "",
         "Frame in which hands are smoothed where the camera moves, such as odom or a robot's base: TF must lead to it from the image's. "
@@ -112,7 +127,11 @@ class Parameters:
         fixed=True,
     )
     smoothing__min_cutoff: float = parameter(
-        SMOOTHING.position.rest, "Cutoff frequency of hands at rest: lower is steadier.", "Hz", (0.01, 100.0), fixed=True
+        SMOOTHING.position.rest,
+        "Cutoff frequency of hands at rest: lower is steadier.",
+        "Hz",
+        (0.01, 100.0),
+        fixed=True,
     )
     smoothing__beta: float = parameter(
         SMOOTHING.position.per_speed,
@@ -137,15 +156,25 @@ class Parameters:
         "Axes of the frames on /tf: mano (the hand model's rest pose), or operator (x out of a flat palm, z towards the fingertips).",
         choices=("mano", "operator"),
     )
-    tf_prefix: str = parameter("", "Put before the names of the frames, for example cam1_. Two cameras need different ones.")
+    tf_prefix: str = parameter(
+        "", "Put before the names of the frames, for example cam1_. Two cameras need different ones."
+    )
 
-    diagnostics__silence_warn: float = parameter(2.0, "Time without an image from which on diagnostics warn.", "s", (0.1, 3600.0))
-    diagnostics__silence_error: float = parameter(10.0, "Time without an image from which on it is an error.", "s", (0.1, 3600.0))
+    diagnostics__silence_warn: float = parameter(
+        2.0, "Time without an image from which on diagnostics warn.", "s", (0.1, 3600.0)
+    )
+    diagnostics__silence_error: float = parameter(
+        10.0, "Time without an image from which on it is an error.", "s", (0.1, 3600.0)
+    )
     diagnostics__age_warn: float = parameter(
         0.5, "Age of the hands at output, 95th percentile, from which on diagnostics warn.", "s", (0.001, 60.0)
     )
-    diagnostics__age_error: float = parameter(2.0, "Age of the hands at output from which on it is an error.", "s", (0.001, 60.0))
-    diagnostics__min_rate: float = parameter(0.0, "Rate of hands below which diagnostics warn. 0: any rate will do.", "Hz", (0.0, 1000.0))
+    diagnostics__age_error: float = parameter(
+        2.0, "Age of the hands at output from which on it is an error.", "s", (0.001, 60.0)
+    )
+    diagnostics__min_rate: float = parameter(
+        0.0, "Rate of hands below which diagnostics warn. 0: any rate will do.", "Hz", (0.0, 1000.0)
+    )
 
     @property
     def smoothing(self) -> SmoothingConfig:
@@ -181,7 +210,9 @@ class Parameters:
         """
         known = {ros_name(item.name): item for item in fields(self)}
         new = {known[name].name: value_of(known[name], value) for name, value in values.items() if name in known}
-        if configured and (fixed := [ros_name(name) for name in new if self.__dataclass_fields__[name].metadata["fixed"]]):
+        if configured and (
+            fixed := [ros_name(name) for name in new if self.__dataclass_fields__[name].metadata["fixed"]]
+        ):
             raise ParameterError(
                 f"{', '.join(fixed)}: read when the node is configured; deactivate and clean it up first (ros2 lifecycle set), set it, "
                 "configure and activate"
@@ -196,7 +227,9 @@ class Parameters:
         """
         check_choices(self)
         if self.intrinsics == "horizontal_fov" and not self.horizontal_fov:
-            raise ParameterError("intrinsics is horizontal_fov, so the parameter horizontal_fov must be set too (in radians)")
+            raise ParameterError(
+                "intrinsics is horizontal_fov, so the parameter horizontal_fov must be set too (in radians)"
+            )
         for kind in ("silence", "age"):
             warn, error = (f"diagnostics__{kind}_{level}" for level in ("warn", "error"))
             if getattr(self, warn) > getattr(self, error):
@@ -206,7 +239,10 @@ class Parameters:
 def descriptor(name: str) -> ParameterDescriptor:
     """Of a field of ``Parameters``: text, unit, range, choices, and whether it is fixed."""
     item = Parameters.__dataclass_fields__[name]
-    return describe(item, "Read when the node is configured." if item.metadata["fixed"] else "A change counts from the next image on.")
+    return describe(
+        item,
+        "Read when the node is configured." if item.metadata["fixed"] else "A change counts from the next image on.",
+    )
 
 
 def declare(node: Node) -> Parameters:

@@ -43,7 +43,13 @@ class Pipeline:
         """Takes the stages, the node's clock in nanoseconds, whether its context is still there (a signal may end it in the midst of a
         frame), and what is called when the estimator cannot go on."""
         self._smoother, self._context_ok, self._on_broken = smoother, context_ok, on_broken
-        self._estimator, self._cameras, self._outputs, self._health, self._now = estimator, cameras, outputs, health, now
+        self._estimator, self._cameras, self._outputs, self._health, self._now = (
+            estimator,
+            cameras,
+            outputs,
+            health,
+            now,
+        )
         self.given = GivenHands(health)
         self._stream = Stream()
         self._publishing = threading.Lock()
@@ -59,7 +65,9 @@ class Pipeline:
         self._estimator.reset()
         self._smoother.reset()
 
-    def work(self, message: ImageMessage, arrival: float, found: Detection2DArray | None, parameters: Parameters) -> None:
+    def work(
+        self, message: ImageMessage, arrival: float, found: Detection2DArray | None, parameters: Parameters
+    ) -> None:
         """One image, whatever is wrong with it: that is counted, and the next image is a new chance.
 
         Args:
@@ -88,7 +96,9 @@ class Pipeline:
             self._health.refuse(of_failure(error), f"the estimator is made anew:\n{traceback.format_exc()}")
             self._on_broken()
 
-    def _process(self, message: ImageMessage, arrival: float, found: Detection2DArray | None, parameters: Parameters) -> None:
+    def _process(
+        self, message: ImageMessage, arrival: float, found: Detection2DArray | None, parameters: Parameters
+    ) -> None:
         start = time.monotonic()
         header = message.header
         image = decode_image(message) if isinstance(message, Image) else decode_compressed(message)

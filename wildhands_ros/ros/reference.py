@@ -37,7 +37,9 @@ def reference_yaml() -> str:
         if parents and parents[0] != group:
             lines.append(f"    {parents[0]}:")
         group = parents[0] if parents else ""
-        wrapped = textwrap.wrap(" ".join(notes), 120, initial_indent=" " * indent + "# ", subsequent_indent=" " * indent + "# ")
+        wrapped = textwrap.wrap(
+            " ".join(notes), 120, initial_indent=" " * indent + "# ", subsequent_indent=" " * indent + "# "
+        )
         lines += [*wrapped, f"{' ' * indent}{key}: {json.dumps(about['default'])}"]
     return "\n".join(lines) + "\n"
 
@@ -49,7 +51,9 @@ def parameter_table() -> str:
         about = item.metadata
         limits = _limits(about) or ", ".join(f"`{choice}`" for choice in about["choices"])
         fixed = " *(fixed)*" if about["fixed"] else ""
-        lines.append(f"| `{ros_name(item.name)}` | `{json.dumps(about['default'])}` | {limits} | {about['text']}{fixed} |")
+        lines.append(
+            f"| `{ros_name(item.name)}` | `{json.dumps(about['default'])}` | {limits} | {about['text']}{fixed} |"
+        )
     return "\n".join(lines) + "\n"
 
 

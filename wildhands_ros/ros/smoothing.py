@@ -82,12 +82,16 @@ class CameraMotion:
         :raises LookupError: it is not known, with the reason.
         """
         if self._listener is None:
-            raise LookupError("smoothing.frame needs tf2_ros; install it from your ROS distribution, or empty the parameter")
+            raise LookupError(
+                "smoothing.frame needs tf2_ros; install it from your ROS distribution, or empty the parameter"
+            )
         try:
             found = self._buffer.lookup_transform(self._frame, header.frame_id, Time.from_msg(header.stamp)).transform
         except tf2_ros.TransformException as error:
             # Not the error's own text, in which the times change with every image.
             kind = type(error).__name__
-            raise LookupError(f"TF does not lead from {header.frame_id!r} to {self._frame!r} at the images' time ({kind})") from error
+            raise LookupError(
+                f"TF does not lead from {header.frame_id!r} to {self._frame!r} at the images' time ({kind})"
+            ) from error
         q, p = found.rotation, found.translation
         return CameraPose(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), np.array([p.x, p.y, p.z]))

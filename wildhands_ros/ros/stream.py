@@ -52,6 +52,7 @@ class Stream:
                 return "clock_back"
             self._strays += 1
             raise InputRefused(
-                "out_of_order", f"an image is {late:.3f} s older than one before it: does more than one camera publish here?"
+                "out_of_order",
+                f"an image is {late:.3f} s older than one before it: does more than one camera publish here?",
             )
         return "clock_forward" if -late - (arrival - self._arrival) > JUMP else ""

@@ -34,7 +34,12 @@ class TransformBuilder:
         self._templates: dict[tuple, tuple[Template, np.ndarray]] = {}
 
     def build(
-        self, hands: Sequence[HandEstimate], header: Header, prefix: str = "", joints: bool = True, operator_basis: bool = False
+        self,
+        hands: Sequence[HandEstimate],
+        header: Header,
+        prefix: str = "",
+        joints: bool = True,
+        operator_basis: bool = False,
     ) -> bytes:
         """The CDR form of the TFMessage, for ``publisher.publish``.
 
@@ -60,10 +65,13 @@ class TransformBuilder:
 def _message(names: Sequence[str], frame_id: str, prefix: str, count: int) -> TFMessage:
     header = Header(stamp=STAMP_SENTINEL, frame_id=frame_id)
     marked = Transform(
-        translation=Vector3(x=SENTINEL, y=SENTINEL, z=SENTINEL), rotation=Quaternion(x=SENTINEL, y=SENTINEL, z=SENTINEL, w=SENTINEL)
+        translation=Vector3(x=SENTINEL, y=SENTINEL, z=SENTINEL),
+        rotation=Quaternion(x=SENTINEL, y=SENTINEL, z=SENTINEL, w=SENTINEL),
     )
     frames = [f"{prefix}{name}_{joint}" for name in names for joint in MEDIAPIPE_JOINT_NAMES[:count]]
-    return TFMessage(transforms=[TransformStamped(header=header, child_frame_id=frame, transform=marked) for frame in frames])
+    return TFMessage(
+        transforms=[TransformStamped(header=header, child_frame_id=frame, transform=marked) for frame in frames]
+    )
 
 
 def _poses(hands: Sequence[HandEstimate], count: int, operator_basis: bool) -> np.ndarray:

@@ -23,7 +23,9 @@ RIGHT, LEFT, BY_LANDMARKS = 1, 0, -1
 
 def mean_pose(hand_model: Mapping[Side, HandAsset]) -> Tensor:
     """(2, 45) radians: the mean pose of the left and of the right hand."""
-    return torch.from_numpy(np.stack([hand_model[side].hands_mean for side in (Side.LEFT, Side.RIGHT)]).astype(np.float32))
+    return torch.from_numpy(
+        np.stack([hand_model[side].hands_mean for side in (Side.LEFT, Side.RIGHT)]).astype(np.float32)
+    )
 
 
 def encoder_inputs(config: WildHandsConfig) -> tuple[str, ...]:
@@ -55,12 +57,16 @@ class Encoder(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, crops: Tensor, kpe: Tensor, images: Tensor | None = None, image_index: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self, crops: Tensor, kpe: Tensor, images: Tensor | None = None, image_index: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """(B, C, 1, 1) the trunk's features, (B, F) the fused ones, (B, K) the position; (B, C, 1, 1) what the grasp
         head sees, if it does."""
         encoded = self.model.encode(crops, kpe, images, image_index)
         pooled = (encoded.features.mean(dim=(2, 3), keepdim=True), encoded.vector, encoded.position)
-        return pooled if encoded.seen_by_grasp is None else (*pooled, encoded.seen_by_grasp.sum(dim=(2, 3), keepdim=True))
+        return (
+            pooled if encoded.seen_by_grasp is None else (*pooled, encoded.seen_by_grasp.sum(dim=(2, 3), keepdim=True))
+        )
 
 
 class Decoder(nn.Module):

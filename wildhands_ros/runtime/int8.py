@@ -36,7 +36,9 @@ def quantize(model: WildHands, frames: Iterable[NetworkInput]) -> Path:
     if not samples:
         raise ValueError("there are no frames to quantize the network for")
     in_float = nncf.IgnoredScope(types=list(_IN_FLOAT), validate=False)
-    quantized = nncf.quantize(convert_encoder(model), nncf.Dataset(samples), subset_size=len(samples), ignored_scope=in_float)
+    quantized = nncf.quantize(
+        convert_encoder(model), nncf.Dataset(samples), subset_size=len(samples), ignored_scope=in_float
+    )
     path = quantized_path(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     openvino.save_model(quantized, path)

@@ -27,7 +27,9 @@ class RunningNetwork(Protocol):
         ...
 
 
-def run_network(model: WildHands, mean_pose: Tensor, runtime: str = AUTO, precision: str = AUTO, device: str = AUTO) -> RunningNetwork:
+def run_network(
+    model: WildHands, mean_pose: Tensor, runtime: str = AUTO, precision: str = AUTO, device: str = AUTO
+) -> RunningNetwork:
     """Makes a network ready.
 
     Args:
@@ -55,12 +57,20 @@ def choose(runtime: str, precision: str, device: str) -> tuple[str, str, str]:
     :raises ValueError: see ``run_network``.
     """
     if runtime not in RUNTIMES or precision not in PRECISIONS:
-        raise ValueError(f"unknown runtime {runtime!r} or precision {precision!r}; known: {', '.join(RUNTIMES)}; {', '.join(PRECISIONS)}")
+        raise ValueError(
+            f"unknown runtime {runtime!r} or precision {precision!r}; known: {', '.join(RUNTIMES)}; {', '.join(PRECISIONS)}"
+        )
     if device == AUTO:
         device = "cuda" if torch.cuda.is_available() and runtime != "openvino" else "cpu"
     if runtime == "openvino" and device != "cpu":
-        raise ValueError(f"the runtime openvino runs on the CPU, not on {device!r}: set device to cpu, or runtime to torch")
-    lower = device.startswith("cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        raise ValueError(
+            f"the runtime openvino runs on the CPU, not on {device!r}: set device to cpu, or runtime to torch"
+        )
+    lower = (
+        device.startswith("cuda")
+        and torch.cuda.is_available()
+        and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
     if device == "cpu" and runtime != "torch":
         try:
             from .openvino import has_bfloat16

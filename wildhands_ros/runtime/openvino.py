@@ -37,19 +37,27 @@ class OpenVinoNetwork:
     def __init__(self, model: WildHands, mean_pose: Tensor, precision: str) -> None:
         core = openvino.Core()
         if precision == "bfloat16" and not has_bfloat16():
-            raise ValueError("this processor has no bfloat16, which would only cost accuracy: set precision to auto or float32")
+            raise ValueError(
+                "this processor has no bfloat16, which would only cost accuracy: set precision to auto or float32"
+            )
         self._inputs, self._outputs = encoder_inputs(model.config), outputs(model)
         quantized = quantized_encoder(model) if precision == "int8" else None
         made_at = quantized and quantized.stat().st_mtime_ns
-        compiler = Compiler(core, f"{_name(model)}-{cache_key([versions.GRAPH, mean_pose.tolist(), precision, made_at])}")
+        compiler = Compiler(
+            core, f"{_name(model)}-{cache_key([versions.GRAPH, mean_pose.tolist(), precision, made_at])}"
+        )
         self._whole = self._encoder = self._decoder = None
         if precision == "float32":
             whole = WholeNetwork(Encoder(model), Decoder(model, mean_pose))
-            self._whole = compiler.compiled("whole", lambda: convert(whole, list(example_inputs(model.config).values())), "f32")
+            self._whole = compiler.compiled(
+                "whole", lambda: convert(whole, list(example_inputs(model.config).values())), "f32"
+            )
         else:
             make_encoder = partial(core.read_model, quantized) if quantized else partial(convert_encoder, model)
             self._encoder = compiler.compiled("encoder", make_encoder, "bf16" if has_bfloat16() else "f32")
-            self._decoder = compiler.compiled("decoder", lambda: with_small_weights(_convert_decoder(model, mean_pose)), "f32")
+            self._decoder = compiler.compiled(
+                "decoder", lambda: with_small_weights(_convert_decoder(model, mean_pose)), "f32"
+            )
         self.name = f"cpu (OpenVINO, {precision})"
 
     def __call__(self, inputs: NetworkInput, side: Tensor) -> dict[str, np.ndarray]:
@@ -66,7 +74,9 @@ class OpenVinoNetwork:
         return named | {"is_right": named["is_right"].astype(bool)}
 
 
-def convert(module: nn.Module, examples: Sequence[Tensor], shapes: Sequence[Sequence[int]] | None = None) -> openvino.Model:
+def convert(
+    module: nn.Module, examples: Sequence[Tensor], shapes: Sequence[Sequence[int]] | None = None
+) -> openvino.Model:
     """A module as OpenVINO's graph. ``shapes`` of its inputs have -1 for what may be any size; by default that is the number of rows."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the tracer's, about shapes that are always the same here
@@ -83,7 +93,9 @@ def convert_encoder(model: WildHands) -> openvino.Model:
 def _convert_decoder(model: WildHands, mean_pose: Tensor) -> openvino.Model:
     examples = example_inputs(model.config)
     encoded = Encoder(model)(*(examples[name] for name in encoder_inputs(model.config)))
-    return convert(Decoder(model, mean_pose), [*encoded[:3], *(examples[name] for name in DECODER_INPUTS), *encoded[3:]])
+    return convert(
+        Decoder(model, mean_pose), [*encoded[:3], *(examples[name] for name in DECODER_INPUTS), *encoded[3:]]
+    )
 
 
 def _name(model: WildHands) -> str:
@@ -100,7 +112,9 @@ def quantized_encoder(model: WildHands) -> Path:
     """:raises ValueError: these weights have not been quantized."""
     path = quantized_path(model)
     if not path.is_file():
-        raise ValueError("there is no int8 form of this network yet: run wildhands quantize with the same --checkpoint, once")
+        raise ValueError(
+            "there is no int8 form of this network yet: run wildhands quantize with the same --checkpoint, once"
+        )
     return path
 
 
@@ -147,7 +161,9 @@ class Compiler:
             with path.open("rb") as file:
                 # A copy, for OpenVINO takes only what might be written to; that it never does.
                 blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-            graph = self._core.import_model(openvino.Tensor(np.frombuffer(blob, np.uint8), shared_memory=True), "CPU", options)
+            graph = self._core.import_model(
+                openvino.Tensor(np.frombuffer(blob, np.uint8), shared_memory=True), "CPU", options
+            )
         except OSError:
             return None  # not there yet
         except (RuntimeError, ValueError):

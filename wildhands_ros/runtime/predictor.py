@@ -80,7 +80,9 @@ class Predictor:
         if len(usable):
             known_sides = None if sides is None else [sides[i] for i in usable]
             turns = None if turns is None else np.asarray(turns)[usable]
-            for i, prediction in zip(usable, self._run(image_rgb, camera, boxes[usable], known_sides, turns), strict=True):
+            for i, prediction in zip(
+                usable, self._run(image_rgb, camera, boxes[usable], known_sides, turns), strict=True
+            ):
                 predictions[i] = prediction
         return predictions
 
@@ -88,21 +90,34 @@ class Predictor:
         """Runs the network once on nothing, so that the first hand takes no longer than the others."""
         side = 2 * IMAGE_SIZE
         turns = np.zeros(1) if self.wants_upright else None
-        self.predict(np.zeros((side, side, 3), np.uint8), Camera.guess(side, side), [[0, 0, side, side]], [Side.RIGHT], turns)
+        self.predict(
+            np.zeros((side, side, 3), np.uint8), Camera.guess(side, side), [[0, 0, side, side]], [Side.RIGHT], turns
+        )
 
     def _run(
-        self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, sides: list[Side] | None, turns: np.ndarray | None
+        self,
+        image_rgb: np.ndarray,
+        camera: Camera,
+        boxes: np.ndarray,
+        sides: list[Side] | None,
+        turns: np.ndarray | None,
     ) -> list[NetworkPrediction]:
         inputs = preprocess(image_rgb, camera, boxes, self._config, self._preprocessing, turns)
-        side = [BY_LANDMARKS] * len(boxes) if sides is None else [RIGHT if side is Side.RIGHT else LEFT for side in sides]
+        side = (
+            [BY_LANDMARKS] * len(boxes) if sides is None else [RIGHT if side is Side.RIGHT else LEFT for side in sides]
+        )
         found = self._network(inputs, torch.tensor(side))
         grasps, landmarks = found.get("grasp"), [None] * len(boxes)
         if self.has_landmarks:
-            landmarks = _landmarks(found, boxes, np.zeros(len(boxes)) if turns is None else turns, self._config.crop_scale)
+            landmarks = _landmarks(
+                found, boxes, np.zeros(len(boxes)) if turns is None else turns, self._config.crop_scale
+            )
         return [
             NetworkPrediction(
                 side=Side.RIGHT if is_right else Side.LEFT,
-                mano=ManoParameters(**{name: found[name][i] for name in ("transl", "global_orient", "hand_pose", "betas")}),
+                mano=ManoParameters(
+                    **{name: found[name][i] for name in ("transl", "global_orient", "hand_pose", "betas")}
+                ),
                 grasp_probabilities=None if grasps is None else grasps[i],
                 landmarks=landmarks[i],
             )
@@ -110,7 +125,9 @@ class Predictor:
         ]
 
 
-def _landmarks(found: dict[str, np.ndarray], boxes: np.ndarray, turns: np.ndarray, crop_scale: float) -> list[Landmarks]:
+def _landmarks(
+    found: dict[str, np.ndarray], boxes: np.ndarray, turns: np.ndarray, crop_scale: float
+) -> list[Landmarks]:
     """From the pixels and axes of turned crops to those of the image."""
     keypoints, world = found["landmarks"].astype(np.float64), found["world"].astype(np.float64)
     presence, is_right = found["presence"].tolist(), found["right"].tolist()

@@ -37,7 +37,10 @@ def processes(count: int, module: str | None = None) -> Iterator[Workers]:
     lifeline, end = multiprocessing.Pipe(duplex=False)
     # Forking beside the threads of torch and OpenVINO may hang.
     context = multiprocessing.get_context("spawn")
-    with lifeline, ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(lifeline, module)) as pool:
+    with (
+        lifeline,
+        ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(lifeline, module)) as pool,
+    ):
 
         def submit(function: Callable[[T], Any], items: Iterable[T]) -> list[Future]:
             # Ctrl-C reaches all processes of a terminal: here it waits, and those that start now inherit that they need not heed it.

@@ -24,7 +24,9 @@ class TorchNetwork:
             self._encoder = Encoder(model).to(self._device, memory_format=torch.channels_last).eval()
             self._decoder = Decoder(model, mean_pose).to(self._device).eval()
         except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}): set auto or cpu") from error
+            raise ValueError(
+                f"device {device!r} cannot be used here ({str(error).splitlines()[0]}): set auto or cpu"
+            ) from error
         lower = precision == "bfloat16"
         self._autocast = (lambda: torch.autocast(self._device.type, torch.bfloat16)) if lower else nullcontext
         self._pinned = self._device.type == "cuda"
@@ -46,5 +48,7 @@ class TorchNetwork:
         # One transfer, and with it the only wait for a GPU.
         packed = torch.cat([result.reshape(hands, -1).float() for result in results], dim=1).cpu().numpy()
         parts = np.split(packed, np.cumsum([result[0].numel() for result in results])[:-1], axis=1)
-        unpacked = {name: part.reshape(result.shape) for name, part, result in zip(self._outputs, parts, results, strict=True)}
+        unpacked = {
+            name: part.reshape(result.shape) for name, part, result in zip(self._outputs, parts, results, strict=True)
+        }
         return unpacked | {"is_right": unpacked["is_right"] > 0.5}

@@ -65,7 +65,8 @@ class HandSmoother:
         if not tracked:
             return frame
         smoothed = {
-            hand.track_id: with_parameters(hand, mano, self._poser, frame.camera) for hand, mano in zip(tracked, manos, strict=True)
+            hand.track_id: with_parameters(hand, mano, self._poser, frame.camera)
+            for hand, mano in zip(tracked, manos, strict=True)
         }
         return replace(frame, hands=tuple(smoothed.get(hand.track_id, hand) for hand in frame.hands))
 
@@ -77,7 +78,9 @@ class HandSmoother:
         position = pose.rotation @ (hand.mano.transl + wrist + wrist_dirs @ hand.mano.betas) + pose.position
         state = self._states.get(hand.track_id)
         if state is None or state.side is not hand.side or not 0 < stamp - state.stamp <= MAX_GAP:
-            self._states[hand.track_id] = _HandFilter(self._config, hand.side, stamp, position, camera * local, hand.mano.betas)
+            self._states[hand.track_id] = _HandFilter(
+                self._config, hand.side, stamp, position, camera * local, hand.mano.betas
+            )
             return hand.mano
         position, rotations, betas = state.update(stamp, position, camera * local, hand.mano.betas)
         rotvecs = (camera.inv() * rotations).as_rotvec()
@@ -88,13 +91,23 @@ class HandSmoother:
 class _HandFilter:
     """The filtered state of one hand: wrist position (3,), wrist and finger joint rotations (16), betas (B,)."""
 
-    def __init__(self, config: SmoothingConfig, side: Side, stamp: float, position: np.ndarray, rotations: Rotation, betas: np.ndarray):
+    def __init__(
+        self,
+        config: SmoothingConfig,
+        side: Side,
+        stamp: float,
+        position: np.ndarray,
+        rotations: Rotation,
+        betas: np.ndarray,
+    ):
         self.side, self.stamp = side, stamp
         self._position = PointFilter(position[None], config.position)
         self._rotations = RotationFilter(rotations, config.rotation)
         self._betas, self._shape_cutoff = np.array(betas), config.shape
 
-    def update(self, stamp: float, position: np.ndarray, rotations: Rotation, betas: np.ndarray) -> tuple[np.ndarray, Rotation, np.ndarray]:
+    def update(
+        self, stamp: float, position: np.ndarray, rotations: Rotation, betas: np.ndarray
+    ) -> tuple[np.ndarray, Rotation, np.ndarray]:
         dt, self.stamp = stamp - self.stamp, stamp
         self._betas = self._betas + low_pass_gain(self._shape_cutoff, dt) * (betas - self._betas)
         return self._position.update(position[None], dt)[0], self._rotations.update(rotations, dt), self._betas

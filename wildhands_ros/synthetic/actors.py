@@ -49,7 +49,9 @@ class Actor:
         return (self.rotation @ PALM_CENTRE + self.wrist) * self.mirror
 
 
-def make_actors(config: WorldConfig, camera: Camera, upright: np.ndarray, egocentric: bool, rng: np.random.Generator) -> list[Actor]:
+def make_actors(
+    config: WorldConfig, camera: Camera, upright: np.ndarray, egocentric: bool, rng: np.random.Generator
+) -> list[Actor]:
     first = Side.RIGHT if rng.random() < 0.5 else Side.LEFT
     sides = [first, first.other] if rng.random() < config.two_hands else [first]
     interacting = len(sides) == 2 and rng.random() < config.interacting
@@ -91,7 +93,9 @@ def _arm_direction(rng: np.random.Generator) -> np.ndarray:
     return rotation([0, deviation, 0]) @ rotation([0, 0, flexion]) @ np.array([1.0, 0, 0])
 
 
-def _place(config: WorldConfig, camera: Camera, side: Side, egocentric: bool, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+def _place(
+    config: WorldConfig, camera: Camera, side: Side, egocentric: bool, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
     """The unit ray on which the palm lies, and how far along it."""
     x, y = 1.08 * rng.beta(1.4, 1.4, 2) - 0.04
     if egocentric:
@@ -107,7 +111,9 @@ def _place(config: WorldConfig, camera: Camera, side: Side, egocentric: bool, rn
     return ray, float(np.clip(0.17 * camera.focal / (share * min(camera.width, camera.height)), 0.2, config.farthest))
 
 
-def _orientation(centre: np.ndarray, arm: np.ndarray, body: np.ndarray, egocentric: bool, rng: np.random.Generator) -> np.ndarray:
+def _orientation(
+    centre: np.ndarray, arm: np.ndarray, body: np.ndarray, egocentric: bool, rng: np.random.Generator
+) -> np.ndarray:
     """(3, 3) rest frame to camera frame of a right hand. ``body``: upright frame to camera frame."""
     if not egocentric:
         quaternion = rng.normal(size=4)
@@ -133,7 +139,9 @@ def _orientation(centre: np.ndarray, arm: np.ndarray, body: np.ndarray, egocentr
     return frame @ bend
 
 
-def _beside(other: Actor, centre: np.ndarray, camera: Camera, interacting: bool, rng: np.random.Generator) -> np.ndarray:
+def _beside(
+    other: Actor, centre: np.ndarray, camera: Camera, interacting: bool, rng: np.random.Generator
+) -> np.ndarray:
     """Where the second palm lies."""
     reference = other.centre()
     if interacting:

@@ -10,19 +10,29 @@ AROUND = 22
 
 
 def tube(
-    line: ArmLine, start: float, end: float, radii: tuple[float, float], thickness: float, folds: float, rng: np.random.Generator
+    line: ArmLine,
+    start: float,
+    end: float,
+    radii: tuple[float, float],
+    thickness: float,
+    folds: float,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A piece of cloth around the arm: vertices (V, 3), faces (F, 3), texture coordinates (V, 3) in metres.
 
     ``start`` and ``end`` are metres from the wrist; its first edge turns inwards. ``radii``: the wrist's, out of the palm and across.
     """
     rows = max(4, min(15, int((end - start) / 0.015) + 3))
-    distance = np.concatenate([[start + 0.004, start], start + 0.003 + (end - start - 0.003) * np.linspace(0, 1, rows) ** 1.7])
+    distance = np.concatenate(
+        [[start + 0.004, start], start + 0.003 + (end - start - 0.003) * np.linspace(0, 1, rows) ** 1.7]
+    )
     points, frames = line.frames(distance)
     turn = np.linspace(0, 2 * np.pi, AROUND + 1)
     wave = np.zeros((len(distance), len(turn)))
     for _ in range(5):
-        wave += np.sin(rng.uniform(30, 140) * distance[:, None] + rng.integers(-2, 3) * turn + rng.uniform(0, 2 * np.pi))
+        wave += np.sin(
+            rng.uniform(30, 140) * distance[:, None] + rng.integers(-2, 3) * turn + rng.uniform(0, 2 * np.pi)
+        )
     outer = np.full(len(distance), thickness)
     outer[0], outer[1] = 0.001, 0.5 * thickness
     reach = np.minimum(distance, 0.16)

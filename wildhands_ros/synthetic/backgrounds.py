@@ -33,7 +33,11 @@ def photo_files() -> tuple[Path, ...]:
             for path in sorted((Path(data) / folder).glob("**/*")):
                 if path.suffix.lower() in PHOTO_SUFFIXES and "screenshot" not in path.name.lower():
                     # One picture comes in many sizes, in a folder named after it.
-                    name = str(path.parent.parent) if path.parent.name in ("images", "images_dark") else str(path.with_suffix(""))
+                    name = (
+                        str(path.parent.parent)
+                        if path.parent.name in ("images", "images_dark")
+                        else str(path.with_suffix(""))
+                    )
                     found.setdefault(name, path)
     return tuple(found.values())
 
@@ -89,7 +93,9 @@ def _room(rng: np.random.Generator) -> np.ndarray:
     )
     if rng.random() < 0.4:
         step = rng.uniform(20, 80)
-        lines = (np.arange(WIDTH) % step < 2)[None, :, None] | (np.arange(HEIGHT) % (step * rng.uniform(0.5, 2)) < 2)[:, None, None]
+        lines = (np.arange(WIDTH) % step < 2)[None, :, None] | (np.arange(HEIGHT) % (step * rng.uniform(0.5, 2)) < 2)[
+            :, None, None
+        ]
         surface = surface * np.where(lines, 0.75, 1)
     image = np.where(mask[..., None] > 0, surface, image).astype(np.float32)
     for _ in range(rng.integers(4, 40)):
@@ -126,7 +132,12 @@ def _clutter(image: np.ndarray, rng: np.random.Generator) -> None:
         return
     if kind == 0:
         corners = cv2.ellipse2Poly(
-            tuple(int(c) for c in centre), (int(size / 2), int(size / 2 * rng.uniform(0.4, 1))), int(rng.uniform(0, 180)), 0, 360, 12
+            tuple(int(c) for c in centre),
+            (int(size / 2), int(size / 2 * rng.uniform(0.4, 1))),
+            int(rng.uniform(0, 180)),
+            0,
+            360,
+            12,
         )
     else:
         shape = (size, size * rng.uniform(0.05, 1.2))

@@ -13,8 +13,18 @@ from .skin import skin_tone, to_linear
 from .solids import Solid, cylinder, sphere, unit
 from .textures import CLOTH_TEXTURES, LEATHER, MOTTLE, PLAIN, plain_material
 
-LIPS, WHITES, IRIS = to_linear(np.array([185, 90, 90])), to_linear(np.array([235, 230, 225])), to_linear(np.array([45, 32, 26]))
-_TOES = ((0.034, 0.042, 0.0125), (0.014, 0.044, 0.0085), (-0.002, 0.038, 0.008), (-0.018, 0.031, 0.0075), (-0.032, 0.022, 0.007))
+LIPS, WHITES, IRIS = (
+    to_linear(np.array([185, 90, 90])),
+    to_linear(np.array([235, 230, 225])),
+    to_linear(np.array([45, 32, 26])),
+)
+_TOES = (
+    (0.034, 0.042, 0.0125),
+    (0.014, 0.044, 0.0085),
+    (-0.002, 0.038, 0.008),
+    (-0.018, 0.031, 0.0075),
+    (-0.032, 0.022, 0.007),
+)
 """Of the big one and the others: how far from the foot's middle line, length, radius, in metres."""
 _HAIR = to_linear(np.array([(25, 20, 18), (60, 40, 25), (120, 85, 50), (200, 165, 105), (150, 145, 140)], float))
 
@@ -36,7 +46,9 @@ class _Body:
         self.skin = meshes.material(_coloured(skin_tone(tone, rng), (PLAIN, MOTTLE, LEATHER), rng))
         self.cloth = meshes.material(plain_material(rng, CLOTH_TEXTURES, rng.uniform(0.02, 0.12), cloth=True))
         self.hair = meshes.material(_coloured((_HAIR[rng.integers(len(_HAIR))],) * 2, CLOTH_TEXTURES, rng))
-        self.lips, self.whites, self.iris = (meshes.material(_coloured((colour, colour), (PLAIN,), rng)) for colour in (LIPS, WHITES, IRIS))
+        self.lips, self.whites, self.iris = (
+            meshes.material(_coloured((colour, colour), (PLAIN,), rng)) for colour in (LIPS, WHITES, IRIS)
+        )
         self.parts: list[_Part] = []
 
     def add(self, solid: Solid, scale, position, material: int, turn=(0.0, 0.0, 0.0)) -> None:
@@ -81,7 +93,11 @@ def add_body(meshes: Meshes, config: WorldConfig, upright: np.ndarray, rng: np.r
     depth = np.exp(rng.uniform(np.log(0.5), np.log(4.0)))
     position = np.array([rng.normal(0, 0.35) * depth, rng.normal(0, 0.25) * depth, depth])
     tilt = rng.normal(0, 0.25, 3) if kind is _head else rng.normal(0, 0.9, 3)
-    turn = upright @ rotation([0, rng.uniform(0, 2 * np.pi) if kind is not _head else rng.normal(0, 0.9), 0]) @ rotation(tilt)
+    turn = (
+        upright
+        @ rotation([0, rng.uniform(0, 2 * np.pi) if kind is not _head else rng.normal(0, 0.9), 0])
+        @ rotation(tilt)
+    )
     size = rng.normal(1, 0.08)
     for part in body.parts:
         meshes.add(size * part.points @ turn.T + position, part.faces, part.uv, part.material)
@@ -117,7 +133,9 @@ def _head(body: _Body, rng: np.random.Generator) -> None:
     for side in (-1.0, 1.0):
         body.bone((0.04 * side, -0.20, -0.03), (0.17 * side, -0.235, -0.03), (0.06, 0.055), bare)
         body.bone((0.17 * side, -0.235, -0.03), (0.22 * side, -0.50, -0.02), (0.055, 0.042), bare)
-    body.add(ball, np.array([0.16, 0.24, 0.10]), np.array([0, -0.42, -0.03]), bare if rng.random() < 0.3 else body.cloth)
+    body.add(
+        ball, np.array([0.16, 0.24, 0.10]), np.array([0, -0.42, -0.03]), bare if rng.random() < 0.3 else body.cloth
+    )
 
 
 def _limb(body: _Body, rng: np.random.Generator) -> None:
@@ -140,10 +158,14 @@ def _foot(body: _Body, rng: np.random.Generator) -> None:
     body.add(sphere(1.0), np.array([0.046, 0.020, 0.045]), np.array([0, 0.018, 0.135]), body.skin)
     for toe, (across, length, radius) in enumerate(_TOES):
         start = np.array([side * across, 0.016, 0.160 - 0.004 * toe])
-        body.bone(start, start + [0.1 * side * across, -0.004, length * rng.uniform(0.8, 1.1)], (radius, radius), body.skin)
+        body.bone(
+            start, start + [0.1 * side * across, -0.004, length * rng.uniform(0.8, 1.1)], (radius, radius), body.skin
+        )
 
 
-def _coloured(colours: tuple[np.ndarray, np.ndarray], textures: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def _coloured(
+    colours: tuple[np.ndarray, np.ndarray], textures: tuple[int, ...], rng: np.random.Generator
+) -> np.ndarray:
     row = plain_material(rng, textures, rng.uniform(0.03, 0.1), cloth=True)
     row[3:6], row[6:9] = colours
     return row

@@ -103,7 +103,16 @@ _LAB = WorldConfig(
     noise=0.3,
     jpeg=0.0,
 )
-_WILD = WorldConfig("wild", labels_3d=False, gloves=0.15, skin_tones=(0.0, 1.0), distorted=0.2, clutter=0.5, harsh_light=1.0, photos=True)
+_WILD = WorldConfig(
+    "wild",
+    labels_3d=False,
+    gloves=0.15,
+    skin_tones=(0.0, 1.0),
+    distorted=0.2,
+    clutter=0.5,
+    harsh_light=1.0,
+    photos=True,
+)
 _FRAMES = replace(
     _WILD,
     name="frames",
@@ -129,10 +138,22 @@ PRESETS = {
     "fisheye": replace(_LAB, name="fisheye", fisheye=1.0, fov_degrees=(110.0, 140.0)),
     # The lab with one thing changed.
     "lab_looks": replace(
-        _LAB, name="lab_looks", skin_tones=(0.0, 1.0), gloves=0.2, sleeves=0.6, plain_background=0.0, harsh_light=1.0, noise=1.0, blur=0.4
+        _LAB,
+        name="lab_looks",
+        skin_tones=(0.0, 1.0),
+        gloves=0.2,
+        sleeves=0.6,
+        plain_background=0.0,
+        harsh_light=1.0,
+        noise=1.0,
+        blur=0.4,
     ),
     "lab_cameras": replace(
-        _LAB, name="lab_cameras", fov_degrees=(50.0, 110.0), off_centre=0.05, frame_sizes=((640, 480), (1280, 720), (800, 800))
+        _LAB,
+        name="lab_cameras",
+        fov_degrees=(50.0, 110.0),
+        off_centre=0.05,
+        frame_sizes=((640, 480), (1280, 720), (800, 800)),
     ),
     "lab_objects": replace(_LAB, name="lab_objects", things="varied", clutter=0.5, occluders=0.2),
     "lab_interacting": replace(_LAB, name="lab_interacting", two_hands=1.0, interacting=1.0),

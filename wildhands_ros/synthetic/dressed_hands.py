@@ -36,12 +36,16 @@ def make_person(meshes: Meshes, config: WorldConfig, rng: np.random.Generator) -
         skin=meshes.material(skin_material(rng, rng.uniform(*config.skin_tones))),
         glove=meshes.material(glove_material(rng)) if gloved else None,
         glove_ends=int(rng.integers(1, 6)),
-        sleeve=meshes.material(plain_material(rng, CLOTH_TEXTURES, rng.uniform(0.02, 0.12), cloth=True)) if sleeved else None,
+        sleeve=meshes.material(plain_material(rng, CLOTH_TEXTURES, rng.uniform(0.02, 0.12), cloth=True))
+        if sleeved
+        else None,
         sleeve_start=float(rng.uniform(*((0.004, 0.03) if rng.random() < 0.5 else (0.03, 0.12)))) if sleeved else 1.0,
     )
 
 
-def add_hand(meshes: Meshes, actor: Actor, number: int, camera: Camera, person: Person, rng: np.random.Generator) -> WorldHand:
+def add_hand(
+    meshes: Meshes, actor: Actor, number: int, camera: Camera, person: Person, rng: np.random.Generator
+) -> WorldHand:
     mesh = hand_mesh()
     pose = actor.action.hand_pose.reshape(15, 3)
     vertices, joints, _ = mesh.pose(np.concatenate([np.eye(3)[None], actor.action.rotations]), actor.betas)
@@ -73,7 +77,9 @@ def add_hand(meshes: Meshes, actor: Actor, number: int, camera: Camera, person: 
     meshes.add(positions, shown, mesh.uvw, material[keep], np.where(rings[keep] == 0, number + 1, 0))
     if person.sleeve is not None:
         start = person.sleeve_start + rng.uniform(0, 0.006)
-        piece = tube(line, start, ARM_RINGS[-1], line.radii, rng.uniform(0.003, 0.009), rng.uniform(0.0003, 0.0016), rng)
+        piece = tube(
+            line, start, ARM_RINGS[-1], line.radii, rng.uniform(0.003, 0.009), rng.uniform(0.0003, 0.0016), rng
+        )
         meshes.add(to_camera(piece[0]), seen(piece[1]), piece[2], person.sleeve)
     elif rng.random() < 0.2:
         band = meshes.material(plain_material(rng, THING_TEXTURES, 0.03, cloth=False))

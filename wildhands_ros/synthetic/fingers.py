@@ -20,7 +20,13 @@ from .solids import PlacedSolid, box, distance
 THUMB, INDEX, MIDDLE, RING, PINKY = range(5)
 
 RADII = np.array(
-    [(0.0130, 0.0110, 0.0092), (0.0098, 0.0088, 0.0076), (0.0098, 0.0088, 0.0078), (0.0094, 0.0084, 0.0074), (0.0086, 0.0076, 0.0066)]
+    [
+        (0.0130, 0.0110, 0.0092),
+        (0.0098, 0.0088, 0.0076),
+        (0.0098, 0.0088, 0.0078),
+        (0.0094, 0.0084, 0.0074),
+        (0.0086, 0.0076, 0.0066),
+    ]
 )
 """Metres: radius of the flesh around the three bones of each finger, thumb first, of the mean hand."""
 BALLS = np.array([(0, 0.45), (0, 0.8), (1, 0.2), (1, 0.55), (1, 0.9), (2, 0.4), (2, 0.72)])
@@ -35,7 +41,14 @@ NO_BALLS = np.zeros((0, 4))
 @njit(cache=True, error_model="numpy")
 def _turn(axes, flexion, abduction, twist, out):
     """``HandKinematics``'s local rotation for one joint's angles."""
-    sf, cf, sa, ca, st, ct = np.sin(flexion), np.cos(flexion), np.sin(abduction), np.cos(abduction), np.sin(twist), np.cos(twist)
+    sf, cf, sa, ca, st, ct = (
+        np.sin(flexion),
+        np.cos(flexion),
+        np.sin(abduction),
+        np.cos(abduction),
+        np.sin(twist),
+        np.cos(twist),
+    )
     turn = np.empty((3, 3))
     turn[0, 0], turn[1, 0], turn[2, 0] = cf * ca, sa, -sf * ca
     turn[0, 1], turn[1, 1], turn[2, 1] = sf * st - cf * sa * ct, ca * ct, sf * sa * ct + cf * st
@@ -171,7 +184,11 @@ def _local_rotations(angles, axes):
             x, y, z = 0.5 * (r[2, 1] - r[1, 2]), 0.5 * (r[0, 2] - r[2, 0]), 0.5 * (r[1, 0] - r[0, 1])
             sine, cosine = np.sqrt(x * x + y * y + z * z), 0.5 * (r[0, 0] + r[1, 1] + r[2, 2] - 1)
             factor = np.arctan2(sine, cosine) / sine if sine > 1e-12 else 1.0
-            vectors[finger, joint, 0], vectors[finger, joint, 1], vectors[finger, joint, 2] = factor * x, factor * y, factor * z
+            vectors[finger, joint, 0], vectors[finger, joint, 1], vectors[finger, joint, 2] = (
+                factor * x,
+                factor * y,
+                factor * z,
+            )
     return rotations, vectors
 
 
@@ -185,7 +202,9 @@ class FingerSolver:
         chain = rest[1:].reshape(5, 4, 3)
         self._offsets = np.diff(chain, axis=1, prepend=np.zeros((5, 1, 3)))
         self._axes = _axes()
-        self.size = float(np.linalg.norm(rest[9]) / np.linalg.norm(kinematics.rest_joints[9] - kinematics.rest_joints[0]))
+        self.size = float(
+            np.linalg.norm(rest[9]) / np.linalg.norm(kinematics.rest_joints[9] - kinematics.rest_joints[0])
+        )
         """Of this hand over the mean hand's."""
         self.radii = RADII * self.size * (1 + 0.08 * betas[8])
         self.angles = np.zeros((5, 3, 3))
@@ -201,7 +220,13 @@ class FingerSolver:
     def set(self, finger: int, angles: np.ndarray) -> None:
         """Puts a finger into a posture, (3, 3) radians."""
         self.angles[finger] = angles
-        _chain(self.angles[finger].ravel(), self._axes[finger], self._offsets[finger], self.points[finger], self.frames[finger])
+        _chain(
+            self.angles[finger].ravel(),
+            self._axes[finger],
+            self._offsets[finger],
+            self.points[finger],
+            self.frames[finger],
+        )
         _flesh(self.points[finger], self.radii[finger], BALLS, self._balls[finger])
 
     def pad(self, finger: int) -> np.ndarray:
@@ -245,7 +270,16 @@ class FingerSolver:
         aim = np.array([0.0, 0, 0, 1e3]) if target is None else np.array([*target, 0.002])
         begin = np.clip(posture if start is None else start, LIMITS.low[rows], LIMITS.high[rows]).ravel()
         angles, _, _ = _solve(
-            begin, self._axes[finger], self._offsets[finger], self.radii[finger], BALLS, goal, thing.shape, aim, others, ITERATIONS
+            begin,
+            self._axes[finger],
+            self._offsets[finger],
+            self.radii[finger],
+            BALLS,
+            goal,
+            thing.shape,
+            aim,
+            others,
+            ITERATIONS,
         )
         self.set(finger, angles.reshape(3, 3))
 

@@ -65,7 +65,9 @@ def _people(config: WorldConfig, camera, upright: np.ndarray, rng: np.random.Gen
     return people
 
 
-def _in_view(config: WorldConfig, camera, upright: np.ndarray, egocentric: bool, rng: np.random.Generator) -> list[Actor]:
+def _in_view(
+    config: WorldConfig, camera, upright: np.ndarray, egocentric: bool, rng: np.random.Generator
+) -> list[Actor]:
     for _ in range(_ATTEMPTS):
         actors = make_actors(config, camera, upright, egocentric, rng)
         if seen := [actor for actor in actors if well_in_view(actor, camera, config)]:

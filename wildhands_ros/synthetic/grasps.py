@@ -60,7 +60,9 @@ def act(grasp: Grasp, betas: np.ndarray, family: str, rng: np.random.Generator) 
     solver = FingerSolver(betas)
     held = _ACTIONS[grasp](solver, family, rng)
     hand_pose, rotations = solver.hand_pose()
-    return HandAction(grasp, hand_pose, rotations, held, np.concatenate([solver.balls(range(5)), _palm_balls(solver.size)]))
+    return HandAction(
+        grasp, hand_pose, rotations, held, np.concatenate([solver.balls(range(5)), _palm_balls(solver.size)])
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------- no grasp
@@ -116,12 +118,17 @@ def _power_prismatic(solver: FingerSolver, family: str, rng: np.random.Generator
     # Held somewhere along its length; a tool's head lies beyond the thumb.
     half = thing[0].solid.profile.max() if thing[0].solid.is_box else thing[0].solid.profile[:, 1].max()
     along = rng.uniform(-0.35, 0.35) * half if len(thing) == 1 else rng.uniform(0.0, 0.3) * half
-    centre = np.array([rng.uniform(-0.080, -0.062), -0.05, rng.uniform(-0.004, 0.006)]) * solver.size + along * rotation[:, 1]
+    centre = (
+        np.array([rng.uniform(-0.080, -0.062), -0.05, rng.uniform(-0.004, 0.006)]) * solver.size
+        + along * rotation[:, 1]
+    )
     thing = _laid_into_palm(objects.placed(thing, rotation, centre), solver.size)
     bend = np.radians(rng.uniform(20, 40))
     for finger in ALL_FINGERS:
         posture = np.array([(bend, np.radians(0.3 * SPREAD[finger]), 0), (bend, 0, 0), (0.6 * bend, 0, 0)])
-        solver.solve(finger, posture, thing[0], {1: 0.006, 3: 0.004, 5: 0.004, PAD: 0.004}, stiffness=0.6, start=0.6 * posture)
+        solver.solve(
+            finger, posture, thing[0], {1: 0.006, 3: 0.004, 5: 0.004, PAD: 0.004}, stiffness=0.6, start=0.6 * posture
+        )
     posture = OPPOSED + _noise(rng, 6)
     if rng.random() < 0.2:  # the thumb along the handle
         posture = np.radians(np.array([(0, 5, 0), (0, 0, 0), (0, 0, 0)], dtype=np.float64)) + _noise(rng, 6)
@@ -144,7 +151,9 @@ def _power_circular(solver: FingerSolver, family: str, rng: np.random.Generator)
         posture = np.array([(bend, np.radians(spread * SPREAD[finger]), 0), (1.3 * bend, 0, 0), (bend, 0, 0)])
         solver.solve(finger, posture, thing[0], {3: 0.006, 5: 0.004, PAD: 0.003}, stiffness=0.6, start=0.6 * posture)
     posture = np.radians(np.array([(5, 30, 15), (5, 0, 0), (10, 0, 0)], dtype=np.float64)) + _noise(rng, 6)
-    solver.solve(THUMB, posture, thing[0], {3: 0.008, 5: 0.005, PAD: 0.003}, stiffness=0.6, others=solver.balls((INDEX,)))
+    solver.solve(
+        THUMB, posture, thing[0], {3: 0.008, 5: 0.005, PAD: 0.003}, stiffness=0.6, others=solver.balls((INDEX,))
+    )
     return (thing,)
 
 
@@ -185,7 +194,17 @@ def _precision_circular(solver: FingerSolver, family: str, rng: np.random.Genera
     thing = objects.placed(thing, np.column_stack([across, axis, cross(across, axis)]), centre)
     fingers = (INDEX, MIDDLE, RING, PINKY)[: int(np.clip(round(1.3 + wide / 0.014 + rng.normal(0, 0.5)), 1, 4))]
     step = min(0.018, 0.75 * wide + 0.006)
-    _pinch(solver, rng, thing[0], centre, across, wide / 2, fingers, [-0.4 * step, 0.6 * step, 1.4 * step, 2.0 * step], cross(across, axis))
+    _pinch(
+        solver,
+        rng,
+        thing[0],
+        centre,
+        across,
+        wide / 2,
+        fingers,
+        [-0.4 * step, 0.6 * step, 1.4 * step, 2.0 * step],
+        cross(across, axis),
+    )
     return (thing,)
 
 
@@ -204,9 +223,9 @@ def _pinch(solver, rng, held: PlacedSolid, centre, across, half, fingers, places
     curl = rng.uniform(0, 1)
     for finger in ALL_FINGERS:
         if finger not in fingers:
-            posture = np.radians([(18 + 45 * curl, 0.5 * SPREAD[finger], 0), (22 + 60 * curl, 0, 0), (12 + 30 * curl, 0, 0)]) + _noise(
-                rng, 4
-            )
+            posture = np.radians(
+                [(18 + 45 * curl, 0.5 * SPREAD[finger], 0), (22 + 60 * curl, 0, 0), (12 + 30 * curl, 0, 0)]
+            ) + _noise(rng, 4)
             solver.solve(finger, posture, held, others=solver.balls((THUMB, finger - 1)))
 
 
@@ -214,7 +233,11 @@ def _lateral(solver: FingerSolver, family: str, rng: np.random.Generator) -> tup
     curl = rng.uniform(0.55, 1.0)
     for finger in ALL_FINGERS:
         angles = np.radians(
-            [(48 * curl + 6 * (finger - 1), 0.2 * SPREAD[finger], 0), (72 * curl + 5 * (finger - 1), 0, 0), (38 * curl, 0, 0)]
+            [
+                (48 * curl + 6 * (finger - 1), 0.2 * SPREAD[finger], 0),
+                (72 * curl + 5 * (finger - 1), 0, 0),
+                (38 * curl, 0, 0),
+            ]
         )
         solver.set(finger, _within_limits(np.stack([np.zeros((3, 3)), *[angles] * 4]) + _noise(rng, 3))[1])
     # The radial side of the index finger's middle bone.
@@ -259,7 +282,9 @@ def _palm_on(solver: FingerSolver, family: str, rng: np.random.Generator) -> tup
     for finger in ALL_FINGERS:
         posture = np.radians([(6 * flat, spread * SPREAD[finger], 0), (8 * flat, 0, 0), (5 * flat, 0, 0)])
         solver.solve(finger, posture, thing[0], {PAD: 0.004})
-    posture = np.radians(np.array([(rng.uniform(-15, 5), rng.uniform(-5, 20), 0), (0, 0, 0), (2, 0, 0)])) + _noise(rng, 4)
+    posture = np.radians(np.array([(rng.uniform(-15, 5), rng.uniform(-5, 20), 0), (0, 0, 0), (2, 0, 0)])) + _noise(
+        rng, 4
+    )
     solver.solve(THUMB, posture, thing[0], {PAD: 0.010}, others=solver.balls((INDEX,)))
     return (thing,)
 
@@ -315,7 +340,9 @@ def _other(solver: FingerSolver, family: str, rng: np.random.Generator) -> tuple
         for finger in ALL_FINGERS:
             posture = np.radians([(12, 0.2 * SPREAD[finger], 0), (70, 0, 0), (45, 0, 0)]) + _noise(rng, 3)
             solver.solve(finger, posture, thing[0], {3: 0.004, PAD: 0.005}, stiffness=0.6, start=0.4 * posture)
-        _thumb_out_of_the_way(solver, np.radians(np.array([(0, 0, 0), (5, 0, 0), (8, 0, 0)], dtype=np.float64)) + _noise(rng, 6))
+        _thumb_out_of_the_way(
+            solver, np.radians(np.array([(0, 0, 0), (5, 0, 0), (8, 0, 0)], dtype=np.float64)) + _noise(rng, 6)
+        )
         return (thing,)
     bend = rng.uniform(0, 40)
     for finger in ALL_FINGERS:
@@ -330,9 +357,13 @@ def _other(solver: FingerSolver, family: str, rng: np.random.Generator) -> tuple
     length = rng.uniform(0.07, 0.15)
     axis = unit(axis)
     thing = objects.placed(
-        objects.one(objects.cylinder(gap / 2 + 0.001, length)), _frame(axis, 0), (a + b) / 2 + axis * length * rng.uniform(-0.3, 0.3)
+        objects.one(objects.cylinder(gap / 2 + 0.001, length)),
+        _frame(axis, 0),
+        (a + b) / 2 + axis * length * rng.uniform(-0.3, 0.3),
     )
-    _thumb_out_of_the_way(solver, np.radians(np.array([(10, 5, 0), (12, 0, 0), (15, 0, 0)], dtype=np.float64)) + _noise(rng, 6))
+    _thumb_out_of_the_way(
+        solver, np.radians(np.array([(10, 5, 0), (12, 0, 0), (15, 0, 0)], dtype=np.float64)) + _noise(rng, 6)
+    )
     return (thing,)
 
 
@@ -420,8 +451,12 @@ _PALM = _palm_points()
 
 def _palm_balls(size: float) -> np.ndarray:
     """(N, 4) the palm's flesh: four rows from the wrist to the knuckles."""
-    ends = np.array([(-0.086, -0.003, 0.022), (-0.089, -0.001, 0.002), (-0.084, -0.003, -0.017), (-0.075, -0.007, -0.034)])
-    starts = np.array([(-0.012, -0.002, 0.012), (-0.012, -0.002, 0.002), (-0.012, -0.002, -0.008), (-0.012, -0.002, -0.016)])
+    ends = np.array(
+        [(-0.086, -0.003, 0.022), (-0.089, -0.001, 0.002), (-0.084, -0.003, -0.017), (-0.075, -0.007, -0.034)]
+    )
+    starts = np.array(
+        [(-0.012, -0.002, 0.012), (-0.012, -0.002, 0.002), (-0.012, -0.002, -0.008), (-0.012, -0.002, -0.016)]
+    )
     t = np.linspace(0.1, 1, 5)[:, None, None]
     centres = (starts + t * (ends - starts)).reshape(-1, 3)
     return np.column_stack([centres, np.full(len(centres), 0.0125)]) * size

@@ -48,7 +48,9 @@ class HandMesh:
         arm = np.stack(arm, axis=2).reshape(rings, -1, 3)
         self.faces = np.concatenate([open_faces, arm.reshape(-1, 3)]).astype(np.int32)
         """(F, 3) of the hand with its arm."""
-        self.face_ring = np.concatenate([np.zeros(len(open_faces), int), np.repeat(np.arange(1, rings + 1), arm.shape[1])])
+        self.face_ring = np.concatenate(
+            [np.zeros(len(open_faces), int), np.repeat(np.arange(1, rings + 1), arm.shape[1])]
+        )
         """(F,) 0 for the hand, else which ring of the arm a face leads to."""
         uvw = skin_maps().uvw
         rim_uvw = uvw[self._rim]
@@ -95,7 +97,8 @@ class HandMesh:
         wide = 1 + 1.9 * np.minimum(ARM_RINGS, 0.16)
         thick = 1 + 3.4 * np.minimum(ARM_RINGS, 0.16)
         section = np.stack(
-            [local[None, :, 0] * flat[:, None], local[None, :, 1] * thick[:, None], local[None, :, 2] * wide[:, None]], axis=-1
+            [local[None, :, 0] * flat[:, None], local[None, :, 1] * thick[:, None], local[None, :, 2] * wide[:, None]],
+            axis=-1,
         )
         rings = points[:, None] + section @ np.swapaxes(frames, 1, 2)
         return np.concatenate([vertices, rings.reshape(-1, 3)]), line
@@ -116,7 +119,9 @@ class ArmLine:
         p1 = p0 + BEND / 2 * np.array([1.0, 0, 0])
         p2 = p1 + BEND / 2 * self._arm
         t = np.clip(distances / BEND, 0, 1)[:, None]
-        points = (1 - t) ** 2 * p0 + 2 * t * (1 - t) * p1 + t**2 * p2 + np.maximum(distances - BEND, 0)[:, None] * self._arm
+        points = (
+            (1 - t) ** 2 * p0 + 2 * t * (1 - t) * p1 + t**2 * p2 + np.maximum(distances - BEND, 0)[:, None] * self._arm
+        )
         tangents = (1 - t) * (p1 - p0) + t * (p2 - p1)
         tangents = tangents / np.linalg.norm(tangents, axis=-1, keepdims=True)
         palm = np.array([0.0, -1, 0]) + tangents[:, 1:2] * tangents

@@ -22,7 +22,10 @@ def placed(thing: Thing, rotation: np.ndarray, position: np.ndarray) -> Thing:
 
 def bar(rng: np.random.Generator, family: str) -> Thing:
     """Something that a whole hand closes around: a bar, bottle, cup or tool."""
-    kind = _any(["cylinder", "box"] if family == "plain" else ["cylinder", "box", "bottle", "bottle", "cup", "tool", "tool"], rng)
+    kind = _any(
+        ["cylinder", "box"] if family == "plain" else ["cylinder", "box", "bottle", "bottle", "cup", "tool", "tool"],
+        rng,
+    )
     if kind == "cylinder":
         return one(cylinder(rng.uniform(0.010, 0.036), rng.uniform(0.12, 0.30)))
     if kind == "box":
@@ -46,18 +49,26 @@ def tool(rng: np.random.Generator, radius: float) -> Thing:
     kind = rng.integers(5)
     if kind == 0:
         size = rng.uniform(0.02, 0.035)
-        head = PlacedSolid(box(rng.uniform(0.08, 0.13), size, size), np.eye(3), np.array([0, end + size / 2 - 0.002, 0]))
+        head = PlacedSolid(
+            box(rng.uniform(0.08, 0.13), size, size), np.eye(3), np.array([0, end + size / 2 - 0.002, 0])
+        )
     elif kind == 1:
         across = rng.uniform(0.07, 0.12)
         head = PlacedSolid(cylinder(across, 0.03), _tipped(), np.array([0, end + across - 0.002, 0]))
     elif kind == 2:
-        head = PlacedSolid(box(rng.uniform(0.03, 0.10), rng.uniform(0.04, 0.07), 0.02), np.eye(3), np.array([0, end + 0.02, 0]))
+        head = PlacedSolid(
+            box(rng.uniform(0.03, 0.10), rng.uniform(0.04, 0.07), 0.02), np.eye(3), np.array([0, end + 0.02, 0])
+        )
     elif kind == 3:
         blade = rng.uniform(0.10, 0.20)
-        head = PlacedSolid(box(0.003, blade, rng.uniform(0.018, 0.045)), np.eye(3), np.array([0, end + blade / 2 - 0.002, 0]))
+        head = PlacedSolid(
+            box(0.003, blade, rng.uniform(0.018, 0.045)), np.eye(3), np.array([0, end + blade / 2 - 0.002, 0])
+        )
     else:
         blade = rng.uniform(0.06, 0.15)
-        head = PlacedSolid(cylinder(rng.uniform(0.0025, 0.005), blade), np.eye(3), np.array([0, end + blade / 2 - 0.002, 0]))
+        head = PlacedSolid(
+            cylinder(rng.uniform(0.0025, 0.005), blade), np.eye(3), np.array([0, end + blade / 2 - 0.002, 0])
+        )
     return (handle, head)
 
 

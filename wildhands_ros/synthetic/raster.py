@@ -47,7 +47,9 @@ def _fill(pixels, nearness, faces, index, nearest):
                 wb += wb_x
 
 
-def rasterise(pixels: np.ndarray, nearness: np.ndarray, faces: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+def rasterise(
+    pixels: np.ndarray, nearness: np.ndarray, faces: np.ndarray, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The nearest front face at each pixel.
 
     Args:

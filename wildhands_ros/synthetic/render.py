@@ -44,7 +44,9 @@ class Picture:
     """(2, 3) from the window's pixels to those samples."""
 
 
-def render(scene: Scene, affine: np.ndarray | None = None, width: int | None = None, height: int | None = None) -> Picture:
+def render(
+    scene: Scene, affine: np.ndarray | None = None, width: int | None = None, height: int | None = None
+) -> Picture:
     """Draws the window that ``cv2.warpAffine`` with this (2, 3) frame-to-window map would cut out; the whole frame by default."""
     affine = np.eye(2, 3) if affine is None else np.asarray(affine, dtype=np.float64)
     width, height = width or scene.camera.width, height or scene.camera.height
@@ -56,14 +58,26 @@ def render(scene: Scene, affine: np.ndarray | None = None, width: int | None = N
     drawn_affine = _compose(to_drawn, affine)
     drawn_scale = scale * drawn_width / width
 
-    rgba, cover, nearest, face_at = _draw(scene, scene.camera.transformed(drawn_affine, drawn_width, drawn_height), drawn_scale)
+    rgba, cover, nearest, face_at = _draw(
+        scene, scene.camera.transformed(drawn_affine, drawn_width, drawn_height), drawn_scale
+    )
     photo = scene.photography
     linear = _composite(scene, rgba, drawn_affine, drawn_scale)
     noise = _noise_bank()
     row, column = photo.noise_seed % NOISE_SIZE, photo.noise_seed // NOISE_SIZE % NOISE_SIZE
     softened = min(1.0, drawn_scale)  # pixels that are averaged lose their noise
     image = np.empty(linear.shape, np.uint8)
-    _develop(linear, photo.gains, _tone_curve(), noise, row, column, photo.read_noise * softened, photo.shot_noise * softened, image)
+    _develop(
+        linear,
+        photo.gains,
+        _tone_curve(),
+        noise,
+        row,
+        column,
+        photo.read_noise * softened,
+        photo.shot_noise * softened,
+        image,
+    )
     if photo.jpeg_quality:
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         coded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, photo.jpeg_quality])[1]
@@ -192,7 +206,9 @@ def _noise_bank() -> np.ndarray:
     """Twice the size of what is drawn from it, so that any offset fits; three colours."""
     rng = np.random.default_rng(5)
     noise = rng.standard_normal((NOISE_SIZE, NOISE_SIZE, 3), dtype=np.float32)
-    coarse = cv2.resize(rng.standard_normal((NOISE_SIZE // 2, NOISE_SIZE // 2, 3), dtype=np.float32), (NOISE_SIZE, NOISE_SIZE))
+    coarse = cv2.resize(
+        rng.standard_normal((NOISE_SIZE // 2, NOISE_SIZE // 2, 3), dtype=np.float32), (NOISE_SIZE, NOISE_SIZE)
+    )
     return np.round(40 * (0.8 * noise + 0.6 * coarse)).clip(-127, 127).astype(np.int8)
 
 

@@ -111,16 +111,27 @@ class Scene:
         offsets = -rows @ centre + np.array([SHADOW_SIZE / 2, SHADOW_SIZE / 2, 0])
         local = self.geometry.positions @ rows.T + offsets
         faces = self.geometry.faces[: self.geometry.num_casters]
-        _, nearest = rasterise(np.ascontiguousarray(local[:, :2]), np.ascontiguousarray(local[:, 2]), faces, SHADOW_SIZE, SHADOW_SIZE)
+        _, nearest = rasterise(
+            np.ascontiguousarray(local[:, :2]), np.ascontiguousarray(local[:, 2]), faces, SHADOW_SIZE, SHADOW_SIZE
+        )
         around = np.ones((2 * int(self.light[16]) + 1,) * 2, np.uint8)
-        return np.stack([nearest, cv2.dilate(nearest, around), cv2.erode(nearest, around)]), np.concatenate([rows.ravel(), offsets])
+        return np.stack([nearest, cv2.dilate(nearest, around), cv2.erode(nearest, around)]), np.concatenate(
+            [rows.ravel(), offsets]
+        )
 
 
 class Meshes:
     """Collects meshes into one ``Geometry``."""
 
     def __init__(self):
-        self._positions, self._normals, self._uvw, self._faces, self._face_material, self._face_part = [], [], [], [], [], []
+        self._positions, self._normals, self._uvw, self._faces, self._face_material, self._face_part = (
+            [],
+            [],
+            [],
+            [],
+            [],
+            [],
+        )
         self._materials, self._vertices = [], 0
 
     def material(self, row: np.ndarray) -> int:

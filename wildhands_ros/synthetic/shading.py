@@ -136,7 +136,14 @@ def _colour(samples, mesh, look, crevices, rgba):
         sx = 2.0 * x + (0.5 if place == 4 else place % 2)
         sy = 2.0 * y + (0.5 if place == 4 else place // 2)
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ax, ay, bx, by, cx, cy = vertices[a, 0], vertices[a, 1], vertices[b, 0], vertices[b, 1], vertices[c, 0], vertices[c, 1]
+        ax, ay, bx, by, cx, cy = (
+            vertices[a, 0],
+            vertices[a, 1],
+            vertices[b, 0],
+            vertices[b, 1],
+            vertices[c, 0],
+            vertices[c, 1],
+        )
         scale = 1.0 / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
         wa = min(max(((by - cy) * (sx - cx) + (cx - bx) * (sy - cy)) * scale, 0.0), 1.0)
         wb = min(max(((cy - ay) * (sx - cx) + (ax - cx) * (sy - cy)) * scale, 0.0), 1.0 - wa)
@@ -172,7 +179,14 @@ def _colour(samples, mesh, look, crevices, rgba):
             )
             dark = 1 - materials[k, 10] * crease
             r = tone_r * mottle * (1 + 0.10 * materials[k, 9] * blush) * dark * (1 - 0.16 * materials[k, 11] * vein)
-            g = tone_g * mottle * (1 - 0.30 * materials[k, 9] * blush) * dark * dark * (1 - 0.05 * materials[k, 11] * vein)
+            g = (
+                tone_g
+                * mottle
+                * (1 - 0.30 * materials[k, 9] * blush)
+                * dark
+                * dark
+                * (1 - 0.05 * materials[k, 11] * vein)
+            )
             b_ = tone_b * mottle * (1 - 0.26 * materials[k, 9] * blush) * dark * dark
             r += nail * (materials[k, 16] * (1 + 0.3 * white) - r)
             g += nail * (materials[k, 17] * (1 + 0.5 * white) - g)
@@ -186,13 +200,28 @@ def _colour(samples, mesh, look, crevices, rgba):
             r = (materials[k, 3] + first * (materials[k, 6] - materials[k, 3])) * grain
             g = (materials[k, 4] + first * (materials[k, 7] - materials[k, 4])) * grain
             b_ = (materials[k, 5] + first * (materials[k, 8] - materials[k, 5])) * grain
-            r, g, b_ = r + second * (materials[k, 9] - r), g + second * (materials[k, 10] - g), b_ + second * (materials[k, 11] - b_)
-            slope_u, slope_v = keep * (scratch[3] - 0.5) * materials[k, 12], keep * (scratch[4] - 0.5) * materials[k, 12]
+            r, g, b_ = (
+                r + second * (materials[k, 9] - r),
+                g + second * (materials[k, 10] - g),
+                b_ + second * (materials[k, 11] - b_),
+            )
+            slope_u, slope_v = (
+                keep * (scratch[3] - 0.5) * materials[k, 12],
+                keep * (scratch[4] - 0.5) * materials[k, 12],
+            )
 
         if slope_u != 0 or slope_v != 0:
             # Relief bends the normal against the slope's gradient on the surface (Mikkelsen 2010).
-            e1x, e1y, e1z = vertices[b, 3] - vertices[a, 3], vertices[b, 4] - vertices[a, 4], vertices[b, 5] - vertices[a, 5]
-            e2x, e2y, e2z = vertices[c, 3] - vertices[a, 3], vertices[c, 4] - vertices[a, 4], vertices[c, 5] - vertices[a, 5]
+            e1x, e1y, e1z = (
+                vertices[b, 3] - vertices[a, 3],
+                vertices[b, 4] - vertices[a, 4],
+                vertices[b, 5] - vertices[a, 5],
+            )
+            e2x, e2y, e2z = (
+                vertices[c, 3] - vertices[a, 3],
+                vertices[c, 4] - vertices[a, 4],
+                vertices[c, 5] - vertices[a, 5],
+            )
             h1 = slope_u * (vertices[b, 9] - vertices[a, 9]) + slope_v * (vertices[b, 10] - vertices[a, 10])
             h2 = slope_u * (vertices[c, 9] - vertices[a, 9]) + slope_v * (vertices[c, 10] - vertices[a, 10])
             det = nx * (e1y * e2z - e1z * e2y) + ny * (e1z * e2x - e1x * e2z) + nz * (e1x * e2y - e1y * e2x)
@@ -212,7 +241,9 @@ def _colour(samples, mesh, look, crevices, rgba):
         lit = 1.0
         if cosine > -wrap and light[15] > 0:
             # Moved along the normal, away from the surface's own shadow.
-            lit = 1 - light[15] * (1 - _lit(shadow, shadow_frame, px + 0.003 * nx, py + 0.003 * ny, pz + 0.003 * nz, int(light[16])))
+            lit = 1 - light[15] * (
+                1 - _lit(shadow, shadow_frame, px + 0.003 * nx, py + 0.003 * ny, pz + 0.003 * nz, int(light[16]))
+            )
         direct = max(cosine, 0.0) * lit
         scattered = max((cosine + wrap) / (1 + wrap), 0.0) * (0.35 + 0.65 * lit) - direct
         scattered = max(scattered, 0.0) * (wrap > 0)
@@ -233,7 +264,9 @@ def _colour(samples, mesh, look, crevices, rgba):
         shine = dim * shine
         rgba[y, x, 0] += r * (light[3] * (direct + 0.60 * scattered) + ambient_r) + shine * light[3] + sheen * ambient_r
         rgba[y, x, 1] += g * (light[4] * (direct + 0.28 * scattered) + ambient_g) + shine * light[4] + sheen * ambient_g
-        rgba[y, x, 2] += b_ * (light[5] * (direct + 0.22 * scattered) + ambient_b) + shine * light[5] + sheen * ambient_b
+        rgba[y, x, 2] += (
+            b_ * (light[5] * (direct + 0.22 * scattered) + ambient_b) + shine * light[5] + sheen * ambient_b
+        )
 
 
 def shade(index, nearest, mesh, face_part, look, crevices, masks) -> tuple[np.ndarray, np.ndarray]:

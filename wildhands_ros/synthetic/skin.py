@@ -29,7 +29,8 @@ RELIEF = 250.0
 """Slopes are stored as 0.5 + slope * RELIEF / 255."""
 
 TONES = np.array(
-    [(243, 208, 190), (230, 184, 160), (212, 160, 130), (186, 130, 100), (150, 98, 70), (110, 70, 48), (74, 48, 35)], dtype=np.float64
+    [(243, 208, 190), (230, 184, 160), (212, 160, 130), (186, 130, 100), (150, 98, 70), (110, 70, 48), (74, 48, 35)],
+    dtype=np.float64,
 )
 """sRGB of the back of hands, from light to dark."""
 
@@ -66,7 +67,10 @@ class SkinMaps:
         fine = fractal(rng, *shape, (6, 6), 3)
         blush = self._blobs(shape, (*range(1, 13), 14, 15), 0.0085) + 1.2 * self._blobs(shape, range(16, 21), 0.009)
         maps = np.zeros((2, *shape, SKIN_CHANNELS), np.float32)
-        for side, creases, depth in ((0, self._palm_creases(shape), 0.00030), (1, self._knuckle_wrinkles(shape, rng), 0.00024)):
+        for side, creases, depth in (
+            (0, self._palm_creases(shape), 0.00030),
+            (1, self._knuckle_wrinkles(shape, rng), 0.00024),
+        ):
             relief = 0.000035 * fine - depth * cv2.GaussianBlur(creases, (0, 0), 0.8)
             if side == 1:
                 relief += 0.00030 * cv2.GaussianBlur(veins, (0, 0), 2)
@@ -94,7 +98,9 @@ class SkinMaps:
 
     def _back_of_hand(self, shape: tuple[int, int]) -> np.ndarray:
         mask = np.zeros(shape, np.float32)
-        cv2.fillConvexPoly(mask, cv2.convexHull(np.round(self._to_map(self._joints[[0, 1, 4, 10, 7]])).astype(np.int32)), 1.0)
+        cv2.fillConvexPoly(
+            mask, cv2.convexHull(np.round(self._to_map(self._joints[[0, 1, 4, 10, 7]])).astype(np.int32)), 1.0
+        )
         return cv2.GaussianBlur(mask, (0, 0), 10)
 
     def _finger_at(self, joint: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -111,7 +117,13 @@ class SkinMaps:
                 _curve(lines, here + offset * along, across * 0.0085, along * 0.0008, strength)
         for joint in (1, 4, 7, 10):
             here, along, across = self._finger_at(joint)
-            _curve(lines, here + (self._to_map(self._joints[joint + 1]) - here) * 0.52, across * 0.0095, along * 0.0006, 0.9)
+            _curve(
+                lines,
+                here + (self._to_map(self._joints[joint + 1]) - here) * 0.52,
+                across * 0.0095,
+                along * 0.0006,
+                0.9,
+            )
         wrist, index, pinky = self._to_map(self._joints[[0, 1, 7]])
         # Heart, head and life lines between fractions of the palm: (from wrist to knuckle, from index to little finger).
         for controls in (
@@ -119,7 +131,11 @@ class SkinMaps:
             ((0.76, -0.08), (0.72, 0.20), (0.62, 0.55), (0.50, 0.90)),
             ((0.76, -0.10), (0.62, 0.16), (0.42, 0.30), (0.14, 0.34)),
         ):
-            _line(lines, _bezier(np.array([wrist + up * (index + over * (pinky - index) - wrist) for up, over in controls])), 0.75)
+            _line(
+                lines,
+                _bezier(np.array([wrist + up * (index + over * (pinky - index) - wrist) for up, over in controls])),
+                0.75,
+            )
         return cv2.GaussianBlur(lines, (0, 0), 1.0) * 1.7
 
     def _knuckle_wrinkles(self, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -132,13 +148,17 @@ class SkinMaps:
                 _curve(lines, here + offset * along, across * rng.uniform(0.0045, 0.0065), bow, strength)
         return cv2.GaussianBlur(lines, (0, 0), 0.9) * 1.6
 
-    def _nails(self, rest: np.ndarray, normals: np.ndarray, faces: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def _nails(
+        self, rest: np.ndarray, normals: np.ndarray, faces: np.ndarray, shape: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Nails and the white of their ends, for the map of the back: patches around points of the surface."""
         height, width = shape
         # Seen from above, with x to the right and z down, the view's direction -y makes a right-handed frame.
         index, nearest = rasterise(self._to_map(rest), rest[:, 1].copy(), faces, width, height)
         if (index >= 0).mean() < 0.05:
-            raise ValueError("the hand's back is not seen from above: the hand model is not in the rest pose of asset.py")
+            raise ValueError(
+                "the hand's back is not seen from above: the hand model is not in the rest pose of asset.py"
+            )
         grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1) * TEXEL + self._low
         points = np.stack([grid[..., 0], np.where(index >= 0, nearest, 0), grid[..., 1]], axis=-1)
         nails, whites = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -160,7 +180,9 @@ class SkinMaps:
             radius = (np.abs(u) ** 2.6 + np.abs(v) ** 2.6) ** (1 / 2.6)
             nail = (1 - _smoothstep(0.92, 1.04, radius)) * (index >= 0) * (np.abs(local @ up) < 0.006)
             nails = np.maximum(nails, nail)
-            whites = np.maximum(whites, nail * np.maximum(_smoothstep(0.72, 0.86, u), 0.5 * _smoothstep(-0.62, -0.80, u)))
+            whites = np.maximum(
+                whites, nail * np.maximum(_smoothstep(0.72, 0.86, u), 0.5 * _smoothstep(-0.62, -0.80, u))
+            )
         return nails, whites
 
 

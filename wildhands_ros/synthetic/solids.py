@@ -62,7 +62,16 @@ def cylinder(radius: float, height: float, edge: float = 0.0015) -> Solid:
     edge = min(edge, 0.4 * radius, 0.4 * height)
     half = height / 2
     return Solid(
-        np.array([(0, -half), (radius - edge, -half), (radius, edge - half), (radius, half - edge), (radius - edge, half), (0, half)])
+        np.array(
+            [
+                (0, -half),
+                (radius - edge, -half),
+                (radius, edge - half),
+                (radius, half - edge),
+                (radius - edge, half),
+                (0, half),
+            ]
+        )
     )
 
 
@@ -89,7 +98,11 @@ def bottle(radius: float, height: float, neck: float, shoulder: float) -> Solid:
 
 def cone(bottom: float, top: float, height: float) -> Solid:
     """A cup or a shade: a cone's stump."""
-    return Solid(np.array([(0, -height / 2), (bottom, -height / 2), (top, height / 2), (0.93 * top, height / 2), (0, height / 2)]))
+    return Solid(
+        np.array(
+            [(0, -height / 2), (bottom, -height / 2), (top, height / 2), (0.93 * top, height / 2), (0, height / 2)]
+        )
+    )
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
@@ -152,7 +165,9 @@ _TURN = np.linspace(0, 2 * np.pi, AROUND + 1)  # the seam has both ends, for the
 def _revolved_template(rows: int) -> tuple[np.ndarray, np.ndarray]:
     index = np.arange(rows * (AROUND + 1)).reshape(rows, AROUND + 1)
     p, q, r, s = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
-    return np.stack([np.sin(_TURN), np.cos(_TURN)]), np.stack([p, q, r, p, r, s], axis=-1).reshape(-1, 3).astype(np.int32)
+    return np.stack([np.sin(_TURN), np.cos(_TURN)]), np.stack([p, q, r, p, r, s], axis=-1).reshape(-1, 3).astype(
+        np.int32
+    )
 
 
 @njit(cache=True, error_model="numpy")

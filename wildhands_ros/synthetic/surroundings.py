@@ -22,7 +22,11 @@ def _unchanged(values: np.ndarray) -> np.ndarray:
 
 
 def add_thing(
-    meshes: Meshes, thing: objects.Thing, rng: np.random.Generator, to_camera: Callable = _unchanged, seen: Callable = _unchanged
+    meshes: Meshes,
+    thing: objects.Thing,
+    rng: np.random.Generator,
+    to_camera: Callable = _unchanged,
+    seen: Callable = _unchanged,
 ) -> None:
     """``to_camera``: of points (N, 3) in the thing's frame; ``seen``: of faces, where that mirrors."""
     for part in thing:
@@ -31,7 +35,9 @@ def add_thing(
         meshes.add(to_camera(points @ part.rotation.T + part.position), seen(faces), uv, row)
 
 
-def add_clutter(meshes: Meshes, config: WorldConfig, actors: list[Actor], upright: np.ndarray, rng: np.random.Generator) -> None:
+def add_clutter(
+    meshes: Meshes, config: WorldConfig, actors: list[Actor], upright: np.ndarray, rng: np.random.Generator
+) -> None:
     """Occluders between the camera and a hand, and things beyond the hands."""
     if rng.random() < config.occluders:
         actor = actors[rng.integers(len(actors))]
@@ -52,7 +58,9 @@ def add_clutter(meshes: Meshes, config: WorldConfig, actors: list[Actor], uprigh
                 add_standing(meshes, config, upright, position, rng)
 
 
-def add_standing(meshes: Meshes, config: WorldConfig, upright: np.ndarray, position: np.ndarray, rng: np.random.Generator) -> None:
+def add_standing(
+    meshes: Meshes, config: WorldConfig, upright: np.ndarray, position: np.ndarray, rng: np.random.Generator
+) -> None:
     """Some thing, upright and turned by chance."""
     thing = objects.anything(rng, config.things)
     add_thing(meshes, objects.placed(thing, upright @ rotation([0, rng.uniform(0, 6.3), 0]), position), rng)
@@ -77,7 +85,9 @@ def add_table(meshes: Meshes, config: WorldConfig, upright: np.ndarray, rng: np.
             textures = (WOOD, WOOD, *THING_TEXTURES)
             row = meshes.material(plain_material(rng, textures, rng.uniform(0.15, 0.6), cloth=False, vivid=0.6))
             uv = np.column_stack([x.ravel(), z.ravel(), np.zeros(x.size)])
-            meshes.add(local @ upright.T, faces, uv, row, normals=np.broadcast_to(up.astype(np.float32), (len(local), 3)))
+            meshes.add(
+                local @ upright.T, faces, uv, row, normals=np.broadcast_to(up.astype(np.float32), (len(local), 3))
+            )
     return meshes.geometry(casters)
 
 
@@ -117,7 +127,9 @@ def _light(config: WorldConfig, up: np.ndarray, surroundings: np.ndarray, rng: n
     tint = 0.6 + 0.4 * surroundings / max(surroundings.mean(), 1e-3)
     ambient = np.exp(rng.uniform(np.log(0.30 - 0.16 * harsh), np.log(0.55)))
     # The whole neither dark nor burnt out; what is left is the exposure's.
-    level = np.exp(rng.uniform(np.log(0.75 - 0.25 * harsh), np.log(1.15 + 0.25 * harsh))) / (0.65 * key.mean() + ambient)
+    level = np.exp(rng.uniform(np.log(0.75 - 0.25 * harsh), np.log(1.15 + 0.25 * harsh))) / (
+        0.65 * key.mean() + ambient
+    )
     light[3:6] = np.clip(key, 0.02, None) * level
     light[6:9] = ambient * level * tint * np.array([1 - 0.3 * warmth, 1.0, 1 + 0.3 * warmth])
     light[9:12] = light[6:9] * rng.uniform(0.3, 0.9) * np.clip(rng.normal(1, 0.08, 3), 0.7, 1.3)

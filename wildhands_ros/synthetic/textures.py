@@ -43,10 +43,15 @@ def texture_bank() -> np.ndarray:
     rows = np.abs(np.sin(turn * 16 * x))
     relief[KNIT] = 2.0 * rows * (0.7 + 0.3 * np.sin(turn * 32 * y + np.pi * (x * 32 % 2 > 1)))
     first[KNIT] = 0.75 * (1 - rows) + 0.1 * noise(30)
-    weave = np.where((np.floor(x * 40) + np.floor(y * 40)) % 2 > 0, np.abs(np.sin(turn * 20 * x)), np.abs(np.sin(turn * 20 * y)))
+    weave = np.where(
+        (np.floor(x * 40) + np.floor(y * 40)) % 2 > 0, np.abs(np.sin(turn * 20 * x)), np.abs(np.sin(turn * 20 * y))
+    )
     relief[WEAVE], first[WEAVE] = 0.8 * weave, 0.5 * (1 - weave) + 0.15 * noise(40)
     cracks = np.abs(noise(14, 3))
-    relief[LEATHER], first[LEATHER] = 0.9 * np.minimum(cracks, 0.6), 0.5 * np.exp(-((cracks / 0.15) ** 2)) + 0.15 * noise(40)
+    relief[LEATHER], first[LEATHER] = (
+        0.9 * np.minimum(cracks, 0.6),
+        0.5 * np.exp(-((cracks / 0.15) ** 2)) + 0.15 * noise(40),
+    )
     first[MARBLE] = np.exp(-((noise(60) / 0.15) ** 2))
     second[MARBLE] = np.clip(0.5 * noise(20), 0, 1)
     first[MOTTLE] = 0.5 + 0.18 * noise(64, 5)
@@ -76,7 +81,9 @@ def random_colour(rng: np.random.Generator, vivid: float = 1.0) -> np.ndarray:
     return to_linear(rgb)
 
 
-def plain_material(rng: np.random.Generator, textures: tuple[int, ...], repeat: float, cloth: bool, vivid: float = 1.0) -> np.ndarray:
+def plain_material(
+    rng: np.random.Generator, textures: tuple[int, ...], repeat: float, cloth: bool, vivid: float = 1.0
+) -> np.ndarray:
     """A row of materials for a thing or cloth whose texture repeats every ``repeat`` metres."""
     row = np.zeros(MATERIAL_COLUMNS)
     row[0], row[1], row[2] = PALETTE, textures[rng.integers(len(textures))], 1 / repeat
@@ -85,7 +92,9 @@ def plain_material(rng: np.random.Generator, textures: tuple[int, ...], repeat: 
     row[6:9] = base * rng.uniform(0.35, 1.0) if cloth or rng.random() < 0.5 else random_colour(rng, vivid)
     row[9:12] = random_colour(rng, vivid)
     row[12] = 0.0 if row[1] == LABEL else rng.uniform(0.2, 1.0) * (0.6 if cloth else 0.25)
-    row[13], row[14] = (rng.uniform(0, 0.03), 6.0) if cloth else (GLOSSES[rng.integers(4)], SHARPNESSES[rng.integers(3)])
+    row[13], row[14] = (
+        (rng.uniform(0, 0.03), 6.0) if cloth else (GLOSSES[rng.integers(4)], SHARPNESSES[rng.integers(3)])
+    )
     row[15] = 0.10 if cloth else 0.0
     row[16] = rng.uniform(0.1, 0.6)
     return row
@@ -117,7 +126,9 @@ def glove_material(rng: np.random.Generator) -> np.ndarray:
     if kind == 0:
         row = plain_material(rng, (PLAIN,), 0.1, cloth=True)
         row[3:6] = to_linear(
-            [(60, 110, 190), (240, 240, 238), (35, 35, 40), (90, 150, 110), (235, 205, 60), (150, 90, 160)][rng.integers(6)]
+            [(60, 110, 190), (240, 240, 238), (35, 35, 40), (90, 150, 110), (235, 205, 60), (150, 90, 160)][
+                rng.integers(6)
+            ]
         )
         row[6:9] = 0.9 * row[3:6]
         row[12], row[13], row[14] = 0.0, rng.uniform(0.05, 0.35), rng.uniform(10, 40)

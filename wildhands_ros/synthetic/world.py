@@ -71,7 +71,9 @@ class World:
         """The whole frame of a number."""
         return self.window(self.scene(index))
 
-    def window(self, scene: Scene, affine: np.ndarray | None = None, width: int | None = None, height: int | None = None) -> WorldSample:
+    def window(
+        self, scene: Scene, affine: np.ndarray | None = None, width: int | None = None, height: int | None = None
+    ) -> WorldSample:
         """Any window: ``affine`` (2, 3) leads from the frame's pixels to the window's."""
         picture = render(scene, affine, width, height)
         return WorldSample(
@@ -84,4 +86,6 @@ class World:
 
 def _pictured(scene: Scene, picture: Picture, number: int) -> PicturedHand:
     hand = scene.hands[number]
-    return PicturedHand(hand, picture.camera.project(hand.joints), keypoint_visibility(scene, picture, number), picture.masks[number])
+    return PicturedHand(
+        hand, picture.camera.project(hand.joints), keypoint_visibility(scene, picture, number), picture.masks[number]
+    )

@@ -55,7 +55,9 @@ class ArmCommand:
 class Arm:
     """Takes frames and gives commands, both at times ``now`` in seconds of one clock. For one thread."""
 
-    def __init__(self, config: ArmConfig, retarget: Callable[[np.ndarray], np.ndarray] | None = None, start: Pose | None = None):
+    def __init__(
+        self, config: ArmConfig, retarget: Callable[[np.ndarray], np.ndarray] | None = None, start: Pose | None = None
+    ):
         """Takes the robot hand's retargeting, and where the arm is as long as ``robot_at`` has not said so; None for unknown."""
         self.status = "released"
         """What the arm does, or why it does not move, in words."""
@@ -85,7 +87,9 @@ class Arm:
     def engage(self, now: float) -> bool:
         """Closes the clutch; False, with the reason in ``status``, where the robot's pose is unknown or old."""
         if self._robot is None:
-            self.status = "cannot engage: the robot's pose is unknown (no robot_pose has come, and start.position is not set)"
+            self.status = (
+                "cannot engage: the robot's pose is unknown (no robot_pose has come, and start.position is not set)"
+            )
             return False
         if self._heard_robot is not None and now - self._heard_robot > ROBOT_MAX_AGE:
             age = now - self._heard_robot

@@ -114,7 +114,9 @@ class Follower:
 
     def _towards(self, target: Pose, seconds: float) -> Pose:
         step = limited(target.position - self._robot.position, self._config.max_speed * seconds)
-        turn = limited((target.rotation * self._robot.rotation.inv()).as_rotvec(), self._config.max_rotation_speed * seconds)
+        turn = limited(
+            (target.rotation * self._robot.rotation.inv()).as_rotvec(), self._config.max_rotation_speed * seconds
+        )
         return Pose(self._robot.position + step, Rotation.from_rotvec(turn) * self._robot.rotation)
 
 

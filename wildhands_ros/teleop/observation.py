@@ -72,7 +72,9 @@ class Trust:
     def doubt(self, hand: HandObservation) -> str:
         """Why the hand is doubtful; empty where it is not. What the estimator could not judge (NaN) is no reason."""
         if not (
-            np.isfinite(hand.wrist.position).all() and np.isfinite(hand.joints).all() and np.isfinite(hand.wrist.rotation.as_quat()).all()
+            np.isfinite(hand.wrist.position).all()
+            and np.isfinite(hand.joints).all()
+            and np.isfinite(hand.wrist.rotation.as_quat()).all()
         ):
             return "the hand holds NaN or infinity"
         if hand.score < self.min_score:

@@ -18,7 +18,10 @@ from scipy.spatial.transform import Rotation
 
 from ..types import Side
 
-PALM_AXES = {Side.RIGHT: np.array([[0, -1, 0], [0, 0, 1], [-1, 0, 0]]), Side.LEFT: np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]])}
+PALM_AXES = {
+    Side.RIGHT: np.array([[0, -1, 0], [0, 0, 1], [-1, 0, 0]]),
+    Side.LEFT: np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]]),
+}
 """From the hand model's rest frame to the palm's: x out of the palm, y (right hand: to the thumb; left: away from it), z to the fingers."""
 
 TOUCH = 0.015
@@ -44,10 +47,14 @@ class Retargeting:
         try:
             from dex_retargeting.retargeting_config import RetargetingConfig
         except ImportError as error:
-            raise ImportError(f"retargeting needs dex-retargeting (pip install 'wildhands_ros[teleop]'): {error}") from error
+            raise ImportError(
+                f"retargeting needs dex-retargeting (pip install 'wildhands_ros[teleop]'): {error}"
+            ) from error
         own, theirs = _read(config)
         try:
-            rotation = Rotation.from_euler("xyz", np.asarray(own.get("root_rotation", (0.0, 0.0, 0.0)), float)).as_matrix()
+            rotation = Rotation.from_euler(
+                "xyz", np.asarray(own.get("root_rotation", (0.0, 0.0, 0.0)), float)
+            ).as_matrix()
             with redirect_stdout(StringIO()):
                 self._solver = RetargetingConfig.from_dict(theirs).build()
         except Exception as error:  # URDF parser, pinocchio and dex-retargeting raise all kinds
@@ -59,7 +66,10 @@ class Retargeting:
         """The URDF's limits of ``joint_names``."""
         self.joint_names: list[str] = list(self._solver.joint_names)
         """The URDF's names of the joints that move, in the order of the results."""
-        if not self.joint_names or not (np.isfinite(self.lower) & np.isfinite(self.upper) & (self.lower <= self.upper)).all():
+        if (
+            not self.joint_names
+            or not (np.isfinite(self.lower) & np.isfinite(self.upper) & (self.lower <= self.upper)).all()
+        ):
             raise RobotHandError(f"{config}: every moving joint of the URDF needs a lower and an upper limit")
         kind = self._optimizer.retargeting_type
         self._is_position = kind == "POSITION"
@@ -111,7 +121,9 @@ def _read(config: Path) -> tuple[dict, dict]:
         raise RobotHandError(f"{config}: not a YAML file: {' '.join(str(error).split())}") from error
     theirs = data.get("retargeting") if isinstance(data, dict) else None
     if not isinstance(theirs, dict) or not isinstance(theirs.get("urdf_path"), str):
-        raise RobotHandError(f"{config}: expected a key retargeting with urdf_path and the rest of dex-retargeting's settings")
+        raise RobotHandError(
+            f"{config}: expected a key retargeting with urdf_path and the rest of dex-retargeting's settings"
+        )
     urdf = config.parent / theirs["urdf_path"]
     if not urdf.is_file():
         raise RobotHandError(f"{config}: the URDF {urdf} does not exist")

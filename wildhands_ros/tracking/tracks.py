@@ -142,7 +142,9 @@ def last_hands(frame: FrameEstimate) -> list[Detection]:
         if not np.isfinite(corners).all() or (corners[0] >= last).any() or (corners[1] <= 0).any():
             continue
         box = hand_box(hand.joints_2d, frame.camera.width, frame.camera.height)
-        detections.append(Detection(box, hand.side, hand.score, hand.side_score, keypoints=hand.joints_2d, box_is_own=False))
+        detections.append(
+            Detection(box, hand.side, hand.score, hand.side_score, keypoints=hand.joints_2d, box_is_own=False)
+        )
     return detections
 
 

@@ -20,7 +20,11 @@ _OF_TARGETS = {f.name for f in dataclasses.fields(Targets)}
 
 def save_batch(batch: Batch, path: Path) -> None:
     """Writes the tensors of a batch and what was skipped."""
-    values = {f.name: getattr(batch, f.name) for f in dataclasses.fields(Batch) if f.name not in ("targets", "skipped", "details")}
+    values = {
+        f.name: getattr(batch, f.name)
+        for f in dataclasses.fields(Batch)
+        if f.name not in ("targets", "skipped", "details")
+    }
     values |= {name: getattr(batch.targets, name) for name in _OF_TARGETS}
     skipped = {"skipped": dict(batch.skipped), "details": batch.details}
     torch.save({name: value for name, value in values.items() if value is not None} | skipped, path)
@@ -33,7 +37,9 @@ def load_joined(paths: Sequence[Path]) -> Batch:
     """
     parts = [torch.load(path, mmap=True, weights_only=True) for path in paths]
     if len({"taught" in part for part in parts}) > 1:
-        raise ValueError(f"only some of the files in {paths[0].parent} have what the teacher says; delete that folder, to make it again")
+        raise ValueError(
+            f"only some of the files in {paths[0].parent} have what the teacher says; delete that folder, to make it again"
+        )
     rows = np.cumsum([0, *(len(part["is_right"]) for part in parts)])
     pictures = np.cumsum([0, *(part["num_images"] for part in parts)])
     kinds = {name: value for part in parts for name, value in part.items() if isinstance(value, Tensor)}
@@ -59,7 +65,13 @@ def taken(batch: Batch, rows: Tensor, image_index: Tensor, num_images: int) -> B
     return _batch(tensors | {"image_index": image_index}, names, num_images, Counter(), {})
 
 
-def _batch(tensors: dict[str, Tensor], names: tuple[str, ...], num_images: int, skipped: Counter[str], details: dict[str, str]) -> Batch:
+def _batch(
+    tensors: dict[str, Tensor], names: tuple[str, ...], num_images: int, skipped: Counter[str], details: dict[str, str]
+) -> Batch:
     targets: dict[str, Any] = {name: value for name, value in tensors.items() if name in _OF_TARGETS}
-    others: dict[str, Any] = {"crops": None, "images": None} | {name: v for name, v in tensors.items() if name not in _OF_TARGETS}
-    return Batch(targets=Targets(num_images=num_images, names=names, **targets), skipped=skipped, details=details, **others)
+    others: dict[str, Any] = {"crops": None, "images": None} | {
+        name: v for name, v in tensors.items() if name not in _OF_TARGETS
+    }
+    return Batch(
+        targets=Targets(num_images=num_images, names=names, **targets), skipped=skipped, details=details, **others
+    )

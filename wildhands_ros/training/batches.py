@@ -68,7 +68,9 @@ class Batches(Dataset):
     """The part of each step's batch that falls to one process; ``batches[step]``, from step 1 on. Raises ValueError where nothing can be
     found for it."""
 
-    def __init__(self, config: TrainingConfig, assets: dict[Side, HandAsset], rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self, config: TrainingConfig, assets: dict[Side, HandAsset], rank: int = 0, processes: int = 1
+    ) -> None:
         """Raises ValueError where the batch cannot be shared out, or a source cannot be opened."""
         if config.batch_size % processes:
             raise ValueError(f"batch_size {config.batch_size} cannot be shared out evenly among {processes} processes")
@@ -170,7 +172,9 @@ def collate(pictures: list[Picture], skipped: Counter[str], details: dict[str, s
     )
     return Batch(
         crops=torch.from_numpy(np.stack([hand.crop for hand in hands])),
-        images=None if pictures[0].image is None else torch.from_numpy(np.stack([picture.image for picture in pictures])),
+        images=None
+        if pictures[0].image is None
+        else torch.from_numpy(np.stack([picture.image for picture in pictures])),
         kpe=_floats([hand.kpe for hand in hands]),
         is_real=torch.tensor(is_real),
         targets=targets,

@@ -66,7 +66,9 @@ class Checkpoints:
             try:
                 return step, torch.load(self._path(step), map_location="cpu", weights_only=True)
             except Exception as error:  # A damaged archive leads to errors of many kinds.
-                warn(f"{self._path(step)} is damaged ({type(error).__name__}: {error}); looking for the state before it")
+                warn(
+                    f"{self._path(step)} is damaged ({type(error).__name__}: {error}); looking for the state before it"
+                )
         if steps:
             raise OSError(f"no saved state in {self.folder} can be read; remove that folder to begin anew")
         return None

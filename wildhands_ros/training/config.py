@@ -111,7 +111,9 @@ class GroupConfig:
         if unknown := [name for name in self.modules if name.split(".")[0] not in MODULES]:
             raise ValueError(f"the network has no part {', '.join(unknown)}; it has {', '.join(MODULES)}")
         if not self.lr_factor >= 0 or self.frozen_until < 0:
-            raise ValueError(f"lr_factor and frozen_until must not be negative, not {self.lr_factor} and {self.frozen_until}")
+            raise ValueError(
+                f"lr_factor and frozen_until must not be negative, not {self.lr_factor} and {self.frozen_until}"
+            )
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,11 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T
             near = difflib.get_close_matches(str(key), hints, n=2, cutoff=0.6)
             hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(hints)}"
             raise ConfigError(f"there is no key {prefix}{key}; {hint}")
-    required = [f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING]
+    required = [
+        f.name
+        for f in dataclasses.fields(kind)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
     if missing := [prefix + name for name in required if name not in values]:
         raise ConfigError(f"{', '.join(missing)} must be given")
     parsed = {key: _parse(hints[key], value, prefix + key) for key, value in values.items()}

@@ -37,7 +37,9 @@ def distillation_losses(
     if weights.world:
         terms["distill_world"] = weights.world * trusted(_distance(student.world - teacher.world).mean(1))
     if weights.presence:
-        terms["distill_presence"] = weights.presence * average(_divergence(student.presence_logit, teacher.presence_logit), share)
+        terms["distill_presence"] = weights.presence * average(
+            _divergence(student.presence_logit, teacher.presence_logit), share
+        )
     if weights.side:
         terms["distill_side"] = weights.side * trusted(_divergence(student.is_right_logit, teacher.is_right_logit))
     return terms
@@ -51,7 +53,9 @@ def packed(output: LandmarkOutput) -> Tensor:
 
 def unpacked(values: Tensor) -> LandmarkOutput:
     """The teacher's output, without features, of ``packed``'s (B, 128)."""
-    landmarks, world = (part.unflatten(1, (NUM_LANDMARKS, 3)) for part in values[:, : 6 * NUM_LANDMARKS].split(3 * NUM_LANDMARKS, dim=1))
+    landmarks, world = (
+        part.unflatten(1, (NUM_LANDMARKS, 3)) for part in values[:, : 6 * NUM_LANDMARKS].split(3 * NUM_LANDMARKS, dim=1)
+    )
     presence, is_right = values[:, -2:].unbind(1)
     return LandmarkOutput(values.new_empty(0), landmarks[..., :2], landmarks[..., 2], presence, is_right, world)
 

@@ -76,7 +76,14 @@ class Pairs:
 
 
 def visible_triangles(
-    screen: Tensor, depth: Tensor, corner: Tensor, image: Tensor, width: int, height: int, reach: float, min_depth: float
+    screen: Tensor,
+    depth: Tensor,
+    corner: Tensor,
+    image: Tensor,
+    width: int,
+    height: int,
+    reach: float,
+    min_depth: float,
 ) -> Triangles:
     """The triangles that are not degenerate, have all corners at ``min_depth`` or beyond and come within ``reach`` pixels of the image.
 
@@ -89,15 +96,22 @@ def visible_triangles(
     seen &= (x_max >= -reach) & (x_min <= width - 1 + reach) & (y_max >= -reach) & (y_min <= height - 1 + reach)
     chosen = seen.nonzero().squeeze(1)
     clockwise = double_area[chosen] < 0
-    x, y, z, start = (torch.where(clockwise, values[:, chosen].flip(0), values[:, chosen]) for values in (x, y, z, corner.T))
+    x, y, z, start = (
+        torch.where(clockwise, values[:, chosen].flip(0), values[:, chosen]) for values in (x, y, z, corner.T)
+    )
     along_x, along_y = x.roll(-1, 0) - x, y.roll(-1, 0) - y
     length = torch.hypot(along_x, along_y)
-    return Triangles(_take(image, chosen), start, start.roll(-1, 0), x, y, along_x / length, along_y / length, length, z.roll(-2, 0))
+    return Triangles(
+        _take(image, chosen), start, start.roll(-1, 0), x, y, along_x / length, along_y / length, length, z.roll(-2, 0)
+    )
 
 
 def nearest_pairs(triangles: Triangles, width: int, height: int, reach: float, count: int) -> Pairs:
     """For each pixel the ``count`` triangles of least depth among those that cover it or are nearer to it than ``reach`` pixels."""
-    found = [_least_depths(_pairs(group, *rows, width, height, reach), count) for group, *rows in _groups(triangles, width, height, reach)]
+    found = [
+        _least_depths(_pairs(group, *rows, width, height, reach), count)
+        for group, *rows in _groups(triangles, width, height, reach)
+    ]
     if len(found) == 1:
         return found[0]
     merged = Pairs(*(torch.cat(values) for values in zip(*(vars(pairs).values() for pairs in found), strict=True)))
@@ -161,7 +175,8 @@ def _pairs(triangles: Triangles, first_row: Tensor, rows: Tensor, width: int, he
         weighted = weighted + barycentric * _take(t.opposite_depth[i], triangle)
     edge = edge * len(t) + triangle
     dx, dy, tangent_x, tangent_y, length, start, end = (
-        _take(values.flatten(), edge) for values in (t.origin_x, t.origin_y, t.tangent_x, t.tangent_y, t.length, t.start, t.end)
+        _take(values.flatten(), edge)
+        for values in (t.origin_x, t.origin_y, t.tangent_x, t.tangent_y, t.length, t.start, t.end)
     )
     dx, dy = x - dx, y - dy
     along = torch.minimum((tangent_x * dx + tangent_y * dy).clamp(min=0), length)

@@ -46,7 +46,9 @@ def initialize_heads(network: WildHands) -> None:
     that is trained already."""
     decoders = network.right_head, network.left_head
     outputs = [layer for part in decoders for layer in (part.pose, part.shape, part.camera, part.initial_camera[-1])]
-    parts: list[nn.Module] = [part for part in (network.fusion, network.landmark_encoder, *decoders) if part is not None]
+    parts: list[nn.Module] = [
+        part for part in (network.fusion, network.landmark_encoder, *decoders) if part is not None
+    ]
     if network.grasp_head is not None:
         outputs.append(network.grasp_head.layers[-1])
         parts.append(network.grasp_head)
@@ -61,7 +63,9 @@ def _take(model: WildHands, other: WildHands, name: str) -> None:
     own, given = model.state_dict(), other.state_dict()
     common = [key for key in given if key in own]
     if wrong := [key for key in common if own[key].shape != given[key].shape]:
-        raise ConfigError(f"start: the weights of {name} do not fit this network: {wrong[0]} is {tuple(given[wrong[0]].shape)} there")
+        raise ConfigError(
+            f"start: the weights of {name} do not fit this network: {wrong[0]} is {tuple(given[wrong[0]].shape)} there"
+        )
     lacking = sorted({key.split(".")[0] for key in own if key not in given})
     if "hand_trunk" in lacking or not common:
         raise ConfigError(f"start: {name} is of another kind of network; it lacks {', '.join(lacking)}")

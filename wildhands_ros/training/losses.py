@@ -90,7 +90,9 @@ def compute_losses(
 
     def need(name: str, label: str) -> Tensor:
         if given[name] is None:
-            raise ValueError(f"there are labels for {label}, but no {name} to compare them with: supply them or set the weight to 0")
+            raise ValueError(
+                f"there are labels for {label}, but no {name} to compare them with: supply them or set the weight to 0"
+            )
         return given[name].float()
 
     def average(values: Tensor, valid: Tensor) -> Tensor:
@@ -104,7 +106,9 @@ def compute_losses(
     if targets.joints_2d is not None and weights.j2d:
         pixels = _project(need("joints", "j2d"), targets.k)
         # From [0, 224] pixels to [-1, 1].
-        terms["j2d"] = average(_squares(pixels, targets.joints_2d, targets.has_j2d) * (2 / IMAGE_SIZE) ** 2, targets.has_j2d)
+        terms["j2d"] = average(
+            _squares(pixels, targets.joints_2d, targets.has_j2d) * (2 / IMAGE_SIZE) ** 2, targets.has_j2d
+        )
     if targets.joints_3d is not None and weights.j3d:
         valid = targets.has_j3d if targets.has_j3d.ndim == 1 else targets.has_j3d & targets.has_j3d[:, :1]
         prediction, label = need("joints", "j3d"), targets.joints_3d

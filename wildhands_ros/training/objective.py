@@ -51,7 +51,9 @@ class Objective(nn.Module):
             # In a tuple, so that it is no part of this module, whose weights are trained and shared.
             self._teacher = (LandmarkNet.from_mediapipe().requires_grad_(False),)
         if config.augmentation.true_landmarks and not model.config.landmark_input:
-            raise ValueError("augmentation.true_landmarks changes what the decoders see of landmarks: set network.landmark_input: true")
+            raise ValueError(
+                "augmentation.true_landmarks changes what the decoders see of landmarks: set network.landmark_input: true"
+            )
         self._seen: dict[str, Tensor] = {}
         model.fusion.register_forward_hook(self._see_fused)
         for module in model.modules():
@@ -65,7 +67,9 @@ class Objective(nn.Module):
                     _run_in_bfloat16(part)
         if config.precision is Precision.FROZEN_BFLOAT16:
             if not isinstance(model.hand_trunk, LandmarkTrunk):
-                raise ValueError("precision: frozen_bfloat16 is for trunks by stages: set network.trunk: mediapipe_hand")
+                raise ValueError(
+                    "precision: frozen_bfloat16 is for trunks by stages: set network.trunk: mediapipe_hand"
+                )
             for trunk in (model.hand_trunk, model.image_trunk):
                 for stage in trunk.stages if trunk is not None else ():
                     _run_in_bfloat16_while_frozen(stage)
@@ -129,13 +133,17 @@ class Objective(nn.Module):
             shown = nearer(said, targets, self._config.augmentation.true_landmarks)
             output = model.decode(encoded, shown, targets.is_right, targets.focal, targets.anchor, targets.turn)
             return dataclasses.replace(output, landmarks=said), crops
-        output = model(crops, batch.kpe, targets.is_right, targets.focal, targets.anchor, images, index, turn=targets.turn)
+        output = model(
+            crops, batch.kpe, targets.is_right, targets.focal, targets.anchor, images, index, turn=targets.turn
+        )
         return output, crops
 
     def hands(self, output: WildHandsOutput, targets: Targets) -> HandOutput:
         """Vertices and joints in the camera's frame."""
         rotations = output.rotations
-        return self.layer(rotations[:, 0], rotations[:, 1:], output.betas, output.translation, is_right=targets.is_right)
+        return self.layer(
+            rotations[:, 0], rotations[:, 1:], output.betas, output.translation, is_right=targets.is_right
+        )
 
     def _silhouettes(self, vertices: Tensor, targets: Targets) -> Tensor | None:
         """(B, 224, 224), zero for hands that need none; None where nobody does."""

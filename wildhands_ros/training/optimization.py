@@ -59,7 +59,10 @@ class Optimization:
         warmup = min(1.0, (step - group.frozen_until) / config.warmup_steps) if config.warmup_steps else 1.0
         decay = 1.0
         if config.decay is Decay.COSINE:
-            decay = config.final_share + (1 - config.final_share) * (1 + math.cos(math.pi * min(step / self._steps, 1.0))) / 2
+            decay = (
+                config.final_share
+                + (1 - config.final_share) * (1 + math.cos(math.pi * min(step / self._steps, 1.0))) / 2
+            )
         return config.lr * group.lr_factor * warmup * decay
 
     def update(self) -> Tensor:

@@ -91,7 +91,9 @@ mask of that hand."""
 class PictureMaker:
     """Makes examples for one network. ``assets`` are its hand model."""
 
-    def __init__(self, network: WildHandsConfig, augmentation: AugmentationConfig, assets: dict[Side, HandAsset]) -> None:
+    def __init__(
+        self, network: WildHandsConfig, augmentation: AugmentationConfig, assets: dict[Side, HandAsset]
+    ) -> None:
         self._network, self._augmentation = network, augmentation
         self._mean_pose = {side: asset.hands_mean for side, asset in assets.items()}
         self._rectifier = Rectifier()
@@ -142,7 +144,9 @@ class PictureMaker:
         Raises ValueError for a network with released preprocessing, which sees no such crops.
         """
         if self._network.preprocessing is Preprocessing.RELEASED:
-            raise ValueError("the synthetic world renders crops of full resolution; network.preprocessing must be full_resolution")
+            raise ValueError(
+                "the synthetic world renders crops of full resolution; network.preprocessing must be full_resolution"
+            )
         windows, skipped = self._windows(name, camera, truths, rng)
         if not windows:
             return Picture([], None), skipped
@@ -164,7 +168,9 @@ class PictureMaker:
         if self._network.full_image_trunk:
             affine = frame_window(camera.width, camera.height).affine(1.0)
             frame, _ = draw(affine, truths[0].side)
-            frame = _tinted(cut_off(frame, affine, camera.width, camera.height, replicate=False) / np.float32(255), gains)
+            frame = _tinted(
+                cut_off(frame, affine, camera.width, camera.height, replicate=False) / np.float32(255), gains
+            )
         return Picture(hands, frame), skipped
 
     def unlabelled(self, name: str, image: np.ndarray, window: Window) -> Picture:
@@ -173,10 +179,16 @@ class PictureMaker:
         camera = Camera.guess(width, height)
         inputs = self._inputs(image, camera, [window], encode_camera=True)
         truth = HandTruth(Side.RIGHT, window.box, None)
-        example = _example(name, truth, self._colours(inputs.crops[0], np.ones(3)), inputs, 0, self._k(camera, window), {})
-        return Picture([example], None if inputs.images is None else self._colours(inputs.images[0], np.ones(3)), is_real=True)
+        example = _example(
+            name, truth, self._colours(inputs.crops[0], np.ones(3)), inputs, 0, self._k(camera, window), {}
+        )
+        return Picture(
+            [example], None if inputs.images is None else self._colours(inputs.images[0], np.ones(3)), is_real=True
+        )
 
-    def _windows(self, name: str, camera: Camera, truths: list[HandTruth], rng: np.random.Generator) -> tuple[list[Window], list[Skipped]]:
+    def _windows(
+        self, name: str, camera: Camera, truths: list[HandTruth], rng: np.random.Generator
+    ) -> tuple[list[Window], list[Skipped]]:
         """Where to cut out the hands that can be seen."""
         windows = [self._window(i, truth, rng) for i, truth in enumerate(truths)]
         usable = usable_boxes(camera, np.array([window.box for window in windows])) if windows else []
@@ -190,8 +202,12 @@ class PictureMaker:
 
     def _inputs(self, image: np.ndarray, camera: Camera, windows: list[Window], encode_camera: bool) -> NetworkInput:
         network = self._network if encode_camera else replace(self._network, fake_intrinsics=True)
-        turns = None if network.preprocessing is Preprocessing.RELEASED else np.array([window.turn for window in windows])
-        return preprocess(image, camera, np.array([window.box for window in windows]), network, network.preprocessing, turns)
+        turns = (
+            None if network.preprocessing is Preprocessing.RELEASED else np.array([window.turn for window in windows])
+        )
+        return preprocess(
+            image, camera, np.array([window.box for window in windows]), network, network.preprocessing, turns
+        )
 
     def _k(self, camera: Camera, window: Window) -> np.ndarray:
         """(3, 3) of the picture in which 2D labels and masks are compared: the whole one, as in the reference, or the crop."""
@@ -215,7 +231,12 @@ class PictureMaker:
             rolled = replace(rolled, k=rolled.k @ rotation.T)
         else:
             rolled = replace(rolled, rotation=camera.rotation @ rotation.T)
-        return cv2.warpAffine(image, affine, size), rolled, [truth.rolled(angle, affine) for truth in truths], rotation.T
+        return (
+            cv2.warpAffine(image, affine, size),
+            rolled,
+            [truth.rolled(angle, affine) for truth in truths],
+            rotation.T,
+        )
 
     def _window(self, index: int, truth: HandTruth, rng: np.random.Generator) -> Window:
         options = self._augmentation
@@ -268,7 +289,13 @@ def frame_window(width: int, height: int) -> Window:
 
 
 def _example(
-    name: str, truth: HandTruth, crop: np.ndarray, inputs: NetworkInput, row: int, k: np.ndarray, labels: dict[str, np.ndarray]
+    name: str,
+    truth: HandTruth,
+    crop: np.ndarray,
+    inputs: NetworkInput,
+    row: int,
+    k: np.ndarray,
+    labels: dict[str, np.ndarray],
 ) -> HandExample:
     return HandExample(
         name=f"{name}, {truth.side.value} hand",
@@ -309,4 +336,9 @@ def _mask_in_crop(mask: np.ndarray, camera: Camera, k: np.ndarray, rotation: np.
     grid = np.stack(np.meshgrid(np.arange(IMAGE_SIZE), np.arange(IMAGE_SIZE)), axis=-1)
     directions = np.concatenate([grid, np.ones_like(grid[..., :1])], axis=-1) @ np.linalg.inv(k).T
     pixels = np.nan_to_num(camera.project(directions @ rotation.T), nan=-1e4).astype(np.float32)
-    return cv2.remap(mask.astype(np.uint8), pixels[..., 0], pixels[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT) > 0
+    return (
+        cv2.remap(
+            mask.astype(np.uint8), pixels[..., 0], pixels[..., 1], cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT
+        )
+        > 0
+    )

@@ -72,7 +72,9 @@ def _never_changes(part: str, factors: Mapping[str, float]) -> bool:
 class Pool:
     """In place of ``Batches``: the same pictures in another order in each epoch, which depends on the seed alone."""
 
-    def __init__(self, config: TrainingConfig, assets: dict[Side, HandAsset], rank: int = 0, processes: int = 1) -> None:
+    def __init__(
+        self, config: TrainingConfig, assets: dict[Side, HandAsset], rank: int = 0, processes: int = 1
+    ) -> None:
         """Makes what is missing. Raises ValueError where a source cannot be opened, OSError where nothing can be kept."""
         batches = Batches(config, assets, rank, processes)
         self.missing, self.sources = batches.missing, batches.sources
@@ -88,7 +90,9 @@ class Pool:
         drawn = [(step - 1) * self._config.batch_size + place for place in self._places]
         pictures = [_order(self._seed, place // count, count)[place % count] for place in drawn]
         rows = np.concatenate([np.arange(*self._starts[picture : picture + 2]) for picture in pictures])
-        image_index = np.repeat(np.arange(len(pictures)), [np.diff(self._starts[picture : picture + 2])[0] for picture in pictures])
+        image_index = np.repeat(
+            np.arange(len(pictures)), [np.diff(self._starts[picture : picture + 2])[0] for picture in pictures]
+        )
         batch = taken(self._hands, torch.from_numpy(rows), torch.from_numpy(image_index), len(pictures))
         if drawn[0] == 0:
             # Of all pictures, by one process and once, also where the run is resumed.
@@ -98,7 +102,11 @@ class Pool:
 
 def _folder(config: TrainingConfig, missing: list[str]) -> Path:
     """Where the pool lies that is made without the ``missing`` sources."""
-    used = {name: value for name, value in to_mapping(config).items() if name in ("network", "sources", "augmentation", "seed")}
+    used = {
+        name: value
+        for name, value in to_mapping(config).items()
+        if name in ("network", "sources", "augmentation", "seed")
+    }
     # What comes behind the trunk sees the same pictures.
     for part, names in _BEHIND_THE_TRUNK.items():
         used[part] = {name: value for name, value in used[part].items() if name not in names}
@@ -140,7 +148,9 @@ def _make_chunk(config: TrainingConfig, folder: Path, chunk: int) -> None:
             features.append((seen.float().mean(dim=(2, 3), keepdim=True) if _is_averaged(config) else seen).half())
             if maker.teacher is not None:
                 taught.append(packed(maker.teacher(crops)))
-    batch = dataclasses.replace(batch, crops=None, features=torch.cat(features), taught=torch.cat(taught) if taught else None)
+    batch = dataclasses.replace(
+        batch, crops=None, features=torch.cat(features), taught=torch.cat(taught) if taught else None
+    )
     with OutputFile(folder / f"{chunk:06d}.pt") as path:
         save_batch(batch, path)
 
@@ -159,7 +169,9 @@ class _Maker(NamedTuple):
 
 @cache
 def _maker(config: TrainingConfig) -> _Maker:
-    teacher = LandmarkNet.from_mediapipe().to(memory_format=torch.channels_last) if config.distillation.is_used else None
+    teacher = (
+        LandmarkNet.from_mediapipe().to(memory_format=torch.channels_last) if config.distillation.is_used else None
+    )
     return _Maker(Batches(config, hand_assets(config)), _front(config).to(memory_format=torch.channels_last), teacher)
 
 

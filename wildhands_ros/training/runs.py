@@ -46,7 +46,11 @@ def config_text(config: Any) -> str:
 
 def check_same_run(kept: str, config: Any, may_change: Sequence[str], weights: Path) -> None:
     """Raises ConfigError where the run that wrote ``weights`` has another configuration (``config_text``), but for keys that may change."""
-    changed = [key for key in differences(json.loads(kept), json.loads(config_text(config))) if key.split(".")[0] not in may_change]
+    changed = [
+        key
+        for key in differences(json.loads(kept), json.loads(config_text(config)))
+        if key.split(".")[0] not in may_change
+    ]
     if changed:
         raise ConfigError(
             f"{weights.parent} holds a run with other values of {', '.join(changed)}; go on with its own configuration, or begin in "

@@ -70,10 +70,14 @@ def soft_silhouettes(
     if image_index is None:
         image_index, num_images = torch.arange(batch, device=vertices.device), batch
     elif image_index.shape != (batch,) or ((image_index < 0) | (image_index >= num_images)).any():
-        raise ValueError(f"image_index must hold one number below num_images={num_images} per mesh, got {image_index.tolist()}")
+        raise ValueError(
+            f"image_index must hold one number below num_images={num_images} per mesh, got {image_index.tolist()}"
+        )
     finite = (vertices.isfinite().flatten(1).all(1) & k.isfinite().flatten(1).all(1)).tolist()
     if not all(finite):
-        raise ValueError(f"meshes {[i for i, good in enumerate(finite) if not good]}: vertices or camera matrix are not finite")
+        raise ValueError(
+            f"meshes {[i for i, good in enumerate(finite) if not good]}: vertices or camera matrix are not finite"
+        )
 
     dtype = torch.float64 if vertices.dtype == torch.float64 else torch.float32
     x, y, z = vertices.to(dtype).unbind(-1)
@@ -84,7 +88,9 @@ def soft_silhouettes(
     corner = faces + num_vertices * torch.arange(batch, device=faces.device)[:, None, None]
     triangle_image = image_index[:, None].expand(-1, faces.shape[1])
     screen, corner = screen.transpose(1, 2).flatten(0, 1), corner.flatten(0, 1)
-    return _SoftSilhouette.apply(screen, z.detach().flatten(), corner, triangle_image.flatten(), (num_images, height, width), settings)
+    return _SoftSilhouette.apply(
+        screen, z.detach().flatten(), corner, triangle_image.flatten(), (num_images, height, width), settings
+    )
 
 
 def _check_shapes(vertices: Tensor, faces: Tensor, k: Tensor) -> None:
@@ -103,7 +109,9 @@ class _SoftSilhouette(torch.autograd.Function):
     """The silhouettes from screen positions; the gradient is that of the formula for the triangles that counted."""
 
     @staticmethod
-    def forward(ctx, screen: Tensor, depth: Tensor, corner: Tensor, image: Tensor, shape: tuple[int, int, int], settings) -> Tensor:
+    def forward(
+        ctx, screen: Tensor, depth: Tensor, corner: Tensor, image: Tensor, shape: tuple[int, int, int], settings
+    ) -> Tensor:
         _, height, width = shape
         ndc = 2 / min(width, height)
         reach = math.sqrt(settings.blur_radius) / ndc
@@ -116,7 +124,9 @@ class _SoftSilhouette(torch.autograd.Function):
         # d silhouette / d distance = -missed * probability / sigma, and d distance / d nearest point = -2 offset, reversed inside.
         slope = 2 * sharpness * logit.sigmoid() * pairs.distance.sign()
         slope_end = slope * pairs.fraction
-        ctx.save_for_backward(missed, pairs.pixel, pairs.start, pairs.end, slope - slope_end, slope_end, pairs.offset_x, pairs.offset_y)
+        ctx.save_for_backward(
+            missed, pairs.pixel, pairs.start, pairs.end, slope - slope_end, slope_end, pairs.offset_x, pairs.offset_y
+        )
         ctx.num_vertices = len(screen)
         return (1 - missed).view(shape)
 

@@ -43,7 +43,9 @@ def photograph_files(root: str) -> list[Path]:
     return sorted(path for path in Path(root).expanduser().rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def open_source(config: SourceConfig, network: WildHandsConfig, assets: dict[Side, HandAsset], seed: int) -> Source | None:
+def open_source(
+    config: SourceConfig, network: WildHandsConfig, assets: dict[Side, HandAsset], seed: int
+) -> Source | None:
     """None for installed photographs where there are none. Raises ValueError where the source is not known or its files are missing."""
     if config.name.startswith(WORLD_PREFIX):
         return _WorldSource(config, seed)
@@ -72,7 +74,9 @@ class _DatasetSource:
             if not truths:
                 return Picture([], None), skipped
             name = f"{self._name} {sample.name}"
-            picture, more = maker.make(name, sample.load_image(), sample.camera, truths, rng, encode_camera=sample.encode_camera)
+            picture, more = maker.make(
+                name, sample.load_image(), sample.camera, truths, rng, encode_camera=sample.encode_camera
+            )
         except DatasetError as error:
             return Picture([], None), [Skipped(f"{self._name}: image or mask that cannot be read", str(error))]
         return picture, skipped + more
@@ -149,7 +153,11 @@ class _PhotographSource:
             return Picture([], None), [Skipped("photographs: image that cannot be read", f"{path}: {error}")]
         window = self._anywhere(image, rng) if hand is None else _around(hand, image, rng)
         if window is None:
-            what = "image that is too small" if hand is None else "hand of too few keypoints, or outside of the picture or too small"
+            what = (
+                "image that is too small"
+                if hand is None
+                else "hand of too few keypoints, or outside of the picture or too small"
+            )
             return Picture([], None), [Skipped(f"photographs: {what}", str(path))]
         return maker.unlabelled(str(path), image, window), []
 

@@ -91,11 +91,15 @@ class Targets:
     def _check_shape(self, name: str, expected: tuple[int | None, ...]) -> None:
         shape = tuple(getattr(self, name).shape)
         if len(shape) != len(expected) or any(e not in (None, s) for s, e in zip(shape, expected, strict=True)):
-            raise ValueError(f"{name} must be ({', '.join('*' if e is None else str(e) for e in expected)}), got {shape}")
+            raise ValueError(
+                f"{name} must be ({', '.join('*' if e is None else str(e) for e in expected)}), got {shape}"
+            )
 
     def to(self, device: torch.device | str) -> Targets:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Targets(**{n: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for n, v in values.items()})
+        return Targets(
+            **{n: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for n, v in values.items()}
+        )
 
     def check_values(self) -> None:
         """Raises ValueError, naming the samples, where a label that is said to be there is not finite or not possible."""
@@ -110,7 +114,9 @@ class Targets:
             return
         found = []
         for problem, bad in problems.items():
-            found += [f"sample {self.names[i] if self.names else i} has {problem}" for i in bad.nonzero().flatten().tolist()]
+            found += [
+                f"sample {self.names[i] if self.names else i} has {problem}" for i in bad.nonzero().flatten().tolist()
+            ]
         raise ValueError("; ".join(found))
 
 

@@ -79,7 +79,11 @@ class Trainer:
     def _train(self, stop: list[int]) -> None:
         config = self._config
         module: nn.Module = self._objective
-        batches = load_batches(self._batches, self._step + 1, config.steps, config.workers) if self._step < config.steps else []
+        batches = (
+            load_batches(self._batches, self._step + 1, config.steps, config.workers)
+            if self._step < config.steps
+            else []
+        )
         for batch in batches:
             step = self._step + 1
             if self._optimization.prepare(step) or module is self._objective:
@@ -111,7 +115,11 @@ class Trainer:
         names = self._term_names()
         values = {name: float(value.detach()) for name, value in losses.items()}
         save = self._processes.is_first and self._is_due()
-        numbers = [values.get(name, 0.0) for name in names] + [float(name in values) for name in names] + [float(save), float(stop)]
+        numbers = (
+            [values.get(name, 0.0) for name in names]
+            + [float(name in values) for name in names]
+            + [float(save), float(stop)]
+        )
         sums = self._processes.sum(torch.tensor(numbers, dtype=torch.float64)).tolist()
         if math.isfinite(float(norm)) and math.isfinite(sums[0]):
             self._bad_steps = 0
@@ -209,7 +217,9 @@ class Trainer:
         found = self._checkpoints.load_last(warn if self._processes.is_first else lambda _: None)
         step = found[0] if found else 0
         if self._processes.same_for_all(step) != step:
-            raise ConfigError(f"the processes see different states in {self._folder}: it must be the same folder for all machines")
+            raise ConfigError(
+                f"the processes see different states in {self._folder}: it must be the same folder for all machines"
+            )
         if found is None:
             return 0
         state = found[1]

@@ -71,7 +71,9 @@ class HandTruth:
                 global_orient=(turn * Rotation.from_rotvec(mano.global_orient)).as_rotvec(),
             )
         pose_2d = moved(self.pose_2d)
-        corners = pose_2d if pose_2d is not None else moved(np.array([(x, y) for x in self.box[::2] for y in self.box[1::2]]))
+        corners = (
+            pose_2d if pose_2d is not None else moved(np.array([(x, y) for x in self.box[::2] for y in self.box[1::2]]))
+        )
         return replace(
             self,
             box=np.concatenate([np.nanmin(corners, axis=0), np.nanmax(corners, axis=0)]),
@@ -82,7 +84,9 @@ class HandTruth:
         )
 
 
-def truths_of(sample: HandSample, assets: Mapping[Side, HandAsset], source: str) -> tuple[list[HandTruth], list[Skipped]]:
+def truths_of(
+    sample: HandSample, assets: Mapping[Side, HandAsset], source: str
+) -> tuple[list[HandTruth], list[Skipped]]:
     """The hands of a data set's sample that something can be learnt from, and what had to be left out.
 
     ``assets`` are the hand model that is trained. ``source`` goes before the reasons.
@@ -98,7 +102,9 @@ def truths_of(sample: HandSample, assets: Mapping[Side, HandAsset], source: str)
     return truths, skipped
 
 
-def _truth(side: Side, labels: HandLabels, supervision: frozenset[Supervision], asset: HandAsset) -> tuple[HandTruth | None, list[str]]:
+def _truth(
+    side: Side, labels: HandLabels, supervision: frozenset[Supervision], asset: HandAsset
+) -> tuple[HandTruth | None, list[str]]:
     skipped = []
     if not np.isfinite(labels.box).all() or (labels.box[2:] <= labels.box[:2]).any():
         return None, ["hand with a box that is empty or not finite"]

@@ -58,7 +58,9 @@ def _draw_meshes(image: np.ndarray, frame: FrameEstimate, faces: dict[Side, np.n
     """Paints the front faces of all hands far to near into an index image, then shades every covered pixel once."""
     meshes = [_visible_faces(hand, frame.camera, faces[hand.side]) for hand in frame.hands]
     corners, shades, distances = (np.concatenate(parts) for parts in zip(*meshes, strict=True))
-    sides = np.repeat([hand.side is Side.LEFT for hand in frame.hands], [len(mesh[0]) for mesh in meshes]).astype(np.intp)
+    sides = np.repeat([hand.side is Side.LEFT for hand in frame.hands], [len(mesh[0]) for mesh in meshes]).astype(
+        np.intp
+    )
     order = np.argsort(-distances)
     corners, shades, sides = corners[order], shades[order], sides[order]
 
@@ -91,7 +93,9 @@ def _draw_meshes(image: np.ndarray, frame: FrameEstimate, faces: dict[Side, np.n
 
     window = image[y0:y1, x0:x1]
     y, x = np.unravel_index(covered, index.shape)
-    window[y, x] = (window[y, x] * np.float32(1 - MESH_OPACITY) + colour * np.float32(MESH_OPACITY) + 0.5).astype(np.uint8)
+    window[y, x] = (window[y, x] * np.float32(1 - MESH_OPACITY) + colour * np.float32(MESH_OPACITY) + 0.5).astype(
+        np.uint8
+    )
 
 
 def _visible_faces(hand: HandEstimate, camera: Camera, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -143,7 +147,9 @@ def _colour_ramp(colour: tuple[int, int, int]) -> np.ndarray:
     level = np.linspace(0, 1, 256)[:, None]
     base = np.array(colour, dtype=np.float64)
     highlight = np.clip((level - 0.72) / 0.28, 0, 1) ** 2
-    return (base * (0.10 + 1.12 * level) * (1 - 0.55 * highlight) + 255 * 0.55 * highlight).clip(0, 255).astype(np.float32)
+    return (
+        (base * (0.10 + 1.12 * level) * (1 - 0.55 * highlight) + 255 * 0.55 * highlight).clip(0, 255).astype(np.float32)
+    )
 
 
 def _draw_skeleton(image: np.ndarray, hand: HandEstimate, thickness: int) -> None:
@@ -157,7 +163,9 @@ def _draw_skeleton(image: np.ndarray, hand: HandEstimate, thickness: int) -> Non
     for parent, child in MEDIAPIPE_BONES:
         if drawable[parent] and drawable[child]:
             colour = PALM_COLOUR if parent == 0 else FINGER_COLOURS[(child - 1) // 4]
-            cv2.line(image, points[parent].tolist(), points[child].tolist(), colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+            cv2.line(
+                image, points[parent].tolist(), points[child].tolist(), colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS
+            )
     for joint in np.flatnonzero(drawable):
         colour = PALM_COLOUR if joint == 0 else FINGER_COLOURS[(joint - 1) // 4]
         # Not antialiased, which takes ten times as long for dots of this size.

@@ -18,7 +18,12 @@ STILL_SECONDS = 2.0
 
 
 def view_stream(
-    estimator: Estimator, source: FrameSource, camera_of: Callable[[Frame], Camera], host: str, port: int, open_browser: bool
+    estimator: Estimator,
+    source: FrameSource,
+    camera_of: Callable[[Frame], Camera],
+    host: str,
+    port: int,
+    open_browser: bool,
 ) -> None:
     """Shows the hands of a source's frames, smoothed, no faster than they were taken; the last ones stay until Ctrl-C."""
     viewer = HandViewer({side: estimator.faces(side) for side in Side}, host, port)

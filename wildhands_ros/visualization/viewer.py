@@ -21,7 +21,9 @@ FRUSTUM = 0.08
 """Metres from the camera to the picture in the scene."""
 AXES = 0.015
 """Metres, of a joint's frame."""
-BONE_COLOURS = np.array([PALM_COLOUR if parent == 0 else FINGER_COLOURS[(child - 1) // 4] for parent, child in MEDIAPIPE_BONES], np.uint8)
+BONE_COLOURS = np.array(
+    [PALM_COLOUR if parent == 0 else FINGER_COLOURS[(child - 1) // 4] for parent, child in MEDIAPIPE_BONES], np.uint8
+)
 
 
 class HandViewer:
@@ -47,10 +49,14 @@ class HandViewer:
         self._server.gui.set_panel_label("wildhands")
         self._server.scene.set_up_direction("-y")
         colours = dict(cell_color=(50, 50, 50), section_color=(90, 90, 90))
-        self._server.scene.add_grid("floor", 2.0, 2.0, plane="xz", cell_size=0.1, section_size=0.5, position=(0.0, 0.3, 0.5), **colours)
+        self._server.scene.add_grid(
+            "floor", 2.0, 2.0, plane="xz", cell_size=0.1, section_size=0.5, position=(0.0, 0.3, 0.5), **colours
+        )
         self._server.initial_camera.position = (0.42, -0.28, 0.05)
         self._server.initial_camera.look_at = (0.0, 0.03, 0.4)
-        self._image = self._server.gui.add_image(np.zeros((9, 16, 3), np.uint8), format="jpeg", jpeg_quality=JPEG_QUALITY)
+        self._image = self._server.gui.add_image(
+            np.zeros((9, 16, 3), np.uint8), format="jpeg", jpeg_quality=JPEG_QUALITY
+        )
         self._text = self._server.gui.add_markdown("")
         self._camera = None
         self._hands: dict[tuple[str, Side], _Hand] = {}
@@ -109,17 +115,26 @@ class _Hand:
     def __init__(self, scene, name: str, faces: np.ndarray, hand: HandEstimate):
         colour = SIDE_COLOURS[hand.side]
         place = f"hands/{name}_{hand.side.value}"
-        self._mesh = scene.add_mesh_simple(f"{place}/mesh", hand.vertices, faces.astype(np.uint32), color=colour, opacity=0.75)
+        self._mesh = scene.add_mesh_simple(
+            f"{place}/mesh", hand.vertices, faces.astype(np.uint32), color=colour, opacity=0.75
+        )
         colours = np.repeat(BONE_COLOURS[:, None], 2, axis=1)
-        self._skeleton = scene.add_line_segments(f"{place}/skeleton", hand.joints[np.array(MEDIAPIPE_BONES)], colours, thickness=0.003)
-        self._frames = scene.add_batched_axes(f"{place}/frames", *_frames(hand), axes_length=AXES, axes_radius=AXES / 15)
+        self._skeleton = scene.add_line_segments(
+            f"{place}/skeleton", hand.joints[np.array(MEDIAPIPE_BONES)], colours, thickness=0.003
+        )
+        self._frames = scene.add_batched_axes(
+            f"{place}/frames", *_frames(hand), axes_length=AXES, axes_radius=AXES / 15
+        )
         self._label = scene.add_label(f"{place}/label", "", anchor="bottom-center")
 
     def show(self, hand: HandEstimate) -> None:
         self._mesh.vertices = hand.vertices
         self._skeleton.points = hand.joints[np.array(MEDIAPIPE_BONES)]
         self._frames.batched_wxyzs, self._frames.batched_positions = _frames(hand)
-        self._label.text, self._label.position = f"{hand.side.value}  {hand.joints[0][2]:.2f} m", hand.joints[12] + (0, -0.02, 0)
+        self._label.text, self._label.position = (
+            f"{hand.side.value}  {hand.joints[0][2]:.2f} m",
+            hand.joints[12] + (0, -0.02, 0),
+        )
         self._set_visible(True)
 
     def hide(self) -> None:

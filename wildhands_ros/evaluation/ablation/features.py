@@ -95,7 +95,10 @@ class FeatureSet:
     def camera(self, picture: int) -> Camera:
         d = self["camera_d"][picture]
         return Camera(
-            self["camera_k"][picture], *self["camera_size"][picture].tolist(), str(self["camera_model"][picture]), d[np.isfinite(d)]
+            self["camera_k"][picture],
+            *self["camera_size"][picture].tolist(),
+            str(self["camera_model"][picture]),
+            d[np.isfinite(d)],
         )
 
 

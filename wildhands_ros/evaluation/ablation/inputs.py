@@ -59,7 +59,9 @@ def batch_targets(features: FeatureSet, inputs: Inputs, rows: np.ndarray, has_3d
     _, pictures = np.unique(features["image_index"][rows], return_inverse=True)
     lab = torch.from_numpy(has_3d)
     flags = {flag: lab for flag in ("has_j2d", "has_j3d", "has_pose", "has_beta", "has_cam")} if has_3d.any() else {}
-    labels = {name: take(name) for name in ("joints_2d", "joints_3d", "rotations", "betas", "translation") if has_3d.any()}
+    labels = {
+        name: take(name) for name in ("joints_2d", "joints_3d", "rotations", "betas", "translation") if has_3d.any()
+    }
     if not has_3d.all():
         labels |= {"grasp": take("grasp"), "mask": take("mask").float() / 255}
         flags |= {"has_grasp": ~lab, "has_mask": ~lab}
@@ -79,7 +81,9 @@ def batch_targets(features: FeatureSet, inputs: Inputs, rows: np.ndarray, has_3d
 
 def trunk_features(features: FeatureSet, view: View, rows: np.ndarray) -> Tensor:
     """(B, 1152, 7, 7)"""
-    found = features["features"][rows] if view is View.CROP else features["image_features"][features["image_index"][rows]]
+    found = (
+        features["features"][rows] if view is View.CROP else features["image_features"][features["image_index"][rows]]
+    )
     return torch.from_numpy(found).float()
 
 

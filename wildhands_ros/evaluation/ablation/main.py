@@ -70,10 +70,14 @@ def run(
         features = {request: make_features(request, folder, workers) for request in _requests(keys, size)}
         jobs = [_job(VARIANTS[key], seed, size, features, folder / "runs") for seed in range(seeds) for key in keys]
         _run_missing(jobs, workers)
-        rows = rows_of({key: [json.loads(job.result.read_text()) for job in jobs if job.variant.key == key] for key in keys})
+        rows = rows_of(
+            {key: [json.loads(job.result.read_text()) for job in jobs if job.variant.key == key] for key in keys}
+        )
         text = markdown(rows, f"{size}, {seeds} seed{'s' if seeds > 1 else ''}")
         if json_file:
-            json_file.write_text(json.dumps({"rows": rows, "size": dataclasses.asdict(size), "seeds": seeds}, indent=2, allow_nan=False))
+            json_file.write_text(
+                json.dumps({"rows": rows, "size": dataclasses.asdict(size), "seeds": seeds}, indent=2, allow_nan=False)
+            )
         if table_file:
             table_file.write_text(text, encoding="utf-8")
     print(text)
@@ -82,17 +86,28 @@ def run(
 
 def _requests(keys: Sequence[str], size: AblationSize) -> list[FeatureRequest]:
     """All features that the variants need, each once."""
-    return list(dict.fromkeys(request for key in keys for requests in _requests_of(VARIANTS[key], size) for request in requests))
+    return list(
+        dict.fromkeys(request for key in keys for requests in _requests_of(VARIANTS[key], size) for request in requests)
+    )
 
 
-def _requests_of(variant: Variant, size: AblationSize) -> tuple[list[FeatureRequest], list[FeatureRequest], list[FeatureRequest]]:
+def _requests_of(
+    variant: Variant, size: AblationSize
+) -> tuple[list[FeatureRequest], list[FeatureRequest], list[FeatureRequest]]:
     """Of the labelled worlds, of the others, and of those for tests."""
 
     def request(world: str, is_test: bool) -> FeatureRequest:
         # Whole pictures for those worlds of which some variant sees them, so that all variants share one set.
-        seen = {name for other in VARIANTS.values() if other.view is View.IMAGE for name in (*other.lab, *other.wild, *other.tests)}
+        seen = {
+            name
+            for other in VARIANTS.values()
+            if other.view is View.IMAGE
+            for name in (*other.lab, *other.wild, *other.tests)
+        }
         pictures = size.test_pictures if is_test else size.train_pictures
-        return FeatureRequest(world, "test" if is_test else "train", pictures, augmented=not is_test, images=world in seen)
+        return FeatureRequest(
+            world, "test" if is_test else "train", pictures, augmented=not is_test, images=world in seen
+        )
 
     return (
         [request(world, False) for world in variant.lab],
@@ -119,7 +134,15 @@ def _job(variant: Variant, seed: int, size: AblationSize, features: dict[Feature
     lab, wild, tests = (tuple(features[request] for request in requests) for requests in _requests_of(variant, size))
     used = [path.name for path in (*lab, *wild, *tests)]
     values = {"variant": variant, "steps": size.steps, "seed": seed, "features": used}
-    return _Job(variant, seed, size.steps, lab, wild, tests, folder / f"{variant.key}_{seed}_{cache_key([versions.ABLATION, values])}.json")
+    return _Job(
+        variant,
+        seed,
+        size.steps,
+        lab,
+        wild,
+        tests,
+        folder / f"{variant.key}_{seed}_{cache_key([versions.ABLATION, values])}.json",
+    )
 
 
 def _run_missing(jobs: list[_Job], workers: int) -> None:
@@ -147,7 +170,10 @@ def _run_one(job: _Job, bar_position: int | None = None) -> None:
     images = job.variant.view is View.IMAGE
     lab, wild, tests = ([load_features(path, images) for path in paths] for paths in (job.lab, job.wild, job.tests))
     heads = train(job.variant, TrainingSet.of(lab, wild), job.steps, job.seed, bar_position)
-    figures = {world: measure(job.variant, heads, features).as_dict() for world, features in zip(job.variant.tests, tests, strict=True)}
+    figures = {
+        world: measure(job.variant, heads, features).as_dict()
+        for world, features in zip(job.variant.tests, tests, strict=True)
+    }
     job.result.parent.mkdir(parents=True, exist_ok=True)
     with OutputFile(job.result) as partial:
         partial.write_text(json.dumps(figures, allow_nan=False))

@@ -26,11 +26,18 @@ def rows_of(runs: Runs) -> list[dict]:
         variant = VARIANTS[key]
         tests = {world: _spread([seed[world] for seed in seeds]) for world in variant.tests}
         first = variant.tests[0]
-        rows.append({"key": key, "name": variant.name, "test": first, "seeds": len(seeds), **tests[first], "tests": tests})
+        rows.append(
+            {"key": key, "name": variant.name, "test": first, "seeds": len(seeds), **tests[first], "tests": tests}
+        )
     if BASELINE in runs:
         name, tests = VARIANTS[BASELINE].name, rows[list(runs).index(BASELINE)]["tests"]
         for world in OTHER_WORLDS:
-            row = {"key": f"{BASELINE}/{world}", "name": f"{name}, tested on {world}", "test": world, "seeds": len(runs[BASELINE])}
+            row = {
+                "key": f"{BASELINE}/{world}",
+                "name": f"{name}, tested on {world}",
+                "test": world,
+                "seeds": len(runs[BASELINE]),
+            }
             rows.append({**row, **tests[world]})
     return rows
 
@@ -64,7 +71,9 @@ def markdown(rows: list[dict], size: str) -> str:
         name = VARIANTS[BASELINE].name
         lab = next(row for row in variants if row["key"] == BASELINE)
         parts += ["## Worlds that differ from the training's\n", f"{name[0].upper()}{name[1:]}, trained as above.\n"]
-        lines = [f"| {row['test']} | " + " | ".join(_text(row[metric]) for metric in _SHOWN) + " |" for row in (lab, *others)]
+        lines = [
+            f"| {row['test']} | " + " | ".join(_text(row[metric]) for metric in _SHOWN) + " |" for row in (lab, *others)
+        ]
         parts.append("\n".join(["| tested on | MPJPE | MRRPE | root |", "|---|---|---|---|", *lines]) + "\n")
     return "\n".join(parts)
 
@@ -75,7 +84,9 @@ _SHOWN = ("mpjpe_mm", "mrrpe_mm", "root_mm")
 def _table(rows: list[dict], worlds: tuple[str, str]) -> str:
     titles = [f"{title}, {world}" for world in worlds for title in ("MPJPE", "MRRPE", "root")]
     lines = [
-        f"| {row['name']} | " + " | ".join(_text(row["tests"][world][metric]) for world in worlds for metric in _SHOWN) + " |"
+        f"| {row['name']} | "
+        + " | ".join(_text(row["tests"][world][metric]) for world in worlds for metric in _SHOWN)
+        + " |"
         for row in rows
     ]
     return "\n".join([f"| trained | {' | '.join(titles)} |", "|---" * 7 + "|", *lines]) + "\n"

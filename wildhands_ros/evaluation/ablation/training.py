@@ -51,7 +51,9 @@ class TrainingSet:
 
     @classmethod
     def of(cls, lab: list[FeatureSet], wild: list[FeatureSet]) -> TrainingSet:
-        has_3d = np.concatenate([np.full(len(features), True) for features in lab] + [np.full(len(features), False) for features in wild])
+        has_3d = np.concatenate(
+            [np.full(len(features), True) for features in lab] + [np.full(len(features), False) for features in wild]
+        )
         return cls(joined([*lab, *wild]), has_3d)
 
 
@@ -76,7 +78,9 @@ class _Heads(nn.Module):
         """The network's output, and vertices and joints in the camera frame."""
         output = self.network(features, kpe, targets.is_right, targets.focal, targets.anchor, turn=targets.turn)
         rotations = output.rotations
-        hand = self.layer(rotations[:, 0], rotations[:, 1:], output.betas, output.translation, is_right=targets.is_right)
+        hand = self.layer(
+            rotations[:, 0], rotations[:, 1:], output.betas, output.translation, is_right=targets.is_right
+        )
         return output, hand.vertices, hand.joints
 
     def loss(self, features: Tensor, kpe: Tensor, targets: Targets, weights: LossWeights) -> Tensor:
@@ -88,7 +92,9 @@ class _Heads(nn.Module):
             drawn = soft_silhouettes(vertices[chosen], faces, k, MASK_SIZE, MASK_SIZE)
             silhouettes = vertices.new_zeros(len(vertices), MASK_SIZE, MASK_SIZE).index_copy(0, chosen, drawn)
         network = self.network.config
-        return compute_losses(output, targets, network.camera, joints=joints, silhouettes=silhouettes, weights=weights).total
+        return compute_losses(
+            output, targets, network.camera, joints=joints, silhouettes=silhouettes, weights=weights
+        ).total
 
 
 def train(variant: Variant, data: TrainingSet, steps: int, seed: int, bar_position: int | None = None) -> nn.Module:
@@ -101,7 +107,12 @@ def train(variant: Variant, data: TrainingSet, steps: int, seed: int, bar_positi
     average = WeightAverage(heads.network, EMA_DECAY)
     by_picture = _hands_by_picture(data)
     bar = tqdm(
-        total=steps, desc=f"{variant.name} {seed}", position=bar_position, leave=False, file=sys.stderr, disable=bar_position is None
+        total=steps,
+        desc=f"{variant.name} {seed}",
+        position=bar_position,
+        leave=False,
+        file=sys.stderr,
+        disable=bar_position is None,
     )
     with bar:
         for step in range(1, steps + 1):
@@ -125,7 +136,9 @@ def measure(variant: Variant, heads: nn.Module, features: FeatureSet) -> Figures
     grasps, joints = [], []
     for rows in np.array_split(np.arange(len(features)), max(1, len(features) // _TEST_BATCH)):
         targets = batch_targets(features, inputs, rows, np.full(len(rows), True))
-        output, _, found = heads(trunk_features(features, variant.view, rows), inputs.kpe[torch.from_numpy(rows)], targets)
+        output, _, found = heads(
+            trunk_features(features, variant.view, rows), inputs.kpe[torch.from_numpy(rows)], targets
+        )
         joints.append(found.double().numpy())
         grasps.append(output.grasp_logits.argmax(dim=-1).numpy())
     estimated, grasp = np.concatenate(joints)[:, MANO_TO_MEDIAPIPE], np.concatenate(grasps)

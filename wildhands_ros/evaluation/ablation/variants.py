@@ -23,7 +23,12 @@ LOSSES = LossWeights(pose=10, beta=0.05, j2d=0.5, j3d=1000, cam=5, cam_init=1, c
 in metres here and counts for more. 2D joints are in the crop and not in the picture as the paper's: they count for about as much less as a
 crop is smaller, or hands that are not yet in their place drown the pose. Masks, too: with 5 instead of 1 all figures get worse."""
 NETWORK = replace(
-    MEDIAPIPE_HAND, camera=CameraDecoding.FRAME, features=512, fusion=Fusion.MAPS, grasp_input=GraspInput.HAND, landmark_input=False
+    MEDIAPIPE_HAND,
+    camera=CameraDecoding.FRAME,
+    features=512,
+    fusion=Fusion.MAPS,
+    grasp_input=GraspInput.HAND,
+    landmark_input=False,
 )
 """Positions are relative to the picture, as in the paper: with ``CameraDecoding.CROP`` the crop's place in the view enters without KPE."""
 OTHER_WORLDS = ("lab_looks", "lab_cameras", "lab_objects", "lab_interacting")
@@ -73,7 +78,9 @@ VARIANTS: dict[str, Variant] = {
             replace(NETWORK, camera=CameraDecoding.CROP),
             losses=replace(LOSSES, mask=0),
         ),
-        Variant("fisheye_rays", "fisheye: KPE from true rays", lab=("lab", "fisheye"), wild=(), tests=("fisheye", "lab")),
+        Variant(
+            "fisheye_rays", "fisheye: KPE from true rays", lab=("lab", "fisheye"), wild=(), tests=("fisheye", "lab")
+        ),
         Variant(
             "fisheye_pinhole",
             "fisheye: KPE from pinhole angles",

@@ -53,7 +53,9 @@ class BenchCamera(Node):
         deadline = time.monotonic() + LISTENER_TIMEOUT
         while not all(images.get_subscription_count() for images in self._images.values()):
             if time.monotonic() > deadline:
-                raise RuntimeError(f"nobody listens to {', '.join(publisher.topic_name for publisher in self._images.values())}")
+                raise RuntimeError(
+                    f"nobody listens to {', '.join(publisher.topic_name for publisher in self._images.values())}"
+                )
             rclpy.spin_once(self, timeout_sec=0.1)
 
     def run(self, rate: float, seconds: float) -> None:

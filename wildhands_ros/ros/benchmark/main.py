@@ -104,7 +104,8 @@ def _end_to_end(seconds: float, with_peers: bool) -> dict[str, object]:
     }
     if with_peers:
         found["peers"] = {
-            kind: {**_median(runs[kind]), **memory[kind], "age_ratios": _ratios(runs[kind], runs["wildhands"])} for kind in kinds[1:]
+            kind: {**_median(runs[kind]), **memory[kind], "age_ratios": _ratios(runs[kind], runs["wildhands"])}
+            for kind in kinds[1:]
         }
     return found
 

@@ -52,7 +52,9 @@ def naive_markers(hands: tuple[HandEstimate, ...], header: Header, estimator: Es
     """Every corner of every triangle a ``Point`` of its own."""
     markers = MarkerArray()
     for i, hand in enumerate(hands):
-        marker = Marker(header=header, ns="hands", id=i, type=Marker.TRIANGLE_LIST, action=Marker.ADD, color=COLOURS[hand.side])
+        marker = Marker(
+            header=header, ns="hands", id=i, type=Marker.TRIANGLE_LIST, action=Marker.ADD, color=COLOURS[hand.side]
+        )
         marker.scale.x = marker.scale.y = marker.scale.z = 1.0
         for x, y, z in hand.vertices[estimator.faces(hand.side).ravel()].tolist():
             marker.points.append(Point(x=x, y=y, z=z))
@@ -75,14 +77,20 @@ class MediaPipeOnly(Node):
         found = self._mediapipe.process(self._bridge.imgmsg_to_cv2(message, "rgb8"))
         hands = []
         for landmarks, world, side in zip(
-            found.multi_hand_landmarks or (), found.multi_hand_world_landmarks or (), found.multi_handedness or (), strict=True
+            found.multi_hand_landmarks or (),
+            found.multi_hand_world_landmarks or (),
+            found.multi_handedness or (),
+            strict=True,
         ):
             # The label is for a mirrored picture.
             right = side.classification[0].label == Side.LEFT.value.capitalize()
             in_image = [(point.x * message.width, point.y * message.height) for point in landmarks.landmark]
             about_centre = [(point.x, point.y, point.z) for point in world.landmark]
             hand = Hand(side=Hand.SIDE_RIGHT if right else Hand.SIDE_LEFT)
-            hand.joints_2d, hand.joints = np.array(in_image, np.float32).ravel(), np.array(about_centre, np.float32).ravel()
+            hand.joints_2d, hand.joints = (
+                np.array(in_image, np.float32).ravel(),
+                np.array(about_centre, np.float32).ravel(),
+            )
             hands.append(hand)
         self._hands.publish(HandArray(header=message.header, width=message.width, height=message.height, hands=hands))
 

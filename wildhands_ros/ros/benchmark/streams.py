@@ -53,7 +53,9 @@ class Stream:
         sent = [stamp for stamp in self.sent if stamp >= begin]
         answered = [stamp for stamp in sent if stamp in self.answers]
         if len(answered) < 2:
-            raise RuntimeError(f"only {len(answered)} of {len(sent)} images came back as hands: see the node's messages above")
+            raise RuntimeError(
+                f"only {len(answered)} of {len(sent)} images came back as hands: see the node's messages above"
+            )
         arrivals = [self.answers[stamp][0] for stamp in answered]
         ages = np.array([arrival - stamp for arrival, stamp in zip(arrivals, answered, strict=True)]) / 1e6
         p50, p95 = np.percentile(ages, (50, 95))
@@ -76,7 +78,9 @@ class Bench(Node):
         super().__init__("bench")
         self.answers: dict[str, dict[int, tuple[int, int]]] = defaultdict(dict)
         for name in namespaces:
-            self.create_subscription(HandArray, f"/{name}/hands", lambda message, name=name: self._on_hands(name, message), 10)
+            self.create_subscription(
+                HandArray, f"/{name}/hands", lambda message, name=name: self._on_hands(name, message), 10
+            )
             self.create_subscription(MarkerArray, f"/{name}/hands/markers", lambda _: None, 1, raw=True)
         self.create_subscription(TFMessage, "/tf", lambda _: None, 100, raw=True)
 
@@ -125,7 +129,11 @@ class Streams:
         elapsed = time.monotonic() - start
         sent = json.loads(output)
         return {
-            name: Stream(sent[name], dict(self._bench.answers[name]), 100 * (cpu_seconds(self._nodes[name].pid) - before[name]) / elapsed)
+            name: Stream(
+                sent[name],
+                dict(self._bench.answers[name]),
+                100 * (cpu_seconds(self._nodes[name].pid) - before[name]) / elapsed,
+            )
             for name in names
         }
 
@@ -161,6 +169,15 @@ def _all(kinds: dict[str, str]) -> Iterator[dict[str, subprocess.Popen]]:
 
 @contextmanager
 def _camera(names: Sequence[str], rate: float, seconds: float) -> Iterator[subprocess.Popen]:
-    command = [sys.executable, "-m", "wildhands_ros.ros.benchmark.camera", *names, "--rate", str(rate), "--seconds", str(seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "wildhands_ros.ros.benchmark.camera",
+        *names,
+        "--rate",
+        str(rate),
+        "--seconds",
+        str(seconds),
+    ]
     with child_process(command, stdout=subprocess.PIPE, text=True) as camera:
         yield camera

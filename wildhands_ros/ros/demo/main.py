@@ -81,7 +81,9 @@ def _clear_output() -> None:
         for name in ("overlay.mp4", "overlay.png"):
             (OUTPUT / name).unlink(missing_ok=True)
     except OSError as error:
-        raise OSError(f"cannot write to {OUTPUT.resolve()}: {error.strerror}; run the demo in a folder of yours") from error
+        raise OSError(
+            f"cannot write to {OUTPUT.resolve()}: {error.strerror}; run the demo in a folder of yours"
+        ) from error
 
 
 def summary(sent: list[tuple[int, int]], received: list[ReceivedHands], truth: dict | None) -> str:
@@ -99,7 +101,8 @@ def summary(sent: list[tuple[int, int]], received: list[ReceivedHands], truth: d
     span = (answers[-1].received - answers[0].received) / 1e9 if len(answers) > 1 else 0
     with_hands = sum(bool(answer.message.hands) for answer in answers)
     lines = [
-        f"frames     {len(sent)} sent, {len(answers)} processed" + (f", {(len(answers) - 1) / span:.1f} per second" if span else ""),
+        f"frames     {len(sent)} sent, {len(answers)} processed"
+        + (f", {(len(answers) - 1) / span:.1f} per second" if span else ""),
         f"hands      {hands}, in {with_hands} frames",
         f"age        {np.percentile(ages, 50):.0f} ms median, {np.percentile(ages, 95):.0f} ms at the 95th percentile (sent to received)",
     ]
@@ -107,7 +110,9 @@ def summary(sent: list[tuple[int, int]], received: list[ReceivedHands], truth: d
     if camera.intrinsics_source == HandArray.INTRINSICS_GUESS:
         lines.append(f"camera     guessed, focal length {camera.k[0]:.0f} px: distances are not metric")
     if truth is not None:
-        lines += _errors({_stamp(answer.message): answer.message for answer in answers}, [stamp for stamp, _ in sent], truth)
+        lines += _errors(
+            {_stamp(answer.message): answer.message for answer in answers}, [stamp for stamp, _ in sent], truth
+        )
     return "\n".join(lines)
 
 
@@ -145,10 +150,21 @@ def _overlay_name(source) -> str:
     return "overlay" if isinstance(source, FolderSource) else "overlay.mp4"
 
 
-def _stream(source: str, calibration: Path | None, recorder: Recorder, count: int | None) -> tuple[list[tuple[int, int]], list[str]]:
+def _stream(
+    source: str, calibration: Path | None, recorder: Recorder, count: int | None
+) -> tuple[list[tuple[int, int]], list[str]]:
     """Runs the publisher to its end, recording; Ctrl-C ends it early. Returns what it sent and its source's problems."""
     # The node and the recorder listen to the images.
-    command = [sys.executable, "-m", "wildhands_ros.ros.demo.stream_publisher", source, "--listeners", "2", "--heard", *FROM_NODE]
+    command = [
+        sys.executable,
+        "-m",
+        "wildhands_ros.ros.demo.stream_publisher",
+        source,
+        "--listeners",
+        "2",
+        "--heard",
+        *FROM_NODE,
+    ]
     if calibration:
         command += ["--camera-info", str(calibration)]
     with child_process(command, stdout=subprocess.PIPE, text=True) as publisher:
@@ -168,7 +184,9 @@ def _stream(source: str, calibration: Path | None, recorder: Recorder, count: in
         return [], []
     result = json.loads(output)
     arrivals = dict(result["answered"])
-    recorder.hands = [replace(hands, received=arrivals.get(_stamp(hands.message), hands.received)) for hands in recorder.hands]
+    recorder.hands = [
+        replace(hands, received=arrivals.get(_stamp(hands.message), hands.received)) for hands in recorder.hands
+    ]
     return [tuple(item) for item in result["sent"]], result["problems"]
 
 

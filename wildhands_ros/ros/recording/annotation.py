@@ -41,7 +41,9 @@ VIDEO_FRAME, VIDEO_START = "camera", 10**9
 """A video's frames are stamped from one second on: a stamp of zero would mean that there is none."""
 
 
-def annotate(source: Path, output: Path, choices: Choices, config: EstimatorConfig, settings: dict, workers: Workers) -> list[str]:
+def annotate(
+    source: Path, output: Path, choices: Choices, config: EstimatorConfig, settings: dict, workers: Workers
+) -> list[str]:
     """Estimates the hands of a recording and writes the new bag ``output``; goes on where an earlier call was interrupted.
 
     Args:
@@ -63,7 +65,13 @@ def annotate(source: Path, output: Path, choices: Choices, config: EstimatorConf
     if output.exists():
         raise FileExistsError(f"{output} exists already; remove it, or give another --output")
     partial_folder = output.with_name(f"{output.name}.partial")
-    settings = {**asdict(config), **settings, "files": _fingerprint(source), "topic": choices.image_topic, "rectified": choices.rectified}
+    settings = {
+        **asdict(config),
+        **settings,
+        "files": _fingerprint(source),
+        "topic": choices.image_topic,
+        "rectified": choices.rectified,
+    }
 
     def estimated(readable: Path, count: int | None) -> Annotation:
         annotation = Annotation(partial_folder / "segments", settings)
@@ -108,11 +116,15 @@ def _estimate(
             with repeated(show, seconds=1):
                 annotation.run(open_it, count, config, workers)
         except ChildProcessError as error:
-            raise ChildProcessError(f"{source}: {error}; the same command goes on where it was; fewer --jobs need less memory") from error
+            raise ChildProcessError(
+                f"{source}: {error}; the same command goes on where it was; fewer --jobs need less memory"
+            ) from error
         show()
 
 
-def _write_bag(bag: Bag, stream: BagStream, annotation: Annotation, model: HandModel, smooth: bool, folder: Path) -> None:
+def _write_bag(
+    bag: Bag, stream: BagStream, annotation: Annotation, model: HandModel, smooth: bool, folder: Path
+) -> None:
     annotated = _by_index(annotation, model, smooth)
     with _fresh(folder) as writer:
         topics: dict[tuple[str, str], rosbag.Connection] = {}
@@ -187,9 +199,13 @@ def _bytes(message, kind: str, types: Typestore) -> bytes:
 
 def _image_bytes(jpeg: bytes, header: Header, types: Typestore) -> bytes:
     """A CompressedImage, serialised: by way of the middleware it would be copied three times more."""
-    image, head, time = (types.types[kind] for kind in (IMAGE_TYPES[1], "std_msgs/msg/Header", "builtin_interfaces/msg/Time"))
+    image, head, time = (
+        types.types[kind] for kind in (IMAGE_TYPES[1], "std_msgs/msg/Header", "builtin_interfaces/msg/Time")
+    )
     stamp = time(sec=header.stamp.sec, nanosec=header.stamp.nanosec)
-    message = image(head(stamp=stamp, frame_id=header.frame_id), "rgb8; jpeg compressed bgr8", np.frombuffer(jpeg, np.uint8))
+    message = image(
+        head(stamp=stamp, frame_id=header.frame_id), "rgb8; jpeg compressed bgr8", np.frombuffer(jpeg, np.uint8)
+    )
     return bytes(types.serialize_cdr(message, IMAGE_TYPES[1]))
 
 

@@ -33,7 +33,9 @@ class EpisodeServices:
         qos = QoSProfile(depth=KEPT, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._marks = node.create_publisher(EpisodeEvent, TOPIC, qos)
         node.create_service(
-            StartEpisode, "episode/start", lambda request, answer: self._answer(answer, lambda: self._book.start(request.task))
+            StartEpisode,
+            "episode/start",
+            lambda request, answer: self._answer(answer, lambda: self._book.start(request.task)),
         )
         node.create_service(Trigger, "episode/stop", lambda _, answer: self._answer(answer, self._book.stop))
         node.create_service(Trigger, "episode/discard", lambda _, answer: self._answer(answer, self._book.discard))
@@ -59,7 +61,9 @@ class EpisodeServices:
         if self._record:
             self._record(message)
         self._marks.publish(message)
-        word = {EpisodeEvent.START: "started", EpisodeEvent.STOP: "stopped", EpisodeEvent.DISCARD: "discarded"}[mark.event]
+        word = {EpisodeEvent.START: "started", EpisodeEvent.STOP: "stopped", EpisodeEvent.DISCARD: "discarded"}[
+            mark.event
+        ]
         self._node.get_logger().info(f"episode {mark.episode} {word}: {mark.task}")
 
 

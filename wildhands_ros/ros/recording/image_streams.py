@@ -84,7 +84,9 @@ class BagStream:
     def _first_info(self):
         for topic, _, data in self._bag.messages([self._info_topic]):
             return self._bag.read(topic, data)
-        raise InputError(f"{self._bag.path}: {self._info_topic.topic} holds no message: give --camera-info FILE, or --fov")
+        raise InputError(
+            f"{self._bag.path}: {self._info_topic.topic} holds no message: give --camera-info FILE, or --fov"
+        )
 
 
 class VideoStream:
@@ -126,22 +128,34 @@ def open_stream(source: Path, choices: Choices) -> Iterator[BagStream | VideoStr
 
 
 def _image_topic(bag: Bag, wanted: str) -> rosbag.Connection:
-    found = {connection.topic: connection for connection in bag.of_type(*IMAGE_TYPES) if connection.msgcount or connection.msgcount is None}
+    found = {
+        connection.topic: connection
+        for connection in bag.of_type(*IMAGE_TYPES)
+        if connection.msgcount or connection.msgcount is None
+    }
     if wanted:
         if wanted not in found:
-            raise InputError(f"{bag.path}: no images on {wanted}; it has images on: {', '.join(sorted(found)) or 'no topic'}")
+            raise InputError(
+                f"{bag.path}: no images on {wanted}; it has images on: {', '.join(sorted(found)) or 'no topic'}"
+            )
         return found[wanted]
     # An overlay is no camera.
     cameras = [connection for name, connection in found.items() if "debug_image" not in name]
     if len(cameras) != 1:
         names = ", ".join(sorted(connection.topic for connection in cameras))
-        raise InputError(f"{bag.path}: {f'images on {names}: choose one with --image TOPIC' if names else 'no topic with images'}")
+        raise InputError(
+            f"{bag.path}: {f'images on {names}: choose one with --image TOPIC' if names else 'no topic with images'}"
+        )
     return cameras[0]
 
 
 def _info_topic(bag: Bag, image_topic: str) -> rosbag.Connection:
     """The CameraInfo beside the images, or the only one."""
-    found = {connection.topic: connection for connection in bag.of_type(CAMERA_INFO) if connection.msgcount or connection.msgcount is None}
+    found = {
+        connection.topic: connection
+        for connection in bag.of_type(CAMERA_INFO)
+        if connection.msgcount or connection.msgcount is None
+    }
     parent = image_topic.removesuffix("/compressed").rpartition("/")[0]
     if f"{parent}/camera_info" in found:
         return found[f"{parent}/camera_info"]

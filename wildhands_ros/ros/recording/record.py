@@ -127,7 +127,9 @@ class Recorder(Node):
                 lambda data: self._receive(name, connection, data),
                 qos,
                 raw=True,
-                event_callbacks=SubscriptionEventCallbacks(message_lost=lambda event: setattr(counts, "lost", event.total_count)),
+                event_callbacks=SubscriptionEventCallbacks(
+                    message_lost=lambda event: setattr(counts, "lost", event.total_count)
+                ),
             )
         except Exception as error:  # a broken package raises all kinds; the other topics are recorded all the same
             self._refused.add(name)
@@ -172,22 +174,36 @@ class Recorder(Node):
                 with self._bag_lock:
                     self._bag.write(connection, stamp, data)
                 counts.written += 1
-            except Exception as error:  # whatever it is, an unplugged disk or a message that cannot be written, the others must know
+            except (
+                Exception
+            ) as error:  # whatever it is, an unplugged disk or a message that cannot be written, the others must know
                 counts.dropped += 1
-                self.failure = str(error) if isinstance(error, DiskFull) else f"cannot write to the bag: {type(error).__name__}: {error}"
+                self.failure = (
+                    str(error)
+                    if isinstance(error, DiskFull)
+                    else f"cannot write to the bag: {type(error).__name__}: {error}"
+                )
 
     def _once_a_second(self) -> None:
-        values = {name: ", ".join(f"{key} {value}" for key, value in vars(counts).items()) for name, counts in self.counts.items()}
+        values = {
+            name: ", ".join(f"{key} {value}" for key, value in vars(counts).items())
+            for name, counts in self.counts.items()
+        }
         lost = sum(counts.dropped + counts.lost for counts in self.counts.values())
         level, text = DiagnosticStatus.OK, "recording"
         if self.failure:
             level, text = DiagnosticStatus.ERROR, self.failure
         elif lost:
-            level, text = DiagnosticStatus.WARN, f"{lost} messages dropped or lost: a faster disk, fewer topics or compressed images"
+            level, text = (
+                DiagnosticStatus.WARN,
+                f"{lost} messages dropped or lost: a faster disk, fewer topics or compressed images",
+            )
         elif self.missing:
             level, text = DiagnosticStatus.WARN, f"nobody publishes {', '.join(self.missing)}"
         name = self.get_fully_qualified_name().lstrip("/")
-        self._diagnostics.publish(diagnostic_array(Snapshot(level, text, values), name, self.get_clock().now().to_msg()))
+        self._diagnostics.publish(
+            diagnostic_array(Snapshot(level, text, values), name, self.get_clock().now().to_msg())
+        )
 
 
 def _messages(package: str) -> ModuleType:
@@ -226,5 +242,8 @@ def table(counts: dict[str, Counts]) -> str:
     """The counts of all topics, one line each."""
     width = max(map(len, counts), default=0)
     lines = [f"{'topic':<{width}}  received  written  dropped  lost"]
-    lines += [f"{name:<{width}}  {c.received:>8}  {c.written:>7}  {c.dropped:>7}  {c.lost:>4}" for name, c in sorted(counts.items())]
+    lines += [
+        f"{name:<{width}}  {c.received:>8}  {c.written:>7}  {c.dropped:>7}  {c.lost:>4}"
+        for name, c in sorted(counts.items())
+    ]
     return "\n".join(lines)

@@ -94,7 +94,9 @@ def _of_publishing(node: Node, executor: SingleThreadedExecutor) -> dict[str, fl
         "markers_unheard_ms": alone,
         "markers_ms": _per_frame(lambda: outputs.markers.publish(markers.build(frame.hands, header))),
         "tf_ms": _per_frame(lambda: outputs.tf.publish(transforms.build(frame.hands, header))),
-        "hands_ms": _per_frame(lambda: outputs.hands.publish(hand_array(frame, header, IntrinsicsSource.CAMERA_INFO, "open"))),
+        "hands_ms": _per_frame(
+            lambda: outputs.hands.publish(hand_array(frame, header, IntrinsicsSource.CAMERA_INFO, "open"))
+        ),
     }
 
 

@@ -109,9 +109,14 @@ FAULTS: dict[str, Fault] = {
         _transitions(DEACTIVATE, CLEANUP),
         _transitions(CONFIGURE, ACTIVATE),
     ),
-    "pause": Fault("`~/enable` with false", "message: paused", "Listens to nothing; goes on at once", _enable(False), _enable(True)),
+    "pause": Fault(
+        "`~/enable` with false", "message: paused", "Listens to nothing; goes on at once", _enable(False), _enable(True)
+    ),
     "reset_tracks": Fault(
-        "`~/reset_tracks`", "restarts: asked_for", NEW_STREAM, lambda robot: robot.call(Trigger, "reset_tracks", Trigger.Request())
+        "`~/reset_tracks`",
+        "restarts: asked_for",
+        NEW_STREAM,
+        lambda robot: robot.call(Trigger, "reset_tracks", Trigger.Request()),
     ),
     "k_zero": Fault("CameraInfo of an uncalibrated camera: K is zero", BAD_INFO, REFUSED, _k(0.0)),
     "k_nan": Fault("NaN in K", BAD_INFO, REFUSED, _k(float("nan"))),
@@ -128,7 +133,9 @@ FAULTS: dict[str, Fault] = {
         REFUSED,
         _with_image(halve),
     ),
-    "other_size": Fault("Another image size in mid-stream, with its CameraInfo", "restarts: size_changed", NEW_STREAM, _half_size),
+    "other_size": Fault(
+        "Another image size in mid-stream, with its CameraInfo", "restarts: size_changed", NEW_STREAM, _half_size
+    ),
     "camera_swap": Fault(
         "Another camera on the same topics: frame and CameraInfo change",
         "restarts: frame_changed",
@@ -137,11 +144,19 @@ FAULTS: dict[str, Fault] = {
     ),
     "depth_encoding": Fault("A depth image's encoding", UNKNOWN, REFUSED, _image(encoding="32FC1")),
     "no_encoding": Fault("No encoding", UNKNOWN, REFUSED, _image(encoding="")),
-    "truncated_data": Fault("Less data than width, height and step announce", TRUNCATED, REFUSED, _image(data=array("B", bytes(1000)))),
+    "truncated_data": Fault(
+        "Less data than width, height and step announce", TRUNCATED, REFUSED, _image(data=array("B", bytes(1000)))
+    ),
     "short_step": Fault("A step that is shorter than a row", TRUNCATED, REFUSED, _image(step=7)),
-    "huge_height": Fault("A height that no data can fill", TRUNCATED, "Refused before any memory is taken", _image(height=2**31)),
-    "empty_image": Fault("An image of no size", "refused: empty_image", REFUSED, _image(width=0, height=0, data=array("B"))),
-    "clock_back": Fault("A bag starts over, or the clock is set back", "restarts: clock_back", NEW_STREAM, _set(offset=-1000.0)),
+    "huge_height": Fault(
+        "A height that no data can fill", TRUNCATED, "Refused before any memory is taken", _image(height=2**31)
+    ),
+    "empty_image": Fault(
+        "An image of no size", "refused: empty_image", REFUSED, _image(width=0, height=0, data=array("B"))
+    ),
+    "clock_back": Fault(
+        "A bag starts over, or the clock is set back", "restarts: clock_back", NEW_STREAM, _set(offset=-1000.0)
+    ),
     "clock_forward": Fault("The clock is set forward", "restarts: clock_forward", NEW_STREAM, _set(offset=1000.0)),
     "zero_stamps": Fault(
         "Stamps of zero",

@@ -80,11 +80,15 @@ class Report:
         data = self.data()
         found = [f"the node died {self.deaths} times"] if self.deaths else []
         lost = {name: tally.injected - tally.survived for name, tally in self.faults.items()}
-        found += [f"{name}: {count} of {self.faults[name].injected} not survived" for name, count in lost.items() if count]
+        found += [
+            f"{name}: {count} of {self.faults[name].injected} not survived" for name, count in lost.items() if count
+        ]
         if not data["frames_out"]:
             return [*found, "no hands came"]
         if data["age_p95_ms"] > 2 * data["work_p95_ms"]:
-            found.append(f"hands were {data['age_p95_ms']:.0f} ms old, more than twice the work's {data['work_p95_ms']:.0f} ms")
+            found.append(
+                f"hands were {data['age_p95_ms']:.0f} ms old, more than twice the work's {data['work_p95_ms']:.0f} ms"
+            )
         if data["rss_end_mb"] > 1.02 * data["rss_start_mb"]:
             found.append(f"memory grew from {data['rss_start_mb']:.0f} to {data['rss_end_mb']:.0f} MB")
         return found
@@ -189,7 +193,12 @@ class Soak:
         def fresh() -> bool:
             self._revive()
             hands = self._robot.last_hands
-            return hands is not None and hands is not last and bool(hands.hands) and abs(hands.header.stamp.sec - time.time()) < 5
+            return (
+                hands is not None
+                and hands is not last
+                and bool(hands.hands)
+                and abs(hands.header.stamp.sec - time.time()) < 5
+            )
 
         last = self._robot.last_hands
         return self._robot.spin(fresh, timeout)

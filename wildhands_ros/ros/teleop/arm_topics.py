@@ -77,7 +77,9 @@ class ArmTopics:
     def _on_robot_pose(self, message: PoseStamped) -> None:
         value = pose(message.pose)
         if fault := self._node.frame_fault(message.header.frame_id):
-            self._node.refuse(InputRefused("robot_pose", f"robot_pose is in frame {message.header.frame_id!r}, {fault}"))
+            self._node.refuse(
+                InputRefused("robot_pose", f"robot_pose is in frame {message.header.frame_id!r}, {fault}")
+            )
         elif value is None:
             self._node.refuse(InputRefused("robot_pose", "robot_pose holds NaN or no orientation"))
         else:

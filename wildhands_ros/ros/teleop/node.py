@@ -53,7 +53,9 @@ class TeleopNode(Node):
             self._tf = MovingCamera(self, self.parameters.target_frame)
         self._arms = [ArmTopics(self, Side(name), self.parameters) for name in dict.fromkeys(self.parameters.sides)]
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_subscription(HandArray, "hands", self._on_hands, QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+        self.create_subscription(
+            HandArray, "hands", self._on_hands, QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        )
         # Not the node's clock: a simulated one may stand still, and the watchdog must not.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1 / self.parameters.rate, self._tick, clock=steady)
@@ -163,7 +165,9 @@ class TeleopNode(Node):
         level = DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
         text = "; ".join(warnings or (f"{topics.side.value} arm {topics.arm.status}" for topics in self._arms))
         name = self.get_fully_qualified_name().lstrip("/")
-        self._diagnostics.publish(diagnostic_array(Snapshot(level, text, values), name, self.get_clock().now().to_msg()))
+        self._diagnostics.publish(
+            diagnostic_array(Snapshot(level, text, values), name, self.get_clock().now().to_msg())
+        )
 
     def _warnings(self, now: float) -> list[str]:
         warnings = self._refusals.since(now - RECENT)
@@ -171,7 +175,9 @@ class TeleopNode(Node):
         if now - self._heard > SILENCE:
             warnings.insert(0, f"no hands arrive on {self.resolve_topic_name('hands')}")
         elif interval > self.parameters.watchdog:
-            text = f"hands come every {interval:.2g} s, less often than watchdog ({self.parameters.watchdog:g} s) allows: "
+            text = (
+                f"hands come every {interval:.2g} s, less often than watchdog ({self.parameters.watchdog:g} s) allows: "
+            )
             warnings.append(text + "raise watchdog, or speed up the estimator")
         return warnings
 

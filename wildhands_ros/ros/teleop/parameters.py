@@ -24,15 +24,20 @@ class TeleopParameters:
     """Values of the node's parameters. Names here have ``__`` where ROS has a dot."""
 
     sides: tuple[str, ...] = parameter(("right",), "Hands that lead an arm each: right, left, or both.")
-    target_frame: str = parameter("", "Frame of the commanded poses, such as the arm's base. Empty: the camera's own frame.")
+    target_frame: str = parameter(
+        "", "Frame of the commanded poses, such as the arm's base. Empty: the camera's own frame."
+    )
     camera__position: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0), "Place of a camera that does not move, in target_frame, with camera.orientation.", "m"
     )
     camera__orientation: tuple[float, ...] = parameter(
-        (0.0, 0.0, 0.0, 0.0), "Its optical frame's quaternion x, y, z, w in target_frame. All zero: ask TF (tf2_ros) instead."
+        (0.0, 0.0, 0.0, 0.0),
+        "Its optical frame's quaternion x, y, z, w in target_frame. All zero: ask TF (tf2_ros) instead.",
     )
     start__position: tuple[float, ...] = parameter(
-        (0.0, 0.0, 0.0), "Where the end effector is when nobody publishes robot_pose, in target_frame, with start.orientation.", "m"
+        (0.0, 0.0, 0.0),
+        "Where the end effector is when nobody publishes robot_pose, in target_frame, with start.orientation.",
+        "m",
     )
     start__orientation: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0, 0.0), "Its quaternion x, y, z, w. All zero: unknown, and engaging waits for a robot_pose."
@@ -48,13 +53,22 @@ class TeleopParameters:
     follow_rotation: bool = parameter(True, "Whether the end effector turns with the hand.")
     max_speed: float = parameter(0.5, "Highest speed of the commanded position.", "m/s", (0.001, 5.0))
     max_rotation_speed: float = parameter(1.5, "Highest speed of the commanded orientation.", "rad/s", (0.001, 20.0))
-    workspace__min: tuple[float, ...] = parameter((-UNLIMITED,) * 3, "Lowest x, y, z of the commanded position, in target_frame.", "m")
-    workspace__max: tuple[float, ...] = parameter((UNLIMITED,) * 3, "Highest x, y, z of the commanded position, in target_frame.", "m")
+    workspace__min: tuple[float, ...] = parameter(
+        (-UNLIMITED,) * 3, "Lowest x, y, z of the commanded position, in target_frame.", "m"
+    )
+    workspace__max: tuple[float, ...] = parameter(
+        (UNLIMITED,) * 3, "Highest x, y, z of the commanded position, in target_frame.", "m"
+    )
     watchdog: float = parameter(0.1, "Time without a good hand after which commands stop.", "s", (0.02, 1.0))
     resume: float = parameter(
-        1.0, "Time within which a hand that comes back goes on; later, and with clutch curl, it must engage anew.", "s", (0.0, 10.0)
+        1.0,
+        "Time within which a hand that comes back goes on; later, and with clutch curl, it must engage anew.",
+        "s",
+        (0.0, 10.0),
     )
-    max_age: float = parameter(0.5, "Age of the image beyond which its hands are not used. 0: any (bags played back).", "s", (0.0, 10.0))
+    max_age: float = parameter(
+        0.5, "Age of the image beyond which its hands are not used. 0: any (bags played back).", "s", (0.0, 10.0)
+    )
     max_hand_speed: float = parameter(4.0, "A hand that moves faster is taken for a wrong one.", "m/s", (0.1, 50.0))
     min_score: float = parameter(0.5, "Score below which a hand is not trusted.", "", (0.0, 1.0))
     min_side_score: float = parameter(0.6, "Certainty of its side below which a hand is not trusted.", "", (0.0, 1.0))
@@ -117,7 +131,13 @@ class TeleopParameters:
         check_choices(self)
         if not self.sides or not set(self.sides) <= {side.value for side in Side}:
             raise ParameterError(f"parameter sides is {list(self.sides)}; it must name right, left or both")
-        lengths = {"camera.position": 3, "camera.orientation": 4, "start.position": 3, "start.orientation": 4, "workspace.min": 3}
+        lengths = {
+            "camera.position": 3,
+            "camera.orientation": 4,
+            "start.position": 3,
+            "start.orientation": 4,
+            "workspace.min": 3,
+        }
         for name, length in {**lengths, "workspace.max": 3}.items():
             values = getattr(self, name.replace(".", "__"))
             if len(values) != length or not np.isfinite(values).all():

@@ -64,7 +64,9 @@ class DetectorTrainingConfig:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         if not (self.lr > 0 and self.clip_norm > 0 and self.trunk_factor >= 0 and 0 <= self.ema_decay < 1):
-            raise ValueError("lr and clip_norm must be positive, trunk_factor not negative, ema_decay at least 0 and below 1")
+            raise ValueError(
+                "lr and clip_norm must be positive, trunk_factor not negative, ema_decay at least 0 and below 1"
+            )
 
 
 RESUMABLE_CHANGES = ("workers", "checkpoints", "log")

@@ -56,10 +56,18 @@ def with_filled(scene: Scene, width: int, height: int) -> tuple[Frame, np.ndarra
         length = np.linalg.norm(direction)
         boxes.append(box)
         right.append(hand.side is Side.RIGHT)
-        up.append(direction / length if np.isfinite(length) and length > 0.1 * (box[2:] - box[:2]).max() else np.zeros(2))
+        up.append(
+            direction / length if np.isfinite(length) and length > 0.1 * (box[2:] - box[:2]).max() else np.zeros(2)
+        )
         filled.append(mask.sum() / max((box[2:] - box[:2]).prod(), 1))
     shares = np.array(filled, float)
-    frame = Frame(picture.image, np.array(boxes).reshape(-1, 4), np.array(right, bool), np.array(up).reshape(-1, 2), shares >= LEAST_SEEN)
+    frame = Frame(
+        picture.image,
+        np.array(boxes).reshape(-1, 4),
+        np.array(right, bool),
+        np.array(up).reshape(-1, 2),
+        shares >= LEAST_SEEN,
+    )
     return frame, shares
 
 
@@ -105,7 +113,9 @@ def window(
     affine = np.column_stack([linear, target - linear @ place])
     source = frame.image if zoom > 0.6 else cv2.GaussianBlur(frame.image, (0, 0), 0.4 / zoom)
     image = cv2.warpAffine(source, affine, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    corners = np.stack([frame.boxes[:, [0, 1]], frame.boxes[:, [2, 1]], frame.boxes[:, [0, 3]], frame.boxes[:, [2, 3]]], axis=1)
+    corners = np.stack(
+        [frame.boxes[:, [0, 1]], frame.boxes[:, [2, 1]], frame.boxes[:, [0, 3]], frame.boxes[:, [2, 3]]], axis=1
+    )
     corners = corners @ linear.T + affine[:, 2]
     whole = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     boxes = np.clip(whole, 0, [*size, *size])

@@ -82,14 +82,18 @@ def detector_losses(
         return (error * batch.weight).sum() / total
 
     terms["offset"] = mean(F.smooth_l1_loss(hands.offset, batch.truth[:, 0:2], beta=0.2, reduction="none").sum(dim=1))
-    terms["log_size"] = mean(F.smooth_l1_loss(hands.log_size, batch.truth[:, 2:4], beta=0.1, reduction="none").sum(dim=1))
+    terms["log_size"] = mean(
+        F.smooth_l1_loss(hands.log_size, batch.truth[:, 2:4], beta=0.1, reduction="none").sum(dim=1)
+    )
     terms["right"] = mean(F.binary_cross_entropy_with_logits(hands.right_logit, batch.truth[:, 4], reduction="none"))
     known = (batch.truth[:, 5:7].norm(dim=1) > 0.5).float()
     terms["up"] = mean(known * F.smooth_l1_loss(hands.up, batch.truth[:, 5:7], beta=0.2, reduction="none").sum(dim=1))
     told = taught.logits.sigmoid()
     sure = (told > _SURE_PALM).float()
     logits = F.binary_cross_entropy_with_logits(palms.logits, told, reduction="none") * (1 + 20 * sure)
-    boxes = (F.smooth_l1_loss(palms.boxes, taught.boxes, beta=2.0, reduction="none").mean(dim=2) * sure).sum() / sure.sum().clamp(min=1)
+    boxes = (
+        F.smooth_l1_loss(palms.boxes, taught.boxes, beta=2.0, reduction="none").mean(dim=2) * sure
+    ).sum() / sure.sum().clamp(min=1)
     terms["palms"] = logits.mean() * 10 + 0.1 * boxes
     terms = {name: getattr(weights, name) * value for name, value in terms.items()}
     return {"loss": sum(terms.values()), **terms}

@@ -44,7 +44,9 @@ class Kind:
 
 KINDS = {
     "frames": Kind((frames.WIDTH, frames.HEIGHT), frames.drawn, frames.augmented),
-    "second_stage": Kind((second_stage.SIDE, second_stage.SIDE), second_stage.drawn, second_stage.augmented, (DEFAULT_DETECTOR,)),
+    "second_stage": Kind(
+        (second_stage.SIDE, second_stage.SIDE), second_stage.drawn, second_stage.augmented, (DEFAULT_DETECTOR,)
+    ),
 }
 _CHUNK = 64
 _SCENES = 1_000_000
@@ -107,7 +109,13 @@ def _make_chunk(kind: str, world: str, seed: int, folder: Path, chunk: int) -> N
         rows = np.column_stack([frame.boxes, frame.right, frame.up, frame.counts]).astype(np.float32)
         labels.append(rows.reshape(-1, _LABEL_COLUMNS))
     with OutputFile(folder / f"{chunk:06d}.npz") as path:
-        np.savez(path, jpegs=np.concatenate(jpegs), jpeg_starts=_starts(jpegs), labels=np.concatenate(labels), starts=_starts(labels))
+        np.savez(
+            path,
+            jpegs=np.concatenate(jpegs),
+            jpeg_starts=_starts(jpegs),
+            labels=np.concatenate(labels),
+            starts=_starts(labels),
+        )
 
 
 def _starts(parts: list[np.ndarray]) -> np.ndarray:

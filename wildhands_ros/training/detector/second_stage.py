@@ -37,10 +37,15 @@ def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
         frame = labelled(scene, scene.camera.width, scene.camera.height)
         rng = np.random.default_rng([config.seed, index, 2])
         hands = [frame.boxes[i] for i in rng.permutation(np.flatnonzero(frame.counts))[:_MOST_HANDS]]
-        mistakes = _mistakes(frame, [proposal for part in whole(*_size(frame)) for proposal in _detector()(frame.image, part)])
+        mistakes = _mistakes(
+            frame, [proposal for part in whole(*_size(frame)) for proposal in _detector()(frame.image, part)]
+        )
         places = [*hands, *mistakes[:_MOST_MISTAKES]]
         if not places:
-            middle, half = rng.uniform(0, 1, 2) * _size(frame), np.exp(rng.uniform(np.log(0.03), np.log(0.2))) * frame.image.shape[1]
+            middle, half = (
+                rng.uniform(0, 1, 2) * _size(frame),
+                np.exp(rng.uniform(np.log(0.03), np.log(0.2))) * frame.image.shape[1],
+            )
             places = [np.concatenate([middle - half, middle + half])]
         yield from (_close_up(frame, place) for place in places)
 
@@ -57,7 +62,8 @@ def _mistakes(frame: Frame, proposals: Sequence[Proposal]) -> list[np.ndarray]:
     found: list[np.ndarray] = []
     for proposal in sorted(proposals, key=lambda proposal: -proposal.score):
         if proposal.score >= _LEAST_SCORE and not (
-            any(box_iou(proposal.box, box) > _NO_HAND for box in frame.boxes) or any(box_iou(proposal.box, box) > _SAME for box in found)
+            any(box_iou(proposal.box, box) > _NO_HAND for box in frame.boxes)
+            or any(box_iou(proposal.box, box) > _SAME for box in found)
         ):
             found.append(proposal.box)
     return found

@@ -48,7 +48,9 @@ class DetectorTrainer:
         self._trunk = [parameter for part in trunk for parameter in part.parameters()]
         self._net.requires_grad_(False)
         self._adam = torch.optim.AdamW(
-            [{"params": list(self._net.hand_head.parameters())}, {"params": self._trunk}], lr=config.lr, weight_decay=config.weight_decay
+            [{"params": list(self._net.hand_head.parameters())}, {"params": self._trunk}],
+            lr=config.lr,
+            weight_decay=config.weight_decay,
         )
         self._average = WeightAverage(self._net, config.ema_decay)
         self._means = Means()
@@ -70,7 +72,9 @@ class DetectorTrainer:
                 seed_torch(config.seed, step)
                 losses, norm = self._train(step, batch)
                 if not (math.isfinite(norm) and math.isfinite(losses["loss"])):
-                    raise TrainingError(f"the gradients of step {step} are not finite: lower lr and go on from the last saved state")
+                    raise TrainingError(
+                        f"the gradients of step {step} are not finite: lower lr and go on from the last saved state"
+                    )
                 self._average.update(self._net, step)
                 self._step = step
                 for name, value in losses.items():
@@ -78,7 +82,10 @@ class DetectorTrainer:
                 if step % config.log.every_steps == 0 or step == config.steps:
                     progress.write(step, {**self._means.take(), "lr": self._rate(step)}, Counter())
                 progress.advance()
-                due = step % config.checkpoints.every_steps == 0 or time.monotonic() - self._saved_at >= config.checkpoints.every_seconds
+                due = (
+                    step % config.checkpoints.every_steps == 0
+                    or time.monotonic() - self._saved_at >= config.checkpoints.every_seconds
+                )
                 if due or stop or step == config.steps:
                     self._save(progress)
                 if stop:
@@ -104,7 +111,9 @@ class DetectorTrainer:
             if not learns:
                 parameter.grad = None
         self._net.hand_head.requires_grad_(True)
-        for group, factor in zip(self._adam.param_groups, (1.0, self._config.trunk_factor if learns else 0.0), strict=True):
+        for group, factor in zip(
+            self._adam.param_groups, (1.0, self._config.trunk_factor if learns else 0.0), strict=True
+        ):
             group["lr"] = factor * self._rate(step)
         with torch.no_grad():
             front = self._front(batch.images).contiguous(memory_format=torch.channels_last)
