@@ -9,9 +9,10 @@ from scipy.spatial.transform import Rotation
 from wildhands_ros.evaluation.jitter import measure_jitter
 from wildhands_ros.evaluation.lag import lag
 from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.geometry.pose import Pose
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.posing import HandPoser
-from wildhands_ros.smoothing.hands import CameraPose, HandSmoother
+from wildhands_ros.smoothing.hands import HandSmoother
 from wildhands_ros.smoothing.one_euro import Cutoffs, PointFilter, RotationFilter
 from wildhands_ros.tracking.tracks import MAX_GAP
 from wildhands_ros.types import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
@@ -145,7 +146,7 @@ def test_a_moving_camera_is_taken_out_of_it():
     wrist = truth[0]
     for i in range(30):
         turn = Rotation.from_rotvec([0, 0.03 * i, 0.01 * i])
-        pose = CameraPose(turn.as_matrix(), np.array([0.01 * i, 0, 0]))
+        pose = Pose(turn.as_matrix(), np.array([0.01 * i, 0, 0]))
         seen = Rotation.from_matrix(pose.rotation.T)
         orient = (seen * Rotation.from_rotvec(still.global_orient)).as_rotvec()
         transl = still.transl + seen.apply(wrist - pose.position) - wrist
@@ -161,7 +162,7 @@ def test_new_hands_gaps_and_clock_jumps_start_anew():
     rng, smoother = np.random.default_rng(6), HandSmoother(HANDS)
     far, near = hand_of(mano(rng)), hand_of(mano(rng, transl=(0.1, 0, 0.8)))
 
-    def passes(hand: HandEstimate, stamp: float, pose: CameraPose | None = None) -> bool:
+    def passes(hand: HandEstimate, stamp: float, pose: Pose | None = None) -> bool:
         return np.abs(smoother(frame(hand), stamp, pose).hands[0].joints - hand.joints).max() < 1e-6
 
     assert passes(far, 10.0)
@@ -172,7 +173,7 @@ def test_new_hands_gaps_and_clock_jumps_start_anew():
     assert passes(far, 3.0), "stamps that stand still must not freeze the hand"
     assert not passes(near, 3.1)
     assert passes(hand_of(mano(rng), Side.LEFT), 3.2), "the side has changed"
-    assert passes(hand_of(mano(rng, 0.1), Side.LEFT), 3.3, CameraPose(np.eye(3), np.zeros(3))), "another frame"
+    assert passes(hand_of(mano(rng, 0.1), Side.LEFT), 3.3, Pose(np.eye(3), np.zeros(3))), "another frame"
     smoother(frame(far), 4.0)
     smoother.reset()
     assert passes(near, 4.1)

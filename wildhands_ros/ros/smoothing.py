@@ -10,8 +10,9 @@ from rclpy.time import Time
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
+from ..geometry.pose import Pose
 from ..hand_model.asset import HandAsset
-from ..smoothing.hands import CameraPose, HandSmoother
+from ..smoothing.hands import HandSmoother
 from ..types import FrameEstimate, Side
 from .diagnostics import Health
 from .parameters import Parameters
@@ -76,7 +77,7 @@ class CameraMotion:
         if self._listener is not None:
             self._buffer.clear()
 
-    def __call__(self, header: Header) -> CameraPose:
+    def __call__(self, header: Header) -> Pose:
         """Never waits: by the time an image's hands are known, TF has mostly arrived.
 
         :raises LookupError: it is not known, with the reason.
@@ -94,4 +95,4 @@ class CameraMotion:
                 f"TF does not lead from {header.frame_id!r} to {self._frame!r} at the images' time ({kind})"
             ) from error
         q, p = found.rotation, found.translation
-        return CameraPose(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), np.array([p.x, p.y, p.z]))
+        return Pose(Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), np.array([p.x, p.y, p.z]))

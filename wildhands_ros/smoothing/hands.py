@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..fitting.detection_fit import reprojection_error
 from ..geometry.camera import Camera
+from ..geometry.pose import Pose
 from ..hand_model.asset import HandAsset, joints_linear
 from ..hand_model.posing import HandPoser
 from ..tracking.tracks import MAX_GAP
 from ..types import Detection, FrameEstimate, HandEstimate, ManoParameters, Side
 from .one_euro import PointFilter, RotationFilter, SmoothingConfig, low_pass_gain
-
-
-@dataclass(frozen=True)
-class CameraPose:
-    """Where the camera is in a frame in which hands at rest are at rest."""
-
-    rotation: np.ndarray
-    """(3, 3) camera to that frame."""
-    position: np.ndarray
-    """(3,) of the camera, metres."""
-
-
-STILL_CAMERA = CameraPose(np.eye(3), np.zeros(3))
 
 
 class HandSmoother:
@@ -47,7 +35,7 @@ class HandSmoother:
         """Forgets all hands."""
         self._states = {}
 
-    def __call__(self, frame: FrameEstimate, stamp: float, camera_pose: CameraPose | None = None) -> FrameEstimate:
+    def __call__(self, frame: FrameEstimate, stamp: float, camera_pose: Pose | None = None) -> FrameEstimate:
         """The frame with its hands smoothed; their covariance, box and scores stay those of the image.
 
         Args:
@@ -59,7 +47,7 @@ class HandSmoother:
         if tracked and self._has_camera_pose != (camera_pose is not None):
             self._has_camera_pose = camera_pose is not None
             self.reset()
-        pose = camera_pose or STILL_CAMERA
+        pose = camera_pose or Pose.identity()
         manos = [self._smoothed(hand, stamp, pose) for hand in tracked]
         self._states = {id: state for id, state in self._states.items() if 0 <= stamp - state.stamp <= MAX_GAP}
         if not tracked:
@@ -70,7 +58,7 @@ class HandSmoother:
         }
         return replace(frame, hands=tuple(smoothed.get(hand.track_id, hand) for hand in frame.hands))
 
-    def _smoothed(self, hand: HandEstimate, stamp: float, pose: CameraPose) -> ManoParameters:
+    def _smoothed(self, hand: HandEstimate, stamp: float, pose: Pose) -> ManoParameters:
         wrist, wrist_dirs = self._wrists[hand.side]
         local = Rotation.from_rotvec(np.vstack([hand.mano.global_orient, np.reshape(hand.mano.hand_pose, (15, 3))]))
         # Of the 16 rotations only the wrist's depends on the camera.

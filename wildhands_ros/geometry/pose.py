@@ -1,0 +1,41 @@
+"""Rigid poses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Position and orientation of one frame (the child) in another (the parent).
+
+    Example:
+        >>> camera_in_base = Pose(np.eye(3), np.array([0.0, 0.0, 1.0]))
+        >>> hand_in_camera = Pose(np.eye(3), np.array([0.1, 0.0, 0.0]))
+        >>> (camera_in_base @ hand_in_camera).position.tolist()
+        [0.1, 0.0, 1.0]
+    """
+
+    rotation: np.ndarray
+    """(3, 3) matrix that rotates vectors of the child frame into the parent frame."""
+    position: np.ndarray
+    """(3,) origin of the child frame in the parent frame, in metres."""
+
+    @classmethod
+    def identity(cls) -> Pose:
+        """Returns the pose of a frame in itself."""
+        return cls(np.eye(3), np.zeros(3))
+
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """Transforms (..., 3) points from the child frame into the parent frame."""
+        return points @ self.rotation.T + self.position
+
+    def inverse(self) -> Pose:
+        """Returns the pose of the parent frame in the child frame."""
+        return Pose(self.rotation.T, -self.rotation.T @ self.position)
+
+    def __matmul__(self, other: Pose) -> Pose:
+        """Returns the pose of ``other``'s child frame in this pose's parent frame."""
+        return Pose(self.rotation @ other.rotation, self.apply(other.position))
