@@ -377,9 +377,10 @@ def test_simulated_time(client, make_node):
         client.until(lambda: node.node.get_clock().now().nanoseconds // 10**9 == seconds, "the node's clock")
         camera.send(Time(sec=seconds))
 
-    known = lambda: (
-        status().get("age p95 (ms)", "unknown") != "unknown" and 40 < float(status()["age p95 (ms)"]) < 10_000
-    )  # noqa: E731
+    def known() -> bool:
+        age = status().get("age p95 (ms)", "unknown")
+        return age != "unknown" and 40 < float(age) < 10_000
+
     client.until(known, "ages are known", meanwhile=play)
     client.until(
         lambda: int(status().get("restarts: clock_back", 0)) > 2, "it plays in a loop", timeout=60, meanwhile=play
