@@ -57,7 +57,7 @@ def test_a_fault_shows_and_is_over_when_it_is_over(node, robot, name):
     before = robot.count(fault.shows)
     fault.begin(robot)
     assert robot.spin(lambda: fault.seen(robot, before), 30), robot.diagnostics
-    if fault.shows.startswith("refused: ") and not robot.shuffles and name != "incompatible_qos":
+    if fault.shows.startswith("rejected: ") and not robot.shuffles and name != "incompatible_qos":
         refused = robot.hands_received
         robot.spin(lambda: False, 0.2)
         assert robot.hands_received <= refused + 1, "nothing is published for what is refused"

@@ -268,7 +268,7 @@ def test_an_estimator_that_is_broken_for_good_is_made_anew(client, make_node):
     first.broken, first.errors = True, [RuntimeError("an error that breaks it")]
     client.until(lambda: len(node.estimators) == 2, "another one is made", meanwhile=camera.send)
     gives_hands(client, name, camera)
-    client.until(lambda: client.diagnostics(name[1:]).get("refused: internal_error") == "2", "both errors are counted")
+    client.until(lambda: client.diagnostics(name[1:]).get("rejected: internal_error") == "2", "both errors are counted")
     assert first.closed
 
 
@@ -383,7 +383,7 @@ def test_simulated_time(client, make_node):
 
     client.until(known, "ages are known", meanwhile=play)
     client.until(
-        lambda: int(status().get("restarts: clock_back", 0)) > 2, "it plays in a loop", timeout=60, meanwhile=play
+        lambda: int(status().get("resets: clock_jumped_back", 0)) > 2, "it plays in a loop", timeout=60, meanwhile=play
     )
     gives_hands(client, name, camera)
 

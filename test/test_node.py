@@ -117,7 +117,7 @@ def test_images_wait_for_a_camera_info_and_the_node_says_so(client, node, camera
     client.listen("/hands", HandArray)
     loaded(client)
     client.until(
-        lambda: "refused: no_camera_info" in client.diagnostics("wildhands"),
+        lambda: "rejected: no_camera_info" in client.diagnostics("wildhands"),
         "no_camera_info is counted",
         meanwhile=lambda: camera.send_image(stream[0][0]),
     )
@@ -138,7 +138,7 @@ def test_a_stream_becomes_hands_on_all_topics(client, node, camera, stream):
     # What the node publishes only for listeners needs them to be known.
     heard = ("hands", "hands/markers", "hands/debug_image", "hands/mesh_topology", "/tf")
     client.until(
-        lambda: all(client.diagnostics("wildhands")[f"listeners: {topic}"] == "1" for topic in heard),
+        lambda: all(client.diagnostics("wildhands")[f"subscribers: {topic}"] == "1" for topic in heard),
         "the node is listened to",
     )
     sent = []
@@ -226,7 +226,7 @@ BAD_INPUTS = {
     "size mismatch": (lambda image, camera: (image[:-200].copy(), None), "bad_camera_info", "aspect"),
     "unknown encoding": (
         lambda image, camera: (altered_image(image, encoding="8UC3"), None),
-        "unknown_encoding",
+        "unsupported_encoding",
         "8UC3",
     ),
     "truncated data": (
@@ -242,7 +242,7 @@ BAD_INPUTS = {
 def test_bad_input_is_named_and_the_node_lives_on(client, node, camera, stream, case):
     make, name, words = BAD_INPUTS[case]
     image = stream[0][-1]
-    counted = lambda: int(client.diagnostics("wildhands").get(f"refused: {name}", 0))  # noqa: E731
+    counted = lambda: int(client.diagnostics("wildhands").get(f"rejected: {name}", 0))  # noqa: E731
     before = counted()
     bad_image, bad_info = make(image, camera.camera)
     client.until(
@@ -327,7 +327,7 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
         if number % 2:
             send()
 
-    lost = "refused: no_detections"
+    lost = "rejected: no_detections"
     client.until(
         lambda: lost in client.diagnostics("second/wildhands"), "a slow detector is named", meanwhile=send_every_second
     )
@@ -384,7 +384,9 @@ def test_hands_are_followed_between_detections_that_come_now_and_then(client, st
         boxes_topic.publish(Detection2DArray(header=driver.send(images[-1]), detections=found))
 
     client.until(lambda: client.received["/third/hands"][-1].hands, "the detection is used", meanwhile=send)
-    client.until(lambda: "left out: class cup" in client.diagnostics("third/wildhands"), "other classes are counted")
+    client.until(
+        lambda: "ignored detections: class cup" in client.diagnostics("third/wildhands"), "other classes are counted"
+    )
     assert "/third/detections" not in client.diagnostics("third/wildhands")["warnings"]
     count = len(client.received["/third/hands"])
     client.until(
@@ -399,7 +401,7 @@ def test_hands_are_followed_between_detections_that_come_now_and_then(client, st
         driver.send(images[-1])
 
     client.until(
-        lambda: "refused: stale_detections" in client.diagnostics("third/wildhands"),
+        lambda: "rejected: stale_detections" in client.diagnostics("third/wildhands"),
         "late ones are named",
         meanwhile=send_late,
     )

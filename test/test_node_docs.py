@@ -133,8 +133,8 @@ def test_names_of_restarts_are_documented():
     source = (ROOT / "wildhands_ros" / "ros" / "stream.py").read_text() + (
         ROOT / "wildhands_ros" / "ros" / "node.py"
     ).read_text()
-    names = set(re.findall(r'"(\w+_(?:changed|back|forward)|asked_for)"', source))
-    row = next(line for line in section("Diagnostics").splitlines() if line.startswith("| `restarts: ...`"))
+    names = set(re.findall(r'"(\w+_(?:changed|back|forward)|requested)"', source))
+    row = next(line for line in section("Diagnostics").splitlines() if line.startswith("| `resets: ...`"))
     assert set(re.findall(r"`(\w+)`", row)) == names and len(names) == 6
 
 

@@ -21,7 +21,7 @@ from wildhands_ros.ros.cameras import Cameras
 from wildhands_ros.ros.diagnostics import FrameRecord, Health, Situation, diagnostic_array, header_fault
 from wildhands_ros.ros.pairing import CAPACITY, StampPairs
 from wildhands_ros.ros.parameters import Parameters
-from wildhands_ros.ros.refusals import InputRefused, Refusals, of_failure
+from wildhands_ros.ros.rejections import InputRejected, Rejections, of_failure
 from wildhands_ros.ros.stream import MOST_STRAYS, Stream
 from wildhands_ros.ros.worker import Worker
 
@@ -87,7 +87,7 @@ class TestStream:
             frame, size = (frames or {}).get(number, "a"), (sizes or {}).get(number, (640, 480))
             try:
                 said.append(stream.moment(round(stamp * SECOND), arrival, frame, size)[1])
-            except InputRefused as refusal:
+            except InputRejected as refusal:
                 said.append(refusal.name)
         return said
 
@@ -104,16 +104,16 @@ class TestStream:
         assert self.moments(100, 100, 100) == [""] * 3
 
     def test_a_bag_that_starts_over(self):
-        assert self.moments(100, 105, 100, 100.1, arrivals=(0, 5, 5.1, 5.2)) == ["", "", "clock_back", ""]
+        assert self.moments(100, 105, 100, 100.1, arrivals=(0, 5, 5.1, 5.2)) == ["", "", "clock_jumped_back", ""]
 
     @pytest.mark.parametrize("length", [0.05, 0.3, 0.9])
     def test_even_a_short_bag_cannot_wedge_it(self, length):
         loop = [100 + n * length / 10 for n in range(10)]
         said = self.moments(*loop * 20)
-        assert said.count("out_of_order") <= 20 * MOST_STRAYS and said.count("") + said.count("clock_back") > 100
+        assert said.count("out_of_order") <= 20 * MOST_STRAYS and said.count("") + said.count("clock_jumped_back") > 100
 
     def test_a_jump_ahead_and_back(self):
-        assert self.moments(100, 5000, 5000.03, 100.1) == ["", "clock_forward", "", "clock_back"]
+        assert self.moments(100, 5000, 5000.03, 100.1) == ["", "clock_jumped_forward", "", "clock_jumped_back"]
 
     def test_another_camera_and_another_size(self):
         assert self.moments(100, 100.1, 100.2, 100.3, frames={2: "b", 3: "b"}) == ["", "", "frame_changed", ""]
@@ -144,7 +144,7 @@ class TestCameras:
 
     def test_the_newest_camera_info_counts(self, health):
         cameras = Cameras("/camera_info", health)
-        with pytest.raises(InputRefused, match="/camera_info"):
+        with pytest.raises(InputRejected, match="/camera_info"):
             cameras.camera("camera", 640, 480, Parameters())
         cameras.add(self.info())
         camera, source = cameras.camera("camera", 640, 480, Parameters())
@@ -179,7 +179,7 @@ class TestCameras:
         cameras = Cameras("/camera_info", health)
         cameras.add(self.info("left"))
         cameras.camera("left", 640, 480, Parameters())
-        with pytest.raises(InputRefused, match="'right' now"):
+        with pytest.raises(InputRejected, match="'right' now"):
             cameras.camera("right", 640, 480, Parameters())
         cameras.add(self.info("right"))
         cameras.camera("right", 640, 480, Parameters())
@@ -219,8 +219,8 @@ def test_images_without_detections_are_dropped_and_counted():
 
 
 def test_refusals_are_counted_by_name_and_logged_sparingly():
-    refusals = Refusals(log_period=5)
-    first, second = InputRefused("zero_k", "K is zero"), InputRefused("truncated", "short")
+    refusals = Rejections(log_period=5)
+    first, second = InputRejected("zero_k", "K is zero"), InputRejected("truncated", "short")
     assert [refusals.add(first, now) for now in (0, 1, 4.9, 5.1)] == [True, False, False, True]
     assert refusals.add(second, 1.0), "another refusal is not hidden by the first"
     assert refusals.counts == {"zero_k": 4, "truncated": 1} and refusals.last_message == "short"
@@ -300,17 +300,17 @@ class TestHealth:
 
     def test_refusals_pass_but_stay_counted(self):
         self.frame()
-        self.health.refuse(InputRefused("empty_image", "it is empty"))
+        self.health.refuse(InputRejected("empty_image", "it is empty"))
         assert self.verdict() == (WARN, "it is empty")
         self.health.refuse(of_failure(RuntimeError("boom")), "trace")
-        self.health.refuse(InputRefused("empty_image", "it is empty"))
+        self.health.refuse(InputRejected("empty_image", "it is empty"))
         level, message = self.verdict()
         assert level == ERROR and "boom" in message, "what failed in the node itself is graver"
         assert any("trace" in line for line in self.log)
         self.now = 6
         self.frame()
         assert self.verdict() == (OK, "running")
-        assert self.values["refused: empty_image"] == "2" and self.values["refused: internal_error"] == "1"
+        assert self.values["rejected: empty_image"] == "2" and self.values["rejected: internal_error"] == "1"
         assert self.values["last error"] == "it is empty"
 
     def test_thresholds(self):
@@ -354,16 +354,16 @@ class TestHealth:
         snapshot = self.health.snapshot(
             Situation("active", True, "/image", 1, listeners={"hands": 2, "/tf": 0}), Parameters()
         )
-        assert snapshot.values["listeners: hands"] == "2" and snapshot.values["listeners: /tf"] == "0"
+        assert snapshot.values["subscribers: hands"] == "2" and snapshot.values["subscribers: /tf"] == "0"
         sent = diagnostic_array(snapshot, "wildhands", header().stamp)
         received = deserialize_message(serialize_message(sent), type(sent))
         assert received.status[0].name == "wildhands" and received.header.stamp == header().stamp
 
     def test_restarts_are_counted(self):
-        self.health.restarted("clock_back")
-        self.health.restarted("clock_back")
+        self.health.restarted("clock_jumped_back")
+        self.health.restarted("clock_jumped_back")
         self.verdict()
-        assert self.values["restarts: clock_back"] == "2"
+        assert self.values["resets: clock_jumped_back"] == "2"
 
     def test_notes_are_logged_once_and_shown_as_long_as_they_last(self):
         self.frame()

@@ -28,7 +28,7 @@ from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSourc
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.ros.camera_info import calibration, camera_info
-from wildhands_ros.ros.detections import Labels, detections
+from wildhands_ros.ros.detection_messages import Labels, detections
 from wildhands_ros.ros.diagnostics import Health, Situation
 from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compressed, decode_image, encode_image
 from wildhands_ros.ros.markers import MarkerBuilder
@@ -124,14 +124,14 @@ def changed(message: Image, **fields) -> Image:
         (Image(encoding="rgb8"), "empty_image", "0x0"),
         (changed(image_message("rgb8", RGB), data=array.array("B")), "empty_image", "0 bytes"),
         (changed(image_message("rgb8", RGB), height=0), "empty_image", "22x0"),
-        (changed(image_message("rgb8", RGB), encoding="8UC3"), "unknown_encoding", "'8UC3'"),
-        (changed(image_message("rgb8", RGB), encoding=""), "unknown_encoding", "''"),
+        (changed(image_message("rgb8", RGB), encoding="8UC3"), "unsupported_encoding", "'8UC3'"),
+        (changed(image_message("rgb8", RGB), encoding=""), "unsupported_encoding", "''"),
         (
             changed(image_message("mono16", RGB[..., 0].astype(np.uint16)), encoding="16UC1"),
-            "unknown_encoding",
+            "unsupported_encoding",
             "depth",
         ),
-        (changed(image_message("rgb8", RGB), encoding="32FC1"), "unknown_encoding", "depth"),
+        (changed(image_message("rgb8", RGB), encoding="32FC1"), "unsupported_encoding", "depth"),
         (
             changed(image_message("rgb8", RGB), data=array.array("B", bytes(1000))),
             "truncated_image",
@@ -160,7 +160,7 @@ def test_every_other_encoding_that_sensor_msgs_names_is_refused(encoding):
     message = Image(height=4, width=4, encoding=encoding, step=128, data=array.array("B", bytes(4 * 128)))
     with pytest.raises(ImageDecodeError) as raised:
         decode_image(message)
-    assert raised.value.name == "unknown_encoding" and encoding in str(raised.value)
+    assert raised.value.name == "unsupported_encoding" and encoding in str(raised.value)
 
 
 def test_all_encodings_of_sensor_msgs_are_known():
@@ -185,7 +185,7 @@ def test_compressed_images(suffix):
     [
         (CompressedImage(format="jpeg"), "empty_image"),
         (CompressedImage(format="jpeg", data=array.array("B", b"no picture at all")), "undecodable_image"),
-        (CompressedImage(format="16UC1; compressedDepth png", data=array.array("B", b"12345")), "unknown_encoding"),
+        (CompressedImage(format="16UC1; compressedDepth png", data=array.array("B", b"12345")), "unsupported_encoding"),
     ],
 )
 def test_bad_compressed_images_are_refused_by_name(message, name):
@@ -286,7 +286,7 @@ def test_what_is_no_hand_is_left_out_and_counted():
     health, situation = Health(lambda text: None), Situation("active", True, "image", 1)
     health.detections_left_out(left_out)
     health.detections_left_out(left_out)
-    assert health.snapshot(situation, Parameters()).values["left out: class cup"] == "2"
+    assert health.snapshot(situation, Parameters()).values["ignored detections: class cup"] == "2"
     health.detections_left_out(Counter({f"class {i}": 1 for i in range(1000)}))
     assert len(health.snapshot(situation, Parameters()).values) < 70
 

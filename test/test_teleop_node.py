@@ -291,7 +291,7 @@ def test_a_robot_pose_in_another_frame_than_the_commands_is_not_used(make):
     assert (
         status.level == DiagnosticStatus.WARN and "'base_link'" in status.message and "target_frame" in status.message
     )
-    assert {item.key: item.value for item in status.values}["refused: robot_pose"] == "3"
+    assert {item.key: item.value for item in status.values}["rejected: robot_pose"] == "3"
     made.topics._on_robot_pose(robot_pose("camera"))
     assert made.arm.engage(made.clock.now)
 
@@ -338,7 +338,7 @@ def test_a_tf_publisher_that_died_is_noticed(make):
     made.clock.now -= 5.1  # hands still arrive
     status = made.said()
     assert status.level == DiagnosticStatus.WARN and "publisher" in status.message
-    assert {item.key: item.value for item in status.values}["refused: no_transform"] == "1"
+    assert {item.key: item.value for item in status.values}["rejected: no_transform"] == "1"
 
 
 def test_a_bag_that_begins_anew_may_move_the_camera_anew(make):

@@ -9,7 +9,7 @@ from ..geometry.camera import Camera
 from .camera_info import calibration
 from .diagnostics import Health
 from .parameters import Parameters
-from .refusals import InputRefused
+from .rejections import InputRejected
 
 
 class Cameras:
@@ -29,7 +29,7 @@ class Cameras:
     def camera(self, frame_id: str, width: int, height: int, parameters: Parameters) -> tuple[Camera, IntrinsicsSource]:
         """Of an image of this frame and size.
 
-        :raises InputRefused: no CameraInfo, or none that fits.
+        :raises InputRejected: no CameraInfo, or none that fits.
         """
         guess = ""
         try:
@@ -46,7 +46,7 @@ class Cameras:
     def _from_info(self, frame_id: str, width: int, height: int, rectified: bool) -> tuple[Camera, IntrinsicsSource]:
         info = self._info
         if info is None:
-            raise InputRefused(
+            raise InputRejected(
                 "no_camera_info",
                 f"images come, but no CameraInfo on {self._topic}: start the camera's calibrated driver, remap camera_info, or set "
                 "intrinsics to horizontal_fov or guess",
@@ -57,7 +57,7 @@ class Cameras:
             try:
                 self._cached = key, key[0].camera(width, height, rectified)
             except CalibrationError as error:
-                raise InputRefused("bad_camera_info", str(error)) from error
+                raise InputRejected("bad_camera_info", str(error)) from error
         return self._cached[1]
 
     def _check_frame(self, of_info: str, of_image: str) -> None:
@@ -66,7 +66,7 @@ class Cameras:
         if of_info == of_image:
             self._matched_frame = of_info
         elif of_info == self._matched_frame:
-            raise InputRefused(
+            raise InputRejected(
                 "no_camera_info",
                 f"the images are of frame {of_image!r} now, but the last CameraInfo on {self._topic} is of {of_info!r}: another camera's",
             )

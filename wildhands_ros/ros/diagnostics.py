@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
 from .parameters import Parameters
-from .refusals import FAILURES, InputRefused, Refusals
+from .rejections import FAILURES, InputRejected, Rejections
 
 WINDOW = 5.0
 """Seconds over which rates and ages are taken."""
@@ -74,7 +74,7 @@ class Health:
         self._received: deque[float] = deque()
         self._done: deque[tuple[float, FrameRecord]] = deque()
         self._refused: deque[tuple[float, str]] = deque()
-        self._refusals = Refusals()
+        self._refusals = Rejections()
         self._restarts: Counter[str] = Counter()
         self._frames_received = self._frames_done = self._dropped = 0
         self._failure, self._last_error = "", ""
@@ -129,7 +129,7 @@ class Health:
             self._frames_done += 1
             self._last = record
 
-    def refuse(self, refusal: InputRefused, detail: str = "") -> None:
+    def refuse(self, refusal: InputRejected, detail: str = "") -> None:
         """Counts what was refused and, if its like was not logged lately, logs it, with a ``detail`` that is only for the log."""
         now = self._now()
         with self._lock:
@@ -191,13 +191,13 @@ class Health:
             "input rate (Hz)": f"{len(self._received) / WINDOW:.1f}",
             "output rate (Hz)": f"{len(records) / WINDOW:.1f}",
             "frames received": str(self._frames_received),
-            "frames done": str(self._frames_done),
+            "frames processed": str(self._frames_done),
             "frames dropped": str(self._dropped),
             "hands in last frame": str(self._last.hands) if self._last else "unknown",
             "age p50 (ms)": _percentile(self._ages(), 50),
             "age p95 (ms)": _percentile(self._ages(), 95),
-            "work p50 (ms)": _percentile(works, 50),
-            "work p95 (ms)": _percentile(works, 95),
+            "processing p50 (ms)": _percentile(works, 50),
+            "processing p95 (ms)": _percentile(works, 95),
         }
         values.update(
             {
@@ -205,13 +205,13 @@ class Health:
                 for stage in STAGES
             }
         )
-        values.update({f"listeners: {topic}": str(count) for topic, count in situation.listeners.items()})
+        values.update({f"subscribers: {topic}": str(count) for topic, count in situation.listeners.items()})
         values["intrinsics"] = self._last.intrinsics if self._last else "none yet"
         values["warnings"] = self._warnings(situation) or "none"
         values["last error"] = self._last_error or "none"
-        values.update({f"restarts: {name}": str(count) for name, count in sorted(self._restarts.items())})
-        values.update({f"refused: {name}": str(count) for name, count in sorted(self._refusals.counts.items())})
-        values.update({f"left out: {reason}": str(count) for reason, count in sorted(self._left_out.items())})
+        values.update({f"resets: {name}": str(count) for name, count in sorted(self._restarts.items())})
+        values.update({f"rejected: {name}": str(count) for name, count in sorted(self._refusals.counts.items())})
+        values.update({f"ignored detections: {reason}": str(count) for reason, count in sorted(self._left_out.items())})
         return values
 
     def _ages(self) -> list[float]:

@@ -7,13 +7,13 @@ from vision_msgs.msg import Detection2DArray
 
 from ..tracking.tracks import MAX_GAP
 from ..types import Detection
-from .detections import detections
+from .detection_messages import detections
 from .diagnostics import Health
 from .parameters import Parameters
-from .refusals import InputRefused
+from .rejections import InputRejected
 
 
-class GivenHands:
+class ExternalDetections:
     """The detections for each image: those of its stamp or, of a detector that is slower than the camera, the newest."""
 
     def __init__(self, health: Health):
@@ -49,6 +49,6 @@ class GivenHands:
         apart = abs(stamp - Time.from_msg(message.header.stamp).nanoseconds) / 1e9
         if apart > MAX_GAP:
             text = f"the newest detections are {apart:.1f} s apart from the image, more than {MAX_GAP:g} s: a faster detector is needed"
-            self._health.refuse(InputRefused("stale_detections", text))
+            self._health.refuse(InputRejected("stale_detections", text))
             return None
         return message

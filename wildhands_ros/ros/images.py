@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from ..io.images import is_truncated
-from .refusals import InputRefused
+from .rejections import InputRejected
 
 BRIDGED = ("rgb8", "bgr8", "mono8", "rgba8", "bgra8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8")
 """Encodings that cv_bridge decodes. It uses rgb8 in place; a path of our own for rgb8, bgr8 or mono8 gained nothing measurable."""
@@ -40,14 +40,14 @@ _BRIDGE = CvBridge()
 SUPPORTED = (*BRIDGED, *OWN_CONVERSIONS)
 
 
-class ImageDecodeError(InputRefused):
+class ImageDecodeError(InputRejected):
     """The image message cannot be turned into a picture."""
 
 
 def decode(message, kind: str) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a message of this kind, of a recording: sensor_msgs/msg/Image or CompressedImage.
 
-    :raises InputRefused: it cannot be decoded.
+    :raises InputRejected: it cannot be decoded.
     """
     return decode_compressed(message) if kind.endswith("CompressedImage") else decode_image(message)
 
@@ -86,7 +86,7 @@ def decode_compressed(message: CompressedImage) -> np.ndarray:
         raise ImageDecodeError("empty_image", "the compressed image holds no data: check the camera driver")
     if "compressedDepth" in message.format:
         raise ImageDecodeError(
-            "unknown_encoding", f"{message.format!r} is a depth image: remap image/compressed to a colour stream"
+            "unsupported_encoding", f"{message.format!r} is a depth image: remap image/compressed to a colour stream"
         )
     raw = data.tobytes()
     if is_truncated(raw):
@@ -129,7 +129,8 @@ def _layout(encoding: str) -> tuple[int, int]:
         if encoding.startswith("8U"):
             hint = " (the driver must name the channels: rgb8, bgr8 or mono8)"
         raise ImageDecodeError(
-            "unknown_encoding", f"image encoding {encoding!r} is not supported{hint}; supported: {', '.join(SUPPORTED)}"
+            "unsupported_encoding",
+            f"image encoding {encoding!r} is not supported{hint}; supported: {', '.join(SUPPORTED)}",
         )
     itemsize = 2 if encoding.endswith("16") else 1
     if encoding.startswith(("rgba", "bgra")):

@@ -16,7 +16,7 @@ from ..config import TOPIC, TRACKS
 from .diagnostics import Health
 from .pairing import StampPairs
 from .parameters import Parameters
-from .refusals import InputRefused
+from .rejections import InputRejected
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -123,7 +123,7 @@ class Inputs:
             text = (
                 "images come without detections of the same stamp: is the detector running, and as fast as the camera?"
             )
-            self._health.refuse(InputRefused("no_detections", text))
+            self._health.refuse(InputRejected("no_detections", text))
         if pair is not None:
             self._hand_over(*pair)
 

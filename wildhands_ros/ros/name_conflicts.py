@@ -16,7 +16,7 @@ PATIENCE = 3.0
 """Seconds after which an answer is taken for lost: DDS drops one that is sent before it has matched its reader."""
 
 
-class Neighbours:
+class NameConflicts:
     """Looks for other nodes that publish hands and asks them for their ``tf_prefix``. Without any, a look costs a query of the graph."""
 
     def __init__(self, node: Node, health: Health):

@@ -27,7 +27,7 @@ from .diagnostics import Health, Situation, diagnostic_array
 from .inputs import ImageMessage, Inputs, image_topic
 from .lifecycle import ManagedNode
 from .loader import Loader, make_estimator
-from .name_conflicts import Neighbours
+from .name_conflicts import NameConflicts
 from .outputs import Outputs
 from .parameters import Parameters, declare
 from .pipeline import Pipeline
@@ -60,7 +60,7 @@ class WildHandsNode(ManagedNode):
         self.parameters = declare(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._health = Health(self.get_logger().warning)
-        self._neighbours = Neighbours(self, self._health)
+        self._neighbours = NameConflicts(self, self._health)
         self._worker: Worker[tuple] = Worker(lambda frame: frame[0].work(*frame[1:]))
         self._loader = Loader(make_estimator, self._worker, self._health, self.get_logger().fatal)
         self._outputs: Outputs | None = None
@@ -199,7 +199,7 @@ class WildHandsNode(ManagedNode):
     def _on_reset_tracks(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._pipeline is not None:
             self._worker.submit(self._pipeline.reset)
-            self._health.restarted("asked_for")
+            self._health.restarted("requested")
         response.success, response.message = True, "all hands are forgotten"
         return response
 

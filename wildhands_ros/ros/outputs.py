@@ -25,7 +25,7 @@ from .images import encode_image
 from .markers import MarkerBuilder
 from .messages import hand_array, mesh_topology
 from .parameters import Parameters
-from .refusals import InputRefused
+from .rejections import InputRejected
 from .transforms import TransformBuilder
 
 if TYPE_CHECKING:
@@ -105,6 +105,6 @@ class Outputs:
         def on_event(event) -> None:
             policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
             text = f"a listener to {topic} gets nothing, since it asks for another {policy} than is offered (ros2 topic info -v)"
-            self._health.refuse(InputRefused("incompatible_qos", text))
+            self._health.refuse(InputRejected("incompatible_qos", text))
 
         return on_event

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from ..config import DETECTORS, EstimatorConfig
 from ..smoothing.one_euro import SmoothingConfig
 from .declaration import ParameterError, check_choices, declared, describe, parameter, ros_name, value_of
-from .detections import Labels
+from .detection_messages import Labels
 
 SMOOTHING = SmoothingConfig()
 """The defaults."""

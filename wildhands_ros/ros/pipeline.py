@@ -13,12 +13,12 @@ from vision_msgs.msg import Detection2DArray
 
 from .cameras import Cameras
 from .diagnostics import FrameRecord, Health, header_fault
-from .external_detections import GivenHands
+from .external_detections import ExternalDetections
 from .images import decode_compressed, decode_image
 from .inputs import ImageMessage
 from .outputs import Outputs
 from .parameters import Parameters
-from .refusals import InputRefused, of_failure
+from .rejections import InputRejected, of_failure
 from .smoothing import StreamSmoother
 from .stream import Stream
 
@@ -50,7 +50,7 @@ class Pipeline:
             health,
             now,
         )
-        self.given = GivenHands(health)
+        self.given = ExternalDetections(health)
         self._stream = Stream()
         self._publishing = threading.Lock()
         self._stopped = False
@@ -80,7 +80,7 @@ class Pipeline:
             return
         try:
             self._process(message, arrival, found, parameters)
-        except InputRefused as refusal:
+        except InputRejected as refusal:
             self._health.refuse(refusal)
         except Exception as error:
             if self._stopped or not self._context_ok():
@@ -109,7 +109,7 @@ class Pipeline:
         if change:
             self._health.restarted(change)
             self.reset()
-            if change == "clock_back":
+            if change == "clock_jumped_back":
                 self._smoother.clock_ran_back()
         camera, intrinsics = self._cameras.camera(header.frame_id, width, height, parameters)
         given = self.given.of(found, stamp, width, height, parameters)

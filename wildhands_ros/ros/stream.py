@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .refusals import InputRefused
+from .rejections import InputRejected
 
 JUMP = 1.0
 """Seconds by which a stamp may be off the time of arrival's course; more is a jump of the clock."""
@@ -29,9 +29,9 @@ class Stream:
 
         Returns:
             Seconds that do not decrease within a stream, and "" or, for the first image of a new one, what has changed: "frame_changed",
-            "size_changed", "stamps_changed" (they came or went), "clock_back" or "clock_forward".
+            "size_changed", "stamps_changed" (they came or went), "clock_jumped_back" or "clock_jumped_forward".
 
-        :raises InputRefused: older than an image before it.
+        :raises InputRejected: older than an image before it.
         """
         seconds = stamp / 1e9 if stamp else arrival
         change = self._change(bool(stamp), seconds, arrival, frame_id, size)
@@ -49,10 +49,10 @@ class Stream:
         late = self._stamp - seconds
         if late > 0:
             if late > JUMP or self._strays == MOST_STRAYS:
-                return "clock_back"
+                return "clock_jumped_back"
             self._strays += 1
-            raise InputRefused(
+            raise InputRejected(
                 "out_of_order",
                 f"an image is {late:.3f} s older than one before it: does more than one camera publish here?",
             )
-        return "clock_forward" if -late - (arrival - self._arrival) > JUMP else ""
+        return "clock_jumped_forward" if -late - (arrival - self._arrival) > JUMP else ""

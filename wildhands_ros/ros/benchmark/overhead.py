@@ -22,9 +22,9 @@ from ...hand_model.asset import open_hand
 from ...msg import HandArray
 from ...types import FrameEstimate
 from ..images import decode_image, encode_image
+from ..isolated_graph import child_process
 from ..markers import MarkerBuilder
 from ..messages import hand_array
-from ..own_graph import child_process
 from ..transforms import TransformBuilder
 
 _WAIT = 30.0

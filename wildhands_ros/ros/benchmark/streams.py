@@ -20,7 +20,7 @@ from visualization_msgs.msg import MarkerArray
 
 from ...benchmark.machine import cpu_seconds, rss_mb
 from ...msg import HandArray
-from ..own_graph import child_process, own_graph
+from ..isolated_graph import child_process, isolate_graph
 
 START_TIMEOUT = 180.0
 """Seconds for a node's first hands."""
@@ -145,7 +145,7 @@ class Streams:
 @contextmanager
 def streams(kinds: dict[str, str]) -> Iterator[Streams]:
     """Starts nodes: kinds (of ``wildhands``, ``naive`` and ``mediapipe``) by namespace."""
-    own_graph()
+    isolate_graph()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         with _all(kinds) as nodes:

@@ -22,7 +22,7 @@ from ...evaluation.metrics import mpjpe
 from ...io.sources import ASSUMED_FPS, FolderSource, ImageSource, open_source
 from ...msg import Hand, HandArray
 from ...visualization.overlay_writers import VideoOverlay, overlay_for
-from ..own_graph import child_process, own_graph
+from ..isolated_graph import child_process, isolate_graph
 from ..share import share_folder
 from .recorder import FROM_NODE, ReceivedHands, Recorder
 
@@ -53,7 +53,7 @@ def run_demo(source: str | None) -> int:
     overlay_path = OUTPUT / _overlay_name(opened)
     overlay = overlay_for(opened, overlay_path) if opened else VideoOverlay(overlay_path, ASSUMED_FPS)
 
-    own_graph()
+    isolate_graph()
     # Without rclpy's own handling of Ctrl-C, which would cut the recording off.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:

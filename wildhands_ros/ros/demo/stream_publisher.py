@@ -117,7 +117,7 @@ class StreamPublisher(Node):
             values = {item.key: item.value for item in status.values}
             self._state = values.get("state", self._state)
             # What the node says before it knows of a listener does not reach that one, and discovery of each topic takes its own time.
-            counts = {topic: int(values.get(f"listeners: {topic}", 0)) - (topic == "hands") for topic in self._heard}
+            counts = {topic: int(values.get(f"subscribers: {topic}", 0)) - (topic == "hands") for topic in self._heard}
             self._is_heard = min(counts.values()) >= self._listeners - 1
             if self._state == "unconfigured" and status.level == DiagnosticStatus.ERROR:
                 self._failure = status.message

@@ -17,7 +17,7 @@ from ...recording.bags import IMAGE_TYPES, Bag, is_bag
 from ...recording.recording_part import StreamFrame, Unreadable
 from ..camera_info import calibration
 from ..images import decode
-from ..refusals import InputRefused
+from ..rejections import InputRejected
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
@@ -60,7 +60,7 @@ class BagStream:
             if wanted(index):
                 try:
                     yield self._frame(index, self._bag.read(topic, data), info)
-                except (InputRefused, CalibrationError) as error:
+                except (InputRejected, CalibrationError) as error:
                     yield Unreadable(index, f"{topic.topic}, picture {index}: {error}")
             index += 1
 

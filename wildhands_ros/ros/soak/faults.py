@@ -27,7 +27,7 @@ class Fault:
 
     what: str
     shows: str
-    """The count of the diagnostics that rises, as "refused: empty_image"; or, after "message: ", words of the message."""
+    """The count of the diagnostics that rises, as "rejected: empty_image"; or, after "message: ", words of the message."""
     answer: str
     begin: Callable[[Robot], object]
     end: Callable[[Robot], object] = lambda robot: None
@@ -86,11 +86,15 @@ def _transitions(*transitions: int) -> Callable[[Robot], None]:
 def _deaf_listener(robot: Robot) -> None:
     wanted = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     listener = robot.node.create_subscription(HandArray, f"{robot.namespace}/hands", lambda message: None, wanted)
-    robot.spin(lambda: robot.count("refused: incompatible_qos") > 0, 10)
+    robot.spin(lambda: robot.count("rejected: incompatible_qos") > 0, 10)
     robot.node.destroy_subscription(listener)
 
 
-BAD_INFO, UNKNOWN, TRUNCATED = "refused: bad_camera_info", "refused: unknown_encoding", "refused: truncated_image"
+BAD_INFO, UNKNOWN, TRUNCATED = (
+    "rejected: bad_camera_info",
+    "rejected: unsupported_encoding",
+    "rejected: truncated_image",
+)
 REFUSED = "Images are refused until the next good one"
 NEW_STREAM = "Hands are forgotten and found anew; none of the old ones' numbers go into the new ones'"
 
@@ -114,7 +118,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "reset_tracks": Fault(
         "`~/reset_tracks`",
-        "restarts: asked_for",
+        "resets: requested",
         NEW_STREAM,
         lambda robot: robot.call(Trigger, "reset_tracks", Trigger.Request()),
     ),
@@ -123,7 +127,7 @@ FAULTS: dict[str, Fault] = {
     "k_negative": Fault("A negative focal length in K", BAD_INFO, REFUSED, _k(-500.0, 0.0, 320.0, 0.0, 500.0, 180.0)),
     "no_camera_info": Fault(
         "Images of another camera, whose CameraInfo never comes",
-        "refused: no_camera_info",
+        "rejected: no_camera_info",
         "No image gets another camera's calibration",
         _set(frame_id="other_optical", sends_info=False),
     ),
@@ -134,11 +138,11 @@ FAULTS: dict[str, Fault] = {
         _with_image(halve),
     ),
     "other_size": Fault(
-        "Another image size in mid-stream, with its CameraInfo", "restarts: size_changed", NEW_STREAM, _half_size
+        "Another image size in mid-stream, with its CameraInfo", "resets: size_changed", NEW_STREAM, _half_size
     ),
     "camera_swap": Fault(
         "Another camera on the same topics: frame and CameraInfo change",
-        "restarts: frame_changed",
+        "resets: frame_changed",
         NEW_STREAM,
         _set(frame_id="other_optical"),
     ),
@@ -152,40 +156,40 @@ FAULTS: dict[str, Fault] = {
         "A height that no data can fill", TRUNCATED, "Refused before any memory is taken", _image(height=2**31)
     ),
     "empty_image": Fault(
-        "An image of no size", "refused: empty_image", REFUSED, _image(width=0, height=0, data=array("B"))
+        "An image of no size", "rejected: empty_image", REFUSED, _image(width=0, height=0, data=array("B"))
     ),
     "clock_back": Fault(
-        "A bag starts over, or the clock is set back", "restarts: clock_back", NEW_STREAM, _set(offset=-1000.0)
+        "A bag starts over, or the clock is set back", "resets: clock_jumped_back", NEW_STREAM, _set(offset=-1000.0)
     ),
-    "clock_forward": Fault("The clock is set forward", "restarts: clock_forward", NEW_STREAM, _set(offset=1000.0)),
+    "clock_forward": Fault("The clock is set forward", "resets: clock_jumped_forward", NEW_STREAM, _set(offset=1000.0)),
     "zero_stamps": Fault(
         "Stamps of zero",
-        "restarts: stamps_changed",
+        "resets: stamps_changed",
         "Times of arrival stand in; ages are unknown; headers stay as they are",
         _set(stamped=False),
     ),
     "out_of_order": Fault(
         "Images that are older than the one before",
-        "refused: out_of_order",
+        "rejected: out_of_order",
         "Refused, up to three in a row; more are a new stream",
         _set(shuffles=True),
     ),
     "publisher_death": Fault("The camera driver dies, and comes back", "message: nobody publishes", "Waits", Robot.die),
     "incompatible_qos": Fault(
         "A listener asks for another durability than `hands` has",
-        "refused: incompatible_qos",
+        "rejected: incompatible_qos",
         "Names the topic and the policy",
         _deaf_listener,
     ),
     "inference_error": Fault(
         "An exception inside of the estimator",
-        "refused: internal_error",
+        "rejected: internal_error",
         "The frame is lost, the trace is logged, hands are forgotten",
         _with_image(lambda image: paint(image, RAISE)),
     ),
     "out_of_memory": Fault(
         "The device has no memory for a frame",
-        "refused: out_of_memory",
+        "rejected: out_of_memory",
         "The frame is lost; the next one is tried",
         _with_image(lambda image: paint(image, EXHAUST)),
     ),

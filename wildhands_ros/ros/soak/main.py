@@ -21,7 +21,7 @@ from rclpy.executors import SingleThreadedExecutor
 from ...geometry.camera import Camera
 from ...io.camera_files import load_calibration
 from ...io.sources import open_source
-from ..own_graph import own_graph
+from ..isolated_graph import isolate_graph
 from ..share import share_folder
 from .faults import FAULTS, Fault
 from .robot import Robot
@@ -122,7 +122,7 @@ def run_soak(minutes: float, json_file: Path | None) -> int:
 @contextmanager
 def demo_robot() -> Iterator[Robot]:
     """A robot that shows the demo's clip, on a domain of its own."""
-    own_graph()
+    isolate_graph()
     pictures, camera = demo_pictures(640, 360, 30)
     rclpy.init()
     try:
@@ -212,8 +212,8 @@ class Soak:
             self._report.rss.append((time.monotonic() - self._start, rss))
         if values["age p95 (ms)"] != "unknown":
             self._report.ages.append(float(values["age p95 (ms)"]))
-            self._report.works.append(float(values["work p95 (ms)"]))
-            self._works.append(float(values["work p50 (ms)"]))
+            self._report.works.append(float(values["processing p95 (ms)"]))
+            self._works.append(float(values["processing p50 (ms)"]))
 
     def _rss(self) -> float | None:
         """Megabytes of the node's process."""

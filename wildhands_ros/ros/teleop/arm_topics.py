@@ -15,7 +15,7 @@ from std_srvs.srv import SetBool
 from ...teleop.arm import Arm, ArmCommand
 from ...teleop.observation import HandObservation
 from ...types import Side
-from ..refusals import InputRefused
+from ..rejections import InputRejected
 from .messages import gripper, gripper_type, joint_state, pose, pose_stamped
 from .parameters import TeleopParameters
 
@@ -78,10 +78,10 @@ class ArmTopics:
         value = pose(message.pose)
         if fault := self._node.frame_fault(message.header.frame_id):
             self._node.refuse(
-                InputRefused("robot_pose", f"robot_pose is in frame {message.header.frame_id!r}, {fault}")
+                InputRejected("robot_pose", f"robot_pose is in frame {message.header.frame_id!r}, {fault}")
             )
         elif value is None:
-            self._node.refuse(InputRefused("robot_pose", "robot_pose holds NaN or no orientation"))
+            self._node.refuse(InputRejected("robot_pose", "robot_pose holds NaN or no orientation"))
         else:
             self.arm.robot_at(time.monotonic(), value)
 

@@ -10,11 +10,11 @@ from std_msgs.msg import Header
 
 from ...teleop.observation import Pose
 from ..declaration import ParameterError
-from ..refusals import InputRefused
+from ..rejections import InputRejected
 from .messages import pose
 
 
-class NotYet(InputRefused):
+class NotYet(InputRejected):
     """TF does not reach the image's stamp; mostly it will within milliseconds."""
 
 
@@ -37,7 +37,7 @@ class MovingCamera:
         """The camera's pose in the target frame at the header's stamp. Never waits.
 
         :raises NotYet: TF knows the way, but not for that time.
-        :raises InputRefused: it is unknown.
+        :raises InputRejected: it is unknown.
         """
         way = f"from {header.frame_id!r} to {self._target!r}"
         try:
@@ -46,10 +46,10 @@ class MovingCamera:
             text = f"TF does not lead {way} at the images' time; is its publisher alive, and are the clocks the same? ({error})"
             raise NotYet("no_transform", text) from error
         except self._tf.TransformException as error:
-            raise InputRefused("no_transform", f"no transform {way}: {error}") from error
+            raise InputRejected("no_transform", f"no transform {way}: {error}") from error
         t = found.translation
         if (camera := pose(PoseMessage(position=Point(x=t.x, y=t.y, z=t.z), orientation=found.rotation))) is None:
-            raise InputRefused("no_transform", f"the transform {way} holds NaN or no rotation")
+            raise InputRejected("no_transform", f"the transform {way} holds NaN or no rotation")
         return camera
 
     def clear(self) -> None:

@@ -21,7 +21,7 @@ from ...teleop.observation import HandObservation, Pose
 from ...types import Side
 from ..declaration import ParameterError
 from ..diagnostics import Snapshot, diagnostic_array
-from ..refusals import InputRefused, Refusals
+from ..rejections import InputRejected, Rejections
 from .arm_topics import ArmTopics
 from .camera import MovingCamera, NotYet
 from .messages import observation
@@ -42,7 +42,7 @@ class TeleopNode(Node):
         """:raises ParameterError, ValueError, ImportError: a parameter, a robot hand or a package cannot be used."""
         super().__init__("wildhands_teleop")
         self.parameters = declare(self)
-        self._refusals, self._frames, self._heard, self._stamp = Refusals(), 0, -np.inf, -np.inf
+        self._refusals, self._frames, self._heard, self._stamp = Rejections(), 0, -np.inf, -np.inf
         self._intervals: deque[float] = deque(maxlen=10)
         self._waiting: deque[tuple[float, HandArray]] = deque()
         """Hands for whose time TF has not come yet, with the time at which they are given up."""
@@ -61,7 +61,7 @@ class TeleopNode(Node):
         self.create_timer(1 / self.parameters.rate, self._tick, clock=steady)
         self.create_timer(1.0, self._once_a_second, clock=steady)
 
-    def refuse(self, refusal: InputRefused) -> None:
+    def refuse(self, refusal: InputRejected) -> None:
         """Counts an input that is not used, and says so now and then."""
         if self._refusals.add(refusal, time.monotonic()):
             self.get_logger().warning(f"{refusal.name}: {refusal}")
@@ -87,7 +87,7 @@ class TeleopNode(Node):
         longest = self.parameters.max_age
         try:
             age = self._checked_age(message)
-        except InputRefused as refusal:
+        except InputRejected as refusal:
             self.refuse(refusal)
             self._give([], message)
         else:
@@ -100,7 +100,7 @@ class TeleopNode(Node):
             deadline, message = self._waiting[0]
             try:
                 hands = self._hands(message)
-            except InputRefused as refusal:
+            except InputRejected as refusal:
                 if isinstance(refusal, NotYet) and time.monotonic() <= deadline:
                     return
                 self.refuse(refusal)
@@ -115,36 +115,36 @@ class TeleopNode(Node):
     def _checked_age(self, message: HandArray) -> float:
         """Seconds since the image was taken.
 
-        :raises InputRefused: too many.
+        :raises InputRejected: too many.
         """
         age = (self.get_clock().now() - Time.from_msg(message.header.stamp)).nanoseconds / 1e9
         longest = self.parameters.max_age
         if longest and not -longest <= age <= longest:
             text = f"the hands are {age:.2f} s old (max_age {longest:g} s): a slow estimator, or clocks that differ"
-            raise InputRefused("stale", text)
+            raise InputRejected("stale", text)
         return age
 
     def _hands(self, message: HandArray) -> list[HandObservation]:
         """In the target frame.
 
         :raises NotYet: TF has not come so far.
-        :raises InputRefused: they cannot be used.
+        :raises InputRejected: they cannot be used.
         """
         camera = self._camera(message)
         self._checked_age(message)  # anew: it may have waited for TF
         if message.intrinsics_source == HandArray.INTRINSICS_GUESS:
             text = "the camera's intrinsics are guessed: motions are not to scale; calibrate the camera"
-            self.refuse(InputRefused("guess", text))
+            self.refuse(InputRejected("guess", text))
         found = [observation(hand) for hand in message.hands]
         if None in found:
-            self.refuse(InputRefused("broken_hand", "a hand without a side or with a broken pose"))
+            self.refuse(InputRejected("broken_hand", "a hand without a side or with a broken pose"))
         return [hand.seen_from(camera) for hand in found if hand is not None]
 
     def _camera(self, message: HandArray) -> Pose:
         """The camera's pose in the target frame.
 
         :raises NotYet: it is not known yet.
-        :raises InputRefused: it is unknown.
+        :raises InputRejected: it is unknown.
         """
         if not self.parameters.target_frame:
             return Pose(np.zeros(3), Rotation.identity())
@@ -157,7 +157,7 @@ class TeleopNode(Node):
 
     def _once_a_second(self) -> None:
         values = {"frames": str(self._frames), "last refusal": self._refusals.last_message}
-        values |= {f"refused: {name}": str(count) for name, count in sorted(self._refusals.counts.items())}
+        values |= {f"rejected: {name}": str(count) for name, count in sorted(self._refusals.counts.items())}
         for topics in self._arms:
             side = topics.side.value
             values |= {f"{side} arm": topics.arm.status, f"{side} hands doubtful": str(topics.arm.rejected)}

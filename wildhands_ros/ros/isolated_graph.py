@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from .share import share_folder
 
 
-def own_graph() -> None:
+def isolate_graph() -> None:
     """For this process and its children, before rclpy.init: nothing reaches the user's robot, nor the other way round, and Fast DDS hands
     large images over in one piece, unless the user has profiles of their own."""
     os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")

@@ -8,7 +8,7 @@ FAILURES = ("internal_error", "out_of_memory")
 """Names of what went wrong in the node itself, not in its input."""
 
 
-class InputRefused(ValueError):
+class InputRejected(ValueError):
     """One message of the stream cannot be used; the next one may be. The text says what is wrong and what to do."""
 
     def __init__(self, name: str, message: str):
@@ -17,7 +17,7 @@ class InputRefused(ValueError):
         self.name = name
 
 
-class Refusals:
+class Rejections:
     """Counts refusals by name and says which are due for the log."""
 
     def __init__(self, log_period: float = 5.0):
@@ -29,7 +29,7 @@ class Refusals:
         self._log_period = log_period
         self._last_logged: dict[str, float] = {}
 
-    def add(self, refusal: InputRefused, now: float) -> bool:
+    def add(self, refusal: InputRejected, now: float) -> bool:
         """Counts one refusal at ``now`` (seconds of a monotonic clock); True when it should be logged."""
         self.counts[refusal.name] += 1
         self.last_message = self._messages[refusal.name] = str(refusal)
@@ -48,9 +48,9 @@ class Refusals:
         return [self._messages[name] for name, last in self._last.items() if last > moment]
 
 
-def of_failure(error: Exception) -> InputRefused:
+def of_failure(error: Exception) -> InputRejected:
     """A frame's failure in the node itself, for the counts."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be there
-        return InputRefused("out_of_memory", f"no memory for a frame ({text}): free the device, or choose another")
-    return InputRefused("internal_error", f"a frame failed ({text}): a bug, please report it with the log")
+        return InputRejected("out_of_memory", f"no memory for a frame ({text}): free the device, or choose another")
+    return InputRejected("internal_error", f"a frame failed ({text}): a bug, please report it with the log")
