@@ -1,4 +1,4 @@
-"""A hand that opens and pinches, posed by the open hand model; for the tests of teleoperation."""
+"""A pinching motion of the open hand, for the tests of teleoperation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ THUMB_TIP, INDEX_TIP = 4, 8
 
 @cache
 def pinching_hand(side: Side = Side.RIGHT, frames: int = 40, touch: float = 0.006) -> np.ndarray:
-    """(frames, 21, 3) joints in the rest frame, wrist at the origin: open hand to thumb and index ``touch`` metres apart, and back."""
+    """Returns (frames, 21, 3) joints in the rest frame with the wrist at the origin.
+
+    The hand goes from open to thumb and index fingertips ``touch`` metres apart, and back.
+    """
     layer = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT), flat_hand_mean=True)
     is_right = torch.tensor([side is Side.RIGHT])
     pose = torch.zeros(1, 45, requires_grad=True)

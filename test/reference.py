@@ -1,4 +1,7 @@
-"""A second, plain writing of the released model's inference, step by step from the spec (sections 1 and 2.1); the tests compare with it."""
+"""An independent, plain implementation of the inference of the released WildHands, as a reference for tests.
+
+The steps a to j are those of its preprocessing, in order.
+"""
 
 import cv2
 import numpy as np
@@ -10,14 +13,14 @@ MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.2
 
 
 def cubic_window(image, cx, cy, side, size):
-    """The square window around (cx, cy) as size x size, by three corresponding points."""
+    """Resamples the square window around (cx, cy) to size x size, by three corresponding points."""
     source = np.float32([[cx, cy], [cx, cy + side / 2], [cx + side / 2, cy]])
     target = np.float32([[size / 2, size / 2], [size / 2, size], [size, size / 2]])
     return cv2.warpAffine(image, cv2.getAffineTransform(source, target), (size, size), flags=cv2.INTER_CUBIC)
 
 
 def reference_frame(image):
-    """(224, 224, 3) in 0..1 (steps a and d)."""
+    """Returns the (224, 224, 3) frame in 0..1 (steps a and d)."""
     height, width = image.shape[:2]
     render = np.clip(
         cubic_window(image.astype(np.float32), width / 2, height / 2, max(width, height), 840), 0, 255
@@ -27,7 +30,7 @@ def reference_frame(image):
 
 
 def reference_hand(frame, k, shape, box):
-    """Crop in 0..1 and the ten angles of centre and corners (steps b, e to g, i)."""
+    """Returns the crop in 0..1 and the ten angles of centre and corners (steps b, e to g, i)."""
     height, width = shape
     longer = max(height, width)
     to_840 = lambda value, extent: (value - extent / 2) * 840 / longer + 420  # noqa: E731
@@ -45,7 +48,7 @@ def reference_hand(frame, k, shape, box):
 
 
 def reference_intrinsics(k, shape):
-    """fx, fy, cx, cy of the 224-pixel frame."""
+    """Returns fx, fy, cx, cy of the 224-pixel frame."""
     height, width = shape
     longer = max(height, width)
     return [
@@ -77,7 +80,10 @@ def resnet50(state, prefix, x):
 
 
 def rotation_vectors(matrices):
-    """By a quaternion whose largest component is positive: its real part may be negative and the angle more than half a turn."""
+    """Converts matrices to axis-angle by quaternions whose largest component is positive.
+
+    The real part may be negative, and the angle larger than pi.
+    """
     quaternions = Rotation.from_matrix(matrices).as_quat()
     largest = np.abs(quaternions).argmax(axis=1)[:, None]
     quaternions *= np.sign(np.take_along_axis(quaternions, largest, axis=1))
@@ -86,7 +92,7 @@ def rotation_vectors(matrices):
 
 
 def reference_prediction(state, image, k, box, side):
-    """The released model with the published file's state dict on one hand; side is "r" or "l".
+    """Runs the released model with the state dict of the published checkpoint on one hand; side is "r" or "l".
 
     Returns rotations (16, 3, 3), full MANO pose (48,) with the mean added, betas (10,) and translation (3,).
     """

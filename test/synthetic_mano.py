@@ -1,4 +1,4 @@
-"""Files in MANO's formats and sizes with invented numbers: what the loader is tested on, as MANO itself may not be shipped."""
+"""Files in the formats and sizes of MANO with random numbers, for tests: MANO itself may not be shipped."""
 
 import pickle
 import sys
@@ -11,7 +11,7 @@ from wildhands_ros.hand_model.joints import MANO_PARENTS
 
 
 def numbers(seed: int) -> dict[str, np.ndarray]:
-    """A blob of 778 vertices with MANO's keys; plausible magnitudes in metres."""
+    """Returns random data with the keys and shapes of MANO, in plausible magnitudes (metres)."""
     random = np.random.default_rng(seed)
     vertices = random.normal(size=(778, 3)) * [0.05, 0.02, 0.04]
     regressor = random.random((16, 778)) * (random.random((16, 778)) < 0.02)
@@ -32,7 +32,7 @@ def numbers(seed: int) -> dict[str, np.ndarray]:
 
 
 def write_pickle(path, data: dict[str, np.ndarray]) -> None:
-    """As Python 2 wrote MANO: protocol 2, chumpy objects, scipy's and numpy's module paths of then, strings of bytes."""
+    """Writes a pickle like that of MANO from Python 2: protocol 2, chumpy objects, old module paths, byte strings."""
     chumpy = {name: types.ModuleType(name) for name in ("chumpy", "chumpy.ch", "chumpy.reordering")}
 
     def fake_class(module: str, name: str) -> type:
@@ -48,7 +48,7 @@ def write_pickle(path, data: dict[str, np.ndarray]) -> None:
         return wrapped
 
     def selection(value: np.ndarray):
-        """The value as part of a larger array, as MANO's ten shape directions are of the full set."""
+        """Stores the value as a selection from a larger array, like the ten shape directions of MANO."""
         larger = np.concatenate([value, np.full((*value.shape[:2], 5), 7.0)], axis=2)
         index = np.arange(larger.size).reshape(larger.shape)[..., : value.shape[2]].ravel()
         wrapped = select()
@@ -67,7 +67,7 @@ def write_pickle(path, data: dict[str, np.ndarray]) -> None:
     }
     sys.modules.update(chumpy)
     try:
-        # Protocol 2 is that of Python 2's binary pickles; fix_imports writes its module names.
+        # Python 2 uses protocol 2; fix_imports writes the module names of Python 2.
         content = pickle.dumps(stored, protocol=2, fix_imports=True)
     finally:
         for name in chumpy:
@@ -78,5 +78,5 @@ def write_pickle(path, data: dict[str, np.ndarray]) -> None:
 
 
 def write_plain_pickle(path, data: dict[str, np.ndarray]) -> None:
-    """What smplx reads without chumpy."""
+    """Writes a pickle that smplx reads without chumpy."""
     path.write_bytes(pickle.dumps({**data, "J_regressor": scipy.sparse.csc_matrix(data["J_regressor"])}, protocol=2))

@@ -1,4 +1,4 @@
-"""Cameras: every lens against OpenCV, every image operation as a round trip, and what CameraInfo may get wrong."""
+"""Cameras: lens models compared with OpenCV, image operations, and invalid CameraInfo messages."""
 
 import cv2
 import numpy as np
@@ -54,7 +54,7 @@ def test_rays_and_projection_round_trip(model):
     np.testing.assert_allclose(camera.project(rays * 0.7), grid(), atol=1e-3)
 
 
-def test_fisheye_sees_behind_ninety_degrees():
+def test_fisheye_supports_angles_beyond_ninety_degrees():
     camera = Camera(np.array([[200.0, 0, 320], [0, 200, 320], [0, 0, 1]]), 640, 640, "equidistant", np.zeros(4))
     ray = camera.rays(np.array([320 + 200 * np.radians(100), 320]))
     np.testing.assert_allclose(ray, [np.sin(np.radians(100)), 0, np.cos(np.radians(100))], atol=1e-9)
@@ -62,20 +62,20 @@ def test_fisheye_sees_behind_ninety_degrees():
     np.testing.assert_allclose(camera.angles(np.array([320 + 200 * np.radians(100), 320]))[0], np.radians(100))
 
 
-def test_pinhole_does_not_project_what_lies_behind():
+def test_pinhole_does_not_project_points_behind_it():
     assert np.isnan(make_camera("").project(np.array([[0, 0, -1.0], [0.1, 0, 0]]))).all()
 
 
-def test_strong_barrel_distortion_has_no_ray_beyond_its_fold():
+def test_strong_barrel_distortion_has_no_ray_beyond_its_limit():
     camera = Camera(K, 640, 480, "plumb_bob", (-0.9, 0, 0, 0, 0))
     rays = camera.rays(np.array([[315.0, 248.0], [0.0, 0.0]]))
     assert np.isfinite(rays[0]).all()
     assert np.isnan(rays[1]).all()
-    # Directions beyond the fold would land on pixels that belong to others.
+    # Directions beyond the limit would map to pixels of other directions.
     assert np.isnan(camera.project(np.array([3.0, 0, 1.0]))).all()
 
 
-def test_angles_are_those_of_the_pinhole_formula():
+def test_angles_equal_the_pinhole_formula():
     pixels = grid()
     expected = np.arctan2(pixels - K[:2, 2], (K[0, 0], K[1, 1]))
     np.testing.assert_allclose(make_camera("").angles(pixels), expected, atol=1e-12)
@@ -87,11 +87,11 @@ def test_angles_are_those_of_the_pinhole_formula():
     pad=st.tuples(*[st.integers(0, 200)] * 4),
     scale=st.tuples(st.floats(0.2, 3), st.floats(0.2, 3)),
     crop=st.tuples(st.floats(-50, 100), st.floats(-50, 100)),
-    turn=st.floats(-np.pi, np.pi),
-    order=st.permutations(["pad", "scale", "crop", "turn"]),
+    angle=st.floats(-np.pi, np.pi),
+    order=st.permutations(["pad", "scale", "crop", "rotate"]),
 )
-def test_image_operations_compose(model, pad, scale, crop, turn, order):
-    """A direction's pixel moves with the image: pad, scale, crop and turn in any order, for any lens, and back to the same ray."""
+def test_image_operations_compose(model, pad, scale, crop, angle, order):
+    """Padding, scaling, cropping and rotation compose in any order for any lens; pixels map back to their rays."""
     camera = make_camera(model)
     rays = camera.rays(grid(step=80))
     pixels = camera.project(rays)
@@ -103,14 +103,14 @@ def test_image_operations_compose(model, pad, scale, crop, turn, order):
         elif operation == "crop":
             camera, pixels = camera.cropped(*crop, 300, 200), pixels - crop
         else:
-            affine = cv2.getRotationMatrix2D((112, 90), np.degrees(turn), 0.8)
+            affine = cv2.getRotationMatrix2D((112, 90), np.degrees(angle), 0.8)
             camera, pixels = camera.transformed(affine, 224, 224), pixels @ affine[:, :2].T + affine[:, 2]
     np.testing.assert_allclose(camera.project(rays), pixels, atol=1e-6)
     np.testing.assert_allclose(camera.rays(pixels), rays, atol=1e-5)
 
 
-def test_resized_camera_sees_what_cv2_resize_draws():
-    """A blob's centre of mass in a really resized picture is where the resized camera projects it."""
+def test_resized_camera_matches_cv2_resize():
+    """The centre of a blob in a resized image is where the resized camera projects it."""
     image = np.zeros((480, 640), np.float32)
     yx = np.mgrid[:480, :640]
     image += np.exp(-((yx[1] - 201.3) ** 2 + (yx[0] - 133.8) ** 2) / (2 * 6.0**2)).astype(np.float32)
@@ -123,21 +123,23 @@ def test_resized_camera_sees_what_cv2_resize_draws():
 
 
 @pytest.mark.parametrize("model", ["plumb_bob", "rational_polynomial", "equidistant"])
-def test_rectification_composes_with_everything(model):
-    """A raw camera seen through a rotated, rectified one: maps put each direction's colour at its rectified pixel."""
-    turn = Rotation.from_rotvec([0.05, -0.08, 0.02]).as_matrix()
+def test_rectification_of_a_rotated_cropped_camera(model):
+    """The maps from a raw to a rotated, rectified camera lead from each rectified pixel to the same direction."""
+    rotation = Rotation.from_rotvec([0.05, -0.08, 0.02]).as_matrix()
     raw = make_camera(model)
     rectified = Camera.pinhole(500, 500, 310, 250, 640, 480)
-    # Both cameras are given points in the rectified frame; the raw lens is turned against it.
+    # Both cameras take points in the rectified frame; the raw lens is rotated relative to it.
     raw_in_rectified_frame = (
-        Camera(raw.k, 640, 480, raw.distortion_model, raw.d, rotation=turn.T).scaled(0.5, 0.5).cropped(10, 5, 300, 230)
+        Camera(raw.k, 640, 480, raw.distortion_model, raw.d, rotation=rotation.T)
+        .scaled(0.5, 0.5)
+        .cropped(10, 5, 300, 230)
     )
     map_x, map_y = rectification_maps(raw_in_rectified_frame, rectified)
     direction = np.array([0.05, -0.03, 1.0])
     u, v = np.round(rectified.project(direction)).astype(int)
     seen = raw_in_rectified_frame.rays(np.array([map_x[v, u], map_y[v, u]]))
     np.testing.assert_allclose(seen, rectified.rays(np.array([u, v])), atol=1e-5)
-    # And the picture: a ramp over raw columns comes out as the map says.
+    # The image of a ramp over the raw columns contains the values of the map.
     ramp = np.tile(np.arange(300, dtype=np.float32), (230, 1))
     np.testing.assert_allclose(rectify(ramp, (map_x, map_y))[v, u], map_x[v, u], atol=0.05)
 
@@ -155,7 +157,7 @@ def calibration(**changes) -> Calibration:
     return Calibration(**{**defaults, **changes})
 
 
-def test_raw_and_rectified_take_k_and_p():
+def test_raw_images_use_k_and_rectified_images_use_p():
     raw, source = calibration().camera(640, 480, rectified=False)
     assert source is IntrinsicsSource.CAMERA_INFO
     np.testing.assert_array_equal(raw.k, K)
@@ -165,14 +167,14 @@ def test_raw_and_rectified_take_k_and_p():
     assert rectified.k[0, 0] == 550
 
 
-def test_roi_then_binning_as_image_geometry():
+def test_roi_and_binning_follow_image_geometry():
     camera, source = calibration(roi=(100, 60, 400, 300), binning_x=2, binning_y=2).camera(200, 150, rectified=False)
     assert source is IntrinsicsSource.CAMERA_INFO
     np.testing.assert_allclose(camera.k[0], [305, 0, (315 - 100) / 2])
     np.testing.assert_allclose(camera.k[1], [0, 302.5, (248 - 60) / 2])
 
 
-def test_resized_stream_is_scaled_and_says_so():
+def test_calibration_is_scaled_to_a_resized_stream():
     camera, source = calibration().camera(320, 240, rectified=False)
     assert source is IntrinsicsSource.CAMERA_INFO_SCALED
     full, _ = calibration().camera(640, 480, rectified=False)
@@ -188,24 +190,24 @@ def test_resized_stream_is_scaled_and_says_so():
         ({"k": (-610.0, *K.ravel()[1:])}, "must be positive"),
         ({"k": (610.0, 0, 9000.0, *K.ravel()[3:])}, "principal point"),
         ({"k": (0.95, 0, 0.5, 0, 1.27, 0.5, 0, 0, 1.0)}, "must be in pixels"),
-        ({"roi": (400, 0, 320, 240)}, r"320x240 at \(400, 0\), reaches out"),
+        ({"roi": (400, 0, 320, 240)}, r"320x240 at \(400, 0\), exceeds"),
         ({"width": 0}, "image size"),
         ({"distortion_model": "thin_prism"}, "unknown distortion model 'thin_prism'"),
         ({"d": (0.1, 0.2, 0.3)}, "takes 4 or 5 coefficients, not 3"),
         ({"d": (np.nan, 0, 0, 0, 0)}, "coefficients must be finite"),
     ],
 )
-def test_broken_calibrations_are_refused_with_a_reason(changes, words):
+def test_invalid_calibrations_are_rejected_with_a_reason(changes, words):
     with pytest.raises(CalibrationError, match=words):
         calibration(**changes).camera(640, 480, rectified=False)
 
 
-def test_rectified_without_p_is_refused():
+def test_rectified_image_without_p_is_rejected():
     with pytest.raises(CalibrationError, match="P is zero"):
         calibration(p=(0.0,) * 12).camera(640, 480, rectified=True)
 
 
-def test_another_aspect_is_refused():
+def test_another_aspect_ratio_is_rejected():
     with pytest.raises(CalibrationError, match="1280x720.*640x480.*aspect"):
         calibration().camera(1280, 720, rectified=False)
 

@@ -1,4 +1,4 @@
-"""The layer equals smplx.MANO, is differentiable, and mixes sides in one batch."""
+"""The hand layer equals smplx.MANO, is differentiable, and poses both sides in one batch."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ def mano(mano_folder):
 
 
 def parameters(seed=0, dtype=torch.float32):
-    """Wide poses, among them the zero pose."""
+    """Random parameters with large rotations, including the zero pose."""
     generator = torch.Generator().manual_seed(seed)
     scale = torch.linspace(0, 1, BATCH, dtype=dtype)[:, None]
     return {
@@ -64,7 +64,7 @@ def test_equals_smplx(mano_folder, mano, side, flat_hand_mean):
     )
 
 
-def test_open_hand_file_is_read_by_smplx_as_it_is(tmp_path):
+def test_smplx_reads_the_open_hand_file(tmp_path):
     smplx = pytest.importorskip("smplx")
     from importlib import resources
 
@@ -84,7 +84,7 @@ def test_open_hand_file_is_read_by_smplx_as_it_is(tmp_path):
 def test_axis_angles_and_matrices_agree(mano, flat_hand_mean):
     layer = HandLayer(*mano, flat_hand_mean=flat_hand_mean)
     values = parameters(2)
-    # Up to a right angle a matrix gives back the axis-angle it was made of; beyond, perhaps the one around the other way (spec 1.5).
+    # Matrices of rotations by more than a right angle may convert to the axis-angle of the complementary rotation.
     values["hand_pose"] = values["hand_pose"] * 0.3
     assert values["hand_pose"].reshape(-1, 3).norm(dim=-1).max() < np.pi / 2
     is_right = torch.arange(BATCH) % 2 == 0
@@ -99,7 +99,7 @@ def test_axis_angles_and_matrices_agree(mano, flat_hand_mean):
     torch.testing.assert_close(layer(**given, is_right=is_right), expected)
 
 
-def test_sides_mix_in_one_batch(mano):
+def test_one_batch_mixes_both_sides(mano):
     layer = HandLayer(*mano)
     values = parameters(3)
     is_right = torch.tensor([True, False, False, True, False, True])
@@ -133,7 +133,7 @@ def test_left_is_the_mirror_image_of_right(mano, hand):
 
 
 @pytest.mark.parametrize("as_matrices", [False, True])
-def test_gradients_against_finite_differences(mano, as_matrices):
+def test_gradients_equal_finite_differences(mano, as_matrices):
     torch.manual_seed(0)
     keep = slice(0, 778, 60)
     layer = HandLayer(*mano, flat_hand_mean=as_matrices).double()
@@ -159,7 +159,7 @@ def test_gradient_is_finite_at_zero_pose():
     assert orient.grad.isfinite().all() and pose.grad.isfinite().all() and pose.grad.abs().max() > 0
 
 
-def test_joints_linear_is_the_layer_at_rest():
+def test_joints_linear_equals_the_layer_at_rest():
     for side in Side:
         template, dirs = joints_linear(open_hand(side))
         layer = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT)).double()
@@ -169,12 +169,12 @@ def test_joints_linear_is_the_layer_at_rest():
         np.testing.assert_allclose(joints.numpy(), template + np.einsum("jcb,nb->njc", dirs, betas.numpy()), atol=1e-7)
 
 
-def test_adds_nothing_to_a_state_dict(mano):
+def test_layer_adds_nothing_to_a_state_dict(mano):
     layer = HandLayer(*mano)
     assert not layer.state_dict() and not list(layer.parameters())
 
 
-def test_hands_that_do_not_belong_together(mano):
+def test_mismatched_hands_are_rejected(mano):
     right, left = open_hand(Side.RIGHT), open_hand(Side.LEFT)
     with pytest.raises(ValueError, match="a right and a left"):
         HandLayer(left, right)

@@ -1,4 +1,4 @@
-"""Joint orders: conversions invert each other and keep anatomy."""
+"""Joint orders: the conversions are inverse to each other and preserve the anatomy."""
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def test_bones_are_the_same_in_both_orders():
 
 
 def test_names_fit_the_open_hand():
-    """At rest the fingertips stand from thumb to pinky in falling z, each joint further along its finger than the one before."""
+    """At rest, z decreases from thumb tip to pinky tip, and x decreases along each finger."""
     joints = joints_linear(open_hand(Side.RIGHT))[0][list(MANO_TO_MEDIAPIPE)]
     tips = joints[[4, 8, 12, 16, 20]]
     assert (np.diff(tips[:, 2]) < 0).all()

@@ -1,4 +1,4 @@
-"""MANO's files and buffers become assets; anything else gets an error that says what to do."""
+"""MANO files and buffers are read; anything else raises an error that says what to do."""
 
 import os
 import pickle
@@ -92,7 +92,7 @@ def test_buffers_of_a_checkpoint(folder):
         mano_from_buffers({key: value for key, value in buffers.items() if key != "lbs_weights"}, Side.LEFT)
 
 
-def test_missing_folder_and_file_say_where_to_get_it(tmp_path, folder):
+def test_errors_for_missing_files_say_where_to_get_them(tmp_path, folder):
     with pytest.raises(ManoFileError, match=r"not a folder.*mano\.is\.tue\.mpg\.de"):
         load_mano(tmp_path / "nowhere", Side.RIGHT)
     (folder / "MANO_LEFT.pkl").unlink()
@@ -100,7 +100,7 @@ def test_missing_folder_and_file_say_where_to_get_it(tmp_path, folder):
         load_mano(folder, Side.LEFT)
 
 
-def test_malicious_pickle_is_refused(tmp_path):
+def test_malicious_pickle_is_rejected(tmp_path):
     class Malicious:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "made"),)
@@ -111,7 +111,7 @@ def test_malicious_pickle_is_refused(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_a_sparse_matrix_that_points_beyond_itself_is_refused(tmp_path):
+def test_sparse_matrix_with_indices_out_of_range_is_rejected(tmp_path):
     regressor = csc_matrix(DATA["J_regressor"])
     regressor.indices[5] = 1_000_000
     (tmp_path / "MANO_RIGHT.pkl").write_bytes(pickle.dumps({**DATA, "J_regressor": regressor}, 2))
@@ -119,7 +119,7 @@ def test_a_sparse_matrix_that_points_beyond_itself_is_refused(tmp_path):
         load_mano(tmp_path, Side.RIGHT)
 
 
-def test_lists_within_lists_are_not_unfolded(tmp_path):
+def test_nested_lists_are_rejected(tmp_path):
     bomb = [0.0] * 10
     for _ in range(30):
         bomb = [bomb, bomb]
@@ -130,7 +130,7 @@ def test_lists_within_lists_are_not_unfolded(tmp_path):
 
 
 @pytest.mark.parametrize("length", [0, 1, 50, 5000, -1])
-def test_truncated_pickle(folder, length):
+def test_truncated_pickle_is_rejected(folder, length):
     path = folder / "MANO_RIGHT.pkl"
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ManoFileError, match="damaged"):
@@ -138,7 +138,7 @@ def test_truncated_pickle(folder, length):
 
 
 @pytest.mark.parametrize("length", [0, 100, -100])
-def test_truncated_npz(tmp_path, length):
+def test_truncated_npz_is_rejected(tmp_path, length):
     path = tmp_path / "MANO_RIGHT.npz"
     np.savez(path, **DATA)
     path.write_bytes(path.read_bytes()[:length])
@@ -163,19 +163,19 @@ def test_objects_in_npz_are_not_unpickled(tmp_path):
         ({"v_template": DATA["v_template"] * np.nan}, "not finite"),
     ],
 )
-def test_wrong_contents(tmp_path, change, message):
+def test_unexpected_contents_are_rejected(tmp_path, change, message):
     (tmp_path / "MANO_RIGHT.pkl").write_bytes(pickle.dumps({**DATA, **change}, 2))
     with pytest.raises(ManoFileError, match=message):
         load_mano(tmp_path, Side.RIGHT)
 
 
-def test_other_things_under_that_name(tmp_path):
+def test_other_files_of_that_name_are_rejected(tmp_path):
     path = tmp_path / "MANO_RIGHT.pkl"
     for content, message in (
-        (pickle.dumps([1, 2]), "holds a list"),
+        (pickle.dumps([1, 2]), "contains a list"),
         (pickle.dumps({"weights": 1}, 2), "lacks v_template"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS pointer"),
-        (b"<!DOCTYPE html>", "damaged or no pickle"),
+        (b"<!DOCTYPE html>", "damaged or not a pickle"),
     ):
         path.write_bytes(content)
         with pytest.raises(ManoFileError, match=message):

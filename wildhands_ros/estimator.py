@@ -18,7 +18,7 @@ from .detection.network_landmarks import NetworkLandmarks
 from .fitting.detection_fit import possible_sides, reprojection_error
 from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import StreamFit
-from .geometry.boxes import turned_square
+from .geometry.boxes import rotated_square
 from .geometry.camera import Camera, in_image
 from .hand_model.asset import HandAsset, open_hands
 from .hand_model.mano_files import load_mano
@@ -182,7 +182,7 @@ class Estimator:
             keypoints = [d.known_keypoints for d in detections]
             turns = np.array([hand_turn(points) for points in keypoints])
             usable = np.flatnonzero(np.isfinite(turns)).tolist()
-            boxes = [turned_square(keypoints[i], turns[i]) if i in usable else d.box for i, d in enumerate(detections)]
+            boxes = [rotated_square(keypoints[i], turns[i]) if i in usable else d.box for i, d in enumerate(detections)]
         else:
             turns, usable = None, range(len(detections))
             boxes = [d.box if d.box_is_own else _box_of_keypoints(d) for d in detections]

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
-from ..hand_model.frames import canonical
+from ..hand_model.frames import canonical_quaternions
 from ..types import FrameEstimate, Grasp, HandEstimate
 
 
@@ -77,7 +77,7 @@ def hand_dict(hand: HandEstimate) -> dict:
         "joints_2d": [_numbers(joint, 3) for joint in hand.joints_2d],
         "wrist": {
             "position": _numbers(hand.wrist_position, 6),
-            "orientation": _numbers(canonical(Rotation.from_matrix(hand.wrist_rotation).as_quat()), 8),
+            "orientation": _numbers(canonical_quaternions(Rotation.from_matrix(hand.wrist_rotation).as_quat()), 8),
         },
         "mano": {
             "transl": _numbers(hand.mano.transl, 6),

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..geometry.boxes import hand_box, turned_square
+from ..geometry.boxes import hand_box, rotated_square
 from ..geometry.camera import Camera
 from ..types import Detection, Landmarks, NetworkPrediction, Side
 
@@ -66,7 +66,7 @@ def look_at(
     if not len(keypoints):
         return []
     turns = [hand_turn(points) for points in keypoints]
-    squares = [turned_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
+    squares = [rotated_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
     return look(image_rgb, camera, np.stack(squares), np.array(turns))
 
 

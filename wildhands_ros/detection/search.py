@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, logit
 
-from ..geometry.boxes import box_iou, turned_square
+from ..geometry.boxes import box_iou, rotated_square
 from ..geometry.camera import Camera
 from ..types import Detection, Side
 from .duplicates import same_hand, without_duplicates
@@ -208,7 +208,7 @@ class HandSearch:
         if not hands:
             return []
         turns = np.array([[hand_turn(hand.keypoints)] for hand in hands])
-        squares = np.stack([turned_square(hand.keypoints, turn[0]) for hand, turn in zip(hands, turns, strict=True)])
+        squares = np.stack([rotated_square(hand.keypoints, turn[0]) for hand, turn in zip(hands, turns, strict=True)])
         centres, halves = (squares[:, :2] + squares[:, 2:]) / 2, (squares[:, 2:] - squares[:, :2]) / 2
         around = np.stack(
             [np.concatenate([centres - c * halves, centres + c * halves], axis=1) for c in _CLOSER], axis=1
@@ -224,7 +224,7 @@ class HandSearch:
 
 def _different(proposals: Sequence[Proposal], found: Sequence[Detection]) -> list[Proposal]:
     """Best first, without those of hands that are found already, or of better proposals."""
-    places = [(turned_square(hand.keypoints, hand_turn(hand.keypoints)), hand_turn(hand.keypoints)) for hand in found]
+    places = [(rotated_square(hand.keypoints, hand_turn(hand.keypoints)), hand_turn(hand.keypoints)) for hand in found]
     different = []
     for proposal in sorted(proposals, key=_score, reverse=True):
         place = _square(proposal.box), proposal.turn

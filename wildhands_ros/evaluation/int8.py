@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..detection.landmarks import hand_turn
-from ..geometry.boxes import turned_square
+from ..geometry.boxes import rotated_square
 from ..hand_model.asset import open_hands
 from ..hand_model.posing import HandPoser
 from ..network.checkpoint import LoadedModel, load_model
@@ -66,7 +66,7 @@ def _views(loaded: LoadedModel, picture: TruePicture) -> tuple[np.ndarray, np.nd
         return np.stack([hand.box for hand in picture.hands]), None
     turns = np.array([hand_turn(hand.keypoints) for hand in picture.hands])
     return np.stack(
-        [turned_square(hand.keypoints, turn) for hand, turn in zip(picture.hands, turns, strict=True)]
+        [rotated_square(hand.keypoints, turn) for hand, turn in zip(picture.hands, turns, strict=True)]
     ), turns
 
 

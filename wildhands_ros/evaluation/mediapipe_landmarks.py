@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..detection.landmarks import detection_of
-from ..geometry.boxes import turn_matrix_2d
+from ..geometry.boxes import rotation_matrix_2d
 from ..geometry.camera import Camera
 from ..network.landmark_net import LANDMARK_CROP_SCALE, LANDMARK_CROP_SIZE
 from ..network.mediapipe_weights import OUTPUTS, landmark_model_path
@@ -41,7 +41,7 @@ class MediaPipeLandmarks:
     def _look(self, image_rgb: np.ndarray, box: np.ndarray, turn: float) -> Detection:
         size, centre = LANDMARK_CROP_SIZE, (box[:2] + box[2:]) / 2
         scale = size / (LANDMARK_CROP_SCALE * max(float((box[2:] - box[:2]).max()), 1.0))
-        linear = scale * turn_matrix_2d(turn).T
+        linear = scale * rotation_matrix_2d(turn).T
         affine = np.hstack([linear, ((size - 1) / 2 - linear @ centre)[:, None]])
         # Shrinking by warpAffine alone would alias.
         source = image_rgb if scale > 0.5 else cv2.blur(image_rgb, (round(1 / scale),) * 2)
@@ -53,6 +53,6 @@ class MediaPipeLandmarks:
         # The network counts from the crop's edge; pixel centres are half a pixel further in.
         in_crop = landmarks.reshape(21, 3)[:, :2].astype(np.float64) - 0.5
         world = world.reshape(21, 3).astype(np.float64)
-        world[:, :2] = world[:, :2] @ turn_matrix_2d(turn).T
+        world[:, :2] = world[:, :2] @ rotation_matrix_2d(turn).T
         keypoints = (in_crop - affine[:, 2]) @ np.linalg.inv(linear).T
         return detection_of(Landmarks(keypoints, world, float(presence[0]), float(is_right[0])), image_rgb)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-FLESH = 0.08
-"""How far a hand reaches beyond its keypoints, over the longer side of their box."""
+HAND_MARGIN = 0.08
+"""How far a hand reaches beyond its keypoints, as a share of the longer side of their box."""
 
 
 def box_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two (4,) boxes."""
-    # On plain numbers: eight times as fast as arrays of four, and asked for dozens of times a frame.
+    """Returns the intersection over union of two (4,) boxes."""
+    # Plain numbers are eight times as fast as arrays of four elements, and this is called dozens of times per frame.
     (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = a.tolist(), b.tolist()
     overlap = max(min(ax1, bx1) - max(ax0, bx0), 0.0) * max(min(ay1, by1) - max(ay0, by0), 0.0)
     union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - overlap
@@ -18,27 +18,43 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def hand_box(keypoints: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(4,) box of the hand with these keypoints (21, 2) in a picture of this size: theirs and the flesh around, cut off at its edge."""
+    """Returns the box of a hand, given its keypoints.
+
+    Args:
+        keypoints: (21, 2) pixels.
+        width: Width of the image.
+        height: Height of the image.
+
+    Returns:
+        (4,) box of the keypoints with a margin for the flesh around them, clipped to the image.
+    """
     low, high = keypoints.min(axis=0), keypoints.max(axis=0)
-    margin = FLESH * (high - low).max()
+    margin = HAND_MARGIN * (high - low).max()
     last = (width - 1, height - 1)
     return np.concatenate([np.clip(low - margin, 0, last), np.clip(high + margin, 0, last)])
 
 
-def turn_matrix_2d(turn: float) -> np.ndarray:
-    """(2, 2) rotation by ``turn`` radians, clockwise as pictures are seen (y down)."""
-    cosine, sine = np.cos(turn), np.sin(turn)
+def rotation_matrix_2d(angle: float) -> np.ndarray:
+    """Returns the (2, 2) rotation by ``angle`` radians, clockwise as seen in the image (y points down)."""
+    cosine, sine = np.cos(angle), np.sin(angle)
     return np.array([[cosine, -sine], [sine, cosine]])
 
 
-def turned_square(points: np.ndarray, turn: float) -> np.ndarray:
-    """(4,) square with the centre and the longer side of the box that points fill along axes turned by ``turn``.
+def rotated_square(points: np.ndarray, angle: float) -> np.ndarray:
+    """Returns the square for a rotated crop around points.
 
-    The points are (N, 2); NaN ones are left out.
-    It stands for a turned crop, of which only centre and size count.
+    A rotated crop is stored as an axis-aligned square, of which only the centre and the side length count.
+
+    Args:
+        points: (N, 2) pixels; NaN points are ignored.
+        angle: Rotation of the crop in radians.
+
+    Returns:
+        (4,) square. Its centre and side are the centre and the longer side of the points' bounding box along the
+        rotated axes.
     """
-    axes = turn_matrix_2d(turn)
-    along = points @ axes  # rows: coordinates along the turned axes
+    axes = rotation_matrix_2d(angle)
+    along = points @ axes  # rows: coordinates along the rotated axes
     low, high = np.nanmin(along, axis=0), np.nanmax(along, axis=0)
     centre, half = axes @ ((low + high) / 2), float((high - low).max()) / 2
     return np.concatenate([centre - half, centre + half])

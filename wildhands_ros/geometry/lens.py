@@ -1,6 +1,7 @@
-"""Lens distortion in normalised image coordinates, for the models that sensor_msgs/CameraInfo names.
+"""Lens distortion in normalised image coordinates, for the distortion models of sensor_msgs/CameraInfo.
 
-plumb_bob and rational_polynomial are OpenCV's; equidistant (Kannala-Brandt) is written out, since OpenCV's inverse stops at 90 degrees.
+plumb_bob and rational_polynomial use OpenCV. The equidistant model (Kannala-Brandt) is implemented here, because the
+inverse in OpenCV stops at 90 degrees.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ LENS_MODELS: dict[str, tuple[int, ...]] = {
     "rational_polynomial": (8, 12, 14),
     "equidistant": (4,),
 }
-"""Distortion models and how many coefficients each may have; the empty name is the pinhole."""
+"""Distortion models, each with the numbers of coefficients that it may have. The empty name is the pinhole."""
 
 ROUND_TRIP_TOLERANCE = 1e-4
-"""Normalised units; where the inverse misses its pixel by more, the polynomial cannot be inverted there."""
+"""In normalised units. Where the inverse misses its pixel by more, the polynomial is not invertible."""
 
 
 def distort(points: np.ndarray, model: str, d: np.ndarray) -> np.ndarray:
-    """(..., 3) directions to (..., 2) distorted normalised coordinates; NaN for directions that the lens does not see."""
+    """Maps (..., 3) directions to (..., 2) distorted normalised coordinates.
+
+    NaN for directions that the lens does not see.
+    """
     if model == "equidistant":
         return _distort_equidistant(points, d)
     z = points[..., 2:]
@@ -35,7 +39,7 @@ def distort(points: np.ndarray, model: str, d: np.ndarray) -> np.ndarray:
 
 
 def undistort(normalised: np.ndarray, model: str, d: np.ndarray) -> np.ndarray:
-    """(..., 2) distorted normalised coordinates to (..., 3) unit directions; NaN where there is none."""
+    """Maps (..., 2) distorted normalised coordinates to (..., 3) unit directions; NaN where there is none."""
     if model == "equidistant":
         return _undistort_equidistant(normalised, d)
     pinhole = normalised if model == "" else _undistort_polynomial(normalised, d)
@@ -45,7 +49,7 @@ def undistort(normalised: np.ndarray, model: str, d: np.ndarray) -> np.ndarray:
 
 def _distort_polynomial(pinhole: np.ndarray, d: np.ndarray) -> np.ndarray:
     flat = pinhole.reshape(-1, 2)
-    # Past its first fold the polynomial comes back to pixels that belong to others. NaN compares false.
+    # Beyond its first extremum the polynomial returns to pixels that belong to other directions. NaN compares false.
     visible = (flat**2).sum(axis=-1) < _radial_limit(tuple(d.tolist()))
     result = np.full_like(flat, np.nan)
     if visible.any():
@@ -56,10 +60,10 @@ def _distort_polynomial(pinhole: np.ndarray, d: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _radial_limit(d: tuple[float, ...]) -> float:
-    """The squared undistorted radius up to which the distorted radius grows."""
+    """Returns the squared undistorted radius up to which the distorted radius increases."""
     k1, k2, k3 = d[0], d[1], d[4] if len(d) > 4 else 0.0
     k4, k5, k6 = d[5:8] if len(d) >= 8 else (0.0, 0.0, 0.0)
-    # (r N(r^2) / D(r^2))' = (N D + 2 s (N' D - N D')) / D^2 with s = r^2: its first positive root bounds the image.
+    # (r N(r^2) / D(r^2))' = (N D + 2 s (N' D - N D')) / D^2 with s = r^2: its first positive root is the limit.
     n, m = np.polynomial.Polynomial([1, k1, k2, k3]), np.polynomial.Polynomial([1, k4, k5, k6])
     s = np.polynomial.Polynomial([0, 1])
     numerator = n * m + 2 * s * (n.deriv() * m - n * m.deriv())
@@ -91,7 +95,7 @@ def _distort_equidistant(points: np.ndarray, d: np.ndarray) -> np.ndarray:
     x, y, z = np.moveaxis(points, -1, 0)
     r = np.hypot(x, y)
     theta = np.arctan2(r, z)
-    # Towards the axis, distorted radius over radius tends to 1 / z.
+    # Towards the axis, the ratio of distorted radius to radius tends to 1 / z.
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(r > 1e-12, _equidistant_radius(theta, d) / r, 1 / z)
     limit = _equidistant_limit(d)
@@ -101,7 +105,7 @@ def _distort_equidistant(points: np.ndarray, d: np.ndarray) -> np.ndarray:
 def _undistort_equidistant(normalised: np.ndarray, d: np.ndarray) -> np.ndarray:
     radius = np.linalg.norm(normalised, axis=-1)
     limit = _equidistant_limit(d)
-    # The radius grows with the angle up to the limit: bisection cannot miss and needs no starting point.
+    # The radius increases with the angle up to the limit, so bisection always converges and needs no initial value.
     low, high = np.zeros_like(radius), np.full_like(radius, limit)
     for _ in range(60):
         middle = (low + high) / 2
@@ -116,7 +120,7 @@ def _undistort_equidistant(normalised: np.ndarray, d: np.ndarray) -> np.ndarray:
 
 
 def _equidistant_limit(d: np.ndarray) -> float:
-    """The largest angle (radians, at most pi) up to which the distorted radius grows."""
+    """Returns the angle (radians, at most pi) up to which the distorted radius increases."""
     slope = np.polynomial.Polynomial([1, 3 * d[0], 5 * d[1], 7 * d[2], 9 * d[3]])  # in theta squared
     roots = slope.trim(1e-12).roots() if slope.degree() else np.zeros(0)
     positive = roots[(np.abs(roots.imag) < 1e-9) & (roots.real > 0)].real

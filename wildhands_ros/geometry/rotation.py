@@ -1,4 +1,7 @@
-"""Rotations for torch tensors; numpy code uses ``scipy.spatial.transform.Rotation``."""
+"""Conversions between rotation representations for torch tensors.
+
+NumPy code uses ``scipy.spatial.transform.Rotation``.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from torch.nn.functional import normalize
 
 
 def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
-    """Rodrigues' formula; (..., 3) radians to (..., 3, 3). Smooth at zero, so that gradients are finite there."""
-    # As smplx does: the epsilon keeps the square root's gradient finite at a zero rotation.
+    """Converts (..., 3) axis-angle in radians to (..., 3, 3) matrices (Rodrigues), with finite gradients at zero."""
+    # As in smplx, the epsilon keeps the gradient of the square root finite for a zero rotation.
     angle = torch.linalg.vector_norm(axis_angle + 1e-8, dim=-1, keepdim=True)
     x, y, z = (axis_angle / angle).unbind(-1)
     zero = torch.zeros_like(x)
@@ -20,7 +23,11 @@ def axis_angle_to_matrix(axis_angle: Tensor) -> Tensor:
 
 
 def rotation_6d_to_matrix(rotation_6d: Tensor) -> Tensor:
-    """(..., 6) to (..., 3, 3) by Gram-Schmidt; the six numbers are the first two ROWS (Zhou et al. 2019 as in PyTorch3D; spec 1.4)."""
+    """Converts (..., 6) to (..., 3, 3) matrices by Gram-Schmidt (Zhou et al. 2019).
+
+    The six numbers are the first two ROWS of the matrix, as in PyTorch3D and the released WildHands; other models use
+    columns.
+    """
     a1, a2 = rotation_6d[..., :3], rotation_6d[..., 3:]
     b1 = normalize(a1, dim=-1)
     b2 = normalize(a2 - (b1 * a2).sum(-1, keepdim=True) * b1, dim=-1)
@@ -28,11 +35,14 @@ def rotation_6d_to_matrix(rotation_6d: Tensor) -> Tensor:
 
 
 def matrix_to_quaternion(matrix: Tensor) -> Tensor:
-    """(..., 3, 3) to (..., 4) as (w, x, y, z), the largest component positive (so w may be negative)."""
+    """Converts (..., 3, 3) matrices to (..., 4) quaternions w, x, y, z.
+
+    The component with the largest magnitude is positive, so w may be negative.
+    """
     m = matrix
     trace = m[..., 0, 0] + m[..., 1, 1] + m[..., 2, 2]
-    diagonal = torch.stack([m[..., i, i] for i in range(3)], dim=-1)  # as torch.diagonal, which OpenVINO does not know
-    # Four times the square of each component; the best-conditioned row of 4 q q^T gives the quaternion.
+    diagonal = torch.stack([m[..., i, i] for i in range(3)], dim=-1)  # OpenVINO does not support torch.diagonal
+    # ``squares`` is four times the square of each component; the best-conditioned row of 4 q q^T gives the quaternion.
     squares = torch.cat([(1 + trace).unsqueeze(-1), 1 + 2 * diagonal - trace.unsqueeze(-1)], dim=-1)
     wx, wy, wz = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
     xy, xz, yz = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
@@ -44,12 +54,15 @@ def matrix_to_quaternion(matrix: Tensor) -> Tensor:
 
 
 def matrix_to_axis_angle(matrix: Tensor) -> Tensor:
-    """(..., 3, 3) to (..., 3) radians, through the quaternion above: angles lie in [0, 2 pi), as in the released model (spec 1.5)."""
+    """Converts (..., 3, 3) matrices to (..., 3) axis-angle in radians.
+
+    The conversion uses ``matrix_to_quaternion``, so angles are in [0, 2 pi), as in the released WildHands.
+    """
     quaternion = matrix_to_quaternion(matrix)
     w, xyz = quaternion[..., :1], quaternion[..., 1:]
     sine = torch.linalg.vector_norm(xyz, dim=-1, keepdim=True)
     angle = 2 * torch.atan2(sine, w)
     small = angle.abs() < 1e-6
-    # sin(a/2)/a tends to 1/2 at zero.
+    # sin(a/2) / a tends to 1/2 at zero.
     ratio = (sine / angle.masked_fill(small, 1.0)).masked_fill(small, 0.5)
     return xyz / ratio

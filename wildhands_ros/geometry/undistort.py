@@ -1,4 +1,4 @@
-"""Images and boxes of a distorted or turned camera as a plain pinhole would see them, for stages that know nothing else."""
+"""Converts images and boxes of a distorted or rotated camera to a pinhole, for stages that support only pinholes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ _OUTLINE = np.array([point for t in np.linspace(0, 1, 9) for point in ((t, 0), (
 
 
 class Rectifier:
-    """Makes pinhole images; keeps the pixel maps of the last camera, so that a stream pays for them once."""
+    """Converts images to pinhole images. The pixel maps of the last camera are cached for streams."""
 
     def __init__(self) -> None:
         self._source: Camera | None = None
 
     def __call__(self, image: np.ndarray, camera: Camera) -> tuple[np.ndarray, Camera]:
-        """The image and the pinhole that it is of: the same ``k`` and size, its axes those of the frame in which points are given.
+        """Rectifies an image.
 
-        Returns its arguments where the camera is such a pinhole already.
+        Args:
+            image: (H, W, 3) image.
+            camera: Its camera.
+
+        Returns:
+            The rectified image and its pinhole camera, which has the same ``k`` and size and no rotation. If
+            ``camera`` is such a pinhole already, these are the arguments.
         """
         if camera.is_pinhole and np.array_equal(camera.rotation, np.eye(3)):
             return image, camera
@@ -33,7 +39,16 @@ class Rectifier:
 
 
 def boxes_between(boxes: np.ndarray, source: Camera, target: Camera) -> np.ndarray:
-    """(N, 4) boxes in ``source``'s image to the boxes around them in ``target``'s; NaN where ``target`` cannot see any of a box's edge."""
+    """Maps boxes from the image of one camera to the image of another.
+
+    Args:
+        boxes: (N, 4) boxes in the image of ``source``.
+        source: Camera of the given boxes.
+        target: Camera of the resulting boxes.
+
+    Returns:
+        (N, 4) bounding boxes of the mapped outlines; NaN if ``target`` sees no part of the outline of a box.
+    """
     boxes = np.asarray(boxes, dtype=np.float64)
     outlines = boxes[:, None, :2] + _OUTLINE * (boxes[:, None, 2:] - boxes[:, None, :2])
     points = target.project(source.rays(outlines))

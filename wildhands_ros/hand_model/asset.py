@@ -1,4 +1,4 @@
-"""The numbers of one hand model (template, blend shapes, skinning weights) and the open hand that ships with the package."""
+"""The data of a hand model (template, blend shapes, skinning weights), and the open hand of this package."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ from ..types import Side
 from .joints import MANO_PARENTS
 
 NUM_JOINTS = 16
-"""Kinematic joints, MANO order."""
+"""Number of kinematic joints, MANO order."""
 
 POSE_FEATURES = 9 * (NUM_JOINTS - 1)
-"""Length of MANO's pose feature: the elements of R - I of the 15 finger joints, row by row."""
+"""Length of the pose feature of MANO: the elements of R - I of the 15 finger joints, row by row."""
 
 
 @dataclass(frozen=True, eq=False)
 class HandAsset:
-    """A hand model in MANO's form: V vertices, F triangles, B shape directions; metres.
+    """A hand model in MANO format with V vertices, F triangles and B shape directions, in metres.
 
-    Rest pose of the right hand: flat, fingers to -x, palm to -y, thumb side to +z. The left hand is its mirror image in x.
+    In its rest pose the right hand is flat: the fingers point to -x, the palm to -y, the thumb side to +z. The left
+        hand is
+    the mirror image in x.
     """
 
     side: Side
     v_template: np.ndarray
     """(V, 3) float32 vertices at rest for betas = 0."""
     faces: np.ndarray
-    """(F, 3) int32, counter-clockwise seen from outside."""
+    """(F, 3) int32, counter-clockwise as seen from outside."""
     shapedirs: np.ndarray
     """(V, 3, B) float32 vertex displacement per unit of each beta."""
     posedirs: np.ndarray | None
-    """(V, 3, 135) float32 vertex displacement per unit of the pose feature (R - I of joints 1 to 15, row by row); None: no such term."""
+    """(V, 3, 135) float32 vertex displacement per unit of the pose feature. None: no such term."""
     J_regressor: np.ndarray
-    """(16, V) float32; joints = J_regressor @ vertices at rest."""
+    """(16, V) float32: ``joints = J_regressor @ vertices`` at rest."""
     weights: np.ndarray
     """(V, 16) float32 skinning weights; each row sums to 1."""
     hands_mean: np.ndarray
     """(45,) float32 mean pose, axis-angle."""
     tip_vertices: np.ndarray
-    """(5,) int32 vertices that stand for the fingertips: thumb, index, middle, ring, pinky."""
+    """(5,) int32 vertices that represent the fingertips: thumb, index, middle, ring, pinky."""
     name: str
     license: str
 
@@ -69,14 +71,19 @@ class HandAsset:
 
     @property
     def num_betas(self) -> int:
+        """Number of shape parameters."""
         return self.shapedirs.shape[-1]
 
     def mirrored(self) -> HandAsset:
-        """The other hand: the mirror image in x. Its betas mean the same; its axis-angles are (x, -y, -z) of this hand's."""
+        """Returns the other hand, the mirror image in x.
+
+        The betas have the same meaning. The axis-angle (x, y, z) of this hand corresponds to (x, -y, -z) of the other.
+        """
         x = np.array([-1, 1, 1], np.float32)
         posedirs = None
         if self.posedirs is not None:
-            # A mirrored rotation is M R M with M = diag(-1, 1, 1): elements with exactly one x index change sign.
+            # The mirrored rotation is M R M with M = diag(-1, 1, 1): elements with exactly one x index change their
+            # sign.
             posedirs = self.posedirs * x[:, None] * np.tile(np.outer(x, x).ravel(), NUM_JOINTS - 1)
         return dataclasses.replace(
             self,
@@ -90,9 +97,12 @@ class HandAsset:
 
 
 def joints_linear(asset: HandAsset) -> tuple[np.ndarray, np.ndarray]:
-    """Rest joints as a linear function of the betas: ``joints = template + dirs @ betas``.
+    """Expresses the joints at rest as a linear function of the betas: ``joints = template + dirs @ betas``.
 
-    Returns ``template`` (21, 3) and ``dirs`` (21, 3, B), float64 metres: 16 joints in MANO order, then the fingertips (thumb to pinky).
+    Returns:
+        ``template`` (21, 3) and ``dirs`` (21, 3, B), float64 metres: the 16 joints in MANO order, then the
+        fingertips, thumb to
+            pinky.
     """
     regressor = asset.J_regressor.astype(np.float64)
     template, dirs = asset.v_template.astype(np.float64), asset.shapedirs.astype(np.float64)
@@ -104,13 +114,13 @@ def joints_linear(asset: HandAsset) -> tuple[np.ndarray, np.ndarray]:
 
 
 def open_hands() -> dict[Side, HandAsset]:
-    """Both of them, see ``open_hand``."""
+    """Returns the open hand of both sides, see ``open_hand``."""
     return {side: open_hand(side) for side in Side}
 
 
 @cache
 def open_hand(side: Side) -> HandAsset:
-    """The hand that ships with this package (Apache-2.0 and CC0; see ``open_hand/README.md`` beside this file)."""
+    """Returns the hand that ships with this package (Apache-2.0 and CC0, see ``open_hand/README.md``)."""
     if side is Side.LEFT:
         return open_hand(Side.RIGHT).mirrored()
     with (
@@ -120,7 +130,7 @@ def open_hand(side: Side) -> HandAsset:
         parents = tuple(int(parent) for parent in data["kintree_table"][0, 1:])
         if parents != MANO_PARENTS[1:]:
             raise ValueError(
-                f"open_hand/right.npz: unexpected kinematic tree {parents}; the package is damaged, install it again"
+                f"open_hand/right.npz has an unexpected kinematic tree {parents}: the package is damaged, reinstall it"
             )
         return HandAsset(
             side=Side.RIGHT,

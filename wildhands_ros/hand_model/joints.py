@@ -1,11 +1,13 @@
-"""Joint orders and names, and the one place that converts between them.
+"""Joint orders and names, and the conversion between them.
 
-Inside, joints are in MANO order: 16 kinematic joints (wrist; index, middle, pinky, ring, thumb, each base to tip) and then the five
-fingertips (thumb, index, middle, ring, pinky). Everything published is in MediaPipe/OpenPose order.
+The hand models use MANO order: 16 kinematic joints (wrist, then index, middle, pinky, ring and thumb, each from base
+    to tip),
+followed by the five fingertips (thumb, index, middle, ring, pinky). All published joints are in MediaPipe (OpenPose)
+order.
 """
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
-"""Finger order of MediaPipe's joints and of the fingertips in both orders."""
+"""Order of the fingers in MediaPipe order, and of the fingertips in both orders."""
 
 MEDIAPIPE_JOINT_NAMES = (
     "wrist",

@@ -1,4 +1,7 @@
-"""Differentiable hand in MANO's form: shape and pose blend shapes, forward kinematics, linear blend skinning (Romero et al. 2017)."""
+"""Differentiable hand model in MANO format (Romero et al. 2017).
+
+Shape and pose blend shapes, forward kinematics and linear blend skinning.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,39 @@ from .asset import NUM_JOINTS, HandAsset, joints_linear
 
 
 class HandOutput(NamedTuple):
+    """A batch of posed hands."""
+
     vertices: Tensor
     """(B, V, 3) metres."""
     joints: Tensor
-    """(B, 21, 3) metres, MANO order: 16 joints, then the fingertips (thumb, index, middle, ring, pinky)."""
+    """(B, 21, 3) metres, MANO order: 16 joints, then the fingertips (thumb to pinky)."""
 
 
 class HandLayer(nn.Module):
-    """Right and left hands in one batch.
+    """Poses right and left hands in one batch.
 
-    ``flat_hand_mean``: True applies the pose as it is given; False first adds the assets' ``hands_mean`` to it, as axis-angles (so
-    does the released WildHands). The assets need the same numbers of vertices and betas. The layer holds no parameters and adds
-    nothing to a state dict.
+    The layer has no parameters and adds nothing to a state dict.
     """
 
+    blend_dirs: Tensor
+    joints_template: Tensor
+    joints_dirs: Tensor
+    weights: Tensor
+    hands_mean: Tensor
+    tip_vertices: Tensor
+
     def __init__(self, asset_right: HandAsset, asset_left: HandAsset, flat_hand_mean: bool = True):
+        """Creates the layer.
+
+        Args:
+            asset_right: Model of the right hand.
+            asset_left: Model of the left hand, with the same numbers of vertices and betas.
+            flat_hand_mean: True applies the given pose as it is. False adds ``hands_mean`` of the assets to it first,
+                as axis-angles, like the released WildHands.
+
+        Raises:
+            ValueError: The two assets do not belong together.
+        """
         super().__init__()
         assets = (asset_left, asset_right)
         if asset_right.side is not Side.RIGHT or asset_left.side is not Side.LEFT:
@@ -44,8 +65,9 @@ class HandLayer(nn.Module):
         self.num_vertices, self.num_betas = asset_right.v_template.shape[0], asset_right.num_betas
         self.flat_hand_mean = flat_hand_mean
         self.has_posedirs = asset_right.posedirs is not None
-        # Vertices at rest are linear in (1, betas, pose feature). Stacking the sides' matrices and zeroing the other side's inputs makes
-        # one product of a mixed batch, without a copy of the directions per sample.
+        # Vertices at rest are linear in (1, betas, pose feature). With the matrices of both sides stacked and the
+        # inputs of the other side set to zero, a mixed batch is one matrix product without a copy of the directions
+        # per sample.
         self._constant("blend_dirs", np.concatenate([_blend_matrix(asset) for asset in assets]))
         joints = [joints_linear(asset) for asset in assets]
         self._constant("joints_template", np.stack([template[:NUM_JOINTS] for template, _ in joints]))
@@ -64,18 +86,27 @@ class HandLayer(nn.Module):
     def forward(
         self, global_orient: Tensor, hand_pose: Tensor, betas: Tensor, transl: Tensor | None = None, *, is_right: Tensor
     ) -> HandOutput:
-        """Pose a batch of hands.
+        """Poses a batch of hands.
 
-        ``global_orient`` (B, 3) axis-angle or (B, 3, 3) matrices; ``hand_pose`` (B, 45) or (B, 15, 3), or (B, 15, 3, 3), MANO order;
-        ``betas`` (B, num_betas); ``transl`` (B, 3) metres or None for zero; ``is_right`` (B,) bool.
-        The rotation is about the wrist joint, not about the origin, and ``transl`` is added after it, as in smplx.
+        As in smplx, the global rotation is about the wrist joint, not about the origin, and ``transl`` is added
+        afterwards.
+
+        Args:
+            global_orient: (B, 3) axis-angle or (B, 3, 3) matrices.
+            hand_pose: (B, 45) or (B, 15, 3) axis-angle, or (B, 15, 3, 3) matrices, MANO order.
+            betas: (B, num_betas) shape parameters.
+            transl: (B, 3) metres; None for zero.
+            is_right: (B,) bool.
+
+        Returns:
+            The posed hands.
         """
         side = is_right.long()
         rotations = self._rotations(global_orient, hand_pose, side)
         vertices_rest = self._vertices_rest(betas, rotations, is_right)
         joints_rest = self.joints_template[side] + torch.einsum("njcb,nb->njc", self.joints_dirs[side], betas)
         joint_rotations, joints = _forward_kinematics(rotations, joints_rest)
-        # Each joint moves a point x to R x + (joint - R joint_rest); skinning blends these transforms.
+        # Each joint maps a point x to R x + (joint - R joint_rest); skinning blends these transforms.
         offsets = joints - torch.einsum("njab,njb->nja", joint_rotations, joints_rest)
         transforms = torch.cat([joint_rotations, offsets.unsqueeze(-1)], dim=-1).flatten(2)
         blended = (self.weights[side] @ transforms).unflatten(-1, (3, 4))
@@ -87,7 +118,7 @@ class HandLayer(nn.Module):
         return HandOutput(vertices, joints)
 
     def _rotations(self, global_orient: Tensor, hand_pose: Tensor, side: Tensor) -> Tensor:
-        """The applied local rotations (B, 16, 3, 3)."""
+        """Returns the applied local rotations (B, 16, 3, 3)."""
         if global_orient.ndim == 2:
             global_orient = axis_angle_to_matrix(global_orient)
         given_as_matrices = hand_pose.ndim == 4
@@ -101,7 +132,7 @@ class HandLayer(nn.Module):
         return torch.cat([global_orient.unsqueeze(1), hand_pose], dim=1)
 
     def _vertices_rest(self, betas: Tensor, rotations: Tensor, is_right: Tensor) -> Tensor:
-        """Vertices before skinning (B, V, 3), shape and pose blend shapes applied."""
+        """Returns the vertices before skinning (B, V, 3), with shape and pose blend shapes applied."""
         terms = [torch.ones_like(betas[:, :1]), betas]
         if self.has_posedirs:
             identity = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
@@ -113,7 +144,7 @@ class HandLayer(nn.Module):
 
 
 def _blend_matrix(asset: HandAsset) -> np.ndarray:
-    """(1 + B + 135, 3 V): template, shape directions and pose directions as rows."""
+    """Returns (1 + B + 135, 3 V): template, shape directions and pose directions as rows."""
     rows = [asset.v_template[..., None], asset.shapedirs]
     if asset.posedirs is not None:
         rows.append(asset.posedirs)
@@ -122,10 +153,10 @@ def _blend_matrix(asset: HandAsset) -> np.ndarray:
 
 
 def _forward_kinematics(rotations: Tensor, joints_rest: Tensor) -> tuple[Tensor, Tensor]:
-    """Global rotations (B, 16, 3, 3) and positions (B, 16, 3) from local rotations and rest positions.
+    """Computes global rotations (B, 16, 3, 3) and positions (B, 16, 3) from local rotations and rest positions.
 
-    In MANO order the five chains lie one after another, three joints each, so that ``1::3`` are all first joints of a finger: one
-    batched step per level of the tree instead of one per joint.
+    In MANO order the five chains are contiguous with three joints each, so ``1::3`` selects the first joint of every
+    finger. This allows one batched step per level of the tree instead of one per joint.
     """
     level_rotations, level_joints = [rotations[:, :1]], [joints_rest[:, :1]]
     parents_rest = joints_rest[:, :1]

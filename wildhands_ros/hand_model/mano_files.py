@@ -1,7 +1,7 @@
-"""MANO as its users have it: the files of mano_v1_2, or the buffers inside an imported checkpoint. Nothing of MANO ships with this package.
+"""Reads MANO from the files of mano_v1_2 or from the buffers of a checkpoint. This package ships no MANO data.
 
-The files are Python 2 pickles holding numpy, scipy and chumpy objects. They are read through ``RestrictedUnpickler`` with inert stubs in
-place of those classes, so neither chumpy nor a Python 2 era numpy is needed, and nothing in a file is executed (spec, section 5).
+The files are Python 2 pickles of NumPy, SciPy and chumpy objects. They are read by ``RestrictedUnpickler`` with inert
+stubs in place of these classes, so neither chumpy nor an old NumPy is needed, and nothing in a file is executed.
 """
 
 from __future__ import annotations
@@ -22,36 +22,46 @@ from .joints import MANO_PARENTS
 NUM_VERTICES, NUM_FACES, NUM_BETAS = 778, 1538, 10
 
 TIP_VERTICES = (744, 320, 443, 554, 671)
-"""Thumb, index, middle, ring, pinky; the same in both hands (spec 1.5)."""
+"""Thumb, index, middle, ring, pinky. The same in both hands, as in the released WildHands."""
 
 LICENSE = "MANO licence (MPI, non-commercial research, no redistribution)"
 
 HOW_TO_GET = (
-    "Register at https://mano.is.tue.mpg.de, accept its licence (non-commercial research), download mano_v1_2.zip, unpack it and give the "
-    "folder mano_v1_2 or mano_v1_2/models, which holds MANO_RIGHT.pkl and MANO_LEFT.pkl."
+    "Register at https://mano.is.tue.mpg.de, accept the licence (non-commercial research), download and unpack "
+    "mano_v1_2.zip, and pass the folder mano_v1_2 or mano_v1_2/models, which contains MANO_RIGHT.pkl and MANO_LEFT.pkl."
 )
 
 _REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f", "hands_mean")
 
 
 class ManoFileError(ValueError):
-    """A MANO file is missing, damaged or not what it should be."""
+    """A MANO file is missing, damaged or has unexpected contents."""
 
 
 def load_mano(folder: str | Path, side: Side, *, negate_left_shapedirs_x: bool = False) -> HandAsset:
-    """Read ``MANO_RIGHT`` or ``MANO_LEFT`` (.pkl or .npz; .pkl first) from ``folder`` or its ``models`` folder.
+    """Reads a MANO hand from a file.
 
-    ``negate_left_shapedirs_x`` corrects the left hand's shape directions, which the original file holds with the x of the right hand's
-    (smplx issue 48). The released WildHands and ARCTIC use them as stored, so that is the default.
+    Args:
+        folder: Folder that contains ``MANO_RIGHT`` and ``MANO_LEFT``, or whose subfolder ``models`` does. A .pkl takes
+            precedence over a .npz.
+        side: Which hand to read.
+        negate_left_shapedirs_x: Corrects the shape directions of the left hand, whose x has the sign of the right
+            hand in the original file (smplx issue 48). The released WildHands and ARCTIC use them as stored, hence
+            the default.
 
-    Raises ``ManoFileError`` (a ``ValueError``) where there is no such file or it is not MANO, ``UnsafePickleError`` where it asks for code.
+    Returns:
+        The hand model.
+
+    Raises:
+        ManoFileError: There is no such file, or it is not a MANO file (a ``ValueError``).
+        UnsafePickleError: The file tries to execute code.
     """
     path = _find(Path(folder).expanduser(), side)
     data = _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
     missing = [key for key in _REQUIRED if key not in data]
     if missing:
         raise ManoFileError(f"{path} is not a MANO hand: it lacks {', '.join(missing)}. {HOW_TO_GET}")
-    # Row 0 holds the parents; the root's is -1, which the files store as an unsigned number.
+    # Row 0 holds the parents. That of the root is -1, which the files store as an unsigned number.
     parents = (-1, *_array(data["kintree_table"], path, "kintree_table", (2, NUM_JOINTS))[0, 1:].astype(int))
     shapedirs = _array(data["shapedirs"], path, "shapedirs")
     if shapedirs.ndim == 3:
@@ -72,9 +82,18 @@ def load_mano(folder: str | Path, side: Side, *, negate_left_shapedirs_x: bool =
 
 
 def mano_from_buffers(buffers: Mapping[str, Any], side: Side, *, negate_left_shapedirs_x: bool = False) -> HandAsset:
-    """The hand in a MANO block of a checkpoint (spec 2.5): smplx's buffer names without prefix, numpy arrays or tensors on the CPU.
+    """Reads a MANO hand from the buffers of a checkpoint.
 
-    Raises ``ManoFileError`` where buffers are missing or have other shapes.
+    Args:
+        buffers: NumPy arrays or CPU tensors under the buffer names of ``smplx.MANO``, without prefix.
+        side: Which hand the buffers describe.
+        negate_left_shapedirs_x: As in ``load_mano``.
+
+    Returns:
+        The hand model.
+
+    Raises:
+        ManoFileError: Buffers are missing or have unexpected shapes.
     """
     required = (
         "v_template",
@@ -127,11 +146,11 @@ def _asset(
     }
     for key, shape in expected.items():
         if arrays[key].shape != shape:
-            raise ManoFileError(f"{source}: {key} has shape {arrays[key].shape}, MANO's is {shape}. {HOW_TO_GET}")
+            raise ManoFileError(f"{source}: {key} has shape {arrays[key].shape}, expected {shape}. {HOW_TO_GET}")
         if not np.isfinite(arrays[key]).all():
-            raise ManoFileError(f"{source}: {key} holds values that are not finite; the file is damaged. {HOW_TO_GET}")
+            raise ManoFileError(f"{source}: {key} has values that are not finite; the file is damaged. {HOW_TO_GET}")
     if parents != MANO_PARENTS:
-        raise ManoFileError(f"{source}: the kinematic tree is {parents}, MANO's is {MANO_PARENTS}. {HOW_TO_GET}")
+        raise ManoFileError(f"{source}: the kinematic tree is {parents}, expected {MANO_PARENTS}. {HOW_TO_GET}")
     integers = {"faces": arrays.pop("faces").astype(np.int32), "tip_vertices": np.array(TIP_VERTICES, np.int32)}
     floats = {key: np.ascontiguousarray(value, np.float32) for key, value in arrays.items()}
     if side is Side.LEFT and negate_left_shapedirs_x:
@@ -154,9 +173,9 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as data:
             return {key: data[key] for key in _REQUIRED if key in data}
-    except Exception as error:  # a damaged archive raises whatever its bytes happen to lead to
+    except Exception as error:  # a damaged archive may raise anything
         raise ManoFileError(
-            f"{path} is damaged, or no npz of plain arrays ({error}). Save plain arrays, or use the pkl. {HOW_TO_GET}"
+            f"{path} is damaged or not an npz of plain arrays ({error}). Save plain arrays or use the pkl. {HOW_TO_GET}"
         ) from error
 
 
@@ -169,25 +188,25 @@ def _read_pickle(path: Path) -> dict[str, Any]:
             data = RestrictedUnpickler(file, _ALLOWED, encoding="latin1").load()
         except UnsafePickleError as error:
             raise UnsafePickleError(f"{path}: {error} {HOW_TO_GET}") from error
-        except Exception as error:  # A damaged pickle raises whatever its bytes happen to lead to.
+        except Exception as error:  # a damaged pickle may raise anything
             raise ManoFileError(
-                f"{path} is damaged or no pickle ({type(error).__name__}: {error}). {HOW_TO_GET}"
+                f"{path} is damaged or not a pickle ({type(error).__name__}: {error}). {HOW_TO_GET}"
             ) from error
     if not isinstance(data, dict):
         raise ManoFileError(
-            f"{path} is not a MANO hand: it holds a {type(data).__name__}, not a dictionary. {HOW_TO_GET}"
+            f"{path} is not a MANO hand: it contains a {type(data).__name__}, not a dictionary. {HOW_TO_GET}"
         )
     return data
 
 
 def _array(value: Any, path: Path, key: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """The numeric array that an entry of the file stands for."""
+    """Converts an entry of the file to a numeric array."""
     try:
         array = _resolve(value)
-    except Exception as error:  # As above: the contents are foreign.
+    except Exception as error:  # the contents are untrusted and may raise anything
         raise ManoFileError(f"{path}: {key} cannot be read ({error}); the file is damaged. {HOW_TO_GET}") from error
     if shape is not None and array.shape != shape:
-        raise ManoFileError(f"{path}: {key} has shape {array.shape}, MANO's is {shape}. {HOW_TO_GET}")
+        raise ManoFileError(f"{path}: {key} has shape {array.shape}, expected {shape}. {HOW_TO_GET}")
     return array
 
 
@@ -195,26 +214,26 @@ def _resolve(value: Any) -> np.ndarray:
     if isinstance(value, (PickledArray, _Sparse, _Chumpy)):
         value = value.resolve()
     if isinstance(value, (list, tuple)) and any(isinstance(item, (list, tuple)) for item in value):
-        raise ValueError("it holds lists of lists")  # which a small file can make as large as it likes
+        raise ValueError("it contains lists of lists")  # which may expand to any size in memory
     array = np.asarray(value)
     if array.dtype.kind == "O":
         array = array.astype(np.float64)
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"it holds no numbers but {array.dtype}")
+        raise ValueError(f"it contains {array.dtype}, not numbers")
     return array
 
 
 class _Sparse(Stub):
-    """scipy.sparse's compressed matrices; the state is the object's __dict__."""
+    """A compressed matrix of scipy.sparse. The state is the ``__dict__`` of the object."""
 
     layout: type = csc_matrix
 
     def resolve(self) -> np.ndarray:
         shape = tuple(int(size) for size in self.state["_shape"])
         if shape != (NUM_JOINTS, NUM_VERTICES):
-            raise ValueError(f"a sparse matrix of shape {shape}, MANO's is {(NUM_JOINTS, NUM_VERTICES)}")
+            raise ValueError(f"the sparse matrix has shape {shape}, expected {(NUM_JOINTS, NUM_VERTICES)}")
         matrix = self.layout(tuple(_resolve(self.state[key]) for key in ("data", "indices", "indptr")), shape=shape)
-        matrix.check_format(full_check=True)  # toarray writes wherever the indices say
+        matrix.check_format(full_check=True)  # toarray() does not check the indices that it writes to
         return matrix.toarray()
 
 
@@ -223,7 +242,7 @@ class _SparseRows(_Sparse):
 
 
 class _Chumpy(Stub):
-    """chumpy's arrays (``x``) and selections from them (``a`` raveled, taken at ``idxs``, reshaped to ``preferred_shape``)."""
+    """A chumpy array (``x``), or a selection from one (``a`` at the flat indices ``idxs``, in ``preferred_shape``)."""
 
     def resolve(self) -> np.ndarray:
         if "x" in self.state:
@@ -235,7 +254,7 @@ class _Chumpy(Stub):
 
 def _reconstruct_object(cls: Any, *_args: Any) -> Stub:
     if not (isinstance(cls, type) and issubclass(cls, Stub)):
-        raise UnsafePickleError("refused: the pickle makes an object of a kind that this file format does not have.")
+        raise UnsafePickleError("refused: the pickle creates an object of a type that does not occur in MANO files.")
     return cls()
 
 
@@ -244,10 +263,11 @@ _ALLOWED = {
     **{(f"scipy.sparse.{module}", "csc_matrix"): _Sparse for module in ("csc", "_csc")},
     **{(f"scipy.sparse.{module}", "csr_matrix"): _SparseRows for module in ("csr", "_csr")},
     ("chumpy.ch", "Ch"): _Chumpy,
-    # MANO's numbers are selections; the others are let in, inert, lest an entry that nobody reads make the file unreadable.
+    # The arrays of MANO are selections. The other types occur only in entries that are not read; they are allowed as
+    # stubs.
     **{("chumpy.reordering", name): _Chumpy for name in ("Select", "Reshape", "transpose", "Concatenate")},
     **{(module, "_reconstructor"): _reconstruct_object for module in ("copy_reg", "copyreg")},
     **{(module, "object"): object for module in ("__builtin__", "builtins")},
     **{(module, "set"): set for module in ("__builtin__", "builtins")},
 }
-"""All that a MANO pickle refers to."""
+"""All globals that a MANO pickle refers to."""

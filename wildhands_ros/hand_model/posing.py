@@ -1,6 +1,6 @@
-"""From the parameters of estimated hands to their meshes: what ``HandLayer`` computes, one hand at a time and without gradients.
+"""Computes the mesh of one hand from its parameters: the same as ``HandLayer``, without gradients.
 
-A few numpy operations instead of sixty of torch, each of which takes longer than its arithmetic.
+A few NumPy operations replace sixty torch operations, whose overhead exceeds their arithmetic for a single hand.
 """
 
 from __future__ import annotations
@@ -20,40 +20,41 @@ _PARENTS = list(MANO_PARENTS[1:])
 
 
 class PosedHand(NamedTuple):
-    """In the frame of its parameters."""
+    """A posed hand, in the frame of its parameters."""
 
     vertices: np.ndarray
     """(V, 3) float32 metres."""
     joints: np.ndarray
     """(21, 3) float32 metres, MediaPipe order."""
     rotation: np.ndarray
-    """(3, 3) of the wrist from the rest pose."""
+    """(3, 3) rotation of the wrist from the rest pose."""
 
 
 class HandPoser:
-    """Poses right and left hands; takes the hand model of each side."""
+    """Poses right and left hands, given the hand model of each side."""
 
     def __init__(self, hand_model: Mapping[Side, HandAsset]):
         self._meshes = {side: _Mesh(asset) for side, asset in hand_model.items()}
 
     def __call__(self, mano: ManoParameters, side: Side) -> PosedHand:
+        """Poses one hand."""
         return self._meshes[side].posed(mano)
 
 
 class _Mesh:
-    """One side's numbers. Vertices are (3, V), so that each operation goes along many numbers that lie together."""
+    """The model of one side. Vertices are stored as (3, V), so that operations run along contiguous memory."""
 
     def __init__(self, asset: HandAsset):
         template, dirs = joints_linear(asset)
         self._joints, self._joints_dirs = template[:NUM_JOINTS], dirs[:NUM_JOINTS]
         self._template = _flat(asset.v_template)
         self._shapedirs = _flat(asset.shapedirs)
-        # Most of a hand, as of the open one, does not change its shape as fingers bend.
+        # The pose blend shapes of the open hand are zero for most vertices, which are left out.
         posedirs = _flat(
             np.zeros((len(asset.v_template), 3, POSE_FEATURES)) if asset.posedirs is None else asset.posedirs
         )
-        self._bulging = np.flatnonzero(posedirs.any(axis=1))
-        self._posedirs = posedirs[self._bulging]
+        self._pose_dependent = np.flatnonzero(posedirs.any(axis=1))
+        self._posedirs = posedirs[self._pose_dependent]
         self._weights = np.ascontiguousarray(asset.weights.T, np.float32)
         self._tips = asset.tip_vertices
 
@@ -64,7 +65,7 @@ class _Mesh:
         rest = self._joints + self._joints_dirs @ mano.betas
         offsets = (rest[1:] - rest[_PARENTS]).reshape(5, 3, 3)
         frames, positions = follow_chains(local[0], rest[0] + mano.transl, local[1:].reshape(5, 3, 3, 3), offsets)
-        # Each joint moves a point x to R x + (joint - R joint_rest); skinning blends these transforms.
+        # Each joint maps a point x to R x + (joint - R joint_rest); skinning blends these transforms.
         transforms = np.empty((NUM_JOINTS, 3, 4))
         transforms[0, :, :3], transforms[0, :, 3] = local[0], rest[0] + mano.transl
         transforms[1:, :, :3], transforms[1:, :, 3] = frames[:, 1:].reshape(-1, 3, 3), positions.reshape(-1, 3)
@@ -73,7 +74,7 @@ class _Mesh:
         transforms[:, :, 3] -= (transforms[:, :, :3] @ rest[..., None])[..., 0]
 
         vertices = self._template + self._shapedirs @ mano.betas.astype(np.float32)
-        vertices[self._bulging] += self._posedirs @ (local[1:] - np.eye(3)).astype(np.float32).ravel()
+        vertices[self._pose_dependent] += self._posedirs @ (local[1:] - np.eye(3)).astype(np.float32).ravel()
         blended = (transforms.reshape(NUM_JOINTS, 12).astype(np.float32).T @ self._weights).reshape(3, 4, -1)
         moved = np.einsum("abv,bv->av", blended[:, :3], vertices.reshape(3, -1)) + blended[:, 3]
         vertices = np.ascontiguousarray(moved.T)
@@ -82,5 +83,5 @@ class _Mesh:
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
-    """(V, 3, ...) to (3 V, ...) float32, all x first."""
+    """Reshapes (V, 3, ...) to (3 V, ...) float32 with all x first."""
     return np.ascontiguousarray(np.swapaxes(values, 0, 1), np.float32).reshape(-1, *values.shape[2:])

@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import in_image
 from ..hand_model.asset import HandAsset
-from ..hand_model.frames import canonical
+from ..hand_model.frames import canonical_quaternions
 from ..msg import Grasp as GraspMessage
 from ..msg import Hand, HandArray, HandMeshTopology
 from ..types import EstimateSource, FrameEstimate, HandEstimate, Side
@@ -98,7 +98,7 @@ def set_pose(message: Pose, position: np.ndarray, rotation: Rotation) -> None:
     """To a (3,) position in metres and a rotation."""
     p, q = message.position, message.orientation
     p.x, p.y, p.z = map(float, position)
-    q.x, q.y, q.z, q.w = canonical(rotation.as_quat()).tolist()
+    q.x, q.y, q.z, q.w = canonical_quaternions(rotation.as_quat()).tolist()
 
 
 def mesh_topology(side: Side, asset: HandAsset) -> HandMeshTopology:

@@ -20,7 +20,7 @@ from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from ..hand_model.frames import OPERATOR_BASIS, canonical, joint_quaternions, product
+from ..hand_model.frames import OPERATOR_BASIS, canonical_quaternions, joint_quaternions, quaternion_product
 from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
 from ..tracking.tracks import hand_names
 from ..types import HandEstimate
@@ -78,6 +78,6 @@ def _poses(hands: Sequence[HandEstimate], count: int, operator_basis: bool) -> n
     """(len(hands), count, 7): position in metres, and quaternion x, y, z, w (not negative), of each hand's first joints."""
     rotations = joint_quaternions([hand.mano for hand in hands])[:, :count]
     if operator_basis:
-        rotations = product(rotations, np.stack([OPERATOR_BASIS[hand.side] for hand in hands])[:, None])
+        rotations = quaternion_product(rotations, np.stack([OPERATOR_BASIS[hand.side] for hand in hands])[:, None])
     positions = np.stack([hand.joints[:count] for hand in hands])
-    return np.concatenate([positions, canonical(rotations)], axis=-1, dtype=np.float64)
+    return np.concatenate([positions, canonical_quaternions(rotations)], axis=-1, dtype=np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..config import AUTO
-from ..geometry.boxes import turn_matrix_2d
+from ..geometry.boxes import rotation_matrix_2d
 from ..geometry.camera import Camera
 from ..geometry.undistort import Rectifier, boxes_between
 from ..hand_model.asset import HandAsset
@@ -133,7 +133,7 @@ def _landmarks(
     presence, is_right = found["presence"].tolist(), found["right"].tolist()
     results = []
     for i, (box, turn) in enumerate(zip(boxes, turns, strict=True)):
-        axes, scale = turn_matrix_2d(turn).T, crop_scale * (box[2:] - box[:2]).max() / IMAGE_SIZE
+        axes, scale = rotation_matrix_2d(turn).T, crop_scale * (box[2:] - box[:2]).max() / IMAGE_SIZE
         in_image = scale * (keypoints[i] - (IMAGE_SIZE - 1) / 2) @ axes + (box[:2] + box[2:]) / 2
         turned = np.column_stack([world[i, :, :2] @ axes, world[i, :, 2]])
         results.append(Landmarks(in_image, turned, presence[i], is_right[i]))

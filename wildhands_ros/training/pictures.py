@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ..detection.landmarks import MIDDLE_MCP, WRIST, hand_turn
-from ..geometry.boxes import turned_square
+from ..geometry.boxes import rotated_square
 from ..geometry.camera import Camera
 from ..geometry.undistort import Rectifier, boxes_between
 from ..hand_model.asset import HandAsset
@@ -249,7 +249,7 @@ class PictureMaker:
             turn = wobble
             if points is not None and np.isfinite(points[[WRIST, MIDDLE_MCP]]).all():
                 turn += hand_turn(points)
-                box = turned_square(points, turn)
+                box = rotated_square(points, turn)
         side = (box[2:] - box[:2]).max()
         middle = (box[:2] + box[2:]) / 2 + shift * side
         half = scale * (box[2:] - box[:2]) / 2

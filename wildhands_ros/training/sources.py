@@ -10,7 +10,7 @@ import numpy as np
 
 from ..datasets import DatasetError, Supervision, open_dataset
 from ..datasets.coco_hands import AnnotatedHand, read_coco_hands
-from ..geometry.boxes import turned_square
+from ..geometry.boxes import rotated_square
 from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset
 from ..io.images import IMAGE_SUFFIXES, InputError, read_image
@@ -176,7 +176,7 @@ def _around(hand: AnnotatedHand, image: np.ndarray, rng: np.random.Generator) ->
     turn = float(rng.uniform(-np.pi, np.pi))
     if hand.visible.sum() < 2:
         return None
-    box = turned_square(np.where(hand.visible[:, None], hand.keypoints, np.nan), turn)
+    box = rotated_square(np.where(hand.visible[:, None], hand.keypoints, np.nan), turn)
     side = (box[2:] - box[:2]).max()
     middle = (box[:2] + box[2:]) / 2 + rng.uniform(-0.2, 0.2, 2) * side
     half = side / 2 * 1.3 ** rng.uniform(-1, 1)
