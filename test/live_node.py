@@ -38,8 +38,9 @@ class FakeEstimator:
         """Whether it cannot even be reset any more."""
         self.closed = False
 
-    def faces(self, side):
-        return self.hand_model[side].faces
+    @property
+    def faces(self):
+        return {side: asset.faces for side, asset in self.hand_model.items()}
 
     def reset(self):
         self.resets += 1

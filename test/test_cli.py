@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from wildhands_ros.cli import main as cli
-from wildhands_ros.io.images import encode_image, read_image
+from wildhands_ros.io.images import encode_image, load_image
 from wildhands_ros.io.sources import VideoSource, open_source
 from wildhands_ros.types import Grasp
 
@@ -148,7 +148,7 @@ class TestEstimate:
         out = frames / "image.json", frames / "image.png"
         arguments = ("estimate", frames / "images" / "frame_0.jpg", "--fov", 70, "--json", out[0], "--overlay", out[1])
         assert cli.main([str(argument) for argument in arguments]) == 0
-        assert read_image(out[1]).shape == (540, 960, 3)
+        assert load_image(out[1]).shape == (540, 960, 3)
         data = json.loads(out[0].read_text())
         assert len(data["frames"]) == 1 and data["camera"]["intrinsics_source"] == "field_of_view"
         assert data["camera"]["k"][0] == pytest.approx(480 / np.tan(np.radians(35)))

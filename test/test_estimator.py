@@ -17,7 +17,7 @@ from wildhands_ros.estimator import Estimator
 from wildhands_ros.geometry.camera import Camera, rectification_maps, rectify
 from wildhands_ros.hand_model.asset import joints_linear, open_hand
 from wildhands_ros.io.camera_files import load_calibration
-from wildhands_ros.io.images import read_image
+from wildhands_ros.io.images import load_image
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.types import Detection, EstimateSource, Side
 
@@ -38,7 +38,7 @@ def estimator():
 @pytest.fixture(scope="module")
 def photo():
     hand = read_coco_hands(REAL_HANDS / "onehand10k")[3]
-    return hand, read_image(hand.image)
+    return hand, load_image(hand.image)
 
 
 @needs_photos
@@ -69,7 +69,7 @@ def test_depth_scales_with_the_focal_length(estimator):
     """The point of the package: the same picture under another calibration is another place."""
     ratios = []
     for hand in read_coco_hands(REAL_HANDS / "onehand10k"):
-        image = read_image(hand.image)
+        image = load_image(hand.image)
         cameras = [Camera.from_fov(*image.shape[1::-1], np.radians(fov)) for fov in (70, 50)]
         found = estimator.find(image, cameras[0])
         near, far = (estimator(image, camera, detections=found).hands[0] for camera in cameras)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.io.images import read_image
+from wildhands_ros.io.images import load_image
 from wildhands_ros.network.checkpoint import load_model, save_checkpoint
 from wildhands_ros.network.config import MEDIAPIPE_HAND, RELEASED, Fusion, Preprocessing, WildHandsConfig
 from wildhands_ros.network.heads import FeatureDropout
@@ -81,7 +81,7 @@ def real_input(hand):
     along = keypoints @ to_image
     centre, side = to_image @ (along.min(0) + along.max(0)) / 2, (along.max(0) - along.min(0)).max()
     box = np.concatenate([centre - side / 2, centre + side / 2])
-    image = read_image(hand.image)
+    image = load_image(hand.image)
     inputs = preprocess(image, hand.camera, box[None], MEDIAPIPE_HAND, MEDIAPIPE_HAND.preprocessing, np.array([turn]))
     linear = to_image * MEDIAPIPE_HAND.crop_scale * side / 224
     return inputs, np.column_stack([linear, centre - linear @ np.full(2, 111.5)])

@@ -14,7 +14,7 @@ from wildhands_ros.evaluation.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.evaluation.metrics import pa_mpjpe
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hands
-from wildhands_ros.io.images import read_image
+from wildhands_ros.io.images import load_image
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.runtime.predictor import Predictor
 
@@ -37,7 +37,7 @@ def guessed(image: np.ndarray) -> Camera:
 @pytest.mark.parametrize("index", range(4))
 def test_same_hand_as_the_whole_of_mediapipe(landmarks, index):
     hand = read_coco_hands(PHOTOS)[index]
-    image = read_image(hand.image)
+    image = load_image(hand.image)
     detector = MediaPipeDetector(tracking=False, max_hands=1)
     expected = detector.detect(image)[0]
     detector.close()
@@ -57,7 +57,7 @@ def test_world_landmarks_against_the_truth(landmarks):
     hands = read_coco_hands(photos)
     errors = {}
     for name, detector in (("these", landmarks), ("MediaPipe's", LandmarkDetector(MediaPipeLandmarks()))):
-        found = [detector.detect_in_box(read_image(hand.image), hand.camera, hand.box) for hand in hands]
+        found = [detector.detect_in_box(load_image(hand.image), hand.camera, hand.box) for hand in hands]
         errors[name] = np.mean([pa_mpjpe(each.world, hand.joints) for each, hand in zip(found, hands, strict=True)])
     assert errors["these"] <= errors["MediaPipe's"] < 0.02
 
@@ -71,7 +71,7 @@ def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("code", [cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE])
 def test_a_turned_picture_turns_everything(landmarks, code):
     hand = read_coco_hands(PHOTOS)[0]
-    image = read_image(hand.image)
+    image = load_image(hand.image)
     upright = landmarks.detect_in_box(image, hand.camera, hand.box)
     height, width = image.shape[:2]
     turn = {
@@ -91,7 +91,7 @@ def test_a_turned_picture_turns_everything(landmarks, code):
 
 def test_a_known_hand_needs_one_look(landmarks):
     hand = read_coco_hands(PHOTOS)[0]
-    image = read_image(hand.image)
+    image = load_image(hand.image)
     found = landmarks.detect_in_box(image, hand.camera, hand.box)
     (again,) = landmarks.follow(image, hand.camera, [found.keypoints])
     assert (

@@ -338,7 +338,7 @@ def points(marker: Marker) -> np.ndarray:
 
 
 def test_markers_hold_mesh_skeleton_and_label():
-    builder = MarkerBuilder(lambda side: open_hand(side).faces)
+    builder = MarkerBuilder({side: open_hand(side).faces for side in Side})
     for seed in (1, 2):  # the second frame goes through the template of the first
         hands = [hand(Side.RIGHT, seed), hand(Side.LEFT, seed + 10), hand(Side.RIGHT, seed + 20)]
         markers = received_markers(builder.build(hands, header(seed)))
@@ -360,7 +360,7 @@ def test_markers_hold_mesh_skeleton_and_label():
 
 
 def test_markers_of_a_lost_hand_are_deleted_once():
-    builder = MarkerBuilder(lambda side: open_hand(side).faces)
+    builder = MarkerBuilder({side: open_hand(side).faces for side in Side})
     right, left = hand(Side.RIGHT), hand(Side.LEFT)
     builder.build([right, left], header(1))
     actions = {key: marker.action for key, marker in received_markers(builder.build([right], header(2))).items()}

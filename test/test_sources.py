@@ -15,7 +15,7 @@ from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSourc
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.io.camera_files import Intrinsics, calibration_yaml, guess_warning, load_calibration
 from wildhands_ros.io.files import OutputFile
-from wildhands_ros.io.images import InputError, decode_image, encode_image, read_image
+from wildhands_ros.io.images import InputError, decode_image, encode_image, load_image
 from wildhands_ros.io.sources import CameraSource, FolderSource, ImageSource, VideoSource, open_source
 from wildhands_ros.io.video_writer import VideoWriter
 from wildhands_ros.types import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
@@ -53,7 +53,7 @@ def write_video(path, frames, codec="MJPG", fps=25):
 class TestImages:
     def test_lossless_image_comes_back_in_rgb(self, tmp_path):
         image = picture(7)
-        assert (read_image(write(tmp_path / "a.png", image)) == image).all()
+        assert (load_image(write(tmp_path / "a.png", image)) == image).all()
 
     def test_exif_orientation_turns_the_picture_upright(self):
         jpeg = encode_image(picture(), ".jpg")

@@ -16,7 +16,7 @@ from wildhands_ros.detection.network_landmarks import NetworkLandmarks
 from wildhands_ros.evaluation.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.hand_model.asset import open_hands
-from wildhands_ros.io.images import read_image
+from wildhands_ros.io.images import load_image
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.runtime.predictor import Predictor
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 def measure(detector: LandmarkDetector, hand: AnnotatedHand) -> tuple[float, ...] | None:
     """Presence, side right or wrong, 2D error in percent of the box, and of the world landmarks MPJPE and PA-MPJPE in mm."""
-    found = detector.detect_in_box(read_image(hand.image), hand.camera, hand.box)
+    found = detector.detect_in_box(load_image(hand.image), hand.camera, hand.box)
     if found is None:
         return None
     apart = np.linalg.norm(found.keypoints - hand.keypoints, axis=-1)[hand.visible].mean()

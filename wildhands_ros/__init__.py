@@ -1,8 +1,90 @@
-"""WildHands for ROS 2: 3D hands in the frame of a calibrated camera."""
+"""WildHands for ROS 2: 3D hands in the frame of a calibrated camera.
 
+Everything a Python program needs is importable from here:
+
+    from wildhands_ros import Camera, Estimator, load_image
+
+    image = load_image("photo.jpg")
+    frame = Estimator()(image, Camera.for_image(image, fov_degrees=70))
+    print([(hand.side.value, hand.wrist_position) for hand in frame.hands])
+
+Names are imported on first use: ``import wildhands_ros`` itself loads neither PyTorch nor ROS.
+"""
+
+from __future__ import annotations
+
+import importlib
 import pkgutil
+from typing import TYPE_CHECKING
 
-# The generated messages (wildhands_ros.msg) are installed beside, not inside, a source checkout: merge both folders into one package.
+# The generated messages (wildhands_ros.msg) are installed beside a source checkout, not inside it: merge both folders.
 __path__ = pkgutil.extend_path(__path__, __name__)
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:  # For type checkers and editors; keep equal to _MODULES.
+    from .config import EstimatorConfig
+    from .estimator import Estimator
+    from .geometry.camera import Camera
+    from .hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
+    from .io.camera_files import load_calibration
+    from .io.images import load_image
+    from .io.sources import open_source
+    from .smoothing.hands import HandSmoother
+    from .smoothing.one_euro import SmoothingConfig
+    from .types import Detection, FrameEstimate, Grasp, HandEstimate, ManoParameters, Side
+    from .visualization.overlay import draw_frame
+
+_MODULES = {
+    "Camera": "geometry.camera",
+    "Detection": "types",
+    "Estimator": "estimator",
+    "EstimatorConfig": "config",
+    "FrameEstimate": "types",
+    "Grasp": "types",
+    "HandEstimate": "types",
+    "HandSmoother": "smoothing.hands",
+    "MEDIAPIPE_BONES": "hand_model.joints",
+    "MEDIAPIPE_JOINT_NAMES": "hand_model.joints",
+    "ManoParameters": "types",
+    "Side": "types",
+    "SmoothingConfig": "smoothing.one_euro",
+    "draw_frame": "visualization.overlay",
+    "load_calibration": "io.camera_files",
+    "load_image": "io.images",
+    "open_source": "io.sources",
+}
+"""Module of each public name."""
+
+__all__ = [
+    "MEDIAPIPE_BONES",
+    "MEDIAPIPE_JOINT_NAMES",
+    "Camera",
+    "Detection",
+    "Estimator",
+    "EstimatorConfig",
+    "FrameEstimate",
+    "Grasp",
+    "HandEstimate",
+    "HandSmoother",
+    "ManoParameters",
+    "Side",
+    "SmoothingConfig",
+    "draw_frame",
+    "load_calibration",
+    "load_image",
+    "open_source",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Imports a public name when it is first used (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -65,9 +65,10 @@ class Estimator:
         self._last_frame: FrameEstimate | None = None
         self._last_stamp = 0.0
 
-    def faces(self, side: Side) -> np.ndarray:
-        """(F, 3) int32 triangles of the mesh, counter-clockwise seen from outside."""
-        return self.hand_model[side].faces
+    @property
+    def faces(self) -> dict[Side, np.ndarray]:
+        """(F, 3) int32 triangles of each side's mesh, counter-clockwise seen from outside."""
+        return {side: asset.faces for side, asset in self.hand_model.items()}
 
     @property
     def device(self) -> str:

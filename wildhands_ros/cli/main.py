@@ -345,7 +345,6 @@ def _estimate(args: argparse.Namespace) -> int:
     from ..io.files import OutputFile
     from ..io.images import InputError
     from ..io.sources import CameraSource, open_source
-    from ..types import Side
     from ..visualization.overlay_writers import overlay_for
     from .results import Results
 
@@ -366,7 +365,7 @@ def _estimate(args: argparse.Namespace) -> int:
         if overlay:
             from ..visualization.overlay import draw_frame
 
-            faces = {side: estimator.faces(side) for side in Side}
+            faces = estimator.faces
         for frame in _progress(source):
             camera, origin = cameras(frame)
             start = time.perf_counter()

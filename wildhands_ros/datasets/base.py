@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..geometry.camera import Camera
-from ..io.images import InputError, read_image
+from ..io.images import InputError, load_image
 from ..io.safe_pickle import UnsafePickleError
 from ..types import Side
 from .labels import HandLabels, HandSample, ManoLabel, Supervision
@@ -130,7 +130,7 @@ class HandDataset(ABC):
             ) from error
 
     def _image_loader(self, path: Path, camera: Camera) -> Callable[[], np.ndarray]:
-        return partial(load_image, path, (camera.width, camera.height), self._origin)
+        return partial(load_dataset_image, path, (camera.width, camera.height), self._origin)
 
     @property
     def _origin(self) -> str:
@@ -156,13 +156,13 @@ class FileNames:
         return str(PurePosixPath(self._folders[self._indices[index]], self._ends[index].decode()))
 
 
-def load_image(path: Path, size: tuple[int, int] | None, source: str) -> np.ndarray:
+def load_dataset_image(path: Path, size: tuple[int, int] | None, source: str) -> np.ndarray:
     """(H, W, 3) RGB uint8; grey images have three equal channels.
 
     :raises DatasetError: the file is missing or damaged, or not of this (width, height), where one is given.
     """
     try:
-        image = read_image(path)
+        image = load_image(path)
     except OSError as error:
         raise DatasetError(f"the image {path} cannot be read: {error.strerror} ({source})") from error
     except InputError as error:

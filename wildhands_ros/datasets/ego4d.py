@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..geometry.camera import Camera
-from .base import HandDataset, load_image
+from .base import HandDataset, load_dataset_image
 from .wild import GraspedHands, MaskedHands, assumed_camera
 
 _BOXES = {"train": "ego4d_hands/grasp_ego.pkl"}
@@ -28,7 +28,7 @@ class _Ego4DImages(HandDataset):
 
     def _open(self, path: Path) -> tuple[Camera, Callable[[], np.ndarray]]:
         # The image tells its size, and is read once.
-        image = load_image(path, None, self._origin)
+        image = load_dataset_image(path, None, self._origin)
         return assumed_camera(image.shape[1], image.shape[0]), partial(np.asarray, image)
 
 

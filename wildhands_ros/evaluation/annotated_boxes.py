@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.coco_hands import AnnotationError
-from ..io.images import read_image
+from ..io.images import load_image
 from ..io.sources import VideoSource
 from ..types import Side
 
@@ -75,7 +75,7 @@ class BoxedFolder:
     def __iter__(self) -> Iterator[BoxedPicture]:
         """The photographs. Raises ValueError or OSError for one that cannot be read."""
         for path, hands in self._pictures.items():
-            yield BoxedPicture(path.name, read_image(path), hands)
+            yield BoxedPicture(path.name, load_image(path), hands)
 
 
 def frames_of(video: BoxedVideo) -> Iterator[tuple[np.ndarray, float, tuple[TrueBox, ...] | None]]:

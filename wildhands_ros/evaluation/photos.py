@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from ..datasets.coco_hands import AnnotatedHand
-from ..io.images import InputError, read_image
+from ..io.images import InputError, load_image
 from .pictures import TrueHand, TruePicture
 
 
@@ -23,7 +23,7 @@ def picture_of(hand: AnnotatedHand) -> TruePicture:
 
 
 def _load(hand: AnnotatedHand) -> np.ndarray:
-    image = read_image(hand.image)
+    image = load_image(hand.image)
     size, annotated = image.shape[1::-1], (hand.camera.width, hand.camera.height)
     if size != annotated:
         raise InputError(f"the image is {size[0]}x{size[1]}, but its annotations are for {annotated[0]}x{annotated[1]}")

@@ -177,5 +177,5 @@ def _result(estimator: Estimator, estimate: HandEstimate, mask: np.ndarray | Non
         grasp=None if probabilities is None else Grasp(int(np.argmax(probabilities))),
         mask_iou=float("nan")
         if mask is None
-        else mask_iou(mesh_mask(estimate.vertices, estimator.faces(estimate.side), camera), mask),
+        else mask_iou(mesh_mask(estimate.vertices, estimator.faces[estimate.side], camera), mask),
     )

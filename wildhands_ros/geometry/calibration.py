@@ -48,6 +48,18 @@ class Calibration:
     roi: tuple[int, int, int, int] = (0, 0, 0, 0)
     """x_offset, y_offset, width, height in unbinned pixels. A width and height of 0 stand for the full image."""
 
+    def for_image(self, image: np.ndarray, rectified: bool = False) -> Camera:
+        """Makes the camera of an image.
+
+        Args:
+            image: (H, W, ...) array; only its size counts.
+            rectified: the image is rectified: P applies and there is no lens distortion. Otherwise K and the distortion apply.
+
+        Raises:
+            CalibrationError: the calibration cannot be used, or is for images of another aspect ratio.
+        """
+        return self.camera(image.shape[1], image.shape[0], rectified)[0]
+
     def camera(self, width: int, height: int, rectified: bool) -> tuple[Camera, IntrinsicsSource]:
         """Builds the camera of an image.
 

@@ -84,6 +84,31 @@ class Camera:
         return cls.pinhole(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
 
     @classmethod
+    def for_image(cls, image: np.ndarray, fov_degrees: float | None = None) -> Camera:
+        """Makes a pinhole camera for an image without a calibration.
+
+        For a calibrated camera use ``load_calibration(path).for_image(image)``.
+
+        Args:
+            image: (H, W, ...) array; only its size counts.
+            fov_degrees: horizontal field of view in degrees. None assumes a typical camera (``guess``): distances are then not metric.
+
+        Raises:
+            ValueError: the field of view does not lie between 0 and 180 degrees.
+
+        Example:
+            >>> import numpy as np
+            >>> from wildhands_ros import Camera
+            >>> camera = Camera.for_image(np.zeros((480, 640, 3), np.uint8), fov_degrees=90)
+            >>> float(round(camera.k[0, 0]))
+            320.0
+        """
+        height, width = image.shape[:2]
+        if fov_degrees is None:
+            return cls.guess(width, height)
+        return cls.from_fov(width, height, float(np.radians(fov_degrees)))
+
+    @classmethod
     def guess(cls, width: int, height: int) -> Camera:
         """Builds the camera that is assumed if no calibration is known.
 

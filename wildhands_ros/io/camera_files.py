@@ -11,14 +11,28 @@ from ..geometry.calibration import Calibration, CalibrationError, IntrinsicsSour
 from ..geometry.camera import Camera
 
 
-def load_calibration(path: Path) -> Calibration:
-    """Reads a calibration in the YAML format of ROS's camera_calibration and camera_info_manager.
+def load_calibration(path: str | Path) -> Calibration:
+    """Reads a camera calibration in the YAML format of ROS's camera_calibration and camera_info_manager.
 
-    :raises CalibrationError: not such a file, with the key that is missing or wrong.
-    :raises OSError: the file cannot be read.
+    Args:
+        path: the file.
+
+    Returns:
+        The calibration; ``Calibration.for_image`` makes the camera of an image from it.
+
+    Raises:
+        CalibrationError: the file is no calibration; the message names the key that is missing or wrong.
+        OSError: the file cannot be read.
+
+    Example:
+        >>> from wildhands_ros import load_calibration, load_image
+        >>> calibration = load_calibration("camera.yaml")
+        >>> camera = calibration.for_image(load_image("photo.jpg"))
+        >>> camera.width, camera.height, camera.distortion_model
+        (1280, 720, 'plumb_bob')
     """
     try:
-        data = yaml.safe_load(path.read_bytes())
+        data = yaml.safe_load(Path(path).read_bytes())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CalibrationError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):

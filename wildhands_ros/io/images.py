@@ -38,14 +38,27 @@ def decode_image(data: bytes) -> np.ndarray:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def read_image(path: Path) -> np.ndarray:
-    """Reads an image file to (H, W, 3) RGB uint8.
+def load_image(path: str | Path) -> np.ndarray:
+    """Reads an image file, upright by its EXIF orientation.
 
-    :raises InputError: as ``decode_image``, with the path.
-    :raises OSError: the file cannot be read.
+    Args:
+        path: a JPEG, PNG, WebP, TIFF or other file that OpenCV decodes.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: the file is empty, truncated or not an image.
+        OSError: the file cannot be read.
+
+    Example:
+        >>> from wildhands_ros import load_image
+        >>> image = load_image("photo.jpg")
+        >>> image.shape, image.dtype
+        ((720, 1280, 3), dtype('uint8'))
     """
     try:
-        return decode_image(path.read_bytes())
+        return decode_image(Path(path).read_bytes())
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

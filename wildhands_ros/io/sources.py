@@ -14,7 +14,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from .images import IMAGE_SUFFIXES, InputError, read_image
+from .images import IMAGE_SUFFIXES, InputError, load_image
 
 ASSUMED_FPS = 30.0
 """For videos that state no frame rate."""
@@ -56,7 +56,7 @@ class ImageSource:
         self.problems: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
-        yield Frame(read_image(self.path), self.path.name, None)
+        yield Frame(load_image(self.path), self.path.name, None)
 
 
 class FolderSource:
@@ -85,7 +85,7 @@ class FolderSource:
         """
         for path in self._files:
             try:
-                image = read_image(path)
+                image = load_image(path)
             except (InputError, OSError) as error:
                 self.problems.append(str(error))
                 continue

@@ -87,8 +87,7 @@ class Outputs:
             self._markers_due = time.monotonic() + 1 / parameters.markers_max_rate
             self.markers.publish(self._marker_builder.build(frame.hands, header))
         if self.debug_image.get_subscription_count():
-            faces = {side: estimator.faces(side) for side in Side}
-            self.debug_image.publish(encode_image(draw_frame(image, frame, faces), header))
+            self.debug_image.publish(encode_image(draw_frame(image, frame, estimator.faces), header))
 
     def _publisher(self, kind: type, topic: str, qos: QoSProfile) -> Publisher:
         publisher = self._node.create_publisher(

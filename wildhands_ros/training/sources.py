@@ -13,7 +13,7 @@ from ..datasets.coco_hands import AnnotatedHand, read_coco_hands
 from ..geometry.boxes import rotated_square
 from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset
-from ..io.images import IMAGE_SUFFIXES, InputError, read_image
+from ..io.images import IMAGE_SUFFIXES, InputError, load_image
 from ..network.config import WildHandsConfig
 from ..network.preprocessing import usable_boxes
 from ..types import Side
@@ -148,7 +148,7 @@ class _PhotographSource:
         hand = self._hands[int(rng.integers(len(self._hands)))] if self._hands else None
         path = hand.image if hand else self._files[int(rng.integers(len(self._files)))]
         try:
-            image = read_image(path)
+            image = load_image(path)
         except (OSError, InputError) as error:
             return Picture([], None), [Skipped("photographs: image that cannot be read", f"{path}: {error}")]
         window = self._anywhere(image, rng) if hand is None else _around(hand, image, rng)

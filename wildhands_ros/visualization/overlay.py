@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ MAX_PIXEL = 2**15
 SUBPIXEL_BITS = 4
 
 
-def draw_frame(image_rgb: np.ndarray, frame: FrameEstimate, faces: dict[Side, np.ndarray]) -> np.ndarray:
+def draw_frame(image_rgb: np.ndarray, frame: FrameEstimate, faces: Mapping[Side, np.ndarray]) -> np.ndarray:
     """Draws all hands of a frame over its picture.
 
     Args:
@@ -54,7 +55,7 @@ def draw_frame(image_rgb: np.ndarray, frame: FrameEstimate, faces: dict[Side, np
     return image
 
 
-def _draw_meshes(image: np.ndarray, frame: FrameEstimate, faces: dict[Side, np.ndarray]) -> None:
+def _draw_meshes(image: np.ndarray, frame: FrameEstimate, faces: Mapping[Side, np.ndarray]) -> None:
     """Paints the front faces of all hands far to near into an index image, then shades every covered pixel once."""
     meshes = [_visible_faces(hand, frame.camera, faces[hand.side]) for hand in frame.hands]
     corners, shades, distances = (np.concatenate(parts) for parts in zip(*meshes, strict=True))

@@ -10,7 +10,6 @@ from ..estimator import Estimator
 from ..geometry.camera import Camera
 from ..io.sources import Frame, FrameSource
 from ..smoothing.hands import HandSmoother
-from ..types import Side
 from .viewer import HandViewer
 
 STILL_SECONDS = 2.0
@@ -26,7 +25,7 @@ def view_stream(
     open_browser: bool,
 ) -> None:
     """Shows the hands of a source's frames, smoothed, no faster than they were taken; the last ones stay until Ctrl-C."""
-    viewer = HandViewer({side: estimator.faces(side) for side in Side}, host, port)
+    viewer = HandViewer(estimator.faces, host, port)
     print(f"look at {viewer.url}; Ctrl-C ends", flush=True)
     if open_browser:
         webbrowser.open(viewer.url)

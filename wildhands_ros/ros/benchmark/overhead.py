@@ -20,7 +20,7 @@ from ...benchmark.clip import Clip
 from ...geometry.calibration import IntrinsicsSource
 from ...hand_model.asset import open_hand
 from ...msg import HandArray
-from ...types import FrameEstimate
+from ...types import FrameEstimate, Side
 from ..images import decode_image, encode_image
 from ..isolated_graph import child_process
 from ..markers import MarkerBuilder
@@ -51,7 +51,7 @@ def _measure(node: Node, clip: Clip, estimates: Sequence[FrameEstimate]) -> dict
         if time.monotonic() > deadline:
             raise RuntimeError("the benchmark's listener is not seen over DDS")
         time.sleep(0.05)
-    markers, transforms = MarkerBuilder(lambda side: open_hand(side).faces), TransformBuilder()
+    markers, transforms = MarkerBuilder({side: open_hand(side).faces for side in Side}), TransformBuilder()
     header = Header(frame_id="camera")
     image = encode_image(clip.frames[0], header)
     seconds: dict[str, list[float]] = defaultdict(list)

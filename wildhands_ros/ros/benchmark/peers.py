@@ -56,7 +56,7 @@ def naive_markers(hands: tuple[HandEstimate, ...], header: Header, estimator: Es
             header=header, ns="hands", id=i, type=Marker.TRIANGLE_LIST, action=Marker.ADD, color=COLOURS[hand.side]
         )
         marker.scale.x = marker.scale.y = marker.scale.z = 1.0
-        for x, y, z in hand.vertices[estimator.faces(hand.side).ravel()].tolist():
+        for x, y, z in hand.vertices[estimator.faces[hand.side].ravel()].tolist():
             marker.points.append(Point(x=x, y=y, z=z))
         markers.markers.append(marker)
     return markers
