@@ -21,6 +21,7 @@ setup(
     package_dir={"": "."},
     package_data={
         "wildhands_ros": [
+            "py.typed",
             "**/*.npz",
             "**/*.json",
             "**/*.md",
