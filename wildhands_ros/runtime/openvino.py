@@ -24,6 +24,9 @@ from .graph import DECODER_INPUTS, Decoder, Encoder, WholeNetwork, encoder_input
 from .small_weights import with_small_weights
 from .threads import openvino_threads
 
+_EXACT = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
+"""Weights may be small, but activations keep their precision."""
+
 
 @cache
 def has_bfloat16() -> bool:
@@ -56,7 +59,7 @@ class OpenVinoNetwork:
             make_encoder = partial(core.read_model, quantized) if quantized else partial(convert_encoder, model)
             self._encoder = compiler.compiled("encoder", make_encoder, "bf16" if has_bfloat16() else "f32")
             self._decoder = compiler.compiled(
-                "decoder", lambda: with_small_weights(_convert_decoder(model, mean_pose)), "f32"
+                "decoder", lambda: with_small_weights(convert_decoder(model, mean_pose)), "f32"
             )
         self.name = f"cpu (OpenVINO, {precision})"
 
@@ -90,7 +93,7 @@ def convert_encoder(model: WildHands) -> openvino.Model:
 
 
 @torch.no_grad()
-def _convert_decoder(model: WildHands, mean_pose: Tensor) -> openvino.Model:
+def convert_decoder(model: WildHands, mean_pose: Tensor) -> openvino.Model:
     examples = example_inputs(model.config)
     encoded = Encoder(model)(*(examples[name] for name in encoder_inputs(model.config)))
     return convert(
@@ -116,6 +119,11 @@ def quantized_encoder(model: WildHands) -> Path:
             "there is no int8 form of this network yet: run wildhands quantize with the same --checkpoint, once"
         )
     return path
+
+
+def compile_exactly(graph: openvino.Model) -> Compiled:
+    """Compiles a graph in float32, without the cache."""
+    return Compiled(openvino.Core().compile_model(graph, "CPU", {**_EXACT, "INFERENCE_PRECISION_HINT": "f32"}))
 
 
 class Compiled:
@@ -145,9 +153,7 @@ class Compiler:
         self._name = f"{name}-{cache_key([openvino.__version__, *processor])}"
 
     def compiled(self, part: str, make: Callable[[], openvino.Model], hint: str) -> Compiled:
-        # Weights may be small, but values that go through the network keep their precision.
-        exact = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-        options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **exact, **openvino_threads()}
+        options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **_EXACT, **openvino_threads()}
         path = cache_folder() / "openvino" / f"{self._name}-{part}.blob"
         kept = self._kept(path, options)
         if kept is not None:
