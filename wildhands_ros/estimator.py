@@ -36,6 +36,15 @@ Predictions = dict[Side, NetworkPrediction]
 class Estimator:
     """Estimates the hands of images, one after another. Not for use from two threads at once.
 
+    Example:
+        >>> from wildhands_ros import Camera, Estimator, load_image
+        >>> image = load_image("photo.jpg")
+        >>> frame = Estimator()(image, Camera.for_image(image, fov_degrees=70))
+        >>> for hand in frame.hands:
+        ...     print(hand.side.value, hand.wrist_position.shape)
+        left (3,)
+        right (3,)
+
     It leaves numpy's BLAS one thread in this process.
 
     :raises ValueError: a checkpoint, hand model or choice that cannot be used; the message says what to do.

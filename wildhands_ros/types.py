@@ -15,7 +15,13 @@ from .geometry.camera import Camera
 
 
 class Side(enum.Enum):
-    """Which hand it is, anatomically."""
+    """Which hand it is, anatomically.
+
+    Example:
+        >>> from wildhands_ros import Side
+        >>> Side("left").other
+        <Side.RIGHT: 'right'>
+    """
 
     RIGHT = "right"
     LEFT = "left"
@@ -26,7 +32,13 @@ class Side(enum.Enum):
 
 
 class Grasp(enum.IntEnum):
-    """Grasp classes of WildHands (Hands23's taxonomy, spec 1.8); the values are those of ``wildhands_ros/msg/Grasp``."""
+    """Grasp classes of WildHands (Hands23's taxonomy, spec 1.8); the values are those of ``wildhands_ros/msg/Grasp``.
+
+    Example:
+        >>> from wildhands_ros import Grasp
+        >>> Grasp(3).name
+        'PRECISION_PRISMATIC'
+    """
 
     NON_PREHENSILE_PALM = 0
     NON_PREHENSILE_FINGERTIP = 1
@@ -53,6 +65,13 @@ class ManoParameters:
     """MANO parameters; vertices = hand(betas, global_orient, hand_pose) + transl.
 
     Rotations are axis-angle in radians; ``hand_pose`` is the full applied pose, the mean pose included (``flat_hand_mean=True``).
+
+    Example:
+        >>> from wildhands_ros import Camera, Estimator, load_image
+        >>> image = load_image("photo.jpg")
+        >>> mano = Estimator()(image, Camera.for_image(image)).hands[0].mano
+        >>> mano.transl.shape, mano.global_orient.shape, mano.hand_pose.shape, mano.betas.shape
+        ((3,), (3,), (45,), (10,))
     """
 
     transl: np.ndarray
@@ -95,7 +114,19 @@ class NetworkPrediction:
 
 @dataclass(frozen=True)
 class Detection:
-    """One hand found in an image."""
+    """One hand found in an image.
+
+    A box is enough: the landmark network adds the side and the keypoints.
+
+    Example:
+        >>> import numpy as np
+        >>> from wildhands_ros import Camera, Detection, Estimator, EstimatorConfig, load_image
+        >>> image = load_image("photo.jpg")
+        >>> estimator = Estimator(EstimatorConfig(detector="topic"))
+        >>> boxes = [Detection(np.array([60.0, 240.0, 360.0, 500.0]))]
+        >>> len(estimator(image, Camera.for_image(image), detections=boxes).hands)
+        1
+    """
 
     box: np.ndarray
     """(4,) x_min, y_min, x_max, y_max in pixels."""
@@ -125,7 +156,16 @@ class Detection:
 
 @dataclass(frozen=True)
 class HandEstimate:
-    """One reconstructed hand."""
+    """One reconstructed hand.
+
+    Example:
+        >>> from wildhands_ros import MEDIAPIPE_JOINT_NAMES, Camera, Estimator, load_image
+        >>> image = load_image("photo.jpg")
+        >>> hand = Estimator()(image, Camera.for_image(image)).hands[0]
+        >>> fingertip = hand.joints[MEDIAPIPE_JOINT_NAMES.index("index_tip")]  # metres, camera frame
+        >>> fingertip.shape, hand.joints_2d.shape
+        ((3,), (21, 2))
+    """
 
     side: Side
     score: float
@@ -160,7 +200,15 @@ class HandEstimate:
 
 @dataclass(frozen=True)
 class FrameEstimate:
-    """All hands of one image."""
+    """All hands of one image.
+
+    Example:
+        >>> from wildhands_ros import Camera, Estimator, load_image
+        >>> image = load_image("photo.jpg")
+        >>> frame = Estimator()(image, Camera.for_image(image))
+        >>> sorted(hand.side.value for hand in frame.hands)
+        ['left', 'right']
+    """
 
     hands: tuple[HandEstimate, ...]
     camera: Camera

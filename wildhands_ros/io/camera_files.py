@@ -29,7 +29,7 @@ def load_calibration(path: str | Path) -> Calibration:
         >>> calibration = load_calibration("camera.yaml")
         >>> camera = calibration.for_image(load_image("photo.jpg"))
         >>> camera.width, camera.height, camera.distortion_model
-        (1280, 720, 'plumb_bob')
+        (960, 540, 'plumb_bob')
     """
     try:
         data = yaml.safe_load(Path(path).read_bytes())

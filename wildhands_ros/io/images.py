@@ -55,7 +55,7 @@ def load_image(path: str | Path) -> np.ndarray:
         >>> from wildhands_ros import load_image
         >>> image = load_image("photo.jpg")
         >>> image.shape, image.dtype
-        ((720, 1280, 3), dtype('uint8'))
+        ((540, 960, 3), dtype('uint8'))
     """
     try:
         return decode_image(Path(path).read_bytes())

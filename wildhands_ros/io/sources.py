@@ -184,9 +184,23 @@ class CameraSource:
 
 
 def open_source(name: str) -> FrameSource:
-    """Opens an image, a folder of images, a video, or a camera given by its number.
+    """Opens an image, a folder of images, a video or a camera.
 
-    :raises InputError: nothing there that can be read, with the reason.
+    Args:
+        name: path of the image, folder or video, or the number of a camera.
+
+    Returns:
+        An iterable of frames: ``image`` (H, W, 3) uint8 RGB, ``name``, and ``stamp`` in seconds (None for still images).
+
+    Raises:
+        InputError: there is nothing that can be read; the message gives the reason.
+
+    Example:
+        >>> from wildhands_ros import open_source
+        >>> for frame in open_source("video.mp4"):
+        ...     print(frame.image.shape, frame.stamp)
+        ...     break
+        (540, 960, 3) 0.0
     """
     path = Path(name).expanduser()
     try:

@@ -22,6 +22,18 @@ class HandSmoother:
     """Smooths the hands of a stream by their tracks. A new hand, and one that comes back after ``MAX_GAP`` seconds, passes as it is.
 
     ``hand_model``: the hand of each side that the estimates are of.
+
+    Example:
+        >>> from wildhands_ros import Estimator, HandSmoother, load_calibration, open_source
+        >>> estimator, calibration = Estimator(), load_calibration("camera.yaml")
+        >>> smoother = HandSmoother(estimator.hand_model)
+        >>> for image in open_source("video.mp4"):
+        ...     frame = estimator(image.image, calibration.for_image(image.image), image.stamp)
+        ...     smoothed = smoother(frame, image.stamp)
+        ...     if image.stamp > 0.1:
+        ...         break
+        >>> len(smoothed.hands)
+        2
     """
 
     def __init__(self, hand_model: Mapping[Side, HandAsset], config: SmoothingConfig | None = None):

@@ -28,7 +28,14 @@ class Cutoffs:
 
 @dataclass(frozen=True)
 class SmoothingConfig:
-    """How much hands are smoothed. The values were chosen with ``wildhands jitter`` on real video (docs/seeing.md)."""
+    """How much hands are smoothed. The values were chosen with ``wildhands jitter`` on real video (docs/seeing.md).
+
+    Example:
+        >>> from wildhands_ros import SmoothingConfig
+        >>> steadier = SmoothingConfig().with_cutoffs(rest=1.0, per_speed=25.0, most=8.0)
+        >>> steadier.rotation.rest
+        1.0
+    """
 
     position: Cutoffs = Cutoffs(rest=2.0, per_speed=25.0, most=8.0)
     """Of the wrist's position."""

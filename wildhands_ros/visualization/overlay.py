@@ -42,6 +42,13 @@ def draw_frame(image_rgb: np.ndarray, frame: FrameEstimate, faces: Mapping[Side,
 
     Returns:
         (H, W, 3) uint8 RGB.
+
+    Example:
+        >>> from wildhands_ros import Camera, Estimator, draw_frame, load_image
+        >>> image, estimator = load_image("photo.jpg"), Estimator()
+        >>> overlay = draw_frame(image, estimator(image, Camera.for_image(image)), estimator.faces)
+        >>> overlay.shape == image.shape
+        True
     """
     image = np.ascontiguousarray(image_rgb).copy()
     if not frame.hands:
