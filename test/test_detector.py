@@ -20,7 +20,7 @@ from wildhands_ros.detection.proposals import Proposal, ProposalNet
 from wildhands_ros.detection.search import SEARCH_EVERY, HandSearch
 from wildhands_ros.detection.windows import CLOSE_UP_SIDE, MOST_PIXELS, Window, tiles, view, whole
 from wildhands_ros.estimator import Estimator
-from wildhands_ros.evaluation.annotated_boxes import BOXES_OF_REAL_HANDS, BoxedFolder, TrueBox
+from wildhands_ros.evaluation.annotated_boxes import BoxedFolder, TrueBox
 from wildhands_ros.evaluation.detection import Counts
 from wildhands_ros.geometry.boxes import box_iou, hand_box
 from wildhands_ros.geometry.camera import Camera
@@ -37,6 +37,8 @@ from wildhands_ros.training.detector import second_stage
 from wildhands_ros.types import Detection, Side
 
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
+BOXES_OF_REAL_HANDS = Path(__file__).parent / "data" / "real_hands_boxes.json"
+"""Boxes drawn by eye for the photographs in ../shared/real_hands."""
 needs_real_hands = pytest.mark.skipif(not REAL_HANDS.exists(), reason="needs ../shared/real_hands")
 POINTS = np.random.default_rng(3).uniform(0, 1, (21, 2)) * (60, 90) + 100
 

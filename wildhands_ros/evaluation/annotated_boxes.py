@@ -14,9 +14,6 @@ from ..io.images import load_image
 from ..io.sources import VideoSource
 from ..types import Side
 
-BOXES_OF_REAL_HANDS = Path(__file__).parents[2] / "test/data/real_hands_boxes.json"
-"""Boxes drawn by eye for the photographs in ../shared/real_hands."""
-
 
 @dataclass(frozen=True, eq=False)
 class TrueBox:
@@ -53,8 +50,6 @@ class BoxedFolder:
 
     def __init__(self, folder: Path, boxes: Path | None = None):
         files = [boxes] if boxes else sorted(folder.glob("*.json"))
-        if not files and BOXES_OF_REAL_HANDS.is_file() and (folder / "hand_video.mp4").is_file():
-            files = [BOXES_OF_REAL_HANDS]
         if not files:
             raise AnnotationError(
                 f"{folder}: no .json file with the boxes of the hands in this folder; name one with --boxes"
