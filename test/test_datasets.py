@@ -10,6 +10,7 @@ import pytest
 
 from wildhands_ros.datasets import DATASETS, DatasetError, Supervision, joint_orders, open_dataset
 from wildhands_ros.datasets.json_stream import walk_json
+from wildhands_ros.datasets.labels import LabelledHand
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import (
     FINGERS,
@@ -68,6 +69,11 @@ def datasets(tmp_path_factory):
     return {name: opened(name, tmp_path_factory.mktemp(name)) for name in MAKERS}
 
 
+def labelled(image) -> dict[Side, LabelledHand]:
+    """The image's labels by the hands' sides."""
+    return {hand.side: hand for hand in image.hands}
+
+
 # What holds for all
 
 
@@ -84,11 +90,11 @@ def test_images_have_the_cameras_size_and_labels_obey_their_contract(datasets, n
         assert image.dtype == np.uint8
         assert image.shape == (sample.camera.height, sample.camera.width, 3)
         assert sample.hands
-        for hand in sample.hands.values():
+        for hand in sample.hands:
             assert (hand.box[2:] > hand.box[:2]).all()
             assert (hand.box >= 0).all()
             assert (hand.box <= np.tile([sample.camera.width - 1, sample.camera.height - 1], 2)).all()
-            for values, valid in ((hand.keypoints, hand.keypoints_valid), (hand.joints, hand.joints_valid)):
+            for values, valid in ((hand.keypoints, hand.known_keypoints), (hand.joints, hand.known_joints)):
                 if values is None:
                     assert not valid.any()
                 else:
@@ -102,16 +108,16 @@ def test_samples_and_data_sets_can_be_sent_to_loader_processes(datasets, name):
     sample = pickle.loads(pickle.dumps(datasets[name]))[0]
     copy = pickle.loads(pickle.dumps(sample))
     assert np.array_equal(copy.load_image(), datasets[name][0].load_image())
-    for side, hand in copy.hands.items():
+    for side, hand in labelled(copy).items():
         if hand.load_mask:
-            assert np.array_equal(hand.load_mask(), sample.hands[side].load_mask())
+            assert np.array_equal(hand.load_mask(), labelled(sample)[side].load_mask())
 
 
 @pytest.mark.parametrize("name", WITH_JOINTS)
 def test_joints_are_in_the_camera_frame_and_project_onto_the_keypoints(datasets, name):
     for sample in datasets[name]:
-        for hand in sample.hands.values():
-            both = hand.joints_valid & hand.keypoints_valid
+        for hand in sample.hands:
+            both = hand.known_joints & hand.known_keypoints
             assert both.sum() > 15
             np.testing.assert_allclose(sample.camera.project(hand.joints)[both], hand.keypoints[both], atol=0.01)
 
@@ -119,9 +125,9 @@ def test_joints_are_in_the_camera_frame_and_project_onto_the_keypoints(datasets,
 @pytest.mark.parametrize("name", ["arctic", "assembly_hands", "interhand", "h2o", "egoexo4d"])
 def test_joints_are_those_of_the_maker(datasets, name):
     for index, sample in enumerate(datasets[name]):
-        for side, hand in sample.hands.items():
+        for side, hand in labelled(sample).items():
             np.testing.assert_allclose(
-                hand.joints[hand.joints_valid], files.hands(index)[side].joints[hand.joints_valid], atol=2e-6
+                hand.joints[hand.known_joints], files.hands(index)[side].joints[hand.known_joints], atol=2e-6
             )
 
 
@@ -129,9 +135,9 @@ def test_joints_are_those_of_the_maker(datasets, name):
 def test_bones_have_the_lengths_of_a_hand(datasets, name):
     """A wrong order makes bones that reach over the hand."""
     for sample in datasets[name]:
-        for hand in sample.hands.values():
+        for hand in sample.hands:
             for parent, child in MEDIAPIPE_BONES:
-                if hand.joints_valid[[parent, child]].all():
+                if hand.known_joints[[parent, child]].all():
                     length = np.linalg.norm(hand.joints[child] - hand.joints[parent])
                     assert 0.01 < length < (0.12 if parent == 0 else 0.06)
 
@@ -140,7 +146,7 @@ def test_bones_have_the_lengths_of_a_hand(datasets, name):
 def test_mano_poses_the_joints(datasets, name):
     count = 0
     for sample in datasets[name]:
-        for side, hand in sample.hands.items():
+        for side, hand in labelled(sample).items():
             if hand.mano:
                 count += 1
                 np.testing.assert_allclose(
@@ -151,7 +157,7 @@ def test_mano_poses_the_joints(datasets, name):
 
 def test_another_models_betas_are_refused(datasets):
     with pytest.raises(ValueError, match="parameters of MANO, not of open_hand"):
-        datasets["freihand"][0].hands[RIGHT].mano.parameters(open_hand(RIGHT))
+        labelled(datasets["freihand"][0])[RIGHT].mano.parameters(open_hand(RIGHT))
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -188,7 +194,7 @@ def test_joint_orders_agree_with_the_spec():
 
 
 def test_each_process_opens_the_masks_for_itself(datasets, monkeypatch):
-    hand, archive = datasets["ego4d_masks"][0].hands[RIGHT], datasets["ego4d_masks"]._masks
+    hand, archive = labelled(datasets["ego4d_masks"][0])[RIGHT], datasets["ego4d_masks"]._masks
     hand.load_mask()
     handle = archive._file
     hand.load_mask()
@@ -208,13 +214,13 @@ def test_arctic_lens_puts_labels_where_the_image_shows_the_hands(datasets, tmp_p
     ]["2d"]
     to_cropped = lambda pixels: (pixels + 0.5) * 0.3 - 0.5  # noqa: E731
     for index, sample in enumerate(datasets["arctic"]):
-        for side, hand in sample.hands.items():
+        for side, hand in labelled(sample).items():
             expected = to_cropped(content[f"joints.{side.value}"][index, 9][list(MANO_TO_MEDIAPIPE)])
             np.testing.assert_allclose(hand.keypoints, expected, atol=0.01)
     paper = opened("arctic", tmp_path, paper_labels=True)
     assert all(np.array_equal(sample.camera.k, paper[0].camera.k) and sample.camera.is_pinhole for sample in paper)
     undistorted = to_cropped(content["joints.left"][0, 0][list(MANO_TO_MEDIAPIPE)])
-    np.testing.assert_allclose(paper[0].hands[LEFT].keypoints, undistorted, atol=0.01)
+    np.testing.assert_allclose(labelled(paper[0])[LEFT].keypoints, undistorted, atol=0.01)
 
 
 def test_arctic_full_images_are_preferred(tmp_path):
@@ -236,7 +242,7 @@ def test_arctic_counts_what_it_leaves_out(tmp_path):
 
     dataset = opened("arctic", tmp_path, change)
     assert len(dataset) == 2
-    assert [sorted(side.value for side in sample.hands) for sample in dataset] == [["right"], ["left", "right"]]
+    assert [sorted(side.value for side in labelled(sample)) for sample in dataset] == [["right"], ["left", "right"]]
     assert dataset.skipped == {
         "sample: no usable hand": 1,
         "hand: labels that are not finite": 1,
@@ -248,14 +254,14 @@ def test_arctic_counts_what_it_leaves_out(tmp_path):
 def test_assembly_hands_grey_images_boxes_and_validity(datasets):
     dataset = datasets["assembly_hands"]
     assert (dataset[0].load_image() == 90).all()
-    assert set(dataset[2].hands) == {RIGHT}
-    hand = dataset[0].hands[RIGHT]
+    assert set(labelled(dataset[2])) == {RIGHT}
+    hand = labelled(dataset[0])[RIGHT]
     assert np.array_equal(hand.box, [300, 150, 420, 300])
-    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, hand.joints_valid, strict=True) if not valid] == [
+    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, hand.known_joints, strict=True) if not valid] == [
         "thumb_tip"
     ]
-    left = dataset[0].hands[LEFT]
-    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.joints_valid, strict=True) if not valid] == [
+    left = labelled(dataset[0])[LEFT]
+    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.known_joints, strict=True) if not valid] == [
         "index_tip"
     ]
 
@@ -270,7 +276,7 @@ def test_assembly_hands_counts_what_it_leaves_out(tmp_path):
         )
 
     dataset = opened("assembly_hands", tmp_path, change)
-    assert [set(sample.hands) for sample in dataset] == [{LEFT}]
+    assert [set(labelled(sample)) for sample in dataset] == [{LEFT}]
     assert dataset.skipped == {
         "hand: joints that are not finite": 1,
         "sample: no joints of this frame": 1,
@@ -279,8 +285,8 @@ def test_assembly_hands_counts_what_it_leaves_out(tmp_path):
 
 
 def test_interhand_without_mano_or_wrist(datasets, tmp_path):
-    assert datasets["interhand"][1].hands[RIGHT].mano is None
-    assert datasets["interhand"][0].hands[LEFT].mano.negate_left_shapedirs_x
+    assert labelled(datasets["interhand"][1])[RIGHT].mano is None
+    assert labelled(datasets["interhand"][0])[LEFT].mano.negate_left_shapedirs_x
 
     def change(data, camera, joint_3d, mano):
         data["annotations"][1]["joint_valid"] = [[1]] * 20 + [[0]] + [[1]] * 21
@@ -288,8 +294,8 @@ def test_interhand_without_mano_or_wrist(datasets, tmp_path):
         mano["0"]["18000"]["right"]["pose"][3] = float("nan")
 
     dataset = opened("interhand", tmp_path, change)
-    assert [set(sample.hands) for sample in dataset] == [{RIGHT}, {LEFT}]
-    assert dataset[0].hands[RIGHT].mano is None
+    assert [set(labelled(sample)) for sample in dataset] == [{RIGHT}, {LEFT}]
+    assert labelled(dataset[0])[RIGHT].mano is None
     assert dataset.skipped == {
         "hand: the wrist is not labelled": 1,
         "hand: joints that are not finite": 1,
@@ -300,8 +306,8 @@ def test_interhand_without_mano_or_wrist(datasets, tmp_path):
 def test_freihand_images_repeat_with_other_backgrounds(datasets):
     dataset = datasets["freihand"]
     assert [sample.name for sample in dataset] == [f"training/rgb/{i:08d}.jpg" for i in range(8)]
-    assert np.array_equal(dataset[1].hands[RIGHT].joints, dataset[7].hands[RIGHT].joints)
-    assert not np.array_equal(dataset[0].hands[RIGHT].joints, dataset[1].hands[RIGHT].joints)
+    assert np.array_equal(labelled(dataset[1])[RIGHT].joints, labelled(dataset[7])[RIGHT].joints)
+    assert not np.array_equal(labelled(dataset[0])[RIGHT].joints, labelled(dataset[1])[RIGHT].joints)
 
 
 def test_freihand_counts_what_it_leaves_out_and_keeps_numbers(tmp_path):
@@ -314,15 +320,15 @@ def test_freihand_counts_what_it_leaves_out_and_keeps_numbers(tmp_path):
 
 
 def test_h2o_counts_what_it_leaves_out(datasets, tmp_path):
-    assert set(datasets["h2o"][1].hands) == {RIGHT}
+    assert set(labelled(datasets["h2o"][1])) == {RIGHT}
 
     def change(number, joints, mano):
         joints[1][5] = float("nan")
         mano[0][10] = float("inf")
 
     dataset = opened("h2o", tmp_path, change)
-    assert [set(sample.hands) for sample in dataset] == [{LEFT}]
-    assert dataset[0].hands[LEFT].mano is None
+    assert [set(labelled(sample)) for sample in dataset] == [{LEFT}]
+    assert labelled(dataset[0])[LEFT].mano is None
     assert dataset.skipped == {
         "hand: joints that are not finite, or behind the camera": 2,
         "MANO of a hand: not finite": 1,
@@ -340,14 +346,14 @@ def test_ego_exo_names_sizes_and_frames(tmp_path):
 
     dataset = opened("egoexo4d", tmp_path, change, scale=0.5)
     assert (dataset[0].camera.width, dataset[0].camera.height) == (256, 256)
-    left = dataset[0].hands[LEFT]
-    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.keypoints_valid, strict=True) if not valid] == [
+    left = labelled(dataset[0])[LEFT]
+    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.known_keypoints, strict=True) if not valid] == [
         "pinky_tip"
     ]
-    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.joints_valid, strict=True) if not valid] == [
+    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, left.known_joints, strict=True) if not valid] == [
         "ring_mcp"
     ]
-    assert not dataset[1].hands[LEFT].joints_valid.any()
+    assert not labelled(dataset[1])[LEFT].known_joints.any()
     assert dataset.skipped == {"joints of a hand: not in the camera's frame": 2}
 
 
@@ -373,13 +379,13 @@ def test_ego_exo_counts_what_it_leaves_out(tmp_path):
 
 @pytest.mark.parametrize("name", ["epic_grasps", "ego4d_grasps"])
 def test_grasps(datasets, name):
-    grasps = [{side: hand.grasp for side, hand in sample.hands.items()} for sample in datasets[name]]
+    grasps = [{side: hand.grasp for side, hand in labelled(sample).items()} for sample in datasets[name]]
     assert grasps == [
         {RIGHT: Grasp.POWER_CIRCULAR, LEFT: Grasp.NO_GRASP},
         {RIGHT: Grasp.NO_GRASP, LEFT: Grasp.NO_GRASP},
         {LEFT: Grasp.LATERAL},
     ]
-    assert np.array_equal(datasets[name][0].hands[LEFT].box, [20, 120, 90.5, 200])
+    assert np.array_equal(labelled(datasets[name][0])[LEFT].box, [20, 120, 90.5, 200])
 
 
 def test_grasps_counts_what_it_leaves_out(tmp_path):
@@ -389,7 +395,7 @@ def test_grasps_counts_what_it_leaves_out(tmp_path):
         second["right_bbox"] = [50, 50, 50, 60]
 
     dataset = opened("epic_grasps", tmp_path, change)
-    assert [set(sample.hands) for sample in dataset] == [{LEFT}, {LEFT}]
+    assert [set(labelled(sample)) for sample in dataset] == [{LEFT}, {LEFT}]
     assert dataset.skipped == {
         "hand: unknown grasp 'Sideways'": 1,
         "hand: box that is not finite, or empty": 2,
@@ -398,21 +404,21 @@ def test_grasps_counts_what_it_leaves_out(tmp_path):
 
 
 def test_masks_are_the_sides_value_within_the_box(datasets):
-    mask = datasets["ego4d_masks"][0].hands[RIGHT].load_mask()
+    mask = labelled(datasets["ego4d_masks"][0])[RIGHT].load_mask()
     expected = np.zeros((480, 640), bool)
     expected[150:200, 100:170] = True
     assert np.array_equal(mask, expected)
-    mask = datasets["ego4d_masks"][0].hands[LEFT].load_mask()
+    mask = labelled(datasets["ego4d_masks"][0])[LEFT].load_mask()
     expected[:] = False
     expected[150:200, 30:80] = True
     assert np.array_equal(mask, expected)
 
 
 def test_covered_hands_have_no_mask(datasets, tmp_path):
-    assert [set(sample.hands) for sample in datasets["epic_masks"]] == [{RIGHT}, {RIGHT, LEFT}, {LEFT}]
+    assert [set(labelled(sample)) for sample in datasets["epic_masks"]] == [{RIGHT}, {RIGHT, LEFT}, {LEFT}]
     assert datasets["epic_masks"].skipped == {"hand: covered, or not labelled as uncovered": 1}
     paper = opened("epic_masks", tmp_path, paper_labels=True)
-    assert [set(sample.hands) for sample in paper] == [{RIGHT}, {RIGHT, LEFT}]
+    assert [set(labelled(sample)) for sample in paper] == [{RIGHT}, {RIGHT, LEFT}]
 
 
 def test_masks_that_are_missing_damaged_or_of_another_size(tmp_path):
@@ -426,9 +432,9 @@ def test_masks_that_are_missing_damaged_or_of_another_size(tmp_path):
     assert len(dataset) == 2
     assert dataset.skipped == {"sample: no mask": 1}
     with pytest.raises(DatasetError, match="is 640x100, but its image is 640x480"):
-        dataset[0].hands[RIGHT].load_mask()
+        labelled(dataset[0])[RIGHT].load_mask()
     with pytest.raises(DatasetError, match=r"P01_01_frame.*is damaged.*float32"):
-        dataset[1].hands[RIGHT].load_mask()
+        labelled(dataset[1])[RIGHT].load_mask()
 
 
 def test_predicted_masks_have_a_file_of_their_own(tmp_path):
@@ -439,17 +445,17 @@ def test_predicted_masks_have_a_file_of_their_own(tmp_path):
 
 def test_epic_handkps_and_the_detectors_boxes(datasets, tmp_path):
     dataset = datasets["epic_handkps"]
-    assert [set(sample.hands) for sample in dataset] == [{RIGHT, LEFT}, {RIGHT}]
+    assert [set(labelled(sample)) for sample in dataset] == [{RIGHT, LEFT}, {RIGHT}]
     assert dataset.skipped == {"hand: fewer than three labelled joints": 1}
-    hand = dataset[0].hands[RIGHT]
-    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, hand.keypoints_valid, strict=True) if not valid] == [
+    hand = labelled(dataset[0])[RIGHT]
+    assert [name for name, valid in zip(MEDIAPIPE_JOINT_NAMES, hand.known_keypoints, strict=True) if not valid] == [
         "index_tip"
     ]
     expected = dataset[0].camera.project(files.hands(0)[RIGHT].joints)
-    np.testing.assert_allclose(hand.keypoints[hand.keypoints_valid], expected[hand.keypoints_valid], atol=1e-6)
+    np.testing.assert_allclose(hand.keypoints[hand.known_keypoints], expected[hand.known_keypoints], atol=1e-6)
     paper = opened("epic_handkps", tmp_path, paper_labels=True)
-    assert [set(sample.hands) for sample in paper] == [{RIGHT}]
-    assert np.array_equal(paper[0].hands[RIGHT].box, [1000, 400, 1300, 700])
+    assert [set(labelled(sample)) for sample in paper] == [{RIGHT}]
+    assert np.array_equal(labelled(paper[0])[RIGHT].box, [1000, 400, 1300, 700])
 
 
 # Faults
@@ -528,7 +534,7 @@ def test_objects_in_masks_are_not_unpickled(tmp_path):
 
     dataset = opened("ego4d_masks", tmp_path, change)
     with pytest.raises(DatasetError, match="allow_pickle=False"):
-        dataset[0].hands[RIGHT].load_mask()
+        labelled(dataset[0])[RIGHT].load_mask()
     assert not (tmp_path / "made").exists()
 
 

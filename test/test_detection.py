@@ -37,18 +37,19 @@ def still_detector():
 class TestMediaPipe:
     def test_finds_annotated_hands_with_keypoints(self, still_detector):
         errors = []
-        for hand in read_coco_hands(REAL_HANDS / "onehand10k"):
-            (found,) = still_detector.detect(read_rgb(hand.image))
-            size = np.ptp(hand.keypoints[hand.visible], axis=0).max()
-            errors.append(np.linalg.norm(found.keypoints - hand.keypoints, axis=1)[hand.visible].mean() / size)
+        for photo in read_coco_hands(REAL_HANDS / "onehand10k"):
+            (hand,) = photo.hands
+            (found,) = still_detector.detect(photo.load_image())
+            size = np.ptp(hand.keypoints[hand.known_keypoints], axis=0).max()
+            errors.append(np.nanmean(np.linalg.norm(found.keypoints - hand.keypoints, axis=1)) / size)
             assert found.score > 0.9
             assert 0.5 <= found.side_score <= 1
         assert np.mean(errors) < 0.07
 
     def test_side_is_anatomical(self, still_detector):
-        for hand in read_coco_hands(REAL_HANDS / "rhd"):
-            image = read_rgb(hand.image)
-            distance = lambda d, hand=hand: np.linalg.norm(d.keypoints - hand.keypoints, axis=1).mean()  # noqa: E731
+        for photo in read_coco_hands(REAL_HANDS / "rhd"):
+            image, (hand,) = photo.load_image(), photo.hands
+            distance = lambda d, hand=hand: np.nanmean(np.linalg.norm(d.keypoints - hand.keypoints, axis=1))  # noqa: E731
             assert min(still_detector.detect(image), key=distance).side is hand.side
             mirrored = still_detector.detect(image[:, ::-1])
             hand = replace(hand, keypoints=(image.shape[1] - 1, 0) + hand.keypoints * (-1, 1))
@@ -56,9 +57,10 @@ class TestMediaPipe:
 
     def test_world_axes_are_right_down_forward(self, still_detector):
         """The true joints, turned to the ray to the hand, point the same way; mirrored or reversed ones do not."""
-        for hand in read_coco_hands(REAL_HANDS / "rhd"):
-            distance = lambda d, hand=hand: np.linalg.norm(d.keypoints - hand.keypoints, axis=1).mean()  # noqa: E731
-            world = min(still_detector.detect(read_rgb(hand.image)), key=distance).world
+        for photo in read_coco_hands(REAL_HANDS / "rhd"):
+            (hand,) = photo.hands
+            distance = lambda d, hand=hand: np.nanmean(np.linalg.norm(d.keypoints - hand.keypoints, axis=1))  # noqa: E731
+            world = min(still_detector.detect(photo.load_image()), key=distance).world
             truth = hand.joints - hand.joints.mean(0)
             for axis in range(3):
                 if np.std(truth[:, axis]) > 0.01:

@@ -13,6 +13,7 @@ import torch
 from wildhands_ros.cli.main import main
 from wildhands_ros.config import EstimatorConfig
 from wildhands_ros.datasets.coco_hands import AnnotationError
+from wildhands_ros.datasets.labels import LabelledHand
 from wildhands_ros.detection.duplicates import without_duplicates
 from wildhands_ros.detection.finder import HandFinder
 from wildhands_ros.detection.landmarks import hand_turn
@@ -20,7 +21,7 @@ from wildhands_ros.detection.proposals import Proposal, ProposalNet
 from wildhands_ros.detection.search import SEARCH_EVERY, HandSearch
 from wildhands_ros.detection.windows import CLOSE_UP_SIDE, MOST_PIXELS, Window, tiles, view, whole
 from wildhands_ros.estimator import Estimator
-from wildhands_ros.evaluation.annotated_boxes import BoxedFolder, TrueBox
+from wildhands_ros.evaluation.annotated_boxes import BoxedFolder
 from wildhands_ros.evaluation.detection import Counts
 from wildhands_ros.geometry.boxes import box_iou, hand_box
 from wildhands_ros.geometry.camera import Camera
@@ -343,8 +344,9 @@ class TestFinder:
         counts = Counts()
         for picture in folder:
             if picture.name in ("1402.jpg", "33.jpg", "00111.png"):
-                height, width = picture.image.shape[:2]
-                counts.add(estimator.find(picture.image, Camera.guess(width, height)), picture.hands, width)
+                image = picture.load_image()
+                height, width = image.shape[:2]
+                counts.add(estimator.find(image, Camera.guess(width, height)), picture.hands, width)
         figures = counts.figures()
         assert (figures["recall"], figures["precision"], figures["side_accuracy"]) == (1, 1, 1)
 
@@ -352,9 +354,9 @@ class TestFinder:
 class TestCounts:
     def test_recall_precision_sides_and_sizes(self):
         counts = Counts()
-        right = TrueBox(np.array([0.0, 0, 100, 100]), Side.RIGHT, True, 0.3)
-        left = TrueBox(np.array([300.0, 0, 330, 30]), Side.LEFT, True, 0.5)
-        part = TrueBox(np.array([500.0, 0, 520, 20]), Side.LEFT, False)
+        right = LabelledHand(np.array([0.0, 0, 100, 100]), Side.RIGHT, box_fill=0.3)
+        left = LabelledHand(np.array([300.0, 0, 330, 30]), Side.LEFT, box_fill=0.5)
+        part = LabelledHand(np.array([500.0, 0, 520, 20]), Side.LEFT, ignore=True)
         found = [
             Detection(box, side)
             for box, side in (((10, 0, 110, 100), Side.LEFT), ((500, 0, 520, 20), Side.LEFT), ((600, 0, 640, 40), None))
@@ -368,13 +370,13 @@ class TestCounts:
         assert figures["recall_by_size"] == {"under 4 %": 0.0, "4 to 8 %": None, "8 to 15 %": 1.0, "over 15 %": None}
         assert figures["hand_free_pictures_with_hands"] == 0.5
         assert figures["recall_in_clear_view"] == 0
-        counts.add(found[:1], [replace(right, filled=0.4)], 1000)
+        counts.add(found[:1], [replace(right, box_fill=0.4)], 1000)
         assert counts.figures()["recall_in_clear_view"] == 0.5
 
     def test_hands_in_each_other_are_told_apart_by_their_sides(self):
         counts = Counts()
         boxes = [np.array([0.0, 0, 100, 100]), np.array([2.0, 2, 102, 102])]
-        truths = [TrueBox(box, side, True) for box, side in zip(boxes, (Side.RIGHT, Side.LEFT), strict=True)]
+        truths = [LabelledHand(box, side) for box, side in zip(boxes, (Side.RIGHT, Side.LEFT), strict=True)]
         counts.add([Detection(boxes[1], Side.RIGHT), Detection(boxes[0], Side.LEFT)], truths, 400)
         assert counts.figures()["side_accuracy"] == 1
 

@@ -18,12 +18,16 @@ from wildhands_ros.synthetic.frames import make_frame
 from wildhands_ros.training.config_file import ConfigError
 from wildhands_ros.training.detector import frames, pool, second_stage
 from wildhands_ros.training.detector.config import DetectorLossWeights, DetectorTrainingConfig
-from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, augmented, labelled
+from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, augmented, detector_frame, label_frame
 from wildhands_ros.training.detector.objective import collate, detector_losses
 from wildhands_ros.training.detector.pool import FramePool
 from wildhands_ros.training.detector.trainer import EXPORT_NAME, DetectorTrainer
 
 WORLD = world_config("frames", "test")
+
+
+def labelled(scene, width, height) -> Frame:
+    return detector_frame(label_frame(scene, width, height))
 
 
 def frame_of(boxes, image=None, right=None, counts=None) -> Frame:

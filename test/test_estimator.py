@@ -17,7 +17,6 @@ from wildhands_ros.estimator import Estimator
 from wildhands_ros.geometry.camera import Camera, rectification_maps, rectify
 from wildhands_ros.hand_model.asset import joints_linear, open_hand
 from wildhands_ros.io.camera_files import load_calibration
-from wildhands_ros.io.images import load_image
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.types import Detection, EstimateSource, Side
 
@@ -37,20 +36,21 @@ def estimator():
 
 @pytest.fixture(scope="module")
 def photo():
-    hand = read_coco_hands(REAL_HANDS / "onehand10k")[3]
-    return hand, load_image(hand.image)
+    """A labelled image, its only hand and its pixels."""
+    labelled = read_coco_hands(REAL_HANDS / "onehand10k")[3]
+    return labelled, labelled.hands[0], labelled.load_image()
 
 
 @needs_photos
 def test_a_photograph_gives_a_consistent_hand(estimator, photo):
-    truth, image = photo
-    frame = estimator(image, truth.camera)
+    labelled, truth, image = photo
+    frame = estimator(image, labelled.camera)
     (hand,) = frame.hands
     assert hand.source is EstimateSource.NETWORK_AND_FIT
     assert hand.grasp_probabilities.sum() == pytest.approx(1, abs=1e-5)
     assert hand.side is Side.RIGHT
     assert hand.vertices.shape == open_hand(Side.RIGHT).v_template.shape
-    np.testing.assert_allclose(truth.camera.project(hand.joints), hand.joints_2d)
+    np.testing.assert_allclose(labelled.camera.project(hand.joints), hand.joints_2d)
     np.testing.assert_allclose(hand.wrist_position, hand.joints[0])
     assert hand.reprojection_error < 0.05
     # The mesh lies around its joints, in front of the camera.
@@ -68,8 +68,8 @@ def test_a_photograph_gives_a_consistent_hand(estimator, photo):
 def test_depth_scales_with_the_focal_length(estimator):
     """The point of the package: the same picture under another calibration is another place."""
     ratios = []
-    for hand in read_coco_hands(REAL_HANDS / "onehand10k"):
-        image = load_image(hand.image)
+    for labelled in read_coco_hands(REAL_HANDS / "onehand10k"):
+        image = labelled.load_image()
         cameras = [Camera.from_fov(*image.shape[1::-1], np.radians(fov)) for fov in (70, 50)]
         found = estimator.find(image, cameras[0])
         near, far = (estimator(image, camera, detections=found).hands[0] for camera in cameras)
@@ -80,11 +80,11 @@ def test_depth_scales_with_the_focal_length(estimator):
 
 @needs_photos
 def test_a_mirrored_photograph_gives_the_other_hand(photo):
-    truth, image = photo
+    labelled, truth, image = photo
     estimator = Estimator(
         EstimatorConfig(checkpoint="none")
     )  # the network's two heads are not each other's mirror image
-    camera = truth.camera
+    camera = labelled.camera
     box = truth.box[[2, 1, 0, 3]] * (-1, 1, -1, 1) + (camera.width - 1, 0, camera.width - 1, 0)
     mirrored_keypoints = truth.keypoints * (-1, 1) + (camera.width - 1, 0)
     hand = estimator(
@@ -102,14 +102,14 @@ def test_a_mirrored_photograph_gives_the_other_hand(photo):
 
 @needs_photos
 def test_boxes_from_elsewhere_are_enough(photo):
-    truth, image = photo
+    labelled, truth, image = photo
     topic = Estimator(EstimatorConfig(detector="topic"))
-    (hand,) = topic(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
+    (hand,) = topic(image, labelled.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
     size = (truth.box[2:] - truth.box[:2]).max()
     assert np.linalg.norm(hand.joints_2d - truth.keypoints, axis=-1).mean() < 0.06 * size
     assert hand.score == 0.9
     with pytest.raises(ValueError, match="every image must come with its detections"):
-        topic(image, truth.camera)
+        topic(image, labelled.camera)
     topic.close()
 
 
@@ -136,45 +136,47 @@ def test_a_network_that_takes_boxes_gets_those_of_the_keypoints_without_the_fles
 
 @needs_photos
 def test_doubtful_and_empty_boxes_are_counted(estimator, photo):
-    truth, image = photo
+    labelled, truth, image = photo
     wall = Detection(np.array([0, 0, 40, 40.0]), Side.RIGHT, 0.9)
     doubtful = Detection(truth.box, Side.RIGHT, 0.1)
-    frame = estimator(image, truth.camera, detections=[wall, doubtful])
+    frame = estimator(image, labelled.camera, detections=[wall, doubtful])
     assert frame.hands == ()
     assert frame.unresolved == 2
 
 
 @needs_photos
 def test_keypoints_that_are_no_hand_are_not_reported(estimator, photo):
-    truth, image = photo
+    labelled, truth, image = photo
     scattered = np.random.default_rng(0).uniform(truth.box[:2], truth.box[2:], (21, 2))
-    frame = estimator(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9, 1.0, keypoints=scattered)])
+    frame = estimator(
+        image, labelled.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9, 1.0, keypoints=scattered)]
+    )
     assert all(hand.reprojection_error < 0.25 for hand in frame.hands)
 
 
 @needs_photos
 def test_a_hand_that_the_detector_loses_is_kept_while_it_is_seen(photo):
-    truth, image = photo
+    labelled, truth, image = photo
     stream = Estimator(EstimatorConfig(detector="topic"))
     detection = Detection(truth.box, Side.RIGHT, 0.9)
-    first = stream(image, truth.camera, 0.0, [detection]).hands[0]
-    kept = stream(image, truth.camera, 1 / 30, []).hands[0]
+    first = stream(image, labelled.camera, 0.0, [detection]).hands[0]
+    kept = stream(image, labelled.camera, 1 / 30, []).hands[0]
     assert kept.track_id == first.track_id == "hand_1"
     assert np.linalg.norm(kept.joints - first.joints, axis=-1).mean() < 0.02
-    gone = stream(np.full_like(image, 200), truth.camera, 2 / 30, [])
+    gone = stream(np.full_like(image, 200), labelled.camera, 2 / 30, [])
     assert gone.hands == ()
     stream.close()
 
 
 @needs_photos
 def test_the_score_falls_as_the_hand_leaves_the_image(estimator, photo):
-    truth, image = photo
+    labelled, truth, image = photo
     left, right = truth.box[[0, 2]]
     given = Detection(truth.box, Side.RIGHT, 0.9, 1.0, keypoints=truth.keypoints)
     scores = []
     for part in (1.2, 0.7, 0.3):
         width = int(left + part * (right - left))
-        camera = replace(truth.camera, width=min(width, image.shape[1]))
+        camera = replace(labelled.camera, width=min(width, image.shape[1]))
         (hand,) = estimator(np.ascontiguousarray(image[:, : camera.width]), camera, detections=[given]).hands
         seen = (
             ((hand.joints_2d > -0.5) & (hand.joints_2d < (camera.width - 0.5, camera.height - 0.5))).all(axis=-1).mean()
@@ -186,15 +188,15 @@ def test_the_score_falls_as_the_hand_leaves_the_image(estimator, photo):
 
 @needs_photos
 def test_the_score_falls_as_the_hand_is_hidden(photo):
-    truth, image = photo
+    labelled, truth, image = photo
     x0, y0, x1, y1 = truth.box.astype(int)
     stream, scores = Estimator(EstimatorConfig(detector="topic", min_score=0.01)), []
     for part in (0.0, 0.6, 0.95):
         covered = image.copy()
         covered[int(y1 - part * (y1 - y0)) : y1 + 10, max(x0 - 10, 0) : x1 + 10] = (90, 110, 140)
         stream.reset()
-        stream(image, truth.camera, 0.0, [Detection(truth.box, Side.RIGHT, 0.9)])
-        hands = stream(covered, truth.camera, 1 / 30, []).hands
+        stream(image, labelled.camera, 0.0, [Detection(truth.box, Side.RIGHT, 0.9)])
+        hands = stream(covered, labelled.camera, 1 / 30, []).hands
         scores.append(hands[0].score if hands else 0.0)
     stream.close()
     assert scores[0] > 0.9 and scores[0] > scores[1] > scores[2] and scores[2] < 0.5
@@ -202,23 +204,23 @@ def test_the_score_falls_as_the_hand_is_hidden(photo):
 
 @needs_photos
 def test_a_stream_that_changes_its_size_starts_anew(photo):
-    truth, image = photo
+    labelled, truth, image = photo
     stream = Estimator()
-    assert stream(image, truth.camera, 0.0).hands
+    assert stream(image, labelled.camera, 0.0).hands
     small = np.ascontiguousarray(image[::2, ::2])
-    assert stream(small, truth.camera.resized(small.shape[1], small.shape[0]), 1 / 30).hands
+    assert stream(small, labelled.camera.resized(small.shape[1], small.shape[0]), 1 / 30).hands
     stream.close()
 
 
 @needs_photos
 def test_hand_length_sets_the_scale(photo):
-    truth, image = photo
+    labelled, truth, image = photo
     detection = [Detection(truth.box, Side.RIGHT, side_score=1.0, keypoints=truth.keypoints)]
     template, dirs = joints_linear(open_hand(Side.RIGHT))
     depths = []
     for length in (0.17, 0.21):
         estimator = Estimator(EstimatorConfig(hand_length=length))
-        (hand,) = estimator(image, truth.camera, detections=detection).hands
+        (hand,) = estimator(image, labelled.camera, detections=detection).hands
         estimator.close()
         joints = template + dirs @ hand.mano.betas
         assert np.linalg.norm(joints[MIDDLE_TIP] - joints[0]) == pytest.approx(length, abs=1e-3)

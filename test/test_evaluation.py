@@ -51,11 +51,12 @@ def test_box_iou():
 
 @pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
 def test_rhd_is_read_in_metres_and_our_order():
-    hands = read_coco_hands(REAL_HANDS / "rhd")
-    assert [hand.side for hand in hands] == [Side.LEFT, Side.LEFT, Side.RIGHT]
-    for hand in hands:
-        assert hand.camera_is_known
-        np.testing.assert_allclose(hand.camera.project(hand.joints), hand.keypoints, atol=1.5)
+    photos = read_coco_hands(REAL_HANDS / "rhd")
+    assert [photo.hands[0].side for photo in photos] == [Side.LEFT, Side.LEFT, Side.RIGHT]
+    for photo in photos:
+        (hand,) = photo.hands
+        assert photo.camera_is_known
+        np.testing.assert_allclose(photo.camera.project(hand.joints), hand.keypoints, atol=1.5)
         lengths = [np.linalg.norm(hand.joints[a] - hand.joints[b]) for a, b in MEDIAPIPE_BONES]
         # Only in base-to-tip order are all bones that are not metacarpals short.
         assert max(length for length, (a, _) in zip(lengths, MEDIAPIPE_BONES, strict=True) if a != 0) < 0.06
@@ -63,10 +64,10 @@ def test_rhd_is_read_in_metres_and_our_order():
 
 @pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
 def test_onehand10k_marks_what_was_not_annotated():
-    hands = read_coco_hands(REAL_HANDS / "onehand10k")
-    assert len(hands) == 4
-    assert [int(hand.visible.sum()) for hand in hands] == [20, 7, 15, 21]
-    assert not any(hand.camera_is_known or hand.joints is not None for hand in hands)
+    photos = read_coco_hands(REAL_HANDS / "onehand10k")
+    assert len(photos) == 4
+    assert [int(photo.hands[0].known_keypoints.sum()) for photo in photos] == [20, 7, 15, 21]
+    assert not any(photo.camera_is_known or photo.hands[0].joints is not None for photo in photos)
 
 
 def test_tip_to_base_order():

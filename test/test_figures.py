@@ -10,11 +10,10 @@ import pytest
 from wildhands_ros.cli.main import main
 from wildhands_ros.datasets import open_dataset
 from wildhands_ros.datasets.coco_hands import read_coco_hands
+from wildhands_ros.datasets.labels import LabelledHand, LabelledImage
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.evaluation.figures import Figures, HandResult, Measurements
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
-from wildhands_ros.evaluation.photos import picture_of
-from wildhands_ros.evaluation.pictures import TrueHand, TruePicture
 from wildhands_ros.evaluation.real import dataset_pictures
 from wildhands_ros.evaluation.signatures import failure_signatures
 from wildhands_ros.evaluation.silhouette import mask_iou, mesh_mask
@@ -34,7 +33,7 @@ def joints(seed=0, offset=(0, 0, 0.5)):
 
 def true_hand(side=Side.RIGHT, seed=0, offset=(0, 0, 0.5), **others):
     points = joints(seed, offset)
-    return TrueHand(np.array([100, 100, 200, 150.0]), side, CAMERA.project(points), points, **others)
+    return LabelledHand(np.array([100, 100, 200, 150.0]), side, CAMERA.project(points), points, **others)
 
 
 def result(hand, moved=(0, 0, 0), grasp=None, pixels=0.0):
@@ -42,7 +41,7 @@ def result(hand, moved=(0, 0, 0), grasp=None, pixels=0.0):
 
 
 def picture(*hands, known=True):
-    return TruePicture("a picture", lambda: None, CAMERA, hands, known)
+    return LabelledImage("a picture", lambda: None, CAMERA, hands, camera_is_known=known)
 
 
 def test_a_picture_of_two_hands():
@@ -122,7 +121,7 @@ def test_unknown_joints_are_left_out():
 
 
 def test_figures_without_3d_truth_are_none():
-    hand = TrueHand(np.array([0, 0, 10, 10.0]), Side.LEFT, np.full((21, 2), 5.0))
+    hand = LabelledHand(np.array([0, 0, 10, 10.0]), Side.LEFT, np.full((21, 2), 5.0))
     measurements = Measurements()
     measurements.add(picture(hand), [HandResult(joints(), np.full((21, 2), 6.0))])
     figures = measurements.figures()
@@ -192,7 +191,10 @@ def test_hands_are_matched_as_a_whole():
         def __init__(self, box, side):
             self.box, self.side = np.array(box, float), side
 
-    right, left = TrueHand(np.array([0, 0, 10, 10.0]), Side.RIGHT), TrueHand(np.array([4, 0, 14, 10.0]), Side.LEFT)
+    right, left = (
+        LabelledHand(np.array([0, 0, 10, 10.0]), Side.RIGHT),
+        LabelledHand(np.array([4, 0, 14, 10.0]), Side.LEFT),
+    )
     a, b = Estimate([5, 0, 15, 10], Side.LEFT), Estimate([1, 0, 11, 10], Side.RIGHT)
     assert match_hands((right, left), [a, b], 0.3) == [b, a]
     assert match_hands((right, left), [a], 0.3) == [None, a]
@@ -211,7 +213,7 @@ def test_unreadable_pictures_are_counted(estimator):
         raise OSError("a hole in the disk")
 
     hand = true_hand()
-    pictures = [TruePicture("bad", broken, CAMERA, (hand,)), TruePicture("empty", broken, CAMERA, ())]
+    pictures = [LabelledImage("bad", broken, CAMERA, (hand,)), LabelledImage("empty", broken, CAMERA, ())]
     said = []
     with pytest.raises(ValueError, match="nothing to evaluate.*cannot be read.*without a hand to evaluate"):
         evaluate_pictures(estimator, pictures, "a suite", warn=said.append)
@@ -225,7 +227,7 @@ def test_photographs_of_another_size_than_annotated_are_counted(estimator, tmp_p
     (tmp_path / "hands.json").write_text(json.dumps({"images": [image], "annotations": [annotation]}))
     said = []
     with pytest.raises(ValueError, match="nothing to evaluate: 1 x picture or mask that cannot be read"):
-        evaluate_pictures(estimator, map(picture_of, read_coco_hands(tmp_path)), "photos", warn=said.append)
+        evaluate_pictures(estimator, read_coco_hands(tmp_path), "photos", warn=said.append)
     assert said == [f"{tmp_path / 'small.png'}: the image is 64x48, but its annotations are for 640x480"]
 
 
@@ -243,9 +245,7 @@ def test_samples_of_a_data_set_that_cannot_be_opened_are_counted(estimator, tmp_
 @pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
 def test_true_keypoints_are_fitted_better_than_those_that_are_found(estimator):
     hands = read_coco_hands(REAL_HANDS / "rhd")
-    evaluation = evaluate_pictures(
-        estimator, map(picture_of, hands), "rhd", given=("keypoints", "boxes"), two_hands=False
-    )
+    evaluation = evaluate_pictures(estimator, hands, "rhd", given=("keypoints", "boxes"), two_hands=False)
     assert evaluation.headline == "boxes"
     rows = evaluation.rows
     assert rows["keypoints"].l2_box_percent < rows["boxes"].l2_box_percent < 10

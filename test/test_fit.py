@@ -503,8 +503,9 @@ def test_doubtful_side_is_settled_by_the_cheaper_fit(fit, kinematics):
 def test_hands_with_known_joints(fit):
     """True 2D keypoints alone; feasibility.md reached 11.7 mm, and a depth off by 7.4 %, over these and six more hands."""
     errors, depths = [], []
-    for hand in read_coco_hands(RHD):
-        rays = hand.camera.rays(hand.keypoints)
+    for photo in read_coco_hands(RHD):
+        (hand,) = photo.hands
+        rays = photo.camera.rays(hand.keypoints)
         result = fit.fit(rays, keypoint_sigma(rays), hand.side)
         errors.append(mpjpe(result.joints, hand.joints))
         depths.append(abs(result.joints[0, 2] / hand.joints[0, 2] - 1))

@@ -14,7 +14,6 @@ from wildhands_ros.evaluation.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.evaluation.metrics import pa_mpjpe
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hands
-from wildhands_ros.io.images import load_image
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.runtime.predictor import Predictor
 
@@ -36,12 +35,12 @@ def guessed(image: np.ndarray) -> Camera:
 
 @pytest.mark.parametrize("index", range(4))
 def test_same_hand_as_the_whole_of_mediapipe(landmarks, index):
-    hand = read_coco_hands(PHOTOS)[index]
-    image = load_image(hand.image)
+    photo = read_coco_hands(PHOTOS)[index]
+    image, (hand,) = photo.load_image(), photo.hands
     detector = MediaPipeDetector(tracking=False, max_hands=1)
     expected = detector.detect(image)[0]
     detector.close()
-    found = landmarks.detect_in_box(image, hand.camera, hand.box)
+    found = landmarks.detect_in_box(image, photo.camera, hand.box)
     size = (hand.box[2:] - hand.box[:2]).max()
     assert np.linalg.norm(found.keypoints - expected.keypoints, axis=-1).mean() < 0.06 * size
     assert found.side is expected.side
@@ -54,11 +53,13 @@ def test_world_landmarks_against_the_truth(landmarks):
     photos = PHOTOS.parent / "rhd"
     if not photos.exists():
         pytest.skip("the photographs are not there")
-    hands = read_coco_hands(photos)
+    labelled = [(photo, photo.hands[0]) for photo in read_coco_hands(photos)]
     errors = {}
     for name, detector in (("these", landmarks), ("MediaPipe's", LandmarkDetector(MediaPipeLandmarks()))):
-        found = [detector.detect_in_box(load_image(hand.image), hand.camera, hand.box) for hand in hands]
-        errors[name] = np.mean([pa_mpjpe(each.world, hand.joints) for each, hand in zip(found, hands, strict=True)])
+        found = [detector.detect_in_box(photo.load_image(), photo.camera, hand.box) for photo, hand in labelled]
+        errors[name] = np.mean(
+            [pa_mpjpe(each.world, hand.joints) for each, (_, hand) in zip(found, labelled, strict=True)]
+        )
     assert errors["these"] <= errors["MediaPipe's"] < 0.02
 
 
@@ -70,9 +71,9 @@ def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 @pytest.mark.parametrize("code", [cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE])
 def test_a_turned_picture_turns_everything(landmarks, code):
-    hand = read_coco_hands(PHOTOS)[0]
-    image = load_image(hand.image)
-    upright = landmarks.detect_in_box(image, hand.camera, hand.box)
+    photo = read_coco_hands(PHOTOS)[0]
+    image, (hand,) = photo.load_image(), photo.hands
+    upright = landmarks.detect_in_box(image, photo.camera, hand.box)
     height, width = image.shape[:2]
     turn = {
         cv2.ROTATE_90_CLOCKWISE: lambda p: np.stack([height - 1 - p[..., 1], p[..., 0]], axis=-1),
@@ -90,10 +91,10 @@ def test_a_turned_picture_turns_everything(landmarks, code):
 
 
 def test_a_known_hand_needs_one_look(landmarks):
-    hand = read_coco_hands(PHOTOS)[0]
-    image = load_image(hand.image)
-    found = landmarks.detect_in_box(image, hand.camera, hand.box)
-    (again,) = landmarks.follow(image, hand.camera, [found.keypoints])
+    photo = read_coco_hands(PHOTOS)[0]
+    image, (hand,) = photo.load_image(), photo.hands
+    found = landmarks.detect_in_box(image, photo.camera, hand.box)
+    (again,) = landmarks.follow(image, photo.camera, [found.keypoints])
     assert (
         np.linalg.norm(again.keypoints - found.keypoints, axis=-1).mean() < 0.03 * (hand.box[2:] - hand.box[:2]).max()
     )

@@ -21,7 +21,7 @@ import synthetic_mano
 import torch
 from safetensors import safe_open
 
-from wildhands_ros.datasets import DatasetError, HandLabels, HandSample, ManoLabel, Supervision
+from wildhands_ros.datasets import DatasetError, LabelledHand, LabelledImage, ManoLabel, Supervision
 from wildhands_ros.datasets.base import label_hand
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
@@ -54,7 +54,7 @@ from wildhands_ros.training.objective import TELLING, Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.pictures import PictureMaker
 from wildhands_ros.training.runs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
-from wildhands_ros.training.truth import HandTruth, truths_of
+from wildhands_ros.training.usable_labels import usable_hands
 from wildhands_ros.types import ManoParameters, Side
 
 ROOT = Path(__file__).parents[1]
@@ -214,7 +214,6 @@ def test_rolled_pictures_keep_their_labels(released, is_distorted):
     network = RELEASED if released else WildHandsConfig(full_image_trunk=False)
     lens = ("plumb_bob", np.array([-0.2, 0.05, 0, 0, 0])) if is_distorted else ("", np.zeros(0))
     camera = Camera(np.array([[500, 0, 300], [0, 540, 260], [0, 0, 1.0]]), 640, 480, *lens)
-    asset = ASSETS[Side.LEFT]
     mano = ManoParameters(np.array([0.03, 0.02, 0.5]), np.array([0.4, 1.0, 0.3]), np.full(45, 0.1), np.full(10, 0.5))
     layer = HandLayer(ASSETS[Side.RIGHT], ASSETS[Side.LEFT])
     numbers = [
@@ -223,24 +222,15 @@ def test_rolled_pictures_keep_their_labels(released, is_distorted):
     ]
     joints = layer(*numbers, is_right=torch.tensor([False])).joints[0].numpy()[list(MANO_TO_MEDIAPIPE)].astype(float)
     keypoints = camera.project(joints)
-    image = np.zeros((480, 640, 3), np.uint8)
+    pixels = np.zeros((480, 640, 3), np.uint8)
     for x, y in keypoints[[4, 20]]:
-        cv2.circle(image, (round(x * 8), round(y * 8)), 4 * 8, (255, 255, 255), -1, shift=3)
-    truth = HandTruth(
-        side=Side.LEFT,
-        box=np.concatenate([keypoints.min(0), keypoints.max(0)]),
-        pose_2d=keypoints,
-        keypoints=keypoints,
-        joints=joints,
-        mano=mano,
-        rest_wrist=asset.J_regressor[0] @ (asset.v_template + asset.shapedirs @ mano.betas),
-        learns_pose=True,
-        learns_betas=True,
-        learns_camera=True,
-    )
+        cv2.circle(pixels, (round(x * 8), round(y * 8)), 4 * 8, (255, 255, 255), -1, shift=3)
+    box = np.concatenate([keypoints.min(0), keypoints.max(0)])
+    labelled = LabelledHand(box, Side.LEFT, keypoints, joints, mano)
+    image = LabelledImage("a", lambda: pixels, camera, (labelled,), frozenset(Supervision))
     augmentation = AugmentationConfig(box_shift=0, box_scale=0, roll_probability=1, roll_degrees=40, colour=0)
     maker = PictureMaker(network, augmentation, ASSETS)
-    (hand,) = maker.make("a", image, camera, [truth], np.random.default_rng(3))[0].hands
+    (hand,) = maker.make(image, np.random.default_rng(3))[0].hands
     labels = {name: torch.tensor(value, dtype=torch.float32)[None] for name, value in hand.labels.items()}
     rotations = labels["rotations"]
     posed = layer(
@@ -268,14 +258,19 @@ def test_mano_labels_are_those_of_the_joints(tmp_path):
     joints = layer(*numbers, is_right=left).joints[0].numpy()[list(MANO_TO_MEDIAPIPE)].astype(float)
     camera = Camera.from_fov(320, 240, 1.2)
     label = ManoLabel(orient, pose, betas, pose_is_mean_relative=True, wrist_offset=joints[0])
-    sample = HandSample(
-        "1", lambda: None, camera, {Side.LEFT: label_hand(camera, joints, mano=label)}, frozenset(Supervision)
+    image = LabelledImage(
+        "1",
+        lambda: np.zeros((240, 320, 3), np.uint8),
+        camera,
+        (label_hand(camera, Side.LEFT, joints, mano=label),),
+        frozenset(Supervision),
     )
-    truths, skipped = truths_of(sample, assets, "set")
+    hands, skipped = usable_hands(image, assets, "set")
     assert not skipped
+    image = dataclasses.replace(image, hands=tuple(hands))
     for network, roll in ((RELEASED, 1.0), (WildHandsConfig(full_image_trunk=False), 0.0)):
         maker = PictureMaker(network, AugmentationConfig(roll_probability=roll), assets)
-        (hand,) = maker.make("1", np.zeros((240, 320, 3), np.uint8), camera, truths, np.random.default_rng(1))[0].hands
+        (hand,) = maker.make(image, np.random.default_rng(1))[0].hands
         labels = {name: torch.tensor(value, dtype=torch.float32)[None] for name, value in hand.labels.items()}
         rotations = labels["rotations"]
         posed = layer(rotations[:, 0], rotations[:, 1:], labels["betas"], labels["translation"], is_right=left)
@@ -284,25 +279,22 @@ def test_mano_labels_are_those_of_the_joints(tmp_path):
 
 def test_labels_that_cannot_be_used_are_counted():
     camera = Camera.from_fov(100, 100, 1.0)
-    box, joints = np.array([10.0, 10, 50, 50]), np.full((21, 3), np.nan)
+    box = np.array([10.0, 10, 50, 50])
     every = frozenset(Supervision)
+    mano = ManoLabel(np.zeros(3), np.zeros(45), np.zeros(10), pose_is_mean_relative=True, wrist_offset=np.zeros(3))
 
-    def skipped(hands):
-        sample = HandSample("7", lambda: None, camera, hands, every)
-        truths, reasons = truths_of(sample, ASSETS, "set")
-        return len(truths), [reason.reason for reason in reasons]
+    def skipped(*hands):
+        image = LabelledImage("7", lambda: None, camera, hands, every)
+        usable, reasons = usable_hands(image, ASSETS, "set")
+        return len(usable), [reason.reason for reason in reasons]
 
-    assert skipped({}) == (0, ["set: picture without labelled hands"])
-    broken = HandLabels(
-        box,
-        keypoints=np.zeros((21, 2)),
-        keypoints_valid=np.ones(21, bool),
-        joints=joints,
-        joints_valid=np.ones(21, bool),
-    )
-    assert skipped({Side.LEFT: broken}) == (1, ["set: hand with NaN among its joints, which are not used"])
-    assert skipped({Side.LEFT: HandLabels(box)}) == (0, ["set: hand without a label to learn from"])
-    assert skipped({Side.LEFT: HandLabels(box * np.nan)}) == (0, ["set: hand with a box that is empty or not finite"])
+    assert skipped() == (0, ["set: image without labelled hands"])
+    some = LabelledHand(box, Side.LEFT, keypoints=np.zeros((21, 2)), mano=mano)
+    assert skipped(some) == (1, ["set: hand with MANO labels, which are not used: hand_model is the open hand"])
+    assert skipped(LabelledHand(box, Side.LEFT)) == (0, ["set: hand without a label to learn from"])
+    nowhere = LabelledHand(box * np.nan, Side.LEFT)
+    assert skipped(nowhere) == (0, ["set: hand with a box that is empty or not finite"])
+    assert skipped(LabelledHand(box)) == (0, ["set: hand of unknown side"])
 
 
 def batches_of_workers(config: TrainingConfig) -> list:

@@ -46,9 +46,10 @@ def crop(world, index):
 def test_the_same_number_gives_the_same_sample():
     world, again = World("open", "test"), World(world_config("open", "test"))
     first, second, other = crop(world, 3), crop(again, 3), crop(world, 4)
-    np.testing.assert_array_equal(first.image, second.image)
-    np.testing.assert_array_equal(first.hands[0].truth.joints, second.hands[0].truth.joints)
-    assert first.image.shape == other.image.shape and np.abs(first.image.astype(int) - other.image).mean() > 5
+    first_image, other_image = first.load_image(), other.load_image()
+    np.testing.assert_array_equal(first_image, second.load_image())
+    np.testing.assert_array_equal(first.hands[0].joints, second.hands[0].joints)
+    assert first_image.shape == other_image.shape and np.abs(first_image.astype(int) - other_image).mean() > 5
 
 
 def test_splits_seeds_and_worlds_differ():
@@ -65,7 +66,7 @@ def test_labels_agree_with_one_another(samples):
     layer = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT))
     for scene, sample in samples:
         for hand in sample.hands:
-            truth, mano = hand.truth, hand.truth.mano
+            mano, mask = hand.mano, hand.load_mask()
             output = layer(
                 *(
                     torch.from_numpy(value).float()[None]
@@ -73,17 +74,17 @@ def test_labels_agree_with_one_another(samples):
                 ),
                 is_right=torch.tensor([hand.side is Side.RIGHT]),
             )
-            np.testing.assert_allclose(output.joints[0].numpy()[list(MANO_TO_MEDIAPIPE)], truth.joints, atol=2e-5)
-            np.testing.assert_allclose(scene.camera.project(truth.joints), hand.keypoints, equal_nan=True)
-            rows, columns = np.nonzero(hand.mask)
-            x0, y0, x1, y1 = truth.box
+            np.testing.assert_allclose(output.joints[0].numpy()[list(MANO_TO_MEDIAPIPE)], hand.joints, atol=2e-5)
+            np.testing.assert_allclose(scene.camera.project(hand.joints), hand.keypoints, equal_nan=True)
+            rows, columns = np.nonzero(mask)
+            x0, y0, x1, y1 = hand.box
             assert columns.min() > x0 - 2 and columns.max() < x1 + 2 and rows.min() > y0 - 2 and rows.max() < y1 + 2
-            near = cv2.dilate(hand.mask.astype(np.uint8), np.ones((5, 5), np.uint8))
+            near = cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8))
             x, y = np.round(hand.keypoints[hand.visible]).astype(int).T
             assert near[np.clip(y, 0, len(near) - 1), np.clip(x, 0, near.shape[1] - 1)].all()
         assert len({hand.side for hand in sample.hands}) == len(sample.hands)
         if len(sample.hands) == 2:
-            assert not (sample.hands[0].mask & sample.hands[1].mask).any()
+            assert not (sample.hands[0].load_mask() & sample.hands[1].load_mask()).any()
 
 
 def test_masks_are_the_projected_mesh_where_nothing_hides_it():
@@ -94,7 +95,7 @@ def test_masks_are_the_projected_mesh_where_nothing_hides_it():
     )
     sample = world.sample(1)
     hand = sample.hands[0]
-    mano = hand.truth.mano
+    mano, mask = hand.mano, hand.load_mask()
     layer = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT))
     vertices = layer(
         *(
@@ -108,7 +109,7 @@ def test_masks_are_the_projected_mesh_where_nothing_hides_it():
     index, _ = rasterise(
         camera.project(vertices), 1 / vertices[:, 2], open_hand(hand.side).faces, camera.width, camera.height
     )
-    both, either = (hand.mask & (index >= 0)).sum(), (hand.mask | (index >= 0)).sum()
+    both, either = (mask & (index >= 0)).sum(), (mask | (index >= 0)).sum()
     assert both / either > 0.9  # the forearm covers the mesh's cut wrist from behind
 
 
@@ -136,7 +137,7 @@ def test_left_hands_are_mirrored_right_hands(samples):
     for _, sample in samples:
         for hand in sample.hands:
             mirror = np.array([1, 1, 1] if hand.side is Side.RIGHT else [1, -1, -1])
-            angles = kinematics.angles((hand.truth.mano.hand_pose.reshape(15, 3) * mirror).ravel())
+            angles = kinematics.angles((hand.mano.hand_pose.reshape(15, 3) * mirror).ravel())
             assert (angles > LIMITS.low - 0.12).all() and (angles < LIMITS.high + 0.12).all()
 
 
@@ -145,16 +146,18 @@ def test_a_crop_is_what_warping_the_frame_gives(turn):
     world = World(dataclasses.replace(PRESETS["lab"], frame_sizes=((960, 720),), **CLEAN))
     scene = world.scene(5)
     frame = world.window(scene)
+    image = frame.load_image()
     affine = Window(0, scene.hands[0].box, turn).affine(1.6)
     cut = world.window(scene, affine, 224, 224)
     scale = np.sqrt(np.linalg.det(affine[:, :2]))
-    smooth = cv2.GaussianBlur(frame.image, (0, 0), max(0.5 / scale, 0.3)) if scale < 0.8 else frame.image
+    smooth = cv2.GaussianBlur(image, (0, 0), max(0.5 / scale, 0.3)) if scale < 0.8 else image
     warped = cv2.warpAffine(smooth, affine, (224, 224), borderMode=cv2.BORDER_REPLICATE)
-    inside = cv2.warpAffine(np.ones(frame.image.shape[:2], np.uint8), affine, (224, 224)) > 0
-    difference = np.abs(cv2.blur(cut.image, (5, 5)).astype(float) - cv2.blur(warped, (5, 5)))[inside]
+    inside = cv2.warpAffine(np.ones(image.shape[:2], np.uint8), affine, (224, 224)) > 0
+    difference = np.abs(cv2.blur(cut.load_image(), (5, 5)).astype(float) - cv2.blur(warped, (5, 5)))[inside]
     assert difference.mean() < 4
-    mask = cv2.warpAffine(frame.hands[0].mask.astype(np.uint8), affine, (224, 224)) > 0
-    assert ((mask ^ cut.hands[0].mask) & inside).sum() < 0.04 * cut.hands[0].mask.sum() + 40
+    mask = cv2.warpAffine(frame.hands[0].load_mask().astype(np.uint8), affine, (224, 224)) > 0
+    cut_mask = cut.hands[0].load_mask()
+    assert ((mask ^ cut_mask) & inside).sum() < 0.04 * cut_mask.sum() + 40
     in_crop = frame.hands[0].keypoints @ affine[:, :2].T + affine[:, 2]
     np.testing.assert_allclose(cut.hands[0].keypoints, in_crop, atol=1e-6)
     pixel = np.array([30.0, 200.0])
@@ -232,20 +235,20 @@ def test_each_finger_has_a_nail_on_its_back():
 
 def test_written_splits_are_read_back(tmp_path):
     write_split(world_config("open", "test"), 3, tmp_path)
-    hands = read_coco_hands(tmp_path)
+    images = read_coco_hands(tmp_path)
     world = World("open", "test")
     truths = [hand for index in range(3) for hand in world.scene(index).hands]
-    assert len(hands) == len(truths)
-    for read, truth in zip(hands, truths, strict=True):
-        assert read.image.is_file() and read.side is truth.side
+    assert len(images) == len(truths)
+    for image, truth in zip(images, truths, strict=True):
+        (read,) = image.hands
+        assert Path(image.name).is_file() and read.side is truth.side
         np.testing.assert_allclose(read.joints, truth.joints, atol=1e-9)
         np.testing.assert_allclose(read.box, truth.box, atol=1e-9)
     content = json.loads((tmp_path / "annotations.json").read_text())
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == sorted(
         a["mask_file"][6:] for a in content["annotations"]
     )
-    image = cv2.imread(str(hands[0].image))[..., ::-1]
-    np.testing.assert_array_equal(image, world.sample(0).image)
+    np.testing.assert_array_equal(images[0].load_image(), world.sample(0).load_image())
 
 
 def test_nonsense_is_refused(tmp_path):
@@ -269,9 +272,10 @@ def test_all_worlds_have_samples(name, capsys):
     with capsys.disabled():
         print(f"  {name}: {len(crops) / (time.process_time() - begin):.0f} crops/s", end="")
     for sample in crops:
-        assert sample.image.shape == (224, 224, 3) and sample.image.std() > 3
-        assert sample.hands[0].mask.any() and np.isfinite(sample.hands[0].truth.joints).all()
-        assert (sample.hands[0].truth.joints[:, 2] > 0.05).all()
+        image = sample.load_image()
+        assert image.shape == (224, 224, 3) and image.std() > 3
+        assert sample.hands[0].load_mask().any() and np.isfinite(sample.hands[0].joints).all()
+        assert (sample.hands[0].joints[:, 2] > 0.05).all()
 
 
 def test_the_benchmark_is_frozen():

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from wildhands_ros.datasets.coco_hands import AnnotatedHand, read_coco_hands
+from wildhands_ros.datasets.coco_hands import read_coco_hands
+from wildhands_ros.datasets.labels import LabelledImage
 from wildhands_ros.detection.landmarks import LandmarkDetector
 from wildhands_ros.detection.network_landmarks import NetworkLandmarks
 from wildhands_ros.evaluation.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.hand_model.asset import open_hands
-from wildhands_ros.io.images import load_image
 from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.runtime.predictor import Predictor
 
@@ -34,26 +34,27 @@ def main() -> None:
         help="a network with landmarks; default: the weights in the box",
     )
     args = parser.parse_args()
-    hands = read_coco_hands(args.folder)
+    photos = read_coco_hands(args.folder)
     loaded = load_model(args.checkpoint)
     predictor = Predictor(loaded.model, loaded.preprocessing, open_hands())
     print(f"{'':>12}  {'found':>5}  {'presence':>8}  {'side':>5}  {'2D, % of box':>12}  {'MPJPE mm':>8}  {'PA mm':>6}")
     for name, look in (("MediaPipe", MediaPipeLandmarks()), (Path(args.checkpoint).stem, NetworkLandmarks(predictor))):
         detector = LandmarkDetector(look, LEAST_PRESENCE)
-        rows = [row for hand in hands if (row := measure(detector, hand)) is not None]
+        rows = [row for photo in photos if (row := measure(detector, photo)) is not None]
         presence, side, pixels, error, aligned = np.ma.masked_invalid(rows).mean(axis=0).filled(np.nan)
-        found = f"{len(rows)}/{len(hands)}"
+        found = f"{len(rows)}/{len(photos)}"
         print(
             f"{name:>12}  {found:>5}  {presence:>8.2f}  {side:>5.2f}  {pixels:>12.2f}  {error:>8.1f}  {aligned:>6.1f}"
         )
 
 
-def measure(detector: LandmarkDetector, hand: AnnotatedHand) -> tuple[float, ...] | None:
+def measure(detector: LandmarkDetector, photo: LabelledImage) -> tuple[float, ...] | None:
     """Presence, side right or wrong, 2D error in percent of the box, and of the world landmarks MPJPE and PA-MPJPE in mm."""
-    found = detector.detect_in_box(load_image(hand.image), hand.camera, hand.box)
+    (hand,) = photo.hands
+    found = detector.detect_in_box(photo.load_image(), photo.camera, hand.box)
     if found is None:
         return None
-    apart = np.linalg.norm(found.keypoints - hand.keypoints, axis=-1)[hand.visible].mean()
+    apart = np.nanmean(np.linalg.norm(found.keypoints - hand.keypoints, axis=-1))
     errors = (np.nan, np.nan)
     if hand.joints is not None:
         errors = 1000 * mpjpe(found.world, hand.joints), 1000 * pa_mpjpe(found.world, hand.joints)

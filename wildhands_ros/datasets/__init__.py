@@ -13,14 +13,14 @@ from .epic import EpicGrasps, EpicHandKps, EpicMasks, EpicPredictedMasks
 from .freihand import FreiHand
 from .h2o import H2O
 from .interhand import InterHand
-from .labels import HandLabels, HandSample, ManoLabel, Supervision
+from .labels import LabelledHand, LabelledImage, ManoLabel, Supervision
 
 __all__ = [
     "DATASETS",
     "DatasetError",
     "HandDataset",
-    "HandLabels",
-    "HandSample",
+    "LabelledHand",
+    "LabelledImage",
     "ManoLabel",
     "Supervision",
     "open_dataset",

@@ -14,7 +14,7 @@ from ..io.safe_numpy import read_npy
 from ..types import Side
 from .base import FileNames, HandDataset, label_hand
 from .joint_orders import MANO
-from .labels import HandLabels, HandSample, ManoLabel, Supervision
+from .labels import LabelledHand, LabelledImage, ManoLabel, Supervision
 
 EGO_VIEW = 0
 CROPPED_SCALE = 0.3
@@ -122,16 +122,14 @@ cropped_images/s01/box_grab_01/0/00010.jpg ...    840 x 600
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> HandSample:
+    def __getitem__(self, index: int) -> LabelledImage:
         index = range(len(self))[index]
         name, frame = self._names[index], self._frames[index]
         subject, sequence = name.split("/")[:2]
         labels, usable = self._sequences[f"{subject}/{sequence}"], self._usable[f"{subject}/{sequence}"]
         camera = self._camera(subject, labels, frame)
-        hands = {side: _hand(camera, labels.hands[side], frame) for side in Side if usable[side][frame]}
-        return self._sample(
-            name, self._image_loader(self._path(index), camera), camera, {s: hand for s, hand in hands.items() if hand}
-        )
+        hands = [_hand(camera, side, labels.hands[side], frame) for side in Side if usable[side][frame]]
+        return self._sample(name, self._image_loader(self._path(index), camera), camera, hands)
 
     def _camera(self, subject: str, labels: _Sequence, frame: int) -> Camera:
         width, height = self._sizes[subject]
@@ -165,7 +163,7 @@ def _ego_view(data: dict[str, Any]) -> _Sequence:
     return _Sequence(k, distortion, hands)
 
 
-def _hand(camera: Camera, hand: dict[str, np.ndarray], frame: int) -> HandLabels | None:
+def _hand(camera: Camera, side: Side, hand: dict[str, np.ndarray], frame: int) -> LabelledHand | None:
     joints, orient, pose, betas = (hand[key][frame].astype(np.float64) for key in ("joints", "orient", "pose", "shape"))
     mano = ManoLabel(orient, pose, betas, pose_is_mean_relative=True, wrist_offset=joints[0])
-    return label_hand(camera, joints[MANO], mano=mano)
+    return label_hand(camera, side, joints[MANO], mano=mano)

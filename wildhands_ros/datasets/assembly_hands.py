@@ -11,7 +11,7 @@ from ..types import Side
 from .base import FileNames, HandDataset, label_hand
 from .joint_orders import TIPS_FIRST
 from .json_stream import walk_json
-from .labels import HandSample, Supervision
+from .labels import LabelledImage, Supervision
 
 _NO_BOX = (np.nan,) * 4
 
@@ -113,18 +113,17 @@ images/ego_images_rectified/{split}/...    as the file names in ego_data say
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> HandSample:
+    def __getitem__(self, index: int) -> LabelledImage:
         index = range(len(self))[index]
         name = self._names[index]
         camera = Camera(self._k[index], *map(int, self._sizes[index]))
         rotation, translation = self._poses[index][:, :3], self._poses[index][:, 3]
-        hands = {}
+        hands = []
         for number, side in enumerate(Side):
             if self._usable[index, number]:
                 joints = (self._joints[index, number] @ rotation.T + translation) / 1000
                 valid = self._valid[index, number]
-                hands[side] = label_hand(camera, joints[TIPS_FIRST], valid[TIPS_FIRST], box=self._boxes[index, number])
+                box = self._boxes[index, number]
+                hands.append(label_hand(camera, side, joints[TIPS_FIRST], valid[TIPS_FIRST], box=box))
         image = self.root / "images" / name
-        return self._sample(
-            name, self._image_loader(image, camera), camera, {side: hand for side, hand in hands.items() if hand}
-        )
+        return self._sample(name, self._image_loader(image, camera), camera, hands)

@@ -20,7 +20,7 @@ from ..geometry.camera import Camera
 from ..io.images import InputError, load_image
 from ..io.safe_pickle import UnsafePickleError
 from ..types import Side
-from .labels import HandLabels, HandSample, ManoLabel, Supervision
+from .labels import LabelledHand, LabelledImage, ManoLabel, Supervision, drop_unknown
 
 
 class DatasetError(ValueError):
@@ -28,7 +28,7 @@ class DatasetError(ValueError):
 
 
 class HandDataset(ABC):
-    """A sequence of ``HandSample``.
+    """A sequence of ``LabelledImage``.
 
     ``root`` is the folder that ``LAYOUT`` describes; ``split`` one of ``SPLITS``. ``paper_labels`` repeats what the paper's training made
     of the labels where that was wrong (the class says what); by default it is right.
@@ -81,9 +81,9 @@ class HandDataset(ABC):
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def __getitem__(self, index: int) -> HandSample: ...
+    def __getitem__(self, index: int) -> LabelledImage: ...
 
-    def __iter__(self) -> Iterator[HandSample]:
+    def __iter__(self) -> Iterator[LabelledImage]:
         return (self[index] for index in range(len(self)))
 
     def _sample(
@@ -91,12 +91,13 @@ class HandDataset(ABC):
         name: str,
         load_image: Callable[[], np.ndarray],
         camera: Camera,
-        hands: dict[Side, HandLabels],
+        hands: Iterable[LabelledHand | None],
         *,
         camera_is_known: bool = True,
         encode_camera: bool = True,
-    ) -> HandSample:
-        return HandSample(name, load_image, camera, hands, self.SUPERVISION, camera_is_known, encode_camera)
+    ) -> LabelledImage:
+        present = tuple(hand for hand in hands if hand is not None)
+        return LabelledImage(name, load_image, camera, present, self.SUPERVISION, camera_is_known, encode_camera)
 
     def _skip(self, reason: str, count: int = 1) -> None:
         if count:
@@ -176,22 +177,23 @@ def load_dataset_image(path: Path, size: tuple[int, int] | None, source: str) ->
 
 def label_hand(
     camera: Camera,
+    side: Side,
     joints: np.ndarray,
     valid: np.ndarray | None = None,
     *,
     box: np.ndarray | None = None,
     mano: ManoLabel | None = None,
-) -> HandLabels | None:
+) -> LabelledHand | None:
     """A hand of (21, 3) joints in MediaPipe order, with their projections as keypoints and, where no box is given, their box.
 
     None where nothing of the hand is in the image.
     """
-    valid = np.ones(21, bool) if valid is None else valid
-    joints = np.where(valid[:, None], joints, np.nan)
+    if valid is not None:
+        joints = np.where(valid[:, None], joints, np.nan)
     keypoints = camera.project(joints)
-    keypoints_valid = np.isfinite(keypoints).all(axis=1)
-    box = clipped_box(keypoint_box(keypoints[keypoints_valid]) if box is None else box, camera)
-    return None if box is None else HandLabels(box, keypoints, keypoints_valid, joints, valid, mano)
+    known = np.isfinite(keypoints).all(axis=1)
+    box = clipped_box(keypoint_box(keypoints[known]) if box is None else box, camera)
+    return None if box is None else LabelledHand(box, side, drop_unknown(keypoints), drop_unknown(joints), mano)
 
 
 def keypoint_box(keypoints: np.ndarray) -> np.ndarray | None:

@@ -3,54 +3,46 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..geometry.camera import Camera
+from ..io.images import InputError, load_image
 from ..types import Side
+from .labels import LabelledHand, LabelledImage
 
 BASE_TO_TIP = tuple(range(21))
 TIP_TO_BASE = (0, *(4 * finger + 4 - joint for finger in range(5) for joint in range(4)))
 JOINT_ORDERS = {"RHD": TIP_TO_BASE}
-"""``info.description`` of the data sets whose joints are not in MediaPipe order: our joint i is their joint ``order[i]``."""
+"""Joint orders other than MediaPipe's, by the file's ``info.description``: our joint i is the file's joint ``order[i]``."""
 
 
 class AnnotationError(ValueError):
     """The annotations cannot be used; the message says why."""
 
 
-@dataclass(frozen=True)
-class AnnotatedHand:
-    """The truth about one hand in one photograph."""
+def read_coco_hands(folder: str | Path) -> list[LabelledImage]:
+    """Read the annotations of a folder of photographs.
 
-    image: Path
-    camera: Camera
-    camera_is_known: bool
-    box: np.ndarray
-    """(4,) x_min, y_min, x_max, y_max in pixels."""
-    keypoints: np.ndarray
-    """(21, 2) pixels, MediaPipe order."""
-    visible: np.ndarray
-    """(21,) bool: annotated keypoints."""
-    side: Side | None
-    joints: np.ndarray | None
-    """(21, 3) metres in the camera frame, or None."""
+    Args:
+        folder: Contains the photographs and one or more COCO-style ``.json`` files.
 
+    Returns:
+        One image per annotated hand, in the order of the annotations: each hand is a sample of its own, even where a photograph shows
+        several. The name is the photograph's path; the camera is a guess where the file states no intrinsics.
 
-def read_coco_hands(folder: str | Path) -> list[AnnotatedHand]:
-    """All annotated hands of the COCO-style json file(s) in ``folder``.
-
-    :raises AnnotationError: no such file, or one that does not hold 21 keypoints a hand.
+    Raises:
+        AnnotationError: There is no such file, or it does not have 21 keypoints per hand.
     """
     files = sorted(Path(folder).glob("*.json"))
     if not files:
         raise AnnotationError(f"{folder}: no .json file with COCO-style hand keypoints in this folder")
-    return [hand for file in files for hand in _read_file(file)]
+    return [image for file in files for image in _read_file(file)]
 
 
-def _read_file(file: Path) -> list[AnnotatedHand]:
+def _read_file(file: Path) -> list[LabelledImage]:
     try:
         content = json.loads(file.read_text())
         images = {image["id"]: image for image in content["images"]}
@@ -63,21 +55,35 @@ def _read_file(file: Path) -> list[AnnotatedHand]:
         raise AnnotationError(f"{file}: not COCO-style hand keypoints ({type(error).__name__}: {error})") from error
 
 
-def _read_hand(annotation: dict, image: dict, folder: Path, order: tuple[int, ...]) -> AnnotatedHand:
+def _read_hand(annotation: dict, image: dict, folder: Path, order: tuple[int, ...]) -> LabelledImage:
     keypoints = np.array(annotation["keypoints"], dtype=np.float64).reshape(21, 3)[list(order)]
     x, y, width, height = annotation["bbox"]
-    size = image["width"], image["height"]
-    lens = image.get("cam_param")
-    joints = (
-        np.array(annotation["joint_cam"])[list(order)] / 1000 if "joint_cam" in annotation else None
-    )  # stored in millimetres
-    return AnnotatedHand(
-        image=folder / image["file_name"],
-        camera=Camera.pinhole(*lens["focal"], *lens["princpt"], *size) if lens else Camera.guess(*size),
-        camera_is_known=lens is not None,
+    joints = None
+    if "joint_cam" in annotation:
+        joints = np.array(annotation["joint_cam"])[list(order)] / 1000  # stored in millimetres
+    hand = LabelledHand(
         box=np.array([x, y, x + width, y + height], dtype=np.float64),
-        keypoints=keypoints[:, :2],
-        visible=keypoints[:, 2] > 0,
         side=Side(annotation["hand_type"]) if "hand_type" in annotation else None,
+        keypoints=np.where(keypoints[:, 2:] > 0, keypoints[:, :2], np.nan),
         joints=joints,
     )
+    path, size = folder / image["file_name"], (int(image["width"]), int(image["height"]))
+    intrinsics = image.get("cam_param")
+    return LabelledImage(
+        name=str(path),
+        load_image=partial(_load, path, size),
+        camera=Camera.pinhole(*intrinsics["focal"], *intrinsics["princpt"], *size)
+        if intrinsics
+        else Camera.guess(*size),
+        hands=(hand,),
+        camera_is_known=intrinsics is not None,
+    )
+
+
+def _load(path: Path, size: tuple[int, int]) -> np.ndarray:
+    image = load_image(path)
+    if image.shape[1::-1] != size:
+        raise InputError(
+            f"the image is {image.shape[1]}x{image.shape[0]}, but its annotations are for {size[0]}x{size[1]}"
+        )
+    return image

@@ -12,7 +12,7 @@ from ..io.safe_numpy import read_pickle
 from ..types import Side
 from .base import HandDataset, clipped_box, keypoint_box
 from .joint_orders import NAMES
-from .labels import HandLabels, HandSample
+from .labels import LabelledHand, LabelledImage, drop_unknown
 
 MIN_JOINTS = 4
 """Labelled 2D joints from which a hand counts (the reference asks for more than three)."""
@@ -44,7 +44,7 @@ class EgoExo4D(HandDataset):
                 sample for name, entry in read_pickle(path).items() if (sample := self._read_sample(str(name), entry))
             ]
 
-    def _read_sample(self, name: str, entry: dict[str, Any]) -> HandSample | None:
+    def _read_sample(self, name: str, entry: dict[str, Any]) -> LabelledImage | None:
         image = np.asarray(entry["img"])
         height, width = (int(side) for side in entry["crop_size"])
         if image.shape != (height, width, 3) or image.dtype != np.uint8:
@@ -55,14 +55,13 @@ class EgoExo4D(HandDataset):
             self._skip("sample: camera that is not finite")
             return None
         camera = Camera(k, *(int(side) for side in entry["image_size"])).resized(width, height)
-        hands = {side: self._read_hand(camera, side, entry) for side in Side}
-        hands = {side: hand for side, hand in hands.items() if hand}
-        if not hands:
+        hands = [self._read_hand(camera, side, entry) for side in Side]
+        if not any(hands):
             self._skip("sample: no usable hand")
             return None
         return self._sample(name, partial(np.asarray, image), camera, hands)
 
-    def _read_hand(self, camera: Camera, side: Side, entry: dict[str, Any]) -> HandLabels | None:
+    def _read_hand(self, camera: Camera, side: Side, entry: dict[str, Any]) -> LabelledHand | None:
         names = [f"{side.value}_{joint}" for joint in NAMES]
         keypoints = np.array(
             [[entry["j2d"].get(name, {}).get(axis, np.nan) for axis in "xy"] for name in names], np.float64
@@ -87,15 +86,15 @@ class EgoExo4D(HandDataset):
         # Negated so that joints behind the camera, which have no projection, are found too.
         if both.any() and not np.median(errors) <= MAX_PROJECTION_ERROR * max(camera.width, camera.height):
             self._skip("joints of a hand: not in the camera's frame")
-            joints_valid = np.zeros(21, bool)
+            joints = np.full((21, 3), np.nan)
         box = clipped_box(keypoint_box(keypoints[valid]), camera)
         if box is None:
             self._skip("hand: outside of the image")
             return None
-        return HandLabels(box, keypoints, valid, np.where(joints_valid[:, None], joints, np.nan), joints_valid)
+        return LabelledHand(box, side, keypoints, drop_unknown(joints))
 
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> HandSample:
+    def __getitem__(self, index: int) -> LabelledImage:
         return self._samples[index]

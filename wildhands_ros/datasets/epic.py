@@ -13,7 +13,7 @@ from ..io.safe_numpy import read_pickle
 from ..types import Side
 from .base import HandDataset, clipped_box, keypoint_box
 from .joint_orders import TIPS_FIRST
-from .labels import HandLabels, HandSample
+from .labels import LabelledHand, LabelledImage
 from .wild import VISIBLE, GraspedHands, ImageFolder, MaskedHands, assumed_camera
 
 WIDTH, HEIGHT = 1920, 1080
@@ -128,8 +128,8 @@ epic_hands/grasp_visor_val.pkl    the detector's boxes, for paper_labels only
         with self._reading(path):
             return read_pickle(path)
 
-    def _read_hands(self, entry: dict[str, Any], detected: dict[str, Any] | None) -> dict[Side, HandLabels]:
-        hands = {}
+    def _read_hands(self, entry: dict[str, Any], detected: dict[str, Any] | None) -> list[LabelledHand]:
+        hands = []
         for side in Side:
             if side.value not in entry:
                 continue
@@ -146,13 +146,13 @@ epic_hands/grasp_visor_val.pkl    the detector's boxes, for paper_labels only
             if box is None:
                 self._skip("hand: outside of the image" if detected is None else "hand: the detector did not find it")
                 continue
-            hands[side] = HandLabels(box, np.where(valid[:, None], keypoints, np.nan), valid)
+            hands.append(LabelledHand(box, side, np.where(valid[:, None], keypoints, np.nan)))
         return hands
 
     def __len__(self) -> int:
         return len(self._hands)
 
-    def __getitem__(self, index: int) -> HandSample:
+    def __getitem__(self, index: int) -> LabelledImage:
         name, hands = self._hands[index]
         camera, load = self._open(self._images[name])
         return self._sample(name, load, camera, hands, camera_is_known=False)

@@ -8,7 +8,7 @@ from ..geometry.camera import Camera
 from ..types import Side
 from .base import DatasetError, HandDataset, label_hand
 from .json_stream import walk_json
-from .labels import HandSample, ManoLabel, Supervision
+from .labels import LabelledImage, ManoLabel, Supervision
 
 SIZE = 224
 BACKGROUNDS = 4
@@ -63,7 +63,7 @@ class FreiHand(HandDataset):
     def __len__(self) -> int:
         return len(self._indices) * (BACKGROUNDS if self.split == "training" else 1)
 
-    def __getitem__(self, index: int) -> HandSample:
+    def __getitem__(self, index: int) -> LabelledImage:
         index = range(len(self))[index]
         label = self._indices[index % len(self._indices)]
         camera = Camera(self._k[label], SIZE, SIZE)
@@ -75,11 +75,9 @@ class FreiHand(HandDataset):
             pose_is_mean_relative=True,
             wrist_offset=joints[0],
         )
-        hand = label_hand(camera, joints, mano=mano)
+        hand = label_hand(camera, Side.RIGHT, joints, mano=mano)
         name = self._name(index)
-        return self._sample(
-            name, self._image_loader(self.root / name, camera), camera, {Side.RIGHT: hand} if hand else {}
-        )
+        return self._sample(name, self._image_loader(self.root / name, camera), camera, [hand])
 
     def _name(self, index: int) -> str:
         background, index = divmod(index, len(self._indices))

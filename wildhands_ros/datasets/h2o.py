@@ -9,7 +9,7 @@ import numpy as np
 from ..geometry.camera import Camera
 from ..types import Side
 from .base import FileNames, HandDataset, label_hand
-from .labels import HandLabels, HandSample, ManoLabel
+from .labels import LabelledHand, LabelledImage, ManoLabel
 
 _SIDES = (Side.LEFT, Side.RIGHT)
 """In the files' order."""
@@ -105,19 +105,14 @@ subject1/h1/0/cam4/hand_pose_mano/000000.txt
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> HandSample:
+    def __getitem__(self, index: int) -> LabelledImage:
         index = range(len(self))[index]
         name = self._names[index]
         camera = self._cameras[str(PurePosixPath(name).parent.parent)]
-        hands = {side: self._hand(camera, index, row) for row, side in enumerate(_SIDES)}
-        return self._sample(
-            name,
-            self._image_loader(self.root / name, camera),
-            camera,
-            {side: hand for side, hand in hands.items() if hand},
-        )
+        hands = [self._hand(camera, index, row) for row in range(len(_SIDES))]
+        return self._sample(name, self._image_loader(self.root / name, camera), camera, hands)
 
-    def _hand(self, camera: Camera, index: int, row: int) -> HandLabels | None:
+    def _hand(self, camera: Camera, index: int, row: int) -> LabelledHand | None:
         joints = self._joints[index, row].astype(np.float64)
         if np.isnan(joints[0, 0]):
             return None
@@ -132,7 +127,7 @@ subject1/h1/0/cam4/hand_pose_mano/000000.txt
                 wrist_rotation=np.eye(3),
                 wrist_offset=values[:3],
             )
-        return label_hand(camera, joints, mano=mano)
+        return label_hand(camera, _SIDES[row], joints, mano=mano)
 
 
 def _numbers(path: Path, count: int) -> np.ndarray:

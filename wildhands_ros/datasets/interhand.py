@@ -13,7 +13,7 @@ from ..types import Side
 from .base import FileNames, HandDataset, label_hand
 from .joint_orders import TIPS_FIRST
 from .json_stream import walk_json
-from .labels import HandLabels, HandSample, ManoLabel, Supervision
+from .labels import LabelledImage, ManoLabel, Supervision
 
 _WRIST = 20
 _CAMERA = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
@@ -137,20 +137,19 @@ images/{split}/Capture0/...    as the file names in data say
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> HandSample:
+    def __getitem__(self, index: int) -> LabelledImage:
         index = range(len(self))[index]
         name = self._names[index]
         camera_row, frame_row = self._rows[index]
         position, rotation, focal, centre = (self._camera_values[kind][camera_row] for kind in _CAMERA)
         camera = Camera.pinhole(*focal, *centre, *map(int, self._sizes[index]))
-        hands = {}
+        hands = []
         for number, side in enumerate(Side):
             if self._usable[index, number]:
                 joints = (self._world[frame_row, number] - position) @ rotation.T / 1000
                 valid = self._valid[index, number]
                 mano = self._mano_label(frame_row, side, position, rotation)
-                hands[side] = label_hand(camera, joints[TIPS_FIRST], valid[TIPS_FIRST], mano=mano)
-        hands: dict[Side, HandLabels] = {side: hand for side, hand in hands.items() if hand}
+                hands.append(label_hand(camera, side, joints[TIPS_FIRST], valid[TIPS_FIRST], mano=mano))
         return self._sample(name, self._image_loader(self._path(index), camera), camera, hands)
 
     def _path(self, index: int) -> Path:

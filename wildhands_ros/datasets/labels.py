@@ -1,7 +1,7 @@
-"""One image with what a data set knows of its hands: the common form of every data set, for training and evaluation.
+"""Labelled images: the ground truth that dataset readers, the synthetic world, training and evaluation share.
 
-Labels are as exact as the data set gives them: nothing is cropped, augmented or filled in. Joints are in MediaPipe order, 3D values in
-metres in the camera's optical frame, 2D values in pixels of the image that ``load_image`` returns.
+Labels are as exact as their source: nothing is cropped, augmented or filled in. Joints are in MediaPipe order, 3D values are in metres in
+the camera's optical frame, and 2D values are in pixels of the image that ``load_image`` returns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..types import Grasp, ManoParameters, Side
 
 
 class Supervision(enum.Enum):
-    """A loss of training that a data set's labels may feed (spec 3.2)."""
+    """A kind of label that training can learn from; each feeds one or more losses (see ``docs/training.md``)."""
 
     KEYPOINTS = "keypoints"
     JOINTS = "joints"
@@ -31,35 +31,39 @@ class Supervision(enum.Enum):
 
 @dataclass(frozen=True, eq=False)
 class ManoLabel:
-    """MANO parameters as a data set stores them, turned into the camera frame.
+    """MANO parameters as a dataset stores them, rotated into the camera frame.
 
-    Two things cannot be stated without MANO at hand, so they stay as they were stored until ``parameters`` is given MANO: poses relative
-    to its mean pose, and a translation that depends on where its shape directions put the wrist joint.
+    Two quantities can only be resolved with the MANO model at hand, so they are kept as stored until ``parameters`` is called: poses
+    relative to MANO's mean pose, and translations that depend on where the shape directions put the wrist joint.
     """
 
     global_orient: np.ndarray
     """(3,) axis-angle, in the camera frame."""
     hand_pose: np.ndarray
-    """(45,) axis-angle, MANO joint order; see ``pose_is_mean_relative``."""
+    """(45,) axis-angle in MANO's joint order; see ``pose_is_mean_relative``."""
     betas: np.ndarray
-    """(10,)"""
+    """(10,) shape coefficients."""
     pose_is_mean_relative: bool
-    """MANO's mean pose has to be added to ``hand_pose`` as axis-angles (``flat_hand_mean=False``), as in the released model."""
+    """Whether MANO's mean pose must be added to ``hand_pose`` (``flat_hand_mean=False``), as in the released model."""
     wrist_offset: np.ndarray
-    """(3,) metres; the wrist joint lies at ``wrist_rotation @ J0(betas) + wrist_offset``, J0 being its place in the rest pose."""
+    """(3,) metres; the wrist joint lies at ``wrist_rotation @ J0(betas) + wrist_offset``, where J0 is its position in the rest pose."""
     wrist_rotation: np.ndarray = field(default_factory=lambda: np.zeros((3, 3)))
-    """(3, 3), see ``wrist_offset``: zero where the wrist is known, else the rotation of the frame in which the translation was stored."""
+    """(3, 3), see ``wrist_offset``: zero where the wrist itself is known, else the rotation of the frame the translation was stored in."""
     negate_left_shapedirs_x: bool = False
-    """The betas belong to a left hand with corrected shape directions (``load_mano``'s option of that name)."""
+    """Whether the betas belong to a left hand with corrected shape directions (the option of that name of ``load_mano``)."""
 
     def parameters(self, mano: HandAsset) -> ManoParameters:
-        """The parameters in this project's convention; ``mano`` is this side's MANO, loaded with this label's ``negate_left_shapedirs_x``.
+        """Convert the label to this project's convention.
 
-        :raises ValueError: another hand model, whose betas mean something else.
+        Args:
+            mano: The MANO model of this side, loaded with this label's ``negate_left_shapedirs_x``.
+
+        Raises:
+            ValueError: ``mano`` is another hand model, whose betas have another meaning.
         """
         if mano.name != "mano":
             raise ValueError(
-                f"the data set's labels are parameters of MANO, not of {mano.name}; load MANO (hand_model.mano_files.load_mano)"
+                f"the dataset's labels are parameters of MANO, not of {mano.name}; load MANO (hand_model.mano_files.load_mano)"
             )
         rest_wrist = mano.J_regressor[0] @ (mano.v_template + mano.shapedirs[..., : len(self.betas)] @ self.betas)
         return ManoParameters(
@@ -71,39 +75,69 @@ class ManoLabel:
 
 
 @dataclass(frozen=True, eq=False)
-class HandLabels:
-    """What is known of one hand; entries that are not valid are NaN, and valid ones are finite."""
+class LabelledHand:
+    """The ground truth of one hand. What is unknown is None, or NaN within an array."""
 
     box: np.ndarray
-    """(4,) x_min, y_min, x_max, y_max in pixels; with no margin."""
+    """(4,) x_min, y_min, x_max, y_max in pixels, without a margin."""
+    side: Side | None = None
     keypoints: np.ndarray | None = None
-    """(21, 2) pixels, which may lie outside of the image."""
-    keypoints_valid: np.ndarray = field(default_factory=lambda: np.zeros(21, bool))
-    """(21,) bool"""
+    """(21, 2) pixels, which may lie outside the image."""
     joints: np.ndarray | None = None
-    """(21, 3)"""
-    joints_valid: np.ndarray = field(default_factory=lambda: np.zeros(21, bool))
-    """(21,) bool"""
-    mano: ManoLabel | None = None
-    load_mask: Callable[[], np.ndarray] | None = None
-    """Returns (H, W) bool: the hand's visible pixels. Raises ``DatasetError`` where the data set's mask is damaged."""
+    """(21, 3) metres."""
+    mano: ManoLabel | ManoParameters | None = None
+    """Hand model parameters: a ``ManoLabel`` as a dataset stores it, or ``ManoParameters`` of a known hand model (the synthetic world's
+    are those of the open hand)."""
     grasp: Grasp | None = None
+    load_mask: Callable[[], np.ndarray] | None = None
+    """Returns (H, W) bool, the hand's visible pixels. Raises ``DatasetError`` if the dataset's mask is damaged."""
+    visible: np.ndarray | None = None
+    """(21,) bool: which keypoints lie within the image and are not hidden."""
+    box_fill: float = float("nan")
+    """Fraction of the box that the hand's visible pixels fill."""
+    gloved: bool | None = None
+    ignore: bool = False
+    """Whether too little of the hand is visible to count: neither missing it nor finding it is an error."""
+
+    @property
+    def known_keypoints(self) -> np.ndarray:
+        """(21,) bool: which keypoints are labelled."""
+        return _known(self.keypoints)
+
+    @property
+    def known_joints(self) -> np.ndarray:
+        """(21,) bool: which 3D joints are labelled."""
+        return _known(self.joints)
+
+    @property
+    def visible_fraction(self) -> float:
+        """Fraction of the 21 keypoints that are visible; NaN where unknown."""
+        return float("nan") if self.visible is None else float(self.visible.mean())
 
 
 @dataclass(frozen=True, eq=False)
-class HandSample:
-    """One labelled image."""
+class LabelledImage:
+    """One image with the ground truth of its hands."""
 
     name: str
-    """Tells the sample apart within its data set: a path or number in the data set's own terms."""
+    """Identifies the image within its source: a path or a number in the source's own terms."""
     load_image: Callable[[], np.ndarray]
-    """Returns (H, W, 3) RGB uint8, of the camera's size. Raises ``DatasetError`` with the path where the file is missing or damaged."""
+    """Returns (H, W, 3) RGB uint8 of the camera's size. Raises ``ValueError`` or ``OSError`` if the image cannot be read."""
     camera: Camera
-    hands: dict[Side, HandLabels]
-    """The hands that are labelled and at least partly in the image, so none at times; others may be in it unlabelled."""
-    supervision: frozenset[Supervision]
-    """The losses that these labels feed; empty for data that are for evaluation."""
+    hands: tuple[LabelledHand, ...]
+    """The labelled hands that lie at least partly within the image; the image may show others without labels."""
+    supervision: frozenset[Supervision] = frozenset()
+    """The kinds of labels that training may learn from; empty for data that is for evaluation."""
     camera_is_known: bool = True
-    """False: ``camera`` is the one that the paper's training assumed, and metric depth means nothing."""
+    """If False, ``camera`` is a guess (the paper's assumed camera, say) and absolute positions mean nothing."""
     encode_camera: bool = True
-    """False: KPE is to be computed without intrinsics (the paper's ``no_intrx`` for Ego4D, whose images are of many cameras)."""
+    """If False, KPE is computed without the intrinsics (the paper's ``no_intrx`` for Ego4D, whose images come from many cameras)."""
+
+
+def drop_unknown(points: np.ndarray) -> np.ndarray | None:
+    """Return (21, D) points as they are, or None if not one of them is known."""
+    return points if _known(points).any() else None
+
+
+def _known(points: np.ndarray | None) -> np.ndarray:
+    return np.zeros(21, bool) if points is None else np.isfinite(points).all(axis=-1)

@@ -16,7 +16,7 @@ from ..geometry.camera import Camera
 from ..io.safe_numpy import read_pickle
 from ..types import Grasp, Side
 from .base import DatasetError, HandDataset, clipped_box
-from .labels import HandLabels, HandSample, Supervision
+from .labels import LabelledHand, LabelledImage, Supervision
 
 ASSUMED_FOCAL = 1000.0
 """Pixels; the paper's training assumes it whatever the image's size."""
@@ -84,7 +84,7 @@ class BoxedHands(HandDataset):
 
     @abstractmethod
     def _labels(self, name: str, side: Side, camera: Camera) -> dict[str, Any]:
-        """What ``HandLabels`` is to hold of such a hand besides its box."""
+        """What ``LabelledHand`` is to hold of such a hand besides its box."""
 
     @abstractmethod
     def _open(self, path: Path) -> tuple[Camera, Callable[[], np.ndarray]]:
@@ -93,13 +93,15 @@ class BoxedHands(HandDataset):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> HandSample:
+    def __getitem__(self, index: int) -> LabelledImage:
         name = self._names[index]
         camera, load = self._open(self._images[name])
         boxes = {side: clipped_box(self._boxes[name][side][0], camera) for side in self._sides(name)}
-        hands = {
-            side: HandLabels(box, **self._labels(name, side, camera)) for side, box in boxes.items() if box is not None
-        }
+        hands = [
+            LabelledHand(box, side, **self._labels(name, side, camera))
+            for side, box in boxes.items()
+            if box is not None
+        ]
         return self._sample(name, load, camera, hands, camera_is_known=False, encode_camera=self.ENCODE_CAMERA)
 
 

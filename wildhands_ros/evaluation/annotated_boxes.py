@@ -5,39 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..datasets.coco_hands import AnnotationError
+from ..datasets.labels import LabelledHand, LabelledImage
+from ..geometry.camera import Camera
 from ..io.images import load_image
 from ..io.sources import VideoSource
 from ..types import Side
 
 
 @dataclass(frozen=True, eq=False)
-class TrueBox:
-    box: np.ndarray
-    """(4,) x_min, y_min, x_max, y_max in pixels."""
-    side: Side | None
-    counts: bool
-    """False: hardly a hand, neither to be found nor wrong to find."""
-    filled: float | None = None
-    """Share of the box that the hand's visible pixels fill; None where unknown."""
-
-
-@dataclass(frozen=True, eq=False)
-class BoxedPicture:
-    name: str
-    image: np.ndarray
-    """(H, W, 3) uint8 RGB"""
-    hands: tuple[TrueBox, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class BoxedVideo:
     path: Path
-    hands: dict[int, tuple[TrueBox, ...]]
+    hands: dict[int, tuple[LabelledHand, ...]]
     """By the number of the frame, of those that are annotated."""
 
 
@@ -54,8 +38,8 @@ class BoxedFolder:
             raise AnnotationError(
                 f"{folder}: no .json file with the boxes of the hands in this folder; name one with --boxes"
             )
-        self._pictures: dict[Path, tuple[TrueBox, ...]] = {}
-        videos: dict[Path, dict[int, tuple[TrueBox, ...]]] = {}
+        self._pictures: dict[Path, tuple[LabelledHand, ...]] = {}
+        videos: dict[Path, dict[int, tuple[LabelledHand, ...]]] = {}
         for file in files:
             for path, frame, hands in _read(file, folder):
                 if frame is None:
@@ -67,47 +51,44 @@ class BoxedFolder:
     def __len__(self) -> int:
         return len(self._pictures)
 
-    def __iter__(self) -> Iterator[BoxedPicture]:
+    def __iter__(self) -> Iterator[LabelledImage]:
         """The photographs. Raises ValueError or OSError for one that cannot be read."""
         for path, hands in self._pictures.items():
-            yield BoxedPicture(path.name, load_image(path), hands)
+            image = load_image(path)
+            camera = Camera.guess(image.shape[1], image.shape[0])
+            yield LabelledImage(path.name, partial(np.asarray, image), camera, hands, camera_is_known=False)
 
 
-def frames_of(video: BoxedVideo) -> Iterator[tuple[np.ndarray, float, tuple[TrueBox, ...] | None]]:
+def frames_of(video: BoxedVideo) -> Iterator[tuple[np.ndarray, float, tuple[LabelledHand, ...] | None]]:
     """Every frame with its stamp, and its hands where they are annotated."""
     for number, frame in enumerate(VideoSource(video.path)):
         yield frame.image, frame.stamp, video.hands.get(number)
 
 
-def world_frames(count: int, seed: int) -> Iterator[BoxedPicture]:
+def world_frames(count: int, seed: int) -> Iterator[LabelledImage]:
     """The first ``count`` whole frames of the synthetic world's test split.
 
     A hand of which hardly anything is seen does not count.
     """
     from ..synthetic.config import world_config
     from ..synthetic.frames import make_frame
-    from ..training.detector.frames import with_filled
+    from ..training.detector.frames import label_frame
 
     config = world_config("frames", "test", seed)
     for index in range(count):
         scene = make_frame(config, index)
-        frame, filled = with_filled(scene, scene.camera.width, scene.camera.height)
-        hands = zip(frame.boxes, frame.right, frame.counts, filled, strict=True)
-        truths = (
-            TrueBox(box, Side.RIGHT if right else Side.LEFT, bool(counts), share) for box, right, counts, share in hands
-        )
-        yield BoxedPicture(f"frame {index}", frame.image, tuple(truths))
+        yield label_frame(scene, scene.camera.width, scene.camera.height)
 
 
-def _read(file: Path, folder: Path) -> list[tuple[Path, int | None, tuple[TrueBox, ...]]]:
+def _read(file: Path, folder: Path) -> list[tuple[Path, int | None, tuple[LabelledHand, ...]]]:
     try:
         content = json.loads(file.read_text())
-        of_image: dict[object, list[TrueBox]] = {image["id"]: [] for image in content["images"]}
+        of_image: dict[object, list[LabelledHand]] = {image["id"]: [] for image in content["images"]}
         for annotation in content["annotations"]:
             x, y, width, height = map(float, annotation["bbox"])
             side = Side(annotation["hand_type"]) if annotation.get("hand_type") in ("left", "right") else None
             of_image[annotation["image_id"]].append(
-                TrueBox(np.array([x, y, x + width, y + height]), side, not annotation.get("iscrowd"))
+                LabelledHand(np.array([x, y, x + width, y + height]), side, ignore=bool(annotation.get("iscrowd")))
             )
         return [
             (folder / image["file_name"], image.get("frame"), tuple(of_image[image["id"]]))

@@ -12,13 +12,14 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..config import OWN, EstimatorConfig
+from ..datasets.labels import LabelledHand, LabelledImage
 from ..detection.proposals import ProposalNet
 from ..detection.windows import whole
 from ..estimator import Estimator
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
 from ..network.detector_net import load_detector
-from .annotated_boxes import BoxedFolder, BoxedPicture, BoxedVideo, TrueBox, frames_of, world_frames
+from .annotated_boxes import BoxedFolder, BoxedVideo, frames_of, world_frames
 from .main import outputs, progress, text, write
 
 MIN_IOU = 0.5
@@ -44,7 +45,7 @@ class Counts:
         ) = 0
         self.seconds: list[float] = []
 
-    def add(self, found: Sequence, truths: Sequence[TrueBox], width: int) -> None:
+    def add(self, found: Sequence, truths: Sequence[LabelledHand], width: int) -> None:
         """``found``: anything with ``box`` and ``side``. ``width``: the picture's, in pixels."""
         self.pictures += 1
         overlaps = np.array([[box_iou(hand.box, truth.box) for hand in found] for truth in truths]).reshape(
@@ -55,17 +56,17 @@ class Counts:
         ).reshape(overlaps.shape)
         worth[overlaps < MIN_IOU] = 0
         # Hands that count first: one that does not must take nothing from them.
-        worth += np.array([1.0 if truth.counts else 0.0 for truth in truths]).reshape(-1, 1) * (overlaps >= MIN_IOU)
+        worth += np.array([0.0 if truth.ignore else 1.0 for truth in truths]).reshape(-1, 1) * (overlaps >= MIN_IOU)
         pairs = {
             i: j for i, j in zip(*linear_sum_assignment(worth, maximize=True), strict=True) if overlaps[i, j] >= MIN_IOU
         }
         for i, truth in enumerate(truths):
-            if not truth.counts:
+            if truth.ignore:
                 continue
             share = (truth.box[2:] - truth.box[:2]).max() / width
             size = next(name for name, most in SIZES.items() if share <= most)
             self.true[size] += 1
-            is_clear = truth.filled is not None and truth.filled >= CLEAR
+            is_clear = truth.box_fill >= CLEAR
             self.clear += is_clear
             self.clear_found += is_clear and i in pairs
             if i in pairs:
@@ -74,10 +75,7 @@ class Counts:
                     self.with_side += 1
                     self.right_side += found[pairs[i]].side is truth.side
         excused = {
-            j
-            for j, hand in enumerate(found)
-            for truth in truths
-            if not truth.counts and _mostly_in(hand.box, truth.box)
+            j for j, hand in enumerate(found) for truth in truths if truth.ignore and _mostly_in(hand.box, truth.box)
         }
         false = set(range(len(found))) - set(pairs.values()) - excused
         self.false += len(false)
@@ -162,13 +160,14 @@ def network_milliseconds() -> float:
     return 1000 * float(np.median(seconds))
 
 
-def evaluate_pictures(estimator: Estimator, pictures: Iterable[BoxedPicture]) -> dict:
+def evaluate_pictures(estimator: Estimator, pictures: Iterable[LabelledImage]) -> dict:
     """Each picture on its own."""
     counts = Counts()
     for picture in pictures:
-        height, width = picture.image.shape[:2]
+        image = picture.load_image()
+        height, width = image.shape[:2]
         start = time.perf_counter()
-        found = estimator.find(picture.image, Camera.guess(width, height))
+        found = estimator.find(image, Camera.guess(width, height))
         counts.seconds.append(time.perf_counter() - start)
         counts.add(found, picture.hands, width)
     return counts.figures()

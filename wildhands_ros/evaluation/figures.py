@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..datasets.labels import LabelledHand, LabelledImage
 from ..network.config import IMAGE_SIZE
 from ..network.heads import NUM_GRASPS
 from ..types import Grasp, Side
 from .metrics import mpjpe, mrrpe, pa_mpjpe
-from .pictures import TrueHand, TruePicture
 
 HISTOGRAMS = ("mpjpe_mm", "root_mm", "l2_box_percent")
 """Errors of which ``Measurements.of_hands`` keeps every hand's."""
@@ -85,7 +85,7 @@ class Measurements:
         self._confusion = np.zeros((NUM_GRASPS, NUM_GRASPS), int)
         self._samples = self._found = self._pictures = 0
 
-    def add(self, picture: TruePicture, results: Sequence[HandResult | None]) -> None:
+    def add(self, picture: LabelledImage, results: Sequence[HandResult | None]) -> None:
         """``results`` of ``picture.hands`` in their order; None for one that was not found."""
         self._pictures += 1
         errors = []
@@ -101,7 +101,7 @@ class Measurements:
         self._take("pa_mpjpe_mm", _mean(as_coded))
         self._add_pair(picture, results)
 
-    def _add_hand(self, picture: TruePicture, hand: TrueHand, result: HandResult) -> dict[str, float]:
+    def _add_hand(self, picture: LabelledImage, hand: LabelledHand, result: HandResult) -> dict[str, float]:
         errors = {"mpjpe_mm": np.nan, "pa_mpjpe_corrected_mm": np.nan, "root_mm": np.nan, "l2_box_percent": np.nan}
         if hand.joints is not None:
             errors["mpjpe_mm"] = 1000 * mpjpe(result.joints, hand.joints)
@@ -128,7 +128,7 @@ class Measurements:
             self._confusion[hand.grasp, result.grasp] += 1
         return errors
 
-    def _add_pair(self, picture: TruePicture, results: Sequence[HandResult | None]) -> None:
+    def _add_pair(self, picture: LabelledImage, results: Sequence[HandResult | None]) -> None:
         sides = {
             hand.side: (hand, result) for hand, result in zip(picture.hands, results, strict=True) if result is not None
         }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from ..datasets.labels import LabelledHand, LabelledImage
 from ..detection.landmarks import hand_turn
 from ..geometry.boxes import rotated_square
 from ..hand_model.asset import open_hands
@@ -16,7 +18,6 @@ from ..network.preprocessing import NetworkInput, preprocess, usable_boxes
 from ..runtime.int8 import quantize
 from ..runtime.predictor import Predictor
 from .metrics import mpjpe
-from .pictures import TrueHand, TruePicture
 from .synthetic import world_pictures
 
 WORST_LOSS = 2.0
@@ -46,21 +47,23 @@ def quantize_checkpoint(checkpoint: str, count: int) -> int:
     return 0
 
 
-def _pictures(split: str, count: int) -> Iterator[TruePicture]:
+def _pictures(split: str, count: int) -> Iterator[LabelledImage]:
     """Those with hands of which the wrist and the middle finger's base are known."""
     for picture in world_pictures("lab", split, 0, count):
         hands = tuple(
-            hand for hand in picture.hands if np.isfinite(hand_turn(hand.keypoints)) and _usable(picture, hand)
+            hand
+            for hand in picture.hands
+            if not hand.ignore and np.isfinite(hand_turn(hand.keypoints)) and _usable(picture, hand)
         )
         if hands:
-            yield TruePicture(picture.name, picture.load_image, picture.camera, hands)
+            yield replace(picture, hands=hands)
 
 
-def _usable(picture: TruePicture, hand: TrueHand) -> bool:
+def _usable(picture: LabelledImage, hand: LabelledHand) -> bool:
     return bool(usable_boxes(picture.camera.undistorted(), hand.box[None])[0])
 
 
-def _views(loaded: LoadedModel, picture: TruePicture) -> tuple[np.ndarray, np.ndarray | None]:
+def _views(loaded: LoadedModel, picture: LabelledImage) -> tuple[np.ndarray, np.ndarray | None]:
     """Boxes (N, 4) and turns (N,) from the truth, as the network wants its crops."""
     if not loaded.model.config.upright:
         return np.stack([hand.box for hand in picture.hands]), None
@@ -70,7 +73,7 @@ def _views(loaded: LoadedModel, picture: TruePicture) -> tuple[np.ndarray, np.nd
     ), turns
 
 
-def _inputs(loaded: LoadedModel, picture: TruePicture) -> NetworkInput:
+def _inputs(loaded: LoadedModel, picture: LabelledImage) -> NetworkInput:
     # A lens bends the picture too little to matter for the range of the values in it.
     boxes, turns = _views(loaded, picture)
     return preprocess(

@@ -24,7 +24,6 @@ from ..io.sources import VideoSource
 from ..types import Grasp
 from .figures import Figures
 from .jitter import describe_jitter, measure_jitter
-from .photos import picture_of
 from .report_plot import check_format, draw_report
 from .suite import Evaluation, evaluate_pictures
 from .video import evaluate_video
@@ -36,8 +35,8 @@ def evaluate_photo_folder(
     estimator: Estimator, folder: Path, json_path: Path | None, picture_path: Path | None = None
 ) -> int:
     """On annotated photographs."""
-    hands = read_coco_hands(folder)
-    pictures = progress(map(picture_of, hands), len(hands))
+    images = read_coco_hands(folder)
+    pictures = progress(images, len(images))
     given = ("keypoints", "boxes", "images")
     with outputs(json_path, picture_path) as files:
         evaluation = evaluate_pictures(

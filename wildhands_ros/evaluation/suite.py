@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..datasets.labels import LabelledHand, LabelledImage
 from ..estimator import Estimator
 from ..fitting.detection_fit import LEAST_KEYPOINTS
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
 from ..types import Detection, Grasp, HandEstimate
 from .figures import Figures, HandResult, Measurements
-from .pictures import TrueHand, TruePicture
 from .signatures import failure_signatures
 from .silhouette import mask_iou, mesh_mask
 
@@ -61,7 +61,7 @@ class Evaluation:
 
 def evaluate_pictures(
     estimator: Estimator,
-    pictures: Iterable[TruePicture | ValueError],
+    pictures: Iterable[LabelledImage | ValueError],
     suite: str,
     *,
     given: Sequence[str] = ("boxes", "images"),
@@ -87,8 +87,9 @@ def evaluate_pictures(
         if isinstance(picture, ValueError):
             skip(picture)
             continue
-        if picture.hidden_hands:
-            skipped["hand of which hardly anything can be seen"] += picture.hidden_hands
+        if hidden := sum(hand.ignore for hand in picture.hands):
+            skipped["hand of which hardly anything can be seen"] += hidden
+            picture = replace(picture, hands=tuple(hand for hand in picture.hands if not hand.ignore))
         if not picture.hands:
             skipped["picture without a hand to evaluate"] += 1
             continue
@@ -117,18 +118,18 @@ def evaluate_pictures(
     return Evaluation(suite, figures, rows[headline].of_hands, headline, skipped)
 
 
-def _can_be_fitted(hand: TrueHand) -> bool:
-    return hand.keypoints is not None and np.isfinite(hand.keypoints).all(axis=-1).sum() >= LEAST_KEYPOINTS
+def _can_be_fitted(hand: LabelledHand) -> bool:
+    return bool(hand.known_keypoints.sum() >= LEAST_KEYPOINTS)
 
 
-def _add_visible(visible: Measurements, picture: TruePicture, results: list[HandResult | None]) -> None:
-    chosen = [i for i, hand in enumerate(picture.hands) if hand.visible_share >= MOSTLY_VISIBLE]
+def _add_visible(visible: Measurements, picture: LabelledImage, results: list[HandResult | None]) -> None:
+    chosen = [i for i, hand in enumerate(picture.hands) if hand.visible_fraction >= MOSTLY_VISIBLE]
     if chosen:
         visible.add(replace(picture, hands=tuple(picture.hands[i] for i in chosen)), [results[i] for i in chosen])
 
 
 def _estimate(
-    estimator: Estimator, image: np.ndarray, picture: TruePicture, masks: list[np.ndarray | None], given: str
+    estimator: Estimator, image: np.ndarray, picture: LabelledImage, masks: list[np.ndarray | None], given: str
 ) -> list[HandResult | None]:
     detections = (
         None if given == "images" else [_detection(hand, with_keypoints=given == "keypoints") for hand in picture.hands]
@@ -141,18 +142,18 @@ def _estimate(
     ]
 
 
-def _detection(hand: TrueHand, with_keypoints: bool) -> Detection:
+def _detection(hand: LabelledHand, with_keypoints: bool) -> Detection:
     detection = Detection(hand.box, hand.side, side_score=float("nan") if hand.side is None else 1.0)
     if not with_keypoints:
         return detection
-    known = np.isfinite(hand.keypoints).all(axis=-1)
+    known = hand.known_keypoints
     return replace(
         detection, keypoints=np.where(known[:, None], hand.keypoints, 0.0), keypoint_weights=known.astype(np.float64)
     )
 
 
 def match_hands(
-    truths: Sequence[TrueHand], estimates: Sequence[HandEstimate], min_iou: float
+    truths: Sequence[LabelledHand], estimates: Sequence[HandEstimate], min_iou: float
 ) -> list[HandEstimate | None]:
     """For each true hand the estimate of it, or None: the pairing with the greatest overlap of boxes in all."""
     overlaps = np.array([[box_iou(estimate.box, truth.box) for estimate in estimates] for truth in truths]).reshape(

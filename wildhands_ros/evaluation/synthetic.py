@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-import numpy as np
-
+from ..datasets.labels import LabelledImage
 from ..synthetic.config import world_config
-from ..synthetic.world import PicturedHand, World
-from .pictures import TrueHand, TruePicture
+from ..synthetic.world import World
 
 LEAST_VISIBLE = 0.1
 """Share of the keypoints below which a hand is not there to be estimated."""
 
 
-def world_pictures(preset: str, split: str, seed: int, count: int) -> Iterator[TruePicture]:
+def world_pictures(preset: str, split: str, seed: int, count: int) -> Iterator[LabelledImage]:
     """The first ``count`` pictures of a split. Hands of which hardly anything can be seen are no samples.
 
     Raises ValueError where there is no such world or split, or the count is not positive.
@@ -25,25 +24,7 @@ def world_pictures(preset: str, split: str, seed: int, count: int) -> Iterator[T
     return (_picture(world, index) for index in range(count))
 
 
-def _picture(world: World, index: int) -> TruePicture:
+def _picture(world: World, index: int) -> LabelledImage:
     sample = world.sample(index)
-    hands = tuple(_hand(hand) for hand in sample.hands if hand.visible.mean() >= LEAST_VISIBLE)
-    return TruePicture(
-        f"{world.config.name} {index}",
-        lambda: sample.image,
-        sample.camera,
-        hands,
-        hidden_hands=len(sample.hands) - len(hands),
-    )
-
-
-def _hand(hand: PicturedHand) -> TrueHand:
-    return TrueHand(
-        box=hand.truth.box,
-        side=hand.side,
-        keypoints=np.where(np.isfinite(hand.keypoints).all(axis=-1, keepdims=True), hand.keypoints, np.nan),
-        joints=hand.truth.joints,
-        grasp=hand.grasp,
-        load_mask=lambda: hand.mask,
-        visible_share=float(hand.visible.mean()),
-    )
+    hands = (replace(hand, ignore=hand.visible_fraction < LEAST_VISIBLE) for hand in sample.hands)
+    return replace(sample, hands=tuple(hands))

@@ -6,13 +6,14 @@ from zlib import crc32
 
 import numpy as np
 
+from ..datasets.labels import LabelledHand
 from ..geometry.camera import Camera
 from .actors import make_actors, well_in_view
 from .cameras import random_attitude, random_camera
 from .config import SPLITS, WorldConfig
 from .dressed_hands import add_hand, make_person
 from .raster import rasterise
-from .scene import Geometry, Meshes, Scene, WorldHand
+from .scene import Geometry, Meshes, Scene
 from .surroundings import add_clutter, add_table, photographed
 
 ATTEMPTS = 20
@@ -42,7 +43,7 @@ def make_scene(config: WorldConfig, index: int) -> Scene:
     return photographed(config, index, camera, upright, egocentric, hands, geometry, rng)
 
 
-def _well_seen(camera: Camera, geometry: Geometry, hands: tuple[WorldHand, ...]) -> bool:
+def _well_seen(camera: Camera, geometry: Geometry, hands: tuple[LabelledHand, ...]) -> bool:
     """Of each hand's part in the picture, something else hides no more than ``MOST_HIDDEN``."""
     scale = LOOK_SIZE / max(camera.width, camera.height)
     small = camera.scaled(scale, scale)

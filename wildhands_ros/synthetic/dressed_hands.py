@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..datasets.labels import LabelledHand
 from ..geometry.camera import Camera
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from ..types import ManoParameters, Side
@@ -14,7 +15,7 @@ from .arms import tube
 from .config import WorldConfig
 from .hand_mesh import ARM_RINGS, hand_mesh, rotation_vector
 from .raster import vertex_normals
-from .scene import Meshes, WorldHand
+from .scene import Meshes
 from .surroundings import add_thing
 from .textures import CLOTH_TEXTURES, THING_TEXTURES, glove_material, plain_material, skin_material
 
@@ -45,7 +46,7 @@ def make_person(meshes: Meshes, config: WorldConfig, rng: np.random.Generator) -
 
 def add_hand(
     meshes: Meshes, actor: Actor, number: int, camera: Camera, person: Person, rng: np.random.Generator
-) -> WorldHand:
+) -> LabelledHand:
     mesh = hand_mesh()
     pose = actor.action.hand_pose.reshape(15, 3)
     vertices, joints, _ = mesh.pose(np.concatenate([np.eye(3)[None], actor.action.rotations]), actor.betas)
@@ -93,7 +94,7 @@ def add_hand(
     mirror = actor.mirror
     orient = rotation_vector(actor.rotation * mirror[:, None] * mirror[None, :])
     hand_vertices = positions[: mesh.num_vertices]
-    return WorldHand(
+    return LabelledHand(
         side=actor.side,
         grasp=actor.action.grasp,
         mano=ManoParameters(

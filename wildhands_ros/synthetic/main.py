@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from ..datasets.labels import LabelledHand, LabelledImage
 from ..io.files import OutputFile
 from .config import VERSION, WorldConfig
-from .world import World, WorldSample
+from .world import World
 
 ANNOTATIONS = "annotations.json"
 
@@ -22,7 +23,7 @@ def write_split(config: WorldConfig, count: int, folder: str | Path, workers: in
     """Writes samples 0 to ``count - 1`` of a world to a folder, and returns its annotation file.
 
     Frames are ``images/000000.png``, masks ``masks/000000_right.png`` and ``_left`` (255: visible hand), annotations COCO-style as
-    ``io.coco_hands`` reads them: keypoints in MediaPipe order with 2 visible, 1 hidden, 0 out of the picture; ``joint_cam`` in
+    ``datasets.coco_hands`` reads them: keypoints in MediaPipe order with 2 visible, 1 hidden, 0 out of the picture; ``joint_cam`` in
     millimetres; besides, the open hand's parameters, the grasp and the camera, which only pinholes also have as ``cam_param``. The
     annotation file is written last.
 
@@ -64,7 +65,7 @@ def write_split(config: WorldConfig, count: int, folder: str | Path, workers: in
 def _write_sample(world: World, folder: Path, index: int) -> tuple[dict, list[dict]]:
     sample = world.sample(index)
     name = f"images/{index:06d}.png"
-    _write_image(folder / name, cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR))
+    _write_image(folder / name, cv2.cvtColor(sample.load_image(), cv2.COLOR_RGB2BGR))
     camera = sample.camera
     image = {
         "id": index,
@@ -78,29 +79,30 @@ def _write_sample(world: World, folder: Path, index: int) -> tuple[dict, list[di
     annotations = []
     for hand in sample.hands:
         mask_name = f"masks/{index:06d}_{hand.side.value}.png"
-        _write_image(folder / mask_name, hand.mask.astype(np.uint8) * 255)
-        annotations.append({**_annotation(sample, hand), "image_id": index, "mask_file": mask_name})
+        mask = hand.load_mask()
+        _write_image(folder / mask_name, mask.astype(np.uint8) * 255)
+        annotations.append({**_annotation(sample, hand, mask), "image_id": index, "mask_file": mask_name})
     return image, annotations
 
 
-def _annotation(sample: WorldSample, hand) -> dict:
-    truth, camera = hand.truth, sample.camera
+def _annotation(sample: LabelledImage, hand: LabelledHand, mask: np.ndarray) -> dict:
+    camera = sample.camera
     last = np.array([camera.width, camera.height]) - 0.5
     inside = ((hand.keypoints >= -0.5) & (hand.keypoints < last)).all(axis=-1)
     flags = np.where(hand.visible, 2, np.where(inside, 1, 0))
-    x0, y0, x1, y1 = truth.box.tolist()
+    x0, y0, x1, y1 = hand.box.tolist()
     return {
         "category_id": 1,
         "iscrowd": 0,
         "hand_type": hand.side.value,
         "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": float(hand.mask.sum()),
+        "area": float(mask.sum()),
         # Where the lens does not see a joint it has no pixel; its flag says so.
         "keypoints": np.column_stack([np.nan_to_num(hand.keypoints), flags]).ravel().tolist(),
-        "joint_cam": (1000 * truth.joints).tolist(),
-        "grasp": int(truth.grasp),
-        "gloved": truth.gloved,
-        "open_hand": {name: value.tolist() for name, value in vars(truth.mano).items()},
+        "joint_cam": (1000 * hand.joints).tolist(),
+        "grasp": int(hand.grasp),
+        "gloved": hand.gloved,
+        "open_hand": {name: value.tolist() for name, value in vars(hand.mano).items()},
     }
 
 

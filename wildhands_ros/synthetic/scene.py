@@ -8,29 +8,12 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from ..datasets.labels import LabelledHand
 from ..geometry.camera import Camera
-from ..types import Grasp, ManoParameters, Side
 from .raster import rasterise, vertex_normals
 from .solids import cross
 
 SHADOW_SIZE = 160
-
-
-@dataclass(frozen=True, eq=False)
-class WorldHand:
-    """The truth about one hand, in the camera frame."""
-
-    side: Side
-    grasp: Grasp
-    mano: ManoParameters
-    """Of the open hand."""
-    joints: np.ndarray
-    """(21, 3) metres, MediaPipe order."""
-    keypoints: np.ndarray
-    """(21, 2) pixels of the frame; they may lie outside of it, and are NaN where the lens does not see."""
-    box: np.ndarray
-    """(4,) x_min, y_min, x_max, y_max of the whole hand's mesh, cut off at the frame's edge."""
-    gloved: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +66,9 @@ class Scene:
     index: int
     camera: Camera
     egocentric: bool
-    hands: tuple[WorldHand, ...]
+    hands: tuple[LabelledHand, ...]
+    """With the open hand's parameters, keypoints that are NaN where the lens does not see them, and boxes of the whole mesh, clipped to
+    the frame; masks and visibility are only known once the scene is rendered."""
     geometry: Geometry
     light: np.ndarray
     """(LIGHT_COLUMNS,)"""

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..datasets.labels import LabelledHand
 from ..geometry.camera import Camera
 from . import backgrounds, objects
 from .actors import Actor
 from .config import WorldConfig
 from .hand_mesh import rotation
-from .scene import Geometry, Meshes, Photography, Scene, WorldHand
+from .scene import Geometry, Meshes, Photography, Scene
 from .shading import LIGHT_COLUMNS
 from .solids import unit
 from .textures import THING_TEXTURES, WOOD, plain_material
@@ -97,7 +98,7 @@ def photographed(
     camera: Camera,
     upright: np.ndarray,
     egocentric: bool,
-    hands: tuple[WorldHand, ...],
+    hands: tuple[LabelledHand, ...],
     geometry: Geometry,
     rng: np.random.Generator,
 ) -> Scene:

@@ -75,7 +75,7 @@ def _print(rng: np.random.Generator) -> np.ndarray:
 
 def random_colour(rng: np.random.Generator, vivid: float = 1.0) -> np.ndarray:
     """(3,) linear; greys and browns are more frequent than strong colours."""
-    hue, saturation = rng.uniform(0, 180), rng.beta(1.2, 2.0) * 255 * vivid
+    hue, saturation = rng.uniform(0, 180), rng.beta(1.2, 2.0) * 255 * vivid % 256
     value = rng.uniform(30, 250)
     rgb = cv2.cvtColor(np.array([[[hue, saturation, value]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
     return to_linear(rgb)

@@ -2,50 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from ..geometry.camera import Camera
-from ..types import Grasp, Side
+from ..datasets.labels import LabelledHand, LabelledImage, Supervision
 from .composition import make_scene
 from .config import WorldConfig, world_config
 from .render import Picture, keypoint_visibility, render
-from .scene import Scene, WorldHand
-
-
-@dataclass(frozen=True, eq=False)
-class PicturedHand:
-    """One hand in one picture: ``truth`` is in the camera frame, the rest in the picture."""
-
-    truth: WorldHand
-    keypoints: np.ndarray
-    """(21, 2) pixels, which may lie outside of the picture."""
-    visible: np.ndarray
-    """(21,) bool: within the picture and not hidden."""
-    mask: np.ndarray
-    """(h, w) bool: the hand's visible part, without the forearm."""
-
-    @property
-    def side(self) -> Side:
-        return self.truth.side
-
-    @property
-    def grasp(self) -> Grasp:
-        return self.truth.grasp
-
-
-@dataclass(frozen=True, eq=False)
-class WorldSample:
-    """A frame, or a window of it with the window's own camera."""
-
-    index: int
-    image: np.ndarray
-    """(h, w, 3) uint8 RGB"""
-    camera: Camera
-    """Of ``image``: pixels of a window, turned or not, with the true rays of the frame's camera."""
-    hands: tuple[PicturedHand, ...]
-    """One or two, never of the same side."""
+from .scene import Scene
 
 
 class World:
@@ -67,25 +33,33 @@ class World:
             raise ValueError(f"samples are numbered from 0, there is no number {index}")
         return make_scene(self.config, index)
 
-    def sample(self, index: int) -> WorldSample:
+    def sample(self, index: int) -> LabelledImage:
         """The whole frame of a number."""
         return self.window(self.scene(index))
 
     def window(
         self, scene: Scene, affine: np.ndarray | None = None, width: int | None = None, height: int | None = None
-    ) -> WorldSample:
+    ) -> LabelledImage:
         """Any window: ``affine`` (2, 3) leads from the frame's pixels to the window's."""
+        affine = np.eye(2, 3) if affine is None else affine
         picture = render(scene, affine, width, height)
-        return WorldSample(
-            index=scene.index,
-            image=picture.image,
+        return LabelledImage(
+            name=f"{self.config.name} {scene.index}",
+            load_image=partial(np.asarray, picture.image),
             camera=picture.camera,
-            hands=tuple(_pictured(scene, picture, number) for number in range(len(scene.hands))),
+            hands=tuple(_label(scene, picture, affine, number) for number in range(len(scene.hands))),
+            supervision=frozenset(Supervision),
         )
 
 
-def _pictured(scene: Scene, picture: Picture, number: int) -> PicturedHand:
+def _label(scene: Scene, picture: Picture, affine: np.ndarray, number: int) -> LabelledHand:
+    """The scene's hand in the window's pixels, with what only the rendered image tells: its mask and which keypoints are visible."""
     hand = scene.hands[number]
-    return PicturedHand(
-        hand, picture.camera.project(hand.joints), keypoint_visibility(scene, picture, number), picture.masks[number]
+    corners = np.array([(x, y) for x in hand.box[::2] for y in hand.box[1::2]]) @ affine[:, :2].T + affine[:, 2]
+    return replace(
+        hand,
+        box=np.concatenate([corners.min(axis=0), corners.max(axis=0)]),
+        keypoints=picture.camera.project(hand.joints),
+        visible=keypoint_visibility(scene, picture, number),
+        load_mask=partial(np.asarray, picture.masks[number]),
     )

@@ -25,7 +25,7 @@ from .pictures import HandExample, Picture, PictureMaker
 from .randomness import generator
 from .sources import Source, open_source
 from .targets import Targets
-from .truth import Skipped
+from .usable_labels import Skipped
 
 _ATTEMPTS = 50
 """Pictures in a row without a usable hand before training gives up."""

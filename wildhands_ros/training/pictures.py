@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -10,6 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from ..datasets.labels import LabelledHand, LabelledImage, Supervision
 from ..detection.landmarks import MIDDLE_MCP, WRIST, hand_turn
 from ..geometry.boxes import rotated_square
 from ..geometry.camera import Camera
@@ -20,9 +21,9 @@ from ..network.config import IMAGE_SIZE, Preprocessing, WildHandsConfig
 from ..network.preprocessing import NetworkInput, preprocess, released_camera, usable_boxes
 from ..network.trunks import TRUNKS
 from ..network.warp import cut_off
-from ..types import ManoParameters, Side
+from ..types import Grasp, ManoParameters, Side
 from .config import AugmentationConfig
-from .truth import HandTruth, Skipped
+from .usable_labels import Skipped
 
 LEAST_BOX = 4.0
 """Pixels; of a smaller box there is nothing to see."""
@@ -95,51 +96,44 @@ class PictureMaker:
         self, network: WildHandsConfig, augmentation: AugmentationConfig, assets: dict[Side, HandAsset]
     ) -> None:
         self._network, self._augmentation = network, augmentation
-        self._mean_pose = {side: asset.hands_mean for side, asset in assets.items()}
+        self._assets = assets
         self._rectifier = Rectifier()
 
-    def make(
-        self,
-        name: str,
-        image: np.ndarray,
-        camera: Camera,
-        truths: list[HandTruth],
-        rng: np.random.Generator,
-        *,
-        encode_camera: bool = True,
-    ) -> tuple[Picture, list[Skipped]]:
-        """The hands in an (H, W, 3) uint8 image; those that the network could not see are left out, with the reason.
+    def make(self, labelled: LabelledImage, rng: np.random.Generator) -> tuple[Picture, list[Skipped]]:
+        """Load the image and cut out its hands; hands that the network could not see are left out, with the reason.
 
-        ``encode_camera``: False to encode positions with made-up intrinsics. Raises ``DatasetError`` where a mask cannot be loaded.
+        The hands are those that ``usable_hands`` returns. Raises ``DatasetError`` if the image or a mask cannot be loaded.
         """
-        masks = [None if truth.load_mask is None else truth.load_mask() for truth in truths]
-        mask_camera = camera
-        image, camera, truths, to_mask = self._roll(image, camera, truths, rng)
+        hands, supervision = list(labelled.hands), labelled.supervision
+        masks = [
+            None if hand.load_mask is None or Supervision.MASK not in supervision else hand.load_mask()
+            for hand in hands
+        ]
+        image, camera, hands, to_mask = self._roll(labelled.load_image(), labelled.camera, hands, rng)
         label_camera = camera
         if self._network.preprocessing is Preprocessing.RELEASED:
             image, camera = self._rectifier(image, label_camera)
             if camera is not label_camera:
-                boxes = boxes_between(np.array([truth.box for truth in truths]), label_camera, camera)
-                truths = [replace(truth, box=box) for truth, box in zip(truths, boxes, strict=True)]
-        windows, skipped = self._windows(name, camera, truths, rng)
+                boxes = boxes_between(np.array([hand.box for hand in hands]), label_camera, camera)
+                hands = [replace(hand, box=box) for hand, box in zip(hands, boxes, strict=True)]
+        windows, skipped = self._windows(labelled.name, camera, hands, rng)
         if not windows:
             return Picture([], None), skipped
-        inputs = self._inputs(image, camera, windows, encode_camera)
+        inputs = self._inputs(image, camera, windows, labelled.encode_camera)
         gains = rng.uniform(1 - self._augmentation.colour, 1 + self._augmentation.colour, 3)
-        hands = []
+        examples = []
         for row, window in enumerate(windows):
-            truth = truths[window.index]
+            hand = hands[window.index]
             k = self._k(camera, window)
-            labels = self._labels(truth, k, label_camera)
+            labels = self._labels(hand, supervision, k, label_camera)
             if (mask := masks[window.index]) is not None:
-                labels["mask"] = _mask_in_crop(mask, mask_camera, k, to_mask)
-            hands.append(_example(name, truth, self._colours(inputs.crops[row], gains), inputs, row, k, labels))
-        return Picture(hands, None if inputs.images is None else self._colours(inputs.images[0], gains)), skipped
+                labels["mask"] = _mask_in_crop(mask, labelled.camera, k, to_mask)
+            crop = self._colours(inputs.crops[row], gains)
+            examples.append(_example(labelled.name, hand.side, crop, inputs, row, k, labels))
+        return Picture(examples, None if inputs.images is None else self._colours(inputs.images[0], gains)), skipped
 
-    def render(
-        self, name: str, draw: Drawing, camera: Camera, truths: list[HandTruth], rng: np.random.Generator
-    ) -> tuple[Picture, list[Skipped]]:
-        """The same of a scene that ``draw`` renders straight into the crops, with its masks for the ``truths`` that learn from them.
+    def render(self, labelled: LabelledImage, draw: Drawing, rng: np.random.Generator) -> tuple[Picture, list[Skipped]]:
+        """The same for a scene that ``draw`` renders straight into the crops, with the masks of its hands.
 
         Raises ValueError for a network with released preprocessing, which sees no such crops.
         """
@@ -147,55 +141,55 @@ class PictureMaker:
             raise ValueError(
                 "the synthetic world renders crops of full resolution; network.preprocessing must be full_resolution"
             )
-        windows, skipped = self._windows(name, camera, truths, rng)
+        camera, hands, supervision = labelled.camera, labelled.hands, labelled.supervision
+        windows, skipped = self._windows(labelled.name, camera, hands, rng)
         if not windows:
             return Picture([], None), skipped
         inputs = self._inputs(np.zeros((camera.height, camera.width, 3), np.uint8), camera, windows, encode_camera=True)
         gains = rng.uniform(1 - self._augmentation.colour, 1 + self._augmentation.colour, 3)
-        hands = []
+        examples = []
         for row, window in enumerate(windows):
-            truth = truths[window.index]
+            hand = hands[window.index]
             affine = window.affine(self._network.crop_scale)
             # The mask stays whole: of a hand at the picture's edge, all is known here.
-            crop, mask = draw(affine, truth.side)
+            crop, mask = draw(affine, hand.side)
             crop = cut_off(crop, affine, camera.width, camera.height, replicate=True)
             k = self._k(camera, window)
-            labels = self._labels(truth, k, camera)
-            if truth.learns_mask:
+            labels = self._labels(hand, supervision, k, camera)
+            if Supervision.MASK in supervision:
                 labels["mask"] = _mask_in_crop(mask, camera.transformed(affine, IMAGE_SIZE, IMAGE_SIZE), k, np.eye(3))
-            hands.append(_example(name, truth, _tinted(crop / np.float32(255), gains), inputs, row, k, labels))
+            crop = _tinted(crop / np.float32(255), gains)
+            examples.append(_example(labelled.name, hand.side, crop, inputs, row, k, labels))
         frame = None
         if self._network.full_image_trunk:
             affine = frame_window(camera.width, camera.height).affine(1.0)
-            frame, _ = draw(affine, truths[0].side)
+            frame, _ = draw(affine, hands[0].side)
             frame = _tinted(
                 cut_off(frame, affine, camera.width, camera.height, replicate=False) / np.float32(255), gains
             )
-        return Picture(hands, frame), skipped
+        return Picture(examples, frame), skipped
 
     def unlabelled(self, name: str, image: np.ndarray, window: Window) -> Picture:
         """What a window of a photograph shows, which a right hand stands in for; the camera is a typical one."""
         height, width = image.shape[:2]
         camera = Camera.guess(width, height)
         inputs = self._inputs(image, camera, [window], encode_camera=True)
-        truth = HandTruth(Side.RIGHT, window.box, None)
-        example = _example(
-            name, truth, self._colours(inputs.crops[0], np.ones(3)), inputs, 0, self._k(camera, window), {}
-        )
+        crop = self._colours(inputs.crops[0], np.ones(3))
+        example = _example(name, Side.RIGHT, crop, inputs, 0, self._k(camera, window), {})
         return Picture(
             [example], None if inputs.images is None else self._colours(inputs.images[0], np.ones(3)), is_real=True
         )
 
     def _windows(
-        self, name: str, camera: Camera, truths: list[HandTruth], rng: np.random.Generator
+        self, name: str, camera: Camera, hands: Sequence[LabelledHand], rng: np.random.Generator
     ) -> tuple[list[Window], list[Skipped]]:
         """Where to cut out the hands that can be seen."""
-        windows = [self._window(i, truth, rng) for i, truth in enumerate(truths)]
+        windows = [self._window(i, hand, rng) for i, hand in enumerate(hands)]
         usable = usable_boxes(camera, np.array([window.box for window in windows])) if windows else []
         usable = [good and window.side >= LEAST_BOX for good, window in zip(usable, windows, strict=True)]
         skipped = [
-            Skipped("hand outside of the picture or too small", f"{name}, {truth.side.value} hand")
-            for truth, good in zip(truths, usable, strict=True)
+            Skipped("hand outside of the picture or too small", f"{name}, {hand.side.value} hand")
+            for hand, good in zip(hands, usable, strict=True)
             if not good
         ]
         return [window for window, good in zip(windows, usable, strict=True) if good], skipped
@@ -215,12 +209,12 @@ class PictureMaker:
             return released_camera(camera).k
         return _crop_pinhole(camera, window.affine(self._network.crop_scale))
 
-    def _roll(self, image: np.ndarray, camera: Camera, truths: list[HandTruth], rng: np.random.Generator):
+    def _roll(self, image: np.ndarray, camera: Camera, hands: list[LabelledHand], rng: np.random.Generator):
         """Turns the camera about its axis; also returns the (3, 3) rotation from the new frame to the one before."""
         options = self._augmentation
         draw = rng.random(), rng.standard_normal()  # always both, so that what follows does not depend on them
         if draw[0] >= options.roll_probability:
-            return image, camera, truths, np.eye(3)
+            return image, camera, hands, np.eye(3)
         angle = float(np.radians(options.roll_degrees * np.clip(draw[1], -2, 2)))
         center = camera.k[:2, 2]
         rotation = Rotation.from_rotvec([0, 0, angle]).as_matrix()
@@ -234,16 +228,16 @@ class PictureMaker:
         return (
             cv2.warpAffine(image, affine, size),
             rolled,
-            [truth.rolled(angle, affine) for truth in truths],
+            [_rolled(hand, angle, affine, self._assets[hand.side]) for hand in hands],
             rotation.T,
         )
 
-    def _window(self, index: int, truth: HandTruth, rng: np.random.Generator) -> Window:
+    def _window(self, index: int, hand: LabelledHand, rng: np.random.Generator) -> Window:
         options = self._augmentation
         shift = rng.uniform(-options.box_shift, options.box_shift, 2)
         scale = (1 + options.box_scale) ** rng.uniform(-1, 1)
         wobble = np.radians(options.turn_degrees) * rng.standard_normal()
-        box, turn, points = truth.box, 0.0, truth.pose_2d
+        box, turn, points = hand.box, 0.0, hand.keypoints
         if self._network.upright:
             # Without keypoints the hand is taken to be upright: in one's own view, fingers mostly point up.
             turn = wobble
@@ -255,24 +249,27 @@ class PictureMaker:
         half = scale * (box[2:] - box[:2]) / 2
         return Window(index, np.concatenate([middle - half, middle + half]), turn)
 
-    def _labels(self, truth: HandTruth, k: np.ndarray, camera: Camera) -> dict[str, np.ndarray]:
-        """All but the mask; ``camera`` is the one of the picture in which the truth's pixels are."""
+    def _labels(
+        self, hand: LabelledHand, supervision: frozenset[Supervision], k: np.ndarray, camera: Camera
+    ) -> dict[str, np.ndarray]:
+        """All but the mask; ``camera`` is that of the image in whose pixels the hand is labelled."""
         labels: dict[str, np.ndarray] = {}
-        if truth.keypoints is not None:
+        if hand.keypoints is not None and Supervision.KEYPOINTS in supervision:
             # Through the rays, so that they are those of the pinhole whatever the lens.
-            rays = camera.rays(truth.keypoints)
+            rays = camera.rays(hand.keypoints)
             rays = np.where(rays[:, 2:] > _LEAST_Z, rays, np.nan)
             labels["joints_2d"] = ((rays / rays[:, 2:]) @ k.T)[list(MEDIAPIPE_TO_MANO), :2]
-        if truth.joints is not None:
-            labels["joints_3d"] = truth.joints[list(MEDIAPIPE_TO_MANO)]
-        if truth.learns_pose:
-            labels["rotations"] = _relative_rotations(truth.mano, self._mean_pose[truth.side])
-        if truth.learns_betas:
-            labels["betas"] = truth.mano.betas
-        if truth.learns_camera and truth.mano.transl[2] > 0:
-            labels["translation"] = truth.mano.transl
-        if truth.grasp is not None:
-            labels["grasp"] = np.array(int(truth.grasp))
+        if hand.joints is not None and Supervision.JOINTS in supervision:
+            labels["joints_3d"] = hand.joints[list(MEDIAPIPE_TO_MANO)]
+        if isinstance(hand.mano, ManoParameters):
+            if Supervision.POSE in supervision:
+                labels["rotations"] = _relative_rotations(hand.mano, self._assets[hand.side].hands_mean)
+            if Supervision.BETAS in supervision:
+                labels["betas"] = hand.mano.betas
+            if Supervision.CAMERA in supervision and hand.mano.transl[2] > 0:
+                labels["translation"] = hand.mano.transl
+        if hand.grasp not in (None, Grasp.UNKNOWN) and Supervision.GRASP in supervision:
+            labels["grasp"] = np.array(int(hand.grasp))
         return labels
 
     def _colours(self, normalized: Tensor, gains: np.ndarray) -> np.ndarray:
@@ -290,7 +287,7 @@ def frame_window(width: int, height: int) -> Window:
 
 def _example(
     name: str,
-    truth: HandTruth,
+    side: Side,
     crop: np.ndarray,
     inputs: NetworkInput,
     row: int,
@@ -298,8 +295,8 @@ def _example(
     labels: dict[str, np.ndarray],
 ) -> HandExample:
     return HandExample(
-        name=f"{name}, {truth.side.value} hand",
-        is_right=truth.side is Side.RIGHT,
+        name=f"{name}, {side.value} hand",
+        is_right=side is Side.RIGHT,
         crop=crop,
         kpe=inputs.kpe[row].numpy(),
         focal=float(inputs.focal[row]),
@@ -307,6 +304,37 @@ def _example(
         turn=float(inputs.turn[row]),
         k=k,
         labels=labels,
+    )
+
+
+def _rolled(hand: LabelledHand, angle: float, affine: np.ndarray, asset: HandAsset) -> LabelledHand:
+    """Apply a roll of the camera to a hand's labels; the mask remains that of the image before the roll.
+
+    Args:
+        hand: Its ``mano`` holds ``ManoParameters`` of ``asset``.
+        angle: Radians by which the image content turns, clockwise as seen.
+        affine: (2, 3) map of the same turn, in pixels.
+        asset: The hand model of this side.
+    """
+    turn = Rotation.from_rotvec([0, 0, angle])
+    mano = hand.mano
+    if isinstance(mano, ManoParameters):
+        rest_wrist = asset.J_regressor[0] @ (asset.v_template + asset.shapedirs[..., : len(mano.betas)] @ mano.betas)
+        mano = replace(
+            mano,
+            transl=turn.apply(rest_wrist + mano.transl) - rest_wrist,
+            global_orient=(turn * Rotation.from_rotvec(mano.global_orient)).as_rotvec(),
+        )
+    points = hand.keypoints
+    if points is None:
+        points = np.array([(x, y) for x in hand.box[::2] for y in hand.box[1::2]])
+    points = points @ affine[:, :2].T + affine[:, 2]
+    return replace(
+        hand,
+        box=np.concatenate([np.nanmin(points, axis=0), np.nanmax(points, axis=0)]),
+        keypoints=None if hand.keypoints is None else points,
+        joints=None if hand.joints is None else turn.apply(hand.joints),
+        mano=mano,
     )
 
 

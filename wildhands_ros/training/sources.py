@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from ..datasets import DatasetError, Supervision, open_dataset
-from ..datasets.coco_hands import AnnotatedHand, read_coco_hands
+from ..datasets.coco_hands import read_coco_hands
+from ..datasets.labels import LabelledImage
 from ..geometry.boxes import rotated_square
 from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset
@@ -19,7 +20,7 @@ from ..network.preprocessing import usable_boxes
 from ..types import Side
 from .config import INSTALLED, PHOTOGRAPHS, WORLD_PREFIX, SourceConfig
 from .pictures import LEAST_BOX, Picture, PictureMaker, Window
-from .truth import HandTruth, Skipped, truths_of
+from .usable_labels import Skipped, usable_hands
 
 _LAB_LABELS = frozenset(
     {Supervision.KEYPOINTS, Supervision.JOINTS, Supervision.POSE, Supervision.BETAS, Supervision.CAMERA},
@@ -70,13 +71,11 @@ class _DatasetSource:
             sample = self._dataset[index]
             if self._labels:
                 sample = dataclasses.replace(sample, supervision=sample.supervision & self._labels)
-            truths, skipped = truths_of(sample, self._assets, self._name)
-            if not truths:
+            hands, skipped = usable_hands(sample, self._assets, self._name)
+            if not hands:
                 return Picture([], None), skipped
             name = f"{self._name} {sample.name}"
-            picture, more = maker.make(
-                name, sample.load_image(), sample.camera, truths, rng, encode_camera=sample.encode_camera
-            )
+            picture, more = maker.make(dataclasses.replace(sample, name=name, hands=tuple(hands)), rng)
         except DatasetError as error:
             return Picture([], None), [Skipped(f"{self._name}: image or mask that cannot be read", str(error))]
         return picture, skipped + more
@@ -95,29 +94,20 @@ class _WorldSource:
         from ..synthetic.render import render
 
         scene = make_scene(self._config, int(rng.integers(2**31)))
-        truths = [
-            HandTruth(
-                side=hand.side,
-                box=hand.box,
-                pose_2d=hand.keypoints,
-                keypoints=hand.keypoints if Supervision.KEYPOINTS in self._labels else None,
-                joints=hand.joints if Supervision.JOINTS in self._labels else None,
-                mano=hand.mano,
-                learns_pose=Supervision.POSE in self._labels,
-                learns_betas=Supervision.BETAS in self._labels,
-                learns_camera=Supervision.CAMERA in self._labels,
-                learns_mask=Supervision.MASK in self._labels,
-                grasp=hand.grasp if Supervision.GRASP in self._labels else None,
-            )
-            for hand in scene.hands
-        ]
         places = {hand.side: i for i, hand in enumerate(scene.hands)}
 
-        def draw(affine: np.ndarray, side: Side) -> tuple[np.ndarray, np.ndarray]:
-            picture = render(scene, affine, 224, 224)
-            return picture.image, picture.masks[places[side]]
+        def draw_crop(affine: np.ndarray, side: Side) -> tuple[np.ndarray, np.ndarray]:
+            rendered = render(scene, affine, 224, 224)
+            return rendered.image, rendered.masks[places[side]]
 
-        return maker.render(f"{self._config.name} {scene.index}", draw, scene.camera, truths, rng)
+        frame = LabelledImage(
+            name=f"{self._config.name} {scene.index}",
+            load_image=lambda: render(scene).image,
+            camera=scene.camera,
+            hands=scene.hands,
+            supervision=self._labels,
+        )
+        return maker.render(frame, draw_crop, rng)
 
 
 class _PhotographSource:
@@ -125,7 +115,7 @@ class _PhotographSource:
 
     def __init__(self, config: SourceConfig, network: WildHandsConfig) -> None:
         self._crop_scale = network.crop_scale
-        self._hands: list[AnnotatedHand] = []
+        self._hands: list[LabelledImage] = []
         self.skipped: dict[str, int] = {}
         if config.root == INSTALLED:
             from ..synthetic.backgrounds import photo_files
@@ -145,21 +135,21 @@ class _PhotographSource:
         return bool(self._hands or self._files)
 
     def draw(self, rng: np.random.Generator, maker: PictureMaker) -> tuple[Picture, list[Skipped]]:
-        hand = self._hands[int(rng.integers(len(self._hands)))] if self._hands else None
-        path = hand.image if hand else self._files[int(rng.integers(len(self._files)))]
+        photo = self._hands[int(rng.integers(len(self._hands)))] if self._hands else None
+        path = photo.name if photo else str(self._files[int(rng.integers(len(self._files)))])
         try:
-            image = load_image(path)
+            image = photo.load_image() if photo else load_image(Path(path))
         except (OSError, InputError) as error:
             return Picture([], None), [Skipped("photographs: image that cannot be read", f"{path}: {error}")]
-        window = self._anywhere(image, rng) if hand is None else _around(hand, image, rng)
+        window = self._anywhere(image, rng) if photo is None else _around(photo, image, rng)
         if window is None:
             what = (
                 "image that is too small"
-                if hand is None
+                if photo is None
                 else "hand of too few keypoints, or outside of the picture or too small"
             )
-            return Picture([], None), [Skipped(f"photographs: {what}", str(path))]
-        return maker.unlabelled(str(path), image, window), []
+            return Picture([], None), [Skipped(f"photographs: {what}", path)]
+        return maker.unlabelled(path, image, window), []
 
     def _anywhere(self, image: np.ndarray, rng: np.random.Generator) -> Window | None:
         height, width = image.shape[:2]
@@ -171,12 +161,13 @@ class _PhotographSource:
         return Window(0, np.concatenate([middle - half, middle + half]), float(rng.uniform(-np.pi, np.pi)))
 
 
-def _around(hand: AnnotatedHand, image: np.ndarray, rng: np.random.Generator) -> Window | None:
+def _around(photo: LabelledImage, image: np.ndarray, rng: np.random.Generator) -> Window | None:
     """Turned any way, for the landmark network's features have to last there, too. None where nothing of the hand is to be seen."""
     turn = float(rng.uniform(-np.pi, np.pi))
-    if hand.visible.sum() < 2:
+    (hand,) = photo.hands
+    if hand.keypoints is None or hand.known_keypoints.sum() < 2:
         return None
-    box = rotated_square(np.where(hand.visible[:, None], hand.keypoints, np.nan), turn)
+    box = rotated_square(hand.keypoints, turn)
     side = (box[2:] - box[:2]).max()
     middle = (box[:2] + box[2:]) / 2 + rng.uniform(-0.2, 0.2, 2) * side
     half = side / 2 * 1.3 ** rng.uniform(-1, 1)

@@ -138,14 +138,14 @@ def _chunk_path(folder: Path, start: int) -> Path:
 class _Recorder(PictureMaker):
     """Remembers the camera of the last picture and where its crops were."""
 
-    def render(self, name, draw, camera, truths, rng):
-        self.camera, self.affines = camera, []
+    def render(self, labelled, draw, rng):
+        self.camera, self.affines = labelled.camera, []
 
         def drawn(affine: np.ndarray, side: Side):
             self.affines.append(affine)
             return draw(affine, side)
 
-        return super().render(name, drawn, camera, truths, rng)
+        return super().render(labelled, drawn, rng)
 
 
 def _make_chunk(request: FeatureRequest, folder: Path, start: int) -> None:

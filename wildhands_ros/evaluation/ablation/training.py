@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ...datasets.labels import LabelledHand, LabelledImage
 from ...hand_model.asset import open_hands
 from ...hand_model.joints import MANO_TO_MEDIAPIPE
 from ...hand_model.layer import HandLayer
@@ -24,7 +25,6 @@ from ...training.soft_silhouette import soft_silhouettes
 from ...training.targets import Targets
 from ...types import Grasp, Side
 from ..figures import Figures, HandResult, Measurements
-from ..pictures import TrueHand, TruePicture
 from .features import MASK_SIZE, FeatureSet
 from .inputs import batch_targets, joined, mask_camera, trunk_features, variant_inputs
 from .variants import Variant
@@ -151,11 +151,11 @@ def measure(variant: Variant, heads: nn.Module, features: FeatureSet) -> Figures
             keypoints = camera.project(truth[row])
             side = Side.RIGHT if features["is_right"][row] else Side.LEFT
             box = np.concatenate([np.nanmin(keypoints, axis=0), np.nanmax(keypoints, axis=0)])
-            hands.append(TrueHand(box, side, keypoints, truth[row], Grasp(int(features["grasp"][row]))))
+            hands.append(LabelledHand(box, side, keypoints, truth[row], grasp=Grasp(int(features["grasp"][row]))))
             is_graded = bool(variant.wild) and bool(variant.losses.grasp)
             guess = Grasp(int(grasp[row])) if is_graded else None
             results.append(HandResult(estimated[row], camera.project(estimated[row]), side, guess))
-        measurements.add(TruePicture(str(number), lambda: None, camera, tuple(hands)), results)
+        measurements.add(LabelledImage(str(number), lambda: None, camera, tuple(hands)), results)
     return measurements.figures()
 
 

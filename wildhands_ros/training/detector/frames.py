@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
 
+from ...datasets.labels import LabelledHand, LabelledImage, Supervision
 from ...detection.landmarks import MIDDLE_MCP, WRIST
 from ...geometry.camera import scale_affine
 from ...synthetic.config import WorldConfig
@@ -40,35 +42,57 @@ class Frame:
     """(N,) bool: enough of the hand is seen; the others are left out of the losses."""
 
 
-def labelled(scene: Scene, width: int, height: int) -> Frame:
-    """The scene's whole frame at this size."""
-    return with_filled(scene, width, height)[0]
+def label_frame(scene: Scene, width: int, height: int) -> LabelledImage:
+    """Render the scene's whole frame at this size, with the hands' masks and how much of their boxes they fill.
 
-
-def with_filled(scene: Scene, width: int, height: int) -> tuple[Frame, np.ndarray]:
-    """The scene's whole frame at this size, and the (N,) share of each hand's box that its visible pixels fill."""
+    Hands that fill less than ``LEAST_SEEN`` of their box are to be ignored.
+    """
     scale = width / scene.camera.width, height / scene.camera.height
-    picture = render(scene, scale_affine(*scale), width, height)
-    boxes, right, up, filled = [], [], [], []
-    for hand, mask in zip(scene.hands, picture.masks, strict=True):
+    rendered = render(scene, scale_affine(*scale), width, height)
+    hands = []
+    for hand, mask in zip(scene.hands, rendered.masks, strict=True):
         box = hand.box * np.array([*scale, *scale])
-        direction = (hand.keypoints[MIDDLE_MCP] - hand.keypoints[WRIST]) * scale
-        length = np.linalg.norm(direction)
-        boxes.append(box)
-        right.append(hand.side is Side.RIGHT)
-        up.append(
-            direction / length if np.isfinite(length) and length > 0.1 * (box[2:] - box[:2]).max() else np.zeros(2)
+        fill = float(mask.sum() / max((box[2:] - box[:2]).prod(), 1))
+        hands.append(
+            replace(
+                hand,
+                box=box,
+                keypoints=rendered.camera.project(hand.joints),
+                load_mask=partial(np.asarray, mask),
+                box_fill=fill,
+                ignore=fill < LEAST_SEEN,
+            )
         )
-        filled.append(mask.sum() / max((box[2:] - box[:2]).prod(), 1))
-    shares = np.array(filled, float)
-    frame = Frame(
-        picture.image,
-        np.array(boxes).reshape(-1, 4),
-        np.array(right, bool),
-        np.array(up).reshape(-1, 2),
-        shares >= LEAST_SEEN,
+    return LabelledImage(
+        f"frame {scene.index}",
+        partial(np.asarray, rendered.image),
+        rendered.camera,
+        tuple(hands),
+        frozenset(Supervision),
     )
-    return frame, shares
+
+
+def detector_frame(image: LabelledImage) -> Frame:
+    """What the detector learns from a labelled image."""
+    hands = image.hands
+    return Frame(
+        image.load_image(),
+        np.array([hand.box for hand in hands]).reshape(-1, 4),
+        np.array([hand.side is Side.RIGHT for hand in hands], bool),
+        np.array([_up(hand) for hand in hands]).reshape(-1, 2),
+        np.array([not hand.ignore for hand in hands], bool),
+    )
+
+
+def _up(hand: LabelledHand) -> np.ndarray:
+    """(2,) unit vector from the wrist to the middle finger's base; zero if unknown or if the hand points along the viewing direction."""
+    direction = hand.keypoints[MIDDLE_MCP] - hand.keypoints[WRIST]
+    length = np.linalg.norm(direction)
+    return (
+        direction / length
+        if np.isfinite(length) and length > 0.1 * (hand.box[2:] - hand.box[:2]).max()
+        else np.zeros(2)
+    )
 
 
 def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
@@ -76,7 +100,8 @@ def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
     for index in indices:
         scene = make_frame(config, index)
         scale = CANVAS / max(scene.camera.width, scene.camera.height)
-        yield labelled(scene, round(scene.camera.width * scale), round(scene.camera.height * scale))
+        size = round(scene.camera.width * scale), round(scene.camera.height * scale)
+        yield detector_frame(label_frame(scene, *size))
 
 
 def augmented(frame: Frame, rng: np.random.Generator) -> Frame:

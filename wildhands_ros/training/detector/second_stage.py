@@ -15,7 +15,7 @@ from ...geometry.boxes import box_iou
 from ...network.detector_net import load_detector
 from ...synthetic.config import WorldConfig
 from ...synthetic.frames import make_frame
-from .frames import Frame, labelled, window
+from .frames import Frame, detector_frame, label_frame, window
 
 KEPT = 288
 """Pixels of the side of a kept close-up, and its side over the hand's."""
@@ -34,7 +34,7 @@ def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
     """(KEPT, KEPT, 3) close-ups of the scenes' hands, of the detector's mistakes, and where there is neither, of any place."""
     for index in indices:
         scene = make_frame(config, index)
-        frame = labelled(scene, scene.camera.width, scene.camera.height)
+        frame = detector_frame(label_frame(scene, scene.camera.width, scene.camera.height))
         rng = np.random.default_rng([config.seed, index, 2])
         hands = [frame.boxes[i] for i in rng.permutation(np.flatnonzero(frame.counts))[:_MOST_HANDS]]
         mistakes = _mistakes(
