@@ -1,0 +1,80 @@
+"""The examples run as they are: scripts as processes, the notebook cell by cell, the node under a real rclpy."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from wildhands_ros.io.images import encode_image
+from wildhands_ros.io.sources import open_source
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+WRIST = re.compile(r"(\S+)  (left|right) +x [+-]\d\.\d{3}  y [+-]\d\.\d{3}  z \+(\d\.\d{3}) m  score \d\.\d\d")
+
+
+def test_hands_in_folder_prints_both_wrists_of_each_image(tmp_path):
+    for frame, name in zip(islice(open_source(str(ROOT / "demo/clip.mp4")), 2), ("a.jpg", "b.png"), strict=True):
+        (tmp_path / name).write_bytes(encode_image(frame.image, Path(name).suffix))
+    calibration = ROOT / "demo/camera_info.yaml"
+    command = [sys.executable, EXAMPLES / "hands_in_folder.py", tmp_path, "--calibration", calibration]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = [WRIST.fullmatch(line).groups() for line in output.splitlines()]
+    assert sorted((name, side) for name, side, _ in found) == [
+        (name, side) for name in ("a.jpg", "b.png") for side in ("left", "right")
+    ]
+    assert all(0.2 < float(depth) < 1.5 for *_, depth in found)
+
+
+def test_notebook_runs_and_is_stored_without_outputs(tmp_path):
+    notebook = json.loads((EXAMPLES / "hands.ipynb").read_text())
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert cells and not any(cell["outputs"] or cell["execution_count"] for cell in cells), "clear all outputs"
+    shutil.copytree(ROOT / "demo", tmp_path / "demo")
+    (tmp_path / "examples").mkdir()
+    code = "\n".join("".join(cell["source"]) for cell in cells)
+    code += "\nassert np.isfinite(smoothed).all() and smoothed.shape == (60, 21, 3)\nassert len(plt.get_fignums()) == 3"
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "examples", env={**os.environ, "MPLBACKEND": "Agg"}, check=True
+    )
+
+
+def test_the_node_is_short():
+    assert len((EXAMPLES / "my_hand_node.py").read_text().splitlines()) <= 45
+
+
+def test_the_node_publishes_where_a_hand_pinches(tmp_path):
+    pytest.importorskip("rclpy")
+    from geometry_msgs.msg import PointStamped
+    from pinching_hand import pinching_hand
+    from ros_graph import Client, NodeProcess
+
+    from wildhands_ros.msg import Hand, HandArray
+
+    poses = pinching_hand()
+    open_hand, pinch = poses[0] + (0.1, 0, 0.5), poses[len(poses) // 2] + (0.1, 0, 0.5)
+    message = HandArray(hands=[Hand(joints=joints.ravel().tolist()) for joints in (open_hand, pinch)])
+    message.header.frame_id = "camera_optical"
+    node = NodeProcess(tmp_path / "node.log", program=(str(EXAMPLES / "my_hand_node.py"),))
+    client = Client()
+    try:
+        client.listen("/pinch", PointStamped)
+        publisher = client.node.create_publisher(HandArray, "/hands", 10)
+        client.until(
+            lambda: client.received["/pinch"], "the pinch is published", meanwhile=lambda: publisher.publish(message)
+        )
+        point = client.received["/pinch"][0]
+    finally:
+        client.close()
+        assert node.stop() == 0, node.output
+    assert point.header.frame_id == "camera_optical"
+    expected = (pinch[Hand.THUMB_TIP] + pinch[Hand.INDEX_TIP]) / 2
+    assert (point.point.x, point.point.y, point.point.z) == pytest.approx(tuple(expected), abs=1e-5)
