@@ -1,8 +1,10 @@
-"""A node of your own: publishes where a hand pinches, for a robot to pick there. Start wildhands_node and this beside it:
+"""A node of your own: publishes where a hand pinches. Start wildhands_node, and beside it this node:
 
 ros2 launch wildhands_ros wildhands.launch.py image:=/camera/image_raw camera_info:=/camera/camera_info
 python examples/my_hand_node.py --ros-args -p closed:=0.03
 """
+
+import contextlib
 
 import numpy as np
 import rclpy
@@ -32,10 +34,8 @@ class PinchNode(Node):
 
 def main() -> None:
     rclpy.init()
-    try:
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(PinchNode())
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
 
 
 if __name__ == "__main__":
