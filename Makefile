@@ -16,15 +16,16 @@ INPUT ?=
 # What `make bench` measures and where the figures go; see docs/performance.md.
 BENCH ?= --json bench.json
 
-.PHONY: help setup demo bench test lerobot lint format lock clean
+.PHONY: help setup demo bench test test-fast lerobot ruff lint format lock clean
 
 help:
 	@echo 'make demo                    run the ROS 2 node on the clip of this repository'
 	@echo 'make demo INPUT=<source>     the same on a video, an image folder or a camera (its index)'
 	@echo 'make bench                   measure how fast everything is here, into bench.json'
-	@echo 'make test                    lint and tests'
+	@echo 'make test                    lint and all tests'
+	@echo 'make test-fast               ruff and the tests that need neither ROS nor much time'
 	@echo 'make lerobot                 .venv-lerobot, for wildhands export lerobot (8 GB, its own torch)'
-	@echo 'make lint | make format      ruff'
+	@echo 'make lint | make format      ruff and mypy | ruff'
 	@echo 'make lock                    resolve requirements.in into requirements.lock anew'
 	@echo 'make clean                   remove .venv and all outputs'
 
@@ -38,12 +39,12 @@ demo: setup
 bench: setup
 	@.venv/bin/wildhands bench $(BENCH)
 
-# In a process of their own: after the tests of ROS, MediaPipe and OpenVINO in the same process, those of training have crashed.
-APART := test/test_training.py test/test_world.py
-
 test: lint
-	@.venv/bin/python -m pytest $(APART:%=--ignore=%)
-	@.venv/bin/python -m pytest $(APART)
+	@.venv/bin/python -m pytest
+
+# What to run before a push: no ROS graph, no long tests; ruff, but not mypy.
+test-fast: ruff
+	@.venv/bin/python -m pytest -m 'not slow and not ros' -n 2 --dist loadfile
 
 # lerobot needs numpy 2, MediaPipe numpy 1.
 lerobot: setup
@@ -51,9 +52,12 @@ lerobot: setup
 	@.venv/bin/uv pip install --python .venv-lerobot/bin/python -r requirements-lerobot.txt
 	@.venv/bin/uv pip install --quiet --python .venv-lerobot/bin/python --no-deps --no-build-isolation -e .
 
-lint: setup
+ruff: setup
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --quiet --check . || { echo 'Not formatted: make format' >&2; exit 1; }
+
+lint: ruff
+	@.venv/bin/mypy | tail -n 1
 
 format: setup
 	@.venv/bin/ruff check --fix .
@@ -63,4 +67,4 @@ lock: setup
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-header --no-annotate requirements.in -o requirements.lock
 
 clean:
-	rm -rf .venv .venv-lerobot build install log demo_output training_output wildhands_ros.egg-info
+	rm -rf .venv .venv-lerobot .mypy_cache build install log demo_output training_output wildhands_ros.egg-info

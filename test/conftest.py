@@ -1,16 +1,20 @@
 """Settings for the whole suite."""
 
 import os
+from collections import Counter
 
 import pytest
 
-# The test machine's cores are few and shared: small tensor work is slower with threads than without. Before torch is imported.
+# Threads slow down small tensor operations on a test machine with few, shared cores. Must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_SHORTEST_LISTED = 1.0
+"""Seconds; test files that take less are left out of the summary."""
 
 
 @pytest.fixture(scope="module")
 def client():
-    """A node of the test's own that hears diagnostics."""
+    """A ROS node for the test that listens to the diagnostics."""
     from diagnostic_msgs.msg import DiagnosticArray
     from ros_graph import Client
 
@@ -18,3 +22,19 @@ def client():
     client.listen("/diagnostics", DiagnosticArray)
     yield client
     client.close()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints the time that each test file took, slowest first, and the CPU time of the whole run."""
+    seconds = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section("time per test file")
+    for file, duration in seconds.most_common():
+        if duration >= _SHORTEST_LISTED:
+            terminalreporter.line(f"{duration:7.1f} s  {file}")
+    cpu = os.times()
+    total = cpu.user + cpu.system + cpu.children_user + cpu.children_system
+    terminalreporter.line(f"{sum(seconds.values()):7.1f} s  in total; {total:.1f} s of CPU time, subprocesses included")

@@ -181,7 +181,7 @@ def test_what_goes_wrong_in_a_worker_reaches_the_user_and_ends_the_others(tmp_pa
     start = time.monotonic()
     with pytest.raises(ZeroDivisionError), processes(2) as workers:
         list(workers.map(sleep_or_fail, [3600, 0]))
-    assert time.monotonic() - start < 3600
+    assert time.monotonic() - start < 60
 
 
 def sleep_or_fail(seconds: float) -> None:

@@ -25,6 +25,8 @@ from wildhands_ros.ros.demo.recorder import ReceivedHands
 from wildhands_ros.ros.messages import hand_array
 from wildhands_ros.types import FrameEstimate, Side
 
+pytestmark = pytest.mark.ros
+
 ROOT = Path(__file__).parent.parent
 VIDEOS = (ROOT / "demo" / "clip.mp4", ROOT.parent / "shared" / "real_hands" / "hand_video.mp4")
 NUM_FRAMES = 15

@@ -19,6 +19,8 @@ from wildhands_ros.ros.soak.faults import FAULTS
 from wildhands_ros.ros.soak.node import Poisonable
 from wildhands_ros.ros.soak.robot import Robot
 
+pytestmark = pytest.mark.ros
+
 CAMERA = Camera(np.array([[90.0, 0, 80], [0, 90, 60], [0, 0, 1]]), 160, 120)
 
 

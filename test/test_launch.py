@@ -30,6 +30,8 @@ from wildhands_ros.ros.declaration import ros_name
 from wildhands_ros.ros.images import encode_image
 from wildhands_ros.ros.parameters import Parameters
 
+pytestmark = pytest.mark.ros
+
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 

@@ -37,6 +37,8 @@ from wildhands_ros.ros.camera_info import camera_info
 from wildhands_ros.ros.images import encode_image
 from wildhands_ros.ros.node import WildHandsNode
 
+pytestmark = pytest.mark.ros
+
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
 IMAGE = np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8)

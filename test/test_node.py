@@ -31,6 +31,8 @@ from wildhands_ros.ros.camera_info import camera_info
 from wildhands_ros.ros.images import decode_image, encode_image
 from wildhands_ros.types import Side
 
+pytestmark = pytest.mark.ros
+
 ROOT = Path(__file__).parent.parent
 CLIP = ROOT / "demo" / "clip.mp4"
 REAL_VIDEO = ROOT.parent / "shared" / "real_hands" / "hand_video.mp4"

@@ -21,6 +21,8 @@ from wildhands_ros.ros.parameters import Parameters
 from wildhands_ros.ros.reference import written
 from wildhands_ros.ros.soak.faults import FAULTS
 
+pytestmark = pytest.mark.ros
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "wildhands_node.md").read_text()
 FAULT_PAGE = (ROOT / "docs" / "faults.md").read_text()

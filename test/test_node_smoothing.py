@@ -18,6 +18,8 @@ from wildhands_ros.ros.diagnostics import Health
 from wildhands_ros.ros.parameters import Parameters
 from wildhands_ros.ros.smoothing import CameraMotion, StreamSmoother
 
+pytestmark = pytest.mark.ros
+
 
 def smoother(node=None, **values):
     said = []

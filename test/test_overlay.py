@@ -1,6 +1,5 @@
 """The overlay covers what the mesh covers, in the right order, and nothing else."""
 
-import time
 from dataclasses import replace
 
 import cv2
@@ -166,24 +165,12 @@ def test_labels_keep_off_one_another(place, others, shift):
     assert overlay._shift_off(place, others, 480) == shift
 
 
-def test_nan_score_and_joints_are_drawn_around(capsys):
+def test_nan_score_and_joints_are_drawn_around():
     hand = posed(Side.LEFT, (0, 0.1, 0.5))
     hand.joints_2d[3] = np.nan
     object.__setattr__(hand, "score", float("nan"))
     image = np.zeros((720, 1280, 3), np.uint8)
     assert overlay.draw_frame(image, FrameEstimate((hand,), CAMERA), FACES).any()
-
-
-def test_time(capsys):
-    image = np.full((720, 1280, 3), 100, np.uint8)
-    frame = FrameEstimate((posed(Side.RIGHT, (0, 0.1, 0.5)),), CAMERA)
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        overlay.draw_frame(image, frame, FACES)
-        times.append(time.perf_counter() - start)
-    with capsys.disabled():
-        print(f"\noverlay of one hand at 720p: {1000 * min(times):.1f} ms (best of {len(times)})")
 
 
 def test_labels_name_the_grasp_where_it_is_known():

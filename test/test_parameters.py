@@ -17,6 +17,8 @@ from wildhands_ros.ros.declaration import ParameterError, ros_name
 from wildhands_ros.ros.parameters import Parameters, declare, descriptor
 from wildhands_ros.ros.reference import reference_yaml
 
+pytestmark = pytest.mark.ros
+
 CONFIG = Path(__file__).parent.parent / "config" / "wildhands.yaml"
 
 

@@ -32,6 +32,8 @@ from wildhands_ros.recording.features import STATE_NAMES
 from wildhands_ros.ros.recording.record import Counts, Recorder, table
 from wildhands_ros.srv import StartEpisode
 
+pytestmark = pytest.mark.ros
+
 ROOT = Path(__file__).parent.parent
 LEROBOT = ROOT / ".venv-lerobot" / "bin" / "python"
 NUM_FRAMES = 15

@@ -15,6 +15,8 @@ pytest.importorskip("rclpy")
 from wildhands_ros.ros.soak.faults import FAULTS
 from wildhands_ros.ros.soak.main import Report, Tally
 
+pytestmark = pytest.mark.ros
+
 ROOT = Path(__file__).parent.parent
 needs_clip = pytest.mark.skipif(not (ROOT / "demo" / "clip.mp4").is_file(), reason="the demo's clip is not there")
 

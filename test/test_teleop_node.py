@@ -33,6 +33,8 @@ from wildhands_ros.ros.teleop import node as teleop_node
 from wildhands_ros.ros.teleop.messages import observation, pose
 from wildhands_ros.types import FrameEstimate, Side
 
+pytestmark = pytest.mark.ros
+
 GRIPPER = Path(wildhands_ros.__file__).parent / "teleop" / "robots" / "gripper.yaml"
 RESUME = 4.0
 MODULE = "wildhands_ros.ros.teleop.node"
