@@ -11,10 +11,11 @@ from reference import reference_frame, reference_hand
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.geometry.undistort import Rectifier, boxes_between
 from wildhands_ros.network.config import RELEASED, Preprocessing, WildHandsConfig
+from wildhands_ros.network.crop_geometry import released_camera, released_crop, usable_boxes
+from wildhands_ros.network.crop_pixels import hide_outside, warp_antialiased
 from wildhands_ros.network.kpe import Encoding
-from wildhands_ros.network.preprocessing import preprocess, released_camera, released_crop, usable_boxes
+from wildhands_ros.network.preprocessing import preprocess
 from wildhands_ros.network.trunks import IMAGENET_MEAN, IMAGENET_STD
-from wildhands_ros.network.warp import cut_off, warp_antialiased
 
 OURS = WildHandsConfig()
 CAMERA = Camera.pinhole(912.16, 912.42, 649.5, 373.88, 1280, 720)
@@ -171,7 +172,7 @@ def test_renders_beyond_the_picture_are_cut_off_as_photographs_are(replicate):
     expected = warp_antialiased(inner, affine, 224, replicate=replicate).astype(float)
     from_beyond = np.column_stack([linear, affine[:, 2] - linear @ (150, 100)])
     whole = warp_antialiased(beyond, from_beyond, 224, replicate=False)
-    difference = np.abs(cut_off(whole, affine, 350, 300, replicate=replicate) - expected)
+    difference = np.abs(hide_outside(whole, affine, 350, 300, replicate=replicate) - expected)
     assert np.abs(whole - expected).mean() > 10
     assert np.quantile(difference, 0.98) < 3  # but for the rim, which the warp mixes with black
 

@@ -46,13 +46,13 @@ from wildhands_ros.training.config import (
 from wildhands_ros.training.config_file import ConfigError, read_config
 from wildhands_ros.training.distillation import distillation_losses
 from wildhands_ros.training.ema import WeightAverage
-from wildhands_ros.training.gallery import gallery
+from wildhands_ros.training.examples import ExampleMaker
 from wildhands_ros.training.initialisation import hand_assets
 from wildhands_ros.training.losses import LossWeights, camera_label, compute_losses
 from wildhands_ros.training.main import run
 from wildhands_ros.training.objective import TELLING, Objective
 from wildhands_ros.training.optimization import Optimization
-from wildhands_ros.training.pictures import PictureMaker
+from wildhands_ros.training.prediction_grid import draw_predictions
 from wildhands_ros.training.runs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from wildhands_ros.training.usable_labels import usable_hands
 from wildhands_ros.types import ManoParameters, Side
@@ -229,19 +229,19 @@ def test_rolled_pictures_keep_their_labels(released, is_distorted):
     labelled = LabelledHand(box, Side.LEFT, keypoints, joints, mano)
     image = LabelledImage("a", lambda: pixels, camera, (labelled,), frozenset(Supervision))
     augmentation = AugmentationConfig(box_shift=0, box_scale=0, roll_probability=1, roll_degrees=40, colour=0)
-    maker = PictureMaker(network, augmentation, ASSETS)
-    (hand,) = maker.make(image, np.random.default_rng(3))[0].hands
-    labels = {name: torch.tensor(value, dtype=torch.float32)[None] for name, value in hand.labels.items()}
+    maker = ExampleMaker(network, augmentation, ASSETS)
+    (hand,) = maker.from_image(image, np.random.default_rng(3))[0].hands
+    labels = {name: torch.tensor(value, dtype=torch.float32)[None] for name, value in hand.targets.items()}
     rotations = labels["rotations"]
     posed = layer(
         rotations[:, 0], rotations[:, 1:], labels["betas"], labels["translation"], is_right=torch.tensor([False])
     )  # fmt: skip
     assert torch.allclose(posed.joints, labels["joints_3d"], atol=1e-5)
-    assert np.abs(hand.labels["joints_3d"] - joints[np.argsort(MANO_TO_MEDIAPIPE)]).max() > 0.01  # it was rolled
-    rays = hand.labels["joints_3d"] / hand.labels["joints_3d"][:, 2:]
-    assert np.allclose((rays @ hand.k.T)[:, :2], hand.labels["joints_2d"], atol=1e-3)
+    assert np.abs(hand.targets["joints_3d"] - joints[np.argsort(MANO_TO_MEDIAPIPE)]).max() > 0.01  # it was rolled
+    rays = hand.targets["joints_3d"] / hand.targets["joints_3d"][:, 2:]
+    assert np.allclose((rays @ hand.k.T)[:, :2], hand.targets["joints_2d"], atol=1e-3)
     if not released:
-        tips = hand.labels["joints_2d"][[16, 20]]
+        tips = hand.targets["joints_2d"][[16, 20]]
         for x, y in np.round(tips).astype(int):
             assert hand.crop[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].max() > 200
 
@@ -269,9 +269,9 @@ def test_mano_labels_are_those_of_the_joints(tmp_path):
     assert not skipped
     image = dataclasses.replace(image, hands=tuple(hands))
     for network, roll in ((RELEASED, 1.0), (WildHandsConfig(full_image_trunk=False), 0.0)):
-        maker = PictureMaker(network, AugmentationConfig(roll_probability=roll), assets)
-        (hand,) = maker.make(image, np.random.default_rng(1))[0].hands
-        labels = {name: torch.tensor(value, dtype=torch.float32)[None] for name, value in hand.labels.items()}
+        maker = ExampleMaker(network, AugmentationConfig(roll_probability=roll), assets)
+        (hand,) = maker.from_image(image, np.random.default_rng(1))[0].hands
+        labels = {name: torch.tensor(value, dtype=torch.float32)[None] for name, value in hand.targets.items()}
         rotations = labels["rotations"]
         posed = layer(rotations[:, 0], rotations[:, 1:], labels["betas"], labels["translation"], is_right=left)
         assert torch.allclose(posed.joints, labels["joints_3d"], atol=1e-5)
@@ -493,7 +493,7 @@ def test_masks_and_grasps_reach_the_network_and_half_precision_agrees(freihand):
     assert losses.keys() == {"loss", "mask", "grasp"}
     losses["loss"].backward()
     assert model.fusion.layers[1].weight.grad.abs().sum() > 0 and model.grasp_head.layers[0].weight.grad.abs().sum() > 0
-    picture = gallery(Objective(model, ASSETS, config), batch)
+    picture = draw_predictions(Objective(model, ASSETS, config), batch)
     assert picture.dtype == np.uint8 and picture.shape == (224, 6 * 224, 3)
     half = Objective(model, ASSETS, dataclasses.replace(config, precision=Precision.BFLOAT16))(batch)
     assert half["loss"].dtype == torch.float32 and torch.isclose(half["loss"], losses["loss"], rtol=0.05)

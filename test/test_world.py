@@ -15,6 +15,7 @@ from wildhands_ros.fitting.kinematics import HandKinematics
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
 from wildhands_ros.hand_model.layer import HandLayer
+from wildhands_ros.network.crop_geometry import crop_affine
 from wildhands_ros.synthetic.config import PRESETS, VERSION, WorldConfig, world_config
 from wildhands_ros.synthetic.grasps import act
 from wildhands_ros.synthetic.main import write_split
@@ -22,7 +23,6 @@ from wildhands_ros.synthetic.raster import rasterise
 from wildhands_ros.synthetic.skin import TONES, skin_maps, skin_tone
 from wildhands_ros.synthetic.solids import bottle, box, cylinder, distance, sphere
 from wildhands_ros.synthetic.world import World
-from wildhands_ros.training.pictures import Window
 from wildhands_ros.types import Grasp, Side
 
 FROZEN = Path(__file__).with_name("world_benchmark.json")
@@ -39,7 +39,7 @@ def samples():
 
 def crop(world, index):
     scene = world.scene(index)
-    return world.window(scene, Window(0, scene.hands[0].box, 0.0).affine(1.75), 224, 224)
+    return world.window(scene, crop_affine(scene.hands[0].box, 1.75), 224, 224)
 
 
 def test_the_same_number_gives_the_same_sample():
@@ -146,7 +146,7 @@ def test_a_crop_is_what_warping_the_frame_gives(turn):
     scene = world.scene(5)
     frame = world.window(scene)
     image = frame.load_image()
-    affine = Window(0, scene.hands[0].box, turn).affine(1.6)
+    affine = crop_affine(scene.hands[0].box, 1.6, turn)
     cut = world.window(scene, affine, 224, 224)
     scale = np.sqrt(np.linalg.det(affine[:, :2]))
     smooth = cv2.GaussianBlur(image, (0, 0), max(0.5 / scale, 0.3)) if scale < 0.8 else image

@@ -14,7 +14,8 @@ from ..geometry.boxes import rotated_square
 from ..hand_model.asset import open_hands
 from ..hand_model.posing import HandPoser
 from ..network.checkpoint import LoadedModel, load_model
-from ..network.preprocessing import NetworkInput, preprocess, usable_boxes
+from ..network.crop_geometry import usable_boxes
+from ..network.preprocessing import NetworkInput, preprocess
 from ..runtime.int8 import quantize
 from ..runtime.predictor import Predictor
 from .metrics import mpjpe

@@ -13,8 +13,9 @@ from ..geometry.camera import Camera
 from ..geometry.undistort import Rectifier, boxes_between
 from ..hand_model.asset import HandAsset
 from ..network.config import IMAGE_SIZE, Preprocessing
+from ..network.crop_geometry import usable_boxes
 from ..network.model import WildHands
-from ..network.preprocessing import preprocess, usable_boxes
+from ..network.preprocessing import preprocess
 from ..types import Landmarks, ManoParameters, NetworkPrediction, Side
 from .graph import BY_LANDMARKS, LEFT, RIGHT, mean_pose
 from .network import run_network

@@ -21,7 +21,7 @@ from ..hand_model.asset import HandAsset
 from ..network.trunks import TrunkKind
 from ..types import Side
 from .config import TrainingConfig
-from .pictures import HandExample, Picture, PictureMaker
+from .examples import ExampleMaker, HandExample, ImageExample
 from .randomness import generator
 from .sources import Source, open_source
 from .targets import Targets
@@ -42,7 +42,7 @@ class Batch:
     kpe: Tensor
     """As in ``WildHands.forward``."""
     is_real: Tensor
-    """(B,) bool, see ``Picture.is_real``."""
+    """(B,) bool, see ``ImageExample.is_real``."""
     targets: Targets
     skipped: Counter[str]
     """What could not be used on the way to these pictures, by reason."""
@@ -86,29 +86,31 @@ class Batches(Dataset):
         if not self.sources:
             raise ValueError(f"there is nothing to train with: no {', '.join(self.missing)} on this machine")
         self._shares = weights / weights.sum()
-        self._maker = PictureMaker(config.network, config.augmentation, assets)
+        self._maker = ExampleMaker(config.network, config.augmentation, assets)
 
     def __getitem__(self, step: int) -> Batch:
-        pictures, skipped, details = [], Counter(), {}
+        examples: list[ImageExample] = []
+        skipped: Counter[str] = Counter()
+        details: dict[str, str] = {}
         for place in self.places:
-            picture, reasons = self._picture(step, place)
-            pictures.append(picture)
+            example, reasons = self._draw(step, place)
+            examples.append(example)
             for reason, detail in reasons:
                 skipped[reason] += 1
                 details.setdefault(reason, detail)
-        return collate(pictures, skipped, details)
+        return collate(examples, skipped, details)
 
-    def _picture(self, step: int, place: int) -> tuple[Picture, list[Skipped]]:
-        skipped = []
+    def _draw(self, step: int, place: int) -> tuple[ImageExample, list[Skipped]]:
+        skipped: list[Skipped] = []
         for attempt in range(_ATTEMPTS):
             rng = generator(self._seed, step, place, attempt)
             source = self.sources[int(rng.choice(len(self.sources), p=self._shares))]
-            picture, reasons = source.draw(rng, self._maker)
+            example, reasons = source.draw(rng, self._maker)
             skipped += reasons
-            if picture.hands:
-                return picture, skipped
+            if example is not None:
+                return example, skipped
         reason, detail = skipped[-1]
-        raise ValueError(f"{_ATTEMPTS} pictures in a row had no usable hand; the last: {reason} ({detail})")
+        raise ValueError(f"{_ATTEMPTS} images in a row had no usable hand; the last: {reason} ({detail})")
 
 
 def load_batches(batches: Batches, first: int, last: int, workers: int) -> Iterator[Batch]:
@@ -151,18 +153,19 @@ def _start_worker(_: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def collate(pictures: list[Picture], skipped: Counter[str], details: dict[str, str]) -> Batch:
-    """One batch of pictures that have at least one hand each."""
-    hands = [hand for picture in pictures for hand in picture.hands]
-    index = [i for i, picture in enumerate(pictures) for _ in picture.hands]
-    is_real = [picture.is_real for picture in pictures for _ in picture.hands]
+def collate(examples: list[ImageExample], skipped: Counter[str], details: dict[str, str]) -> Batch:
+    """Join images that have at least one hand each into a batch."""
+    hands = [hand for example in examples for hand in example.hands]
+    index = [i for i, example in enumerate(examples) for _ in example.hands]
+    is_real = [example.is_real for example in examples for _ in example.hands]
+    images = [example.image for example in examples if example.image is not None]
     labels: dict[str, Tensor] = {}
     for name, flag, shape, kind in _LABELS:
         labels |= _label(hands, name, flag, shape, kind)
     targets = Targets(
         is_right=torch.tensor([hand.is_right for hand in hands]),
         image_index=torch.tensor(index),
-        num_images=len(pictures),
+        num_images=len(examples),
         focal=torch.tensor([hand.focal for hand in hands], dtype=torch.float32),
         anchor=_floats([hand.anchor for hand in hands]),
         turn=torch.tensor([hand.turn for hand in hands], dtype=torch.float32),
@@ -172,9 +175,7 @@ def collate(pictures: list[Picture], skipped: Counter[str], details: dict[str, s
     )
     return Batch(
         crops=torch.from_numpy(np.stack([hand.crop for hand in hands])),
-        images=None
-        if pictures[0].image is None
-        else torch.from_numpy(np.stack([picture.image for picture in pictures])),
+        images=torch.from_numpy(np.stack(images)) if images else None,
         kpe=_floats([hand.kpe for hand in hands]),
         is_real=torch.tensor(is_real),
         targets=targets,
@@ -196,12 +197,12 @@ _LABELS = (
 
 def _label(hands: list[HandExample], name: str, flag: str, shape: tuple[int, ...], kind: type) -> dict[str, Tensor]:
     """A kind of label and who has it, or nothing where nobody has."""
-    has = np.array([name in hand.labels for hand in hands])
+    has = np.array([name in hand.targets for hand in hands])
     if not has.any():
         return {}
     values = np.zeros((len(hands), *shape), kind)
     for i in np.flatnonzero(has):
-        values[i] = hands[i].labels[name]
+        values[i] = hands[i].targets[name]
     if name in ("joints_2d", "joints_3d"):
         has = has[:, None] & np.isfinite(values).all(-1)
     return {name: torch.from_numpy(values), flag: torch.from_numpy(has)}

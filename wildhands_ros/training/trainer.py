@@ -20,11 +20,11 @@ from .config import RESUMABLE_CHANGES, TrainingConfig
 from .config_file import ConfigError
 from .distributed import Processes
 from .ema import WeightAverage
-from .gallery import gallery
 from .initialisation import first_network, hand_assets
 from .objective import TELLING, Objective
 from .optimization import Optimization
 from .pool import Pool
+from .prediction_grid import draw_predictions
 from .progress import Means, Progress, summary
 from .randomness import seed_torch
 from .runs import Outcome, TrainingError, check_same_run, config_text, only_run_in, stop_signals, warn
@@ -162,7 +162,7 @@ class Trainer:
                 self._progress.write(step, {**means, "lr": self._optimization.learning_rate(step)}, self._skipped)
         if self._progress is not None:
             if options.images_every_steps and step % options.images_every_steps == 0 and batch.crops is not None:
-                self._progress.image(step, "hands", gallery(self._objective, batch))
+                self._progress.image(step, "hands", draw_predictions(self._objective, batch))
             self._progress.advance()
 
     def _merge_skipped(self) -> None:

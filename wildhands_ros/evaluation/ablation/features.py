@@ -31,10 +31,9 @@ from ...runtime.processes import in_processes
 from ...synthetic.backgrounds import photo_files
 from ...synthetic.config import world_config
 from ...training.config import WORLD_PREFIX, AugmentationConfig, SourceConfig
-from ...training.pictures import Picture, PictureMaker
+from ...training.examples import ExampleMaker, ImageExample
 from ...training.randomness import generator
-from ...training.sources import open_source
-from ...types import Side
+from ...training.sources import Source, open_source
 
 MASK_SIZE = 112
 """Masks are compared at half the crops' resolution, which takes a quarter of the time."""
@@ -135,19 +134,6 @@ def _chunk_path(folder: Path, start: int) -> Path:
     return folder / f"{start:06d}.npz"
 
 
-class _Recorder(PictureMaker):
-    """Remembers the camera of the last picture and where its crops were."""
-
-    def render(self, labelled, draw, rng):
-        self.camera, self.affines = labelled.camera, []
-
-        def drawn(affine: np.ndarray, side: Side):
-            self.affines.append(affine)
-            return draw(affine, side)
-
-        return super().render(labelled, drawn, rng)
-
-
 def _make_chunk(request: FeatureRequest, folder: Path, start: int) -> None:
     network = dataclasses.replace(MEDIAPIPE_HAND, full_image_trunk=request.images)
     source = open_source(
@@ -156,11 +142,11 @@ def _make_chunk(request: FeatureRequest, folder: Path, start: int) -> None:
         open_hands(),
         request.seed,
     )
-    maker = _Recorder(network, AugmentationConfig() if request.augmented else _EXACT, open_hands())
+    maker = ExampleMaker(network, AugmentationConfig() if request.augmented else _EXACT, open_hands())
     rows: dict[str, list] = {}
     for number, place in enumerate(range(start, min(start + _CHUNK, request.pictures))):
         picture = _draw(source, maker, request, place)
-        _add_picture(rows, picture, maker, number)
+        _add_picture(rows, picture, number)
     arrays = {name: np.stack(values) for name, values in rows.items()}
     for name in ("crop", "image"):
         if name in arrays:
@@ -169,22 +155,21 @@ def _make_chunk(request: FeatureRequest, folder: Path, start: int) -> None:
         np.savez(partial_file, **arrays)
 
 
-def _draw(source, maker: _Recorder, request: FeatureRequest, place: int) -> Picture:
+def _draw(source: Source, maker: ExampleMaker, request: FeatureRequest, place: int) -> ImageExample:
     """Only with hands that can be seen."""
     for attempt in range(_ATTEMPTS):
         picture, _ = source.draw(generator(request.seed, place, attempt, int(request.augmented)), maker)
-        seen = [hand.labels["mask"].mean() >= LEAST_MASK for hand in picture.hands]
-        if any(seen):
-            maker.affines = [affine for affine, is_seen in zip(maker.affines, seen, strict=False) if is_seen]
-            return Picture([hand for hand, is_seen in zip(picture.hands, seen, strict=True) if is_seen], picture.image)
+        seen = [] if picture is None else [hand for hand in picture.hands if hand.targets["mask"].mean() >= LEAST_MASK]
+        if seen:
+            return dataclasses.replace(picture, hands=seen)
     raise ValueError(f"the world {request.world} shows no hands: {_ATTEMPTS} pictures in a row had none")
 
 
-def _add_picture(rows: dict[str, list], picture: Picture, maker: _Recorder, number: int) -> None:
+def _add_picture(rows: dict[str, list], picture: ImageExample, number: int) -> None:
     def add(name: str, value) -> None:
         rows.setdefault(name, []).append(np.asarray(value))
 
-    camera = maker.camera
+    camera = picture.camera
     add("camera_k", camera.k)
     add("camera_size", (camera.width, camera.height))
     add("camera_model", np.array(camera.distortion_model, "U24"))
@@ -193,7 +178,8 @@ def _add_picture(rows: dict[str, list], picture: Picture, maker: _Recorder, numb
         add("image", picture.image)
     low, high = -0.5, IMAGE_SIZE - 0.5
     outer = np.array([(low, low), (low, high), (high, low), (high, high)])
-    for hand, affine in zip(picture.hands, maker.affines, strict=True):
+    for hand in picture.hands:
+        affine = hand.affine
         add("crop", hand.crop)
         add("image_index", number)
         add("is_right", hand.is_right)
@@ -201,10 +187,10 @@ def _add_picture(rows: dict[str, list], picture: Picture, maker: _Recorder, numb
         add("k", hand.k.astype(np.float32))
         add("corners", (outer - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T)
         for name in ("joints_2d", "joints_3d", "rotations", "betas", "translation"):
-            add(name, hand.labels[name].astype(np.float32))
-        add("grasp", hand.labels["grasp"].astype(np.int64))
+            add(name, hand.targets[name].astype(np.float32))
+        add("grasp", hand.targets["grasp"].astype(np.int64))
         size = IMAGE_SIZE // MASK_SIZE
-        halves = hand.labels["mask"].astype(np.float32).reshape(MASK_SIZE, size, MASK_SIZE, size).mean(axis=(1, 3))
+        halves = hand.targets["mask"].astype(np.float32).reshape(MASK_SIZE, size, MASK_SIZE, size).mean(axis=(1, 3))
         add("mask", np.round(255 * halves).astype(np.uint8))
 
 

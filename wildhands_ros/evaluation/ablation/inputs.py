@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ...geometry.camera import Camera
 from ...network.config import IMAGE_SIZE, CameraDecoding
+from ...network.crop_geometry import frame_affine
 from ...network.kpe import kpe_values
-from ...training.pictures import frame_window
 from ...training.targets import Targets
 from .features import MASK_SIZE, FeatureSet
 from .variants import Variant, View
@@ -105,7 +105,7 @@ def joined(sets: list[FeatureSet]) -> FeatureSet:
 
 def _frame_camera(camera: Camera) -> tuple[Camera, np.ndarray]:
     """Of the picture as the network has it, padded to a square of 224 pixels, and the (2, 3) pixel map there."""
-    affine = frame_window(camera.width, camera.height).affine(1.0)
+    affine = frame_affine(camera.width, camera.height)
     return camera.transformed(affine, IMAGE_SIZE, IMAGE_SIZE), affine
 
 
