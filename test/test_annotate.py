@@ -27,20 +27,20 @@ from scipy.spatial.transform import Rotation
 
 from wildhands_ros.cli.exit_codes import EXIT_INTERRUPTED
 from wildhands_ros.config import EstimatorConfig
+from wildhands_ros.estimator import Estimator
 from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.io.camera_files import Intrinsics, load_calibration
 from wildhands_ros.io.images import InputError, encode_image
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.io.video_writer import VideoWriter
-from wildhands_ros.recording import annotate as engine
-from wildhands_ros.recording import recording_part
+from wildhands_ros.recording import annotation as engine
 from wildhands_ros.recording.bags import Bag
-from wildhands_ros.recording.recording_part import segment_path
-from wildhands_ros.recording.segments import Annotated, Segment, load, save
-from wildhands_ros.recording.smoothing import smooth_track
+from wildhands_ros.recording.estimation import Job, segment_path
+from wildhands_ros.recording.segments import AnnotatedFrame, Segment, load, save
 from wildhands_ros.ros.recording.annotation import annotate
-from wildhands_ros.ros.recording.image_streams import Choices
+from wildhands_ros.ros.recording.image_streams import AnnotationOptions
 from wildhands_ros.runtime.processes import Workers, processes
+from wildhands_ros.smoothing.offline import smooth_track
 from wildhands_ros.types import FrameEstimate, ManoParameters, Side
 
 DEMO = Path(__file__).parent.parent / "demo"
@@ -51,7 +51,7 @@ NUM_FRAMES = 11
 # Without the network, which has tests of its own: the tracks and the fit are what remembers.
 CONFIG = EstimatorConfig(checkpoint="none")
 HERE = Workers(1, map)
-CALIBRATED = Choices(intrinsics=Intrinsics(CALIBRATION))
+CALIBRATED = AnnotationOptions(intrinsics=Intrinsics(CALIBRATION))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def pictures_of(folder: Path) -> list[bytes]:
 @pytest.fixture(scope="module")
 def small_segments():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "SEGMENT", 4)
+        patch.setattr(engine, "SEGMENT_LENGTH", 4)
         patch.setattr(engine, "WARM_UP", 2)
         yield
 
@@ -140,9 +140,9 @@ def test_interrupted_or_not_the_hands_are_the_same_bytes(tmp_path, video, whole,
             raise error
         return estimate(*arguments)
 
-    estimate = recording_part._estimate
+    estimate = Estimator.__call__
     with monkeypatch.context() as patch:
-        patch.setattr(recording_part, "_estimate", interrupted)
+        patch.setattr(Estimator, "__call__", interrupted)
         with pytest.raises(error):
             annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, HERE)
     segments = tmp_path / "out.partial" / "segments"
@@ -169,10 +169,10 @@ def test_segments_that_are_there_in_the_middle_are_not_made_again(tmp_path, smal
     made = engine.Annotation(tmp_path / "work", {})
     for number in (1, 4):
         save(segment_path(tmp_path / "work", number), Segment([], []))
-    assert [part.segments for part in made._parts(22, 2)] == [(0, 2), (3, 5)]
-    assert [part.to_the_end for part in made._parts(22, 2)] == [False, True]
-    assert made.done(22) == 8 and made.done(6) == 6
-    assert made._parts(None, 2)[0][:2] == ((0,), True)
+    assert [part.segments for part in made.jobs(22, 2)] == [(0, 2), (3, 5)]
+    assert [part.to_the_end for part in made.jobs(22, 2)] == [False, True]
+    assert made.num_done(22) == 8 and made.num_done(6) == 6
+    assert made.jobs(None, 2)[0] == Job((0,), True, 4, 2)
 
 
 def test_what_goes_wrong_in_a_worker_reaches_the_user_and_ends_the_others(tmp_path, video):
@@ -254,8 +254,12 @@ def test_ray_finds_the_same_bytes(tmp_path, video, whole):
 def test_other_settings_do_not_go_on_with_earlier_work(tmp_path):
     first = engine.Annotation(tmp_path / "work", {"fov": 60})
     save(segment_path(tmp_path / "work", 0), Segment([], []))
-    assert engine.Annotation(tmp_path / "work", {"fov": 60}).done(None) == first.done(None) == engine.SEGMENT
-    assert engine.Annotation(tmp_path / "work", {"fov": 70}).done(None) == 0
+    assert (
+        engine.Annotation(tmp_path / "work", {"fov": 60}).num_done(None)
+        == first.num_done(None)
+        == engine.SEGMENT_LENGTH
+    )
+    assert engine.Annotation(tmp_path / "work", {"fov": 70}).num_done(None) == 0
 
 
 def images(count: int = 2) -> list[bytes]:
@@ -320,7 +324,7 @@ def recording(folder: Path, kind: str = "mcap", **options) -> Path:
 
 @pytest.mark.parametrize("kind", ["mcap", "sqlite3", "ros1"])
 def test_every_kind_of_bag_comes_out_with_hands_beside_its_topics(tmp_path, kind):
-    assert annotate(recording(tmp_path, kind), tmp_path / "out", Choices(), CONFIG, {}, HERE) == []
+    assert annotate(recording(tmp_path, kind), tmp_path / "out", AnnotationOptions(), CONFIG, {}, HERE) == []
     with Bag(tmp_path / "out") as bag:
         messages = [(topic.topic, bag.read(topic, data)) for topic, _, data in bag.messages()]
     counts = {name: sum(topic == name for topic, _ in messages) for name, _ in messages}
@@ -335,10 +339,14 @@ def test_every_kind_of_bag_comes_out_with_hands_beside_its_topics(tmp_path, kind
 @pytest.mark.parametrize(
     ("options", "choices", "why"),
     [
-        ({"with_info": False}, Choices(), "no CameraInfo.*--camera-info FILE"),
-        ({"topics": ()}, Choices(), "no topic with images"),
-        ({"topics": ("/a/image", "/b/image")}, Choices(), "choose one with --image"),
-        ({}, Choices(image_topic="/other"), "no images on /other; it has images on: /camera/image/compressed"),
+        ({"with_info": False}, AnnotationOptions(), "no CameraInfo.*--camera-info FILE"),
+        ({"topics": ()}, AnnotationOptions(), "no topic with images"),
+        ({"topics": ("/a/image", "/b/image")}, AnnotationOptions(), "choose one with --image"),
+        (
+            {},
+            AnnotationOptions(image_topic="/other"),
+            "no images on /other; it has images on: /camera/image/compressed",
+        ),
     ],
 )
 def test_a_recording_that_lacks_something_is_refused_with_what_to_do(tmp_path, options, choices, why):
@@ -350,7 +358,7 @@ def test_a_recording_that_lacks_something_is_refused_with_what_to_do(tmp_path, o
 def test_an_existing_output_is_not_written_over(tmp_path, video):
     (tmp_path / "out").mkdir()
     with pytest.raises(FileExistsError, match="exists already"):
-        annotate(video, tmp_path / "out", Choices(), CONFIG, {}, NOBODY)
+        annotate(video, tmp_path / "out", AnnotationOptions(), CONFIG, {}, NOBODY)
 
 
 # Segments, smoothing
@@ -358,11 +366,11 @@ def test_an_existing_output_is_not_written_over(tmp_path, video):
 
 def test_segments_come_back_as_they_were(tmp_path):
     frames = [
-        Annotated(
+        AnnotatedFrame(
             7, 0.25, IntrinsicsSource.CAMERA_INFO, FrameEstimate((hand(Side.RIGHT, 1), hand(Side.LEFT, 2)), CAMERA, 3)
         ),
-        Annotated(8, 0.5, IntrinsicsSource.GUESS, FrameEstimate((), CAMERA)),
-        Annotated(
+        AnnotatedFrame(8, 0.5, IntrinsicsSource.GUESS, FrameEstimate((), CAMERA)),
+        AnnotatedFrame(
             9,
             0.75,
             IntrinsicsSource.GUESS,

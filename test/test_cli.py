@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from wildhands_ros.cli import estimate, evaluation
 from wildhands_ros.cli import main as cli
 from wildhands_ros.io.images import encode_image, load_image
 from wildhands_ros.io.sources import VideoSource, open_source
@@ -182,7 +183,7 @@ class TestFaults:
         refused(("estimate", image, "--fov", 190), "180")
 
     def test_outputs_are_checked_before_the_work(self, refused, frames, tmp_path, monkeypatch):
-        monkeypatch.setattr(cli, "_make_estimator", lambda *_: pytest.fail("the work began"))
+        monkeypatch.setattr(estimate, "make_estimator", lambda *_: pytest.fail("the work began"))
         image = frames / "images" / "frame_0.jpg"
         refused(("estimate", image, "--json", tmp_path / "none" / "out.json"), "none does not exist")
         refused(("estimate", image, "--overlay", image), "overwrite")
@@ -192,7 +193,7 @@ class TestFaults:
             refused(("estimate", image, "--json", "/proc/out.json"), "cannot write to /proc/out.json")
 
     def test_outputs_of_an_evaluation_are_checked_before_the_work(self, refused, frames, tmp_path, monkeypatch):
-        monkeypatch.setattr(cli, "_make_estimator", lambda *_: None)
+        monkeypatch.setattr(evaluation, "make_estimator", lambda *_: None)
         refused(
             ("evaluate", "video", frames / "short.mp4", "--json", tmp_path / "none" / "out.json"), "none does not exist"
         )
@@ -217,11 +218,11 @@ class TestFaults:
             assert refused.returncode == 2 and "metres, between 0.1 and 0.3" in refused.stderr
 
     def test_settings_of_a_training_may_follow_its_options(self):
-        args = cli._parse(["train", "c.yaml", "steps=2", "--output", "out", "optimizer.lr=1e-4"])
+        args = cli.parse(["train", "c.yaml", "steps=2", "--output", "out", "optimizer.lr=1e-4"])
         assert args.overrides == ["steps=2", "optimizer.lr=1e-4"] and args.output == Path("out")
         for arguments in (["train", "c.yaml", "--outptu", "x"], ["estimate", "a.jpg", "b.jpg"]):
             with pytest.raises(SystemExit):
-                cli._parse(arguments)
+                cli.parse(arguments)
 
 
 def test_interrupt_is_quiet_and_leaves_nothing_behind(tmp_path):

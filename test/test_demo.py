@@ -20,8 +20,8 @@ from wildhands_ros.cli.results import hand_dict
 from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.io.video_writer import VideoWriter
-from wildhands_ros.ros.demo.main import summary
 from wildhands_ros.ros.demo.recorder import ReceivedHands
+from wildhands_ros.ros.demo.summary import SentFrame, summary
 from wildhands_ros.ros.messages import hand_array
 from wildhands_ros.types import FrameEstimate, Side
 
@@ -43,7 +43,7 @@ TOPICS = {
 }
 
 
-def test_a_video_becomes_an_overlay_and_a_recording(tmp_path):
+def test_demo_writes_an_overlay_and_a_recording(tmp_path):
     video = next((path for path in VIDEOS if path.is_file()), None)
     if video is None:
         pytest.skip("neither demo/clip.mp4 nor the video of real hands is there")
@@ -64,7 +64,7 @@ def test_a_video_becomes_an_overlay_and_a_recording(tmp_path):
     with Reader(tmp_path / "demo_output" / "recording") as bag:
         assert {connection.topic: connection.msgtype for connection in bag.connections} == TOPICS
         counts = {connection.topic: connection.msgcount for connection in bag.connections}
-        # Definitions travel in the bag: it is read without this package.
+        # The bag contains the message definitions, so that it can be read without this package.
         for connection in bag.connections:
             if connection.msgtype.startswith("wildhands_ros"):
                 types.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
@@ -77,7 +77,7 @@ def test_a_video_becomes_an_overlay_and_a_recording(tmp_path):
     assert sum(len(array.hands) > 0 for array in arrays) >= 0.9 * NUM_FRAMES
 
 
-def test_a_source_that_cannot_be_read_is_refused_at_once(tmp_path):
+def test_an_unreadable_source_fails_at_once(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     command = [sys.executable, "-m", "wildhands_ros.cli.main", "demo", "broken.mp4"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -85,14 +85,14 @@ def test_a_source_that_cannot_be_read_is_refused_at_once(tmp_path):
     assert not (tmp_path / "demo_output").exists()
 
 
-def test_the_summary_measures_against_the_truth():
+def test_summary_compares_with_the_labels():
     true_hands = [hand(Side.RIGHT, 1), hand(Side.LEFT, 2)]
     moved = hand(Side.RIGHT, 1)
     moved.joints[:] += (0.003, 0.0, 0.004)
     moved.joints[5:] += (0.0021, 0.0, 0.0)
     answer = hand_array(FrameEstimate((moved,), CAMERA), header(5, 0), IntrinsicsSource.CAMERA_INFO, "open")
-    truth = {"frames": [{"hands": [hand_dict(item) for item in true_hands]}]}
-    text = summary([(5 * 10**9, 10**9)], [ReceivedHands(answer, 10**9 + 30_000_000)], truth)
+    labels = {"frames": [{"hands": [hand_dict(item) for item in true_hands]}]}
+    text = summary([SentFrame(5 * 10**9, 10**9)], [ReceivedHands(answer, 10**9 + 30_000_000)], labels)
     assert "1 sent, 1 processed" in text and "30 ms median" in text
     assert "1 of 2 hands found" in text
     relative, wrist, depth = map(

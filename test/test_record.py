@@ -29,7 +29,8 @@ from wildhands_ros.io.video_writer import VideoWriter
 from wildhands_ros.msg import EpisodeEvent
 from wildhands_ros.recording.bags import Bag
 from wildhands_ros.recording.features import STATE_NAMES
-from wildhands_ros.ros.recording.record import Counts, Recorder, table
+from wildhands_ros.ros.recording.record import counts_table
+from wildhands_ros.ros.recording.recorder import Counts, Recorder
 from wildhands_ros.srv import StartEpisode
 
 pytestmark = pytest.mark.ros
@@ -281,7 +282,7 @@ def test_topics_that_appear_late_are_recorded_and_missing_ones_are_named(tmp_pat
         client.close()
         recorder.kill()
     assert [message.data for message in topics(tmp_path / "bag")["/late"]] == [str(number) for number in range(20)]
-    assert "nobody published /never" in (tmp_path / "log").read_text()
+    assert "no publisher on /never" in (tmp_path / "log").read_text()
 
 
 def test_a_bag_that_cannot_be_written_to_ends_the_recording(tmp_path):
@@ -290,7 +291,7 @@ def test_a_bag_that_cannot_be_written_to_ends_the_recording(tmp_path):
     try:
         with closing(Recorder(tmp_path / "bag", ["x"])) as recorder:
             shutil.rmtree(tmp_path / "bag")
-            recorder._record_mark(EpisodeEvent(task="t"))
+            recorder.record_mark(EpisodeEvent(task="t"))
             end = time.monotonic() + 30
             while not recorder.failure and time.monotonic() < end:
                 time.sleep(0.01)
@@ -301,7 +302,7 @@ def test_a_bag_that_cannot_be_written_to_ends_the_recording(tmp_path):
 
 
 def test_counts_are_shown_for_each_topic():
-    lines = table({"/b": Counts(5, 3, 2, 1), "/a": Counts(1, 1, 0, 0)}).splitlines()
+    lines = counts_table({"/b": Counts(5, 3, 2, 1), "/a": Counts(1, 1, 0, 0)}).splitlines()
     assert [line.split() for line in lines[1:]] == [["/a", "1", "1", "0", "0"], ["/b", "5", "3", "2", "1"]]
 
 

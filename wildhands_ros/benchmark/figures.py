@@ -1,4 +1,4 @@
-"""Times and what is said of them."""
+"""Measures times and summarises them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import numpy as np
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Median and 95th percentile in milliseconds."""
+    """Returns the median and the 95th percentile in milliseconds."""
     p50, p95 = np.percentile(np.asarray(seconds) * 1e3, (50, 95))
     return {"p50_ms": round(float(p50), 3), "p95_ms": round(float(p95), 3)}
 
 
 def alternating(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call, taken in turns, so that what else the machine does meets all of them; each is called once before."""
+    """Measures the seconds of several calls.
+
+    The calls take turns, so that other load on the machine affects all of them. Each is called once before it is measured.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
@@ -28,7 +31,7 @@ def alternating(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict
 
 
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float]:
-    """How many times as long ``slow`` takes: of the medians, and the quartiles of the ratios of each round."""
+    """Returns the ratio of the medians of ``slow`` and ``fast``, and the quartiles of the ratios of single rounds."""
     rounds = np.asarray(slow) / np.asarray(fast)
     low, high = np.percentile(rounds, (25, 75))
     return {

@@ -1,4 +1,4 @@
-"""What the figures were measured on, and what a process takes of it."""
+"""The machine that the benchmark runs on, and the resources that a process uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGES = ("mediapipe", "numpy", "openvino", "torch")
 
 
 def machine() -> dict[str, object]:
-    """Processor, cores, memory and versions; ``load`` says whether the machine was quiet."""
+    """Returns processor, cores, memory, versions and ``load``, the load average over the last minute."""
     fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
     names = {name.strip(): value.strip() for name, value in fields.items()}
     memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
@@ -37,14 +37,14 @@ def _version(package: str) -> str | None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time that a process and its threads have taken."""
-    # After the name, which may hold anything: state is field 3, user and system time are 14 and 15.
+    """Returns the processor time that a process and its threads have used."""
+    # Split after the process name, which may contain spaces: state is field 3, user and system time are 14 and 15.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_mb(pid: int) -> dict[str, float]:
-    """Resident memory now and at its peak."""
+    """Returns the resident memory of a process in megabytes, now and at its peak."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return {
         "rss_mb": round(int(status["VmRSS"].split()[0]) / 1024),

@@ -1,4 +1,4 @@
-"""Networks alone: two hands of one frame, this project's runtime against PyTorch as one would first write it."""
+"""Measures networks alone, on two hands of one frame: this package's runtime against eager PyTorch."""
 
 from __future__ import annotations
 
@@ -24,19 +24,30 @@ SIDES = (Side.LEFT, Side.RIGHT)
 
 
 def released_network(seed: int = 0) -> WildHands:
-    """The published architecture with random weights: they take as long as the published ones, which cannot be had here."""
+    """Returns the published architecture with random weights, which are as fast as the published ones."""
     torch.manual_seed(seed)
     return WildHands(RELEASED).eval()
 
 
 def default_network() -> WildHands:
+    """Returns the network with the bundled weights."""
     return load_model(DEFAULT_NAME).model
 
 
 def compare(make: Callable[[], WildHands], clip: Clip, repeats: int, with_int8: bool = False) -> dict[str, object]:
-    """Milliseconds from image and boxes to parameters, for the runtime and precision that auto chooses, int8 where there is one, and
-    PyTorch's eager float32. ``ratio`` is how many times as long the latter takes. ``with_int8``: quantizes it first, where nncf is
-    installed."""
+    """Measures the time from image and boxes to parameters.
+
+    Compares the runtime and precision that "auto" selects, int8 if it is available, and eager PyTorch in float32.
+
+    Args:
+        make: makes the network.
+        clip: the images.
+        repeats: number of measurements.
+        with_int8: whether to quantize the network first, if nncf is installed.
+
+    Returns:
+        Milliseconds; ``ratio`` is that of eager PyTorch to the fastest other one.
+    """
     hand_model = open_hands()
     eager, image = make(), clip.frames[0]
     if with_int8:
@@ -81,17 +92,17 @@ def _quantize(model: WildHands, clip: Clip) -> None:
 
         quantize(model, frames)
     except ImportError:
-        pass  # neither OpenVINO nor nncf need be there
+        pass  # OpenVINO and nncf are optional
 
 
-def cost_per_hand(make: Callable[[], WildHands], clip: Clip, repeats: int, most: int = 8) -> dict[str, float]:
-    """Milliseconds of the network for 1, 2, 4, ... hands of one frame."""
+def cost_per_hand(make: Callable[[], WildHands], clip: Clip, repeats: int, max_hands: int = 8) -> dict[str, float]:
+    """Returns the network's milliseconds for 1, 2, 4, ... hands in one frame, by the number of hands."""
     model = make()
     config = model.config
     predictor = Predictor(model, config.preprocessing, open_hands())
-    counts = [1 << i for i in range(most.bit_length())]
+    counts = [1 << i for i in range(max_hands.bit_length())]
     rng = np.random.default_rng(0)
-    corners = rng.uniform((0, 0), (WIDTH - 250, HEIGHT - 250), (most, 2))
+    corners = rng.uniform((0, 0), (WIDTH - 250, HEIGHT - 250), (max_hands, 2))
     boxes, camera = np.concatenate([corners, corners + 250], axis=1), clip.camera.undistorted()
 
     def call(count: int) -> Callable[[], object]:

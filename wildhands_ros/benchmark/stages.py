@@ -1,8 +1,9 @@
-"""The estimator's stages on the stream, frame by frame in one process."""
+"""Measures the stages of the estimator on the clip, in one process."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from itertools import islice
 
 from ..config import EstimatorConfig
@@ -10,27 +11,37 @@ from ..estimator import Estimator
 from ..types import FrameEstimate
 from .clip import RATE, Clip
 
-_WARM_UP = 15
-"""Frames until tracks are known and the hands' shapes are settled."""
+FIT, POSE = "fit", "mesh"
+"""Stages of ``FrameEstimate.seconds`` that the benchmark reports apart."""
+WARM_UP = 15
+"""Frames until the tracks are established and the shapes of the hands have converged."""
 
 
-def run_stages(
-    clip: Clip, frames: int, config: EstimatorConfig | None = None
-) -> tuple[dict[str, list[float]], list[FrameEstimate]]:
-    """Seconds of each stage of each frame, by the names of ``FrameEstimate.seconds`` and ``fit_per_hand``; and the frames' estimates."""
+@dataclass(frozen=True)
+class StageTimes:
+    """What was measured."""
+
+    seconds: dict[str, list[float]]
+    """Seconds of each stage of each frame, by the names in ``FrameEstimate.seconds``."""
+    fit_seconds_per_hand: list[float]
+    """Of each frame that has hands."""
+    estimates: list[FrameEstimate]
+
+
+def run_stages(clip: Clip, frames: int, config: EstimatorConfig | None = None) -> StageTimes:
+    """Runs the estimator on this number of frames."""
     estimator = Estimator(config)
     seconds: dict[str, list[float]] = defaultdict(list)
     estimates = []
     try:
-        for i, image in enumerate(islice(clip.endless(), _WARM_UP + frames)):
+        for i, image in enumerate(islice(clip.endless(), WARM_UP + frames)):
             estimate = estimator(image, clip.camera, i / RATE)
-            if i < _WARM_UP:
+            if i < WARM_UP:
                 continue
             estimates.append(estimate)
             for stage, value in estimate.seconds.items():
                 seconds[stage].append(value)
-            if estimate.hands:
-                seconds["fit_per_hand"].append(estimate.seconds["fit"] / len(estimate.hands))
     finally:
         estimator.close()
-    return dict(seconds), estimates
+    per_hand = [estimate.seconds[FIT] / len(estimate.hands) for estimate in estimates if estimate.hands]
+    return StageTimes(dict(seconds), per_hand, estimates)

@@ -1,96 +1,115 @@
-"""The subcommands of `wildhands` that make data for learning from demonstrations: record, episode, annotate, export."""
+"""Commands that make data for imitation learning: ``record``, ``episode``, ``annotate`` and ``export``."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .exit_codes import EXIT_INCOMPLETE, EXIT_OK
+from .console import report_problems
+from .exit_codes import EXIT_OK
+from .options import add_camera_options, add_estimator_options, estimator_config, intrinsics
 
 if TYPE_CHECKING:
     from ..config import EstimatorConfig
     from ..runtime.processes import Workers
+    from .options import Subparsers
 
-Options = Callable[[argparse.ArgumentParser], None]
+
+def add_commands(commands: Subparsers) -> None:
+    """Adds ``record``, ``episode``, ``annotate`` and ``export``."""
+    _add_record(commands)
+    _add_episode(commands)
+    _add_annotate(commands)
+    _add_export(commands)
 
 
-def add_commands(
-    commands,
-    camera_options: Options,
-    estimator_options: Options,
-    estimator_config: Callable[[argparse.Namespace], EstimatorConfig],
-) -> None:
-    """Adds the subcommands; cameras and estimators are chosen as in the other ones."""
-    record = commands.add_parser("record", help="record ROS 2 topics into an MCAP bag, with episodes; Ctrl-C ends it")
+def _add_record(commands: Subparsers) -> None:
+    record = commands.add_parser(
+        "record", help="record ROS 2 topics to an MCAP bag, with marked episodes; stop with Ctrl-C"
+    )
     record.add_argument("topics", nargs="*", metavar="TOPIC")
-    record.add_argument("--all", action="store_true", help="all topics, as they appear")
+    record.add_argument("--all", action="store_true", help="record all topics, also those that appear later")
     record.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="the bag to make; default: recording_ and the time"
+        "--output", type=Path, metavar="FOLDER", help="the new bag; default: recording_ and the current time"
     )
     record.set_defaults(run=_record)
 
-    episode = commands.add_parser("episode", help="mark an episode of a running recording").add_subparsers(
+
+def _add_episode(commands: Subparsers) -> None:
+    actions = commands.add_parser("episode", help="mark an episode of a running recording").add_subparsers(
         metavar="ACTION", required=True
     )
-    begin = episode.add_parser("start", help="what comes now is a demonstration")
-    begin.add_argument("task", metavar="TASK", help="what is going to be done, in words")
-    begin.set_defaults(action="start", run=_episode)
-    for action, text in (
-        ("stop", "the demonstration is done"),
-        ("discard", "leave out the running episode, or the last one"),
-    ):
-        episode.add_parser(action, help=text).set_defaults(action=action, task="", run=_episode)
+    start = actions.add_parser("start", help="start an episode")
+    start.add_argument("task", metavar="TASK", help="what is demonstrated, in words")
+    start.set_defaults(action="start", run=_episode)
+    for action, text in (("stop", "stop the episode"), ("discard", "discard the running episode, or the last one")):
+        actions.add_parser(action, help=text).set_defaults(action=action, task="", run=_episode)
 
+
+def _add_annotate(commands: Subparsers) -> None:
     annotate = commands.add_parser(
-        "annotate", help="find the hands in recordings; an interrupted run goes on with the same command"
+        "annotate", help="estimate the hands in recordings; run the same command again to resume"
     )
     annotate.add_argument(
-        "inputs", nargs="+", type=Path, metavar="BAG_OR_VIDEO", help="rosbag2 folder, .mcap, .db3, ROS 1 .bag, or video"
+        "inputs",
+        nargs="+",
+        type=Path,
+        metavar="BAG_OR_VIDEO",
+        help="rosbag2 folder, .mcap, .db3, ROS 1 .bag, or video file",
     )
     annotate.add_argument(
         "--output",
         type=Path,
         metavar="FOLDER",
-        help="the bag to make of a single input; default: the input's name and _hands",
+        help="the new bag, for a single input; default: the name of the input and _hands",
     )
-    annotate.add_argument("--image", default="", metavar="TOPIC", help="topic of the pictures; default: the only one")
+    annotate.add_argument("--image", default="", metavar="TOPIC", help="image topic; default: the only one in the bag")
     annotate.add_argument(
-        "--rectified", action="store_true", help="the bag's pictures are rectified: CameraInfo's P applies"
-    )
-    annotate.add_argument("--smooth", action="store_true", help="smooth each hand over time, looking both ways")
-    camera_options(annotate)
-    estimator_options(annotate)
-    annotate.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="processes; default: one a core; the hands do not depend on it"
+        "--rectified", action="store_true", help="the images in the bag are rectified: use P of CameraInfo, not K and D"
     )
     annotate.add_argument(
-        "--ray", metavar="ADDRESS", help="work on a Ray cluster whose machines share the folders (extra ray)"
+        "--smooth", action="store_true", help="smooth each hand over time, using past and future frames"
     )
-    annotate.set_defaults(run=lambda args: _annotate(args, estimator_config(args)))
+    add_camera_options(annotate)
+    add_estimator_options(annotate)
+    annotate.add_argument(
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of processes, which does not change the result; default: one per core",
+    )
+    annotate.add_argument(
+        "--ray", metavar="ADDRESS", help="run on a Ray cluster whose machines share the folders (needs ray)"
+    )
+    annotate.set_defaults(run=_annotate)
 
-    formats = commands.add_parser("export", help="turn annotated bags into data sets").add_subparsers(
+
+def _add_export(commands: Subparsers) -> None:
+    formats = commands.add_parser("export", help="convert annotated bags to datasets").add_subparsers(
         metavar="FORMAT", required=True
     )
-    lerobot = formats.add_parser("lerobot", help="LeRobotDataset v3.0: pictures, hands, actions, tasks")
-    lerobot.add_argument("--repo-id", required=True, metavar="NAME", help="the data set's name, such as me/cups")
+    lerobot = formats.add_parser("lerobot", help="LeRobotDataset v3.0: images, hands, actions, tasks")
+    lerobot.add_argument("--repo-id", required=True, metavar="NAME", help="name of the dataset, such as me/cups")
     lerobot.add_argument(
-        "--camera", default="camera", metavar="NAME", help="of observation.images.NAME; default: camera"
+        "--camera",
+        default="camera",
+        metavar="NAME",
+        help="NAME of the feature observation.images.NAME; default: camera",
     )
-    parquet = formats.add_parser("parquet", help="one table of numbers")
-    hdf5 = formats.add_parser("hdf5", help="one file of arrays, a group an episode")
+    parquet = formats.add_parser("parquet", help="one table, without images")
+    hdf5 = formats.add_parser("hdf5", help="one file of arrays with a group per episode, without images")
     for command, kind in ((lerobot, "lerobot"), (parquet, "parquet"), (hdf5, "hdf5")):
-        command.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="recordings with hands")
+        command.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="annotated recordings")
         command.add_argument(
-            "--output", type=Path, metavar="OUT", help="default: the data set's name, or the first bag's"
+            "--output", type=Path, metavar="OUT", help="default: the name of the dataset, or of the first bag"
         )
         command.add_argument(
-            "--image", default="", metavar="TOPIC", help="topic of the pictures; default: the only one"
+            "--image", default="", metavar="TOPIC", help="image topic; default: the only one in the bag"
         )
         command.add_argument("--hands", default="/hands", metavar="TOPIC", help="default: /hands")
         command.add_argument(
@@ -98,12 +117,12 @@ def add_commands(
             nargs="+",
             default=["next"],
             metavar="TOPIC",
-            help="topics with the robot's commands; default: 'next', the wrists and pinches of the next frame",
+            help="topics of robot commands; default: 'next', the wrist poses and pinch distances of the next frame",
         )
-        command.add_argument("--fps", type=int, default=0, metavar="N", help="default: the recording's own rate")
         command.add_argument(
-            "--task", default="", metavar="TEXT", help="what is done, for bags without marked episodes"
+            "--fps", type=int, default=0, metavar="N", help="frame rate; default: that of the recording"
         )
+        command.add_argument("--task", default="", metavar="TEXT", help="task of bags without marked episodes")
         command.set_defaults(run=_export, kind=kind)
 
 
@@ -119,63 +138,69 @@ def _episode(args: argparse.Namespace) -> int:
     from ..ros.recording.episodes import call
 
     print(call(args.action, args.task))
-    return 0
+    return EXIT_OK
 
 
-def _annotate(args: argparse.Namespace, config: EstimatorConfig) -> int:
+def _annotate(args: argparse.Namespace) -> int:
     if args.output and len(args.inputs) > 1:
-        raise ValueError("--output names the bag of a single input; give the inputs one by one")
+        raise ValueError("--output names the bag of a single input; annotate the inputs one by one")
     if args.jobs < 0:
-        raise ValueError(f"{args.jobs} processes cannot work: give --jobs 1 or more")
+        raise ValueError(f"--jobs must be 1 or more, not {args.jobs}")
     if args.ray:
         from ..recording.ray_cluster import ray_workers
 
-        crew = ray_workers(args.ray)
+        pool = ray_workers(args.ray)
     else:
         from ..runtime.processes import processes
         from ..runtime.threads import available_cpus
 
-        # They import PyTorch and all else that takes long, and so does this one.
-        crew = processes(args.jobs or available_cpus(), "wildhands_ros.recording.recording_part")
-    with crew as workers:
-        return _annotate_by(workers, args, config)
+        # The workers import PyTorch and the rest of this module while this process does the same.
+        pool = processes(args.jobs or available_cpus(), "wildhands_ros.recording.estimation")
+    with pool as workers:
+        return _annotate_with(workers, args)
 
 
-def _annotate_by(workers: Workers, args: argparse.Namespace, config: EstimatorConfig) -> int:
-    from .. import __version__
-    from ..config import NONE
-    from ..estimator import checkpoint_name
-    from ..io.camera_files import Intrinsics, load_calibration
-    from ..network.checkpoint import checkpoint_path
-    from ..network.detector_net import DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR
+def _annotate_with(workers: Workers, args: argparse.Namespace) -> int:
     from ..ros.recording.annotation import annotate
-    from ..ros.recording.image_streams import Choices
-    from ..runtime.network import choose
+    from ..ros.recording.image_streams import AnnotationOptions
 
-    intrinsics = None
-    if args.camera_info or args.fov:
-        intrinsics = Intrinsics(load_calibration(args.camera_info) if args.camera_info else None, args.fov)
-    # The same on all machines, and other hands where this machine would choose otherwise.
-    runtime, precision, device = choose(config.runtime, config.precision, config.device)
-    config = replace(config, runtime=runtime, precision=precision, device=device, checkpoint=checkpoint_name(config))
-    files = [
-        DEFAULT_DETECTOR,
-        SECOND_STAGE_DETECTOR,
-        *([] if config.checkpoint == NONE else [checkpoint_path(config.checkpoint)]),
-    ]
-    settings = {
-        "version": __version__,
-        "weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in files],
-        "fov": args.fov,
-        "camera_info": args.camera_info.read_text() if args.camera_info else None,
-    }
+    camera = intrinsics(args) if args.camera_info or args.fov else None
+    options = AnnotationOptions(args.image, camera, args.rectified, args.smooth)
+    config = _resolved(estimator_config(args))
+    settings = _settings(args, config)
     problems = []
     for source in args.inputs:
         output = args.output or source.with_name(f"{source.stem}_hands")
-        choices = Choices(args.image, intrinsics, args.rectified, args.smooth)
-        problems += annotate(source, output, choices, config, settings, workers)
+        problems += annotate(source, output, options, config, settings, workers)
         print(f"wrote {output}")
-    return _report(problems)
+    return report_problems(problems)
+
+
+def _resolved(config: EstimatorConfig) -> EstimatorConfig:
+    """Replaces "auto" by what this machine chooses, so that all machines of a cluster compute the same."""
+    from ..estimator import checkpoint_name
+    from ..runtime.network import choose
+
+    runtime, precision, device = choose(config.runtime, config.precision, config.device)
+    return replace(config, runtime=runtime, precision=precision, device=device, checkpoint=checkpoint_name(config))
+
+
+def _settings(args: argparse.Namespace, config: EstimatorConfig) -> dict[str, object]:
+    """Returns what the hands depend on besides input and ``config``. Work with other settings is not resumed."""
+    from .. import __version__
+    from ..config import NONE
+    from ..network.checkpoint import checkpoint_path
+    from ..network.detector_net import DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR
+
+    weights = [DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR]
+    if config.checkpoint != NONE:
+        weights.append(checkpoint_path(config.checkpoint))
+    return {
+        "version": __version__,
+        "weights": [hashlib.sha256(file.read_bytes()).hexdigest() for file in weights],
+        "fov": args.fov,
+        "camera_info": args.camera_info.read_text() if args.camera_info else None,
+    }
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -183,23 +208,15 @@ def _export(args: argparse.Namespace) -> int:
     from ..ros.images import decode
 
     config = ExportConfig(decode, args.image, args.hands, tuple(args.action), args.fps, args.task)
-    found = (episode for bag in args.bags for episode in demonstrations(bag, config))
+    found = (demonstration for bag in args.bags for demonstration in demonstrations(bag, config))
+    output = args.output or Path(args.repo_id if args.kind == "lerobot" else f"{args.bags[0].stem}.{args.kind}")
     if args.kind == "lerobot":
         from ..recording.lerobot_export import export_lerobot
 
-        output = args.output or Path(args.repo_id)
-        episodes, frames, notes = export_lerobot(found, output, args.repo_id, args.camera)
+        summary = export_lerobot(found, output, args.repo_id, args.camera)
     else:
         from ..recording.table_export import export_hdf5, export_parquet
 
-        output = args.output or Path(f"{args.bags[0].stem}.{args.kind}")
-        episodes, frames, notes = (export_parquet if args.kind == "parquet" else export_hdf5)(found, output)
-    print(f"wrote {output}: {episodes} episodes, {frames} frames")
-    return _report(notes)
-
-
-def _report(problems: list[str]) -> int:
-    """Names what is missing; the exit code."""
-    for problem in problems:
-        print(f"wildhands: {problem}", file=sys.stderr)
-    return EXIT_INCOMPLETE if problems else EXIT_OK
+        summary = (export_parquet if args.kind == "parquet" else export_hdf5)(found, output)
+    print(f"wrote {output}: {summary.episodes} episodes, {summary.frames} frames")
+    return report_problems(summary.notes)

@@ -1,4 +1,4 @@
-"""Estimates as JSON: metres, pixels of the input, joints in MediaPipe order."""
+"""Estimates as JSON: metres, pixels of the input image, joints in MediaPipe order."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from ..types import FrameEstimate, Grasp, HandEstimate
 
 
 class Results:
-    """Collects the estimates of a source's frames.
+    """Collects the estimates of all frames of a source.
 
-    ``{"camera": {...}, "frames": [{"source", "stamp", "hands": [...]}]}``. ``camera`` is that of the first frame; a frame whose camera
-    differs (images of several sizes in one folder) has a ``camera`` of its own.
+    The JSON is ``{"camera": {...}, "frames": [{"source", "stamp", "hands": [...]}]}``. ``camera`` is the camera of
+    the first frame; a frame with another camera (a folder may hold images of several sizes) has a ``camera`` of its
+    own.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._camera: dict | None = None
         self._frames: list[dict] = []
 
@@ -31,9 +32,9 @@ class Results:
 
         Args:
             frame: the estimate.
-            source: file name the frame came from.
+            source: name of the file that the frame is from.
             stamp: seconds; None for still images.
-            intrinsics: where the frame's camera came from.
+            intrinsics: where the intrinsics of the frame's camera come from.
         """
         entry = {"source": source, "stamp": _number(stamp, 6), "hands": [hand_dict(hand) for hand in frame.hands]}
         camera = camera_dict(frame.camera, intrinsics)
@@ -44,15 +45,15 @@ class Results:
         self._frames.append(entry)
 
     def write(self, path: Path, problems: list[str]) -> None:
-        """Writes strict JSON (numbers that are not finite become null); ``problems`` is left out when there were none."""
-        data = {"camera": self._camera, "frames": self._frames}
+        """Writes strict JSON: numbers that are not finite become null. Omits ``problems`` if there are none."""
+        data: dict[str, object] = {"camera": self._camera, "frames": self._frames}
         if problems:
             data["problems"] = problems
         path.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
 
 
 def camera_dict(camera: Camera, intrinsics: IntrinsicsSource) -> dict:
-    """``{"k": [9], "width", "height", "distortion_model", "d", "intrinsics_source"}``; k row by row."""
+    """Returns ``{"k": [9], "width", "height", "distortion_model", "d", "intrinsics_source"}``; ``k`` is row-major."""
     return {
         "k": _numbers(camera.k, 6),
         "width": camera.width,
@@ -64,7 +65,7 @@ def camera_dict(camera: Camera, intrinsics: IntrinsicsSource) -> dict:
 
 
 def hand_dict(hand: HandEstimate) -> dict:
-    """One hand; ``orientation`` is x, y, z, w."""
+    """Returns one hand as JSON data; ``orientation`` is a quaternion x, y, z, w."""
     grasp, probabilities = Grasp.UNKNOWN, None
     if hand.grasp_probabilities is not None:
         grasp = Grasp(int(np.argmax(hand.grasp_probabilities)))

@@ -23,7 +23,6 @@ from .annotated_boxes import BoxedFolder, BoxedVideo, frames_of, world_frames
 from .main import outputs, progress, text, write
 
 MIN_IOU = 0.5
-MAX_HANDS = 8
 SIZES = {"under 4 %": 0.04, "4 to 8 %": 0.08, "8 to 15 %": 0.15, "over 15 %": np.inf}
 """Longer side of the box over the picture's width, up to."""
 CLEAR = 0.4
@@ -109,9 +108,16 @@ def has_duplicates(found: Sequence) -> bool:
 
 
 def evaluate_detection(
-    photos: Path | None, boxes: Path | None, count: int, seed: int, detectors: Sequence[str], json_path: Path | None
+    photos: Path | None,
+    boxes: Path | None,
+    count: int,
+    seed: int,
+    detectors: Sequence[str],
+    max_hands: int,
+    json_path: Path | None,
 ) -> int:
-    """Prints and writes a table of ``detectors`` on ``count`` synthetic frames, and on annotated photographs and videos where given.
+    """Prints and writes a table of ``detectors`` on ``count`` synthetic frames, and on annotated photographs and videos where given; at most
+    ``max_hands`` in an image.
 
     The JSON holds, for each detector, the figures of the photographs (of the frames where there are none), and those of each suite; the
     time is that of a video's frame where there is a video.
@@ -122,7 +128,7 @@ def evaluate_detection(
     with outputs(json_path, None) as (json_file, _):
         for name in detectors:
             try:
-                estimator = Estimator(EstimatorConfig(detector=name, max_hands=MAX_HANDS))
+                estimator = Estimator(EstimatorConfig(detector=name, max_hands=max_hands))
                 suites = (
                     {"synthetic": evaluate_pictures(estimator, progress(world_frames(count, seed), count))}
                     if count

@@ -1,4 +1,7 @@
-"""Writes bags: rosbag2 folders with MCAP, their definitions inside, that stay readable when the disk fills up."""
+"""Writes rosbag2 folders with MCAP files.
+
+They contain the message definitions, and stay readable if the disk fills up.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import rosbags.interfaces as bag
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
@@ -16,21 +18,26 @@ from rosbags.typesys.store import Typestore
 from .definitions import learn, typestore
 
 RESERVE = 64 * 2**20
-"""Bytes left free on the disk, so that a bag can be completed and the machine goes on working."""
+"""Bytes left free on the disk, so that the bag can be completed and the machine keeps working."""
 _CHECK_EVERY = 2**20
 
 
 class DiskFull(OSError):
-    """The disk is (nearly) full; what has been written is a complete bag once ``close`` is called."""
+    """The disk is (nearly) full. ``close`` completes the bag with the messages written so far."""
 
 
 class BagWriter:
-    """One bag. As a context manager it is completed on leaving, whatever happens."""
+    """One bag. As a context manager it completes the bag on leaving, also after an error."""
 
     def __init__(self, folder: Path, reserve: int = RESERVE):
-        """Makes the new ``folder``.
+        """Creates the bag.
 
-        :raises OSError: it exists, or cannot be written.
+        Args:
+            folder: the new folder.
+            reserve: bytes to leave free on the disk.
+
+        Raises:
+            OSError: the folder exists or cannot be written.
         """
         self.folder = folder
         self.types: Typestore = typestore()
@@ -41,14 +48,20 @@ class BagWriter:
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
         except WriterError as error:
-            raise FileExistsError(f"{folder} exists already; give the name of a new folder") from error
+            raise FileExistsError(f"{folder} already exists; choose another name") from error
         except OSError as error:
             raise OSError(f"cannot write to {folder}: {error.strerror}") from error
 
     def topic(self, name: str, message_type: str, latched: bool = False) -> bag.Connection:
-        """A new topic of a type such as ``std_msgs/msg/String``.
+        """Adds a topic.
 
-        :raises UnknownTypeError: the type's definition is not installed.
+        Args:
+            name: name of the topic.
+            message_type: such as ``std_msgs/msg/String``.
+            latched: whether the topic is offered with transient local durability.
+
+        Raises:
+            UnknownTypeError: the definition of the type is not installed.
         """
         learn(self.types, message_type)
         return self._writer.add_connection(
@@ -56,20 +69,26 @@ class BagWriter:
         )
 
     def topic_like(self, name: str, original: bag.Connection, types: Typestore) -> bag.Connection:
-        """A new topic as that of another bag, whose definitions are ``types``."""
+        """Adds a topic with the type and QoS of a topic of another bag, whose message definitions are ``types``."""
         qos = getattr(original.ext, "offered_qos_profiles", ())
         return self._writer.add_connection(name, original.msgtype, typestore=types, offered_qos_profiles=qos)
 
     def write(self, topic: bag.Connection, stamp: int, data: bytes | memoryview) -> None:
-        """Adds one serialised message (CDR) received at ``stamp``, nanoseconds.
+        """Writes one message.
 
-        :raises DiskFull: there is no room for it; no later message can be written either.
+        Args:
+            topic: what ``topic`` or ``topic_like`` returned.
+            stamp: time of receipt in nanoseconds.
+            data: the serialised message (CDR).
+
+        Raises:
+            DiskFull: there is no space for it. Later messages cannot be written either.
         """
         if self._unchecked >= _CHECK_EVERY:
             self._unchecked = 0
             if (free := shutil.disk_usage(self.folder).free) < self._reserve:
                 raise DiskFull(
-                    f"only {free // 2**20} MB are left on the disk of {self.folder}: what was recorded before is complete"
+                    f"only {free // 2**20} MB are left on the disk of {self.folder}; the recording so far is complete"
                 )
         self._unchecked += len(data)
         try:
@@ -77,11 +96,11 @@ class BagWriter:
         except OSError as error:
             self._broken = True
             raise DiskFull(
-                f"cannot write to {self.folder}: {error.strerror}; what was recorded before can be read"
+                f"cannot write to {self.folder}: {error.strerror}; the recording so far can be read"
             ) from error
 
-    def close(self, notes: dict[str, Any] | None = None) -> None:
-        """Completes the bag, with ``notes`` in its metadata under the key wildhands."""
+    def close(self, notes: dict[str, object] | None = None) -> None:
+        """Completes the bag, with ``notes`` (JSON data) under the key ``wildhands`` of its metadata."""
         if self._writer.storage is None:
             return
         if notes:
@@ -91,9 +110,9 @@ class BagWriter:
                 raise OSError("an earlier write failed")
             self._writer.close()
         except OSError:
-            # Without index and metadata; ``Bag`` reads such files to where they end.
+            # The file has no index and the folder no metadata; ``Bag`` reads such files up to their end.
             self._broken = True
-            with suppress(OSError):  # the last buffered bytes find no room either
+            with suppress(OSError):  # there is no space for the last buffered bytes either
                 self._writer.abort()
 
     def __enter__(self) -> BagWriter:
@@ -106,7 +125,7 @@ class BagWriter:
 
 
 def bag_qos(latched: bool) -> bag.Qos:
-    """Reliable, and for ``latched`` topics kept for those who come later."""
+    """Returns the QoS that a topic is recorded with: reliable, and transient local if ``latched``."""
     never = bag.QosTime(0x7FFFFFFF, 0xFFFFFFFF)
     return bag.Qos(
         history=bag.QosHistory.KEEP_LAST,

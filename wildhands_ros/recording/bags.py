@@ -1,4 +1,4 @@
-"""Reads recordings of every kind as one: rosbag2 folders and files (MCAP, sqlite3), ROS 1 bags, also when they end in the middle."""
+"""Reads recordings: rosbag2 folders and files (MCAP, sqlite3) and ROS 1 bags, also if they are cut off."""
 
 from __future__ import annotations
 
@@ -18,41 +18,56 @@ from rosbags.typesys.store import Typestore
 
 from ..io.images import InputError
 from .definitions import typestore
+from .message import Message
 
 SUFFIXES = (".mcap", ".db3", ".bag")
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 MAX_RECORD = 2**30
-"""Bytes of one record of a damaged MCAP file beyond which its size is taken for damage."""
+"""Bytes. A larger record in a damaged MCAP file is taken for damage too."""
 
 
 def is_bag(path: Path) -> bool:
-    """Whether a path looks like a recording, by its name or by what is in the folder."""
+    """Returns whether a path looks like a recording, by its name or by the files in the folder."""
     if path.is_dir():
         return (path / "metadata.yaml").is_file() or bool(_storage_files(path))
     return path.suffix.lower() in SUFFIXES
 
 
 class Bag:
-    """One recording, opened on entering; all messages come as ROS 2's (CDR), those of a ROS 1 bag converted.
+    """A context manager that opens one recording.
 
-    What must be converted or saved first is, into a folder below ``scratch`` that goes again on leaving; None for the system's own place.
+    All messages are ROS 2 messages (CDR); those of a ROS 1 bag are converted.
+
+    Attributes:
+        path: the recording.
+        readable: the recording or a readable copy of it, which other processes can open while this bag is open.
+        problems: what could not be read, one sentence each.
     """
 
     def __init__(self, path: Path, scratch: Path | None = None):
+        """Does not open the recording yet.
+
+        Args:
+            path: the recording.
+            scratch: folder for a temporary copy, if the recording must be converted or salvaged; None for the
+                system's default.
+        """
         self.path = self.readable = path
-        """``readable``: the recording itself or its copy, which others can open for as long as this one is."""
-        self._scratch_folder = scratch
         self.problems: list[str] = []
-        """What could not be read, one sentence each."""
-        self._reader: AnyReader | None = None
-        self._temporary: tempfile.TemporaryDirectory | None = None
+        self._scratch_folder = scratch
+        self._open_reader: AnyReader | None = None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Bag:
-        """:raises InputError: nothing of it can be read, with the reason."""
+        """Opens the recording.
+
+        Raises:
+            InputError: nothing can be read, with the reason.
+        """
         if not self.path.exists():
-            raise InputError(f"{self.path}: does not exist; give a rosbag2 folder, an .mcap, .db3 or .bag file")
+            raise InputError(f"{self.path}: does not exist; give a rosbag2 folder or an .mcap, .db3 or .bag file")
         try:
-            self._reader = self._open()
+            self._open_reader = self._open()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -61,44 +76,54 @@ class Bag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._reader is not None:
-            self._reader.close()
+        if self._open_reader is not None:
+            self._open_reader.close()
         if self._temporary is not None:
             self._temporary.cleanup()
 
     @property
+    def _reader(self) -> AnyReader:
+        if self._open_reader is None:
+            raise RuntimeError(f"{self.path} is not open: use the bag in a with statement")
+        return self._open_reader
+
+    @property
     def connections(self) -> list[rosbag.Connection]:
-        """The topics; ``topic``, ``msgtype`` and ``msgcount`` of each."""
+        """The topics: each has ``topic``, ``msgtype`` and ``msgcount``."""
         return self._reader.connections
 
     @property
     def types(self) -> Typestore:
-        """The recording's own definitions."""
+        """The message definitions of the recording."""
         return self._reader.typestore
 
     @property
     def start(self) -> int:
-        """When the first message was received, nanoseconds."""
+        """When the first message was received, in nanoseconds."""
         return self._reader.start_time
 
     def count(self, topic: str) -> int:
-        """Messages of a topic, as far as the recording says."""
+        """Returns the number of messages of a topic according to the index of the recording."""
         return self._reader.topics[topic].msgcount
 
     def of_type(self, *kinds: str) -> list[rosbag.Connection]:
-        """The topics of some message types."""
+        """Returns the topics of these message types."""
         return [connection for connection in self.connections if connection.msgtype in kinds]
 
     def messages(
         self, connections: Collection[rosbag.Connection] = (), start: int | None = None
     ) -> Iterator[tuple[rosbag.Connection, int, bytes]]:
-        """Each message with its time of receipt in nanoseconds, in that order; of all topics or of some, from ``start`` on.
+        """Yields topic, time of receipt in nanoseconds and data of each message, in the order of receipt.
 
-        A damaged end is a problem, not an error.
+        A damaged end is added to ``problems`` and raises no error.
+
+        Args:
+            connections: the topics; all topics if empty.
+            start: time of the first message in nanoseconds; None for the start of the recording.
         """
         count = 0
         if connections:
-            # A recording of several files has one of each.
+            # A recording in several files has a connection per file.
             wanted = {(connection.topic, connection.msgtype) for connection in connections}
             connections = [
                 connection for connection in self.connections if (connection.topic, connection.msgtype) in wanted
@@ -107,16 +132,16 @@ class Bag:
             for item in self._reader.messages(connections=connections, start=start):
                 yield item
                 count += 1
-        except Exception as error:  # the storage formats' libraries raise all kinds on damaged data
+        except Exception as error:  # the libraries of the storage formats raise all kinds of errors on damaged data
             if isinstance(error, OSError) and not isinstance(error, EOFError):
                 raise
-            self._damaged(f"{self.path}: damaged after {count} messages; the rest cannot be read ({_line(error)})")
+            self._add_problem(f"{self.path}: damaged after {count} messages; the rest cannot be read ({_line(error)})")
 
-    def read(self, connection: rosbag.Connection, data: bytes):
-        """A message as an object with the fields of its definition."""
+    def read(self, connection: rosbag.Connection, data: bytes) -> Message:
+        """Deserialises a message."""
         return self.types.deserialize_cdr(data, connection.msgtype)
 
-    def _damaged(self, text: str) -> None:
+    def _add_problem(self, text: str) -> None:
         if text not in self.problems:
             self.problems.append(text)
 
@@ -128,7 +153,9 @@ class Bag:
         if path.is_dir() and not (path / "metadata.yaml").is_file():
             if not files:
                 raise InputError(f"{path}: no recording in this folder (no metadata.yaml, .mcap or .db3 file)")
-            self._damaged(f"{path}: metadata.yaml is missing; was the recorder killed? Its files are read as they are")
+            self._add_problem(
+                f"{path}: metadata.yaml is missing, perhaps the recorder was killed; its files are read without it"
+            )
             paths = files
         try:
             return _opened(paths)
@@ -139,7 +166,7 @@ class Bag:
             if not mcaps:
                 raise InputError(f"{self.path}: cannot be read: {_line(error)}") from error
             return self._salvaged(mcaps, error)
-        except Exception as error:  # sqlite's errors, and those of hostile data
+        except Exception as error:  # errors of sqlite, and errors that malformed data causes
             raise InputError(f"{self.path}: cannot be read: {_line(error)}") from error
 
     def _scratch(self) -> Path:
@@ -154,39 +181,42 @@ class Bag:
                     [path], folder, "mcap", 8, "zstd", "storage", None, get_typestore(Stores.ROS2_JAZZY), (), (), (), ()
                 )
         except ConverterError as error:
-            text = f"{path}: the ROS 1 bag cannot be read: {_line(error)}. If it was cut off, mend it first: rosbag reindex"
-            raise InputError(text) from error
+            raise InputError(
+                f"{path}: the ROS 1 bag cannot be read: {_line(error)}. If it was cut off, repair it with: rosbag reindex"
+            ) from error
         if not folder.is_dir():
             raise InputError(f"{path}: the ROS 1 bag holds no messages")
         return folder
 
     def _salvaged(self, files: list[Path], reason: Exception) -> AnyReader:
-        """What can be read of MCAP files without an index, copied into a bag that has one."""
+        """Copies what can be read of MCAP files without an index into a bag with an index, and opens that."""
         folder = self._scratch() / "salvaged"
         count = 0
         with Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
             for file in files:
                 count += _salvage(file, writer)
         if not count:
-            raise InputError(f"{self.path}: cannot be read, and not one message can be saved from it: {_line(reason)}")
+            raise InputError(f"{self.path}: cannot be read, and no message can be salvaged: {_line(reason)}")
         self.readable = folder
-        self._damaged(f"{self.path}: ends in the middle; {count} messages before could be read")
+        self._add_problem(f"{self.path}: the recording is cut off; {count} messages could be read")
         return _opened([folder])
 
 
 def _opened(paths: list[Path]) -> AnyReader:
-    # Bags of older distributions carry no definitions: ROS 2's common ones and ours stand in.
+    # Bags of older distributions contain no definitions: use the installed ones.
     reader = AnyReader(paths, default_typestore=typestore())
     reader.open()
     return reader
 
 
 def _salvage(file: Path, writer: Writer) -> int:
-    """Copies messages up to where the file ends or breaks; returns how many."""
+    """Copies the messages before the end or the damage of a file and returns their number."""
     from mcap.records import Channel, Message, Schema
     from mcap.stream_reader import StreamReader
 
-    count, schemas, topics = 0, {}, {}
+    count = 0
+    schemas: dict[int, Schema] = {}
+    topics: dict[int, rosbag.Connection] = {}
     with file.open("rb") as stream:
         try:
             for record in StreamReader(stream, record_size_limit=MAX_RECORD).records:
@@ -203,7 +233,7 @@ def _salvage(file: Path, writer: Writer) -> int:
                 elif isinstance(record, Message) and record.channel_id in topics:
                     writer.write(topics[record.channel_id], record.log_time, record.data)
                     count += 1
-        except Exception:  # the damage that was expected: what came before it is what can be had
+        except Exception:  # the damage, which is expected: the messages before it are all that can be salvaged
             return count
     return count
 

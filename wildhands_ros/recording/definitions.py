@@ -1,4 +1,4 @@
-"""Message definitions for bags: a recording explains itself, also where this package is not installed."""
+"""Message definitions for bags, so that a recording can be read without this package."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _PACKAGE_TYPE = re.compile(r"^\s*(?:([A-Za-z]\w*)/)?([A-Z]\w*)(?:\[.*?\])?\s+\w"
 
 
 class UnknownTypeError(ValueError):
-    """No definition of a message type is to be found."""
+    """The definition of a message type is not installed."""
 
 
 def typestore() -> Typestore:
-    """The common types of ROS 2 and this package's."""
+    """Returns the common types of ROS 2 and the types of this package."""
     store = get_typestore(Stores.ROS2_JAZZY)
     for file in sorted(_folder("wildhands_ros").glob("*.msg")):
         learn(store, f"wildhands_ros/msg/{file.stem}")
@@ -24,9 +24,14 @@ def typestore() -> Typestore:
 
 
 def learn(store: Typestore, name: str) -> None:
-    """Adds a type such as ``my_msgs/msg/Thing``, with the types in it, from the installed packages' definitions.
+    """Adds a message type and the types of its fields, from the definitions of the installed packages.
 
-    :raises UnknownTypeError: it, or one in it, is not installed.
+    Args:
+        store: the types known so far.
+        name: such as ``my_msgs/msg/Cup``.
+
+    Raises:
+        UnknownTypeError: the type, or the type of a field, is not installed.
     """
     if name in store.fielddefs:
         return
@@ -34,7 +39,7 @@ def learn(store: Typestore, name: str) -> None:
     file = _folder(package) / f"{kind}.msg"
     if not file.is_file():
         raise UnknownTypeError(
-            f"the definition of {name} is not installed: is the workspace that has {package} sourced?"
+            f"the definition of {name} is not installed; source the workspace that contains {package}"
         )
     text = file.read_text()
     for owner, inner in _PACKAGE_TYPE.findall(text):
@@ -44,15 +49,15 @@ def learn(store: Typestore, name: str) -> None:
 
 
 def _folder(package: str) -> Path:
-    """msg/ of the sources, or of the installed package."""
-    beside = Path(__file__).resolve().parents[2] / "msg"
-    if package == "wildhands_ros" and beside.is_dir():
-        return beside
+    """Returns the folder with the message definitions of a package."""
+    sources = Path(__file__).resolve().parents[2] / "msg"
+    if package == "wildhands_ros" and sources.is_dir():
+        return sources
     from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 
     try:
         return Path(get_package_share_directory(package), "msg")
     except PackageNotFoundError as error:
         raise UnknownTypeError(
-            f"the package {package}, whose messages are to be recorded, is not installed or not sourced"
+            f"the messages of {package} cannot be recorded: the package is not installed or its workspace not sourced"
         ) from error

@@ -1,4 +1,4 @@
-"""Episodes of a recording: marked while recording, found again when reading."""
+"""Episodes of a recording: marking them while recording, and finding them when reading."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 START, STOP, DISCARD = 1, 2, 3
-"""Values of ``wildhands_ros/msg/EpisodeEvent.event``."""
+"""Values of ``event`` in ``wildhands_ros/msg/EpisodeEvent``."""
 
 
 class EpisodeError(ValueError):
-    """An episode cannot be started, stopped or discarded now; the message says why."""
+    """An episode cannot be started, stopped or discarded now."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Episode:
-    """What a demonstration consists of: the data between two times, nanoseconds, inclusive."""
+    """A demonstration: the messages received from ``start`` to ``stop``, in nanoseconds, both included."""
 
     task: str
     start: int
@@ -34,9 +34,9 @@ class Episode:
 
 
 class EpisodeBook:
-    """Which episode is running; gives the marks to record."""
+    """Keeps track of the running episode and returns the marks to record."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._count = 0
         self._last: Mark | None = None
 
@@ -45,28 +45,37 @@ class EpisodeBook:
         return self._last is not None and self._last.event == START
 
     def start(self, task: str) -> Mark:
-        """:raises EpisodeError: one is running, or the task is empty."""
-        if self.running:
+        """Starts an episode.
+
+        Raises:
+            EpisodeError: an episode is running, or the task is empty.
+        """
+        if self._last is not None and self.running:
             raise EpisodeError(
                 f"episode {self._last.episode} ({self._last.task!r}) is still running: stop or discard it first"
             )
         if not task.strip():
-            raise EpisodeError("an episode needs a task text, such as 'put the cup on the plate'")
+            raise EpisodeError("an episode needs a task, such as 'put the cup on the plate'")
         self._last = Mark(START, self._count, task.strip())
         self._count += 1
         return self._last
 
     def stop(self) -> Mark:
-        """:raises EpisodeError: none is running."""
-        if not self.running:
+        """Stops the running episode.
+
+        Raises:
+            EpisodeError: no episode is running.
+        """
+        if self._last is None or not self.running:
             raise EpisodeError("no episode is running")
         self._last = Mark(STOP, self._last.episode, self._last.task)
         return self._last
 
     def discard(self) -> Mark:
-        """The running episode, or else the last one.
+        """Discards the running episode, or the last one.
 
-        :raises EpisodeError: there is none, or it is discarded already.
+        Raises:
+            EpisodeError: there is no episode, or it has been discarded already.
         """
         if self._last is None or self._last.event == DISCARD:
             raise EpisodeError("there is no episode to discard")
@@ -75,7 +84,15 @@ class EpisodeBook:
 
 
 def episodes(marks: Iterable[Mark], end: int) -> tuple[list[Episode], list[str]]:
-    """The episodes that count, in order, and what is odd about them. One that was never stopped lasts to the ``end``, nanoseconds."""
+    """Finds the episodes of a recording.
+
+    Args:
+        marks: the marks in the recording.
+        end: end of the recording in nanoseconds; an episode that was never stopped ends there.
+
+    Returns:
+        The episodes that were not discarded, in order, and problems with the marks, one sentence each.
+    """
     open_marks: dict[int, Mark] = {}
     found: dict[int, Episode] = {}
     problems = []
@@ -88,8 +105,8 @@ def episodes(marks: Iterable[Mark], end: int) -> tuple[list[Episode], list[str]]
         elif (begun := open_marks.pop(mark.episode, None)) is not None:
             found[mark.episode] = Episode(begun.task, begun.stamp, mark.stamp)
         else:
-            problems.append(f"episode {mark.episode} ({mark.task!r}) ends but never began: left out")
+            problems.append(f"episode {mark.episode} ({mark.task!r}) was stopped but never started; it is left out")
     for number, begun in open_marks.items():
-        problems.append(f"episode {number} ({begun.task!r}) was never stopped: it lasts to the recording's end")
+        problems.append(f"episode {number} ({begun.task!r}) was never stopped; it ends with the recording")
         found[number] = Episode(begun.task, begun.stamp, end)
     return [found[number] for number in sorted(found)], problems

@@ -1,4 +1,7 @@
-"""Hands as vectors of named numbers, for learning. A side without a hand is all zero, its ``valid`` included: learners take no NaN."""
+"""Hands as vectors of named numbers, for learning.
+
+The numbers of a side without a hand are all zero, ``valid`` included, because policies cannot be trained on NaN.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
+from .message import Message
 
 SIDES = {"right": 1, "left": 2}
-"""Values of ``wildhands_ros/msg/Hand.side``."""
+"""Values of ``side`` in ``wildhands_ros/msg/Hand``."""
 THUMB_TIP, INDEX_TIP = 4, 8
 MANO_JOINTS = tuple(
     f"{finger}_{number}" for finger in ("index", "middle", "pinky", "ring", "thumb") for number in (1, 2, 3)
@@ -25,24 +29,29 @@ MANO = (
 )
 HAND = ("valid", "score", *WRIST, "pinch", *JOINTS, *MANO)
 STATE_NAMES = tuple(f"{side}.{name}" for side in SIDES for name in HAND)
-"""Of ``state``: metres, radians, in the camera's frame."""
+"""Names of the numbers of ``state``: metres and radians, in the camera frame."""
 ACTION_NAMES = tuple(f"{side}.{name}" for side in SIDES for name in ("valid", *WRIST, "pinch"))
-"""Of the default action: where wrists and pinches are in the next frame."""
+"""Names of the numbers of the default action: wrist poses and pinch distances in the next frame."""
 ACTION_IN_STATE = np.array([STATE_NAMES.index(name) for name in ACTION_NAMES])
+"""Indices of the default action's numbers in ``state``."""
 
 
-def state(hands: Sequence) -> np.ndarray:
-    """(len(STATE_NAMES),) float32 of one HandArray's ``hands``; of two hands of a side, the surer one counts."""
-    return np.concatenate([_hand(_surest(hands, value)) for value in SIDES.values()])
+def state(hands: Sequence[Message]) -> np.ndarray:
+    """Returns the state of both hands, (len(STATE_NAMES),) float32.
+
+    Args:
+        hands: ``hands`` of a HandArray message. Of two hands of one side, the one with the higher score is used.
+    """
+    return np.concatenate([_hand_vector(_best(hands, value)) for value in SIDES.values()])
 
 
-def _surest(hands: Sequence, side: int):
+def _best(hands: Sequence[Message], side: int) -> Message:
     return max(
         (hand for hand in hands if hand.side == side), key=lambda hand: np.nan_to_num(hand.score, nan=0.0), default=None
     )
 
 
-def _hand(hand) -> np.ndarray:
+def _hand_vector(hand: Message) -> np.ndarray:
     if hand is None:
         return np.zeros(len(HAND), np.float32)
     position, orientation = hand.wrist.pose.position, hand.wrist.pose.orientation
@@ -56,5 +65,5 @@ def _hand(hand) -> np.ndarray:
             *(np.ravel(part) for part in (joints, mano.transl, mano.global_orient, mano.hand_pose, mano.betas)),
         ]
     ).astype(np.float32)
-    # A hand that holds NaN says nothing: better none than half of one.
+    # A hand with NaN in some of its numbers is treated as missing.
     return values if np.isfinite(values).all() else np.zeros(len(HAND), np.float32)

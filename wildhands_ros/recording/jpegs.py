@@ -1,4 +1,4 @@
-"""The pictures of one segment as JPEGs, on disk: of a video, whose pictures are in no bag yet, until its bag is written."""
+"""The images of one segment as JPEGs on disk. A video's images are kept this way until its bag is written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..io.files import OutputFile
 
 
 def save_jpegs(path: Path, jpegs: Sequence[bytes]) -> None:
-    """Writes them; the file, an .npz, appears whole or not at all."""
+    """Writes the images to an .npz file, which appears only when it is complete."""
     with OutputFile(path) as partial:
         np.savez(
             partial,
@@ -21,9 +21,10 @@ def save_jpegs(path: Path, jpegs: Sequence[bytes]) -> None:
 
 
 def load_jpegs(path: Path) -> Iterator[bytes]:
-    """What ``save_jpegs`` wrote.
+    """Yields the images that ``save_jpegs`` wrote.
 
-    :raises ValueError, OSError, KeyError: it is none.
+    Raises:
+        ValueError, OSError, KeyError: ``save_jpegs`` did not write this file.
     """
     with np.load(path, allow_pickle=False) as file:
         sizes, data = file["sizes"], file["data"]

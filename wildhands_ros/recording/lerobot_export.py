@@ -1,56 +1,94 @@
-"""Demonstrations to a LeRobotDataset (format v3.0), written by the lerobot library itself."""
+"""Exports demonstrations to a LeRobotDataset (format v3.0) with the lerobot library."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..io.images import InputError
-from .demonstrations import Demonstration
+from .demonstrations import Demonstration, ExportSummary
 from .features import STATE_NAMES
+from .message import Message
 
 INTRINSICS = ("fx", "fy", "cx", "cy")
+INTRINSICS_SOURCES = ("camera_info", "camera_info_scaled", "field_of_view", "guess")
+"""Names of the values of ``intrinsics_source`` in ``wildhands_ros/msg/HandArray``."""
 
 
-def export_lerobot(
-    found: Iterable[Demonstration], folder: Path, repo_id: str, camera: str
-) -> tuple[int, int, list[str]]:
-    """Writes the new ``folder``; returns the numbers of episodes and frames, and notes on what is missing.
+@dataclass(frozen=True)
+class _Layout:
+    """What all episodes of a dataset have in common."""
 
-    Features: ``observation.images.<camera>``, ``observation.state``, ``observation.intrinsics``, ``observation.stamp`` (nanoseconds of the
-    recording's clock), ``action``. The camera's whole calibration is in meta/wildhands.json.
+    fps: int
+    image_shape: tuple[int, ...]
+    action_names: tuple[str, ...]
 
-    :raises InputError: nothing to export, or episodes that differ in rate, size or action.
-    :raises ImportError: lerobot is not installed.
+    def check(self, first: _Layout, episode: str) -> None:
+        """Raises InputError if an episode does not have the layout of the first one."""
+        for name, value, expected in (
+            ("frame rate (set --fps)", self.fps, first.fps),
+            ("image size", self.image_shape, first.image_shape),
+            ("action", self.action_names, first.action_names),
+        ):
+            if value != expected:
+                raise InputError(
+                    f"{episode} differs from the first episode in the {name}: {value} instead of {expected}"
+                )
+
+
+def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_id: str, camera: str) -> ExportSummary:
+    """Writes a dataset.
+
+    The features are ``observation.images.<camera>``, ``observation.state``, ``observation.intrinsics``,
+    ``observation.stamp`` (nanoseconds of the recording's clock) and ``action``. The file meta/wildhands.json contains
+    the complete calibration.
+
+    Args:
+        demonstrations: the episodes.
+        folder: the new folder.
+        repo_id: name of the dataset, such as me/cups.
+        camera: name of the camera.
+
+    Raises:
+        InputError: there is nothing to export, or the episodes have different frame rates, image sizes or actions.
+        ImportError: lerobot is not installed.
     """
     try:
         from lerobot.datasets.lerobot_dataset import LeRobotDataset
     except ImportError as error:
         raise ImportError(
-            f"lerobot cannot be used here ({error}): run `make lerobot` and then .venv-lerobot/bin/wildhands, or use an environment with "
-            "lerobot (docs/imitation_learning.md)"
+            f"lerobot cannot be imported ({error}): run `make lerobot` and then .venv-lerobot/bin/wildhands, or use an "
+            "environment with lerobot (docs/imitation_learning.md)"
         ) from error
     if folder.exists():
-        raise FileExistsError(f"{folder} exists already; remove it, or give another --output")
+        raise FileExistsError(f"{folder} exists already; remove it, or choose another --output")
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    dataset, about, notes, frames = None, {}, [], 0
-    for number, episode in enumerate(found):
+    dataset = first = None
+    about: dict[str, object] = {}
+    notes: list[str] = []
+    episodes = frames = 0
+    for episode in demonstrations:
         notes += episode.notes
         for sample in episode.samples:
             image = sample.image()
-            if dataset is None:
-                about = _about(sample.hands, camera)
-                features = _features(camera, image.shape, episode.action_names)
+            layout = _Layout(episode.fps, image.shape, episode.action_names)
+            if dataset is None or first is None:
+                about, first = _about(sample.hands, camera), layout
                 dataset = LeRobotDataset.create(
-                    repo_id, episode.fps, features, root=partial, robot_type="human_hands", use_videos=True
+                    repo_id,
+                    layout.fps,
+                    _features(camera, layout),
+                    root=partial,
+                    robot_type="human_hands",
+                    use_videos=True,
                 )
-                first = episode, image.shape
-            _check(episode, image.shape, *first, number)
+            layout.check(first, f"episode {episodes} ({episode.task!r})")
             k = sample.hands.k
             dataset.add_frame(
                 {
@@ -62,31 +100,36 @@ def export_lerobot(
                     "task": episode.task,
                 }
             )
-        dataset.save_episode()
-        frames += len(episode.samples)
+        if dataset is not None:
+            dataset.save_episode()
+        episodes, frames = episodes + 1, frames + len(episode.samples)
     if dataset is None:
         raise InputError("there is no episode to export")
     dataset.finalize()
     (partial / "meta" / "wildhands.json").write_text(json.dumps(about, indent=2) + "\n")
     partial.rename(folder)
-    return number + 1, frames, notes
+    return ExportSummary(episodes, frames, notes)
 
 
-def _features(camera: str, shape: tuple[int, ...], action_names: tuple[str, ...]) -> dict:
-    def vector(names: tuple[str, ...], kind: str = "float32") -> dict:
-        return {"dtype": kind, "shape": (len(names),), "names": list(names)}
+def _features(camera: str, layout: _Layout) -> dict[str, dict[str, object]]:
+    def vector(names: tuple[str, ...], dtype: str = "float32") -> dict[str, object]:
+        return {"dtype": dtype, "shape": (len(names),), "names": list(names)}
 
     return {
-        f"observation.images.{camera}": {"dtype": "video", "shape": shape, "names": ["height", "width", "channels"]},
+        f"observation.images.{camera}": {
+            "dtype": "video",
+            "shape": layout.image_shape,
+            "names": ["height", "width", "channels"],
+        },
         "observation.state": vector(STATE_NAMES),
         "observation.intrinsics": vector(INTRINSICS),
         "observation.stamp": vector(("nanoseconds",), "int64"),
-        "action": vector(action_names),
+        "action": vector(layout.action_names),
     }
 
 
-def _about(hands, camera: str) -> dict:
-    """What the numbers mean: camera, frame, hand model."""
+def _about(hands: Message, camera: str) -> dict[str, object]:
+    """Returns what the numbers mean: camera, frame, hand model and units."""
     return {
         "camera": {
             "name": camera,
@@ -96,27 +139,10 @@ def _about(hands, camera: str) -> dict:
             "k": np.asarray(hands.k).tolist(),
             "distortion_model": hands.distortion_model,
             "d": np.asarray(hands.d).tolist(),
-            "intrinsics_source": ("camera_info", "camera_info_scaled", "field_of_view", "guess")[
-                hands.intrinsics_source
-            ],
+            "intrinsics_source": INTRINSICS_SOURCES[hands.intrinsics_source],
         },
         "hand_model": hands.hand_model,
-        "units": "metres and radians in the camera's optical frame (x right, y down, z forward); quaternions x, y, z, w",
+        "units": "metres and radians in the camera's optical frame (x right, y down, z forward); "
+        "quaternions x, y, z, w",
         "joints": "MediaPipe order; MANO's hand_pose in MANO order, the mean pose included",
     }
-
-
-def _check(
-    episode: Demonstration, shape: tuple[int, ...], first: Demonstration, first_shape: tuple[int, ...], number: int
-) -> None:
-    """A data set has one rate, one size of pictures and one kind of action."""
-    for name, one, other in (
-        ("rate", episode.fps, first.fps),
-        ("size of its pictures", shape, first_shape),
-        ("action", episode.action_names, first.action_names),
-    ):
-        if one != other:
-            hint = " (set --fps)" if name == "rate" else ""
-            raise InputError(
-                f"episode {number} ({episode.task!r}) differs from the first in its {name}: {one}, not {other}{hint}"
-            )

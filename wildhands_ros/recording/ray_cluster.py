@@ -1,4 +1,7 @@
-"""Workers on many machines, by Ray Data (extra ray). The machines must have this package and share the folders of the recordings."""
+"""Workers on many machines, with Ray Data (extra ray).
+
+The machines must have this package and share the folders of the recordings.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,14 @@ from ..runtime.threads import use_one_thread
 
 @contextmanager
 def ray_workers(address: str) -> Iterator[Workers]:
-    """One a core of a cluster: its ``address`` as HOST:PORT, "auto" for the one that this machine is in, "local" for this machine alone.
+    """Provides one worker per core of a Ray cluster.
 
-    :raises ImportError: Ray is not installed.
-    :raises OSError: no cluster there.
+    Args:
+        address: HOST:PORT; "auto" for the cluster that this machine belongs to; "local" for this machine only.
+
+    Raises:
+        ImportError: Ray is not installed.
+        OSError: no cluster answers at this address.
     """
     try:
         import ray
@@ -30,14 +37,14 @@ def ray_workers(address: str) -> Iterator[Workers]:
     try:
         host, _, port = address.rpartition(":")
         if host and "/" not in host:
-            # Ray itself tries for many minutes.
+            # Ray itself retries for many minutes.
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address, log_to_driver=False, logging_level="warning")
     except (OSError, ValueError, RuntimeError) as error:
         raise ConnectionError(
             f"no Ray cluster answers at {address!r} ({error}); start one with: ray start --head"
         ) from error
-    # It counts blocks; the caller counts frames.
+    # Ray counts blocks; the caller shows a bar that counts frames.
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
@@ -46,11 +53,11 @@ def ray_workers(address: str) -> Iterator[Workers]:
             use_one_thread()
             try:
                 return {"found": pickle.dumps((function(pickle.loads(row["item"])), None))}
-            except Exception as error:  # Ray would bury it under its own
+            except Exception as error:  # Ray would wrap it in an error of its own
                 return {"found": pickle.dumps((None, error))}
 
         rows = [{"item": pickle.dumps(item)} for item in items]
-        # A block each, or one process would get several.
+        # One block per item, or one process would get several items.
         for row in ray.data.from_items(rows, override_num_blocks=len(rows)).map(work).iter_rows():
             found, error = pickle.loads(row["found"])
             if error is not None:

@@ -1,11 +1,13 @@
-"""The estimates of a recording while they are being made: segments on disk, each complete or absent, so that the work can be resumed."""
+"""The estimates of a recording on disk, in segments.
+
+A segment's file appears only when it is complete, so that annotation can be resumed.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -23,42 +25,44 @@ _NO_VERTICES = np.zeros((0, 3), np.float32)
 
 
 @dataclass(frozen=True)
-class Annotated:
-    """One frame with its estimate."""
+class AnnotatedFrame:
+    """One frame of a recording with its estimate."""
 
     index: int
-    """Of the frame in its stream, from 0."""
+    """Number of the frame in its stream, from 0."""
     stamp: float
     """Seconds."""
     origin: IntrinsicsSource
+    """Where the camera's intrinsics come from."""
     estimate: FrameEstimate
 
 
-class Segment(NamedTuple):
-    """Frames that belong together."""
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive frames."""
 
-    frames: list[Annotated]
+    frames: list[AnnotatedFrame]
     problems: list[str]
-    """Of the pictures that could not be decoded, one sentence each."""
+    """Images that could not be decoded, one sentence each."""
 
 
 def save(path: Path, segment: Segment) -> None:
-    """Writes a segment; the file appears whole or not at all."""
+    """Writes a segment to an .npz file, which appears only when it is complete."""
     frames = segment.frames
-    cameras: list[dict] = []
-    camera_of = []
+    cameras: list[dict[str, object]] = []
+    camera_numbers = []
     for frame in frames:
         camera = _camera_to_json(frame)
         if camera not in cameras:
             cameras.append(camera)
-        camera_of.append(cameras.index(camera))
+        camera_numbers.append(cameras.index(camera))
     hands = [hand for frame in frames for hand in frame.estimate.hands]
     columns = {
         "index": np.array([frame.index for frame in frames], np.int64),
         "stamp": np.array([frame.stamp for frame in frames], np.float64),
         "unresolved": np.array([frame.estimate.unresolved for frame in frames], np.int64),
         "hands": np.array([len(frame.estimate.hands) for frame in frames], np.int64),
-        "camera": np.array(camera_of, np.int64),
+        "camera": np.array(camera_numbers, np.int64),
         "cameras": np.array(json.dumps(cameras)),
         "problems": np.array(json.dumps(segment.problems)),
         "side": np.array([_SIDES.index(hand.side) for hand in hands], np.uint8),
@@ -80,9 +84,14 @@ def save(path: Path, segment: Segment) -> None:
 
 
 def load(path: Path, with_meshes: bool = True) -> Segment:
-    """Reads what ``save`` wrote; without their meshes the hands have (0, 3) vertices.
+    """Reads a segment that ``save`` wrote.
 
-    :raises ValueError, OSError, KeyError: it is none.
+    Args:
+        path: the file.
+        with_meshes: if False, the hands have (0, 3) vertices.
+
+    Raises:
+        ValueError, OSError, KeyError: ``save`` did not write this file.
     """
     with np.load(path, allow_pickle=False) as data:
         columns = {name: data[name] for name in data.files if with_meshes or name != "vertices"}
@@ -90,15 +99,15 @@ def load(path: Path, with_meshes: bool = True) -> Segment:
     frames, row = [], 0
     for number, count in enumerate(columns["hands"].tolist()):
         camera, origin = cameras[columns["camera"][number]]
-        hands = tuple(_hand(columns, each) for each in range(row, row + count))
+        hands = tuple(_hand(columns, i) for i in range(row, row + count))
         row += count
         estimate = FrameEstimate(hands, camera, int(columns["unresolved"][number]))
-        frames.append(Annotated(int(columns["index"][number]), float(columns["stamp"][number]), origin, estimate))
+        frames.append(AnnotatedFrame(int(columns["index"][number]), float(columns["stamp"][number]), origin, estimate))
     return Segment(frames, json.loads(str(columns["problems"])))
 
 
 def load_problems(path: Path) -> list[str]:
-    """``load(path).problems``, without the rest."""
+    """Reads only the ``problems`` of a segment."""
     with np.load(path, allow_pickle=False) as data:
         return json.loads(str(data["problems"]))
 
@@ -125,13 +134,13 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
 
 
 def _stack(values: list, shape: tuple[int, ...]) -> np.ndarray:
-    """(N, *shape) float64; NaN for None."""
+    """Returns (N, *shape) float64 with NaN for None."""
     return np.array([np.full(shape, np.nan) if value is None else value for value in values], np.float64).reshape(
         -1, *shape
     )
 
 
-def _camera_to_json(frame: Annotated) -> dict:
+def _camera_to_json(frame: AnnotatedFrame) -> dict[str, object]:
     camera = frame.estimate.camera
     return {
         "k": camera.k.ravel().tolist(),
@@ -145,6 +154,5 @@ def _camera_to_json(frame: Annotated) -> dict:
 
 def _camera_from_json(data: dict) -> tuple[Camera, IntrinsicsSource]:
     k = np.array(data["k"]).reshape(3, 3)
-    return Camera(k, data["width"], data["height"], data["distortion_model"], np.array(data["d"])), IntrinsicsSource(
-        data["origin"]
-    )
+    camera = Camera(k, data["width"], data["height"], data["distortion_model"], np.array(data["d"]))
+    return camera, IntrinsicsSource(data["origin"])

@@ -1,4 +1,4 @@
-"""Demonstrations to plain files: one Parquet table, or one HDF5 file. Without pictures, which stay in the bag under the same stamps."""
+"""Exports demonstrations to one Parquet or HDF5 file, without the images: they are in the bag under the same stamps."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import numpy as np
 
 from ..io.files import OutputFile
 from ..io.images import InputError
-from .demonstrations import Demonstration
+from .demonstrations import Demonstration, ExportSummary
 from .features import STATE_NAMES
 
 
-def export_parquet(found: Iterable[Demonstration], file: Path) -> tuple[int, int, list[str]]:
-    """One row a frame: episode, frame, task, stamp (nanoseconds), and a float32 column for each number of state and action.
+def export_parquet(demonstrations: Iterable[Demonstration], file: Path) -> ExportSummary:
+    """Writes a Parquet table with one row per frame.
 
-    Returns the numbers of episodes and frames, and notes on what is missing.
+    The columns are episode, frame, task, stamp (nanoseconds), and a float32 column for each number of state and action.
 
-    :raises InputError: nothing to export, or episodes whose actions differ.
-    :raises ImportError: pyarrow is not installed.
+    Raises:
+        InputError: there is nothing to export, or the episodes have different actions.
+        ImportError: pyarrow is not installed.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
-    episodes, notes = _collect(found)
+    episodes = _collected(demonstrations)
     state, action = (np.concatenate([_stack(episode, name) for episode in episodes]) for name in ("state", "action"))
     lengths = [len(episode.samples) for episode in episodes]
     columns = {
@@ -37,20 +38,22 @@ def export_parquet(found: Iterable[Demonstration], file: Path) -> tuple[int, int
     }
     with OutputFile(file) as partial:
         parquet.write_table(pa.table(columns).replace_schema_metadata({"fps": str(episodes[0].fps)}), partial)
-    return len(episodes), sum(lengths), notes
+    return _summary(episodes)
 
 
-def export_hdf5(found: Iterable[Demonstration], file: Path) -> tuple[int, int, list[str]]:
-    """Groups /data/demo_<n> with ``state``, ``action``, ``stamp`` and the attributes ``task`` and ``fps``; names are attributes of /data.
+def export_hdf5(demonstrations: Iterable[Demonstration], file: Path) -> ExportSummary:
+    """Writes an HDF5 file with one group per episode.
 
-    Returns the numbers of episodes and frames, and notes on what is missing.
+    The groups ``/data/demo_<n>`` hold the arrays ``state``, ``action`` and ``stamp``, and the attributes ``task`` and
+    ``fps``. The names of the numbers in ``state`` and ``action`` are attributes of ``/data``.
 
-    :raises InputError: nothing to export, or episodes whose actions differ.
-    :raises ImportError: h5py is not installed.
+    Raises:
+        InputError: there is nothing to export, or the episodes have different actions.
+        ImportError: h5py is not installed.
     """
     import h5py
 
-    episodes, notes = _collect(found)
+    episodes = _collected(demonstrations)
     with OutputFile(file) as partial, h5py.File(partial, "w") as output:
         data = output.create_group("data")
         data.attrs["state_names"], data.attrs["action_names"] = list(STATE_NAMES), list(episodes[0].action_names)
@@ -59,16 +62,21 @@ def export_hdf5(found: Iterable[Demonstration], file: Path) -> tuple[int, int, l
             group.attrs["task"], group.attrs["fps"] = episode.task, episode.fps
             group["state"], group["action"] = _stack(episode, "state"), _stack(episode, "action")
             group["stamp"] = np.array([sample.stamp for sample in episode.samples], np.int64)
-    return len(episodes), sum(len(episode.samples) for episode in episodes), notes
+    return _summary(episodes)
 
 
-def _collect(found: Iterable[Demonstration]) -> tuple[list[Demonstration], list[str]]:
-    episodes = list(found)
+def _collected(demonstrations: Iterable[Demonstration]) -> list[Demonstration]:
+    episodes = list(demonstrations)
     if not episodes:
         raise InputError("there is no episode to export")
     if len({episode.action_names for episode in episodes}) > 1:
-        raise InputError("the episodes differ in their actions: export them apart")
-    return episodes, [note for episode in episodes for note in episode.notes]
+        raise InputError("the episodes have different actions; export them separately")
+    return episodes
+
+
+def _summary(episodes: list[Demonstration]) -> ExportSummary:
+    notes = [note for episode in episodes for note in episode.notes]
+    return ExportSummary(len(episodes), sum(len(episode.samples) for episode in episodes), notes)
 
 
 def _stack(episode: Demonstration, name: str) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""The benchmark's camera: a process that publishes the clip as raw 720p images, at a fixed rate or as fast as hands come back.
+"""The benchmark's camera: a process that publishes the clip as raw 720p images.
 
-At the end one line of JSON on stdout gives the stamps (nanoseconds) of what it sent, by namespace.
+It publishes at a fixed rate, or an image whenever hands arrive. At the end it prints one line of JSON to stdout: the stamps (nanoseconds)
+of the images it sent, by namespace.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from ...benchmark.clip import Clip, load_clip
+from ...benchmark.clip import Clip, back_and_forth, load_clip
 from ...msg import HandArray
 from ..camera_info import camera_info
 from ..images import encode_image
@@ -27,39 +28,48 @@ from ..share import share_folder
 
 FRAME_ID = "camera"
 IN_FLIGHT = 2
-"""Frames that are on their way at once where the hands set the pace: one in work, one waiting."""
-LISTENER_TIMEOUT = 60.0
+"""Images on their way at once if the hands set the pace: one is processed, one waits."""
+SUBSCRIBER_TIMEOUT = 60.0
+"""Seconds to wait for subscribers."""
 HANDS_TIMEOUT = 2.0
-"""Seconds after which a frame counts as lost."""
+"""Seconds after which an image counts as lost."""
 
 
 class BenchCamera(Node):
-    """One camera a namespace, all in step."""
+    """One camera per namespace, all in step."""
 
     def __init__(self, namespaces: list[str], clip: Clip):
         super().__init__("bench_camera")
         header = Header(frame_id=FRAME_ID)
-        self._messages = Clip([encode_image(frame, header) for frame in clip.frames], clip.camera).endless()
+        self._messages = back_and_forth([encode_image(frame, header) for frame in clip.frames])
         self._info = camera_info(clip.camera, header)
         qos = QoSProfile(depth=1)
         self._images = {name: self.create_publisher(Image, f"/{name}/image", qos) for name in namespaces}
         self._infos = {name: self.create_publisher(CameraInfo, f"/{name}/camera_info", qos) for name in namespaces}
         self.sent: dict[str, list[int]] = {name: [] for name in namespaces}
-        self._answered = 0
+        self._last_answered = 0
         self.create_subscription(HandArray, f"/{namespaces[0]}/hands", self._on_hands, 10)
 
-    def wait_for_listeners(self) -> None:
-        """:raises RuntimeError: nobody listens."""
-        deadline = time.monotonic() + LISTENER_TIMEOUT
+    def wait_for_subscribers(self) -> None:
+        """Waits until all image topics have a subscriber.
+
+        Raises:
+            RuntimeError: some have none within ``SUBSCRIBER_TIMEOUT``.
+        """
+        deadline = time.monotonic() + SUBSCRIBER_TIMEOUT
         while not all(images.get_subscription_count() for images in self._images.values()):
             if time.monotonic() > deadline:
-                raise RuntimeError(
-                    f"nobody listens to {', '.join(publisher.topic_name for publisher in self._images.values())}"
-                )
+                topics = ", ".join(publisher.topic_name for publisher in self._images.values())
+                raise RuntimeError(f"not all of {topics} have a subscriber")
             rclpy.spin_once(self, timeout_sec=0.1)
 
     def run(self, rate: float, seconds: float) -> None:
-        """Publishes for so long; ``rate`` 0 leaves the pace to the hands of the first namespace."""
+        """Publishes.
+
+        Args:
+            rate: images per second; 0 to publish an image whenever hands of the first namespace arrive.
+            seconds: duration.
+        """
         start = time.monotonic()
         number = 0
         while (now := time.monotonic()) < start + seconds:
@@ -81,24 +91,25 @@ class BenchCamera(Node):
 
     def _wait_for_hands(self, deadline: float) -> None:
         sent = next(iter(self.sent.values()))
-        while len(sent) >= IN_FLIGHT and self._answered < sent[-IN_FLIGHT] and time.monotonic() < deadline:
+        while len(sent) >= IN_FLIGHT and self._last_answered < sent[-IN_FLIGHT] and time.monotonic() < deadline:
             rclpy.spin_once(self, timeout_sec=0.01)
 
     def _on_hands(self, message: HandArray) -> None:
-        self._answered = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        self._last_answered = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Runs the camera process and returns its exit code."""
+    parser = argparse.ArgumentParser(description="Publishes the demo clip as raw 720p images.")
     parser.add_argument("namespaces", nargs="+")
-    parser.add_argument("--rate", type=float, required=True, help="Hz; 0: as fast as hands come back")
+    parser.add_argument("--rate", type=float, required=True, help="Hz; 0 to publish whenever hands arrive")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--clip", type=Path, default=share_folder("demo"))
     args = parser.parse_args()
     rclpy.init()
     try:
         camera = BenchCamera(args.namespaces, load_clip(args.clip))
-        camera.wait_for_listeners()
+        camera.wait_for_subscribers()
         camera.run(args.rate, args.seconds)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 1

@@ -1,4 +1,4 @@
-"""What the node adds to the estimator: from image message to array, from estimates to messages on the wire."""
+"""Measures what the node adds to the estimator: decoding the image message, building and publishing the outputs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
@@ -27,12 +29,21 @@ from ..markers import MarkerBuilder
 from ..messages import hand_array
 from ..transforms import TransformBuilder
 
-_WAIT = 30.0
-"""Seconds for the listener to be seen."""
+LISTENER_TIMEOUT = 30.0
+"""Seconds to wait for the listener's subscriptions."""
+STEPS = ("decode", "build", "publish", "transforms", "markers")
 
 
 def run_overhead(clip: Clip, estimates: Sequence[FrameEstimate]) -> dict[str, list[float]]:
-    """Seconds of each step for each frame with hands, with a listener in another process: decode, build, publish, transforms, markers."""
+    """Measures the node's steps with a listener in another process.
+
+    Args:
+        clip: an image of it is decoded.
+        estimates: the hands to publish.
+
+    Returns:
+        The seconds of each of ``STEPS`` for each frame with hands.
+    """
     rclpy.init()
     try:
         node = rclpy.create_node("bench_overhead")
@@ -46,42 +57,56 @@ def _measure(node: Node, clip: Clip, estimates: Sequence[FrameEstimate]) -> dict
     hands = node.create_publisher(HandArray, "overhead/hands", 10)
     tf = node.create_publisher(TFMessage, "overhead/tf", 100)
     marker_array = node.create_publisher(MarkerArray, "overhead/markers", 1)
-    deadline = time.monotonic() + _WAIT
-    while not all(publisher.get_subscription_count() for publisher in (hands, tf, marker_array)):
-        if time.monotonic() > deadline:
-            raise RuntimeError("the benchmark's listener is not seen over DDS")
-        time.sleep(0.05)
+    _wait_for_listener((hands, tf, marker_array))
     markers, transforms = MarkerBuilder({side: open_hand(side).faces for side in Side}), TransformBuilder()
     header = Header(frame_id="camera")
     image = encode_image(clip.frames[0], header)
     seconds: dict[str, list[float]] = defaultdict(list)
     for estimate in estimates:
         header.stamp = node.get_clock().now().to_msg()
-        steps = [("start", time.perf_counter())]
+        times = [time.perf_counter()]
         decode_image(image)
-        steps.append(("decode", time.perf_counter()))
+        times.append(time.perf_counter())
         message = hand_array(estimate, header, IntrinsicsSource.CAMERA_INFO, "open")
-        steps.append(("build", time.perf_counter()))
+        times.append(time.perf_counter())
         hands.publish(message)
-        steps.append(("publish", time.perf_counter()))
+        times.append(time.perf_counter())
         tf.publish(transforms.build(estimate.hands, header))
-        steps.append(("transforms", time.perf_counter()))
+        times.append(time.perf_counter())
         marker_array.publish(markers.build(estimate.hands, header))
-        steps.append(("markers", time.perf_counter()))
-        for (_, before), (name, after) in zip(steps, steps[1:], strict=False):
-            seconds[name].append(after - before)
-        time.sleep(1 / 60)  # the listener keeps up
+        times.append(time.perf_counter())
+        for step, duration in zip(STEPS, np.diff(times).tolist(), strict=True):
+            seconds[step].append(duration)
+        time.sleep(1 / 60)  # so that the listener keeps up
     return dict(seconds)
 
 
-def overhead_ms(seconds: dict[str, list[float]], mesh: Sequence[float]) -> tuple[float, float]:
-    """Median milliseconds a frame of all but detector, network and fit, ``mesh`` (seconds) included; and of the markers on top."""
-    steps = [np.median(seconds[name]) for name in ("decode", "build", "publish", "transforms")]
-    return round(1e3 * float(sum(steps) + np.median(mesh)), 3), round(1e3 * float(np.median(seconds["markers"])), 3)
+def overhead_ms(steps: Mapping[str, Sequence[float]], pose: Sequence[float]) -> float:
+    """Returns the milliseconds per frame of everything except finding, predicting and fitting hands, without markers.
+
+    Args:
+        steps: what ``run_overhead`` returned.
+        pose: seconds of posing the meshes.
+    """
+    medians = [np.median(seconds) for step, seconds in steps.items() if step != "markers"]
+    return round(1e3 * float(sum(medians) + np.median(pose)), 3)
+
+
+def markers_ms(steps: Mapping[str, Sequence[float]]) -> float:
+    """Returns the milliseconds per frame of the markers."""
+    return round(1e3 * float(np.median(steps["markers"])), 3)
+
+
+def _wait_for_listener(publishers: Sequence[Publisher]) -> None:
+    deadline = time.monotonic() + LISTENER_TIMEOUT
+    while not all(publisher.get_subscription_count() for publisher in publishers):
+        if time.monotonic() > deadline:
+            raise RuntimeError("the benchmark's listener process was not discovered over DDS")
+        time.sleep(0.05)
 
 
 @contextmanager
-def _listener() -> Iterator[subprocess.Popen]:
+def _listener() -> Iterator[subprocess.Popen[bytes]]:
     with child_process([sys.executable, "-m", "wildhands_ros.ros.benchmark.overhead"]) as listener:
         yield listener
 
@@ -89,11 +114,11 @@ def _listener() -> Iterator[subprocess.Popen]:
 def _listen() -> None:
     rclpy.init()
     node = rclpy.create_node("bench_listener")
-    for kind, topic in ((HandArray, "hands"), (TFMessage, "tf"), (MarkerArray, "markers")):
-        node.create_subscription(kind, f"overhead/{topic}", lambda _: None, 10, raw=True)
+    for message_type, topic in ((HandArray, "hands"), (TFMessage, "tf"), (MarkerArray, "markers")):
+        node.create_subscription(message_type, f"overhead/{topic}", lambda _: None, 10, raw=True)
     try:
         rclpy.spin(node)
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
+    except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
         rclpy.try_shutdown()

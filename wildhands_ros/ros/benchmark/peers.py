@@ -1,7 +1,6 @@
-"""Nodes as one first writes them, to compare with: ``naive``, and ``mediapipe`` as most hand nodes are.
+"""Comparable nodes: ``naive``, a simple node with this package's estimator, and ``mediapipe``, like most hand tracking nodes.
 
-Both take a raw image in a callback, work there, and publish; ``naive`` has this project's estimator, its messages and its markers, point by
-point.
+Both process a raw image in the subscription callback and publish there.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from ...estimator import Estimator
 from ...geometry.calibration import IntrinsicsSource
+from ...geometry.camera import Camera
 from ...msg import Hand, HandArray
 from ...types import HandEstimate, Side
 from ..camera_info import calibration
@@ -28,9 +28,12 @@ from ..messages import hand_array
 
 
 class Naive(Node):
-    def __init__(self):
+    """This package's estimator, messages and markers, written as one would first write them."""
+
+    def __init__(self) -> None:
         super().__init__("naive")
-        self._bridge, self._estimator, self._camera = CvBridge(), Estimator(), None
+        self._bridge, self._estimator = CvBridge(), Estimator()
+        self._camera: Camera | None = None
         self._hands = self.create_publisher(HandArray, "hands", 10)
         self._markers = self.create_publisher(MarkerArray, "hands/markers", 10)
         self.create_subscription(CameraInfo, "camera_info", self._on_camera_info, 10)
@@ -45,11 +48,11 @@ class Naive(Node):
         stamp = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
         frame = self._estimator(self._bridge.imgmsg_to_cv2(message, "rgb8"), self._camera, stamp)
         self._hands.publish(hand_array(frame, message.header, IntrinsicsSource.CAMERA_INFO, "open"))
-        self._markers.publish(naive_markers(frame.hands, message.header, self._estimator))
+        self._markers.publish(_naive_markers(frame.hands, message.header, self._estimator))
 
 
-def naive_markers(hands: tuple[HandEstimate, ...], header: Header, estimator: Estimator) -> MarkerArray:
-    """Every corner of every triangle a ``Point`` of its own."""
+def _naive_markers(hands: tuple[HandEstimate, ...], header: Header, estimator: Estimator) -> MarkerArray:
+    """Builds markers with a ``Point`` object for every corner of every triangle."""
     markers = MarkerArray()
     for i, hand in enumerate(hands):
         marker = Marker(
@@ -63,9 +66,9 @@ def naive_markers(hands: tuple[HandEstimate, ...], header: Header, estimator: Es
 
 
 class MediaPipeOnly(Node):
-    """21 landmarks in the image and about the hand's centre: no camera, no mesh, no place in space."""
+    """MediaPipe's 21 landmarks in the image and around the hand's centre, without a camera, a mesh or a position in space."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         from mediapipe.python.solutions.hands import Hands
 
         super().__init__("mediapipe_only")
@@ -76,21 +79,19 @@ class MediaPipeOnly(Node):
     def _on_image(self, message: Image) -> None:
         found = self._mediapipe.process(self._bridge.imgmsg_to_cv2(message, "rgb8"))
         hands = []
-        for landmarks, world, side in zip(
+        for landmarks, world_landmarks, side in zip(
             found.multi_hand_landmarks or (),
             found.multi_hand_world_landmarks or (),
             found.multi_handedness or (),
             strict=True,
         ):
-            # The label is for a mirrored picture.
+            # MediaPipe's label is for a mirrored image.
             right = side.classification[0].label == Side.LEFT.value.capitalize()
-            in_image = [(point.x * message.width, point.y * message.height) for point in landmarks.landmark]
-            about_centre = [(point.x, point.y, point.z) for point in world.landmark]
             hand = Hand(side=Hand.SIDE_RIGHT if right else Hand.SIDE_LEFT)
-            hand.joints_2d, hand.joints = (
-                np.array(in_image, np.float32).ravel(),
-                np.array(about_centre, np.float32).ravel(),
-            )
+            joints_2d = [(point.x * message.width, point.y * message.height) for point in landmarks.landmark]
+            joints = [(point.x, point.y, point.z) for point in world_landmarks.landmark]
+            hand.joints_2d = np.array(joints_2d, np.float32).ravel()
+            hand.joints = np.array(joints, np.float32).ravel()
             hands.append(hand)
         self._hands.publish(HandArray(header=message.header, width=message.width, height=message.height, hands=hands))
 
@@ -99,6 +100,7 @@ PEERS = {"naive": Naive, "mediapipe": MediaPipeOnly}
 
 
 def main() -> int:
+    """Runs the node whose name is the first argument."""
     rclpy.init()
     node = PEERS[sys.argv[1]]()
     try:

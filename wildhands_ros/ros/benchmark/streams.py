@@ -1,4 +1,4 @@
-"""Nodes as processes over DDS, from an image's stamp to the hands' arrival in another process."""
+"""Measures nodes as processes over DDS, from an image's stamp to the arrival of its hands in another process."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,11 +23,11 @@ from ...msg import HandArray
 from ..isolated_graph import child_process, isolate_graph
 
 START_TIMEOUT = 180.0
-"""Seconds for a node's first hands."""
+"""Seconds to wait for the first hands of a node."""
 SETTLE = 2.0
-"""Seconds of each run that do not count: discovery, the match of reliabilities, the hands' shapes."""
+"""Seconds at the start of each run that are not evaluated: discovery, QoS matching, convergence of the hands' shapes."""
 DRAIN = 0.5
-"""Seconds to wait for the last answers."""
+"""Seconds to wait for the last hands."""
 
 _COMMANDS = {
     "wildhands": ("wildhands_ros.ros.node",),
@@ -36,47 +36,60 @@ _COMMANDS = {
 }
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The hands of one image."""
+
+    received: int
+    """Time of receipt in nanoseconds."""
+    num_hands: int
+
+
 @dataclass
-class Stream:
-    """What came of a node in one run."""
+class StreamRun:
+    """One run of a node."""
 
     sent: list[int] = field(default_factory=list)
-    """Stamps in nanoseconds."""
-    answers: dict[int, tuple[int, int]] = field(default_factory=dict)
-    """By stamp: time of arrival in nanoseconds, number of hands."""
+    """Stamps of the images in nanoseconds."""
+    answers: dict[int, Answer] = field(default_factory=dict)
+    """By stamp."""
     cpu_percent: float = 0.0
-    """Of one core."""
+    """Percent of one core."""
 
     def figures(self) -> dict[str, float]:
-        """Rates, ages and losses, without the first seconds."""
-        begin = self.sent[0] + int(SETTLE * 1e9)
-        sent = [stamp for stamp in self.sent if stamp >= begin]
+        """Returns rates, ages and losses, without the first seconds.
+
+        Raises:
+            RuntimeError: there are too few hands to measure.
+        """
+        start = self.sent[0] + int(SETTLE * 1e9)
+        sent = [stamp for stamp in self.sent if stamp >= start]
         answered = [stamp for stamp in sent if stamp in self.answers]
         if len(answered) < 2:
             raise RuntimeError(
-                f"only {len(answered)} of {len(sent)} images came back as hands: see the node's messages above"
+                f"the node answered only {len(answered)} of {len(sent)} images: its messages above may say why"
             )
-        arrivals = [self.answers[stamp][0] for stamp in answered]
-        ages = np.array([arrival - stamp for arrival, stamp in zip(arrivals, answered, strict=True)]) / 1e6
+        answers = [self.answers[stamp] for stamp in answered]
+        ages = np.array([answer.received - stamp for answer, stamp in zip(answers, answered, strict=True)]) / 1e6
         p50, p95 = np.percentile(ages, (50, 95))
         return {
-            "fps": round((len(answered) - 1) / ((arrivals[-1] - arrivals[0]) / 1e9), 2),
+            "fps": round((len(answered) - 1) / ((answers[-1].received - answers[0].received) / 1e9), 2),
             "age_p50_ms": round(float(p50), 2),
             "age_p95_ms": round(float(p95), 2),
             "age_mean_ms": round(float(ages.mean()), 2),
             "input_hz": round((len(sent) - 1) / ((sent[-1] - sent[0]) / 1e9), 2),
-            "hands": round(float(np.mean([self.answers[stamp][1] for stamp in answered])), 3),
+            "hands": round(float(np.mean([answer.num_hands for answer in answers])), 3),
             "unanswered": len(sent) - len(answered),
             "cpu_percent": round(self.cpu_percent, 1),
         }
 
 
-class Bench(Node):
-    """Listens to everything as a robot's other nodes would: hands, and markers and transforms undecoded."""
+class Listener(Node):
+    """Subscribes to all outputs, as other nodes on a robot would; markers and transforms are not decoded."""
 
     def __init__(self, namespaces: Sequence[str]):
         super().__init__("bench")
-        self.answers: dict[str, dict[int, tuple[int, int]]] = defaultdict(dict)
+        self.answers: dict[str, dict[int, Answer]] = defaultdict(dict)
         for name in namespaces:
             self.create_subscription(
                 HandArray, f"/{name}/hands", lambda message, name=name: self._on_hands(name, message), 10
@@ -86,98 +99,97 @@ class Bench(Node):
 
     def _on_hands(self, name: str, message: HandArray) -> None:
         stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-        self.answers[name][stamp] = time.time_ns(), len(message.hands)
+        self.answers[name][stamp] = Answer(time.time_ns(), len(message.hands))
 
 
 class Streams:
-    """Nodes that run side by side and work in turns; ``nodes`` are kinds by namespace. Use within ``streams``."""
+    """Nodes that run side by side and are measured in turns. Made by ``streams``."""
 
-    def __init__(self, nodes: dict[str, subprocess.Popen]):
+    def __init__(self, nodes: Mapping[str, subprocess.Popen[bytes]]):
+        """Takes the nodes' processes by namespace."""
         self._nodes = nodes
-        self._bench = Bench(list(nodes))
+        self._listener = Listener(list(nodes))
 
     def start(self, name: str) -> float:
-        """Seconds from now to a node's first hands.
+        """Waits for a node's first hands and returns the seconds until then.
 
-        :raises RuntimeError: there are none.
+        Raises:
+            RuntimeError: there are no hands within ``START_TIMEOUT``.
         """
         start = time.monotonic()
         with _camera([name], rate=10.0, seconds=START_TIMEOUT):
-            while not self._bench.answers[name]:
+            while not self._listener.answers[name]:
                 if time.monotonic() > start + START_TIMEOUT or self._nodes[name].poll() is not None:
-                    raise RuntimeError(f"the node {name} gives no hands: see its messages above")
-                rclpy.spin_once(self._bench, timeout_sec=0.1)
+                    raise RuntimeError(f"the node {name} publishes no hands: its messages above may say why")
+                rclpy.spin_once(self._listener, timeout_sec=0.1)
         return time.monotonic() - start
 
-    def run(self, names: Sequence[str], rate: float, seconds: float) -> dict[str, Stream]:
-        """Sends images to some of the nodes at once; ``rate`` in Hz, or 0 for as fast as the first one's hands come back.
+    def run(self, names: Sequence[str], rate: float, seconds: float) -> dict[str, StreamRun]:
+        """Sends images to some of the nodes at once.
 
-        :raises RuntimeError: the camera failed.
+        Args:
+            names: namespaces of the nodes.
+            rate: images per second; 0 to send an image whenever hands of the first node arrive.
+            seconds: duration.
+
+        Raises:
+            RuntimeError: the camera process failed.
         """
-        self._bench.answers.clear()
+        self._listener.answers.clear()
         before = {name: cpu_seconds(self._nodes[name].pid) for name in names}
         start = time.monotonic()
         with _camera(names, rate, SETTLE + seconds) as camera:
             end = None
             while end is None or time.monotonic() < end:
-                rclpy.spin_once(self._bench, timeout_sec=0.05)
+                rclpy.spin_once(self._listener, timeout_sec=0.05)
                 if end is None and camera.poll() is not None:
                     end = time.monotonic() + DRAIN
-            output = camera.stdout.read()
+            output = camera.stdout.read() if camera.stdout else ""
         if camera.returncode or not output:
-            raise RuntimeError("the benchmark's camera failed: see its messages above")
+            raise RuntimeError("the benchmark's camera process failed: its messages above may say why")
         elapsed = time.monotonic() - start
         sent = json.loads(output)
         return {
-            name: Stream(
+            name: StreamRun(
                 sent[name],
-                dict(self._bench.answers[name]),
+                dict(self._listener.answers[name]),
                 100 * (cpu_seconds(self._nodes[name].pid) - before[name]) / elapsed,
             )
             for name in names
         }
 
     def memory(self, name: str) -> dict[str, float]:
-        """Resident megabytes of a node, now and at the peak."""
+        """Returns the resident memory of a node in megabytes, now and at its peak."""
         return rss_mb(self._nodes[name].pid)
 
 
 @contextmanager
-def streams(kinds: dict[str, str]) -> Iterator[Streams]:
-    """Starts nodes: kinds (of ``wildhands``, ``naive`` and ``mediapipe``) by namespace."""
+def streams(kinds: Mapping[str, str]) -> Iterator[Streams]:
+    """Starts nodes.
+
+    Args:
+        kinds: ``wildhands``, ``naive`` or ``mediapipe``, by the namespace of the node.
+    """
     isolate_graph()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        with _all(kinds) as nodes:
-            yield Streams(nodes)
+        with ExitStack() as stack:
+            yield Streams({name: stack.enter_context(_node(name, kind)) for name, kind in kinds.items()})
     finally:
         rclpy.try_shutdown()
 
 
 @contextmanager
-def _all(kinds: dict[str, str]) -> Iterator[dict[str, subprocess.Popen]]:
-    if not kinds:
-        yield {}
-        return
-    (name, kind), *others = kinds.items()
+def _node(name: str, kind: str) -> Iterator[subprocess.Popen[bytes]]:
     module, *arguments = _COMMANDS[kind]
     ros_arguments = ["-r", f"__ns:=/{name}", "-p", f"tf_prefix:={name}_", "--log-level", "warn"]
-    command = [sys.executable, "-m", module, *arguments, "--ros-args", *ros_arguments]
-    with child_process(command) as node, _all(dict(others)) as rest:
-        yield {name: node, **rest}
+    with child_process([sys.executable, "-m", module, *arguments, "--ros-args", *ros_arguments]) as node:
+        yield node
 
 
 @contextmanager
-def _camera(names: Sequence[str], rate: float, seconds: float) -> Iterator[subprocess.Popen]:
-    command = [
-        sys.executable,
-        "-m",
-        "wildhands_ros.ros.benchmark.camera",
-        *names,
-        "--rate",
-        str(rate),
-        "--seconds",
-        str(seconds),
-    ]
-    with child_process(command, stdout=subprocess.PIPE, text=True) as camera:
+def _camera(names: Sequence[str], rate: float, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "wildhands_ros.ros.benchmark.camera", *names]
+    options = ["--rate", str(rate), "--seconds", str(seconds)]
+    with child_process([*command, *options], stdout=subprocess.PIPE, text=True) as camera:
         yield camera

@@ -1,4 +1,4 @@
-"""The demo's witness: records every topic of the node into an MCAP bag, writes the overlay, and keeps the hands and their times."""
+"""The demo's recorder: records the node's topics to an MCAP bag, writes the overlay, and keeps the hands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rosbags.interfaces as bag
+import rosbags.interfaces as rosbag
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -34,29 +34,45 @@ TOPICS = {
 }
 LATCHED = ("hands/mesh_topology",)
 IMAGES, DIAGNOSTICS = "image/compressed", "/diagnostics"
-FROM_NODE = tuple(topic for topic in TOPICS if topic not in (IMAGES, "camera_info", DIAGNOSTICS))
-"""What the node says of images."""
-
+NODE_TOPICS = tuple(topic for topic in TOPICS if topic not in (IMAGES, "camera_info", DIAGNOSTICS))
+"""The node's outputs for an image."""
 COMPRESSED_DEBUG_IMAGE = "/hands/debug_image/compressed"
-"""The overlay is recorded as JPEG, as image_transport would publish it: raw it takes 80 MB a second."""
+"""The overlay is recorded as JPEG, as image_transport would publish it. As raw images it would take 80 MB per second."""
 
 
 @dataclass(frozen=True)
 class ReceivedHands:
-    """One HandArray with the time of its receipt in nanoseconds."""
+    """A HandArray and its time of receipt in nanoseconds."""
 
     message: HandArray
     received: int
 
 
+def stamp_of(message: HandArray) -> int:
+    """Returns the stamp of a message in nanoseconds."""
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
 class Recorder(Node):
-    """Spin it to record. It listens to the images last, once all of the node's topics are there: the camera waits for its listeners, and
-    thereby until nothing of a short recording can be missed."""
+    """Records while it spins.
+
+    It subscribes to the images last, when all topics of the node exist. The camera waits for its subscribers, so that nothing of a short
+    recording is missed.
+
+    Attributes:
+        hands: the hands received so far.
+        overlays: number of overlay images received so far.
+    """
 
     def __init__(self, folder: Path, draw: Callable[[np.ndarray, str], None]):
-        """Records into the new ``folder`` and gives every overlay picture (RGB, with a file name) to ``draw``.
+        """Starts recording.
 
-        :raises OSError: the folder cannot be written.
+        Args:
+            folder: the new bag.
+            draw: called with every overlay image (RGB) and a file name.
+
+        Raises:
+            OSError: the folder cannot be written.
         """
         super().__init__("recorder")
         self.hands: list[ReceivedHands] = []
@@ -65,33 +81,33 @@ class Recorder(Node):
         self._bag = BagWriter(folder)
         for topic in TOPICS:
             if topic != IMAGES:
-                self._listen(topic)
-        self._waiting = self.create_timer(0.1, self._listen_to_images)
+                self._subscribe(topic)
+        self._timer = self.create_timer(0.1, self._subscribe_to_images)
 
     def close(self) -> None:
         """Completes the bag."""
         self._bag.close()
 
-    def _listen(self, topic: str) -> None:
+    def _subscribe(self, topic: str) -> None:
         message_type, latched = TOPICS[topic], topic in LATCHED
         durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
         if message_type is Image:
-            callback = self._record_overlay(self._connection(COMPRESSED_DEBUG_IMAGE, CompressedImage, latched))
+            callback = self._record_overlay(self._bag_topic(COMPRESSED_DEBUG_IMAGE, CompressedImage, latched))
         else:
-            connection = self._connection(self.resolve_topic_name(topic), message_type, latched)
+            connection = self._bag_topic(self.resolve_topic_name(topic), message_type, latched)
             callback = self._record(connection, message_type is HandArray)
         self.create_subscription(message_type, topic, callback, QoSProfile(depth=100, durability=durability), raw=True)
 
-    def _listen_to_images(self) -> None:
-        if all(self.count_publishers(topic) for topic in (*FROM_NODE, DIAGNOSTICS)):
-            self._waiting.cancel()
-            self._listen(IMAGES)
+    def _subscribe_to_images(self) -> None:
+        if all(self.count_publishers(topic) for topic in (*NODE_TOPICS, DIAGNOSTICS)):
+            self._timer.cancel()
+            self._subscribe(IMAGES)
 
-    def _connection(self, topic: str, message_type: type, latched: bool) -> bag.Connection:
+    def _bag_topic(self, topic: str, message_type: type, latched: bool) -> rosbag.Connection:
         package = message_type.__module__.split(".")[0]
         return self._bag.topic(topic, f"{package}/msg/{message_type.__name__}", latched)
 
-    def _record(self, connection: bag.Connection, is_hands: bool) -> Callable[[bytes], None]:
+    def _record(self, connection: rosbag.Connection, is_hands: bool) -> Callable[[bytes], None]:
         def callback(data: bytes) -> None:
             now = time.time_ns()
             self._bag.write(connection, now, data)
@@ -100,7 +116,7 @@ class Recorder(Node):
 
         return callback
 
-    def _record_overlay(self, connection: bag.Connection) -> Callable[[bytes], None]:
+    def _record_overlay(self, connection: rosbag.Connection) -> Callable[[bytes], None]:
         def callback(data: bytes) -> None:
             message = deserialize_message(data, Image)
             image = decode_image(message)

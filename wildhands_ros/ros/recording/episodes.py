@@ -1,9 +1,10 @@
-"""Services that mark the episodes of a recording, and the latched topic with the marks."""
+"""The services that mark the episodes of a recording, and the latched topic with the marks."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -17,81 +18,97 @@ from ...recording.episodes import EpisodeBook, EpisodeError, Mark
 from ...srv import StartEpisode
 
 TOPIC = "episodes"
-ANSWER = 5.0
-"""Seconds to wait for a recorder's service, and for its answer."""
-KEPT = 1000
-"""Marks that a recorder which starts later still gets."""
+TIMEOUT = 5.0
+"""Seconds to wait for a recorder's service, and for its response."""
+DEPTH = 1000
+"""Marks that a recorder still receives if it starts later."""
+
+Response = TypeVar("Response", StartEpisode.Response, Trigger.Response)
 
 
 class EpisodeServices:
-    """episode/start, episode/stop and episode/discard of a node, and its topic episodes."""
+    """The services episode/start, episode/stop and episode/discard of a node, and its topic episodes."""
 
     def __init__(self, node: Node, record: Callable[[EpisodeEvent], None] | None = None):
-        """Gives every mark to ``record`` too, before the service answers."""
+        """Creates the services and the publisher.
+
+        Args:
+            node: the node that offers them.
+            record: called with every mark, before the service responds.
+        """
         self._node, self._record = node, record
         self._book = EpisodeBook()
-        qos = QoSProfile(depth=KEPT, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        qos = QoSProfile(depth=DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._marks = node.create_publisher(EpisodeEvent, TOPIC, qos)
         node.create_service(
             StartEpisode,
             "episode/start",
-            lambda request, answer: self._answer(answer, lambda: self._book.start(request.task)),
+            lambda request, response: self._respond(response, lambda: self._book.start(request.task)),
         )
-        node.create_service(Trigger, "episode/stop", lambda _, answer: self._answer(answer, self._book.stop))
-        node.create_service(Trigger, "episode/discard", lambda _, answer: self._answer(answer, self._book.discard))
+        node.create_service(Trigger, "episode/stop", lambda _, response: self._respond(response, self._book.stop))
+        node.create_service(Trigger, "episode/discard", lambda _, response: self._respond(response, self._book.discard))
 
     def finish(self) -> None:
         """Stops an episode that is still running, at the end of a recording."""
         if self._book.running:
-            self._mark(self._book.stop())
+            self._publish(self._book.stop())
 
-    def _answer(self, answer, change: Callable[[], Mark]):
+    def _respond(self, response: Response, change: Callable[[], Mark]) -> Response:
         try:
             mark = change()
         except EpisodeError as error:
-            answer.success, answer.message = False, str(error)
-            return answer
-        self._mark(mark)
-        answer.success, answer.message = True, f"episode {mark.episode}"
-        return answer
+            response.success, response.message = False, str(error)
+            return response
+        self._publish(mark)
+        response.success, response.message = True, f"episode {mark.episode}"
+        return response
 
-    def _mark(self, mark: Mark) -> None:
+    def _publish(self, mark: Mark) -> None:
         message = EpisodeEvent(event=mark.event, episode=mark.episode, task=mark.task)
         message.header = Header(stamp=self._node.get_clock().now().to_msg())
         if self._record:
             self._record(message)
         self._marks.publish(message)
-        word = {EpisodeEvent.START: "started", EpisodeEvent.STOP: "stopped", EpisodeEvent.DISCARD: "discarded"}[
-            mark.event
-        ]
-        self._node.get_logger().info(f"episode {mark.episode} {word}: {mark.task}")
+        actions = {EpisodeEvent.START: "started", EpisodeEvent.STOP: "stopped", EpisodeEvent.DISCARD: "discarded"}
+        self._node.get_logger().info(f"episode {mark.episode} {actions[mark.event]}: {mark.task}")
 
 
 def call(action: str, task: str = "") -> str:
-    """Calls one of the services, "start" (with the task), "stop" or "discard", of a recorder that is running; returns its answer.
+    """Calls a service of a running recorder.
 
-    :raises ValueError: no recorder answers, or it refuses.
+    Args:
+        action: "start", "stop" or "discard".
+        task: what is demonstrated, for "start".
+
+    Returns:
+        The message of the response.
+
+    Raises:
+        ValueError: no recorder responds, or it refuses.
     """
     rclpy.init()
     try:
         node = rclpy.create_node("wildhands_episode")
-        kind = StartEpisode if action == "start" else Trigger
-        client = node.create_client(kind, f"episode/{action}")
-        if not client.wait_for_service(timeout_sec=ANSWER):
-            raise ValueError(f"no recorder is running: nobody serves {client.srv_name}")
-        future = client.call_async(StartEpisode.Request(task=task) if action == "start" else Trigger.Request())
-        rclpy.spin_until_future_complete(node, future, timeout_sec=ANSWER)
-        if (answer := future.result()) is None:
-            raise ValueError(f"the recorder does not answer on {client.srv_name}")
-        if not answer.success:
-            raise ValueError(answer.message)
-        return answer.message
+        is_start = action == "start"
+        client = node.create_client(StartEpisode if is_start else Trigger, f"episode/{action}")
+        if not client.wait_for_service(timeout_sec=TIMEOUT):
+            raise ValueError(
+                f"no recorder is running: the service {client.srv_name} does not exist; start wildhands record"
+            )
+        future = client.call_async(StartEpisode.Request(task=task) if is_start else Trigger.Request())
+        rclpy.spin_until_future_complete(node, future, timeout_sec=TIMEOUT)
+        response = future.result()
+        if response is None:
+            raise ValueError(f"the recorder does not respond on {client.srv_name} within {TIMEOUT:g} s")
+        if not response.success:
+            raise ValueError(response.message)
+        return response.message
     finally:
         rclpy.try_shutdown()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serves until SIGINT or SIGTERM, beside a recorder such as ros2 bag record; returns the exit code."""
+    """Runs a node with the services until SIGINT or SIGTERM, beside a recorder such as ros2 bag record."""
     rclpy.init(args=arguments)
     node = rclpy.create_node("wildhands_episodes")
     services = EpisodeServices(node)

@@ -1,4 +1,4 @@
-"""The pictures of recordings, each with its camera: of a topic of a bag, and of a video file."""
+"""The images of recordings, each with its camera: of a topic of a bag, or of a video file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import rosbags.interfaces as rosbag
 
-from ...geometry.calibration import CalibrationError
+from ...geometry.calibration import CalibrationError, IntrinsicsSource
+from ...geometry.camera import Camera
 from ...io.camera_files import Intrinsics
 from ...io.images import InputError
 from ...io.sources import VideoSource
 from ...recording.bags import IMAGE_TYPES, Bag, is_bag
-from ...recording.recording_part import StreamFrame, Unreadable
+from ...recording.image_stream import StreamImage, UnreadableImage
+from ...recording.message import Message
 from ..camera_info import calibration
 from ..images import decode
 from ..rejections import InputRejected
@@ -23,123 +25,136 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What the user may say of the input."""
+class AnnotationOptions:
+    """The user's options for annotating a recording."""
 
     image_topic: str = ""
     """Empty: the only topic with images."""
     intrinsics: Intrinsics | None = None
-    """In place of the bag's CameraInfo; None for that."""
+    """Replaces the CameraInfo of the bag; None to use that."""
     rectified: bool = False
+    """Whether the images of the bag are rectified."""
     smooth: bool = False
+    """Whether to smooth the hands over time."""
 
 
 class BagStream:
-    """The pictures of one topic of an open bag, whose own problems are the bag's."""
+    """The images of one topic of an open bag."""
 
-    wants_jpegs = False
+    keeps_jpegs = False
     problems: tuple[str, ...] = ()
+    """Empty: the bag has its own problems."""
 
-    def __init__(self, bag: Bag, choices: Choices):
-        """:raises InputError: no such pictures, or nothing is known of their camera."""
-        self._bag, self._choices = bag, choices
-        self.topic = _image_topic(bag, choices.image_topic)
+    def __init__(self, bag: Bag, options: AnnotationOptions):
+        """Finds the topics.
+
+        Raises:
+            InputError: there are no such images, or their camera is unknown.
+        """
+        self._bag = bag
+        self.topic = _image_topic(bag, options.image_topic)
         self.count = bag.count(self.topic.topic) or None
-        self._info_topic = None if choices.intrinsics else _info_topic(bag, self.topic.topic)
-        self._info = self._first_info() if self._info_topic else None
-        self._cache: tuple | None = None
+        self._info_topic = None if options.intrinsics else _info_topic(bag, self.topic.topic)
+        self._first_info = None if self._info_topic is None else _first_message(bag, self._info_topic)
+        self._cameras = _CamerasByInfo(options.intrinsics, options.rectified)
 
-    def frames(self, wanted: Callable[[int], bool]) -> Iterator[StreamFrame | Unreadable]:
-        """The pictures with these numbers, each with the CameraInfo before it (the first one where there is none yet)."""
-        index, info = 0, self._info
-        topics = [self.topic, *([self._info_topic] if self._info_topic else [])]
+    def images(self, wanted: Callable[[int], bool]) -> Iterator[StreamImage | UnreadableImage]:
+        """Yields the images whose index is ``wanted``, each with the CameraInfo that precedes it, or else the first one."""
+        index, info = 0, self._first_info
+        topics = [self.topic] if self._info_topic is None else [self.topic, self._info_topic]
         for topic, _, data in self._bag.messages(topics):
             if topic.topic != self.topic.topic:
                 info = self._bag.read(topic, data)
                 continue
             if wanted(index):
                 try:
-                    yield self._frame(index, self._bag.read(topic, data), info)
+                    yield self._image(index, self._bag.read(topic, data), info)
                 except (InputRejected, CalibrationError) as error:
-                    yield Unreadable(index, f"{topic.topic}, picture {index}: {error}")
+                    yield UnreadableImage(index, f"{topic.topic}, image {index}: {error}")
             index += 1
 
-    def _frame(self, index: int, message, info) -> StreamFrame:
+    def _image(self, index: int, message: Message, info: Message | None) -> StreamImage:
         image = decode(message, self.topic.msgtype)
         height, width = image.shape[:2]
-        camera, origin = self._camera(width, height, info)
+        camera, origin = self._cameras(width, height, info)
         stamp = message.header.stamp
-        return StreamFrame(index, stamp.sec + stamp.nanosec / 1e9, image, camera, origin)
+        return StreamImage(index, stamp.sec + stamp.nanosec / 1e9, image, camera, origin)
 
-    def _camera(self, width: int, height: int, info):
-        key = width, height, id(info)
-        if self._cache is None or self._cache[0] != key:
-            if info is None:
-                found = self._choices.intrinsics.camera(width, height)
+
+class _CamerasByInfo:
+    """The camera of an image, computed again only when the image size or the CameraInfo changes."""
+
+    def __init__(self, intrinsics: Intrinsics | None, rectified: bool):
+        self._intrinsics, self._rectified = intrinsics, rectified
+        self._size = 0, 0
+        self._info: Message | None = None
+        self._camera: tuple[Camera, IntrinsicsSource] | None = None
+
+    def __call__(self, width: int, height: int, info: Message | None) -> tuple[Camera, IntrinsicsSource]:
+        if self._camera is None or self._size != (width, height) or self._info is not info:
+            if self._intrinsics is not None:
+                self._camera = self._intrinsics.camera(width, height)
             else:
-                found = calibration(info).camera(width, height, self._choices.rectified)
-            self._cache = key, found, info  # keeps info alive, whose id is the key
-        return self._cache[1]
-
-    def _first_info(self):
-        for topic, _, data in self._bag.messages([self._info_topic]):
-            return self._bag.read(topic, data)
-        raise InputError(
-            f"{self._bag.path}: {self._info_topic.topic} holds no message: give --camera-info FILE, or --fov"
-        )
+                self._camera = calibration(info).camera(width, height, self._rectified)
+            self._size, self._info = (width, height), info
+        return self._camera
 
 
 class VideoStream:
-    """The pictures of a video file."""
+    """The images of a video file."""
 
-    wants_jpegs = True
+    keeps_jpegs = True
 
-    def __init__(self, path: Path, choices: Choices):
-        """:raises InputError: no video that can be decoded."""
+    def __init__(self, path: Path, options: AnnotationOptions):
+        """Opens the video.
+
+        Raises:
+            InputError: the file is not a video that can be decoded.
+        """
         self._source = VideoSource(path)
-        self._intrinsics = choices.intrinsics or Intrinsics()
+        self._intrinsics = options.intrinsics or Intrinsics()
         self.count = self._source.count
-        self._cameras: dict[tuple[int, int], tuple] = {}
+        self._cameras: dict[tuple[int, int], tuple[Camera, IntrinsicsSource]] = {}
 
     @property
     def problems(self) -> list[str]:
-        """What ``frames`` could not read, once it has come to the end."""
+        """What ``images`` could not read; complete after the last image."""
         return self._source.problems
 
-    def frames(self, wanted: Callable[[int], bool]) -> Iterator[StreamFrame]:
+    def images(self, wanted: Callable[[int], bool]) -> Iterator[StreamImage]:
+        """Yields the images whose index is ``wanted``."""
         for index, frame in self._source.numbered(wanted):
             height, width = frame.image.shape[:2]
             if (width, height) not in self._cameras:
                 self._cameras[width, height] = self._intrinsics.camera(width, height)
-            yield StreamFrame(index, frame.stamp, frame.image, *self._cameras[width, height])
+            camera, origin = self._cameras[width, height]
+            yield StreamImage(index, frame.stamp, frame.image, camera, origin)
 
 
 @contextmanager
-def open_stream(source: Path, choices: Choices) -> Iterator[BagStream | VideoStream]:
-    """The pictures of a recording of either kind.
+def open_stream(source: Path, options: AnnotationOptions) -> Iterator[BagStream | VideoStream]:
+    """Opens the images of a bag or video.
 
-    :raises InputError: see those.
+    Raises:
+        InputError: it cannot be read, or has no usable images.
     """
     if not is_bag(source):
-        yield VideoStream(source, choices)
+        yield VideoStream(source, options)
         return
     with Bag(source) as bag:
-        yield BagStream(bag, choices)
+        yield BagStream(bag, options)
 
 
-def _image_topic(bag: Bag, wanted: str) -> rosbag.Connection:
-    found = {
-        connection.topic: connection
-        for connection in bag.of_type(*IMAGE_TYPES)
-        if connection.msgcount or connection.msgcount is None
-    }
-    if wanted:
-        if wanted not in found:
+def _image_topic(bag: Bag, name: str) -> rosbag.Connection:
+    """Finds the image topic with this name, or the only one if ``name`` is empty."""
+    found = _topics_with_messages(bag, *IMAGE_TYPES)
+    if name:
+        if name not in found:
             raise InputError(
-                f"{bag.path}: no images on {wanted}; it has images on: {', '.join(sorted(found)) or 'no topic'}"
+                f"{bag.path}: no images on {name}; it has images on: {', '.join(sorted(found)) or 'no topic'}"
             )
-        return found[wanted]
-    # An overlay is no camera.
+        return found[name]
+    # The overlay of the node is not a camera.
     cameras = [connection for name, connection in found.items() if "debug_image" not in name]
     if len(cameras) != 1:
         names = ", ".join(sorted(connection.topic for connection in cameras))
@@ -150,12 +165,8 @@ def _image_topic(bag: Bag, wanted: str) -> rosbag.Connection:
 
 
 def _info_topic(bag: Bag, image_topic: str) -> rosbag.Connection:
-    """The CameraInfo beside the images, or the only one."""
-    found = {
-        connection.topic: connection
-        for connection in bag.of_type(CAMERA_INFO)
-        if connection.msgcount or connection.msgcount is None
-    }
+    """Finds the CameraInfo topic in the namespace of the images, or the only one."""
+    found = _topics_with_messages(bag, CAMERA_INFO)
     parent = image_topic.removesuffix("/compressed").rpartition("/")[0]
     if f"{parent}/camera_info" in found:
         return found[f"{parent}/camera_info"]
@@ -163,6 +174,20 @@ def _info_topic(bag: Bag, image_topic: str) -> rosbag.Connection:
         return next(iter(found.values()))
     names = ", ".join(sorted(found)) or "none"
     raise InputError(
-        f"{bag.path}: no CameraInfo that belongs to {image_topic} (in the bag: {names}): give --camera-info FILE, or --fov where there is "
-        "no calibration"
+        f"{bag.path}: no CameraInfo that belongs to {image_topic} (in the bag: {names}): give --camera-info FILE, or "
+        "--fov if there is no calibration"
     )
+
+
+def _topics_with_messages(bag: Bag, *message_types: str) -> dict[str, rosbag.Connection]:
+    return {
+        connection.topic: connection
+        for connection in bag.of_type(*message_types)
+        if connection.msgcount or connection.msgcount is None
+    }
+
+
+def _first_message(bag: Bag, topic: rosbag.Connection) -> Message:
+    for connection, _, data in bag.messages([topic]):
+        return bag.read(connection, data)
+    raise InputError(f"{bag.path}: there is no message on {topic.topic}: give --camera-info FILE, or --fov")

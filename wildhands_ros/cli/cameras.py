@@ -1,0 +1,55 @@
+"""The camera of each frame of a file or stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .console import warn
+
+if TYPE_CHECKING:
+    from ..geometry.calibration import IntrinsicsSource
+    from ..geometry.camera import Camera
+    from ..io.camera_files import Intrinsics
+    from ..io.sources import Frame
+
+
+@dataclass(frozen=True)
+class FrameCamera:
+    """A camera and where its intrinsics come from."""
+
+    camera: Camera
+    origin: IntrinsicsSource
+
+
+class FrameCameras:
+    """Gives each frame its camera. Warns once per image size if the intrinsics are guessed or scaled."""
+
+    def __init__(self, intrinsics: Intrinsics):
+        self._intrinsics = intrinsics
+        self._by_size: dict[tuple[int, int], FrameCamera] = {}
+
+    def __call__(self, frame: Frame) -> FrameCamera:
+        """Returns the camera of an image of this frame's size.
+
+        Raises:
+            CalibrationError: the calibration does not fit the image size, or is unusable.
+        """
+        height, width = frame.image.shape[:2]
+        if (width, height) not in self._by_size:
+            self._by_size[width, height] = self._camera(frame.name, width, height)
+        return self._by_size[width, height]
+
+    def _camera(self, name: str, width: int, height: int) -> FrameCamera:
+        from ..geometry.calibration import CalibrationError, IntrinsicsSource
+        from ..io.camera_files import guess_warning
+
+        try:
+            camera, origin = self._intrinsics.camera(width, height)
+        except CalibrationError as error:
+            raise CalibrationError(f"{name}: {error}") from error
+        if origin is IntrinsicsSource.GUESS:
+            warn(f"warning: {guess_warning(camera)}")
+        if origin is IntrinsicsSource.CAMERA_INFO_SCALED:
+            warn(f"note: {name} is {width}x{height}: the calibration is scaled to this size")
+        return FrameCamera(camera, origin)

@@ -1,0 +1,203 @@
+"""Commands that measure accuracy: ``evaluate``, ``jitter`` and ``ablate``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .options import add_camera_options, add_estimator_options, intrinsics, make_estimator
+
+if TYPE_CHECKING:
+    from .options import Subparsers
+
+MAX_HANDS_IN_DETECTION = 8
+"""Default of ``evaluate detection --max-hands``."""
+
+
+def add_commands(commands: Subparsers) -> None:
+    """Adds ``evaluate``, ``jitter`` and ``ablate``."""
+    suites = commands.add_parser("evaluate", help="measure the accuracy of the estimates").add_subparsers(
+        metavar="SUITE", required=True
+    )
+    _add_photos(suites)
+    _add_synthetic(suites)
+    _add_dataset(suites)
+    _add_video(suites)
+    _add_detection(suites)
+    _add_jitter(commands)
+    _add_ablate(commands)
+
+
+def _add_photos(suites: Subparsers) -> None:
+    photos = suites.add_parser("photos", help="on annotated photographs (COCO-style JSON next to the images)")
+    photos.add_argument("input", type=Path, metavar="FOLDER")
+    _add_json_option(photos)
+    _add_picture_option(photos)
+    add_estimator_options(photos)
+    photos.set_defaults(run=_evaluate_photos)
+
+
+def _add_synthetic(suites: Subparsers) -> None:
+    synthetic = suites.add_parser("synthetic", help="on the synthetic world, with exact labels")
+    synthetic.add_argument(
+        "--preset", default="lab", metavar="NAME", help="preset of the world: lab, wild, ...; default: lab"
+    )
+    synthetic.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
+    synthetic.add_argument("--count", type=int, default=1000, metavar="N", help="number of images; default: 1000")
+    synthetic.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
+    _add_json_option(synthetic)
+    _add_picture_option(synthetic)
+    add_estimator_options(synthetic)
+    synthetic.set_defaults(run=_evaluate_synthetic)
+
+
+def _add_dataset(suites: Subparsers) -> None:
+    dataset = suites.add_parser("dataset", help="on a real dataset in its published format")
+    dataset.add_argument("name", metavar="NAME", help="arctic, h2o, freihand, ...; an unknown name lists all")
+    dataset.add_argument("input", type=Path, metavar="ROOT", help="folder of the dataset")
+    dataset.add_argument("--split", help="default: the dataset's test split")
+    dataset.add_argument("--count", type=int, metavar="N", help="evaluate N images, evenly spread; default: all images")
+    _add_json_option(dataset)
+    _add_picture_option(dataset)
+    add_estimator_options(dataset)
+    dataset.set_defaults(run=_evaluate_dataset)
+
+
+def _add_video(suites: Subparsers) -> None:
+    video = suites.add_parser(
+        "video", help="on a video without labels: share of frames with hands, reprojection error, jitter, speed"
+    )
+    video.add_argument("input", type=Path, metavar="FILE")
+    _add_json_option(video)
+    add_estimator_options(video)
+    add_camera_options(video)
+    video.set_defaults(run=_evaluate_video)
+
+
+def _add_detection(suites: Subparsers) -> None:
+    detection = suites.add_parser("detection", help="compare detectors on synthetic frames and annotated photographs")
+    detection.add_argument(
+        "--photos", type=Path, metavar="FOLDER", help="photographs with COCO-style boxes of all their hands"
+    )
+    detection.add_argument("--boxes", type=Path, metavar="JSON", help="the boxes, if they are not in the folder")
+    detection.add_argument(
+        "--count", type=int, default=200, metavar="N", help="number of synthetic frames; default: 200"
+    )
+    detection.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
+    detection.add_argument(
+        "--detectors",
+        nargs="+",
+        default=["mediapipe", "own", "auto"],
+        metavar="NAME",
+        help="default: mediapipe own auto",
+    )
+    detection.add_argument(
+        "--max-hands",
+        type=int,
+        default=MAX_HANDS_IN_DETECTION,
+        metavar="N",
+        help=f"maximum number of hands per image; default: {MAX_HANDS_IN_DETECTION}",
+    )
+    _add_json_option(detection)
+    detection.set_defaults(run=_evaluate_detection)
+
+
+def _add_jitter(commands: Subparsers) -> None:
+    jitter = commands.add_parser(
+        "jitter", help="measure the jitter of hands in a video, per frame and smoothed, and the lag of smoothing"
+    )
+    jitter.add_argument("input", type=Path, metavar="VIDEO")
+    _add_json_option(jitter)
+    add_camera_options(jitter)
+    add_estimator_options(jitter)
+    jitter.set_defaults(run=_jitter)
+
+
+def _add_ablate(commands: Subparsers) -> None:
+    ablate = commands.add_parser("ablate", help="train and compare small networks, each without one part of the method")
+    ablate.add_argument(
+        "--minutes",
+        type=float,
+        default=60,
+        metavar="M",
+        help="approximate time for all rows with 3 seeds on two cores; default: 60",
+    )
+    ablate.add_argument("--seeds", type=int, default=3, metavar="K", help="runs per row; default: 3")
+    ablate.add_argument(
+        "--rows", nargs="+", default=[], metavar="NAME", help="sparse, no_kpe, no_mask, dense, ...; default: all"
+    )
+    ablate.add_argument("--json", type=Path, metavar="OUT", help="write means and standard deviations")
+    ablate.add_argument("--table", type=Path, metavar="OUT", help="write the tables in the format of docs/ablations.md")
+    ablate.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="keeps intermediate results; default: the user's cache folder"
+    )
+    ablate.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="number of processes; default: one per core",
+    )
+    ablate.set_defaults(run=_ablate)
+
+
+def _add_json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
+
+
+def _add_picture_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--picture", type=Path, metavar="OUT", help="plot the distribution of the errors, as .png, .svg or .pdf"
+    )
+
+
+def _evaluate_photos(args: argparse.Namespace) -> int:
+    from ..evaluation.main import evaluate_photo_folder
+
+    return evaluate_photo_folder(make_estimator(args), args.input, args.json, args.picture)
+
+
+def _evaluate_synthetic(args: argparse.Namespace) -> int:
+    from ..evaluation.main import evaluate_synthetic
+
+    return evaluate_synthetic(
+        make_estimator(args), args.preset, args.split, args.seed, args.count, args.json, args.picture
+    )
+
+
+def _evaluate_dataset(args: argparse.Namespace) -> int:
+    from ..evaluation.main import evaluate_dataset
+
+    return evaluate_dataset(
+        make_estimator(args), args.name, args.input, args.split, args.count, args.json, args.picture
+    )
+
+
+def _evaluate_video(args: argparse.Namespace) -> int:
+    from ..evaluation.main import evaluate_video_file
+
+    return evaluate_video_file(make_estimator(args), args.input, intrinsics(args), args.json)
+
+
+def _evaluate_detection(args: argparse.Namespace) -> int:
+    from ..evaluation.detection import evaluate_detection
+
+    return evaluate_detection(args.photos, args.boxes, args.count, args.seed, args.detectors, args.max_hands, args.json)
+
+
+def _jitter(args: argparse.Namespace) -> int:
+    from ..evaluation.main import measure_video_jitter
+
+    return measure_video_jitter(make_estimator(args), args.input, intrinsics(args), args.json)
+
+
+def _ablate(args: argparse.Namespace) -> int:
+    from ..evaluation.ablation.main import AblationSize, run
+    from ..io.paths import cache_folder
+
+    folder = args.cache or cache_folder() / "ablation"
+    return run(
+        AblationSize.for_minutes(args.minutes), args.seeds, args.rows, folder, args.workers, args.json, args.table
+    )

@@ -1,0 +1,82 @@
+"""Commands that run the ROS 2 node to show or measure it: ``demo``, ``bench``, ``soak`` and ``node-costs``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .options import Subparsers
+
+
+def add_commands(commands: Subparsers) -> None:
+    """Adds ``demo``, ``bench``, ``soak`` and ``node-costs``."""
+    demo = commands.add_parser("demo", help="run the ROS 2 node on a stream and record its topics")
+    demo.add_argument(
+        "input",
+        nargs="?",
+        metavar="INPUT",
+        help="video, folder of images or camera number; default: the bundled demo clip",
+    )
+    demo.set_defaults(run=_demo)
+
+    bench = commands.add_parser(
+        "bench", help="measure the speed on this machine: stages, networks, the node over DDS, and comparable nodes"
+    )
+    bench.add_argument(
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help="stages, default, released (networks), end_to_end, peers, hands_curve, cameras_curve; "
+        "default: all except the curves",
+    )
+    bench.add_argument(
+        "--seconds", type=_seconds, default=30.0, metavar="S", help="duration of each stream; default: 30"
+    )
+    bench.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
+    bench.set_defaults(run=_bench)
+
+    soak = commands.add_parser("soak", help="run the ROS 2 node under overload and inject a fault every few seconds")
+    soak.add_argument("--minutes", type=float, default=30.0, metavar="N", help="duration; default: 30")
+    soak.add_argument("--json", type=Path, metavar="OUT", help="also write the report to a file")
+    soak.set_defaults(run=_soak)
+
+    costs = commands.add_parser(
+        "node-costs", help="measure the cost of the ROS 2 node's services, markers and transforms, and of an idle node"
+    )
+    costs.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
+    costs.set_defaults(run=_node_costs)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from ..ros.demo.main import run_demo
+
+    return run_demo(args.input)
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from ..ros.benchmark.main import PARTS, run_bench
+
+    if unknown := sorted(set(args.parts) - set(PARTS)):
+        raise ValueError(f"unknown part {', '.join(unknown)}; the parts are: {', '.join(PARTS)}")
+    return run_bench(args.parts, args.seconds, args.json)
+
+
+def _soak(args: argparse.Namespace) -> int:
+    from ..ros.soak.main import run_soak
+
+    return run_soak(args.minutes, args.json)
+
+
+def _node_costs(args: argparse.Namespace) -> int:
+    from ..ros.soak.costs import measure_costs
+
+    return measure_costs(args.json)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0.5 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text}: give seconds, between 0.5 and 3600")
+    return seconds

@@ -1,0 +1,77 @@
+"""Commands that train networks and make training data: ``train``, ``train-detector`` and ``synth``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .exit_codes import EXIT_OK
+
+if TYPE_CHECKING:
+    from .options import Subparsers
+
+
+def add_commands(commands: Subparsers) -> None:
+    """Adds ``train``, ``train-detector`` and ``synth``."""
+    train = commands.add_parser("train", help="train a network; run the same command again to resume")
+    _add_training_options(train, "config/training/default.yaml", "optimizer.lr=1e-4")
+    train.set_defaults(run=_train)
+
+    detector = commands.add_parser(
+        "train-detector", help="train the hand detector; run the same command again to resume"
+    )
+    _add_training_options(detector, "config/training/detector.yaml", "lr=1e-3")
+    detector.set_defaults(run=_train_detector)
+
+    synth = commands.add_parser("synth", help="render images of the synthetic world, with annotations")
+    synth.add_argument("output", type=Path, metavar="FOLDER")
+    synth.add_argument(
+        "--world", default="lab", metavar="NAME", help="preset of the world: lab, wild, ...; default: lab"
+    )
+    synth.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
+    synth.add_argument("--count", type=int, default=1000, metavar="N", help="number of frames; default: 1000")
+    synth.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
+    synth.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="number of processes; default: one per core",
+    )
+    synth.set_defaults(run=_synth)
+
+
+def _add_training_options(parser: argparse.ArgumentParser, example_file: str, example_setting: str) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG", help=f"configuration file, such as {example_file}")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help=f"settings that override those of the file, such as {example_setting}",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="default: training_output/ and the name of the configuration"
+    )
+
+
+def _train(args: argparse.Namespace) -> int:
+    from ..training.main import run
+
+    return run(args.config, args.output, args.overrides)
+
+
+def _train_detector(args: argparse.Namespace) -> int:
+    from ..training.detector.main import run
+
+    return run(args.config, args.output, args.overrides)
+
+
+def _synth(args: argparse.Namespace) -> int:
+    from ..synthetic.config import world_config
+    from ..synthetic.main import write_split
+
+    world = world_config(args.world, args.split, args.seed)
+    print(f"wrote {write_split(world, args.count, args.output, args.workers)}")
+    return EXIT_OK

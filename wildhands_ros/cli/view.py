@@ -1,0 +1,45 @@
+"""``wildhands view``: the hands of a stream in a browser."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from .cameras import FrameCameras
+from .exit_codes import EXIT_OK
+from .options import add_camera_options, add_estimator_options, estimator_config, intrinsics
+
+if TYPE_CHECKING:
+    from .options import Subparsers
+
+
+def add_commands(commands: Subparsers) -> None:
+    """Adds ``view``."""
+    view = commands.add_parser("view", help="show the hands of a stream in a browser (needs viser)")
+    view.add_argument("input", metavar="INPUT", help="video, folder of images, image or camera number")
+    view.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on; 0.0.0.0 serves all machines; default: this machine only",
+    )
+    view.add_argument(
+        "--port", type=int, default=8080, metavar="N", help="port to listen on; default: 8080, or the next free one"
+    )
+    view.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    add_camera_options(view)
+    add_estimator_options(view)
+    view.set_defaults(run=_view)
+
+
+def _view(args: argparse.Namespace) -> int:
+    from ..estimator import Estimator
+    from ..io.sources import open_source
+    from ..visualization.view_stream import view_stream
+
+    source, cameras = open_source(args.input), FrameCameras(intrinsics(args))
+    # A live camera does not wait: limit the search by time, not by a number of windows.
+    estimator = Estimator(replace(estimator_config(args), search_windows=None))
+    view_stream(estimator, source, lambda frame: cameras(frame).camera, args.host, args.port, not args.no_browser)
+    return EXIT_OK

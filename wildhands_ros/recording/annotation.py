@@ -1,0 +1,194 @@
+"""Runs the estimator over a whole recording with several processes.
+
+The result is deterministic: it is the same to the last bit for any number of processes, and after an interruption.
+The recording is cut into segments. Each segment begins with an estimate of the last frame of the segment before, by
+which tracks are joined across the border.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..config import EstimatorConfig
+from ..hand_model.asset import HandAsset
+from ..hand_model.posing import HandPoser
+from ..io.files import OutputFile
+from ..runtime.processes import Workers
+from ..smoothing.hands import with_parameters
+from ..smoothing.offline import smooth_track
+from ..types import FrameEstimate, HandEstimate, Side
+from .estimation import Job, estimate_segments, jpegs_path, segment_path
+from .image_stream import OpenStream
+from .jpegs import load_jpegs
+from .segments import AnnotatedFrame, load, load_problems
+
+SEGMENT_LENGTH = 225
+"""Frames per segment: the most that a process loses when it is interrupted. Few enough for two processes to share 30
+seconds evenly."""
+WARM_UP = 10
+"""Frames that the estimator sees before a segment. The side of a hand needs about as many; its shape converges for
+seconds."""
+SAME_HAND_DISTANCE = 0.1
+"""Metres between the wrists of two estimates of one frame, below which they are the same hand."""
+
+
+class Annotation:
+    """The estimates of one recording, in a working folder that the caller removes when it is done."""
+
+    def __init__(self, folder: Path, inputs: dict[str, object]):
+        """Resumes the work in ``folder`` if it was started with the same ``inputs``, otherwise starts anew.
+
+        Args:
+            folder: the working folder.
+            inputs: what the estimates depend on, as JSON data.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self._folder = folder
+        key = folder / "inputs.json"
+        text = json.dumps({**inputs, "segment": [SEGMENT_LENGTH, WARM_UP]}, sort_keys=True)
+        if not key.is_file() or key.read_text() != text:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            with OutputFile(key) as partial_file:
+                partial_file.write_text(text)
+
+    def num_done(self, count: int | None) -> int:
+        """Returns the number of frames in complete segments, at most the expected number ``count`` if it is known."""
+        done = len(self._segment_files()) * SEGMENT_LENGTH
+        return done if count is None else min(done, count)
+
+    def run(self, open_stream: OpenStream, count: int | None, config: EstimatorConfig, workers: Workers) -> None:
+        """Estimates the missing segments.
+
+        Args:
+            open_stream: opens the recording. It is pickled, and each process opens the recording and skips to its own
+                part.
+            count: expected number of frames; None if unknown.
+            config: configuration of the estimator.
+            workers: the processes.
+        """
+        if self._finished_marker.is_file():
+            return
+        work = partial(estimate_segments, self._folder, open_stream, config)
+        for _ in workers.map(work, self.jobs(count, workers.count)):
+            pass
+        with OutputFile(self._finished_marker) as partial_file:
+            partial_file.write_text("")
+
+    def jobs(self, count: int | None, max_jobs: int) -> list[Job]:
+        """Divides the missing segments into jobs of about equal size.
+
+        The real number of frames is not known before they are read, so the last job continues to the end of the
+        recording.
+        """
+        expected = range(-(-count // SEGMENT_LENGTH)) if count else range(1)
+        missing = [number for number in expected if not segment_path(self._folder, number).is_file()] or [len(expected)]
+        parts = np.array_split(missing, min(max_jobs, len(missing)))
+        return [Job(tuple(numbers.tolist()), numbers is parts[-1], SEGMENT_LENGTH, WARM_UP) for numbers in parts]
+
+    def problems(self) -> list[str]:
+        """Returns what could not be read, one sentence each."""
+        return [problem for path in self._segment_files() for problem in load_problems(path)]
+
+    def jpegs(self) -> Iterator[bytes]:
+        """Yields the images of all estimates in order, for a stream with ``keeps_jpegs``."""
+        for path in self._segment_files():
+            yield from load_jpegs(jpegs_path(path))
+
+    def frames(self, hand_model: Mapping[Side, HandAsset], smooth: bool) -> Iterator[AnnotatedFrame]:
+        """Yields all estimates in order, with tracks joined across segments, and smoothed if ``smooth``."""
+        if not smooth:
+            yield from self._joined(with_meshes=True)
+            return
+        poser = HandPoser(hand_model)
+        for frame in _smoothed(list(self._joined(with_meshes=False))):
+            yield replace(frame, estimate=_posed(poser, frame.estimate))
+
+    @property
+    def _finished_marker(self) -> Path:
+        return self._folder / "finished"
+
+    def _segment_files(self) -> list[Path]:
+        return sorted(self._folder.glob("[0-9]*.npz"))
+
+    def _joined(self, with_meshes: bool) -> Iterator[AnnotatedFrame]:
+        previous: AnnotatedFrame | None = None
+        num_tracks = 0
+        for path in self._segment_files():
+            frames = load(path, with_meshes).frames
+            names: dict[str, str] = {}
+            if previous is not None and frames and frames[0].index == previous.index:
+                names = _matching_tracks(previous, frames[0])
+                frames = frames[1:]
+            for frame in frames:
+                hands = []
+                for hand in frame.estimate.hands:
+                    if hand.track_id and hand.track_id not in names:
+                        num_tracks += 1
+                        names[hand.track_id] = f"{hand.side.value}_{num_tracks}"
+                    hands.append(replace(hand, track_id=names.get(hand.track_id, "")))
+                previous = _with_hands(frame, hands)
+                yield previous
+
+
+def _matching_tracks(previous: AnnotatedFrame, again: AnnotatedFrame) -> dict[str, str]:
+    """Matches the tracks of two segments.
+
+    Args:
+        previous: the earlier segment's last frame.
+        again: the later segment's estimate of the same frame.
+
+    Returns:
+        The track names in the earlier segment by those in the later segment.
+    """
+    names: dict[str, str] = {}
+    for hand in again.estimate.hands:
+        candidates = [
+            other
+            for other in previous.estimate.hands
+            if other.side is hand.side and other.track_id not in names.values()
+        ]
+        distances = [float(np.linalg.norm(other.joints[0] - hand.joints[0])) for other in candidates]
+        if distances and min(distances) < SAME_HAND_DISTANCE and hand.track_id:
+            names[hand.track_id] = candidates[int(np.argmin(distances))].track_id
+    return names
+
+
+def _smoothed(frames: list[AnnotatedFrame]) -> list[AnnotatedFrame]:
+    """Smooths the parameters of each track; the reprojection error becomes NaN, to be measured again."""
+    tracks: dict[str, list[tuple[int, int]]] = {}
+    for frame_number, frame in enumerate(frames):
+        for hand_number, hand in enumerate(frame.estimate.hands):
+            if hand.track_id:
+                tracks.setdefault(hand.track_id, []).append((frame_number, hand_number))
+    hands = [list(frame.estimate.hands) for frame in frames]
+    for places in tracks.values():
+        stamps = np.array([frames[i].stamp for i, _ in places])
+        smoothed = smooth_track(stamps, [hands[i][j].mano for i, j in places])
+        for (i, j), mano in zip(places, smoothed, strict=True):
+            hands[i][j] = replace(hands[i][j], mano=mano, reprojection_error=float("nan"))
+    return [_with_hands(frame, each) for frame, each in zip(frames, hands, strict=True)]
+
+
+def _with_hands(frame: AnnotatedFrame, hands: list[HandEstimate]) -> AnnotatedFrame:
+    return replace(frame, estimate=replace(frame.estimate, hands=tuple(hands)))
+
+
+def _posed(poser: HandPoser, estimate: FrameEstimate) -> FrameEstimate:
+    """Computes vertices, joints and what depends on them from the parameters."""
+    hands = []
+    for hand in estimate.hands:
+        posed = with_parameters(hand, hand.mano, poser, estimate.camera)
+        if not np.isnan(hand.reprojection_error):
+            posed = replace(posed, reprojection_error=hand.reprojection_error)
+        hands.append(posed)
+    return replace(estimate, hands=tuple(hands))
