@@ -16,7 +16,7 @@ from ros_graph import DOMAIN, ENVIRONMENT
 
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.ros.soak.faults import FAULTS
-from wildhands_ros.ros.soak.node import Poisonable
+from wildhands_ros.ros.soak.node import FaultyEstimator
 from wildhands_ros.ros.soak.robot import Robot
 
 pytestmark = pytest.mark.ros
@@ -27,7 +27,7 @@ CAMERA = Camera(np.array([[90.0, 0, 80], [0, 90, 60], [0, 0, 1]]), 160, 120)
 @pytest.fixture(scope="module")
 def node():
     os.environ.update(ENVIRONMENT)
-    live = LiveNode("/faulty", lambda parameters: Poisonable(FakeEstimator()))
+    live = LiveNode("/faulty", lambda parameters: FaultyEstimator(FakeEstimator()))
     yield live
     live.close()
 
@@ -39,8 +39,8 @@ def robot(node):
     executor = SingleThreadedExecutor(context=context)
     helper = rclpy.create_node("robot", context=context)
     executor.add_node(helper)
-    pictures = [np.full((CAMERA.height, CAMERA.width, 3), grey, np.uint8) for grey in (80, 120)]
-    robot = Robot(helper, executor, "/faulty", pictures, CAMERA)
+    images = [np.full((CAMERA.height, CAMERA.width, 3), grey, np.uint8) for grey in (80, 120)]
+    robot = Robot(helper, executor, "/faulty", images, CAMERA)
     yield robot
     robot.close()
     helper.destroy_node()
@@ -59,7 +59,7 @@ def test_a_fault_shows_and_is_over_when_it_is_over(node, robot, name):
     before = robot.count(fault.shows)
     fault.begin(robot)
     assert robot.spin(lambda: fault.seen(robot, before), 30), robot.diagnostics
-    if fault.shows.startswith("rejected: ") and not robot.shuffles and name != "incompatible_qos":
+    if fault.shows.startswith("rejected: ") and not robot.out_of_order and name != "incompatible_qos":
         refused = robot.hands_received
         robot.spin(lambda: False, 0.2)
         assert robot.hands_received <= refused + 1, "nothing is published for what is refused"

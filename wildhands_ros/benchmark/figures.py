@@ -17,7 +17,8 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
 def alternating(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
     """Measures the seconds of several calls.
 
-    The calls take turns, so that other load on the machine affects all of them. Each is called once before it is measured.
+    The calls take turns, so that other load on the machine affects all of them. Each is called once before it is
+    measured.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
@@ -30,7 +31,7 @@ def alternating(calls: Mapping[str, Callable[[], object]], repeats: int) -> dict
     return seconds
 
 
-def ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, float]:
+def ratio(slow: Sequence[float], fast: Sequence[float]) -> dict[str, object]:
     """Returns the ratio of the medians of ``slow`` and ``fast``, and the quartiles of the ratios of single rounds."""
     rounds = np.asarray(slow) / np.asarray(fast)
     low, high = np.percentile(rounds, (25, 75))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def compare(make: Callable[[], WildHands], clip: Clip, repeats: int, with_int8: 
 
     calls: dict[str, Callable[[], object]] = {"torch_fp32": run_eager}
     for name, predictor in predictors.items():
-        calls[name] = lambda predictor=predictor: predictor.predict(image, undistorted, BOXES, SIDES, turns)
+        calls[name] = partial(predictor.predict, image, undistorted, BOXES, SIDES, turns)
     seconds = alternating(calls, repeats)
     fastest = min(predictors, key=lambda name: np.median(seconds[name]))
     medians = {name: round(1e3 * float(np.median(values)), 2) for name, values in seconds.items()}

@@ -48,8 +48,8 @@ def add_estimator_options(
         "--checkpoint",
         default="auto",
         metavar="NAME",
-        help="network weights: 'default' (bundled), 'released' (see import-checkpoint), 'none' (keypoint fit only) or a "
-        "path; default: auto, which is the bundled weights unless --hand-model is a folder",
+        help="network weights: 'default' (bundled), 'released' (see import-checkpoint), 'none' (keypoint fit only) or "
+        "a path; default: auto, which is the bundled weights unless --hand-model is a folder",
     )
     parser.add_argument(
         "--hand-model",

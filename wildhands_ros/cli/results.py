@@ -36,7 +36,11 @@ class Results:
             stamp: seconds; None for still images.
             intrinsics: where the intrinsics of the frame's camera come from.
         """
-        entry = {"source": source, "stamp": _number(stamp, 6), "hands": [hand_dict(hand) for hand in frame.hands]}
+        entry: dict[str, object] = {
+            "source": source,
+            "stamp": _number(stamp, 6),
+            "hands": [hand_dict(hand) for hand in frame.hands],
+        }
         camera = camera_dict(frame.camera, intrinsics)
         if self._camera is None:
             self._camera = camera

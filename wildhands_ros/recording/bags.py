@@ -182,7 +182,7 @@ class Bag:
                 )
         except ConverterError as error:
             raise InputError(
-                f"{path}: the ROS 1 bag cannot be read: {_line(error)}. If it was cut off, repair it with: rosbag reindex"
+                f"{path}: the ROS 1 bag cannot be read: {_line(error)}. If it was cut off, repair it: rosbag reindex"
             ) from error
         if not folder.is_dir():
             raise InputError(f"{path}: the ROS 1 bag holds no messages")
@@ -211,18 +211,18 @@ def _opened(paths: list[Path]) -> AnyReader:
 
 def _salvage(file: Path, writer: Writer) -> int:
     """Copies the messages before the end or the damage of a file and returns their number."""
-    from mcap.records import Channel, Message, Schema
+    from mcap import records
     from mcap.stream_reader import StreamReader
 
     count = 0
-    schemas: dict[int, Schema] = {}
+    schemas: dict[int, records.Schema] = {}
     topics: dict[int, rosbag.Connection] = {}
     with file.open("rb") as stream:
         try:
             for record in StreamReader(stream, record_size_limit=MAX_RECORD).records:
-                if isinstance(record, Schema):
+                if isinstance(record, records.Schema):
                     schemas[record.id] = record
-                elif isinstance(record, Channel) and record.id not in topics:
+                elif isinstance(record, records.Channel) and record.id not in topics:
                     schema = schemas[record.schema_id]
                     types = get_typestore(Stores.EMPTY)
                     types.register(get_types_from_msg(schema.data.decode(), schema.name))
@@ -230,7 +230,7 @@ def _salvage(file: Path, writer: Writer) -> int:
                     topics[record.id] = known.get(record.topic) or writer.add_connection(
                         record.topic, schema.name, typestore=types
                     )
-                elif isinstance(record, Message) and record.channel_id in topics:
+                elif isinstance(record, records.Message) and record.channel_id in topics:
                     writer.write(topics[record.channel_id], record.log_time, record.data)
                     count += 1
         except Exception:  # the damage, which is expected: the messages before it are all that can be salvaged

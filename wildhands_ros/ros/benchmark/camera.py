@@ -1,7 +1,7 @@
 """The benchmark's camera: a process that publishes the clip as raw 720p images.
 
-It publishes at a fixed rate, or an image whenever hands arrive. At the end it prints one line of JSON to stdout: the stamps (nanoseconds)
-of the images it sent, by namespace.
+It publishes at a fixed rate, or an image whenever hands arrive. At the end it prints one line of JSON to stdout: the
+stamps (nanoseconds) of the images it sent, by namespace.
 """
 
 from __future__ import annotations

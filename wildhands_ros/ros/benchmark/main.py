@@ -96,7 +96,10 @@ def _measure(parts: list[str], seconds: float, figures: Figures) -> None:
 
 
 def _end_to_end(seconds: float, with_peers: bool) -> dict[str, object]:
-    """Measures the node at 30 Hz and at its maximum rate. Comparable nodes take turns with it, each for a part of the time."""
+    """Measures the node at 30 Hz and at its maximum rate.
+
+    Comparable nodes take turns with it, each for a part of the time.
+    """
     kinds = ["wildhands", "naive", "mediapipe"] if with_peers else ["wildhands"]
     rounds = ROUNDS if with_peers else 1
     runs: dict[str, list[dict[str, float]]] = defaultdict(list)

@@ -1,4 +1,5 @@
-"""Comparable nodes: ``naive``, a simple node with this package's estimator, and ``mediapipe``, like most hand tracking nodes.
+"""Comparable nodes: ``naive``, a simple node with this package's estimator, and ``mediapipe``, like most hand
+tracking nodes.
 
 Both process a raw image in the subscription callback and publish there.
 """
@@ -66,7 +67,7 @@ def _naive_markers(hands: tuple[HandEstimate, ...], header: Header, estimator: E
 
 
 class MediaPipeOnly(Node):
-    """MediaPipe's 21 landmarks in the image and around the hand's centre, without a camera, a mesh or a position in space."""
+    """MediaPipe's 21 landmarks, in the image and around the hand's centre: no camera, no mesh, no position in space."""
 
     def __init__(self) -> None:
         from mediapipe.python.solutions.hands import Hands

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import rclpy
@@ -25,7 +26,8 @@ from ..isolated_graph import child_process, isolate_graph
 START_TIMEOUT = 180.0
 """Seconds to wait for the first hands of a node."""
 SETTLE = 2.0
-"""Seconds at the start of each run that are not evaluated: discovery, QoS matching, convergence of the hands' shapes."""
+"""Seconds at the start of each run that are not evaluated: discovery, QoS matching, convergence of the hands'
+shapes."""
 DRAIN = 0.5
 """Seconds to wait for the last hands."""
 
@@ -91,9 +93,7 @@ class Listener(Node):
         super().__init__("bench")
         self.answers: dict[str, dict[int, Answer]] = defaultdict(dict)
         for name in namespaces:
-            self.create_subscription(
-                HandArray, f"/{name}/hands", lambda message, name=name: self._on_hands(name, message), 10
-            )
+            self.create_subscription(HandArray, f"/{name}/hands", partial(self._on_hands, name), 10)
             self.create_subscription(MarkerArray, f"/{name}/hands/markers", lambda _: None, 1, raw=True)
         self.create_subscription(TFMessage, "/tf", lambda _: None, 100, raw=True)
 

@@ -37,7 +37,8 @@ IMAGES, DIAGNOSTICS = "image/compressed", "/diagnostics"
 NODE_TOPICS = tuple(topic for topic in TOPICS if topic not in (IMAGES, "camera_info", DIAGNOSTICS))
 """The node's outputs for an image."""
 COMPRESSED_DEBUG_IMAGE = "/hands/debug_image/compressed"
-"""The overlay is recorded as JPEG, as image_transport would publish it. As raw images it would take 80 MB per second."""
+"""The overlay is recorded as JPEG, as image_transport would publish it. As raw images it would take 80 MB per
+second."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def stamp_of(message: HandArray) -> int:
 class Recorder(Node):
     """Records while it spins.
 
-    It subscribes to the images last, when all topics of the node exist. The camera waits for its subscribers, so that nothing of a short
-    recording is missed.
+    It subscribes to the images last, when all topics of the node exist. The camera waits for its subscribers, so that
+    nothing of a short recording is missed.
 
     Attributes:
         hands: the hands received so far.

@@ -1,7 +1,8 @@
 """The demo's camera: a process that publishes the frames of a source as a calibrated camera does.
 
-Frames of files are published at their own rate or slower: each waits for the hands of the previous frame, so that no frame is lost on a
-slow machine. A live camera does not wait. At the end the process prints one line of JSON to stdout with the times.
+Frames of files are published at their own rate or slower: each waits for the hands of the previous frame, so that no
+frame is lost on a slow machine. A live camera does not wait. At the end the process prints one line of JSON to stdout
+with the times.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class StreamPublisher(Node):
 
     Attributes:
         sent: stamp and time of sending of each frame, nanoseconds.
-        answered: stamp and time of receipt of each frame's hands, nanoseconds. The recorder is busy writing and would measure later times.
+        answered: stamp and time of receipt of each frame's hands, nanoseconds. The recorder is busy writing and would
+            measure later times.
     """
 
     def __init__(self, listeners: int, node_topics: Sequence[str]):
@@ -132,8 +134,8 @@ class StreamPublisher(Node):
         for status in message.status:
             values = {item.key: item.value for item in status.values}
             self._state = values.get("state", self._state)
-            # What the node publishes before it has discovered a subscriber is lost, and topics are discovered one by one. This process
-            # itself subscribes to hands.
+            # What the node publishes before it has discovered a subscriber is lost, and topics are discovered one by
+            # one. This process itself subscribes to hands.
             counts = (int(values.get(f"subscribers: {topic}", 0)) - (topic == "hands") for topic in self._node_topics)
             self._node_has_listeners = min(counts) >= self._listeners - 1
             if self._state == "unconfigured" and status.level == DiagnosticStatus.ERROR:

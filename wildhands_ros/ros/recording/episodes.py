@@ -40,11 +40,7 @@ class EpisodeServices:
         self._book = EpisodeBook()
         qos = QoSProfile(depth=DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._marks = node.create_publisher(EpisodeEvent, TOPIC, qos)
-        node.create_service(
-            StartEpisode,
-            "episode/start",
-            lambda request, response: self._respond(response, lambda: self._book.start(request.task)),
-        )
+        node.create_service(StartEpisode, "episode/start", self._start)
         node.create_service(Trigger, "episode/stop", lambda _, response: self._respond(response, self._book.stop))
         node.create_service(Trigger, "episode/discard", lambda _, response: self._respond(response, self._book.discard))
 
@@ -52,6 +48,9 @@ class EpisodeServices:
         """Stops an episode that is still running, at the end of a recording."""
         if self._book.running:
             self._publish(self._book.stop())
+
+    def _start(self, request: StartEpisode.Request, response: StartEpisode.Response) -> StartEpisode.Response:
+        return self._respond(response, lambda: self._book.start(request.task))
 
     def _respond(self, response: Response, change: Callable[[], Mark]) -> Response:
         try:

@@ -59,7 +59,7 @@ class BagStream:
         self._cameras = _CamerasByInfo(options.intrinsics, options.rectified)
 
     def images(self, wanted: Callable[[int], bool]) -> Iterator[StreamImage | UnreadableImage]:
-        """Yields the images whose index is ``wanted``, each with the CameraInfo that precedes it, or else the first one."""
+        """Yields the images whose index is ``wanted``, each with the preceding CameraInfo or else the first one."""
         index, info = 0, self._first_info
         topics = [self.topic] if self._info_topic is None else [self.topic, self._info_topic]
         for topic, _, data in self._bag.messages(topics):
@@ -128,7 +128,8 @@ class VideoStream:
             if (width, height) not in self._cameras:
                 self._cameras[width, height] = self._intrinsics.camera(width, height)
             camera, origin = self._cameras[width, height]
-            yield StreamImage(index, frame.stamp, frame.image, camera, origin)
+            stamp = frame.stamp or 0.0  # only still images have none
+            yield StreamImage(index, stamp, frame.image, camera, origin)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from rclpy.serialization import serialize_message
 
 from ...msg import EpisodeEvent
 from ...recording.bag_writer import BagWriter, DiskFull
+from ...recording.message import Message
 from ..diagnostics import Snapshot, diagnostic_array
 from .episodes import TOPIC as EPISODES
 from .episodes import EpisodeServices
@@ -45,6 +46,10 @@ class Counts:
     """The disk was too slow or full."""
     lost: int = 0
     """Lost in the middleware: these messages never arrived."""
+
+    def on_lost(self, event: Message) -> None:
+        """Handles rclpy's message_lost event."""
+        self.lost = event.total_count
 
 
 @dataclass(frozen=True)
@@ -143,9 +148,7 @@ class Recorder(Node):
                 lambda data: self._receive(name, connection, data),
                 qos,
                 raw=True,
-                event_callbacks=SubscriptionEventCallbacks(
-                    message_lost=lambda event: setattr(counts, "lost", event.total_count)
-                ),
+                event_callbacks=SubscriptionEventCallbacks(message_lost=counts.on_lost),
             )
         except Exception as error:  # a broken message package raises all kinds of errors; record the other topics
             self._failed_topics.add(name)
@@ -213,6 +216,6 @@ class Recorder(Node):
         self._diagnostics.publish(diagnostic_array(snapshot, name, self.get_clock().now().to_msg()))
 
 
-def _message_class(message_type: str) -> type:
+def _message_class(message_type: str) -> type[Message]:
     package, _, name = message_type.split("/")
     return getattr(import_module(f"{package}.msg"), name)

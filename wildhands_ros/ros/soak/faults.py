@@ -1,4 +1,4 @@
-"""What can go wrong around the node, as faults of a ``Robot``: for `wildhands soak`, the tests and docs/faults.md."""
+"""Faults around the node, injected by a ``Robot``: for ``wildhands soak``, the tests and docs/faults.md."""
 
 from __future__ import annotations
 
@@ -8,137 +8,155 @@ from dataclasses import dataclass
 
 from lifecycle_msgs.msg import Transition
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_srvs.srv import SetBool, Trigger
 
 from ...msg import HandArray
 from .robot import Robot, halve, paint
 
-RAISE, EXHAUST = bytes((255, 0, 254)), bytes((254, 0, 255))
-"""Colours of pictures at which the estimator in ``node`` raises an error, or finds no memory."""
+ERROR_COLOUR, OUT_OF_MEMORY_COLOUR = bytes((255, 0, 254)), bytes((254, 0, 255))
+"""Colours of images on which the estimator of ``soak.node`` raises an error, or runs out of memory."""
 
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 DEACTIVATE, CLEANUP = Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP
 
 
+def _do_nothing(robot: Robot) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong, and what the node does about it."""
+    """One fault and what the node does about it."""
 
-    what: str
+    description: str
     shows: str
-    """The count of the diagnostics that rises, as "rejected: empty_image"; or, after "message: ", words of the message."""
-    answer: str
+    """The counter of the diagnostics that increases, such as "rejected: empty_image", or "message: " and a part of
+    the message."""
+    reaction: str
     begin: Callable[[Robot], object]
-    end: Callable[[Robot], object] = lambda robot: None
-    """Before ``Robot.heal``, where that does not suffice."""
+    end: Callable[[Robot], object] = _do_nothing
+    """Called before ``Robot.heal``, for faults that ``heal`` does not end."""
 
     def seen(self, robot: Robot, before: int) -> bool:
-        """Whether diagnostics show it, where the count was ``before``."""
+        """Returns whether the diagnostics show the fault, given the value of the counter before."""
         kind, _, words = self.shows.partition("message: ")
         return robot.count(self.shows) > before if kind else words in robot.diagnostics.get("message", "")
 
 
-def _image(**fields) -> Callable[[Robot], None]:
+def _set(**attributes: object) -> Callable[[Robot], None]:
+    """Sets attributes of the robot."""
+
+    def begin(robot: Robot) -> None:
+        for name, value in attributes.items():
+            setattr(robot, name, value)
+
+    return begin
+
+
+def _set_in_image(**fields: object) -> Callable[[Robot], None]:
+    """Sets fields of the image message."""
+
     def alter(image: Image) -> None:
         for name, value in fields.items():
             setattr(image, name, value)
 
-    return lambda robot: setattr(robot, "alter_image", alter)
+    return _set(alter_image=alter)
 
 
-def _with_image(alter: Callable[[Image], object]) -> Callable[[Robot], None]:
-    return lambda robot: setattr(robot, "alter_image", alter)
+def _paint(colour: bytes) -> Callable[[Robot], None]:
+    return _set(alter_image=lambda image: paint(image, colour))
 
 
-def _k(*values: float) -> Callable[[Robot], None]:
-    def alter(info) -> None:
+def _set_k(*values: float) -> Callable[[Robot], None]:
+    """Sets K of CameraInfo: its first two rows, or one value for all numbers."""
+
+    def alter(info: CameraInfo) -> None:
         info.k = [*values, 0.0, 0.0, 1.0] if len(values) == 6 else [values[0]] * 9
 
-    return lambda robot: setattr(robot, "alter_info", alter)
+    return _set(alter_info=alter)
 
 
-def _half_size(robot: Robot) -> None:
-    """Another mode of the driver, with its CameraInfo."""
+def _halve_image_and_info(robot: Robot) -> None:
+    """Switches the camera to another mode, with a CameraInfo that fits."""
 
-    def window(info) -> None:
+    def alter(info: CameraInfo) -> None:
         info.height //= 2
 
-    robot.alter_image, robot.alter_info = halve, window
-
-
-def _set(**fields) -> Callable[[Robot], None]:
-    def begin(robot: Robot) -> None:
-        for name, value in fields.items():
-            setattr(robot, name, value)
-
-    return begin
+    robot.alter_image, robot.alter_info = halve, alter
 
 
 def _enable(data: bool) -> Callable[[Robot], object]:
     return lambda robot: robot.call(SetBool, "enable", SetBool.Request(data=data))
 
 
-def _transitions(*transitions: int) -> Callable[[Robot], None]:
+def _change_state(*transitions: int) -> Callable[[Robot], None]:
     return lambda robot: robot.change_state(*transitions)
 
 
-def _deaf_listener(robot: Robot) -> None:
-    wanted = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    listener = robot.node.create_subscription(HandArray, f"{robot.namespace}/hands", lambda message: None, wanted)
+def _subscribe_with_incompatible_qos(robot: Robot) -> None:
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    subscription = robot.node.create_subscription(HandArray, f"{robot.namespace}/hands", lambda message: None, qos)
     robot.spin(lambda: robot.count("rejected: incompatible_qos") > 0, 10)
-    robot.node.destroy_subscription(listener)
+    robot.node.destroy_subscription(subscription)
 
 
-BAD_INFO, UNKNOWN, TRUNCATED = (
-    "rejected: bad_camera_info",
-    "rejected: unsupported_encoding",
-    "rejected: truncated_image",
-)
-REFUSED = "Images are refused until the next good one"
-NEW_STREAM = "Hands are forgotten and found anew; none of the old ones' numbers go into the new ones'"
+BAD_INFO = "rejected: bad_camera_info"
+UNSUPPORTED = "rejected: unsupported_encoding"
+TRUNCATED = "rejected: truncated_image"
+REJECTS = "Rejects images until the next valid one"
+NEW_STREAM = "Forgets the hands and starts again; nothing of the old ones influences the new ones"
 
 FAULTS: dict[str, Fault] = {
     "deactivate": Fault(
         "A lifecycle manager deactivates the node",
         "message: inactive",
-        "Frees the model; loads it anew when it is activated",
-        _transitions(DEACTIVATE),
-        _transitions(ACTIVATE),
+        "Frees the model, and loads it again when it is activated",
+        _change_state(DEACTIVATE),
+        _change_state(ACTIVATE),
     ),
     "reconfigure": Fault(
-        "The node is taken down and up again",
+        "The node is cleaned up and configured again",
         "message: unconfigured",
-        "Takes its outputs back; reads its parameters anew",
-        _transitions(DEACTIVATE, CLEANUP),
-        _transitions(CONFIGURE, ACTIVATE),
+        "Removes its outputs, and reads its parameters again",
+        _change_state(DEACTIVATE, CLEANUP),
+        _change_state(CONFIGURE, ACTIVATE),
     ),
     "pause": Fault(
-        "`~/enable` with false", "message: paused", "Listens to nothing; goes on at once", _enable(False), _enable(True)
+        "`~/enable` is called with false",
+        "message: paused",
+        "Unsubscribes from all inputs; continues at once when enabled",
+        _enable(False),
+        _enable(True),
     ),
     "reset_tracks": Fault(
-        "`~/reset_tracks`",
+        "`~/reset_tracks` is called",
         "resets: requested",
         NEW_STREAM,
         lambda robot: robot.call(Trigger, "reset_tracks", Trigger.Request()),
     ),
-    "k_zero": Fault("CameraInfo of an uncalibrated camera: K is zero", BAD_INFO, REFUSED, _k(0.0)),
-    "k_nan": Fault("NaN in K", BAD_INFO, REFUSED, _k(float("nan"))),
-    "k_negative": Fault("A negative focal length in K", BAD_INFO, REFUSED, _k(-500.0, 0.0, 320.0, 0.0, 500.0, 180.0)),
+    "k_zero": Fault("CameraInfo of an uncalibrated camera: K is zero", BAD_INFO, REJECTS, _set_k(0.0)),
+    "k_nan": Fault("NaN in K", BAD_INFO, REJECTS, _set_k(float("nan"))),
+    "k_negative": Fault(
+        "A negative focal length in K", BAD_INFO, REJECTS, _set_k(-500.0, 0.0, 320.0, 0.0, 500.0, 180.0)
+    ),
     "no_camera_info": Fault(
-        "Images of another camera, whose CameraInfo never comes",
+        "Images of another camera that has no CameraInfo",
         "rejected: no_camera_info",
-        "No image gets another camera's calibration",
+        "Never uses the calibration of another camera",
         _set(frame_id="other_optical", sends_info=False),
     ),
     "other_aspect": Fault(
-        "Another image size in mid-stream, with the old CameraInfo",
+        "The image size changes, but not CameraInfo",
         BAD_INFO,
-        REFUSED,
-        _with_image(halve),
+        REJECTS,
+        _set(alter_image=halve),
     ),
     "other_size": Fault(
-        "Another image size in mid-stream, with its CameraInfo", "resets: size_changed", NEW_STREAM, _half_size
+        "The image size changes together with CameraInfo",
+        "resets: size_changed",
+        NEW_STREAM,
+        _halve_image_and_info,
     ),
     "camera_swap": Fault(
         "Another camera on the same topics: frame and CameraInfo change",
@@ -146,60 +164,77 @@ FAULTS: dict[str, Fault] = {
         NEW_STREAM,
         _set(frame_id="other_optical"),
     ),
-    "depth_encoding": Fault("A depth image's encoding", UNKNOWN, REFUSED, _image(encoding="32FC1")),
-    "no_encoding": Fault("No encoding", UNKNOWN, REFUSED, _image(encoding="")),
+    "depth_encoding": Fault("The encoding of a depth image", UNSUPPORTED, REJECTS, _set_in_image(encoding="32FC1")),
+    "no_encoding": Fault("An empty encoding", UNSUPPORTED, REJECTS, _set_in_image(encoding="")),
     "truncated_data": Fault(
-        "Less data than width, height and step announce", TRUNCATED, REFUSED, _image(data=array("B", bytes(1000)))
+        "Less data than width, height and step require",
+        TRUNCATED,
+        REJECTS,
+        _set_in_image(data=array("B", bytes(1000))),
     ),
-    "short_step": Fault("A step that is shorter than a row", TRUNCATED, REFUSED, _image(step=7)),
+    "short_step": Fault("A step shorter than a row", TRUNCATED, REJECTS, _set_in_image(step=7)),
     "huge_height": Fault(
-        "A height that no data can fill", TRUNCATED, "Refused before any memory is taken", _image(height=2**31)
+        "A height far beyond the data",
+        TRUNCATED,
+        "Rejects the image before it allocates memory",
+        _set_in_image(height=2**31),
     ),
     "empty_image": Fault(
-        "An image of no size", "rejected: empty_image", REFUSED, _image(width=0, height=0, data=array("B"))
+        "An image of size zero",
+        "rejected: empty_image",
+        REJECTS,
+        _set_in_image(width=0, height=0, data=array("B")),
     ),
     "clock_back": Fault(
-        "A bag starts over, or the clock is set back", "resets: clock_jumped_back", NEW_STREAM, _set(offset=-1000.0)
+        "A bag starts over, or the clock is set back",
+        "resets: clock_jumped_back",
+        NEW_STREAM,
+        _set(stamp_offset=-1000.0),
     ),
-    "clock_forward": Fault("The clock is set forward", "resets: clock_jumped_forward", NEW_STREAM, _set(offset=1000.0)),
+    "clock_forward": Fault(
+        "The clock is set forward", "resets: clock_jumped_forward", NEW_STREAM, _set(stamp_offset=1000.0)
+    ),
     "zero_stamps": Fault(
-        "Stamps of zero",
+        "Zero stamps",
         "resets: stamps_changed",
-        "Times of arrival stand in; ages are unknown; headers stay as they are",
-        _set(stamped=False),
+        "Uses the times of receipt; ages are unknown; the headers of the outputs keep the zero stamps",
+        _set(has_stamps=False),
     ),
     "out_of_order": Fault(
-        "Images that are older than the one before",
+        "Images that are older than the previous one",
         "rejected: out_of_order",
-        "Refused, up to three in a row; more are a new stream",
-        _set(shuffles=True),
+        "Rejects up to three in a row; more start a new stream",
+        _set(out_of_order=True),
     ),
-    "publisher_death": Fault("The camera driver dies, and comes back", "message: nobody publishes", "Waits", Robot.die),
+    "publisher_death": Fault(
+        "The camera driver dies, and is restarted", "message: nobody publishes", "Waits", Robot.stop_camera
+    ),
     "incompatible_qos": Fault(
-        "A listener asks for another durability than `hands` has",
+        "A subscription requests a durability that `hands` does not offer",
         "rejected: incompatible_qos",
         "Names the topic and the policy",
-        _deaf_listener,
+        _subscribe_with_incompatible_qos,
     ),
     "inference_error": Fault(
-        "An exception inside of the estimator",
+        "An exception in the estimator",
         "rejected: internal_error",
-        "The frame is lost, the trace is logged, hands are forgotten",
-        _with_image(lambda image: paint(image, RAISE)),
+        "Drops the frame, logs the traceback and forgets the hands",
+        _paint(ERROR_COLOUR),
     ),
     "out_of_memory": Fault(
-        "The device has no memory for a frame",
+        "The device runs out of memory for a frame",
         "rejected: out_of_memory",
-        "The frame is lost; the next one is tried",
-        _with_image(lambda image: paint(image, EXHAUST)),
+        "Drops the frame and continues with the next one",
+        _paint(OUT_OF_MEMORY_COLOUR),
     ),
 }
 """By name."""
 
 
 def fault_table() -> str:
-    """The table in docs/faults.md."""
+    """Returns the table in docs/faults.md."""
     lines = ["| fault | what the node does | in diagnostics | tested as |", "|---|---|---|---|"]
     for name, fault in FAULTS.items():
-        lines.append(f"| {fault.what} | {fault.answer} | `{fault.shows.removeprefix('message: ')}` | `{name}` |")
+        shows = fault.shows.removeprefix("message: ")
+        lines.append(f"| {fault.description} | {fault.reaction} | `{shows}` | `{name}` |")
     return "\n".join(lines) + "\n"

@@ -1,45 +1,51 @@
-"""The node of a soak: the real one, whose estimator fails at pictures of certain colours."""
+"""The node of a soak: the real node with an estimator that fails on images of certain colours."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ..loader import make_estimator
 from ..node import main
 from ..parameters import Parameters
-from .faults import EXHAUST, RAISE
+from .faults import ERROR_COLOUR, OUT_OF_MEMORY_COLOUR
+
+if TYPE_CHECKING:
+    from ...estimator import Estimator
 
 
-class Poisonable:
-    """An estimator that can be made to fail by what it sees."""
+class FaultyEstimator:
+    """Wraps an estimator and raises an error if the first pixel of an image has a certain colour."""
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any):
+        """Takes an ``Estimator``, or a test's fake with the same methods."""
         self._estimator = estimator
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._estimator, name)
 
-    def __call__(self, image: np.ndarray, *arguments, **options):
-        corner = image[0, 0].tobytes()
-        if corner == RAISE:
-            raise RuntimeError("a fault of the soak")
-        if corner == EXHAUST:
+    def __call__(self, image: np.ndarray, *arguments: Any, **options: Any) -> Any:
+        colour = image[0, 0].tobytes()
+        if colour == ERROR_COLOUR:
+            raise RuntimeError("a fault injected by the soak")
+        if colour == OUT_OF_MEMORY_COLOUR:
             raise _out_of_memory()
         return self._estimator(image, *arguments, **options)
 
 
 def _out_of_memory() -> Exception:
-    """As torch raises it on a GPU."""
+    """Returns the error that torch raises on a GPU."""
     import torch
 
-    return torch.OutOfMemoryError("CUDA out of memory (a fault of the soak)")
+    return torch.OutOfMemoryError("CUDA out of memory (a fault injected by the soak)")
 
 
-def make_poisonable(parameters: Parameters) -> Poisonable:
-    return Poisonable(make_estimator(parameters))
+def make_faulty_estimator(parameters: Parameters) -> Estimator:
+    """Makes the node's estimator and wraps it."""
+    return cast("Estimator", FaultyEstimator(make_estimator(parameters)))  # it has all of an estimator's methods
 
 
 if __name__ == "__main__":
-    sys.exit(main(make_estimator=make_poisonable))
+    sys.exit(main(make_estimator=make_faulty_estimator))
