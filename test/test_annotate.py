@@ -357,7 +357,7 @@ def test_a_recording_that_lacks_something_is_refused_with_what_to_do(tmp_path, o
 
 def test_an_existing_output_is_not_written_over(tmp_path, video):
     (tmp_path / "out").mkdir()
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         annotate(video, tmp_path / "out", AnnotationOptions(), CONFIG, {}, NOBODY)
 
 

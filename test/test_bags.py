@@ -95,7 +95,7 @@ def test_mcap_s_own_library_reads_it_with_whole_definitions(tmp_path):
 
 def test_an_existing_folder_is_not_written_to(tmp_path):
     write_mcap(tmp_path / "bag")
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         BagWriter(tmp_path / "bag")
 
 

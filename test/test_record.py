@@ -307,7 +307,7 @@ def test_counts_are_shown_for_each_topic():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "why"), [(["record"], "name the topics"), (["record", "x", "--output", "."], "exists already")]
+    ("arguments", "why"), [(["record"], "name the topics"), (["record", "x", "--output", "."], "already exists")]
 )
 def test_what_cannot_be_recorded_is_refused(tmp_path, arguments, why):
     run = wildhands(*arguments, cwd=tmp_path)

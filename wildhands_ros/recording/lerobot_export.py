@@ -66,7 +66,7 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
             "environment with lerobot (docs/imitation_learning.md)"
         ) from error
     if folder.exists():
-        raise FileExistsError(f"{folder} exists already; remove it, or choose another --output")
+        raise FileExistsError(f"{folder} already exists; remove it, or choose another --output")
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     dataset = first = None

@@ -51,7 +51,7 @@ def annotate(
     # Absolute paths, for workers on other machines.
     source, output = source.resolve(), output.resolve()
     if output.exists():
-        raise FileExistsError(f"{output} exists already; remove it, or choose another --output")
+        raise FileExistsError(f"{output} already exists; remove it, or choose another --output")
     partial_folder = output.with_name(f"{output.name}.partial")
     inputs = {
         **asdict(config),
