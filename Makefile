@@ -16,7 +16,7 @@ INPUT ?=
 # What `make bench` measures and where the figures go; see docs/performance.md.
 BENCH ?= --json bench.json
 
-.PHONY: help setup demo bench test test-fast lerobot ruff lint format lock clean
+.PHONY: help setup demo bench test test-fast lerobot ruff lint format docs lock clean
 
 help:
 	@echo 'make demo                    run the ROS 2 node on the clip of this repository'
@@ -26,6 +26,7 @@ help:
 	@echo 'make test-fast               ruff and the tests that need neither ROS nor much time'
 	@echo 'make lerobot                 .venv-lerobot, for wildhands export lerobot (8 GB, its own torch)'
 	@echo 'make lint | make format      ruff and mypy | ruff'
+	@echo 'make docs                    build the documentation into site/'
 	@echo 'make lock                    resolve requirements.in into requirements.lock anew'
 	@echo 'make clean                   remove .venv and all outputs'
 
@@ -63,8 +64,15 @@ format: setup
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
+# Its tools stay out of .venv: they read the sources and need nothing that is installed there.
+docs:
+	@test -x .venv-docs/bin/mkdocs || { $(PYTHON) -m venv .venv-docs && .venv-docs/bin/pip install --quiet -r requirements-docs.txt; }
+	@$(PYTHON) tools/draw_architecture.py
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	@echo 'open site/index.html'
+
 lock: setup
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-header --no-annotate requirements.in -o requirements.lock
 
 clean:
-	rm -rf .venv .venv-lerobot .mypy_cache build install log demo_output training_output wildhands_ros.egg-info
+	rm -rf .venv .venv-docs .venv-lerobot site .mypy_cache build install log demo_output training_output wildhands_ros.egg-info

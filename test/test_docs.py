@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import draw_architecture  # noqa: E402 - a script of the repository, not of the package
 
-NOT_OURS = {".venv", ".venv-lerobot", "build", "install", "log", "site", "demo_output", "training_output"}
+NOT_OURS = {".venv", ".venv-docs", ".venv-lerobot", "build", "install", "log", "site", "demo_output", "training_output"}
 PAGES = sorted(
     page
     for page in ROOT.rglob("*.md")
@@ -102,7 +102,7 @@ WORKFLOWS = sorted((ROOT / ".github").rglob("*.yml"))
 def test_github_files_parse(file):
     content = yaml.safe_load(file.read_text())
     if file.parent.name == "workflows":
-        assert {"name", "jobs"} <= set(content) and True in content  # YAML reads the key "on" as true
+        assert {"name", "on", "jobs"} <= set(content)
         for job in content["jobs"].values():
             assert job["steps"] and job["timeout-minutes"] and "runs-on" in job
     elif file.parent.name == "ISSUE_TEMPLATE" and file.name != "config.yml":
