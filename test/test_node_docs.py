@@ -16,9 +16,9 @@ from live_node import LiveNode
 
 from wildhands_ros.config import DETECTORS
 from wildhands_ros.hand_model.joints import MEDIAPIPE_JOINT_NAMES
-from wildhands_ros.ros.diagnostics import FrameRecord, Health, Situation
+from wildhands_ros.ros.diagnostics import FrameStats, Health, NodeStatus
 from wildhands_ros.ros.parameters import Parameters
-from wildhands_ros.ros.reference import written
+from wildhands_ros.ros.reference import generated
 from wildhands_ros.ros.soak.faults import FAULTS
 
 pytestmark = pytest.mark.ros
@@ -42,7 +42,7 @@ def rows(text: str) -> dict[str, list[str]]:
 
 
 def test_generated_parts_are_up_to_date():
-    for path, text in written(ROOT).items():
+    for path, text in generated(ROOT).items():
         assert path.read_text() == text, f"{path.name}: python -m wildhands_ros.ros.reference"
 
 
@@ -123,8 +123,8 @@ def test_services(graph):
 
 def test_diagnostics():
     health = Health(lambda text: None)
-    health.frame_done(FrameRecord(0.1, 0.1, {}, 1, "camera_info"))
-    values = health.snapshot(Situation("active", True, "/image", 1), Parameters()).values
+    health.frame_processed(FrameStats(0.1, 0.1, {}, 1, "camera_info"))
+    values = health.snapshot(NodeStatus("active", True, "/image", 1), Parameters()).values
     documented = set(rows(section("Diagnostics")))
     # Names of the counts stand in the text of their row.
     kinds = {"camera_info", "camera_info_scaled", "field_of_view", "guess"}

@@ -1,4 +1,4 @@
-"""The node's parameters: declarations, their documentation, and the reference file."""
+"""The node's parameters: declaration, documentation, and the reference file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def context():
 
 @pytest.fixture
 def declared(context):
-    """Declares the parameters of a node with these overrides."""
+    """Returns a function that declares the parameters of a node with overrides."""
     nodes = []
 
     def declare_with(*files: Path, **overrides) -> Parameters:
@@ -48,7 +48,7 @@ def declared(context):
         node.destroy_node()
 
 
-def test_the_reference_file_is_up_to_date():
+def test_reference_file_is_up_to_date():
     assert CONFIG.read_text() == reference_yaml(), "python -m wildhands_ros.ros.reference"
 
 
@@ -60,7 +60,7 @@ def test_every_key_of_the_reference_file_has_a_comment():
         assert lines[number - 1].lstrip().startswith("#"), line
 
 
-def test_the_reference_file_sets_every_default(declared):
+def test_reference_file_sets_every_default(declared):
     assert declared(CONFIG) == Parameters() == declared()
     assert list(yaml.safe_load(CONFIG.read_text())) == ["/**"]
 
@@ -70,7 +70,7 @@ def test_parameters_are_frozen(declared):
         declared().max_hands = 3
 
 
-def test_overrides_arrive(declared):
+def test_overrides_are_used(declared):
     parameters = declared(
         detector__max_hands=4, detector__left_class_ids=["l", "L"], hand_length=0.19, intrinsics="guess"
     )
@@ -89,7 +89,7 @@ def test_overrides_arrive(declared):
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_bad_values_are_refused_with_the_reason(declared, overrides, words):
+def test_bad_values_are_rejected_with_the_reason(declared, overrides, words):
     with pytest.raises(ParameterError) as raised:
         declared(**overrides)
     for word in words:
@@ -97,8 +97,8 @@ def test_bad_values_are_refused_with_the_reason(declared, overrides, words):
 
 
 @pytest.mark.parametrize("field", fields(Parameters), ids=lambda field: ros_name(field.name))
-def test_descriptors_tell_the_whole_story(field):
-    described = descriptor(field.name)
+def test_descriptors_are_complete(field):
+    described = descriptor(field)
     assert described.description.strip().endswith(".") and described.additional_constraints.endswith(".")
     assert not described.read_only and ("configured" in described.additional_constraints) == field.metadata["fixed"]
     if isinstance(field.metadata["default"], float):
@@ -106,7 +106,7 @@ def test_descriptors_tell_the_whole_story(field):
         assert limits.from_value <= field.metadata["default"] <= limits.to_value
 
 
-def test_the_estimators_defaults_are_the_nodes():
+def test_defaults_are_those_of_the_estimator():
     assert Parameters().estimator == EstimatorConfig()
 
 

@@ -28,8 +28,8 @@ from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSourc
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.ros.camera_info import calibration, camera_info
-from wildhands_ros.ros.detection_messages import Labels, detections
-from wildhands_ros.ros.diagnostics import Health, Situation
+from wildhands_ros.ros.detection_messages import HandClassIds, HandDetections, hand_detections
+from wildhands_ros.ros.diagnostics import Health, NodeStatus
 from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compressed, decode_image, encode_image
 from wildhands_ros.ros.markers import MarkerBuilder
 from wildhands_ros.ros.parameters import Parameters
@@ -90,7 +90,7 @@ def encoded(encoding: str, rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("padding", [0, 10], ids=["tight", "padded"])
 @pytest.mark.parametrize("encoding", SUPPORTED)
-def test_every_encoding_gives_the_picture(encoding, padding):
+def test_every_supported_encoding_is_decoded(encoding, padding):
     exact = encoding.startswith(("rgb", "bgr", "mono"))
     rgb = RGB if exact else SMOOTH
     decoded = decode_image(image_message(encoding, encoded(encoding, rgb), padding))
@@ -141,7 +141,7 @@ def changed(message: Image, **fields) -> Image:
         (changed(image_message("rgb8", RGB), height=2**31), "truncated_image", "1056 bytes"),
     ],
 )
-def test_bad_images_are_refused_by_name(message, name, words):
+def test_bad_images_are_rejected_by_name(message, name, words):
     with pytest.raises(ImageDecodeError) as raised:
         decode_image(message)
     assert raised.value.name == name and words in str(raised.value)
@@ -156,7 +156,7 @@ NAMED = [
 
 
 @pytest.mark.parametrize("encoding", [*NAMED, "nv21", "nv24"])
-def test_every_other_encoding_that_sensor_msgs_names_is_refused(encoding):
+def test_every_other_encoding_of_sensor_msgs_is_rejected(encoding):
     message = Image(height=4, width=4, encoding=encoding, step=128, data=array.array("B", bytes(4 * 128)))
     with pytest.raises(ImageDecodeError) as raised:
         decode_image(message)
@@ -188,7 +188,7 @@ def test_compressed_images(suffix):
         (CompressedImage(format="16UC1; compressedDepth png", data=array.array("B", b"12345")), "unsupported_encoding"),
     ],
 )
-def test_bad_compressed_images_are_refused_by_name(message, name):
+def test_bad_compressed_images_are_rejected_by_name(message, name):
     with pytest.raises(ImageDecodeError) as raised:
         decode_compressed(message)
     assert raised.value.name == name
@@ -228,7 +228,7 @@ def test_roi_and_binning_arrive():
         ({"width": 640, "height": 640}, "aspect"),
     ],
 )
-def test_unusable_camera_infos_are_refused(change, words):
+def test_unusable_camera_infos_are_rejected(change, words):
     message = camera_info(CAMERA, header())
     for name, value in change.items():
         setattr(message, name, value)
@@ -249,7 +249,11 @@ def detection_message(
     return message
 
 
-LABELS = Labels(right=("right_hand",), left=("left_hand", "L"), hand=("hand",))
+CLASS_IDS = HandClassIds(right=("right_hand",), left=("left_hand", "L"), hand=("hand",))
+
+
+def converted(*items: Detection2D) -> HandDetections:
+    return hand_detections(Detection2DArray(detections=list(items)), CLASS_IDS, 640, 480)
 
 
 def test_detections_of_an_external_detector():
@@ -258,15 +262,16 @@ def test_detections_of_an_external_detector():
         detection_message({"L": 0.6}, theta=np.pi / 2),
         detection_message({"hand": 0.8, "cup": 0.9}),
     ]
-    found, left_out = detections(Detection2DArray(detections=items), LABELS, 640, 480)
+    result = converted(*items)
+    found = result.hands
     assert [(item.side, item.score) for item in found] == [(Side.RIGHT, 0.7), (Side.LEFT, 0.6), (None, 0.8)]
     np.testing.assert_allclose(found[0].box, (80, 70, 120, 90))
     np.testing.assert_allclose(found[1].box, (90, 60, 110, 100))
     assert found[0].keypoints is None
-    assert not left_out
+    assert not result.ignored
 
 
-def test_what_is_no_hand_is_left_out_and_counted():
+def test_other_detections_are_ignored_and_counted():
     items = [
         detection_message({"cup": 0.99}),
         detection_message({"L": 0.6}, width=0.0),
@@ -275,34 +280,34 @@ def test_what_is_no_hand_is_left_out_and_counted():
         detection_message({"L": 0.6}, x=-50.0),
         detection_message({}),
     ]
-    found, left_out = detections(Detection2DArray(detections=items), LABELS, 640, 480)
-    assert found == []
-    assert left_out == {
+    found = converted(*items)
+    assert not found.hands
+    assert found.ignored == {
         "class cup": 1,
         "class (none)": 1,
-        "box that is empty or not finite": 2,
-        "box outside of the image": 2,
+        "empty or non-finite box": 2,
+        "box outside the image": 2,
     }
-    health, situation = Health(lambda text: None), Situation("active", True, "image", 1)
-    health.detections_left_out(left_out)
-    health.detections_left_out(left_out)
-    assert health.snapshot(situation, Parameters()).values["ignored detections: class cup"] == "2"
-    health.detections_left_out(Counter({f"class {i}": 1 for i in range(1000)}))
-    assert len(health.snapshot(situation, Parameters()).values) < 70
+    health, status = Health(lambda text: None), NodeStatus("active", True, "image", 1)
+    health.detections_ignored(found.ignored)
+    health.detections_ignored(found.ignored)
+    assert health.snapshot(status, Parameters()).values["ignored detections: class cup"] == "2"
+    health.detections_ignored(Counter({f"class {i}": 1 for i in range(1000)}))
+    assert len(health.snapshot(status, Parameters()).values) < 70
 
 
-def test_keypoints_come_along_with_a_detection():
+def test_keypoints_of_external_detections():
     message = detection_message({"hand": 0.8})
     for number in (0, 5, 9, 13, 17, 20):
         result = ObjectHypothesisWithPose()
         result.hypothesis.class_id, result.hypothesis.score = f"keypoint_{number}", 0.5
         result.pose.pose.position.x, result.pose.pose.position.y = 100.0 + number, 50.0
         message.results.append(result)
-    ((found,), _) = detections(Detection2DArray(detections=[message]), LABELS, 640, 480)
+    (found,) = converted(message).hands
     np.testing.assert_allclose(found.keypoints[[9, 20]], [(109, 50), (120, 50)])
     np.testing.assert_allclose(found.keypoint_weights, np.where(np.isin(np.arange(21), (0, 5, 9, 13, 17, 20)), 0.5, 0))
     del message.results[-1]
-    ((found,), _) = detections(Detection2DArray(detections=[message]), LABELS, 640, 480)
+    (found,) = converted(message).hands
     assert found.keypoints is None, "five keypoints are too few"
 
 
@@ -323,10 +328,11 @@ def test_the_converter_in_the_documentation():
     message = deserialize_message(
         serialize_message(space["convert"](SimpleNamespace(header=header(1), detections=[found]))), Detection2DArray
     )
-    ((hand_found,), left_out) = detections(message, LABELS, 640, 480)
+    found = hand_detections(message, CLASS_IDS, 640, 480)
+    (hand_found,) = found.hands
     np.testing.assert_allclose(hand_found.box, (180, 80, 240, 160))
     np.testing.assert_allclose(hand_found.keypoints[20], (220, 100))
-    assert message.header == header(1) and not left_out
+    assert message.header == header(1) and not found.ignored
 
 
 def received_markers(data: bytes) -> dict[tuple[str, int], Marker]:
@@ -392,7 +398,7 @@ def test_transforms_of_all_joints():
         np.testing.assert_allclose((translation.x, translation.y, translation.z), position)
 
 
-def test_names_stay_with_the_hands_in_any_order():
+def test_frame_names_follow_the_tracks_in_any_order():
     """The detector's order changes from frame to frame; a frame's name must not jump from one person's hand to another's."""
     first, second = (replace(hand(Side.RIGHT, i), track_id=f"hand_{number}") for i, number in ((1, 9), (2, 10)))
     for hands in ([first, second], [second, first]):

@@ -1,4 +1,4 @@
-"""sensor_msgs/CameraInfo to the camera of an image, and back."""
+"""Conversion between sensor_msgs/CameraInfo and the camera model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..geometry.camera import Camera
 
 
 def calibration(message: CameraInfo) -> Calibration:
-    """The message's numbers, unjudged: ``Calibration.camera`` refuses what cannot be used."""
+    """Returns the message's calibration without checking it; ``Calibration.camera`` rejects unusable ones."""
     roi = message.roi
     return Calibration(
         width=message.width,
@@ -27,7 +27,7 @@ def calibration(message: CameraInfo) -> Calibration:
 
 
 def camera_info(camera: Camera, header: Header) -> CameraInfo:
-    """The CameraInfo of an unrotated camera's raw image."""
+    """Returns the CameraInfo of a raw image; its rectification matrix R is the identity."""
     message = CameraInfo(header=header, width=camera.width, height=camera.height)
     message.distortion_model = camera.distortion_model or "plumb_bob"
     message.d = camera.d.tolist() or [0.0] * 5

@@ -1,10 +1,12 @@
-"""The camera of each image: from CameraInfo, or from what the parameters say instead."""
+"""The camera of each image: from CameraInfo, or from the parameters that replace it."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sensor_msgs.msg import CameraInfo
 
-from ..geometry.calibration import CalibrationError, IntrinsicsSource
+from ..geometry.calibration import Calibration, CalibrationError, IntrinsicsSource
 from ..geometry.camera import Camera
 from .camera_info import calibration
 from .diagnostics import Health
@@ -12,64 +14,98 @@ from .parameters import Parameters
 from .rejections import InputRejected
 
 
+class ImageCamera(NamedTuple):
+    """The camera of an image, and where its intrinsics come from."""
+
+    camera: Camera
+    source: IntrinsicsSource
+
+
+class _CacheKey(NamedTuple):
+    calibration: Calibration
+    width: int
+    height: int
+    rectified: bool
+
+
 class Cameras:
-    """Takes each CameraInfo as it comes, from any thread, and gives each image its camera."""
+    """Keeps the latest CameraInfo and determines the camera of each image; ``add`` may be called from any thread."""
 
     def __init__(self, topic: str, health: Health):
-        """Takes the name of CameraInfo's ``topic``, for messages, and whom to tell of oddities."""
+        """Creates it without a CameraInfo.
+
+        Args:
+            topic: the resolved name of the CameraInfo topic, for messages.
+            health: receives warnings.
+        """
         self._topic, self._health = topic, health
         self._info: CameraInfo | None = None
         self._matched_frame: str | None = None
-        self._cached: tuple | None = None
+        self._cached_key: _CacheKey | None = None
+        self._cached: ImageCamera | None = None
 
     def add(self, info: CameraInfo) -> None:
-        """The newest CameraInfo replaces the one before."""
+        """Replaces the previous CameraInfo."""
         self._info = info
 
-    def camera(self, frame_id: str, width: int, height: int, parameters: Parameters) -> tuple[Camera, IntrinsicsSource]:
-        """Of an image of this frame and size.
+    def camera(self, frame_id: str, width: int, height: int, parameters: Parameters) -> ImageCamera:
+        """Returns the camera of an image with this TF frame and size.
 
-        :raises InputRejected: no CameraInfo, or none that fits.
+        Raises:
+            InputRejected: there is no CameraInfo, or it does not fit the image.
         """
-        guess = ""
+        warning = ""
         try:
             if parameters.intrinsics == "guess":
                 camera = Camera.guess(width, height)
-                guess = f"intrinsics are guessed (focal length {camera.focal:.0f} px): depths are not metric, they scale with the true one"
-                return camera, IntrinsicsSource.GUESS
+                warning = (
+                    f"intrinsics are guessed (focal length {camera.focal:.0f} px): depths are not metric, "
+                    "they scale with the true focal length"
+                )
+                return ImageCamera(camera, IntrinsicsSource.GUESS)
             if parameters.intrinsics == "horizontal_fov":
-                return Camera.from_fov(width, height, parameters.horizontal_fov), IntrinsicsSource.FIELD_OF_VIEW
+                camera = Camera.from_fov(width, height, parameters.horizontal_fov)
+                return ImageCamera(camera, IntrinsicsSource.FIELD_OF_VIEW)
             return self._from_info(frame_id, width, height, parameters.rectified)
         finally:
-            self._health.note("guess", guess)
+            self._health.set_warning("guessed_intrinsics", warning)
 
-    def _from_info(self, frame_id: str, width: int, height: int, rectified: bool) -> tuple[Camera, IntrinsicsSource]:
+    def _from_info(self, frame_id: str, width: int, height: int, rectified: bool) -> ImageCamera:
         info = self._info
         if info is None:
             raise InputRejected(
                 "no_camera_info",
-                f"images come, but no CameraInfo on {self._topic}: start the camera's calibrated driver, remap camera_info, or set "
-                "intrinsics to horizontal_fov or guess",
+                f"images arrive, but no CameraInfo on {self._topic}: start a calibrated camera driver, remap camera_info, or "
+                "set intrinsics to horizontal_fov or guess",
             )
         self._check_frame(info.header.frame_id, frame_id)
-        key = (calibration(info), width, height, rectified)
-        if self._cached is None or self._cached[0] != key:
+        key = _CacheKey(calibration(info), width, height, rectified)
+        if self._cached is None or self._cached_key != key:
             try:
-                self._cached = key, key[0].camera(width, height, rectified)
+                self._cached = ImageCamera(*key.calibration.camera(width, height, rectified))
             except CalibrationError as error:
                 raise InputRejected("bad_camera_info", str(error)) from error
-        return self._cached[1]
+            self._cached_key = key
+        return self._cached
 
-    def _check_frame(self, of_info: str, of_image: str) -> None:
-        """Many drivers give the two different frames for good. But a CameraInfo that had images of its own frame says nothing of others."""
-        differ = ""
-        if of_info == of_image:
-            self._matched_frame = of_info
-        elif of_info == self._matched_frame:
+    def _check_frame(self, info_frame: str, image_frame: str) -> None:
+        """Rejects the CameraInfo of another camera.
+
+        Many drivers always send images and CameraInfo with different frames, which is only a warning. But once images have arrived in
+        the frame of the CameraInfo, it does not apply to images in another frame.
+        """
+        warning = ""
+        if info_frame == image_frame:
+            self._matched_frame = info_frame
+        elif info_frame == self._matched_frame:
             raise InputRejected(
                 "no_camera_info",
-                f"the images are of frame {of_image!r} now, but the last CameraInfo on {self._topic} is of {of_info!r}: another camera's",
+                f"images are now in frame {image_frame!r}, but the last CameraInfo on {self._topic} is in frame {info_frame!r}: "
+                "it belongs to another camera",
             )
         else:
-            differ = f"CameraInfo is of frame {of_info!r}, the image of {of_image!r}: do they belong to one camera?"
-        self._health.note("frame", differ)
+            warning = (
+                f"CameraInfo is in frame {info_frame!r}, but the image is in frame {image_frame!r}: "
+                "do they belong to the same camera?"
+            )
+        self._health.set_warning("camera_info_frame", warning)

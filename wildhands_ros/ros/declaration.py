@@ -1,28 +1,40 @@
-"""Parameters of a node as a frozen dataclass whose fields carry their own documentation: how they are declared and read."""
+"""Declares and reads a node's parameters, which are the fields of a frozen dataclass with their documentation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import Field, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 
 class ParameterError(ValueError):
-    """A parameter's value cannot be used; the message says which are."""
+    """A parameter has a value that cannot be used; the message says which values can."""
 
 
 def parameter(
     default: Any,
     text: str,
     unit: str = "",
-    bounds: tuple | None = None,
+    bounds: tuple[float, float] | None = None,
     choices: tuple[str, ...] = (),
     fixed: bool = False,
 ) -> Any:
-    """A field. ``bounds`` are inclusive; ``fixed``: read at configure. Its name has ``__`` where ROS has a dot."""
+    """Returns the dataclass field of a parameter. The field's name has ``__`` where the ROS name has a dot.
+
+    Args:
+        default: value; a tuple for an array parameter.
+        text: description.
+        unit: of a number.
+        bounds: inclusive range of a number.
+        choices: allowed values of a string.
+        fixed: whether the parameter is only read when the node is configured.
+    """
     metadata = {"text": text, "unit": unit, "bounds": bounds, "choices": choices, "fixed": fixed}
     if isinstance(default, tuple):
         return field(default_factory=lambda: default, metadata={**metadata, "default": list(default)})
@@ -30,52 +42,65 @@ def parameter(
 
 
 def ros_name(field_name: str) -> str:
+    """Returns the ROS name of a field."""
     return field_name.replace("__", ".")
 
 
-def describe(item: Field, when: str = "") -> ParameterDescriptor:
-    """Text, unit, range and choices of a field, and ``when`` a change counts; without that, none is taken."""
+def describe(item: Field, effect: str = "") -> ParameterDescriptor:
+    """Returns the descriptor of a field: text, unit, range and choices.
+
+    Args:
+        item: the field.
+        effect: when a change takes effect; without it the parameter is read-only.
+    """
     about = item.metadata
-    described = ParameterDescriptor(name=ros_name(item.name), read_only=not when)
-    described.description = about["text"] + (f" In {about['unit']}." if about["unit"] else "")
-    described.dynamic_typing = "off" in about["choices"]
+    descriptor = ParameterDescriptor(name=ros_name(item.name), read_only=not effect)
+    descriptor.description = about["text"] + (f" In {about['unit']}." if about["unit"] else "")
+    descriptor.dynamic_typing = "off" in about["choices"]
     constraints = [f"One of: {', '.join(about['choices'])}."] if about["choices"] else []
-    described.additional_constraints = " ".join([*constraints, *([when] if when else [])])
-    if about["bounds"] and isinstance(about["default"], float):
-        described.floating_point_range = [
-            FloatingPointRange(from_value=about["bounds"][0], to_value=about["bounds"][1])
-        ]
-    elif about["bounds"]:
-        described.integer_range = [IntegerRange(from_value=about["bounds"][0], to_value=about["bounds"][1], step=1)]
-    return described
+    descriptor.additional_constraints = " ".join([*constraints, *([effect] if effect else [])])
+    if about["bounds"]:
+        low, high = about["bounds"]
+        if isinstance(about["default"], float):
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        else:
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+    return descriptor
 
 
-def declared(node: Node, kind: type, description: Callable[[Field], ParameterDescriptor]) -> dict[str, Any]:
-    """Declares the fields of ``kind``; their values by field name.
+def declare_fields(
+    node: Node, kind: type[DataclassInstance], descriptor: Callable[[Field], ParameterDescriptor]
+) -> dict[str, Any]:
+    """Declares a parameter for each field of a dataclass and returns their values by field name.
 
-    :raises ParameterError: wrong type, or out of range.
+    Raises:
+        ParameterError: a value has the wrong type or is out of range.
     """
     values = {}
     for item in fields(kind):
         name = ros_name(item.name)
         try:
-            value = node.declare_parameter(name, item.metadata["default"], description(item)).value
+            value = node.declare_parameter(name, item.metadata["default"], descriptor(item)).value
         except Exception as error:  # rclpy raises different types for a wrong type and for a value out of range
             raise ParameterError(f"parameter {name}: {error}") from error
-        values[item.name] = value_of(item, value)
+        values[item.name] = field_value(item, value)
     return values
 
 
-def value_of(item: Field, value: Any) -> Any:
-    """ROS's value of a parameter as the field's."""
+def field_value(item: Field, value: Any) -> Any:
+    """Returns the value of a field for the value of its ROS parameter."""
     if isinstance(item.metadata["default"], list):
         return tuple(value)
-    # In YAML, and so on every command line, a bare off is False.
+    # In YAML, and therefore on the command line, a bare off is False.
     return "off" if value is False and "off" in item.metadata["choices"] else value
 
 
-def check_choices(parameters: Any) -> None:
-    """:raises ParameterError: a value is not one of its choices."""
+def check_choices(parameters: DataclassInstance) -> None:
+    """Checks the values that must be one of several choices.
+
+    Raises:
+        ParameterError: a value is not one of its choices.
+    """
     for item in fields(parameters):
         choices, value = item.metadata["choices"], getattr(parameters, item.name)
         if choices and value not in choices:

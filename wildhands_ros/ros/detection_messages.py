@@ -1,9 +1,9 @@
-"""vision_msgs/Detection2DArray, as nodes around YOLO and its like publish it, to detections."""
+"""Conversion of vision_msgs/Detection2DArray, as YOLO wrappers and similar nodes publish it, to detections of hands."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from vision_msgs.msg import Detection2D, Detection2DArray
@@ -12,55 +12,63 @@ from ..fitting.detection_fit import LEAST_KEYPOINTS
 from ..types import Detection, Side
 
 KEYPOINT_PREFIX = "keypoint_"
-"""Results of class ``keypoint_0`` to ``keypoint_20`` (MediaPipe order) hold a keypoint: its pixel is ``pose.pose.position``, x and y, its
-score how sure it is. Other results say what the box holds."""
+"""Results of class ``keypoint_0`` to ``keypoint_20`` (MediaPipe order) are keypoints: x and y of ``pose.pose.position`` are its pixel, and
+the score is its confidence. All other results are hypotheses about the class of the box."""
 NUM_KEYPOINTS = 21
 
 
 @dataclass(frozen=True)
-class Labels:
-    """Class ids of hands; a detector that does not tell the side has ``hand`` ones."""
+class HandClassIds:
+    """Class ids that a detector gives to hands."""
 
     right: tuple[str, ...]
     left: tuple[str, ...]
     hand: tuple[str, ...] = ()
+    """Class ids of hands whose side the detector does not determine."""
 
     def __contains__(self, class_id: str) -> bool:
         return class_id in self.right or class_id in self.left or class_id in self.hand
 
     def side(self, class_id: str) -> Side | None:
+        """Returns the side of a class id; None if it does not say."""
         if class_id in self.right:
             return Side.RIGHT
         return Side.LEFT if class_id in self.left else None
 
 
-def detections(
-    message: Detection2DArray, labels: Labels, width: int, height: int
-) -> tuple[list[Detection], Counter[str]]:
-    """The hands among the detections of a picture of this size, and what was left out, by reason.
+@dataclass
+class HandDetections:
+    """The hands among the detections of an image."""
 
-    A box that is turned becomes the upright box around it. Of several hypotheses the one with the highest score counts.
+    hands: list[Detection] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Number of ignored detections by reason."""
+
+
+def hand_detections(message: Detection2DArray, class_ids: HandClassIds, width: int, height: int) -> HandDetections:
+    """Returns the hands among the detections of a ``width`` x ``height`` image.
+
+    A rotated box is replaced by the upright box around it. Of several hypotheses the one with the highest score is used.
     """
-    found, left_out = [], Counter()
+    found = HandDetections()
     for item in message.detections:
-        known = [result.hypothesis for result in item.results if result.hypothesis.class_id in labels]
+        known = [result.hypothesis for result in item.results if result.hypothesis.class_id in class_ids]
         box = _upright_box(item)
         if not known:
-            ids = sorted(
-                {result.hypothesis.class_id for result in item.results if not _is_keypoint(result.hypothesis.class_id)}
-            )
-            left_out[f"class {', '.join(ids) or '(none)'}"] += 1
+            ids = {result.hypothesis.class_id for result in item.results}
+            names = ", ".join(sorted(name for name in ids if not _is_keypoint(name)))
+            found.ignored[f"class {names or '(none)'}"] += 1
         elif not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
-            left_out["box that is empty or not finite"] += 1
+            found.ignored["empty or non-finite box"] += 1
         elif (box[2:] <= 0).any() or (box[:2] >= (width - 1, height - 1)).any():
-            left_out["box outside of the image"] += 1
+            found.ignored["box outside the image"] += 1
         else:
             best = max(known, key=lambda hypothesis: hypothesis.score)
             keypoints, weights = _keypoints(item)
-            found.append(
-                Detection(box, labels.side(best.class_id), best.score, keypoints=keypoints, keypoint_weights=weights)
+            found.hands.append(
+                Detection(box, class_ids.side(best.class_id), best.score, keypoints=keypoints, keypoint_weights=weights)
             )
-    return found, left_out
+    return found
 
 
 def _is_keypoint(class_id: str) -> bool:
@@ -68,8 +76,8 @@ def _is_keypoint(class_id: str) -> bool:
     return number != class_id and number.isascii() and number.isdigit() and int(number) < NUM_KEYPOINTS
 
 
-def _keypoints(item: Detection2D) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """(21, 2) pixels and (21,) weights, or None where too few came along: the landmark network then looks for all."""
+def _keypoints(item: Detection2D) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Returns (21, 2) pixels and (21,) weights; None if there are too few, and then the landmark network finds all of them."""
     points, weights = np.zeros((NUM_KEYPOINTS, 2)), np.zeros(NUM_KEYPOINTS)
     for result in item.results:
         if _is_keypoint(result.hypothesis.class_id):

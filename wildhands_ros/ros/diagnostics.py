@@ -1,4 +1,4 @@
-"""What the node says about itself on /diagnostics."""
+"""What the node reports about itself on /diagnostics."""
 
 from __future__ import annotations
 
@@ -17,268 +17,290 @@ from .parameters import Parameters
 from .rejections import FAILURES, InputRejected, Rejections
 
 WINDOW = 5.0
-"""Seconds over which rates and ages are taken."""
-MOST_REASONS = 16
-"""Reasons for which detections are left out that are counted apart."""
+"""Seconds over which rates, ages and times are taken."""
+MAX_REASONS = 16
+"""Number of reasons for ignored detections that are counted separately."""
 PLAUSIBLE_AGE = (-0.1, 60.0)
-"""Seconds. An image that is younger or older was not stamped by this computer's clock."""
-STAGES = ("detect", "network", "fit", "mesh", "publish")
-"""The parts of a frame's work."""
+"""Seconds. An image whose age is outside this range was not stamped by this computer's clock."""
+STAGES = ("find", "track", "predict", "fit", "smooth", "pose", "publish")
+"""The stages of the processing of a frame."""
 
 
 @dataclass(frozen=True)
-class Situation:
-    """What the node knows of itself and its surroundings at the moment."""
+class NodeStatus:
+    """The current state of the node and of its surroundings."""
 
     state: str
-    """The lifecycle's."""
+    """Lifecycle state."""
     enabled: bool
     image_topic: str
     image_publishers: int
-    clock_stands_still: bool = False
-    """Simulated time is asked for, and nobody tells it."""
-    listeners: dict[str, int] = field(default_factory=dict)
-    """How many listen to each of the node's topics."""
+    clock_missing: bool = False
+    """Whether simulated time is requested, but nothing is published on /clock."""
+    subscribers: dict[str, int] = field(default_factory=dict)
+    """Number of subscribers of each of the node's topics."""
 
 
 @dataclass(frozen=True)
-class FrameRecord:
-    """One frame whose hands are published."""
+class FrameStats:
+    """Figures of one frame whose hands have been published."""
 
     age: float
-    """Seconds from its stamp to now; NaN without a stamp."""
-    work: float
-    """Seconds of work."""
+    """Seconds from the stamp of the image to publication; NaN without a stamp."""
+    processing: float
+    """Seconds of processing."""
     stages: dict[str, float]
     """Seconds of each of ``STAGES``."""
     hands: int
     intrinsics: str
+    """Where the intrinsics came from."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Snapshot:
-    """The verdict of one moment."""
+    """A diagnostic status: level, message and values."""
 
     level: bytes
     message: str
     values: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Timed:
+    """Something that happened, and when: seconds of the monotonic clock."""
+
+    time: float
+
+
+@dataclass(frozen=True)
+class _TimedFrame(_Timed):
+    stats: FrameStats
+
+
+@dataclass(frozen=True)
+class _TimedRejection(_Timed):
+    name: str
+
+
 class Health:
-    """Collects what happens to the node's frames, and logs what is new; every method may be called from any thread."""
+    """Collects what happens to the node's frames and logs what is new. All methods may be called from any thread."""
 
     def __init__(self, log: Callable[[str], None], now: Callable[[], float] = time.monotonic):
-        """Takes where warnings go, and a monotonic clock in seconds."""
+        """Creates it without any events.
+
+        Args:
+            log: receives warnings.
+            now: a monotonic clock in seconds.
+        """
         self._log, self._now = log, now
         self._lock = threading.Lock()
-        self._received: deque[float] = deque()
-        self._done: deque[tuple[float, FrameRecord]] = deque()
-        self._refused: deque[tuple[float, str]] = deque()
-        self._refusals = Rejections()
-        self._restarts: Counter[str] = Counter()
-        self._frames_received = self._frames_done = self._dropped = 0
+        self._received: deque[_Timed] = deque()
+        self._processed: deque[_TimedFrame] = deque()
+        self._rejected: deque[_TimedRejection] = deque()
+        self._rejections = Rejections()
+        self._resets: Counter[str] = Counter()
+        self._ignored: Counter[str] = Counter()
+        self._frames_received = self._frames_processed = self._frames_dropped = 0
         self._failure, self._last_error = "", ""
         self._device = "none yet"
-        self._last: FrameRecord | None = None
-        self._notes: dict[str, str] = {}
+        self._last: FrameStats | None = None
+        self._warnings_by_name: dict[str, str] = {}
         self._silence_reason = ""
-        self._listening_since = now()
+        self._stream_started_at = now()
         self._last_received = -float("inf")
-        self._left_out: Counter[str] = Counter()
 
-    def loaded(self, device: str) -> None:
-        """The estimator is ready, on this device."""
+    def estimator_loaded(self, device: str) -> None:
+        """Reports that the estimator is ready on a device; clears the failure."""
         with self._lock:
             self._device, self._failure = device, ""
 
-    def freed(self) -> None:
-        """There is no estimator any more."""
+    def estimator_freed(self) -> None:
+        """Reports that there is no estimator any more."""
         with self._lock:
             self._device = "none"
 
-    def failed(self, message: str) -> None:
-        """The node cannot do what it was asked for; empty once that is over."""
+    def set_failure(self, message: str) -> None:
+        """Reports that the node cannot work; an empty message ends the failure."""
         with self._lock:
             self._failure = message
             self._last_error = message or self._last_error
 
-    def listening(self) -> None:
-        """From now on images are expected; what was before says nothing."""
+    def stream_started(self) -> None:
+        """Reports that images are expected from now on; forgets the rates, warnings and rejections of before."""
         with self._lock:
-            self._listening_since = self._now()
+            self._stream_started_at = self._now()
             self._silence_reason = ""
-            self._notes.clear()
-            for times in (self._received, self._done, self._refused):
-                times.clear()
+            self._warnings_by_name.clear()
+            self._received.clear()
+            self._processed.clear()
+            self._rejected.clear()
 
     def image_received(self) -> None:
-        """An image arrived."""
+        """Counts an image that arrived."""
         with self._lock:
             self._last_received = self._now()
-            self._received.append(self._last_received)
+            self._received.append(_Timed(self._last_received))
             self._frames_received += 1
 
     def image_dropped(self) -> None:
-        """A newer image took the place of one that nobody had begun."""
+        """Counts an image that was replaced by a newer one before its processing began."""
         with self._lock:
-            self._dropped += 1
+            self._frames_dropped += 1
 
-    def frame_done(self, record: FrameRecord) -> None:
+    def frame_processed(self, stats: FrameStats) -> None:
+        """Counts an image whose hands have been published."""
         with self._lock:
-            self._done.append((self._now(), record))
-            self._frames_done += 1
-            self._last = record
+            self._processed.append(_TimedFrame(self._now(), stats))
+            self._frames_processed += 1
+            self._last = stats
 
-    def refuse(self, refusal: InputRejected, detail: str = "") -> None:
-        """Counts what was refused and, if its like was not logged lately, logs it, with a ``detail`` that is only for the log."""
+    def reject(self, rejection: InputRejected, detail: str = "") -> None:
+        """Counts a rejection and logs it, with the ``detail``, unless one of the same name was logged a moment ago."""
         now = self._now()
         with self._lock:
-            self._refused.append((now, refusal.name))
-            self._last_error = str(refusal)
-            due = self._refusals.add(refusal, now)
+            self._rejected.append(_TimedRejection(now, rejection.name))
+            self._last_error = str(rejection)
+            due = self._rejections.add(rejection, now)
         if due:
-            self._log(f"{refusal.name}: {refusal}" + (f"\n{detail}" if detail else ""))
+            self._log(f"{rejection.name}: {rejection}" + (f"\n{detail}" if detail else ""))
 
-    def detections_left_out(self, reasons: Counter[str]) -> None:
-        """Counts detections from elsewhere that are no hands, or cannot be used, by reason."""
+    def detections_ignored(self, reasons: Counter[str]) -> None:
+        """Counts external detections that are not hands or cannot be used, by reason."""
         with self._lock:
             for reason, count in reasons.items():
-                # Class ids are the detector's own: any number of them must not fill the memory.
-                known = reason in self._left_out or len(self._left_out) < MOST_REASONS
-                self._left_out[reason if known else "other classes"] += count
+                # The detector chooses the class ids: an unlimited number of them must not fill the memory.
+                known = reason in self._ignored or len(self._ignored) < MAX_REASONS
+                self._ignored[reason if known else "other classes"] += count
 
-    def restarted(self, reason: str) -> None:
-        """A new stream of images began; earlier hands are forgotten."""
+    def tracks_reset(self, reason: str) -> None:
+        """Counts a reset of all tracks, by reason."""
         with self._lock:
-            self._restarts[reason] += 1
+            self._resets[reason] += 1
 
-    def note(self, name: str, message: str) -> None:
-        """A lasting oddity, shown as a warning until replaced. An empty message withdraws it."""
+    def set_warning(self, name: str, message: str) -> None:
+        """Sets a warning that is shown until it is replaced; an empty message ends it. New warnings are logged."""
         with self._lock:
-            new = bool(message) and self._notes.get(name) != message
-            self._notes[name] = message
-        if new:
+            is_new = bool(message) and self._warnings_by_name.get(name) != message
+            self._warnings_by_name[name] = message
+        if is_new:
             self._log(message)
 
     def explain_silence(self, message: str) -> None:
-        """Why no images may arrive, shown while none do."""
+        """Sets the reason that is shown while no images arrive."""
         with self._lock:
-            new, self._silence_reason = message != self._silence_reason, message
-        if new:
+            is_new, self._silence_reason = message != self._silence_reason, message
+        if is_new:
             self._log(message)
 
-    def snapshot(self, situation: Situation, parameters: Parameters) -> Snapshot:
-        """Level, message and values of this moment."""
+    def snapshot(self, status: NodeStatus, parameters: Parameters) -> Snapshot:
+        """Returns the current level, message and values."""
         now = self._now()
         with self._lock:
-            while self._received and self._received[0] < now - WINDOW:
-                self._received.popleft()
-            for times in (self._done, self._refused):
-                while times and times[0][0] < now - WINDOW:
-                    times.popleft()
-            level, message = self._verdict(now, situation, parameters)
-            return Snapshot(level, message, self._values(situation))
+            for events in (self._received, self._processed, self._rejected):
+                while events and events[0].time < now - WINDOW:
+                    events.popleft()
+            level, message = self._verdict(now, status, parameters)
+            return Snapshot(level, message, self._values(status))
 
-    def _values(self, situation: Situation) -> dict[str, str]:
-        records = [record for _, record in self._done]
-        works = [record.work for record in records]
+    def _values(self, status: NodeStatus) -> dict[str, str]:
+        frames = [item.stats for item in self._processed]
+        processing = [stats.processing for stats in frames]
         values = {
-            "state": situation.state,
-            "enabled": str(situation.enabled).lower(),
+            "state": status.state,
+            "enabled": str(status.enabled).lower(),
             "device": self._device,
-            "image topic": situation.image_topic,
-            "image publishers": str(situation.image_publishers),
+            "image topic": status.image_topic,
+            "image publishers": str(status.image_publishers),
             "input rate (Hz)": f"{len(self._received) / WINDOW:.1f}",
-            "output rate (Hz)": f"{len(records) / WINDOW:.1f}",
+            "output rate (Hz)": f"{len(frames) / WINDOW:.1f}",
             "frames received": str(self._frames_received),
-            "frames processed": str(self._frames_done),
-            "frames dropped": str(self._dropped),
+            "frames processed": str(self._frames_processed),
+            "frames dropped": str(self._frames_dropped),
             "hands in last frame": str(self._last.hands) if self._last else "unknown",
             "age p50 (ms)": _percentile(self._ages(), 50),
             "age p95 (ms)": _percentile(self._ages(), 95),
-            "processing p50 (ms)": _percentile(works, 50),
-            "processing p95 (ms)": _percentile(works, 95),
+            "processing p50 (ms)": _percentile(processing, 50),
+            "processing p95 (ms)": _percentile(processing, 95),
         }
-        values.update(
-            {
-                f"{stage} p50 (ms)": _percentile([r.stages[stage] for r in records if stage in r.stages], 50)
-                for stage in STAGES
-            }
-        )
-        values.update({f"subscribers: {topic}": str(count) for topic, count in situation.listeners.items()})
+        for stage in STAGES:
+            seconds = [stats.stages[stage] for stats in frames if stage in stats.stages]
+            values[f"{stage} p50 (ms)"] = _percentile(seconds, 50)
+        values.update({f"subscribers: {topic}": str(count) for topic, count in status.subscribers.items()})
         values["intrinsics"] = self._last.intrinsics if self._last else "none yet"
-        values["warnings"] = self._warnings(situation) or "none"
+        values["warnings"] = self._warnings(status) or "none"
         values["last error"] = self._last_error or "none"
-        values.update({f"resets: {name}": str(count) for name, count in sorted(self._restarts.items())})
-        values.update({f"rejected: {name}": str(count) for name, count in sorted(self._refusals.counts.items())})
-        values.update({f"ignored detections: {reason}": str(count) for reason, count in sorted(self._left_out.items())})
+        values.update({f"resets: {name}": str(count) for name, count in sorted(self._resets.items())})
+        values.update({f"rejected: {name}": str(count) for name, count in sorted(self._rejections.counts.items())})
+        values.update({f"ignored detections: {name}": str(count) for name, count in sorted(self._ignored.items())})
         return values
 
     def _ages(self) -> list[float]:
-        return [record.age for _, record in self._done if PLAUSIBLE_AGE[0] <= record.age <= PLAUSIBLE_AGE[1]]
+        ages = (item.stats.age for item in self._processed)
+        return [age for age in ages if PLAUSIBLE_AGE[0] <= age <= PLAUSIBLE_AGE[1]]
 
-    def _verdict(self, now: float, situation: Situation, parameters: Parameters) -> tuple[bytes, str]:
-        """The gravest first."""
+    def _verdict(self, now: float, status: NodeStatus, parameters: Parameters) -> tuple[bytes, str]:
+        """Returns level and message of the most severe problem."""
         warn, error, ok = DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.OK
         if self._failure:
             return error, self._failure
-        if situation.state in ("configuring", "activating"):
+        if status.state in ("configuring", "activating"):
             return warn, "loading the model"
-        if situation.state != "active":
-            return ok, situation.state
-        if not situation.enabled:
+        if status.state != "active":
+            return ok, status.state
+        if not status.enabled:
             return ok, "paused by the service enable"
-        silence = now - max(self._last_received, self._listening_since)
-        if silence > parameters.diagnostics__silence_warn or self._last_received < self._listening_since:
-            return error if silence > parameters.diagnostics__silence_error else warn, self._explain(situation)
-        failures = [name for _, name in self._refused if name in FAILURES]
-        if failures or self._refused:
-            return error if failures else warn, self._refusals.last_of(
-                failures[-1]
-            ) if failures else self._refusals.last_message
-        if self._done:
-            age = float(np.percentile(self._ages(), 95)) if self._ages() else 0.0
-            if age > parameters.diagnostics__age_warn:
-                text = f"hands are published {age:.2f} s after their images: the stages' times say where it goes"
-                return error if age > parameters.diagnostics__age_error else warn, text
-        rate = len(self._done) / WINDOW
-        if rate < parameters.diagnostics__min_rate and now - self._listening_since > WINDOW:
+        silence = now - max(self._last_received, self._stream_started_at)
+        if silence > parameters.diagnostics__silence_warn or self._last_received < self._stream_started_at:
+            return error if silence > parameters.diagnostics__silence_error else warn, self._explanation(status)
+        failures = [item.name for item in self._rejected if item.name in FAILURES]
+        if failures:
+            return error, self._rejections.last_of(failures[-1])
+        if self._rejected:
+            return warn, self._rejections.last_message
+        age = float(np.percentile(self._ages(), 95)) if self._ages() else 0.0
+        if age > parameters.diagnostics__age_warn:
+            text = (
+                f"hands are published {age:.2f} s after their images: the times of the stages show where the time goes"
+            )
+            return error if age > parameters.diagnostics__age_error else warn, text
+        rate = len(self._processed) / WINDOW
+        if rate < parameters.diagnostics__min_rate and now - self._stream_started_at > WINDOW:
             return warn, f"hands are published at {rate:.1f} Hz, less than diagnostics.min_rate"
-        warnings = self._warnings(situation)
+        warnings = self._warnings(status)
         return (warn, warnings) if warnings else (ok, "running")
 
-    def _warnings(self, situation: Situation) -> str:
-        return "; ".join(filter(None, (*self._notes.values(), self._clock_fault(situation))))
+    def _warnings(self, status: NodeStatus) -> str:
+        return "; ".join(filter(None, (*self._warnings_by_name.values(), self._clock_warning(status))))
 
-    def _explain(self, situation: Situation) -> str:
-        if not situation.image_publishers:
-            return f"nobody publishes {situation.image_topic}: start the camera, or remap image"
-        return self._silence_reason or f"no images arrive on {situation.image_topic}"
+    def _explanation(self, status: NodeStatus) -> str:
+        if not status.image_publishers:
+            return f"no publisher on {status.image_topic}: start the camera, or remap image"
+        return self._silence_reason or f"no images arrive on {status.image_topic}"
 
-    def _clock_fault(self, situation: Situation) -> str:
-        if situation.clock_stands_still:
-            return "use_sim_time is set, but nothing comes on /clock, so ages are unknown"
+    def _clock_warning(self, status: NodeStatus) -> str:
+        if status.clock_missing:
+            return "use_sim_time is set, but nothing is published on /clock, so ages are unknown"
         age = self._last.age if self._last else 0.0
         if age < PLAUSIBLE_AGE[0] or age > PLAUSIBLE_AGE[1]:
             return (
-                f"the images' stamps are {abs(age):.1f} s {'behind' if age > 0 else 'ahead of'} this clock, so ages are unknown: "
-                "set use_sim_time when a bag is played, or synchronise the clocks"
+                f"the stamps of the images are {abs(age):.1f} s {'behind' if age > 0 else 'ahead of'} the node's clock, so ages are "
+                "unknown: set use_sim_time to play a bag, or synchronise the clocks"
             )
         return ""
 
 
-def header_fault(header: Header) -> str:
-    """What a camera driver left out of an image's header; empty where nothing is missing. Hands come all the same."""
-    faults = []
+def header_warning(header: Header) -> str:
+    """Returns what is missing in the header of an image; empty if it is complete. Hands are estimated in any case."""
+    missing = []
     if not header.frame_id:
-        faults.append("no frame_id, so no hands come on /tf")
+        missing.append("no frame_id, so no hands are published on /tf")
     if not header.stamp.sec and not header.stamp.nanosec:
-        faults.append("no stamp, so ages are unknown")
-    return f"the images have {' and '.join(faults)}: set it in the camera driver" if faults else ""
+        missing.append("no stamp, so ages are unknown")
+    return f"the images have {' and '.join(missing)}: fix the camera driver" if missing else ""
 
 
 def diagnostic_array(snapshot: Snapshot, name: str, stamp: Time) -> DiagnosticArray:
-    """The message of one snapshot under the node's name."""
+    """Returns the message for a snapshot under the node's name."""
     values = [KeyValue(key=key, value=value) for key, value in snapshot.values.items()]
     status = DiagnosticStatus(level=snapshot.level, name=name, message=snapshot.message, hardware_id="", values=values)
     return DiagnosticArray(header=Header(stamp=stamp), status=[status])

@@ -1,4 +1,4 @@
-"""Hands that another node has detected, as the estimator takes them."""
+"""Selects the external detections that apply to each image; detection_messages.py converts them."""
 
 from __future__ import annotations
 
@@ -7,48 +7,59 @@ from vision_msgs.msg import Detection2DArray
 
 from ..tracking.tracks import MAX_GAP
 from ..types import Detection
-from .detection_messages import detections
+from .detection_messages import HandClassIds, hand_detections
 from .diagnostics import Health
-from .parameters import Parameters
 from .rejections import InputRejected
 
 
 class ExternalDetections:
-    """The detections for each image: those of its stamp or, of a detector that is slower than the camera, the newest."""
+    """The detections for each image: those with its stamp or, from a detector that is slower than the camera, the latest ones."""
 
     def __init__(self, health: Health):
         self._health = health
-        self._newest: Detection2DArray | None = None
+        self._latest: Detection2DArray | None = None
 
     def add(self, message: Detection2DArray) -> None:
-        """Detections for the next image that is worked on. From any thread."""
-        self._newest = message
+        """Stores detections for the next image that is processed. May be called from any thread."""
+        self._latest = message
 
-    def of(
-        self, paired: Detection2DArray | None, stamp: int, width: int, height: int, parameters: Parameters
+    def for_image(
+        self, paired: Detection2DArray | None, stamp: int, width: int, height: int, class_ids: HandClassIds
     ) -> list[Detection] | None:
-        """For the image of this stamp (nanoseconds) and size: its own detections, or else the newest, once; None where there are none."""
-        message = paired or self._take_newest(stamp)
-        if message is None:
-            return None
-        found, left_out = detections(message, parameters.labels, width, height)
-        self._health.detections_left_out(left_out)
-        text = (
-            ""
-            if found or not left_out
-            else f"no hands among the detections, but {', '.join(left_out)}: see detector.*_class_ids"
-        )
-        self._health.note("detections", text)
-        return found
+        """Returns the detections for an image.
 
-    def _take_newest(self, stamp: int) -> Detection2DArray | None:
-        """Unless they are too old to say where hands are."""
-        message, self._newest = self._newest, None
+        Args:
+            paired: the detections with the stamp of the image; None to use the latest ones, once.
+            stamp: of the image, in nanoseconds.
+            width: of the image, in pixels.
+            height: of the image, in pixels.
+            class_ids: of hands.
+
+        Returns:
+            The detected hands; None if there are no detections for this image.
+        """
+        message = paired or self._take_latest(stamp)
         if message is None:
             return None
-        apart = abs(stamp - Time.from_msg(message.header.stamp).nanoseconds) / 1e9
-        if apart > MAX_GAP:
-            text = f"the newest detections are {apart:.1f} s apart from the image, more than {MAX_GAP:g} s: a faster detector is needed"
-            self._health.refuse(InputRejected("stale_detections", text))
+        found = hand_detections(message, class_ids, width, height)
+        self._health.detections_ignored(found.ignored)
+        warning = ""
+        if found.ignored and not found.hands:
+            warning = f"no hands among the external detections ({', '.join(found.ignored)}): check detector.*_class_ids"
+        self._health.set_warning("detections", warning)
+        return found.hands
+
+    def _take_latest(self, stamp: int) -> Detection2DArray | None:
+        """Returns the latest detections, once, unless they are too old to tell where the hands are."""
+        message, self._latest = self._latest, None
+        if message is None:
+            return None
+        difference = abs(stamp - Time.from_msg(message.header.stamp).nanoseconds) / 1e9
+        if difference > MAX_GAP:
+            text = (
+                f"the stamps of the latest detections and of the image differ by {difference:.1f} s, more than {MAX_GAP:g} s: "
+                "use a faster detector"
+            )
+            self._health.reject(InputRejected("stale_detections", text))
             return None
         return message

@@ -1,4 +1,4 @@
-"""sensor_msgs images to arrays and back."""
+"""Conversion between sensor_msgs images and arrays."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..io.images import is_truncated
 from .rejections import InputRejected
 
 BRIDGED = ("rgb8", "bgr8", "mono8", "rgba8", "bgra8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8")
-"""Encodings that cv_bridge decodes. It uses rgb8 in place; a path of our own for rgb8, bgr8 or mono8 gained nothing measurable."""
+"""Encodings that cv_bridge decodes. It does not copy rgb8; separate code for rgb8, bgr8 or mono8 was not measurably faster."""
 
-# OpenCV names a Bayer pattern by its second row; the names by the first row are missing from older versions.
-OWN_CONVERSIONS = {
+# OpenCV names a Bayer pattern by its second row; the names by the first row are missing in older versions.
+CONVERSIONS = {
     "mono16": cv2.COLOR_GRAY2RGB,
     "rgb16": None,
     "bgr16": cv2.COLOR_BGR2RGB,
@@ -33,34 +33,46 @@ OWN_CONVERSIONS = {
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUYV,
     "yuyv": cv2.COLOR_YUV2RGB_YUYV,
 }
-"""Encodings that cv_bridge's Python port lacks (it has no depth conversion, no YUV and a misspelt Bayer pattern)."""
+"""OpenCV conversions for the encodings that cv_bridge's Python port lacks: 16 bits, YUV, and a misspelt Bayer pattern."""
 
 _BRIDGE = CvBridge()
 
-SUPPORTED = (*BRIDGED, *OWN_CONVERSIONS)
+SUPPORTED = (*BRIDGED, *CONVERSIONS)
 
 
 class ImageDecodeError(InputRejected):
-    """The image message cannot be turned into a picture."""
+    """The image message cannot be decoded."""
 
 
-def decode(message, kind: str) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a message of this kind, of a recording: sensor_msgs/msg/Image or CompressedImage.
+def decode(message: Image | CompressedImage, kind: str) -> np.ndarray:
+    """Decodes a message of a recording.
 
-    :raises InputRejected: it cannot be decoded.
+    Args:
+        message: the image.
+        kind: its type, sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageDecodeError: the message cannot be decoded.
     """
     return decode_compressed(message) if kind.endswith("CompressedImage") else decode_image(message)
 
 
 def decode_image(message: Image) -> np.ndarray:
-    """(H, W, 3) RGB uint8, perhaps a view of the message's data. 16-bit values are scaled down as full-range.
+    """Decodes a raw image. 16-bit values are scaled to 8 bits, assuming that they use the full range.
 
-    :raises ImageDecodeError: empty image, unknown encoding, or less data than the message announces.
+    Returns:
+        (H, W, 3) uint8 RGB; may be a view of the message's data.
+
+    Raises:
+        ImageDecodeError: the image is empty, its encoding is not supported, or it has less data than its size requires.
     """
     rows = _rows(message)
     if message.encoding in BRIDGED:
         if message.step != rows.shape[1]:
-            # Not every cv_bridge knows of padded rows.
+            # Some versions of cv_bridge do not support padded rows.
             message = Image(
                 height=message.height,
                 width=message.width,
@@ -72,18 +84,22 @@ def decode_image(message: Image) -> np.ndarray:
     samples = _samples(rows, message)
     if samples.dtype != np.uint8:
         samples = (samples // 257).astype(np.uint8)
-    conversion = OWN_CONVERSIONS[message.encoding]
+    conversion = CONVERSIONS[message.encoding]
     return samples if conversion is None else cv2.cvtColor(samples, conversion)
 
 
 def decode_compressed(message: CompressedImage) -> np.ndarray:
-    """(H, W, 3) RGB uint8.
+    """Decodes a compressed image.
 
-    :raises ImageDecodeError: empty or truncated data, a depth image, or a format that OpenCV cannot read.
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageDecodeError: the data are empty or truncated, a depth image, or in a format that OpenCV cannot read.
     """
     data = np.frombuffer(message.data, np.uint8)
     if not data.size:
-        raise ImageDecodeError("empty_image", "the compressed image holds no data: check the camera driver")
+        raise ImageDecodeError("empty_image", "the compressed image contains no data: check the camera driver")
     if "compressedDepth" in message.format:
         raise ImageDecodeError(
             "unsupported_encoding", f"{message.format!r} is a depth image: remap image/compressed to a colour stream"
@@ -92,20 +108,20 @@ def decode_compressed(message: CompressedImage) -> np.ndarray:
     if is_truncated(raw):
         raise ImageDecodeError(
             "truncated_image",
-            f"the compressed image ends early, after {len(raw)} bytes: check the driver and the network",
+            f"the compressed image ends early, after {len(raw)} bytes: check the camera driver and the network",
         )
-    # The sensor's pixels as they are: turned by EXIF they would no longer fit the calibration.
+    # The EXIF orientation is ignored: a rotated image would no longer match the calibration.
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if bgr is None:
         raise ImageDecodeError(
             "undecodable_image",
-            f"the compressed image (format {message.format!r}, {len(raw)} bytes) is damaged or of an unknown format",
+            f"the compressed image (format {message.format!r}, {len(raw)} bytes) is damaged or its format is not supported",
         )
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def encode_image(image_rgb: np.ndarray, header: Header) -> Image:
-    """(H, W, 3) RGB uint8 to an rgb8 message."""
+    """Returns an rgb8 message of an (H, W, 3) uint8 RGB image."""
     height, width = image_rgb.shape[:2]
     message = Image(header=header, height=height, width=width, encoding="rgb8", step=3 * width)
     message.data = to_bytes(image_rgb)
@@ -113,16 +129,17 @@ def encode_image(image_rgb: np.ndarray, header: Header) -> Image:
 
 
 def to_bytes(values: np.ndarray) -> array.array:
-    """The type that a ``uint8[]`` field takes as it is; rclpy checks anything else element by element."""
+    """Returns the bytes as the type that a ``uint8[]`` field accepts unchecked; rclpy checks other types element by element."""
     data = array.array("B")
     data.frombytes(np.ascontiguousarray(values).data.cast("B"))
     return data
 
 
 def _layout(encoding: str) -> tuple[int, int]:
-    """Bytes of a sample and samples of a pixel.
+    """Returns the bytes of a sample and the samples of a pixel.
 
-    :raises ImageDecodeError: unknown encoding.
+    Raises:
+        ImageDecodeError: the encoding is not supported.
     """
     if encoding not in SUPPORTED:
         hint = " (depth images have no colours)" if encoding[:2] in ("16", "32", "64") else ""
@@ -141,7 +158,7 @@ def _layout(encoding: str) -> tuple[int, int]:
 
 
 def _rows(message: Image) -> np.ndarray:
-    """(H, bytes of a row) view without the padding at the rows' ends."""
+    """Returns an (H, bytes of a row) view without the padding of the rows."""
     width, height, step = message.width, message.height, message.step
     if not width or not height or not len(message.data):
         raise ImageDecodeError(
@@ -152,20 +169,21 @@ def _rows(message: Image) -> np.ndarray:
     if step < row:
         raise ImageDecodeError(
             "truncated_image",
-            f"step is {step}, but a row of {width} {message.encoding} pixels takes {row} bytes: the driver fills it wrongly",
+            f"step is {step}, but a row of {width} {message.encoding} pixels takes {row} bytes: check the camera driver",
         )
     if len(message.data) < step * (height - 1) + row:
         raise ImageDecodeError(
             "truncated_image",
-            f"the image has {len(message.data)} bytes of {step * height} ({width}x{height} {message.encoding}, step {step})",
+            f"the image has {len(message.data)} of {step * height} bytes ({width}x{height} {message.encoding}, step {step}): "
+            "check the camera driver",
         )
     rows = np.ndarray((height, row), np.uint8, message.data, strides=(step, 1))
-    rows.flags.writeable = False  # it is the message's own memory
+    rows.flags.writeable = False  # It is the message's own memory.
     return rows
 
 
 def _samples(rows: np.ndarray, message: Image) -> np.ndarray:
-    """(H, W) or (H, W, channels), uint8 or native uint16."""
+    """Returns (H, W) or (H, W, channels) samples, uint8 or native uint16."""
     itemsize, channels = _layout(message.encoding)
     rows = np.ascontiguousarray(rows)
     if itemsize == 2:

@@ -1,9 +1,8 @@
-"""What the node listens to while it is active."""
+"""The node's subscriptions while it is active."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
@@ -14,7 +13,7 @@ from vision_msgs.msg import Detection2DArray
 
 from ..config import TOPIC, TRACKS
 from .diagnostics import Health
-from .pairing import StampPairs
+from .pairing import ImageMessage, ImageWithDetections, StampPairs
 from .parameters import Parameters
 from .rejections import InputRejected
 
@@ -23,20 +22,20 @@ try:
 except ImportError:  # ROS 2 Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-ImageMessage = Image | CompressedImage
-DEPTH = QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH))
-"""What may be overridden of the image's subscription: for its reliability there is a parameter, which also knows "auto"."""
-ALL = QoSOverridingOptions(
+IMAGE_OVERRIDES = QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH))
+"""QoS policies of the image subscription that can be overridden. For its reliability there is a parameter, which also knows "auto"."""
+OVERRIDES = QoSOverridingOptions(
     (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 )
 
 
 def image_topic(parameters: Parameters) -> str:
+    """Returns the name of the image topic, before remapping."""
     return "image/compressed" if parameters.image_transport == "compressed" else "image"
 
 
 class Inputs:
-    """The subscriptions. To be used in the executor's thread."""
+    """The subscriptions; used in the executor's thread only."""
 
     def __init__(
         self,
@@ -47,94 +46,101 @@ class Inputs:
         on_camera_info: Callable[[CameraInfo], None],
         on_detections: Callable[[Detection2DArray], None],
     ):
-        """Takes what is called with each image (and with its detections where it waits for them), which says whether another was dropped
-        for it; with each CameraInfo; and with detections for which no image waits."""
-        self._node, self._parameters, self._health, self._take = node, parameters, health, on_image
-        self._take_detections = on_detections
+        """Subscribes.
+
+        Args:
+            node: for the subscriptions.
+            parameters: of the node.
+            health: receives counts and warnings.
+            on_image: called with each image and, if images wait for their detections (detector.type is topic), with these. Returns
+                whether an earlier image was dropped for it.
+            on_camera_info: called with each CameraInfo.
+            on_detections: called with detections if images do not wait for them (detector.type is tracks).
+        """
+        self._node, self._parameters, self._health = node, parameters, health
+        self._on_image_and_detections, self._on_unpaired_detections = on_image, on_detections
         self._pairs = StampPairs() if parameters.detector__type == TOPIC else None
         self._image_topic = node.resolve_topic_name(image_topic(parameters))
-        self._listen_to_images(self._wanted_reliability(ReliabilityPolicy.BEST_EFFORT))
+        self._image = self._subscribe_to_images(self._wanted_reliability(default=ReliabilityPolicy.BEST_EFFORT))
         self._detections_topic = ""
-        self._others = [self._listen(CameraInfo, "camera_info", on_camera_info, depth=1)]
+        self._others = [self._subscribe(CameraInfo, "camera_info", on_camera_info, depth=1)]
         if parameters.detector__type in (TOPIC, TRACKS):
-            self._others.append(self._listen(Detection2DArray, "detections", self._on_detections, depth=10))
+            self._others.append(self._subscribe(Detection2DArray, "detections", self._on_detections, depth=10))
             self._detections_topic = node.resolve_topic_name("detections")
 
     def close(self) -> None:
+        """Ends the subscriptions."""
         for subscription in (self._image, *self._others):
             self._node.destroy_subscription(subscription)
 
-    def look_around(self) -> None:
-        """Follows image_reliability: auto when the publishers have changed, and says where nobody publishes detections."""
+    def check_publishers(self) -> None:
+        """Follows a change of the image publishers' reliability, and warns if nobody publishes detections. Call it periodically."""
         if self._detections_topic:
-            silent = not self._node.count_publishers(self._detections_topic)
-            text = f"nobody publishes {self._detections_topic}: start the detector, or remap detections"
-            self._health.note("detector", text if silent else "")
-        wanted = self._wanted_reliability(self._image.qos_profile.reliability)
-        if wanted != self._image.qos_profile.reliability:
+            missing = not self._node.count_publishers(self._detections_topic)
+            text = f"no publisher on {self._detections_topic}: start the detector, or remap detections"
+            self._health.set_warning("detector", text if missing else "")
+        current = self._image.qos_profile.reliability
+        wanted = self._wanted_reliability(default=current)
+        if wanted != current:
             self._node.destroy_subscription(self._image)
-            self._listen_to_images(wanted)
+            self._image = self._subscribe_to_images(wanted)
 
-    def _wanted_reliability(self, unless_known: ReliabilityPolicy) -> ReliabilityPolicy:
-        """``unless_known``: while nobody publishes. A driver that comes back most likely offers what it did before."""
+    def _wanted_reliability(self, default: ReliabilityPolicy) -> ReliabilityPolicy:
+        """Returns the reliability to subscribe with; ``default`` without publishers, since a restarted driver probably has the same QoS."""
         if self._parameters.image_reliability != "auto":
             reliable = self._parameters.image_reliability == "reliable"
         else:
-            offered = {
-                info.qos_profile.reliability for info in self._node.get_publishers_info_by_topic(self._image_topic)
-            }
+            publishers = self._node.get_publishers_info_by_topic(self._image_topic)
+            offered = {info.qos_profile.reliability for info in publishers}
             if not offered:
-                return unless_known
+                return default
             reliable = offered == {ReliabilityPolicy.RELIABLE}
         return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
 
-    def _listen(self, kind: type, topic: str, callback: Callable, depth: int) -> Subscription:
-        """Best effort, so that every publisher will do."""
+    def _subscribe(self, kind: type, topic: str, callback: Callable, depth: int) -> Subscription:
+        """Subscribes with best effort, which matches every publisher."""
         qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
-        return self._node.create_subscription(kind, topic, callback, qos, qos_overriding_options=ALL)
+        return self._node.create_subscription(kind, topic, callback, qos, qos_overriding_options=OVERRIDES)
 
-    def _listen_to_images(self, reliability: ReliabilityPolicy) -> None:
-        self._image = self._node.create_subscription(
+    def _subscribe_to_images(self, reliability: ReliabilityPolicy) -> Subscription:
+        return self._node.create_subscription(
             CompressedImage if self._parameters.image_transport == "compressed" else Image,
             image_topic(self._parameters),
             self._on_image,
             QoSProfile(depth=1, reliability=reliability),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
-            qos_overriding_options=DEPTH,
+            qos_overriding_options=IMAGE_OVERRIDES,
         )
 
     def _on_image(self, message: ImageMessage) -> None:
         self._health.image_received()
         if self._pairs is None:
-            self._hand_over(message, None)
+            self._forward(message, None)
         else:
-            self._pair(self._pairs.add_image, message)
+            dropped_before = self._pairs.images_dropped
+            self._forward_pair(self._pairs.add_image(message), self._pairs.images_dropped - dropped_before)
 
     def _on_detections(self, message: Detection2DArray) -> None:
         if self._pairs is None:
-            self._take_detections(message)
+            self._on_unpaired_detections(message)
         else:
-            self._pair(self._pairs.add_detections, message)
+            dropped_before = self._pairs.images_dropped
+            self._forward_pair(self._pairs.add_detections(message), self._pairs.images_dropped - dropped_before)
 
-    def _pair(self, add: Callable[[Any], tuple | None], message: Any) -> None:
-        lost = self._pairs.images_dropped
-        pair = add(message)
-        for _ in range(self._pairs.images_dropped - lost):
-            text = (
-                "images come without detections of the same stamp: is the detector running, and as fast as the camera?"
-            )
-            self._health.refuse(InputRejected("no_detections", text))
+    def _forward_pair(self, pair: ImageWithDetections | None, images_dropped: int) -> None:
+        for _ in range(images_dropped):
+            text = "images arrive without detections of the same stamp: is the detector running, and as fast as the camera?"
+            self._health.reject(InputRejected("no_detections", text))
         if pair is not None:
-            self._hand_over(*pair)
+            self._forward(pair.image, pair.detections)
 
-    def _hand_over(self, image: ImageMessage, found: Detection2DArray | None) -> None:
-        if self._take(image, found):
+    def _forward(self, image: ImageMessage, detections: Detection2DArray | None) -> None:
+        if self._on_image_and_detections(image, detections):
             self._health.image_dropped()
 
-    def _on_incompatible_qos(self, _event) -> None:
-        if (
-            self._parameters.image_reliability == "reliable"
-        ):  # with auto, this one just has not followed a new publisher yet
+    def _on_incompatible_qos(self, event: object) -> None:
+        # With auto, the subscription has just not followed a new publisher yet.
+        if self._parameters.image_reliability == "reliable":
             self._health.explain_silence(
-                f"a publisher of {self._image_topic} is best effort, but image_reliability is reliable: set it to auto"
+                f"a publisher on {self._image_topic} is best effort, but image_reliability is reliable: set it to auto"
             )

@@ -1,4 +1,4 @@
-"""A ROS graph of their own for the demo, the benchmark and the soak, and nodes in processes of their own."""
+"""An isolated ROS graph for the demo, the benchmark and the soak test, and child processes that run nodes in it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from .share import share_folder
 
 
 def isolate_graph() -> None:
-    """For this process and its children, before rclpy.init: nothing reaches the user's robot, nor the other way round, and Fast DDS hands
-    large images over in one piece, unless the user has profiles of their own."""
+    """Isolates this process and its children from other ROS nodes; call it before ``rclpy.init``.
+
+    It selects a random ROS domain on this machine only, so that nothing reaches the user's robot or comes from it. It also makes Fast DDS
+    transfer large images in one piece, unless the user has configured Fast DDS profiles.
+    """
     os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
     for variable in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):
         os.environ.setdefault(variable, str(share_folder("config") / "fastdds_large_images.xml"))
 
 
 @contextmanager
-def child_process(command: list[str], **options) -> Iterator[subprocess.Popen]:
-    """A child that ends with the block; in a session of its own, so that Ctrl-C reaches us alone and we end it in order."""
-    process = subprocess.Popen(command, start_new_session=True, **options)
+def child_process(command: list[str], stdout: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Runs a child process until the block ends, then interrupts it and, after 10 s, kills it.
+
+    The child has its own session: Ctrl-C reaches this process only, which then ends the child in order.
+    """
+    process = subprocess.Popen(command, stdout=stdout, text=True, start_new_session=True)
     try:
         yield process
     finally:

@@ -1,8 +1,9 @@
 """A managed node whose slow transitions block neither the executor nor its services.
 
-rclpy's own LifecycleNode runs a transition inside of the service's callback, so a model that takes seconds to load would stop parameters,
-diagnostics and the lifecycle's own queries. Here a transition's slow part is a job of another thread, for which the service waits as a
-coroutine. An impossible transition, at which rclpy's callback raises and so ends the process, is answered with "no".
+rclpy's own LifecycleNode runs a transition inside the service callback. A model that takes seconds to load would block parameters,
+diagnostics and even the lifecycle's own services. Here the slow part of a transition is a job in another thread, and the service waits for
+it as a coroutine. Requests of impossible transitions, at which rclpy's callback raises an error that ends the process, are answered with
+``success: false``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import traceback
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import Any
 
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -21,26 +23,46 @@ from rclpy.task import Future as RclpyFuture
 
 
 class ManagedNode(LifecycleNodeMixin, Node):
-    """A lifecycle node; subclasses have rclpy's ``on_...`` callbacks, and ``prepare`` for what is slow in them."""
+    """A lifecycle node. Subclasses implement rclpy's ``on_...`` callbacks, and ``prepare`` for their slow parts."""
 
-    def __init__(self, name: str, **options):
-        """Takes rclpy's arguments of a node."""
+    def __init__(self, name: str, **options: Any):
+        """Creates the node.
+
+        Args:
+            name: of the node.
+            **options: of rclpy's Node.
+        """
         Node.__init__(self, name, **options)
-        # A callback that waits holds its group: nothing else may need this one.
+        # A waiting callback occupies its group, so nothing else may use this one.
         self.waiting_group = ReentrantCallbackGroup()
         LifecycleNodeMixin.__init__(self, callback_group=self.waiting_group)
         self._service_change_state.callback = self._on_change_state
 
     @property
     def state_label(self) -> str:
-        """The lifecycle's state: "unconfigured", "configuring", "inactive", "activating", "active", "finalized", ..."""
+        """The lifecycle state: "unconfigured", "configuring", "inactive", "activating", "active", "finalized", ..."""
         return self._state_machine.current_state[1]
 
     def prepare(self, transition: int) -> Future | None:
-        """Begins in another thread what is slow in a transition; its callback follows once that is done. None where nothing is slow."""
+        """Starts the slow part of a transition in another thread; the transition's callback follows when it is done.
+
+        Args:
+            transition: an id of lifecycle_msgs/Transition.
+
+        Returns:
+            The job; None if nothing is slow.
+        """
+        return None
 
     async def change_state(self, transition: int) -> bool:
-        """Goes through one transition (an id of lifecycle_msgs/Transition); False where it failed or is impossible now."""
+        """Performs a transition.
+
+        Args:
+            transition: an id of lifecycle_msgs/Transition.
+
+        Returns:
+            Whether it succeeded; False also if it is impossible in the current state.
+        """
         number, label = self._state_machine.current_state
         before = LifecycleState(label=label, state_id=number)
         try:
@@ -56,12 +78,12 @@ class ManagedNode(LifecycleNodeMixin, Node):
         return result is TransitionCallbackReturn.SUCCESS
 
     def _finish(self, before: LifecycleState) -> TransitionCallbackReturn:
-        """The callback of the state that the machine is going through, and the step that its result means."""
+        """Runs the callback of the current transition state and takes the step that follows from its result."""
         callback = self._callbacks.get(self._state_machine.current_state[0])
         try:
             result = callback(before) if callback else TransitionCallbackReturn.SUCCESS
         except Exception:
-            self.get_logger().error(f"a bug, please report it:\n{traceback.format_exc()}")
+            self.get_logger().error(f"this is a bug, please report it:\n{traceback.format_exc()}")
             result = TransitionCallbackReturn.ERROR
         self._state_machine.trigger_transition_by_label(result.to_label(), True)
         return result
@@ -70,9 +92,9 @@ class ManagedNode(LifecycleNodeMixin, Node):
         executor = self.executor
         done = RclpyFuture(executor=executor)
 
-        def wake(_) -> None:
+        def wake(_: Future) -> None:
             done.set_result(None)
-            with suppress(InvalidHandle):  # it has been shut down
+            with suppress(InvalidHandle):  # The executor has been shut down.
                 executor.wake()
 
         job.add_done_callback(wake)

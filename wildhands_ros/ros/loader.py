@@ -1,4 +1,4 @@
-"""The estimator's coming and going, in the worker's thread."""
+"""Loads and frees the estimator in the worker's thread."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 
 def make_estimator(parameters: Parameters) -> Estimator:
-    """The estimator that the parameters ask for, ready for its first image.
+    """Returns the estimator that the parameters describe, ready for its first image.
 
-    :raises ValueError, OSError, ImportError: a file or a setting cannot be used; the message says what to do.
+    Raises:
+        ValueError, OSError, ImportError: a file or a setting cannot be used; the message says what to do.
     """
-    # Late: torch takes seconds to import, and the node should be seen before.
+    # Imported late, since importing torch takes seconds and the node should appear in the graph before.
     from ..estimator import Estimator
 
     estimator = Estimator(parameters.estimator)
@@ -30,51 +31,61 @@ def make_estimator(parameters: Parameters) -> Estimator:
 
 
 class Loader:
-    """Has one estimator made, hands it out, and has it freed."""
+    """Manages the life of one estimator."""
 
     def __init__(
         self, make: Callable[[Parameters], Estimator], worker: Worker, health: Health, log: Callable[[str], None]
     ):
-        """Takes what makes an estimator, where, whom to tell of it, and where failures are logged."""
-        self._make, self._worker, self._health, self._log = make, worker, health, log
-        self._job: Future | None = None
-        self._useless: list[Future] = []
+        """Creates it without an estimator.
 
-    def begin(self, parameters: Parameters) -> Future:
-        """The job of making the estimator: the one under way or done, or else a new one."""
+        Args:
+            make: makes an estimator.
+            worker: runs ``make``.
+            health: receives the outcome.
+            log: receives failures.
+        """
+        self._make, self._worker, self._health, self._log = make, worker, health, log
+        self._job: Future[Estimator] | None = None
+        self._released: list[Future[Estimator]] = []
+
+    def begin(self, parameters: Parameters) -> Future[Estimator]:
+        """Begins to make the estimator, unless that has begun already; returns the job."""
         if self._job is None:
             self.free()
             self._job = self._worker.submit(partial(self._make, parameters))
         return self._job
 
     def get(self, parameters: Parameters) -> Estimator | None:
-        """The estimator, waiting for it if need be; None where it cannot be made, which is then told."""
+        """Returns the estimator and waits for it if necessary; reports the failure and returns None if it cannot be made."""
         try:
             estimator = self.begin(parameters).result()
         except Exception as error:
             self._job = None
             expected = isinstance(error, ValueError | OSError | ImportError)
             text = " ".join(str(error).split()) if expected else f"{type(error).__name__}: {error}"
-            self._health.failed(f"no hands will be published: {text}")
+            self._health.set_failure(f"no hands will be published: {text}")
             trace = "" if expected else "\n" + "".join(traceback.format_exception(error))
             self._log(f"no hands will be published: {text}{trace}")
             return None
-        self._health.loaded(estimator.device)
+        self._health.estimator_loaded(estimator.device)
         return estimator
 
-    def give_up(self) -> None:
-        """The estimator is not needed any more."""
+    def release(self) -> None:
+        """Marks the estimator as no longer needed; ``free`` frees it."""
         if self._job is not None:
-            self._useless.append(self._job)
+            self._released.append(self._job)
             self._job = None
-            self._health.freed()
+            self._health.estimator_freed()
 
     def free(self) -> None:
-        """Has what was given up freed, after the frame in work. Not before a service has answered: it may hold up all threads."""
-        while self._useless:
-            self._worker.submit(partial(_close, self._useless.pop()))
+        """Frees released estimators after the frame in work.
+
+        Call it after a service response has been sent: freeing can stall all threads.
+        """
+        while self._released:
+            self._worker.submit(partial(_close, self._released.pop()))
 
 
-def _close(job: Future) -> None:
+def _close(job: Future[Estimator]) -> None:
     if not job.cancelled() and job.exception() is None:
         job.result().close()

@@ -1,4 +1,4 @@
-"""Estimates to the package's messages."""
+"""Converts estimates to the messages of this package."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ UNKNOWN_COVARIANCE = np.array([-1.0] + [0.0] * 35)
 def hand_array(
     frame: FrameEstimate, header: Header, intrinsics: IntrinsicsSource, hand_model: str, vertices: bool = True
 ) -> HandArray:
-    """All hands of one image.
+    """Returns the message of all hands of an image.
 
     Args:
         frame: the estimate.
-        header: the image's, used as it is.
+        header: of the image; copied unchanged.
         intrinsics: where ``frame.camera`` came from.
         hand_model: name of the hand model.
-        vertices: whether the meshes are sent too.
+        vertices: whether to include the meshes.
     """
     camera = frame.camera
     return HandArray(
@@ -56,7 +56,7 @@ def hand_array(
 
 
 def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True) -> Hand:
-    """One hand of a ``width`` x ``height`` image."""
+    """Returns the message of a hand in a ``width`` x ``height`` image."""
     message = Hand(
         side=SIDES[estimate.side],
         id=estimate.track_id,
@@ -70,12 +70,10 @@ def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True)
         joints_in_image=in_image(estimate.joints_2d, width, height).tolist(),
         reprojection_error=float(estimate.reprojection_error),
     )
-    # Messages within the message are there already: to make others and put them in their place takes longer.
+    # The nested messages exist already; creating others and assigning them takes longer.
     set_pose(message.wrist.pose, estimate.wrist_position, Rotation.from_rotvec(estimate.mano.global_orient))
-    known = estimate.wrist_covariance is not None
-    message.wrist.covariance = (
-        np.asarray(estimate.wrist_covariance, np.float64).ravel() if known else UNKNOWN_COVARIANCE
-    )
+    covariance = estimate.wrist_covariance
+    message.wrist.covariance = UNKNOWN_COVARIANCE if covariance is None else np.asarray(covariance, float).ravel()
     for name in ("transl", "global_orient", "hand_pose", "betas"):
         setattr(message.mano, name, _floats(getattr(estimate.mano, name)))
     if vertices:
@@ -85,7 +83,7 @@ def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True)
 
 
 def _set_grasp(message: GraspMessage, probabilities: np.ndarray | None) -> None:
-    """The most probable class of (9,) probabilities; UNKNOWN for None."""
+    """Sets the most probable class of (9,) probabilities, or UNKNOWN for None."""
     if probabilities is None:
         message.label = GraspMessage.UNKNOWN
         return
@@ -95,16 +93,17 @@ def _set_grasp(message: GraspMessage, probabilities: np.ndarray | None) -> None:
 
 
 def set_pose(message: Pose, position: np.ndarray, rotation: Rotation) -> None:
-    """To a (3,) position in metres and a rotation."""
+    """Sets a pose to a (3,) position in metres and a rotation."""
     p, q = message.position, message.orientation
     p.x, p.y, p.z = map(float, position)
     q.x, q.y, q.z, q.w = canonical_quaternions(rotation.as_quat()).tolist()
 
 
 def mesh_topology(side: Side, asset: HandAsset) -> HandMeshTopology:
-    """The latched message of one side's triangles.
+    """Returns the message of the triangles of a side's mesh.
 
-    :raises ValueError: more vertices than the message's indices can tell apart.
+    Raises:
+        ValueError: the mesh has more vertices than the message's indices can address.
     """
     vertices = len(asset.v_template)
     if vertices > 2**16:

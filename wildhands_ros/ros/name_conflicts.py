@@ -1,4 +1,7 @@
-"""Other nodes that publish the same TF frames: a frame has one parent, so its listeners would see the hands of two cameras by turns."""
+"""Detects other nodes that publish the same TF frames or have the same name.
+
+A TF frame has one parent. If two nodes publish the same frame, listeners see the hands of the two cameras alternately.
+"""
 
 from __future__ import annotations
 
@@ -6,81 +9,90 @@ import time
 
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import GetParameters
+from rclpy.client import Client
 from rclpy.node import Node
+from rclpy.task import Future
 
 from .diagnostics import Health
 from .parameters import Parameters
 
 HANDS_TYPE = "wildhands_ros/msg/HandArray"
-PATIENCE = 3.0
-"""Seconds after which an answer is taken for lost: DDS drops one that is sent before it has matched its reader."""
+RESPONSE_TIMEOUT = 3.0
+"""Seconds after which a response is considered lost: DDS drops one that is sent before reader and writer have matched."""
 
 
 class NameConflicts:
-    """Looks for other nodes that publish hands and asks them for their ``tf_prefix``. Without any, a look costs a query of the graph."""
+    """Asks other nodes that publish hands for their ``tf_prefix``. Without such nodes, a check costs one query of the graph."""
 
     def __init__(self, node: Node, health: Health):
         self._node, self._health = node, health
-        self._prefixes: dict[str, str | None] = {}
-        self._clients: dict[str, tuple] = {}
+        self._others: dict[str, _OtherNode] = {}
 
-    def look(self, parameters: Parameters) -> None:
-        """To be called now and then; what it finds is known at the next call."""
-        own = self._node.get_fully_qualified_name()
+    def check(self, parameters: Parameters) -> None:
+        """Updates the warning. Call it periodically: responses are evaluated at the next call."""
+        own_name = self._node.get_fully_qualified_name()
         names = self._publishers_of_hands()
-        same_name = names.count(own) > 1
-        others = set(names) - {own}
-        for gone in self._clients.keys() - others:
-            self._forget(gone)
-        for name in others:
-            self._ask(name)
-        twins = sorted(name for name in others if self._prefixes.get(name) == parameters.tf_prefix)
-        text = ""
-        if same_name:
-            text = f"another node is called {own} too: give each a name or a namespace of its own"
-        elif twins and parameters.tf != "off":
-            text = f"{', '.join(twins)} publishes the same frames on /tf: give each node a tf_prefix of its own, or set tf to off"
-        self._health.note("tf_prefix", text)
+        others = set(names) - {own_name}
+        for gone in self._others.keys() - others:
+            self._others.pop(gone).close()
+        for name in others - self._others.keys():
+            self._others[name] = _OtherNode(self._node, name)
+        for other in self._others.values():
+            other.poll()
+        same_frames = sorted(name for name, other in self._others.items() if other.tf_prefix == parameters.tf_prefix)
+        warning = ""
+        if names.count(own_name) > 1:
+            warning = f"another node has the name {own_name} too: give each node its own name or namespace"
+        elif same_frames and parameters.tf != "off":
+            warning = f"{', '.join(same_frames)} publishes the same frames on /tf: give each node its own tf_prefix, or set tf to off"
+        self._health.set_warning("name_conflict", warning)
 
     def close(self) -> None:
-        """Forgets them until the next look."""
-        for name in list(self._clients):
-            self._forget(name)
-        self._health.note("tf_prefix", "")
+        """Forgets the other nodes until the next check."""
+        for other in self._others.values():
+            other.close()
+        self._others.clear()
+        self._health.set_warning("name_conflict", "")
 
     def _publishers_of_hands(self) -> list[str]:
+        """Returns fully qualified node names, one for each publisher."""
         topics = [topic for topic, types in self._node.get_topic_names_and_types() if HANDS_TYPE in types]
         infos = [info for topic in topics for info in self._node.get_publishers_info_by_topic(topic)]
         return [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
 
-    def _ask(self, name: str) -> None:
-        client, answer, asked = self._clients.get(name) or (
-            self._node.create_client(GetParameters, f"{name}/get_parameters"),
-            None,
-            0.0,
-        )
+
+class _OtherNode:
+    """Another node that publishes hands; asks for its parameters again and again, since they may change."""
+
+    def __init__(self, node: Node, name: str):
+        self.tf_prefix: str | None = None
+        """None if unknown, or if the node publishes no TF frames."""
+        self._node = node
+        self._client: Client = node.create_client(GetParameters, f"{name}/get_parameters")
+        self._response: Future | None = None
+        self._asked_at = 0.0
+
+    def poll(self) -> None:
+        """Asks for the parameters, or takes over the response if there is one."""
         now = time.monotonic()
-        if answer is None and client.service_is_ready():
-            answer, asked = client.call_async(GetParameters.Request(names=["tf", "tf_prefix"])), now
-        elif answer is not None and answer.done():
-            self._prefixes[name] = _prefix(answer.result())
-            answer = None  # asked anew the next time, for it may be set
-        elif answer is not None and now - asked > PATIENCE:
-            client.remove_pending_request(answer)
-            answer = None
-        self._clients[name] = client, answer, asked
+        if self._response is None:
+            if self._client.service_is_ready():
+                self._response = self._client.call_async(GetParameters.Request(names=["tf", "tf_prefix"]))
+                self._asked_at = now
+        elif self._response.done():
+            self.tf_prefix = _tf_prefix(self._response.result())
+            self._response = None
+        elif now - self._asked_at > RESPONSE_TIMEOUT:
+            self._client.remove_pending_request(self._response)
+            self._response = None
 
-    def _forget(self, name: str) -> None:
-        client, *_ = self._clients.pop(name)
-        self._prefixes.pop(name, None)
-        self._node.destroy_client(client)
+    def close(self) -> None:
+        self._node.destroy_client(self._client)
 
 
-def _prefix(response: GetParameters.Response | None) -> str | None:
-    """The node's prefix; None where it publishes no frames, or is none of ours."""
-    values = (
-        [value.string_value for value in response.values if value.type == ParameterType.PARAMETER_STRING]
-        if response
-        else []
-    )
+def _tf_prefix(response: GetParameters.Response | None) -> str | None:
+    """Returns the node's prefix; None if it publishes no frames or is not a WildHands node."""
+    if response is None:
+        return None
+    values = [value.string_value for value in response.values if value.type == ParameterType.PARAMETER_STRING]
     return values[1] if len(values) == 2 and values[0] != "off" else None

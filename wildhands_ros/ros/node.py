@@ -1,4 +1,4 @@
-"""The node's life: it is configured, activated, paused, deactivated; frames go through pipeline.py in another thread."""
+"""The wildhands node: lifecycle, services and parameters. pipeline.py processes the images in another thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -18,17 +19,19 @@ from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
 from .cameras import Cameras
 from .declaration import ParameterError
-from .diagnostics import Health, Situation, diagnostic_array
-from .inputs import ImageMessage, Inputs, image_topic
+from .diagnostics import Health, NodeStatus, diagnostic_array
+from .inputs import Inputs, image_topic
 from .lifecycle import ManagedNode
 from .loader import Loader, make_estimator
 from .name_conflicts import NameConflicts
 from .outputs import Outputs
+from .pairing import ImageMessage
 from .parameters import Parameters, declare
 from .pipeline import Pipeline
 from .smoothing import StreamSmoother
@@ -38,30 +41,35 @@ if TYPE_CHECKING:
     from ..estimator import Estimator
 
 DIAGNOSTICS_PERIOD = 1.0
-"""Seconds."""
+"""Seconds between two diagnostics messages."""
 M_ARENA_MAX = -8
-"""Of glibc's malloc.h."""
+"""From glibc's malloc.h."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 class WildHandsNode(ManagedNode):
-    """docs/wildhands_node.md describes it.
+    """Estimates the hands in the images of one camera; docs/wildhands_node.md describes it.
 
-    Three threads of control: the executor's (callbacks, services, transitions), the worker's (loading, frames, freeing), DDS's own. Nothing
-    in the executor's waits for the worker but transitions that load, and those as coroutines.
+    There are three kinds of threads: the executor's (callbacks, services, transitions), the worker's (loading, frames, freeing) and those of
+    DDS. In the executor's thread only transitions that load the model wait for the worker, and they do so as coroutines.
     """
 
-    def __init__(self, make_estimator: Callable[[Parameters], Estimator] = make_estimator, **options):
-        """Takes rclpy's arguments of a node. With the parameter autostart it becomes active by itself once it is spun. ``close`` ends it.
+    def __init__(self, make_estimator: Callable[[Parameters], Estimator] = make_estimator, **options: Any):
+        """Creates the node. With the parameter autostart it activates itself as soon as it is spun. Call ``close`` before ``destroy_node``.
 
-        :raises ParameterError: a parameter's value cannot be used.
+        Args:
+            make_estimator: makes the estimator in the worker's thread.
+            **options: of rclpy's Node.
+
+        Raises:
+            ParameterError: a parameter has a value that cannot be used.
         """
         super().__init__("wildhands", **options)
         self.parameters = declare(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._health = Health(self.get_logger().warning)
-        self._neighbours = NameConflicts(self, self._health)
-        self._worker: Worker[tuple] = Worker(lambda frame: frame[0].work(*frame[1:]))
+        self._name_conflicts = NameConflicts(self, self._health)
+        self._worker = Worker()
         self._loader = Loader(make_estimator, self._worker, self._health, self.get_logger().fatal)
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
@@ -72,16 +80,18 @@ class WildHandsNode(ManagedNode):
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        # Not the node's clock: a simulated one may stand still, and that is when diagnostics matter.
+        # Not the node's clock: simulated time may stand still, and that is when diagnostics matter.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(DIAGNOSTICS_PERIOD, self._look_around, clock=steady)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._on_diagnostics_timer, clock=steady)
         if self.parameters.autostart:
-            self._starter = self.create_timer(0.0, self._autostart, clock=steady, callback_group=self.waiting_group)
+            self._autostart_timer = self.create_timer(
+                0.0, self._autostart, clock=steady, callback_group=self.waiting_group
+            )
 
     def close(self) -> None:
-        """Frees everything but the node itself; waits for the frame, or the loading, in work."""
+        """Frees everything except the node itself; waits for the frame in work or for loading to end."""
         self._stop_working()
-        self._loader.give_up()
+        self._loader.release()
         self._loader.free()
         self._worker.stop()
 
@@ -103,7 +113,7 @@ class WildHandsNode(ManagedNode):
         estimator = self._loader.get(self.parameters)
         if estimator is None:
             return FAILURE
-        self._outputs.describe(estimator)
+        self._outputs.set_estimator(estimator)
         if self._enabled:
             self._start_working(estimator)
         self.get_logger().info("ready")
@@ -111,8 +121,8 @@ class WildHandsNode(ManagedNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._stop_working()
-        self._loader.give_up()
-        self._later(self._loader.free)
+        self._loader.release()
+        self._after_callback(self._loader.free)
         return SUCCESS
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -120,49 +130,56 @@ class WildHandsNode(ManagedNode):
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
-        self._health.failed("")
+        self._health.set_failure("")
         return SUCCESS
 
     on_shutdown = on_error = on_cleanup
-    """An error ends in the unconfigured state, from which it can be tried again."""
+    """An error ends in the state unconfigured, from which the node can be configured again."""
 
     async def _autostart(self) -> None:
-        self.destroy_timer(self._starter)
+        self.destroy_timer(self._autostart_timer)
         if await self.change_state(Transition.TRANSITION_CONFIGURE):
             await self.change_state(Transition.TRANSITION_ACTIVATE)
 
-    def _on_broken(self) -> None:
-        """In the worker's thread."""
+    def _on_estimator_broken(self) -> None:
+        """Called in the worker's thread."""
         self.executor.create_task(self._reload)
 
-    def _later(self, callback: Callable[[], None]) -> None:
-        """Has it done by the executor once the callback of now has ended and its answer is sent; at once where nobody spins the node."""
+    def _after_callback(self, callback: Callable[[], None]) -> None:
+        """Runs ``callback`` in the executor after the current callback has ended and its response is sent; at once without an executor."""
         if self.executor is not None:
             self.executor.create_task(callback)
         else:
             callback()
 
     async def _reload(self) -> None:
-        """The estimator is broken: the way through the lifecycle makes it anew."""
+        """Replaces a broken estimator by deactivating and activating the node."""
         if await self.change_state(Transition.TRANSITION_DEACTIVATE):
             await self.change_state(Transition.TRANSITION_ACTIVATE)
 
-    # What they are made of
+    # Start and stop of the work
 
     def _start_working(self, estimator: Estimator) -> None:
         self._smoother = StreamSmoother(self, self.parameters, estimator.hand_model, self._health)
         now = lambda: self.get_clock().now().nanoseconds  # noqa: E731
         self._pipeline = Pipeline(
-            estimator, self._smoother, self._cameras, self._outputs, self._health, now, self.context.ok, self._on_broken
+            estimator,
+            self._smoother,
+            self._cameras,
+            self._outputs,
+            self._health,
+            now,
+            self.context.ok,
+            self._on_estimator_broken,
         )
         self._worker.submit(self._pipeline.reset)
-        self._health.listening()
+        self._health.stream_started()
         self._inputs = Inputs(
             self, self.parameters, self._health, self._on_image, self._on_camera_info, self._pipeline.given.add
         )
 
     def _stop_working(self) -> None:
-        """Nothing is listened to nor published any more; the frame in work comes to nothing."""
+        """Ends subscriptions and publishing; the result of the frame in work is discarded."""
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
@@ -172,24 +189,26 @@ class WildHandsNode(ManagedNode):
         if self._smoother is not None:
             self._smoother.close()
             self._smoother = None
-        self._neighbours.close()
-        self._worker.forget_frame()
+        self._name_conflicts.close()
+        self._worker.drop_frame()
 
     # Callbacks
 
-    def _on_image(self, message: ImageMessage, found: Detection2DArray | None) -> bool:
-        pipeline = self._pipeline
-        return pipeline is not None and self._worker.put((pipeline, message, time.monotonic(), found, self.parameters))
+    def _on_image(self, message: ImageMessage, detections: Detection2DArray | None) -> bool:
+        if self._pipeline is None:
+            return False
+        work = partial(self._pipeline.work, message, time.monotonic(), detections, self.parameters)
+        return self._worker.put_frame(work)
 
-    def _on_camera_info(self, message) -> None:
+    def _on_camera_info(self, message: CameraInfo) -> None:
         self._cameras.add(message)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Pauses and goes on at once: the model stays loaded."""
+        """Pauses or resumes at once; the model stays loaded."""
         self._enabled = request.data
         response.success, response.message = True, "enabled" if request.data else "paused"
         if self.state_label != "active":
-            response.message += f", which counts once the node is active (now: {self.state_label})"
+            response.message += f"; takes effect once the node is active (now: {self.state_label})"
         elif request.data and self._inputs is None:
             self._start_working(self._loader.get(self.parameters))
         elif not request.data:
@@ -199,8 +218,8 @@ class WildHandsNode(ManagedNode):
     def _on_reset_tracks(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._pipeline is not None:
             self._worker.submit(self._pipeline.reset)
-            self._health.restarted("requested")
-        response.success, response.message = True, "all hands are forgotten"
+            self._health.tracks_reset("requested")
+        response.success, response.message = True, "all tracks are reset"
         return response
 
     def _on_set_parameters(self, items: list[Parameter]) -> SetParametersResult:
@@ -212,30 +231,44 @@ class WildHandsNode(ManagedNode):
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _look_around(self) -> None:
+    def _on_diagnostics_timer(self) -> None:
         if self._inputs is not None:
-            self._inputs.look_around()
-            self._neighbours.look(self.parameters)
+            self._inputs.check_publishers()
+            self._name_conflicts.check(self.parameters)
         topic = self.resolve_topic_name(image_topic(self.parameters))
         clock = self.get_clock()
         now = clock.now()
-        stands_still = clock.ros_time_is_active and not now.nanoseconds
-        listeners = self._outputs.listeners() if self._outputs is not None else {}
-        situation = Situation(
-            self.state_label, self._enabled, topic, self.count_publishers(topic), stands_still, listeners
+        status = NodeStatus(
+            state=self.state_label,
+            enabled=self._enabled,
+            image_topic=topic,
+            image_publishers=self.count_publishers(topic),
+            clock_missing=clock.ros_time_is_active and not now.nanoseconds,
+            subscribers=self._outputs.subscribers() if self._outputs is not None else {},
         )
-        snapshot = self._health.snapshot(situation, self.parameters)
+        snapshot = self._health.snapshot(status, self.parameters)
         self._diagnostics.publish(diagnostic_array(snapshot, self.get_fully_qualified_name().lstrip("/"), now.to_msg()))
 
 
 def _share_one_heap() -> None:
-    """glibc gives threads heaps of their own, and one does not reuse what died in another: each model loaded anew would cost 40 MB."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
+    """Makes all threads share one heap.
+
+    glibc gives each thread its own heap, and memory freed in one is not reused in another: each reload of the model would cost 40 MB.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # Not glibc.
         ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
 
 
 def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameters], Estimator] = make_estimator) -> int:
-    """Runs the node until SIGINT or SIGTERM; returns the exit code."""
+    """Runs the node until SIGINT or SIGTERM.
+
+    Args:
+        arguments: of ROS; None for those of the command line.
+        make_estimator: makes the estimator in the worker's thread.
+
+    Returns:
+        The exit code.
+    """
     _share_one_heap()
     rclpy.init(args=arguments)
     node = None
@@ -250,7 +283,7 @@ def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameter
     except Exception:
         if rclpy.ok():
             raise
-        # A signal came in the middle of a callback, which then could not publish or answer any more.
+        # A signal arrived during a callback, which then could neither publish nor respond any more.
     finally:
         if node is not None:
             node.close()

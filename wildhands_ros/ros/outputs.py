@@ -1,10 +1,10 @@
-"""What the node publishes; everything about one frame in one call, and what costs is built only for listeners."""
+"""The node's publishers. Costly messages are built only if they have subscribers."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rclpy.node import Node
@@ -38,9 +38,15 @@ except ImportError:  # ROS 2 Humble
 
 
 class Outputs:
-    """The publishers, all reliable. Made and closed in the executor's thread; ``publish`` is the worker's."""
+    """The publishers, all reliable. Create and close it in the executor's thread; the worker's thread calls ``publish``."""
 
     def __init__(self, node: Node, health: Health):
+        """Creates the publishers.
+
+        Args:
+            node: for the publishers.
+            health: receives QoS mismatches.
+        """
         self._node, self._health = node, health
         self._publishers: dict[str, Publisher] = {}
         self.hands = self._publisher(HandArray, "hands", QoSProfile(depth=10))
@@ -51,18 +57,19 @@ class Outputs:
         self.tf = self._publisher(TFMessage, "/tf", QoSProfile(depth=100))
         self._transform_builder = TransformBuilder()
         self._marker_builder: MarkerBuilder | None = None
-        self._markers_due = 0.0
+        self._next_markers = 0.0
 
     def close(self) -> None:
+        """Destroys the publishers."""
         for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
 
-    def listeners(self) -> dict[str, int]:
-        """How many listen to each topic."""
+    def subscribers(self) -> dict[str, int]:
+        """Returns the number of subscribers by topic."""
         return {topic: publisher.get_subscription_count() for topic, publisher in self._publishers.items()}
 
-    def describe(self, estimator: Estimator) -> None:
-        """Publishes what is constant of an estimator; late listeners get it too."""
+    def set_estimator(self, estimator: Estimator) -> None:
+        """Publishes what is constant for an estimator (latched) and prepares the markers."""
         self._marker_builder = MarkerBuilder(estimator.faces)
         for side in Side:
             self.topology.publish(mesh_topology(side, estimator.hand_model[side]))
@@ -76,15 +83,24 @@ class Outputs:
         intrinsics: IntrinsicsSource,
         parameters: Parameters,
     ) -> None:
-        """All that listeners want to know of one frame, under its image's header."""
-        self.hands.publish(
-            hand_array(frame, header, intrinsics, estimator.hand_model[Side.RIGHT].name, parameters.publish_vertices)
-        )
+        """Publishes a frame on all topics that have subscribers.
+
+        Args:
+            estimator: that made the estimate.
+            frame: the estimate.
+            header: of the image.
+            image: (H, W, 3) uint8 RGB, for the overlay.
+            intrinsics: where ``frame.camera`` came from.
+            parameters: of the node.
+        """
+        hand_model = estimator.hand_model[Side.RIGHT].name
+        self.hands.publish(hand_array(frame, header, intrinsics, hand_model, parameters.publish_vertices))
         if parameters.tf != "off" and frame.hands and header.frame_id and self.tf.get_subscription_count():
             joints, operator = parameters.tf == "joints", parameters.tf_basis == "operator"
             self.tf.publish(self._transform_builder.build(frame.hands, header, parameters.tf_prefix, joints, operator))
-        if self.markers.get_subscription_count() and time.monotonic() >= self._markers_due:
-            self._markers_due = time.monotonic() + 1 / parameters.markers_max_rate
+        now = time.monotonic()
+        if self._marker_builder is not None and self.markers.get_subscription_count() and now >= self._next_markers:
+            self._next_markers = now + 1 / parameters.markers_max_rate
             self.markers.publish(self._marker_builder.build(frame.hands, header))
         if self.debug_image.get_subscription_count():
             self.debug_image.publish(encode_image(draw_frame(image, frame, estimator.faces), header))
@@ -94,16 +110,16 @@ class Outputs:
             kind,
             topic,
             qos,
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=self._on_incompatible(topic)),
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=self._on_incompatible_qos(topic)),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._publishers[topic] = publisher
         return publisher
 
-    def _on_incompatible(self, topic: str) -> Callable:
-        def on_event(event) -> None:
+    def _on_incompatible_qos(self, topic: str) -> Callable[[Any], None]:
+        def on_event(event: Any) -> None:
             policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-            text = f"a listener to {topic} gets nothing, since it asks for another {policy} than is offered (ros2 topic info -v)"
-            self._health.refuse(InputRejected("incompatible_qos", text))
+            text = f"a subscriber of {topic} receives nothing, because it requests another {policy} (see ros2 topic info -v)"
+            self._health.reject(InputRejected("incompatible_qos", text))
 
         return on_event

@@ -1,47 +1,63 @@
-"""Images and the detections that belong to them, which arrive on two topics in any order."""
+"""Pairs images with the external detections of the same stamp, which arrive on two topics in any order."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import NamedTuple
+
+from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Detection2DArray
 
 CAPACITY = 8
-"""Images that wait for their detections: a quarter of a second of video, and at most 22 MB of 720p."""
+"""Images that wait for their detections: a quarter of a second of video, at most 22 MB at 720p."""
+
+ImageMessage = Image | CompressedImage
+
+
+class ImageWithDetections(NamedTuple):
+    """An image and the detections of the same stamp."""
+
+    image: ImageMessage
+    detections: Detection2DArray
 
 
 class StampPairs:
-    """Pairs an image with the detections of the same stamp; whatever is not paired soon is dropped."""
+    """Pairs images with detections of the same stamp; what finds no partner soon is dropped."""
 
-    def __init__(self):
-        self._images: OrderedDict[tuple[int, int], Any] = OrderedDict()
-        self._detections: OrderedDict[tuple[int, int], Any] = OrderedDict()
+    def __init__(self) -> None:
+        self._images: OrderedDict[tuple[int, int], ImageMessage] = OrderedDict()
+        self._detections: OrderedDict[tuple[int, int], Detection2DArray] = OrderedDict()
         self.images_dropped = 0
-        """Images whose detections never came."""
+        """Number of images whose detections never came."""
 
-    def add_image(self, image: Any) -> tuple[Any, Any] | None:
-        """An image message; the pair when its detections are already here."""
-        return self._add(image, self._images, self._detections)
-
-    def add_detections(self, detections: Any) -> tuple[Any, Any] | None:
-        """A detections message; the pair, image first, when its image is already here."""
-        pair = self._add(detections, self._detections, self._images)
-        return pair and pair[::-1]
-
-    def _add(self, message: Any, own: OrderedDict, other: OrderedDict) -> tuple[Any, Any] | None:
-        key = (message.header.stamp.sec, message.header.stamp.nanosec)
-        if key in other:
-            partner = other.pop(key)
-            # The stream is in order, so what is older has lost its partner.
-            self._drop_before(key)
-            return message, partner
-        own[key] = message
-        if len(own) > CAPACITY:
-            own.popitem(last=False)
-            self.images_dropped += own is self._images
+    def add_image(self, image: ImageMessage) -> ImageWithDetections | None:
+        """Adds an image. Returns the pair if its detections have already arrived."""
+        stamp = _stamp(image)
+        if stamp in self._detections:
+            return self._pair(stamp, image, self._detections[stamp])
+        self._images[stamp] = image
+        if len(self._images) > CAPACITY:
+            self._images.popitem(last=False)
+            self.images_dropped += 1
         return None
 
-    def _drop_before(self, key: tuple[int, int]) -> None:
-        for store in (self._images, self._detections):
-            for old in [stamp for stamp in store if stamp < key]:
-                del store[old]
-                self.images_dropped += store is self._images
+    def add_detections(self, detections: Detection2DArray) -> ImageWithDetections | None:
+        """Adds detections. Returns the pair if their image has already arrived."""
+        stamp = _stamp(detections)
+        if stamp in self._images:
+            return self._pair(stamp, self._images[stamp], detections)
+        self._detections[stamp] = detections
+        if len(self._detections) > CAPACITY:
+            self._detections.popitem(last=False)
+        return None
+
+    def _pair(self, stamp: tuple[int, int], image: ImageMessage, detections: Detection2DArray) -> ImageWithDetections:
+        # Messages arrive in order of their stamps, so older ones no longer find a partner.
+        self.images_dropped += sum(old < stamp for old in self._images)
+        self._images = OrderedDict((old, item) for old, item in self._images.items() if old > stamp)
+        self._detections = OrderedDict((old, item) for old, item in self._detections.items() if old > stamp)
+        return ImageWithDetections(image, detections)
+
+
+def _stamp(message: ImageMessage | Detection2DArray) -> tuple[int, int]:
+    return message.header.stamp.sec, message.header.stamp.nanosec

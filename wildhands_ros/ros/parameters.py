@@ -1,51 +1,55 @@
-"""The node's parameters: declared once here, read into a frozen dataclass, and replaced by another one when some are set."""
+"""The node's parameters: declared here only, and read into a frozen dataclass that is replaced when parameters are set."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, fields, replace
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
-from ..config import DETECTORS, EstimatorConfig
+from ..config import DETECTORS, PRECISIONS, RUNTIMES, EstimatorConfig
 from ..smoothing.one_euro import SmoothingConfig
-from .declaration import ParameterError, check_choices, declared, describe, parameter, ros_name, value_of
-from .detection_messages import Labels
+from .declaration import ParameterError, check_choices, declare_fields, describe, field_value, parameter, ros_name
+from .detection_messages import HandClassIds
 
 SMOOTHING = SmoothingConfig()
-"""The defaults."""
+"""Default strength of smoothing."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Values of the node's parameters. Names here have ``__`` where ROS has a dot."""
+    """Values of the node's parameters. A field's name has ``__`` where the ROS name has a dot."""
 
     autostart: bool = parameter(
         True,
-        "Whether the node configures and activates itself; otherwise a lifecycle manager or ros2 lifecycle does.",
+        "Whether the node configures and activates itself. If false, a lifecycle manager or ros2 lifecycle has to do it.",
         fixed=True,
     )
 
     image_transport: str = parameter(
-        "raw", "Listen to image (raw) or to image/compressed (compressed).", choices=("raw", "compressed"), fixed=True
+        "raw",
+        "Subscribe to image (raw) or to image/compressed (compressed).",
+        choices=("raw", "compressed"),
+        fixed=True,
     )
     image_reliability: str = parameter(
         "auto",
-        "Reliability asked of the image's publishers: auto takes what they all offer. best_effort works with every camera, but loses "
-        "many large images; reliable needs a camera that publishes so.",
+        "Reliability of the image subscription. auto: reliable if all publishers are, otherwise best effort. best_effort works with "
+        "every camera, but loses many large images; reliable requires a reliable publisher.",
         choices=("auto", "best_effort", "reliable"),
         fixed=True,
     )
     rectified: bool = parameter(
-        False, "Whether the image is rectified: CameraInfo's P applies then, without a lens; otherwise K with the lens."
+        False,
+        "Whether the images are rectified. If true, CameraInfo's P is used without distortion; otherwise K with the distortion.",
     )
     intrinsics: str = parameter(
         "camera_info",
-        "Where the camera's intrinsics come from: camera_info (images wait until one has arrived), horizontal_fov (the parameter of that "
-        "name), or guess (a typical camera: depths are then not metric).",
+        "Source of the camera intrinsics. camera_info: the CameraInfo topic (images are rejected until a message has arrived); "
+        "horizontal_fov: the parameter of that name; guess: a typical camera, so that depths are not metric.",
         choices=("camera_info", "horizontal_fov", "guess"),
     )
     horizontal_fov: float = parameter(
@@ -57,138 +61,156 @@ class Parameters:
 
     checkpoint: str = parameter(
         "auto",
-        "Network: default (the weights in the box), released (the published ones, imported before), a path, none (the keypoint fit alone), "
-        "or auto: the default weights, unless hand_model is a folder.",
+        "Weights of the 3D network. default: the bundled weights; released: the authors' weights, after wildhands import-checkpoint; a "
+        "path; none: no network, only the keypoint fit; auto: default, or none if hand_model is a folder.",
         fixed=True,
     )
     hand_model: str = parameter(
         "auto",
-        "Hand model: auto (the checkpoint's own, or else the open one), open, or a folder with MANO's files.",
+        "Hand model. auto: the one of the checkpoint, or the open hand if it has none; open: the open hand; or a folder with MANO files.",
         fixed=True,
     )
     hand_length: float = parameter(
         0.0,
-        "User's stretched hand from wrist to middle fingertip, which halves the depth's uncertainty. 0: unknown.",
+        "Distance from the wrist to the tip of the middle finger of the user's stretched hand, which halves the uncertainty of depth. "
+        "0: unknown.",
         "m",
         (0.0, 0.3),
         fixed=True,
     )
-    refine: bool = parameter(True, "Whether the network's estimate is fitted to the detector's keypoints.", fixed=True)
+    refine: bool = parameter(
+        True, "Whether the network's estimate is refined by a fit to the detected keypoints.", fixed=True
+    )
     device: str = parameter(
-        "auto", "Torch device of the network, such as cpu or cuda:0. auto: a GPU where there is one.", fixed=True
+        "auto", "Torch device of the network, such as cpu or cuda:0. auto: a GPU if there is one.", fixed=True
     )
     runtime: str = parameter(
         "auto",
-        "What runs the network: openvino (on the CPU), torch, or auto: openvino on a CPU where it is installed.",
+        "What executes the network. openvino (CPU only), torch, or auto: openvino on a CPU if it is installed, otherwise torch.",
         fixed=True,
-        choices=("auto", "torch", "openvino"),
+        choices=RUNTIMES,
     )
     precision: str = parameter(
         "auto",
-        "Of the network: float32, bfloat16, int8 (after wildhands quantize), or auto: the fastest that costs no accuracy.",
+        "Number format of the network: float32, bfloat16, int8 (after wildhands quantize), or auto: the fastest without loss of accuracy.",
         fixed=True,
-        choices=("auto", "float32", "bfloat16", "int8"),
+        choices=PRECISIONS,
     )
 
     detector__type: str = parameter(
         "auto",
-        "Who finds the hands: auto (the detector in the box, on the whole image and, where time allows, on tiles of it), own (the same, "
-        "on the whole image alone), mediapipe, topic (each image waits for its detections on the topic detections), or tracks "
-        "(detections come now and then, and hands are followed in between).",
+        "Hand detector. auto: the bundled detector, on the whole image and, as far as time allows, on tiles of it; own: the bundled "
+        "detector on the whole image only; mediapipe: MediaPipe Hands; topic: each image waits for its external detections on the topic "
+        "detections; tracks: external detections arrive now and then, and hands are tracked in between.",
         choices=DETECTORS,
         fixed=True,
     )
     detector__search_time: float = parameter(
         0.02,
-        "Time that auto may look further in an image in which it has found nothing yet; the next image goes on.",
+        "Time per image that the detector auto may spend on further tiles if it has found no hand; the next image continues with the "
+        "remaining tiles.",
         "s",
         (0.0, 1.0),
         fixed=True,
     )
-    detector__max_hands: int = parameter(2, "Hands to look for in an image.", bounds=(1, 16), fixed=True)
+    detector__max_hands: int = parameter(2, "Maximum number of hands in an image.", bounds=(1, 16), fixed=True)
     detector__min_score: float = parameter(
-        0.5, "Confidence below which a hand is not reported.", bounds=(0.01, 0.99), fixed=True
+        0.5, "Detection score below which a hand is not reported.", bounds=(0.01, 0.99), fixed=True
     )
     detector__right_class_ids: tuple[str, ...] = parameter(
-        ("right",), "Class ids of right hands in the topic detections."
+        ("right",), "Class ids of right hands on the topic detections."
     )
-    detector__left_class_ids: tuple[str, ...] = parameter(("left",), "Class ids of left hands in the topic detections.")
+    detector__left_class_ids: tuple[str, ...] = parameter(("left",), "Class ids of left hands on the topic detections.")
     detector__hand_class_ids: tuple[str, ...] = parameter(
-        ("hand",), "Class ids there of hands whose side the detector does not tell."
+        ("hand",), "Class ids of hands on the topic detections whose side the detector does not determine."
     )
 
     smoothing__enabled: bool = parameter(
-        True, "Whether hands are smoothed over time (One-Euro filter); off: as each image has them."
+        True, "Whether hands are smoothed over time (One-Euro filter). If false, each image is estimated as it is."
     )
     smoothing__frame: str = parameter(
         "",
-        "Frame in which hands are smoothed where the camera moves, such as odom or a robot's base: TF must lead to it from the image's. "
-        "Empty: the camera's own.",
+        "TF frame in which hands are smoothed if the camera moves, such as odom or the robot's base. TF must connect it with the frame of "
+        "the images. Empty: the frame of the images.",
         fixed=True,
     )
     smoothing__min_cutoff: float = parameter(
         SMOOTHING.position.rest,
-        "Cutoff frequency of hands at rest: lower is steadier.",
+        "Cutoff frequency for hands at rest. A lower value smooths more.",
         "Hz",
         (0.01, 100.0),
         fixed=True,
     )
     smoothing__beta: float = parameter(
         SMOOTHING.position.per_speed,
-        "What each m/s of the wrist's speed adds to the cutoff: higher lags less in slow motion. Rotations in proportion.",
+        "Increase of the cutoff frequency for each m/s of the wrist's speed; in proportion for rotations. A higher value reduces the lag "
+        "in slow motion.",
         "Hz",
         (0.0, 1000.0),
         fixed=True,
     )
     smoothing__max_cutoff: float = parameter(
         SMOOTHING.position.most,
-        "Highest cutoff of the wrist's position, half of it for rotations: higher lags less in fast motion, 1 / (2 pi f) s.",
+        "Highest cutoff frequency f of the wrist's position, half of it for rotations. The lag in fast motion is 1 / (2 pi f) s.",
         "Hz",
         (0.01, 1000.0),
         fixed=True,
     )
 
-    publish_vertices: bool = parameter(True, "Whether hands carries the meshes (9 kB a hand).")
-    markers_max_rate: float = parameter(15.0, "Highest rate of hands/markers.", "Hz", (0.1, 1000.0))
-    tf: str = parameter("joints", "Frames on /tf: off, wrist, or joints (all 21).", choices=("off", "wrist", "joints"))
+    publish_vertices: bool = parameter(True, "Whether the topic hands contains the meshes (9 kB for each hand).")
+    markers_max_rate: float = parameter(15.0, "Maximum rate of hands/markers.", "Hz", (0.1, 1000.0))
+    tf: str = parameter(
+        "joints",
+        "Frames that are published on /tf: off, wrist, or joints (all 21).",
+        choices=("off", "wrist", "joints"),
+    )
     tf_basis: str = parameter(
         "mano",
-        "Axes of the frames on /tf: mano (the hand model's rest pose), or operator (x out of a flat palm, z towards the fingertips).",
+        "Axes of the frames on /tf. mano: those of the hand model's rest pose; operator: x out of the palm of a flat hand, z towards the "
+        "fingertips.",
         choices=("mano", "operator"),
     )
     tf_prefix: str = parameter(
-        "", "Put before the names of the frames, for example cam1_. Two cameras need different ones."
+        "", "Prefix of the names of the frames on /tf, for example cam1_. Two cameras need different prefixes."
     )
 
     diagnostics__silence_warn: float = parameter(
-        2.0, "Time without an image from which on diagnostics warn.", "s", (0.1, 3600.0)
+        2.0, "Time without an image after which diagnostics warn.", "s", (0.1, 3600.0)
     )
     diagnostics__silence_error: float = parameter(
-        10.0, "Time without an image from which on it is an error.", "s", (0.1, 3600.0)
+        10.0, "Time without an image after which diagnostics report an error.", "s", (0.1, 3600.0)
     )
     diagnostics__age_warn: float = parameter(
-        0.5, "Age of the hands at output, 95th percentile, from which on diagnostics warn.", "s", (0.001, 60.0)
+        0.5,
+        "Age of the images when their hands are published (95th percentile) above which diagnostics warn.",
+        "s",
+        (0.001, 60.0),
     )
     diagnostics__age_error: float = parameter(
-        2.0, "Age of the hands at output from which on it is an error.", "s", (0.001, 60.0)
+        2.0,
+        "Age of the images when their hands are published (95th percentile) above which diagnostics report an error.",
+        "s",
+        (0.001, 60.0),
     )
     diagnostics__min_rate: float = parameter(
-        0.0, "Rate of hands below which diagnostics warn. 0: any rate will do.", "Hz", (0.0, 1000.0)
+        0.0, "Output rate below which diagnostics warn. 0: any rate is accepted.", "Hz", (0.0, 1000.0)
     )
 
     @property
     def smoothing(self) -> SmoothingConfig:
-        """How much hands are smoothed."""
+        """The strength of smoothing."""
         return SMOOTHING.with_cutoffs(self.smoothing__min_cutoff, self.smoothing__beta, self.smoothing__max_cutoff)
 
     @property
-    def labels(self) -> Labels:
-        """What hands are called in the topic detections."""
-        return Labels(self.detector__right_class_ids, self.detector__left_class_ids, self.detector__hand_class_ids)
+    def hand_class_ids(self) -> HandClassIds:
+        """The class ids of hands on the topic detections."""
+        return HandClassIds(
+            self.detector__right_class_ids, self.detector__left_class_ids, self.detector__hand_class_ids
+        )
 
     @property
     def estimator(self) -> EstimatorConfig:
-        """What the estimator is made of."""
+        """The configuration of the estimator."""
         return EstimatorConfig(
             checkpoint=self.checkpoint,
             hand_model=self.hand_model,
@@ -204,52 +226,61 @@ class Parameters:
         )
 
     def changed(self, values: Mapping[str, Any], configured: bool) -> Parameters:
-        """With new values by ROS name, of the right types and within their bounds (rclpy has seen to that). Other names are left out.
+        """Returns a copy with new values.
 
-        :raises ParameterError: not one of the choices, contradictory, or fixed while the node is ``configured``.
+        Args:
+            values: by ROS name; types and ranges have been checked by rclpy. Names of other parameters are ignored.
+            configured: whether the node is configured, and so rejects changes of fixed parameters.
+
+        Raises:
+            ParameterError: a value is not one of the choices, contradicts another one, or is fixed.
         """
-        known = {ros_name(item.name): item for item in fields(self)}
-        new = {known[name].name: value_of(known[name], value) for name, value in values.items() if name in known}
-        if configured and (
-            fixed := [ros_name(name) for name in new if self.__dataclass_fields__[name].metadata["fixed"]]
-        ):
+        known = _fields_by_ros_name()
+        new = {name: value for name, value in values.items() if name in known}
+        if configured and (fixed := [name for name in new if known[name].metadata["fixed"]]):
             raise ParameterError(
-                f"{', '.join(fixed)}: read when the node is configured; deactivate and clean it up first (ros2 lifecycle set), set it, "
-                "configure and activate"
+                f"{', '.join(fixed)}: read when the node is configured; deactivate and clean it up first (ros2 lifecycle set), then set "
+                "the parameter, configure and activate"
             )
-        changed = replace(self, **new)
+        changed = replace(self, **{known[name].name: field_value(known[name], value) for name, value in new.items()})
         changed.check()
         return changed
 
     def check(self) -> None:
-        """
-        :raises ParameterError: a value is not one of the choices, or two contradict one another.
+        """Checks the values that rclpy does not check.
+
+        Raises:
+            ParameterError: a value is not one of the choices, or two values contradict each other.
         """
         check_choices(self)
         if self.intrinsics == "horizontal_fov" and not self.horizontal_fov:
             raise ParameterError(
-                "intrinsics is horizontal_fov, so the parameter horizontal_fov must be set too (in radians)"
+                "intrinsics is horizontal_fov, but the parameter horizontal_fov (in radians) is not set"
             )
         for kind in ("silence", "age"):
             warn, error = (f"diagnostics__{kind}_{level}" for level in ("warn", "error"))
             if getattr(self, warn) > getattr(self, error):
-                raise ParameterError(f"{ros_name(warn)} must not be above {ros_name(error)}")
+                raise ParameterError(f"{ros_name(warn)} must not be greater than {ros_name(error)}")
 
 
-def descriptor(name: str) -> ParameterDescriptor:
-    """Of a field of ``Parameters``: text, unit, range, choices, and whether it is fixed."""
-    item = Parameters.__dataclass_fields__[name]
+def _fields_by_ros_name() -> dict[str, Field]:
+    return {ros_name(item.name): item for item in fields(Parameters)}
+
+
+def descriptor(item: Field) -> ParameterDescriptor:
+    """Returns the descriptor of a field of ``Parameters``: text, unit, range, choices, and when a change takes effect."""
+    fixed = item.metadata["fixed"]
     return describe(
-        item,
-        "Read when the node is configured." if item.metadata["fixed"] else "A change counts from the next image on.",
+        item, "Read when the node is configured." if fixed else "A change takes effect with the next image."
     )
 
 
 def declare(node: Node) -> Parameters:
     """Declares all parameters and reads them.
 
-    :raises ParameterError: wrong type, out of range, not one of the choices, or contradictory.
+    Raises:
+        ParameterError: a value has the wrong type, is out of range, is not one of the choices, or contradicts another one.
     """
-    parameters = Parameters(**declared(node, Parameters, lambda item: descriptor(item.name)))
+    parameters = Parameters(**declare_fields(node, Parameters, descriptor))
     parameters.check()
     return parameters

@@ -12,13 +12,13 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
 from .cameras import Cameras
-from .diagnostics import FrameRecord, Health, header_fault
+from .diagnostics import FrameStats, Health, header_warning
 from .external_detections import ExternalDetections
 from .images import decode_compressed, decode_image
-from .inputs import ImageMessage
 from .outputs import Outputs
+from .pairing import ImageMessage
 from .parameters import Parameters
-from .rejections import InputRejected, of_failure
+from .rejections import InputRejected, failure
 from .smoothing import StreamSmoother
 from .stream import Stream
 
@@ -81,11 +81,11 @@ class Pipeline:
         try:
             self._process(message, arrival, found, parameters)
         except InputRejected as refusal:
-            self._health.refuse(refusal)
+            self._health.reject(refusal)
         except Exception as error:
             if self._stopped or not self._context_ok():
                 return  # what it needs may be gone already
-            self._health.refuse(of_failure(error), traceback.format_exc())
+            self._health.reject(failure(error), traceback.format_exc())
             self._start_anew()
 
     def _start_anew(self) -> None:
@@ -93,7 +93,7 @@ class Pipeline:
         try:
             self.reset()
         except Exception as error:
-            self._health.refuse(of_failure(error), f"the estimator is made anew:\n{traceback.format_exc()}")
+            self._health.reject(failure(error), f"the estimator is made anew:\n{traceback.format_exc()}")
             self._on_broken()
 
     def _process(
@@ -102,22 +102,23 @@ class Pipeline:
         start = time.monotonic()
         header = message.header
         image = decode_image(message) if isinstance(message, Image) else decode_compressed(message)
-        self._health.note("header", header_fault(header))
+        self._health.set_warning("header", header_warning(header))
         height, width = image.shape[:2]
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
-        seconds, change = self._stream.moment(stamp, arrival, header.frame_id, (width, height))
-        if change:
-            self._health.restarted(change)
+        time_of_image = self._stream.add(stamp, arrival, header.frame_id, (width, height))
+        seconds = time_of_image.seconds
+        if time_of_image.reset:
+            self._health.tracks_reset(time_of_image.reset)
             self.reset()
-            if change == "clock_jumped_back":
+            if time_of_image.reset == "clock_jumped_back":
                 self._smoother.clock_ran_back()
         camera, intrinsics = self._cameras.camera(header.frame_id, width, height, parameters)
-        given = self.given.of(found, stamp, width, height, parameters)
+        given = self.given.for_image(found, stamp, width, height, parameters.hand_class_ids)
         frame = self._estimator(image, camera, stamp=seconds, detections=given)
         if parameters.smoothing__enabled:
             frame = self._smoother(frame, seconds, header)
         else:
-            self._health.note("smoothing", "")
+            self._health.set_warning("smoothing", "")
         before = time.monotonic()
         with self._publishing:
             if self._stopped:
@@ -126,4 +127,4 @@ class Pipeline:
         end = time.monotonic()
         age = (self._now() - stamp) / 1e9 if stamp else float("nan")
         stages = {**frame.seconds, "publish": end - before}
-        self._health.frame_done(FrameRecord(age, end - start, stages, len(frame.hands), intrinsics.name.lower()))
+        self._health.frame_processed(FrameStats(age, end - start, stages, len(frame.hands), intrinsics.name.lower()))

@@ -1,27 +1,32 @@
-"""Input that the node refuses: counted by name, and logged at a bounded rate."""
+"""Rejected input: counted by name, and logged at a limited rate."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 FAILURES = ("internal_error", "out_of_memory")
-"""Names of what went wrong in the node itself, not in its input."""
+"""Names of failures of the node itself, as opposed to unusable input."""
 
 
 class InputRejected(ValueError):
-    """One message of the stream cannot be used; the next one may be. The text says what is wrong and what to do."""
+    """A message cannot be used, but the next one may be. The text says what is wrong and what to do."""
 
     def __init__(self, name: str, message: str):
-        """Takes the ``name`` under which diagnostics count it, in lower case with underscores."""
+        """Creates a rejection.
+
+        Args:
+            name: under which diagnostics count it; lower case with underscores.
+            message: for the user.
+        """
         super().__init__(message)
         self.name = name
 
 
 class Rejections:
-    """Counts refusals by name and says which are due for the log."""
+    """Counts rejections by name and limits how often each name is logged."""
 
     def __init__(self, log_period: float = 5.0):
-        """Lets each name be logged once in ``log_period`` seconds."""
+        """Creates an empty count; each name is logged at most once in ``log_period`` seconds."""
         self.counts: Counter[str] = Counter()
         self.last_message = ""
         self._messages: dict[str, str] = {}
@@ -29,28 +34,31 @@ class Rejections:
         self._log_period = log_period
         self._last_logged: dict[str, float] = {}
 
-    def add(self, refusal: InputRejected, now: float) -> bool:
-        """Counts one refusal at ``now`` (seconds of a monotonic clock); True when it should be logged."""
-        self.counts[refusal.name] += 1
-        self.last_message = self._messages[refusal.name] = str(refusal)
-        self._last[refusal.name] = now
-        due = now - self._last_logged.get(refusal.name, -float("inf")) >= self._log_period
+    def add(self, rejection: InputRejected, now: float) -> bool:
+        """Counts a rejection at ``now`` (seconds of a monotonic clock). Returns whether it should be logged."""
+        self.counts[rejection.name] += 1
+        self.last_message = self._messages[rejection.name] = str(rejection)
+        self._last[rejection.name] = now
+        due = now - self._last_logged.get(rejection.name, -float("inf")) >= self._log_period
         if due:
-            self._last_logged[refusal.name] = now
+            self._last_logged[rejection.name] = now
         return due
 
     def last_of(self, name: str) -> str:
-        """The last message under a name that was counted."""
+        """Returns the latest message of a name that has been counted."""
         return self._messages[name]
 
-    def since(self, moment: float) -> list[str]:
-        """The last message under each name that was counted after that."""
-        return [self._messages[name] for name, last in self._last.items() if last > moment]
+    def since(self, time: float) -> list[str]:
+        """Returns the latest message of each name that has been counted after ``time``."""
+        return [self._messages[name] for name, last in self._last.items() if last > time]
 
 
-def of_failure(error: Exception) -> InputRejected:
-    """A frame's failure in the node itself, for the counts."""
+def failure(error: Exception) -> InputRejected:
+    """Returns the rejection that counts a frame on which the node itself failed."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be there
-        return InputRejected("out_of_memory", f"no memory for a frame ({text}): free the device, or choose another")
-    return InputRejected("internal_error", f"a frame failed ({text}): a bug, please report it with the log")
+    # torch.OutOfMemoryError is compared by name, since torch may not be imported.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return InputRejected(
+            "out_of_memory", f"out of memory on a frame ({text}): free memory on the device, or select another device"
+        )
+    return InputRejected("internal_error", f"a frame failed ({text}): this is a bug, please report it with the log")

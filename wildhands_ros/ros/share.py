@@ -1,4 +1,4 @@
-"""Files beside the code: in the repository, or where the package is installed."""
+"""Data files of the package: in the repository, or in the share folder of an installed package."""
 
 from pathlib import Path
 
@@ -6,6 +6,6 @@ from ament_index_python.packages import get_package_share_directory
 
 
 def share_folder(name: str) -> Path:
-    """Such as demo/ or config/."""
-    beside = Path(__file__).resolve().parents[2] / name
-    return beside if beside.is_dir() else Path(get_package_share_directory("wildhands_ros"), name)
+    """Returns the path of a folder such as ``demo`` or ``config``."""
+    in_repository = Path(__file__).resolve().parents[2] / name
+    return in_repository if in_repository.is_dir() else Path(get_package_share_directory("wildhands_ros"), name)

@@ -52,9 +52,9 @@ class StreamSmoother:
         if self._motion is not None and frame.hands:
             try:
                 pose = self._motion(header)
-                self._health.note("smoothing", "")
+                self._health.set_warning("smoothing", "")
             except LookupError as error:
-                self._health.note("smoothing", f"hands are smoothed as if the camera were at rest: {error}")
+                self._health.set_warning("smoothing", f"hands are smoothed as if the camera were at rest: {error}")
         return self._smoother(frame, seconds, pose)
 
 

@@ -1,58 +1,76 @@
-"""Whether an image continues those before it, and at what time it was taken."""
+"""Continuity of the image stream: the time of each image, and whether it starts a new stream."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from .rejections import InputRejected
 
-JUMP = 1.0
-"""Seconds by which a stamp may be off the time of arrival's course; more is a jump of the clock."""
-MOST_STRAYS = 3
-"""Late images in a row that are taken for strays; more of them are a new stream, as of a bag that started over."""
+MAX_JUMP = 1.0
+"""Seconds by which stamps may deviate from the times of arrival; more means that the clock was set."""
+MAX_STRAYS = 3
+"""Consecutive late images that are rejected as out of order; more start a new stream, for example a bag that plays again."""
+
+
+@dataclass(frozen=True)
+class StreamTime:
+    """The time of an image within its stream."""
+
+    seconds: float
+    """Never decreases within a stream."""
+    reset: str = ""
+    """Why the image starts a new stream: "frame_changed", "size_changed", "stamps_changed" (stamps appeared or disappeared),
+    "clock_jumped_back" or "clock_jumped_forward"; empty for an image that continues the stream, and for the first one."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    frame_id: str
+    size: tuple[int, int]
+    is_stamped: bool
 
 
 class Stream:
-    """Follows stamps, frame and size of the images, in their order of arrival."""
+    """Follows the stamps, frame and size of images in their order of arrival."""
 
-    def __init__(self):
-        self._source: tuple | None = None
-        self._stamp = self._arrival = 0.0
+    def __init__(self) -> None:
+        self._source: _Source | None = None
+        self._seconds = self._arrival = 0.0
         self._strays = 0
 
-    def moment(self, stamp: int, arrival: float, frame_id: str, size: tuple[int, int]) -> tuple[float, str]:
-        """The time of an image, and why it begins a new stream.
+    def add(self, stamp: int, arrival: float, frame_id: str, size: tuple[int, int]) -> StreamTime:
+        """Adds an image and returns its time.
 
         Args:
-            stamp: of its header, nanoseconds; 0 where the driver sets none, and then the time of arrival stands in for it.
+            stamp: of its header in nanoseconds; 0 if the driver sets none, and then the time of arrival is used.
             arrival: seconds of a monotonic clock.
             frame_id: of its header.
-            size: width and height.
+            size: width and height in pixels.
 
-        Returns:
-            Seconds that do not decrease within a stream, and "" or, for the first image of a new one, what has changed: "frame_changed",
-            "size_changed", "stamps_changed" (they came or went), "clock_jumped_back" or "clock_jumped_forward".
-
-        :raises InputRejected: older than an image before it.
+        Raises:
+            InputRejected: the image is older than an earlier one.
         """
-        seconds = stamp / 1e9 if stamp else arrival
-        change = self._change(bool(stamp), seconds, arrival, frame_id, size)
-        self._source, self._stamp, self._arrival, self._strays = (frame_id, size, bool(stamp)), seconds, arrival, 0
-        return seconds, change
+        seconds, source = stamp / 1e9 if stamp else arrival, _Source(frame_id, size, bool(stamp))
+        reset = self._reset_reason(source, seconds, arrival)
+        self._source, self._seconds, self._arrival, self._strays = source, seconds, arrival, 0
+        return StreamTime(seconds, reset)
 
-    def _change(self, is_stamped: bool, seconds: float, arrival: float, frame_id: str, size: tuple[int, int]) -> str:
+    def _reset_reason(self, source: _Source, seconds: float, arrival: float) -> str:
         if self._source is None:
             return ""
-        for name, old, new in zip(
-            ("frame_changed", "size_changed", "stamps_changed"), self._source, (frame_id, size, is_stamped), strict=True
-        ):
-            if old != new:
-                return name
-        late = self._stamp - seconds
+        if source.frame_id != self._source.frame_id:
+            return "frame_changed"
+        if source.size != self._source.size:
+            return "size_changed"
+        if source.is_stamped != self._source.is_stamped:
+            return "stamps_changed"
+        late = self._seconds - seconds
         if late > 0:
-            if late > JUMP or self._strays == MOST_STRAYS:
+            if late > MAX_JUMP or self._strays == MAX_STRAYS:
                 return "clock_jumped_back"
             self._strays += 1
             raise InputRejected(
                 "out_of_order",
-                f"an image is {late:.3f} s older than one before it: does more than one camera publish here?",
+                f"an image is {late:.3f} s older than an earlier one: does more than one camera publish on this topic?",
             )
-        return "clock_jumped_forward" if -late - (arrival - self._arrival) > JUMP else ""
+        return "clock_jumped_forward" if -late - (arrival - self._arrival) > MAX_JUMP else ""

@@ -1,19 +1,20 @@
-"""Estimates to TF frames.
+"""Converts estimates to TF frames.
 
-Every frame's parent is the image's frame. Names are ``<prefix><side>_<joint>``, for example ``right_index_mcp``; a second hand of a side
-in the same image is ``right_2_index_mcp``. Every joint's frame is the same in the flat hand of the rest pose and turns with its joint from
-there; a fingertip has the orientation of its last bone. In which axes, there are two choices:
+The parent of each frame is the frame of the image. Names are ``<prefix><side>_<joint>``, for example ``right_index_mcp``; a second right hand
+in the same image is ``right_2_index_mcp``. In the flat hand of the rest pose all frames of a hand have the same orientation, and each turns
+with its joint from there; a fingertip has the orientation of its last bone. There are two choices of axes:
 
 MANO's basis, the axes of the rest pose: right hand with fingers along -x, palm towards -y, thumb side along +z; left hand mirrored in x.
 
-The operator's basis: x forward, out of the palm; z towards the fingertips; y the third of a right-handed frame (towards the thumb of a
-right hand, away from that of a left one). Two hands held up with their palms forward have one orientation, that of REP-103's bodies: x
-forward, y left, z up.
+The operator's basis: x forward, out of the palm; z towards the fingertips; y completes a right-handed frame (towards the thumb of a
+right hand, away from the thumb of a left hand). Two hands held up with their palms forward have the same orientation, the one of REP-103
+for bodies: x forward, y left, z up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
@@ -26,12 +27,24 @@ from ..tracking.tracks import hand_names
 from ..types import HandEstimate
 from .template import SENTINEL, STAMP_SENTINEL, Template
 
+MAX_TEMPLATES = 32
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What the layout of a message depends on."""
+
+    names: tuple[str, ...]
+    frame_id: str
+    prefix: str
+    joints: int
+
 
 class TransformBuilder:
-    """Builds one serialised TFMessage a frame. From a template, since 42 transforms as objects take over a millisecond."""
+    """Builds a serialised TFMessage for each frame from a template: 42 transforms as Python objects take more than a millisecond."""
 
-    def __init__(self):
-        self._templates: dict[tuple, tuple[Template, np.ndarray]] = {}
+    def __init__(self) -> None:
+        self._templates: dict[_Layout, _TransformTemplate] = {}
 
     def build(
         self,
@@ -41,41 +54,53 @@ class TransformBuilder:
         joints: bool = True,
         operator_basis: bool = False,
     ) -> bytes:
-        """The CDR form of the TFMessage, for ``publisher.publish``.
+        """Returns the CDR form of the TFMessage, for ``publisher.publish``.
 
         Args:
-            hands: of one image, at least one.
-            header: the image's.
-            prefix: put before all names.
-            joints: the frames of all 21 joints, or of the wrists alone.
-            operator_basis: in the operator's basis instead of MANO's.
+            hands: of an image, at least one.
+            header: of the image.
+            prefix: of the frames' names.
+            joints: whether to include the frames of all 21 joints, or only of the wrists.
+            operator_basis: whether to use the operator's basis instead of MANO's.
         """
         named, count = hand_names(hands), 21 if joints else 1
-        key = (tuple(name for _, name in named), header.frame_id, prefix, count)
-        if key not in self._templates:
-            if len(self._templates) >= 32:
+        layout = _Layout(tuple(name for _, name in named), header.frame_id, prefix, count)
+        if layout not in self._templates:
+            if len(self._templates) >= MAX_TEMPLATES:
                 self._templates.clear()
-            template = Template(_message(*key))
-            self._templates[key] = template, template.places(np.array([SENTINEL] * 7))
-        template, places = self._templates[key]
-        template.write(places, _poses([hand for hand, _ in named], count, operator_basis).reshape(-1, 7))
-        return template.stamped(header.stamp)
+            self._templates[layout] = _TransformTemplate(layout)
+        poses = _poses([hand for hand, _ in named], count, operator_basis)
+        return self._templates[layout].fill(poses.reshape(-1, 7), header)
 
 
-def _message(names: Sequence[str], frame_id: str, prefix: str, count: int) -> TFMessage:
-    header = Header(stamp=STAMP_SENTINEL, frame_id=frame_id)
+class _TransformTemplate:
+    """The serialised transforms of certain hands, and where their numbers are."""
+
+    def __init__(self, layout: _Layout):
+        self._template = Template(_message(layout))
+        self._places = self._template.places(np.array([SENTINEL] * 7))
+
+    def fill(self, poses: np.ndarray, header: Header) -> bytes:
+        """Returns the message with these (N, 7) poses."""
+        self._template.write(self._places, poses)
+        return self._template.stamped(header.stamp)
+
+
+def _message(layout: _Layout) -> TFMessage:
+    header = Header(stamp=STAMP_SENTINEL, frame_id=layout.frame_id)
     marked = Transform(
         translation=Vector3(x=SENTINEL, y=SENTINEL, z=SENTINEL),
         rotation=Quaternion(x=SENTINEL, y=SENTINEL, z=SENTINEL, w=SENTINEL),
     )
-    frames = [f"{prefix}{name}_{joint}" for name in names for joint in MEDIAPIPE_JOINT_NAMES[:count]]
+    joints = MEDIAPIPE_JOINT_NAMES[: layout.joints]
+    frames = [f"{layout.prefix}{name}_{joint}" for name in layout.names for joint in joints]
     return TFMessage(
         transforms=[TransformStamped(header=header, child_frame_id=frame, transform=marked) for frame in frames]
     )
 
 
 def _poses(hands: Sequence[HandEstimate], count: int, operator_basis: bool) -> np.ndarray:
-    """(len(hands), count, 7): position in metres, and quaternion x, y, z, w (not negative), of each hand's first joints."""
+    """Returns (len(hands), count, 7): position in metres and quaternion x, y, z, w (w not negative) of each hand's first joints."""
     rotations = joint_quaternions([hand.mano for hand in hands])[:, :count]
     if operator_basis:
         rotations = quaternion_product(rotations, np.stack([OPERATOR_BASIS[hand.side] for hand in hands])[:, None])

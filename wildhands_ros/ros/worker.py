@@ -1,4 +1,4 @@
-"""One thread that does the slow work: jobs in their order and, between them, always the newest frame."""
+"""One thread for all slow work: jobs in order and, between jobs, the latest frame."""
 
 from __future__ import annotations
 
@@ -6,76 +6,91 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class Worker(Generic[T]):
-    """Everything that takes time happens in this one thread: making the estimator, its frames, freeing it. So no two of them ever meet.
+@dataclass
+class _Job(Generic[T]):
+    call: Callable[[], T]
+    future: Future[T] = field(default_factory=Future)
 
-    Jobs come before frames. Of frames only the newest waits: a slow reader never works on old ones.
+    def run(self) -> None:
+        if self.future.set_running_or_notify_cancel():
+            try:
+                self.future.set_result(self.call())
+            except Exception as error:
+                self.future.set_exception(error)
+
+
+class Worker:
+    """Loads the estimator, processes frames and frees the estimator in a single thread, so that none of these ever overlap.
+
+    Jobs are run before frames. Only the latest frame waits: a slow estimator never works on old images.
     """
 
-    def __init__(self, work: Callable[[T], None]):
-        """Takes what is done with each frame; it must not raise."""
-        self._work = work
+    def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._jobs: deque[tuple[Future, Callable[[], Any]]] = deque()
-        self._frame: T | None = None
+        self._jobs: deque[_Job] = deque()
+        self._frame: Callable[[], object] | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="wildhands worker")
         self._thread.start()
 
-    def put(self, frame: T) -> bool:
-        """Leaves a frame to be worked on; True when that dropped one nobody had begun."""
+    def put_frame(self, process: Callable[[], object]) -> bool:
+        """Schedules the processing of a frame in place of a frame that still waits.
+
+        Args:
+            process: processes the frame; must not raise.
+
+        Returns:
+            Whether a waiting frame was dropped.
+        """
         with self._condition:
-            dropped, self._frame = self._frame is not None, frame
+            dropped, self._frame = self._frame is not None, process
             self._condition.notify()
             return dropped
 
-    def forget_frame(self) -> None:
-        """Drops the frame that waits."""
+    def drop_frame(self) -> None:
+        """Drops the waiting frame, if there is one."""
         with self._condition:
             self._frame = None
 
-    def submit(self, job: Callable[[], Any]) -> Future:
-        """Has ``job`` done after those submitted before, and after the frame in work; its result or error is the future's.
+    def submit(self, call: Callable[[], T]) -> Future[T]:
+        """Runs ``call`` after earlier jobs and the frame in work; its result or error is that of the future.
 
         After ``stop`` the future is cancelled.
         """
-        future: Future = Future()
+        job = _Job(call)
         with self._condition:
             if self._stopped:
-                future.cancel()
+                job.future.cancel()
             else:
-                self._jobs.append((future, job))
+                self._jobs.append(job)
                 self._condition.notify()
-        return future
+        return job.future
 
     def stop(self) -> None:
-        """Ends the thread after what it is doing and the jobs that wait; returns when it has ended."""
+        """Finishes the work in progress and the waiting jobs, then ends the thread; blocks until it has ended."""
         with self._condition:
             self._stopped, self._frame = True, None
             self._condition.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._stopped or self._jobs or self._frame is not None)
-                if self._jobs:
-                    future, job = self._jobs.popleft()
-                elif self._stopped:
-                    return
-                else:
-                    future, (frame, self._frame) = None, (self._frame, None)
-            if future is None:
-                self._work(frame)
-                del frame  # megabytes of image are not kept until the next one
-            elif future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(job())
-                except Exception as error:
-                    future.set_exception(error)
-            future = job = None
+        while (work := self._next()) is not None:
+            work()
+            del work  # Otherwise a frame's image (megabytes) would be kept until the next one.
+
+    def _next(self) -> Callable[[], object] | None:
+        """Waits for work; returns None after ``stop`` once all jobs are done."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._stopped or self._jobs or self._frame is not None)
+            if self._jobs:
+                return self._jobs.popleft().run
+            if self._stopped:
+                return None
+            frame, self._frame = self._frame, None
+            return frame

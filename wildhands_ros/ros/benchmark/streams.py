@@ -191,5 +191,5 @@ def _node(name: str, kind: str) -> Iterator[subprocess.Popen[bytes]]:
 def _camera(names: Sequence[str], rate: float, seconds: float) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "wildhands_ros.ros.benchmark.camera", *names]
     options = ["--rate", str(rate), "--seconds", str(seconds)]
-    with child_process([*command, *options], stdout=subprocess.PIPE, text=True) as camera:
+    with child_process([*command, *options], stdout=subprocess.PIPE) as camera:
         yield camera

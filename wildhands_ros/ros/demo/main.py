@@ -124,7 +124,7 @@ def _stream(given: _Input, recorder: Recorder, count: int | None) -> _Sent:
     command += ["--listeners", "2", "--node-topics", *NODE_TOPICS]
     if given.calibration:
         command += ["--camera-info", str(given.calibration)]
-    with child_process(command, stdout=subprocess.PIPE, text=True) as publisher:
+    with child_process(command, stdout=subprocess.PIPE) as publisher:
         with tqdm(total=count, unit="frame", desc="node", disable=None) as progress:
             last, end = (0, 0), time.monotonic()
             while publisher.poll() is None or time.monotonic() < end:

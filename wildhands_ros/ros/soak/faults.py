@@ -207,7 +207,7 @@ FAULTS: dict[str, Fault] = {
         _set(out_of_order=True),
     ),
     "publisher_death": Fault(
-        "The camera driver dies, and is restarted", "message: nobody publishes", "Waits", Robot.stop_camera
+        "The camera driver dies, and is restarted", "message: no publisher on", "Waits", Robot.stop_camera
     ),
     "incompatible_qos": Fault(
         "A subscription requests a durability that `hands` does not offer",

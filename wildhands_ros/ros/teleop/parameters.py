@@ -12,7 +12,7 @@ from ...teleop.arm import CLUTCHES, ArmConfig
 from ...teleop.follower import FollowerConfig
 from ...teleop.observation import Pose, Trust
 from ...types import Side
-from ..declaration import ParameterError, check_choices, declared, describe, parameter
+from ..declaration import ParameterError, check_choices, declare_fields, describe, parameter
 
 GRIPPER_MESSAGES = ("float64", "float64_multi_array", "gripper_command")
 UNLIMITED = 1e3
@@ -157,6 +157,6 @@ def declare(node: Node) -> TeleopParameters:
 
     :raises ParameterError: wrong type, out of range, not one of the choices, or contradictory.
     """
-    parameters = TeleopParameters(**declared(node, TeleopParameters, describe))
+    parameters = TeleopParameters(**declare_fields(node, TeleopParameters, describe))
     parameters.check()
     return parameters

@@ -1,0 +1,81 @@
+"""The one TF lookup of the package: the pose of a moving camera at the time of an image."""
+
+from __future__ import annotations
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.time import Time
+from scipy.spatial.transform import Rotation
+from std_msgs.msg import Header
+
+from ..geometry.pose import Pose
+
+try:
+    import tf2_ros
+except ImportError:  # Not among the PyPI wheels; every ROS distribution has it.
+    tf2_ros = None
+
+
+class TransformUnavailable(LookupError):
+    """TF does not know the camera's pose. The text does not change from image to image; the cause has the details."""
+
+
+class TransformPending(TransformUnavailable):
+    """TF connects the two frames, but not yet (or no longer) at the time of the image."""
+
+
+class CameraMotion:
+    """Looks up the pose of the camera in a given frame. Without tf2_ros every lookup fails; see ``is_available``."""
+
+    def __init__(self, node: Node, frame_id: str):
+        """Subscribes to TF.
+
+        Args:
+            node: for the subscriptions to /tf and /tf_static; its executor receives the transforms.
+            frame_id: the frame in which the camera's pose is wanted, for example "odom".
+        """
+        self._frame_id = frame_id
+        self._buffer = tf2_ros.Buffer() if self.is_available() else None
+        self._listener = tf2_ros.TransformListener(self._buffer, node) if self.is_available() else None
+
+    @staticmethod
+    def is_available() -> bool:
+        """Returns whether tf2_ros is installed."""
+        return tf2_ros is not None
+
+    def close(self) -> None:
+        """Ends the subscriptions."""
+        if self._listener is not None:
+            self._listener.unregister()
+
+    def clear(self) -> None:
+        """Forgets all transforms except the static ones, so that TF does not reject transforms as old after the clock has jumped back."""
+        if self._buffer is not None:
+            self._buffer.clear()
+
+    def pose(self, header: Header) -> Pose:
+        """Returns the pose of the camera in ``frame_id`` at the time of an image. Never waits.
+
+        Args:
+            header: of the image.
+
+        Raises:
+            TransformPending: TF does not cover the time of the image; a moment later it may.
+            TransformUnavailable: TF does not connect the frames, or the transform is invalid.
+        """
+        if self._buffer is None:
+            raise TransformUnavailable("tf2_ros is not installed; install it from your ROS distribution")
+        frames = f"from {header.frame_id!r} to {self._frame_id!r}"
+        try:
+            found = self._buffer.lookup_transform(
+                self._frame_id, header.frame_id, Time.from_msg(header.stamp)
+            ).transform
+        except tf2_ros.ExtrapolationException as error:
+            raise TransformPending(f"TF has no transform {frames} at the time of the images") from error
+        except tf2_ros.TransformException as error:
+            raise TransformUnavailable(f"TF has no transform {frames} ({type(error).__name__})") from error
+        p, q = found.translation, found.rotation
+        position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
+        if not np.isfinite([*position, *quaternion]).all() or np.linalg.norm(quaternion) < 0.5:
+            raise TransformUnavailable(f"the TF transform {frames} contains NaN or a zero quaternion")
+        return Pose(Rotation.from_quat(quaternion).as_matrix(), position)
