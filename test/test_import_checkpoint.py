@@ -173,7 +173,7 @@ def test_malicious_pickles_are_refused(attack, place, tmp_path, data_home):
     with io.BytesIO() as pickled, zipfile.ZipFile(path, "w") as archive:
         pickle.Pickler(pickled, protocol=2).dump({"state_dict": {}} | {place: {"w": payload}})
         archive.writestr("archive/data.pkl", pickled.getvalue())
-    with pytest.raises(CheckpointError, match="refused: the file asks to call .*Nothing of it was executed"):
+    with pytest.raises(CheckpointError, match="refused: the file asks to call .*Nothing in it was executed"):
         import_checkpoint(path)
     assert not (tmp_path / "executed").exists() and not data_home.joinpath("wildhands/released.safetensors").exists()
 

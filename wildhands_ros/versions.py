@@ -1,7 +1,8 @@
 """Versions of what caches keep. This is the one place that says which version to raise.
 
-Cached files are named after a version, so renaming or rewriting code never discards a cache. When a change alters what is computed,
-``test/test_versions.py`` fails and names the constant to raise here; ``python test/pinned_outputs.py`` then pins the new outputs.
+Cached files are named after a version, so renaming or rewriting code never discards a cache. When a change alters what
+is computed, ``test/test_versions.py`` fails and names the constant to raise here; ``python test/pinned_outputs.py``
+then pins the new outputs.
 """
 
 GRAPH = 1

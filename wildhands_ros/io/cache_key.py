@@ -9,11 +9,10 @@ import json
 
 
 def cache_key(values: object) -> str:
-    """A short name that differs whenever ``values`` differ.
+    """Returns a short name that changes whenever ``values`` change.
 
-    Args:
-        values: what the cached content depends on, with the versions (``wildhands_ros.versions``) of the code that computes it.
-            Of dataclasses the values count, not the names of classes and fields.
+    Args: values: everything that the cached content depends on, including the versions (``wildhands_ros.versions``) of
+        the code that computes it. Only the values of dataclasses and enums count, not the names of classes and fields.
     """
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=_plain).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""Intrinsics for files: a ROS calibration file, a field of view, or the guess."""
+"""Intrinsics for images and videos: from a ROS calibration file, a field of view or a guess."""
 
 from __future__ import annotations
 
@@ -51,7 +51,12 @@ def load_calibration(path: str | Path) -> Calibration:
 
 
 def calibration_yaml(camera: Camera, name: str) -> str:
-    """The text of a calibration file for an unrotated camera, as ``load_calibration`` and ROS's camera_info_manager read it."""
+    """Returns the text of a calibration file, as ``load_calibration`` and ROS's camera_info_manager read it.
+
+    Args:
+        camera: a camera that is not rotated.
+        name: the value of ``camera_name``.
+    """
     k, undistorted = camera.k.ravel().tolist(), camera.undistorted().k
     p = [*undistorted[0].tolist(), 0.0, *undistorted[1].tolist(), 0.0, *undistorted[2].tolist(), 0.0]
     coefficients = camera.d.tolist() or [0.0] * 5
@@ -69,17 +74,23 @@ def calibration_yaml(camera: Camera, name: str) -> str:
 
 
 class Intrinsics:
-    """Gives each image its camera."""
+    """Makes the camera of each image."""
 
     def __init__(self, calibration: Calibration | None = None, fov_degrees: float | None = None):
-        """Takes the calibration of the raw (unrectified) images, or a horizontal field of view; with neither it guesses."""
+        """With neither argument, intrinsics are guessed.
+
+        Args:
+            calibration: calibration of the raw (unrectified) images.
+            fov_degrees: horizontal field of view.
+        """
         self._calibration = calibration
         self._fov_degrees = fov_degrees
 
     def camera(self, width: int, height: int) -> tuple[Camera, IntrinsicsSource]:
-        """The camera of a ``width`` x ``height`` image and where it came from.
+        """Returns the camera of a ``width`` x ``height`` image, and where its intrinsics come from.
 
-        :raises CalibrationError: the calibration is for images of another shape, or unusable.
+        Raises:
+            CalibrationError: the calibration is for images of another aspect ratio, or is not usable.
         """
         if self._calibration is not None:
             return self._calibration.camera(width, height, rectified=False)
@@ -92,12 +103,12 @@ class Intrinsics:
 
 
 def guess_warning(camera: Camera) -> str:
-    """Says which intrinsics were guessed and what that means."""
+    """Returns a warning that says which intrinsics were guessed and what that means for the estimates."""
     fov = math.degrees(2 * math.atan(camera.width / 2 / camera.k[0, 0]))
     return (
         f"the camera's intrinsics are unknown; guessed for {camera.width}x{camera.height}: f = {camera.k[0, 0]:.1f} px "
-        f"({fov:.1f} degrees across), centred, no distortion. Depths and positions scale with f: twice the true f, twice the distance. "
-        "Give --camera-info or --fov for metric results."
+        f"({fov:.1f} degrees horizontally), centred, no distortion. Depths and positions scale with f: "
+        "twice the true f, twice the distance. Give --camera-info or --fov for metric results."
     )
 
 
@@ -109,7 +120,7 @@ def _whole_number(data: dict, key: str) -> int:
 
 
 def _numbers(data: dict, key: str, count: int | None, optional: bool = False) -> tuple[float, ...]:
-    """The ``data`` list of a matrix entry; empty where an optional one is absent."""
+    """Returns the ``data`` list of a matrix entry, or nothing if an optional entry is absent."""
     if optional and data.get(key) is None:
         return ()
     entry = data.get(key)

@@ -1,4 +1,4 @@
-"""Output files that appear whole or not at all."""
+"""Output files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -9,25 +9,27 @@ from types import TracebackType
 
 
 class OutputFile:
-    """Reserves an output path before the work begins and puts the file there once it is complete.
+    """Context manager that reserves an output path before the work begins and puts the file there once it is complete.
 
-    As a context manager: entering writes an empty ``partial`` file beside ``path``, so a missing folder or permission shows at once;
-    leaving moves it to ``path``, or removes it when an exception passes. A device or a pipe, such as /dev/stdout, is written to directly.
+    Entering creates an empty ``partial`` file beside ``path``, so that a missing folder or permission is reported at
+    once. Leaving moves it to ``path``, or removes it after an exception. A device or a pipe, such as /dev/stdout, is
+    written to directly.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        # What a link points to, and never a device, which root could replace for everyone.
+        # Links are followed, and devices are never replaced: root could do that, for everyone.
         self._target = path.resolve()
         self._is_device = path.exists() and not path.is_file() and not path.is_dir()
-        # The suffix stays last: video writers choose the container by it.
+        # The suffix stays at the end because video writers choose the container by it.
         partial = f".{path.stem}.{secrets.token_hex(4)}{path.suffix}"
         self.partial = path if self._is_device else self._target.with_name(partial)
 
     def __enter__(self) -> Path:
         """Returns the path to write to.
 
-        :raises OSError: nothing can be written there, with the reason.
+        Raises:
+            OSError: the path cannot be written to; the message gives the reason.
         """
         if self.path.is_dir():
             raise IsADirectoryError(f"{self.path} is a folder; give the name of a file to write")

@@ -1,4 +1,4 @@
-"""Still images: decoding with nothing silently lost, and writing."""
+"""Decoding and encoding of still images; truncated files are refused."""
 
 from __future__ import annotations
 
@@ -11,24 +11,29 @@ import numpy as np
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""In a scan 0xff is followed by 0, or by a restart's marker."""
+"""Any marker but those inside a scan, where 0xff is followed by 0 or is a restart marker."""
 
 
 class InputError(ValueError):
-    """An input cannot be used; the message says which, why and what to do."""
+    """An input cannot be used; the message says which one, why, and what to do."""
 
 
 def decode_image(data: bytes) -> np.ndarray:
-    """Decodes a compressed image to (H, W, 3) RGB uint8, turned upright by its EXIF orientation.
+    """Decodes a compressed image and applies its EXIF orientation.
 
-    :raises InputError: empty, truncated or not an image.
+    Args:
+        data: the contents of an image file.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: the data are empty, truncated or not an image.
     """
     if not data:
         raise InputError("the image is empty (0 bytes)")
     if is_truncated(data):
-        raise InputError(
-            f"the image is truncated: its data end after {len(data)} bytes, before the picture is complete"
-        )
+        raise InputError(f"the image is truncated: its data end after {len(data)} bytes, before the image is complete")
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -39,7 +44,7 @@ def decode_image(data: bytes) -> np.ndarray:
 
 
 def load_image(path: str | Path) -> np.ndarray:
-    """Reads an image file, upright by its EXIF orientation.
+    """Reads an image file and applies its EXIF orientation.
 
     Args:
         path: a JPEG, PNG, WebP, TIFF or other file that OpenCV decodes.
@@ -64,9 +69,14 @@ def load_image(path: str | Path) -> np.ndarray:
 
 
 def encode_image(image_rgb: np.ndarray, suffix: str) -> bytes:
-    """Encodes (H, W, 3) RGB uint8 in the format of a file suffix such as ".png".
+    """Encodes an image.
 
-    :raises InputError: no encoder for the suffix.
+    Args:
+        image_rgb: (H, W, 3) uint8 RGB.
+        suffix: file suffix that names the format, such as ".png".
+
+    Raises:
+        InputError: OpenCV has no encoder for this suffix.
     """
     try:
         _, data = cv2.imencode(suffix, cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
@@ -76,7 +86,7 @@ def encode_image(image_rgb: np.ndarray, suffix: str) -> bytes:
 
 
 def is_truncated(data: bytes) -> bool:
-    """Decoders fill the missing rest of a cut-off JPEG or PNG with grey and say nothing to the caller, so look for the end marks."""
+    """Whether a JPEG or PNG lacks its end marker: decoders fill the missing part with grey and report no error."""
     if data.startswith(b"\xff\xd8"):
         return not _has_jpeg_end(data)
     if data.startswith(b"\x89PNG"):
@@ -85,12 +95,12 @@ def is_truncated(data: bytes) -> bool:
 
 
 def _has_jpeg_end(data: bytes) -> bool:
-    """Whether the first picture's end comes; what follows it, as a phone's moving picture, may be anything."""
+    """Whether the first image has its end marker; anything may follow, such as the clip of a phone's motion photo."""
     found = _JPEG_MARKER.search(data, 2)
     while found is not None:
         if found.group() == b"\xff\xd9":
             return True
-        # Over what belongs to the marker: it may hold a small picture with an end of its own.
+        # Skip the marker's segment: it may hold a thumbnail with an end marker of its own.
         length = int.from_bytes(data[found.end() : found.end() + 2], "big")
         found = _JPEG_MARKER.search(data, found.end() + length)
     return False

@@ -1,4 +1,4 @@
-"""Where the user's own files live."""
+"""Folders of the user's own files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def data_folder() -> Path:
-    """The folder of imported checkpoints: ``$XDG_DATA_HOME/wildhands``, or ``~/.local/share/wildhands``. Not created here.
+    """Folder of imported checkpoints: ``$XDG_DATA_HOME/wildhands`` or ``~/.local/share/wildhands``. Not created here.
 
-    As the XDG base directory specification asks, a relative ``XDG_DATA_HOME`` is ignored.
+    A relative ``XDG_DATA_HOME`` is ignored, as the XDG base directory specification demands.
     """
     base = Path(os.environ.get("XDG_DATA_HOME", ""))
     if not base.is_absolute():
@@ -18,7 +18,7 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """The folder of what can be computed again: ``$XDG_CACHE_HOME/wildhands``, or ``~/.cache/wildhands``. Not created here."""
+    """Folder of cached files: ``$XDG_CACHE_HOME/wildhands`` or ``~/.cache/wildhands``. Not created here."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():
         base = Path.home() / ".cache"
@@ -26,5 +26,5 @@ def cache_folder() -> Path:
 
 
 def released_checkpoint() -> Path:
-    """Where ``wildhands import-checkpoint`` puts the published model and where ``--checkpoint released`` looks for it."""
+    """Path to which ``wildhands import-checkpoint`` writes the published model; ``--checkpoint released`` reads it."""
     return data_folder() / "released.safetensors"

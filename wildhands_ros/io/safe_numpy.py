@@ -1,7 +1,8 @@
-"""Numpy arrays in pickles of strangers, read through ``RestrictedUnpickler`` with inert stubs: nothing that a file names is executed.
+"""Reads NumPy arrays from untrusted pickles with ``RestrictedUnpickler`` and inert stubs: nothing in the file is
+executed.
 
-``NUMPY_GLOBALS`` is all that numpy puts into a pickle, for tables of ``RestrictedUnpickler``; ``resolved`` turns what was built into
-arrays. ``read_pickle`` and ``read_npy`` do both for files of plain data and arrays.
+``NUMPY_GLOBALS`` is a table for ``RestrictedUnpickler`` with every name that NumPy writes to a pickle; ``resolved``
+turns the stubs into arrays. ``read_pickle`` and ``read_npy`` do both for files of plain data and arrays.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .safe_pickle import RestrictedUnpickler
 
 
 class Stub:
-    """Stands for a pickled object: keeps its state and does nothing."""
+    """Placeholder for a pickled object: stores its state and does nothing else."""
 
     def __init__(self, *_args: Any):
         self.state: Any = None
@@ -26,7 +27,7 @@ class Stub:
 
 
 class PickledDtype(Stub):
-    """numpy.dtype"""
+    """Placeholder for ``numpy.dtype``."""
 
     def __init__(self, code: str, *_flags: Any):
         super().__init__()
@@ -39,10 +40,10 @@ class PickledDtype(Stub):
 
 
 class PickledArray(Stub):
-    """numpy.ndarray; the state is (version, shape, dtype, column-major, bytes or list of objects)."""
+    """Placeholder for ``numpy.ndarray``; state: (version, shape, dtype, column-major, bytes or list of objects)."""
 
     def resolve(self, known: dict[int, Any] | None = None) -> np.ndarray:
-        """``known``: as in ``resolved``."""
+        """Returns the array. ``known`` as in ``resolved``."""
         _, shape, dtype, is_fortran, data = self.state
         dtype = dtype.resolve()
         if dtype.kind == "O":
@@ -57,12 +58,15 @@ class PickledArray(Stub):
 
 
 def resolved(value: Any, known: dict[int, Any] | None = None) -> Any:
-    """``value`` with arrays in place of what ``NUMPY_GLOBALS`` built, within dicts, lists and tuples too.
+    """Replaces the stubs of ``NUMPY_GLOBALS`` by arrays, also inside dicts, lists and tuples.
 
-    ``known``: by identity, what has been resolved already: a list that is found in many places stays one, or a small file could become
-    as large as it likes.
+    Args:
+        value: the unpickled object.
+        known: objects that were resolved already, by identity. A list that is referred to many times is resolved once;
+            otherwise a small file could fill the memory.
 
-    :raises ValueError, TypeError, ...: what the file's numbers lead to where they contradict one another.
+    Raises:
+        ValueError: or TypeError and others, if the file contradicts itself.
     """
     known = {} if known is None else known
     if id(value) not in known:
@@ -78,32 +82,37 @@ def resolved(value: Any, known: dict[int, Any] | None = None) -> Any:
 
 
 def read_pickle(path: Path) -> Any:
-    """A pickle of plain data and numpy arrays, of Python 2 or 3.
+    """Reads a pickle of plain data and NumPy arrays, written by Python 2 or 3.
 
-    :raises UnsafePickleError: it asks for anything else.
-    :raises Exception: of any kind, where the file is damaged.
+    Raises:
+        UnsafePickleError: the pickle asks for anything else.
+        Exception: of any kind, if the file is damaged.
     """
     with path.open("rb") as file:
         return resolved(RestrictedUnpickler(file, NUMPY_GLOBALS, encoding="latin1").load())
 
 
 def read_npy(path: Path) -> Any:
-    """A ``.npy`` file; of an object array of one element, as ``numpy.save`` makes of a dictionary, that element.
+    """Reads a ``.npy`` file.
 
-    :raises UnsafePickleError: it asks for other objects than arrays.
-    :raises Exception: of any kind, where the file is damaged.
+    Returns:
+        The array, or the element of a zero-dimensional object array, which is how ``numpy.save`` stores a dictionary.
+
+    Raises:
+        UnsafePickleError: the file asks for other objects than arrays.
+        Exception: of any kind, if the file is damaged.
     """
     with path.open("rb") as file:
         if not _holds_objects(file):
             return np.load(path, allow_pickle=False)
         array = resolved(RestrictedUnpickler(file, NUMPY_GLOBALS, encoding="latin1").load())
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"it holds a {type(array).__name__}, not an array")
+        raise ValueError(f"the file holds a {type(array).__name__}, not an array")
     return array.item() if array.ndim == 0 else array
 
 
 def _holds_objects(file: BinaryIO) -> bool:
-    """Reads the header; the file then stands at the data."""
+    """Reads the header and leaves the file's position at the data."""
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read_header(file)[2].hasobject
@@ -114,7 +123,7 @@ def _reconstruct(*_args: Any) -> PickledArray:
 
 
 def _from_buffer(data: bytes, dtype: PickledDtype, shape: tuple[int, ...], order: str) -> PickledArray:
-    """Protocol 5's form of an array."""
+    """How pickle protocol 5 stores an array."""
     array = PickledArray()
     array.state = (1, shape, dtype, order == "F", data)
     return array
@@ -142,8 +151,8 @@ NUMPY_GLOBALS = {
     **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
     ("numpy", "ndarray"): PickledArray,
     ("numpy", "dtype"): PickledDtype,
-    # How Python 3 writes bytes, and none at all, into pickles of protocol 2.
+    # How Python 3 writes bytes, and empty bytes, to pickles of protocol 2.
     ("_codecs", "encode"): _encode,
     **{(module, "bytes"): _empty_bytes for module in ("__builtin__", "builtins")},
 }
-"""Every name in a pickle of numpy arrays and scalars."""
+"""Every name in a pickle of NumPy arrays and scalars."""

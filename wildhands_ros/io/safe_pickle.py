@@ -1,4 +1,4 @@
-"""The one way in which this project reads pickles: nothing named in the file is called unless it stands in an explicit table."""
+"""The only way in which this project reads pickles: nothing is called but what an explicit table allows."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ from typing import Any, BinaryIO
 
 
 class UnsafePickleError(pickle.UnpicklingError, ValueError):
-    """A pickle refers to something that its format does not need, so that loading it could run foreign code."""
+    """A pickle refers to something that its file format does not need; loading it could run foreign code."""
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Unpickler that resolves the globals of one table and refuses every other.
+    """Unpickler that resolves the globals of a table and refuses all others.
 
-    A pickle is a program: it imports names and calls what they stand for. Here a name is never imported; it is looked up in
-    ``allowed``, whose values (harmless callables, or inert stubs for classes of packages that need not be installed) are all that the
-    file can ever call. A file can therefore do no more than the callables of the table do with arguments of its choosing.
+    A pickle is a program: it imports names and calls the objects behind them. Here no name is imported; it is
+    looked up in ``allowed``. The values of that table are harmless callables, or inert stubs for classes of packages
+    that need not be installed. A file can therefore only call these, with arguments of its choosing.
 
-    ``persistent_load`` reads the objects that a container keeps outside of the pickle, as PyTorch's files do with tensor storages.
-    ``encoding`` is that of Python 2 strings ("latin1" where they hold arrays).
+    Args:
+        file: the pickle.
+        allowed: what (module, name) stands for.
+        persistent_load: reads objects that the container stores outside the pickle, such as PyTorch's tensor storages.
+        encoding: encoding of Python 2 strings; "latin1" if they hold arrays.
 
-    Raises ``UnsafePickleError`` for any other global or persistent object. A damaged file raises whatever the pickle module raises
-    (``UnpicklingError``, ``EOFError``, ``ValueError``, ...): callers that own the format say what it means.
+    Raises:
+        UnsafePickleError: on loading, if the file asks for any other global or persistent object. A damaged file raises
+            whatever the pickle module raises (``UnpicklingError``, ``EOFError``, ``ValueError``, ...).
     """
 
     def __init__(
@@ -42,13 +46,13 @@ class RestrictedUnpickler(pickle.Unpickler):
             return self._allowed[module, name]
         except KeyError:
             raise UnsafePickleError(
-                f"refused: the pickle asks for {module}.{name}, which this file format does not need; loading it could run foreign code. "
-                "Nothing of it was executed. Get the file from its original source."
+                f"refused: the pickle asks for {module}.{name}, which this file format does not need; loading it could "
+                "run foreign code. Nothing in it was executed. Get the file from its original source."
             ) from None
 
     def persistent_load(self, pid: Any) -> Any:
         if self._load_persistent is None:
             raise UnsafePickleError(
-                f"refused: the pickle refers to an object outside of itself ({pid!r}), which this file format does not do"
+                f"refused: the pickle refers to an external object ({pid!r}), which this file format does not use"
             )
         return self._load_persistent(pid)

@@ -1,4 +1,4 @@
-"""Where pictures come from: an image, a folder of images, a video or a camera, all read as frames."""
+"""Sources of frames: an image, a folder of images, a video or a camera."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ import numpy as np
 from .images import IMAGE_SUFFIXES, InputError, load_image
 
 ASSUMED_FPS = 30.0
-"""For videos that state no frame rate."""
+"""Frame rate of videos that do not state one."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a source."""
+    """One image of a source."""
 
     image: np.ndarray
     """(H, W, 3) RGB uint8."""
     name: str
-    """File name without folder; of a camera "camera0"."""
+    """File name without its folder, or "camera0" for a camera."""
     stamp: float | None
-    """Seconds since the video's start, or since the epoch for a live camera; None for still images."""
+    """Seconds since the start of the video, or since the epoch for a live camera; None for still images."""
 
 
 class FrameSource(Protocol):
-    """Frames in order. Iterating reads; ``problems`` fills while doing so and is complete after the last frame."""
+    """Frames in order; iterating reads them. ``problems`` is complete after the last frame."""
 
     count: int | None
-    """How many frames to expect; None where unknown."""
+    """Expected number of frames; None if unknown."""
     fps: float | None
-    """Nominal frame rate; None for still images."""
+    """Nominal frame rate in Hz; None for still images."""
     problems: list[str]
-    """What could not be read, one sentence each."""
+    """One sentence for each input that could not be read."""
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -60,12 +60,16 @@ class ImageSource:
 
 
 class FolderSource:
-    """The images of one folder (not of those within) in natural order: frame_2 before frame_10."""
+    """The images of a folder, without its subfolders, in natural order: frame_2 before frame_10."""
 
     fps = None
 
     def __init__(self, path: Path):
-        """:raises InputError: there is no image in the folder."""
+        """Lists the images.
+
+        Raises:
+            InputError: there is no image in the folder.
+        """
         self.path = path
         self.problems: list[str] = []
         files = (
@@ -79,9 +83,10 @@ class FolderSource:
             raise InputError(f"{path}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
 
     def __iter__(self) -> Iterator[Frame]:
-        """Damaged images are left out and named in ``problems``.
+        """Skips damaged images and reports them in ``problems``.
 
-        :raises InputError: after the last file, when none could be read.
+        Raises:
+            InputError: after the last file, if none could be read.
         """
         for path in self._files:
             try:
@@ -95,10 +100,14 @@ class FolderSource:
 
 
 class VideoSource:
-    """A video file, turned upright by its rotation tag, with the container's presentation times as stamps."""
+    """A video file. Its rotation tag is applied; the container's presentation times become stamps."""
 
     def __init__(self, path: Path):
-        """:raises InputError: no video that can be decoded."""
+        """Opens the video and decodes a first frame.
+
+        Raises:
+            InputError: the file is not a video that can be decoded.
+        """
         self.path = path
         self.problems: list[str] = []
         capture = self._open()
@@ -107,20 +116,20 @@ class VideoSource:
         capture.release()
         if not decodes:
             raise InputError(
-                f"{path}: the video opens, but not one frame of it can be decoded; it is damaged or its codec is unknown"
+                f"{path}: the video opens, but none of its frames can be decoded; it is damaged or its codec is unknown"
             )
         self.count = count if count > 0 else None
         self.fps = fps if 0 < fps < 1000 else ASSUMED_FPS
 
     def _open(self) -> cv2.VideoCapture:
+        # FFmpeg starts threads of its own unless it is told how many; OpenCV before 4.7 cannot tell it.
+        threads_property: int | None = getattr(cv2, "CAP_PROP_N_THREADS", None)
+        options = [] if threads_property is None else [threads_property, max(cv2.getNumThreads(), 1)]
         with quiet_opencv():
-            # FFmpeg's own threads heed the number of OpenCV's only if told.
-            capture = cv2.VideoCapture(
-                str(self.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, max(cv2.getNumThreads(), 1)]
-            )
+            capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG, options)
         if not capture.isOpened():
             raise InputError(
-                f"{self.path}: neither an image nor a video that can be decoded; it is damaged or of an unknown format"
+                f"{self.path}: neither an image nor a video that can be decoded; it is damaged or its format is unknown"
             )
         return capture
 
@@ -128,7 +137,7 @@ class VideoSource:
         return (frame for _, frame in self.numbered(lambda _: True))
 
     def numbered(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Frame]]:
-        """Frames with their numbers, from 0; those that are not ``wanted`` are passed over, which takes a part of the time."""
+        """Yields numbered frames, from 0. Frames that are not ``wanted`` are skipped, which is faster than reading."""
         capture = self._open()
         read, stamp = 0, None
         try:
@@ -139,14 +148,14 @@ class VideoSource:
                 if not ok:
                     break
                 presentation = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                # Raw streams carry no times, and broken ones run backwards: go on by the frame rate.
+                # Raw streams have no times, and times in broken ones run backwards: advance by the frame rate.
                 stamp = presentation if stamp is None or presentation > stamp else stamp + 1 / self.fps
                 read += 1
                 if is_wanted:
                     yield read - 1, Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.path.name, stamp)
         finally:
             capture.release()
-        # Containers without an index state an estimate, so a frame or two do not matter.
+        # Containers without an index only estimate the count, so a frame or two do not matter.
         if self.count and read < self.count - max(2, 0.01 * self.count):
             self.problems.append(
                 f"{self.path}: the video ends after {read} of {self.count} frames; the rest cannot be decoded"
@@ -154,19 +163,23 @@ class VideoSource:
 
 
 class CameraSource:
-    """A live camera, for ever, stamped with the time of day at which each frame arrived."""
+    """A live camera, read until it stops. A frame's stamp is the time at which it arrived."""
 
     count = None
 
     def __init__(self, index: int):
-        """:raises InputError: no such camera."""
+        """Opens the camera.
+
+        Raises:
+            InputError: the camera cannot be opened.
+        """
         self.index = index
         self.problems: list[str] = []
         with quiet_opencv():
             self._capture = cv2.VideoCapture(index)
         if not self._capture.isOpened():
             raise InputError(
-                f"camera {index} cannot be opened: there is none of this number, another program uses it, or access is denied"
+                f"camera {index} cannot be opened: it does not exist, another program uses it, or access is denied"
             )
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps < 1000 else ASSUMED_FPS
@@ -176,7 +189,7 @@ class CameraSource:
             while True:
                 ok, bgr = self._capture.read()
                 if not ok:
-                    self.problems.append(f"camera {self.index} stopped giving frames")
+                    self.problems.append(f"camera {self.index} stopped delivering frames")
                     return
                 yield Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), f"camera{self.index}", time.time())
         finally:
@@ -189,8 +202,8 @@ def open_source(name: str) -> FrameSource:
     Args:
         name: path of the image, folder or video, or the number of a camera.
 
-    Returns:
-        An iterable of frames: ``image`` (H, W, 3) uint8 RGB, ``name``, and ``stamp`` in seconds (None for still images).
+    Returns: An iterable of frames: ``image`` (H, W, 3) uint8 RGB, ``name``, and ``stamp`` in seconds (None for still
+        images).
 
     Raises:
         InputError: there is nothing that can be read; the message gives the reason.
@@ -209,7 +222,7 @@ def open_source(name: str) -> FrameSource:
         if path.is_file():
             if path.stat().st_size == 0:
                 raise InputError(f"{path}: the file is empty")
-            # Animated GIFs are films.
+            # A GIF may be animated: read it as a video.
             if path.suffix.lower() != ".gif" and (
                 path.suffix.lower() in IMAGE_SUFFIXES or cv2.haveImageReader(str(path))
             ):
@@ -224,9 +237,9 @@ def open_source(name: str) -> FrameSource:
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV's and FFmpeg's own log lines off the terminal; what they say is raised or reported by the caller."""
+    """Silences the log of OpenCV and FFmpeg; callers report errors themselves."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, when the first video is opened
-    logging = getattr(cv2.utils, "logging", cv2)  # the former in newer OpenCV 4 (4.14), the latter in 4.11
+    logging = getattr(cv2.utils, "logging", cv2)  # the first in OpenCV 4.14, the second in 4.11
     level = logging.getLogLevel()
     logging.setLogLevel(0)
     try:

@@ -1,4 +1,4 @@
-"""Writing videos with what OpenCV's wheel has."""
+"""Writes videos with the encoders that OpenCV's wheel includes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .images import InputError
 from .sources import quiet_opencv
 
 CODECS = ("avc1", "mp4v")
-"""H.264 where this OpenCV has an encoder for it (its wheels have none), else MPEG-4 part 2."""
+"""H.264 if this OpenCV has an encoder for it (the wheels do not), otherwise MPEG-4 part 2."""
 
 
 class VideoWriter:
-    """An mp4 file; the first frame fixes its size."""
+    """Writes an mp4 file; the first frame determines its size."""
 
     def __init__(self, path: Path, fps: float):
         self._path, self._fps = path, fps
@@ -23,19 +23,20 @@ class VideoWriter:
         self._size = (0, 0)
 
     def write(self, image_rgb: np.ndarray) -> None:
-        """Appends (H, W, 3) RGB uint8.
+        """Appends a frame, (H, W, 3) uint8 RGB.
 
-        :raises InputError: nothing can encode it, or its size is not the first frame's.
+        Raises:
+            InputError: no encoder is available, or the size differs from that of the first frame.
         """
         size = image_rgb.shape[1], image_rgb.shape[0]
         if self._writer is None:
             self._writer, self._size = self._open(size), size
         if size != self._size:
-            raise InputError(f"the picture changes its size from {self._size} to {size}; a video cannot hold both")
+            raise InputError(f"the image size changes from {self._size} to {size}, which a video cannot store")
         self._writer.write(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
-        """Completes the file; needed before it can be read."""
+        """Completes the file, which cannot be read before."""
         if self._writer is not None:
             self._writer.release()
 

@@ -167,8 +167,8 @@ class _Items(dict):
 class _PlaceholderType(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         raise UnsafePickleError(
-            f"refused: the file asks to call {cls.__module__}.{cls.__qualname__}, which no checkpoint needs; it could run foreign code. "
-            "Nothing of it was executed. Get the file from its original source."
+            f"refused: the file asks to call {cls.__module__}.{cls.__qualname__}, which no checkpoint needs; it could run "
+            "foreign code. Nothing in it was executed. Get the file from its original source."
         )
 
 
