@@ -1,8 +1,9 @@
-"""The documentation against the repository: links and anchors lead somewhere, pages are listed, generated parts are up to date."""
+"""Checks the documentation: links and anchors lead somewhere, pages are listed, generated parts are up to date."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -114,3 +115,17 @@ def test_make_targets_that_pages_name_exist():
     for page in PAGES:
         named = set(re.findall(r"(?:^ {4}|`)make ([a-z][\w-]*)", page.read_text(), re.M))
         assert named <= targets, f"{page.name}: {sorted(named - targets)}"
+
+
+def test_command_line_page_lists_every_command():
+    usage = subprocess.run(
+        [sys.executable, "-m", "wildhands_ros.cli.main", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    commands = set(re.findall(r"^    ([a-z][\w-]*)", usage, re.M))
+    page = (ROOT / "docs/command_line.md").read_text()
+    rows = {name for row in re.findall(r"^\| (`.*?) \|", page, re.M) for name in re.findall(r"`([\w-]+)`", row)}
+    assert commands and commands <= rows
+
+
+def test_readme_is_one_page():
+    assert len((ROOT / "README.md").read_text().splitlines()) < 85

@@ -21,6 +21,7 @@ EXAMPLES = ROOT / "examples"
 WRIST = re.compile(r"(\S+)  (left|right) +x [+-]\d\.\d{3}  y [+-]\d\.\d{3}  z \+(\d\.\d{3}) m  score \d\.\d\d")
 
 
+@pytest.mark.slow
 def test_hands_in_folder_prints_both_wrists_of_each_image(tmp_path):
     for frame, name in zip(islice(open_source(str(ROOT / "demo/clip.mp4")), 2), ("a.jpg", "b.png"), strict=True):
         (tmp_path / name).write_bytes(encode_image(frame.image, Path(name).suffix))
@@ -34,6 +35,7 @@ def test_hands_in_folder_prints_both_wrists_of_each_image(tmp_path):
     assert all(0.2 < float(depth) < 1.5 for *_, depth in found)
 
 
+@pytest.mark.slow
 def test_notebook_runs_and_is_stored_without_outputs(tmp_path):
     notebook = json.loads((EXAMPLES / "hands.ipynb").read_text())
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -51,6 +53,7 @@ def test_the_node_is_short():
     assert len((EXAMPLES / "my_hand_node.py").read_text().splitlines()) <= 45
 
 
+@pytest.mark.ros
 def test_the_node_publishes_where_a_hand_pinches(tmp_path):
     pytest.importorskip("rclpy")
     from geometry_msgs.msg import PointStamped
