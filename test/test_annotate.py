@@ -1,5 +1,8 @@
-"""Annotation: resumed or not, by one process or two, the same bytes; every format; smoothing that does not lag; recordings that lack
-something; workers that end early."""
+"""Annotation.
+
+The hands are the same bytes for any number of processes and after an interruption. Also all input formats, incomplete
+recordings, workers that fail, and offline smoothing.
+"""
 
 from __future__ import annotations
 
@@ -48,9 +51,9 @@ CALIBRATION = load_calibration(DEMO / "camera_info.yaml")
 NUM_FRAMES = 11
 
 
-# Without the network, which has tests of its own: the tracks and the fit are what remembers.
+# Without the network, which has tests of its own. Tracks and fit are what remembers earlier frames.
 CONFIG = EstimatorConfig(checkpoint="none")
-HERE = Workers(1, map)
+THIS_PROCESS = Workers(1, map)
 CALIBRATED = AnnotationOptions(intrinsics=Intrinsics(CALIBRATION))
 
 
@@ -64,7 +67,7 @@ def video(tmp_path_factory) -> Path:
     return path
 
 
-NOBODY = Workers(1, lambda *_: pytest.fail("nothing should be estimated"))
+NO_WORKERS = Workers(1, lambda *_: pytest.fail("nothing should be estimated"))
 
 
 def hands_of(folder: Path) -> list[bytes]:
@@ -72,7 +75,7 @@ def hands_of(folder: Path) -> list[bytes]:
         return [bytes(data) for topic, _, data in bag.messages() if topic.topic == "/hands"]
 
 
-def pictures_of(folder: Path) -> list[bytes]:
+def images_of(folder: Path) -> list[bytes]:
     with Bag(folder) as bag:
         return [bytes(data) for topic, _, data in bag.messages() if topic.topic == "/image/compressed"]
 
@@ -87,12 +90,12 @@ def small_segments():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, video, small_segments) -> list[bytes]:
-    """The hands of an annotation without interruption, by one process; its pictures are those of the video."""
+    """The hands of an annotation by one process without interruption. Also checks its images."""
     folder = tmp_path_factory.mktemp("whole") / "out"
     with processes(1) as workers:
         assert annotate(video, folder, CALIBRATED, CONFIG, {}, workers) == []
     with Bag(folder) as bag:
-        # Tracks go on over the segments' borders.
+        # Tracks continue across segments.
         names = {
             hand.id
             for topic, _, data in bag.messages()
@@ -104,39 +107,39 @@ def whole(tmp_path_factory, video, small_segments) -> list[bytes]:
     found = hands_of(folder)
     assert len(found) == NUM_FRAMES
     with Bag(folder) as bag:
-        pictures = [bag.read(topic, data) for topic, _, data in bag.messages() if topic.topic == "/image/compressed"]
-    for picture, frame in zip(pictures, open_source(str(video)), strict=True):
-        assert bytes(picture.data) == encode_image(frame.image, ".jpg")
+        messages = [bag.read(topic, data) for topic, _, data in bag.messages() if topic.topic == "/image/compressed"]
+    for message, frame in zip(messages, open_source(str(video)), strict=True):
+        assert bytes(message.data) == encode_image(frame.image, ".jpg")
     return found
 
 
-def test_two_processes_find_the_same_bytes(tmp_path, video, whole):
+def test_two_processes_give_the_same_bytes(tmp_path, video, whole):
     with processes(2) as workers:
         annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, workers)
     assert hands_of(tmp_path / "out") == whole
 
 
-def test_what_comes_before_the_damaged_end_of_a_video_is_annotated(tmp_path, video, small_segments):
-    # Of this format frames are found one after another, without an index.
+def test_a_video_with_a_damaged_end_is_annotated_up_to_the_damage(tmp_path, video, small_segments):
+    # This format can be read without an index, frame by frame.
     writer = cv2.VideoWriter(str(tmp_path / "cut.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"MJPG"), 30, (640, 360))
     for frame in open_source(str(video)):
         writer.write(cv2.resize(frame.image, (640, 360))[..., ::-1])
     writer.release()
     data = (tmp_path / "cut.avi").read_bytes()
     (tmp_path / "cut.avi").write_bytes(data[: len(data) * 6 // 10])
-    (problem,) = annotate(tmp_path / "cut.avi", tmp_path / "out", CALIBRATED, CONFIG, {}, HERE)
+    (problem,) = annotate(tmp_path / "cut.avi", tmp_path / "out", CALIBRATED, CONFIG, {}, THIS_PROCESS)
     assert f"of {NUM_FRAMES} frames; the rest cannot be decoded" in problem
-    assert 0 < len(hands_of(tmp_path / "out")) == len(pictures_of(tmp_path / "out")) < NUM_FRAMES
+    assert 0 < len(hands_of(tmp_path / "out")) == len(images_of(tmp_path / "out")) < NUM_FRAMES
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_interrupted_or_not_the_hands_are_the_same_bytes(tmp_path, video, whole, monkeypatch, error):
+def test_a_resumed_annotation_gives_the_same_bytes(tmp_path, video, whole, monkeypatch, error):
     calls = 0
 
     def interrupted(*arguments):
         nonlocal calls
         calls += 1
-        if calls == 10:  # in the second segment, after the frames that were warmed up with
+        if calls == 10:  # in the second segment, after its warm-up
             raise error
         return estimate(*arguments)
 
@@ -144,14 +147,14 @@ def test_interrupted_or_not_the_hands_are_the_same_bytes(tmp_path, video, whole,
     with monkeypatch.context() as patch:
         patch.setattr(Estimator, "__call__", interrupted)
         with pytest.raises(error):
-            annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, HERE)
+            annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, THIS_PROCESS)
     segments = tmp_path / "out.partial" / "segments"
     assert not (tmp_path / "out").exists() and {path.name for path in segments.glob("*.npz")} == {
         "000000.npz",
         "jpegs_000000.npz",
     }
     seen = []
-    # Two go on, each with a part of what is missing.
+    # Two workers resume, each with a part of the missing segments.
     annotate(
         video,
         tmp_path / "out",
@@ -162,10 +165,10 @@ def test_interrupted_or_not_the_hands_are_the_same_bytes(tmp_path, video, whole,
     )
     assert [part.segments for part in seen] == [(1,), (2,)]
     assert hands_of(tmp_path / "out") == whole
-    assert len(pictures_of(tmp_path / "out")) == NUM_FRAMES
+    assert len(images_of(tmp_path / "out")) == NUM_FRAMES
 
 
-def test_segments_that_are_there_in_the_middle_are_not_made_again(tmp_path, small_segments):
+def test_finished_segments_are_not_estimated_again(tmp_path, small_segments):
     made = engine.Annotation(tmp_path / "work", {})
     for number in (1, 4):
         save(segment_path(tmp_path / "work", number), Segment([], []))
@@ -175,7 +178,7 @@ def test_segments_that_are_there_in_the_middle_are_not_made_again(tmp_path, smal
     assert made.jobs(None, 2)[0] == Job((0,), True, 4, 2)
 
 
-def test_what_goes_wrong_in_a_worker_reaches_the_user_and_ends_the_others(tmp_path, video):
+def test_an_error_in_a_worker_is_raised_and_ends_the_others(tmp_path, video):
     with pytest.raises(ValueError, match="'no_such_model'"), processes(2) as workers:
         annotate(video, tmp_path / "out", CALIBRATED, replace(CONFIG, detector="no_such_model"), {}, workers)
     start = time.monotonic()
@@ -192,9 +195,9 @@ def end_it(_) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_worker_that_is_killed_is_named_with_what_to_do(tmp_path, video):
+def test_a_killed_worker_is_reported_with_what_to_do(tmp_path, video):
     with (
-        pytest.raises(ChildProcessError, match=r"short.mp4: a worker process was killed.*the same command goes on"),
+        pytest.raises(ChildProcessError, match=r"short.mp4: a worker process was killed.*run the same command again"),
         processes(1) as workers,
     ):
         annotate(
@@ -203,7 +206,7 @@ def test_a_worker_that_is_killed_is_named_with_what_to_do(tmp_path, video):
 
 
 def test_ctrl_c_ends_the_command_and_its_workers(tmp_path, video):
-    """With complete sentences on the terminal, and nothing of what the workers were at."""
+    """No traceback of a worker reaches the terminal."""
     command = [
         sys.executable,
         "-m",
@@ -215,9 +218,11 @@ def test_ctrl_c_ends_the_command_and_its_workers(tmp_path, video):
         "--jobs",
         "2",
     ]
-    # A shell that starts tests in the background has them, and so their children, ignore interrupts.
-    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeding)
+    # A test that a shell started in the background ignores SIGINT, and its child processes inherit that.
+    restore_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=restore_sigint
+    )
     segments = tmp_path / "out.partial" / "segments"
     wait_for(segments.is_dir)
     wait_for(lambda: children(running.pid))
@@ -240,7 +245,7 @@ def wait_for(condition) -> None:
         time.sleep(0.05)
 
 
-def test_ray_finds_the_same_bytes(tmp_path, video, whole):
+def test_ray_gives_the_same_bytes(tmp_path, video, whole):
     pytest.importorskip("ray.data", exc_type=ImportError)
     from wildhands_ros.recording.ray_cluster import ray_workers
 
@@ -251,7 +256,7 @@ def test_ray_finds_the_same_bytes(tmp_path, video, whole):
     assert hands_of(tmp_path / "out") == whole
 
 
-def test_other_settings_do_not_go_on_with_earlier_work(tmp_path):
+def test_work_with_other_settings_is_not_resumed(tmp_path):
     first = engine.Annotation(tmp_path / "work", {"fov": 60})
     save(segment_path(tmp_path / "work", 0), Segment([], []))
     assert (
@@ -277,7 +282,7 @@ def fill(
     topics: tuple[str, ...] = ("/camera/image/compressed",),
     ros1: bool = False,
 ) -> None:
-    """A small recording with pictures of the demo clip."""
+    """Writes a small recording with images of the demo clip."""
     types = store.types
     kinds = "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo", "std_msgs/msg/String"
     connections = {topic: writer.add_connection(topic, kinds[0], typestore=store) for topic in topics}
@@ -323,8 +328,8 @@ def recording(folder: Path, kind: str = "mcap", **options) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["mcap", "sqlite3", "ros1"])
-def test_every_kind_of_bag_comes_out_with_hands_beside_its_topics(tmp_path, kind):
-    assert annotate(recording(tmp_path, kind), tmp_path / "out", AnnotationOptions(), CONFIG, {}, HERE) == []
+def test_all_bag_formats_get_hands_beside_their_topics(tmp_path, kind):
+    assert annotate(recording(tmp_path, kind), tmp_path / "out", AnnotationOptions(), CONFIG, {}, THIS_PROCESS) == []
     with Bag(tmp_path / "out") as bag:
         messages = [(topic.topic, bag.read(topic, data)) for topic, _, data in bag.messages()]
     counts = {name: sum(topic == name for topic, _ in messages) for name, _ in messages}
@@ -349,22 +354,22 @@ def test_every_kind_of_bag_comes_out_with_hands_beside_its_topics(tmp_path, kind
         ),
     ],
 )
-def test_a_recording_that_lacks_something_is_refused_with_what_to_do(tmp_path, options, choices, why):
+def test_an_incomplete_recording_is_refused_with_what_to_do(tmp_path, options, choices, why):
     with pytest.raises(InputError, match=why):
-        annotate(recording(tmp_path, **options), tmp_path / "out", choices, CONFIG, {}, NOBODY)
+        annotate(recording(tmp_path, **options), tmp_path / "out", choices, CONFIG, {}, NO_WORKERS)
     assert not (tmp_path / "out").exists()
 
 
-def test_an_existing_output_is_not_written_over(tmp_path, video):
+def test_an_existing_output_is_not_overwritten(tmp_path, video):
     (tmp_path / "out").mkdir()
     with pytest.raises(FileExistsError, match="already exists"):
-        annotate(video, tmp_path / "out", AnnotationOptions(), CONFIG, {}, NOBODY)
+        annotate(video, tmp_path / "out", AnnotationOptions(), CONFIG, {}, NO_WORKERS)
 
 
-# Segments, smoothing
+# Segments and smoothing
 
 
-def test_segments_come_back_as_they_were(tmp_path):
+def test_segments_survive_saving_and_loading(tmp_path):
     frames = [
         AnnotatedFrame(
             7, 0.25, IntrinsicsSource.CAMERA_INFO, FrameEstimate((hand(Side.RIGHT, 1), hand(Side.LEFT, 2)), CAMERA, 3)
@@ -411,7 +416,7 @@ def moving(stamps: np.ndarray, noise: float = 0.0) -> list[ManoParameters]:
     ]
 
 
-def test_smoothing_leaves_a_steady_motion_as_it_is_up_to_its_ends():
+def test_smoothing_keeps_a_uniform_motion_including_its_ends():
     stamps = np.cumsum(np.random.default_rng(1).uniform(0.02, 0.06, 40))
     manos = moving(stamps)
     for one, other in zip(manos, smooth_track(stamps, manos), strict=True):
@@ -422,11 +427,14 @@ def test_smoothing_leaves_a_steady_motion_as_it_is_up_to_its_ends():
         np.testing.assert_allclose(one.hand_pose, other.hand_pose, atol=2e-3)
 
 
-def test_smoothing_takes_noise_away_and_does_not_lag():
+def test_smoothing_reduces_noise_without_lag():
     stamps = np.arange(60) / 30
-    noise = [np.array([mano.transl for mano in change(stamps)]) - np.array([mano.transl for mano in moving(stamps)]) for change in
-             (lambda t: moving(t, 0.01), lambda t: smooth_track(t, moving(t, 0.01)))]  # fmt: skip
-    assert noise[1][3:-3].std() < 0.6 * noise[0][3:-3].std()
+    noisy = moving(stamps, 0.01)
+    before, after = (
+        np.array([mano.transl - true.transl for mano, true in zip(manos, moving(stamps), strict=True)])
+        for manos in (noisy, smooth_track(stamps, noisy))
+    )
+    assert after[3:-3].std() < 0.6 * before[3:-3].std()
     step = [ManoParameters(np.array([float(t >= 1), 0, 0]), np.zeros(3), np.zeros(45), np.zeros(10)) for t in stamps]
     smoothed = np.array([mano.transl[0] for mano in smooth_track(stamps, step)])
     np.testing.assert_allclose(smoothed[:30] + smoothed[:29:-1][:30], 1, atol=1e-9)

@@ -1,4 +1,4 @@
-"""Recordings: written, read in every format, cut off, damaged, and on a disk that fills up."""
+"""Bags: writing, reading all formats, damage, full disks, and episodes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def strings(store, count: int, length: int = 20):
     kind = store.types[TEXT]
     rng = np.random.default_rng(0)
     for number in range(count):
-        # Random, so that compression does not make a large message small.
+        # Random data, so that compression does not shrink large messages.
         yield number, store.serialize_cdr(kind(data=f"{number} " + rng.bytes(length).hex()), TEXT)
 
 
@@ -68,7 +68,7 @@ def numbers(path: Path) -> tuple[list[int], list[str]]:
 
 
 @pytest.mark.parametrize("write", [write_mcap, write_sqlite, write_ros1])
-def test_every_format_is_read_in_order(tmp_path, write):
+def test_all_formats_are_read_in_order(tmp_path, write):
     path = write(tmp_path / f"recording{'.bag' if write is write_ros1 else ''}")
     assert is_bag(path) and numbers(path) == (list(range(50)), [])
     if path.is_dir():
@@ -76,7 +76,7 @@ def test_every_format_is_read_in_order(tmp_path, write):
         assert numbers(file) == (list(range(50)), [])
 
 
-def test_mcap_s_own_library_reads_it_with_whole_definitions(tmp_path):
+def test_the_mcap_library_reads_complete_definitions(tmp_path):
     mcap = pytest.importorskip("mcap.reader")
     with BagWriter(tmp_path / "bag") as writer:
         writer.topic("/hands", "wildhands_ros/msg/HandArray")
@@ -93,13 +93,13 @@ def test_mcap_s_own_library_reads_it_with_whole_definitions(tmp_path):
         assert f"MSG: {part}" in schema.data.decode()
 
 
-def test_an_existing_folder_is_not_written_to(tmp_path):
+def test_an_existing_folder_is_not_overwritten(tmp_path):
     write_mcap(tmp_path / "bag")
     with pytest.raises(FileExistsError, match="already exists"):
         BagWriter(tmp_path / "bag")
 
 
-def test_a_type_that_is_not_installed_is_refused_by_name():
+def test_an_unknown_message_type_is_named():
     with pytest.raises(UnknownTypeError, match="no_such_msgs"):
         learn(typestore(), "no_such_msgs/msg/Thing")
 
@@ -108,7 +108,7 @@ def test_a_type_that_is_not_installed_is_refused_by_name():
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-def test_of_a_truncated_mcap_the_beginning_is_read(tmp_path, share):
+def test_a_truncated_mcap_file_is_read_up_to_its_end(tmp_path, share):
     folder = write_mcap(tmp_path / "bag", count=400, length=8000)
     file = folder / "bag.mcap"
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
@@ -117,14 +117,14 @@ def test_of_a_truncated_mcap_the_beginning_is_read(tmp_path, share):
     assert len(problems) == 1 and "cut off" in problems[0]
 
 
-def test_a_recorder_that_was_killed_leaves_what_can_be_read(tmp_path):
+def test_a_bag_of_a_killed_recorder_is_read(tmp_path):
     folder = write_mcap(tmp_path / "bag")
     (folder / "metadata.yaml").unlink()
     read, problems = numbers(folder)
     assert read == list(range(50)) and "metadata.yaml is missing" in problems[0]
 
 
-def test_of_several_files_each_topic_is_read_as_one(tmp_path):
+def test_a_topic_in_several_files_is_read_as_one(tmp_path):
     folder = write_mcap(tmp_path / "split")
     (folder / "metadata.yaml").unlink()
     (folder / "split.mcap").rename(folder / "split_0.mcap")
@@ -140,7 +140,7 @@ def test_of_several_files_each_topic_is_read_as_one(tmp_path):
 
 @pytest.mark.parametrize("write", [write_mcap, write_sqlite, write_ros1])
 @pytest.mark.parametrize("size", [0, 10, 3000])
-def test_what_cannot_be_read_is_refused_by_name(tmp_path, write, size):
+def test_an_unreadable_bag_is_named(tmp_path, write, size):
     path = write(tmp_path / f"recording{'.bag' if write is write_ros1 else ''}", count=1000)
     file = path if path.is_file() else next(file for file in path.iterdir() if file.suffix in (".mcap", ".db3"))
     file.write_bytes(file.read_bytes()[:size])
@@ -153,7 +153,7 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path, write, size):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"garbage" * 1000])
-def test_no_recording_at_all_is_refused(tmp_path, content):
+def test_something_that_is_no_bag_is_refused(tmp_path, content):
     path = tmp_path / "recording.mcap"
     if content is not None:
         path.write_bytes(content)
@@ -167,7 +167,7 @@ def test_no_recording_at_all_is_refused(tmp_path, content):
 # A full disk
 
 
-def test_before_the_disk_is_full_the_bag_is_completed(tmp_path, monkeypatch):
+def test_the_bag_is_completed_before_the_disk_is_full(tmp_path, monkeypatch):
     writer = BagWriter(tmp_path / "bag", reserve=0)
     topic = writer.topic("/text", TEXT)
     messages = [data for _, data in strings(writer.types, 100, 20_000)]
@@ -182,13 +182,13 @@ def test_before_the_disk_is_full_the_bag_is_completed(tmp_path, monkeypatch):
     assert read == list(range(len(read))) and len(read) >= 60 and not problems
 
 
-def test_of_a_bag_that_found_no_room_the_beginning_is_read(tmp_path):
+def test_a_bag_on_a_full_disk_is_read_up_to_its_end(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     written = 0
     writer = BagWriter(tmp_path / "bag", reserve=0)
     topic = writer.topic("/text", TEXT)
     messages = list(strings(writer.types, 400, 10_000))
-    # A real refusal of the kernel, in the middle of a file: as of a full disk, but of this process alone.
+    # The kernel refuses to write in the middle of the file, as on a full disk, but only for this process.
     resource.setrlimit(resource.RLIMIT_FSIZE, (3 * 2**20, hard))
     try:
         with pytest.raises(DiskFull, match="cannot write"):
@@ -206,7 +206,7 @@ def test_of_a_bag_that_found_no_room_the_beginning_is_read(tmp_path):
 
 
 @given(st.lists(st.sampled_from(("start", "stop", "discard")), max_size=30))
-def test_whatever_is_called_the_marks_make_sense(calls):
+def test_any_sequence_of_calls_gives_consistent_marks(calls):
     book, marks, kept = EpisodeBook(), [], {}
     for number, call in enumerate(calls):
         try:

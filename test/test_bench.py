@@ -40,7 +40,7 @@ def test_unknown_parts_and_unwritable_outputs_fail_before_the_work(tmp_path, cap
 def test_figures_exclude_the_first_seconds():
     second = 10**9
     sent = [i * second // 10 for i in range(50)]
-    # Answered slowly at first, then after 20 ms; the last two not at all. The first image has three hands, the others two.
+    # Answered slowly at first, then after 20 ms; the last two not at all. The first image has three hands, others two.
     delays = [second if stamp < 2 * second else second // 50 for stamp in sent]
     answers = {stamp: Answer(stamp + delay, 2) for stamp, delay in zip(sent[:-2], delays, strict=False)}
     answers[0] = Answer(second, 3)

@@ -1,4 +1,4 @@
-"""The ``wildhands`` command as a user runs it: in a process of its own, on the demo clip's first frames."""
+"""The ``wildhands`` command in a process of its own, as a user runs it, on the first frames of the demo clip."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def wildhands(*arguments, **options):
 
 @pytest.fixture
 def refused(capfd):
-    """Runs a command in this process, which saves its imports: one line on stderr says what is wrong, the exit code is 2."""
+    """Checks that a command fails with exit code 2 and one line on stderr. Runs in this process to save imports."""
 
     def run(arguments, *words):
         capfd.readouterr()
@@ -45,7 +45,7 @@ def refused(capfd):
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
-    """The clip's first frames: a folder of images with a damaged one, and a video."""
+    """The first frames of the clip as a folder of images, one of them damaged, and as a video."""
     root = tmp_path_factory.mktemp("frames")
     folder = root / "images"
     folder.mkdir()
@@ -107,7 +107,7 @@ class TestEstimate:
             assert hand["grasp"]["label"] == Grasp(int(np.argmax(probabilities))).name.lower()
             assert hand["num_vertices"] > 500
 
-    def test_both_hands_are_where_the_truth_is(self, video):
+    def test_both_hands_match_the_labels(self, video):
         _, data, _ = video
         truth = json.loads((DEMO / "truth.json").read_text())
         for frame, true_frame in zip(data["frames"][1:], truth["frames"][1:], strict=False):
@@ -119,7 +119,7 @@ class TestEstimate:
                 assert distance < 0.08 * size
                 assert hand["wrist"]["position"][2] == pytest.approx(true_hand["wrist"]["position"][2], rel=0.2)
 
-    def test_overlay_is_a_video_of_the_same_length_that_shows_something(self, video, frames):
+    def test_overlay_is_a_video_of_the_same_length_with_drawings(self, video, frames):
         _, _, path = video
         drawn, original = (list(open_source(str(p))) for p in (path, frames / "short.mp4"))
         assert len(drawn) == len(original) == 6
@@ -156,21 +156,21 @@ class TestEstimate:
 
 
 class TestFaults:
-    def test_one_line_and_no_traceback(self, tmp_path):
+    def test_errors_are_one_line_without_a_traceback(self, tmp_path):
         (tmp_path / "zeros.mp4").write_bytes(bytes(10_000))
         for name in ("none.jpg", "zeros.mp4"):
             result = wildhands("estimate", tmp_path / name)
             assert result.returncode == 2 and result.stdout == ""
             assert result.stderr.startswith("wildhands: ") and result.stderr.count("\n") == 1
 
-    def test_inputs(self, refused, frames, tmp_path):
+    def test_unreadable_inputs(self, refused, frames, tmp_path):
         (tmp_path / "text.mp4").write_text("not a film")
         (tmp_path / "folder").mkdir()
         refused(("estimate", tmp_path / "none.jpg"), "none.jpg", "does not exist")
         refused(("estimate", tmp_path / "text.mp4"), "text.mp4", "decoded")
         refused(("estimate", tmp_path / "folder"), "no images")
 
-    def test_calibrations(self, refused, frames, tmp_path):
+    def test_unusable_calibrations(self, refused, frames, tmp_path):
         image = frames / "images" / "frame_0.jpg"
         text = (DEMO / "camera_info.yaml").read_text()
         other = tmp_path / "other.yaml"
@@ -189,7 +189,7 @@ class TestFaults:
         refused(("estimate", image, "--overlay", image), "overwrite")
         refused(("estimate", image, "--json", tmp_path / "out.png", "--overlay", tmp_path / "out.png"), "same file")
         refused(("estimate", frames / "short.mp4", "--overlay", tmp_path / "o.avi"), ".mp4")
-        if Path("/proc/version").exists():  # where not even root can write
+        if Path("/proc/version").exists():  # not even root can write there
             refused(("estimate", image, "--json", "/proc/out.json"), "cannot write to /proc/out.json")
 
     def test_outputs_of_an_evaluation_are_checked_before_the_work(self, refused, frames, tmp_path, monkeypatch):
@@ -199,7 +199,7 @@ class TestFaults:
         )
         refused(("evaluate", "synthetic", "--picture", tmp_path / "out.xyz"), "out.xyz", ".png")
 
-    def test_models(self, refused, frames, tmp_path):
+    def test_unusable_models(self, refused, frames, tmp_path):
         image = frames / "images" / "frame_0.jpg"
         refused(("estimate", image, "--checkpoint", "no_such_model", "--json", tmp_path / "out.json"), "no_such_model")
         assert not list(tmp_path.iterdir())
@@ -207,6 +207,22 @@ class TestFaults:
         junk = tmp_path / "junk.ckpt"
         junk.write_bytes(b"junk")
         refused(("import-checkpoint", junk), "junk.ckpt")
+
+    @pytest.mark.parametrize(
+        ("name", "arguments", "max_hands"),
+        [("images/frame_0.jpg", (), 10), ("images", (), 10), ("short.mp4", (), 2), ("images", ("--max-hands", 3), 3)],
+    )
+    def test_images_may_show_more_hands_than_videos(self, frames, monkeypatch, name, arguments, max_hands):
+        class Stop(Exception):
+            pass
+
+        def make_estimator(args):
+            assert args.max_hands == max_hands
+            raise Stop
+
+        monkeypatch.setattr(estimate, "make_estimator", make_estimator)
+        with pytest.raises(Stop):
+            cli.main(["estimate", *map(str, (frames / name, *arguments))])
 
     def test_usage(self):
         result = wildhands("estimate")
@@ -217,7 +233,7 @@ class TestFaults:
             refused = wildhands("estimate", "a.jpg", f"--hand-length={length}")
             assert refused.returncode == 2 and "metres, between 0.1 and 0.3" in refused.stderr
 
-    def test_settings_of_a_training_may_follow_its_options(self):
+    def test_training_settings_may_follow_options(self):
         args = cli.parse(["train", "c.yaml", "steps=2", "--output", "out", "optimizer.lr=1e-4"])
         assert args.overrides == ["steps=2", "optimizer.lr=1e-4"] and args.output == Path("out")
         for arguments in (["train", "c.yaml", "--outptu", "x"], ["estimate", "a.jpg", "b.jpg"]):
@@ -225,13 +241,18 @@ class TestFaults:
                 cli.parse(arguments)
 
 
-def test_interrupt_is_quiet_and_leaves_nothing_behind(tmp_path):
+def test_interrupt_is_quiet_and_leaves_no_files(tmp_path):
     command = [sys.executable, "-m", "wildhands_ros.cli.main", "estimate", str(DEMO / "clip.mp4"), "--fov", "70"]
     outputs = ["--json", str(tmp_path / "out.json"), "--overlay", str(tmp_path / "out.mp4")]
-    # A shell that starts tests in the background has them, and so their children, ignore interrupts.
-    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    # A test that a shell started in the background ignores SIGINT, and its child processes inherit that.
+    restore_sigint = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(
-        [*command, *outputs], stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=DEMO.parent, preexec_fn=heeding
+        [*command, *outputs],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        cwd=DEMO.parent,
+        preexec_fn=restore_sigint,
     )
     deadline = time.monotonic() + 60
     while not any(file.stat().st_size > 0 for file in tmp_path.glob(".out*.mp4")):

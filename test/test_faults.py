@@ -1,4 +1,4 @@
-"""The fault table of docs/faults.md, row by row, on the real node over real DDS; the network is not what is tested here."""
+"""The faults in docs/faults.md, one by one, with the real node over DDS and a fake estimator."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def hands_come(robot: Robot) -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_shows_and_is_over_when_it_is_over(node, robot, name):
+def test_a_fault_shows_in_diagnostics_and_the_node_recovers(node, robot, name):
     fault = FAULTS[name]
     hands_come(robot)
     before = robot.count(fault.shows)
@@ -62,7 +62,7 @@ def test_a_fault_shows_and_is_over_when_it_is_over(node, robot, name):
     if fault.shows.startswith("rejected: ") and not robot.out_of_order and name != "incompatible_qos":
         refused = robot.hands_received
         robot.spin(lambda: False, 0.2)
-        assert robot.hands_received <= refused + 1, "nothing is published for what is refused"
+        assert robot.hands_received <= refused + 1, "nothing is published for rejected images"
     fault.end(robot)
     robot.heal()
     hands_come(robot)

@@ -1,4 +1,4 @@
-"""From a camera to a data set: the node, `wildhands record` with episodes, annotate, and every export, over real DDS and real files."""
+"""From a camera to a dataset over real DDS: the node, `wildhands record` with episodes, `annotate`, and all exports."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def call(client: Client, kind: type, name: str, request):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory) -> Path:
-    """A folder with `recording`, of the demo clip's first frames with the node's hands and one good and one discarded episode."""
+    """A folder with the bag `recording`: frames of the demo clip, the node's hands, a good and a discarded episode."""
     folder = tmp_path_factory.mktemp("round_trip")
     writer = VideoWriter(folder / "short.mp4", 30)
     for _, frame in zip(range(NUM_FRAMES), open_source(str(ROOT / "demo" / "clip.mp4")), strict=False):
@@ -114,7 +114,7 @@ def recorded(tmp_path_factory) -> Path:
         assert publisher.returncode == 0, (folder / "publisher.log").read_text()
         assert call(client, Trigger, "episode/stop", Trigger.Request()).success
         assert not call(client, Trigger, "episode/stop", Trigger.Request()).success
-        # By the command line, for those who have no ros2 service.
+        # From the command line, without the ros2 command.
         for arguments in (("start", "a failure"), ("discard",)):
             run = wildhands("episode", *arguments, cwd=folder, **ENVIRONMENT)
             assert (run.returncode, run.stdout) == (0, "episode 1\n"), run.stderr
@@ -147,7 +147,7 @@ def topics(path: Path) -> dict[str, list]:
     return found
 
 
-def test_the_recording_holds_every_message_and_says_so(recorded):
+def test_the_recording_contains_all_messages_and_counts_them(recorded):
     found = topics(recorded / "recording")
     assert len(found["/image/compressed"]) == len(found["/camera_info"]) == len(found["/hands"]) == NUM_FRAMES
     events = [(mark.event, mark.episode, mark.task) for mark in found["/episodes"]]
@@ -170,7 +170,7 @@ def test_annotation_adds_hands_beside_the_original_topics(recorded, annotated):
     assert len(after["/hands"]) == NUM_FRAMES and len(after["/hands/recorded"]) == NUM_FRAMES
     for image, hands in zip(after["/image/compressed"], after["/hands"], strict=True):
         assert hands.header == image.header
-    # The first frame has no past, and the node had none either: both say the same.
+    # On the first frame neither the node nor the annotation has a history: both give the same hands.
     live, offline = after["/hands/recorded"][0].hands, after["/hands"][0].hands
     assert len(live) == len(offline) > 0
     for one, other in zip(live, offline, strict=True):
@@ -179,7 +179,7 @@ def test_annotation_adds_hands_beside_the_original_topics(recorded, annotated):
 
 
 def expected(annotated: Path) -> tuple[np.ndarray, np.ndarray]:
-    """State and stamps, straight from the messages."""
+    """Returns states and stamps, computed directly from the messages."""
     states, stamps = [], []
     for message in topics(annotated)["/hands"]:
         parts = []
@@ -195,14 +195,15 @@ def expected(annotated: Path) -> tuple[np.ndarray, np.ndarray]:
                 hand.joints.reshape(21, 3),
             )
             pinch = np.linalg.norm(joints[4] - joints[8])
-            parts.append(np.hstack([1, hand.score, p.x, p.y, p.z, q.x, q.y, q.z, q.w, pinch, hand.joints, mano.transl, mano.global_orient,
-                                    mano.hand_pose, mano.betas]))  # fmt: skip
+            wrist = [p.x, p.y, p.z, q.x, q.y, q.z, q.w]
+            mano_values = [mano.transl, mano.global_orient, mano.hand_pose, mano.betas]
+            parts.append(np.hstack([1, hand.score, *wrist, pinch, hand.joints, *mano_values]))
         states.append(np.concatenate(parts))
         stamps.append(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
     return np.array(states, np.float32), np.array(stamps)
 
 
-def test_tables_hold_what_the_messages_hold(annotated):
+def test_tables_agree_with_the_messages(annotated):
     parquet, h5py = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("h5py")
     for kind in ("parquet", "hdf5"):
         run = wildhands("export", kind, annotated.name, "--output", f"out.{kind}", "--fps", "30", cwd=annotated.parent)
@@ -218,14 +219,14 @@ def test_tables_hold_what_the_messages_hold(annotated):
         group = file["data"][name]
         np.testing.assert_array_equal(group["state"][:], states[rows])
         assert group.attrs["task"] == TASK and list(file["data"].attrs["state_names"]) == list(STATE_NAMES)
-        # The default action is where wrists and pinches are in the next frame.
+        # The default action consists of the wrist poses and pinch distances of the next frame.
         actions, names = group["action"][:], list(file["data"].attrs["action_names"])
     columns = [STATE_NAMES.index(name) for name in names]
     np.testing.assert_array_equal(actions[:-1], states[rows][1:][:, columns])
 
 
 @pytest.mark.skipif(not LEROBOT.exists(), reason="make lerobot has not been run")
-def test_lerobot_opens_the_data_set(annotated):
+def test_lerobot_loads_the_dataset(annotated):
     environment = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": "", "LD_LIBRARY_PATH": ""}
     arguments = (
         "export",
@@ -259,7 +260,7 @@ def test_lerobot_opens_the_data_set(annotated):
     assert about["camera"]["width"] == original.shape[1] and about["camera"]["intrinsics_source"] == "camera_info"
 
 
-def test_topics_that_appear_late_are_recorded_and_missing_ones_are_named(tmp_path):
+def test_late_topics_are_recorded_and_missing_ones_named(tmp_path):
     recorder = start(
         "wildhands_ros.cli.main", "record", "early", "late", "never", "--output", "bag", log=tmp_path / "log"
     )
@@ -285,8 +286,8 @@ def test_topics_that_appear_late_are_recorded_and_missing_ones_are_named(tmp_pat
     assert "no publisher on /never" in (tmp_path / "log").read_text()
 
 
-def test_a_bag_that_cannot_be_written_to_ends_the_recording(tmp_path):
-    """Whatever the error is: the folder may have gone with its disk."""
+def test_an_unwritable_bag_ends_the_recording(tmp_path):
+    """For example if the disk was removed with the folder."""
     rclpy.init()
     try:
         with closing(Recorder(tmp_path / "bag", ["x"])) as recorder:
@@ -301,7 +302,7 @@ def test_a_bag_that_cannot_be_written_to_ends_the_recording(tmp_path):
         rclpy.shutdown()
 
 
-def test_counts_are_shown_for_each_topic():
+def test_counts_are_shown_by_topic():
     lines = counts_table({"/b": Counts(5, 3, 2, 1), "/a": Counts(1, 1, 0, 0)}).splitlines()
     assert [line.split() for line in lines[1:]] == [["/a", "1", "1", "0", "0"], ["/b", "5", "3", "2", "1"]]
 
@@ -309,6 +310,6 @@ def test_counts_are_shown_for_each_topic():
 @pytest.mark.parametrize(
     ("arguments", "why"), [(["record"], "name the topics"), (["record", "x", "--output", "."], "already exists")]
 )
-def test_what_cannot_be_recorded_is_refused(tmp_path, arguments, why):
+def test_wrong_arguments_are_refused(tmp_path, arguments, why):
     run = wildhands(*arguments, cwd=tmp_path)
     assert run.returncode == 2 and why in run.stderr and "Traceback" not in run.stderr

@@ -48,7 +48,7 @@ def test_two_minutes(tmp_path):
     assert sum(count["injected"] for count in report["faults"].values()) >= len(FAULTS)
     assert report["frames_in"] > 1.5 * report["frames_out"] > 0, "there was no overload"
     assert report["age_p95_ms"] <= 2 * report["work_p95_ms"]
-    # In two minutes growth cannot be told from models that are being loaded (1.13 measured). The longer run demands 2 %.
+    # Two minutes cannot tell growth from models that are being loaded (1.13 measured). The longer run demands 2 %.
     assert report["rss_end_mb"] < 1.25 * report["rss_start_mb"]
 
 
