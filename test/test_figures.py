@@ -14,10 +14,10 @@ from wildhands_ros.datasets.labels import LabelledHand, LabelledImage
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.evaluation.figures import Figures, HandResult, Measurements
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
-from wildhands_ros.evaluation.real import dataset_pictures
+from wildhands_ros.evaluation.real import dataset_images
 from wildhands_ros.evaluation.signatures import failure_signatures
 from wildhands_ros.evaluation.silhouette import mask_iou, mesh_mask
-from wildhands_ros.evaluation.suite import evaluate_pictures, match_hands
+from wildhands_ros.evaluation.suite import evaluate_images, match_hands
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.io.images import encode_image
 from wildhands_ros.types import Grasp, Side
@@ -216,7 +216,7 @@ def test_unreadable_pictures_are_counted(estimator):
     pictures = [LabelledImage("bad", broken, CAMERA, (hand,)), LabelledImage("empty", broken, CAMERA, ())]
     said = []
     with pytest.raises(ValueError, match="nothing to evaluate.*cannot be read.*without a hand to evaluate"):
-        evaluate_pictures(estimator, pictures, "a suite", warn=said.append)
+        evaluate_images(estimator, pictures, "a suite", warn=said.append)
     assert said == ["bad: a hole in the disk"]
 
 
@@ -226,8 +226,8 @@ def test_photographs_of_another_size_than_annotated_are_counted(estimator, tmp_p
     annotation = {"image_id": 1, "bbox": [5, 5, 30, 30], "keypoints": [20, 20, 2] * 21}
     (tmp_path / "hands.json").write_text(json.dumps({"images": [image], "annotations": [annotation]}))
     said = []
-    with pytest.raises(ValueError, match="nothing to evaluate: 1 x picture or mask that cannot be read"):
-        evaluate_pictures(estimator, read_coco_hands(tmp_path), "photos", warn=said.append)
+    with pytest.raises(ValueError, match="nothing to evaluate: 1 x image or mask that cannot be read"):
+        evaluate_images(estimator, read_coco_hands(tmp_path), "photos", warn=said.append)
     assert said == [f"{tmp_path / 'small.png'}: the image is 64x48, but its annotations are for 640x480"]
 
 
@@ -237,15 +237,15 @@ def test_samples_of_a_data_set_that_cannot_be_opened_are_counted(estimator, tmp_
     lost = max(path for path in tmp_path.rglob("*.jpg"))
     lost.unlink()
     said = []
-    evaluation = evaluate_pictures(estimator, dataset_pictures(dataset), "ego4d", given=("boxes",), warn=said.append)
-    assert evaluation.skipped["picture or mask that cannot be read (DatasetError)"] == 1
+    evaluation = evaluate_images(estimator, dataset_images(dataset), "ego4d", given=("boxes",), warn=said.append)
+    assert evaluation.skipped["image or mask that cannot be read (DatasetError)"] == 1
     assert len(said) == 1 and lost.name in said[0]
 
 
 @pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
 def test_true_keypoints_are_fitted_better_than_those_that_are_found(estimator):
     hands = read_coco_hands(REAL_HANDS / "rhd")
-    evaluation = evaluate_pictures(estimator, hands, "rhd", given=("keypoints", "boxes"), two_hands=False)
+    evaluation = evaluate_images(estimator, hands, "rhd", given=("keypoints", "boxes"), two_hands=False)
     assert evaluation.headline == "boxes"
     rows = evaluation.rows
     assert rows["keypoints"].l2_box_percent < rows["boxes"].l2_box_percent < 10

@@ -1,4 +1,4 @@
-"""Pictures in which every hand is known by its box: for detectors, which whole pictures decide, not single hands."""
+"""Images in which the box of every hand is known, for the evaluation of detectors."""
 
 from __future__ import annotations
 
@@ -20,56 +20,62 @@ from ..types import Side
 
 @dataclass(frozen=True, eq=False)
 class BoxedVideo:
+    """A video with annotated frames."""
+
     path: Path
     hands: dict[int, tuple[LabelledHand, ...]]
-    """By the number of the frame, of those that are annotated."""
+    """The hands of each annotated frame, by frame number."""
 
 
 class BoxedFolder:
-    """A folder of photographs with COCO-style json: ``bbox``, ``hand_type`` ("left", "right") and ``iscrowd`` (1: does not count) of every
-    hand. An image with a ``frame`` is that frame of a video. ``boxes``: the json; None for those in the folder.
+    """A folder of photographs and videos with COCO-style annotations.
 
-    :raises AnnotationError: no json, or not of this kind.
+    Each hand has a ``bbox``, a ``hand_type`` ("left" or "right") and ``iscrowd`` (1 if it does not count). An image with a ``frame``
+    entry is that frame of a video.
+
+    Args:
+        folder: The folder.
+        boxes: The JSON file; None for those in the folder.
+
+    Raises:
+        AnnotationError: There is no JSON file, or it is not of this kind.
     """
 
     def __init__(self, folder: Path, boxes: Path | None = None):
         files = [boxes] if boxes else sorted(folder.glob("*.json"))
         if not files:
             raise AnnotationError(
-                f"{folder}: no .json file with the boxes of the hands in this folder; name one with --boxes"
+                f"{folder}: there is no .json file with the boxes of the hands in this folder; name one with --boxes"
             )
-        self._pictures: dict[Path, tuple[LabelledHand, ...]] = {}
+        self._images: dict[Path, tuple[LabelledHand, ...]] = {}
         videos: dict[Path, dict[int, tuple[LabelledHand, ...]]] = {}
         for file in files:
             for path, frame, hands in _read(file, folder):
                 if frame is None:
-                    self._pictures[path] = hands
+                    self._images[path] = hands
                 else:
                     videos.setdefault(path, {})[frame] = hands
         self.videos = [BoxedVideo(path, hands) for path, hands in videos.items()]
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        """The photographs. Raises ValueError or OSError for one that cannot be read."""
-        for path, hands in self._pictures.items():
+        """Iterate over the photographs. Raises ValueError or OSError if one cannot be read."""
+        for path, hands in self._images.items():
             image = load_image(path)
             camera = Camera.guess(image.shape[1], image.shape[0])
             yield LabelledImage(path.name, partial(np.asarray, image), camera, hands, camera_is_known=False)
 
 
 def frames_of(video: BoxedVideo) -> Iterator[tuple[np.ndarray, float, tuple[LabelledHand, ...] | None]]:
-    """Every frame with its stamp, and its hands where they are annotated."""
+    """Yield every frame of a video with its stamp in seconds and, if it is annotated, its hands."""
     for number, frame in enumerate(VideoSource(video.path)):
         yield frame.image, frame.stamp, video.hands.get(number)
 
 
 def world_frames(count: int, seed: int) -> Iterator[LabelledImage]:
-    """The first ``count`` whole frames of the synthetic world's test split.
-
-    A hand of which hardly anything is seen does not count.
-    """
+    """Yield the first ``count`` full frames of the synthetic world's test split; hands that are hardly visible do not count."""
     from ..synthetic.config import world_config
     from ..synthetic.frames import make_frame
     from ..training.detector.frames import label_frame

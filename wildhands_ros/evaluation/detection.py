@@ -1,4 +1,4 @@
-"""``wildhands evaluate detection``: what detectors find, and what they take for hands, side by side."""
+"""``wildhands evaluate detection``: recall, precision and speed of detectors side by side."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from .main import outputs, progress, text, write
 
 MIN_IOU = 0.5
 SIZES = {"under 4 %": 0.04, "4 to 8 %": 0.08, "8 to 15 %": 0.15, "over 15 %": np.inf}
-"""Longer side of the box over the picture's width, up to."""
+"""Upper limits of the size classes: longer side of the box relative to the width of the image."""
 CLEAR = 0.4
-"""Share of its box that a hand's visible pixels fill, from which it is in clear view: about what a bare open hand does."""
+"""A hand is in clear view if its visible pixels fill at least this fraction of its box, about that of a bare open hand."""
 _SAME_SIDE = 0.1
-"""Overlap that the right side is worth where two hands lie over one another."""
+"""Bonus, in IoU, for the correct side when overlapping hands are matched."""
 _DUPLICATE_IOU = 0.7
 
 
 class Counts:
-    """Adds up pictures."""
+    """Accumulates detections over images."""
 
     def __init__(self) -> None:
         self.found, self.true = Counter(), Counter()
-        """Hands that were found, and all, by size."""
+        """Number of found hands and of all hands, by size class."""
         self.clear_found = self.clear = 0
         self.false = self.right_side = self.with_side = self.empty = self.empty_false = self.pictures = (
             self.duplicates
@@ -45,7 +45,13 @@ class Counts:
         self.seconds: list[float] = []
 
     def add(self, found: Sequence, truths: Sequence[LabelledHand], width: int) -> None:
-        """``found``: anything with ``box`` and ``side``. ``width``: the picture's, in pixels."""
+        """Add an image.
+
+        Args:
+            found: Detections or estimates, anything with ``box`` and ``side``.
+            truths: The labelled hands.
+            width: Width of the image in pixels.
+        """
         self.pictures += 1
         overlaps = np.array([[box_iou(hand.box, truth.box) for hand in found] for truth in truths]).reshape(
             len(truths), len(found)
@@ -54,7 +60,7 @@ class Counts:
             [[hand.side is truth.side for hand in found] for truth in truths]
         ).reshape(overlaps.shape)
         worth[overlaps < MIN_IOU] = 0
-        # Hands that count first: one that does not must take nothing from them.
+        # Hands that count come first: an ignored hand must not take a detection from them.
         worth += np.array([0.0 if truth.ignore else 1.0 for truth in truths]).reshape(-1, 1) * (overlaps >= MIN_IOU)
         pairs = {
             i: j for i, j in zip(*linear_sum_assignment(worth, maximize=True), strict=True) if overlaps[i, j] >= MIN_IOU
@@ -84,7 +90,7 @@ class Counts:
             self.empty_false += bool(found)
 
     def figures(self) -> dict:
-        """Shares, None where nothing applies: ``recall``, ``precision``, ``side_accuracy``, ``ms_median``, ``recall_by_size``, ..."""
+        """Return the figures (see docs/evaluation.md); None where one does not apply."""
         found, true = self.found.total(), self.true.total()
         return {
             "recall": _share(found, true),
@@ -101,7 +107,7 @@ class Counts:
 
 
 def has_duplicates(found: Sequence) -> bool:
-    """Whether one hand was found twice."""
+    """Return whether one hand was found twice."""
     return any(
         a.side is b.side and box_iou(a.box, b.box) > _DUPLICATE_IOU for i, a in enumerate(found) for b in found[:i]
     )
@@ -116,12 +122,24 @@ def evaluate_detection(
     max_hands: int,
     json_path: Path | None,
 ) -> int:
-    """Prints and writes a table of ``detectors`` on ``count`` synthetic frames, and on annotated photographs and videos where given; at most
-    ``max_hands`` in an image.
+    """Compare detectors on synthetic frames and on annotated photographs and videos.
 
-    The JSON holds, for each detector, the figures of the photographs (of the frames where there are none), and those of each suite; the
-    time is that of a video's frame where there is a video.
-    Raises ValueError and OSError with what is wrong with the pictures.
+    Args:
+        photos: Folder of annotated photographs and videos, if any.
+        boxes: Its annotations, if they are not in the folder.
+        count: Number of synthetic frames.
+        seed: Seed of the synthetic frames.
+        detectors: Names of the detectors.
+        max_hands: Maximum number of hands per image.
+        json_path: File for the figures: for each detector those of the photographs (of the synthetic frames if there are none) at the
+            top level, with the time per video frame if there is a video, and those of each suite in ``suites``.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: An image or its annotation cannot be used, or none of the detectors is available.
+        OSError: A file cannot be read.
     """
     folder = BoxedFolder(photos, boxes) if photos is not None else None
     results: dict[str, dict] = {}
@@ -130,33 +148,33 @@ def evaluate_detection(
             try:
                 estimator = Estimator(EstimatorConfig(detector=name, max_hands=max_hands))
                 suites = (
-                    {"synthetic": evaluate_pictures(estimator, progress(world_frames(count, seed), count))}
+                    {"synthetic": evaluate_images(estimator, progress(world_frames(count, seed), count))}
                     if count
                     else {}
                 )
                 if folder is not None and len(folder):
-                    suites["photos"] = evaluate_pictures(estimator, progress(folder, len(folder)))
+                    suites["photos"] = evaluate_images(estimator, progress(folder, len(folder)))
                 for video in folder.videos if folder is not None else ():
                     suites[video.path.name] = evaluate_stream(estimator, video)
                 estimator.close()
             except ImportError as error:
-                print(f"wildhands: {name} is left out: {error}", file=sys.stderr)
+                print(f"wildhands: {name} is skipped: {error}", file=sys.stderr)
                 continue
             results[name] = {**suites["photos" if "photos" in suites else next(iter(suites))], "suites": suites}
             if streams := [suite["ms_median"] for suite in suites.values() if "lost_frames" in suite]:
                 results[name]["ms_median"] = float(np.median(streams))
             if name == OWN:
                 results[name]["ms_network"] = network_milliseconds()
-                print(f"the network of {name}, for one 640 x 480 frame: {results[name]['ms_network']:.1f} ms")
+                print(f"network of {name} on a 640 x 480 image: {results[name]['ms_network']:.1f} ms")
         if not results:
-            raise ValueError("none of the detectors can be used here")
+            raise ValueError("none of the detectors is available here")
         _print(results)
         write(json_file, results)
     return 0
 
 
 def network_milliseconds() -> float:
-    """Median time that the detector's network takes for a 640 x 480 frame, proposals included."""
+    """Return the median time of the detector's first stage on a 640 x 480 image, in milliseconds."""
     propose, image = ProposalNet(load_detector()), np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     seconds = []
     for _ in range(30):
@@ -166,21 +184,21 @@ def network_milliseconds() -> float:
     return 1000 * float(np.median(seconds))
 
 
-def evaluate_pictures(estimator: Estimator, pictures: Iterable[LabelledImage]) -> dict:
-    """Each picture on its own."""
+def evaluate_images(estimator: Estimator, images: Iterable[LabelledImage]) -> dict:
+    """Measure the detector on still images."""
     counts = Counts()
-    for picture in pictures:
-        image = picture.load_image()
+    for labelled in images:
+        image = labelled.load_image()
         height, width = image.shape[:2]
         start = time.perf_counter()
         found = estimator.find(image, Camera.guess(width, height))
         counts.seconds.append(time.perf_counter() - start)
-        counts.add(found, picture.hands, width)
+        counts.add(found, labelled.hands, width)
     return counts.figures()
 
 
 def evaluate_stream(estimator: Estimator, video: BoxedVideo) -> dict:
-    """A video from its start to its end; ``lost_frames`` had no hand although frames before and after had."""
+    """Measure the detector on a whole video; ``lost_frames`` have no hand although frames before and after do."""
     counts, has_hands, duplicates = Counts(), [], 0
     for image, stamp, truths in frames_of(video):
         estimate = estimator(image, Camera.guess(image.shape[1], image.shape[0]), stamp)

@@ -1,4 +1,4 @@
-"""The figures of an evaluation, and how they add up over pictures (spec 3.5)."""
+"""The figures of an evaluation and how they are averaged over hands and images (WildHands, Sec. 4)."""
 
 from __future__ import annotations
 
@@ -16,55 +16,56 @@ from ..types import Grasp, Side
 from .metrics import mpjpe, mrrpe, pa_mpjpe
 
 HISTOGRAMS = ("mpjpe_mm", "root_mm", "l2_box_percent")
-"""Errors of which ``Measurements.of_hands`` keeps every hand's."""
+"""Errors that ``Measurements.of_hands`` keeps for every hand."""
 
 
 @dataclass(frozen=True)
 class HandResult:
-    """What was estimated of one hand, as far as it is measured. Joints in MediaPipe order."""
+    """The measured part of one hand's estimate; joints are in MediaPipe order."""
 
     joints: np.ndarray
     """(21, 3) metres in the camera frame."""
     joints_2d: np.ndarray
-    """(21, 2) pixels of the picture."""
+    """(21, 2) pixels of the image."""
     side: Side | None = None
     grasp: Grasp | None = None
     mask_iou: float = float("nan")
-    """Of the mesh's silhouette and the true mask."""
+    """IoU of the mesh's silhouette and the labelled mask."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Means; None where nothing applies."""
+    """The figures; None where one does not apply."""
 
     samples: int
-    """Hands."""
+    """Number of hands."""
     found: int
-    """Those of which there is an estimate; only they enter the means."""
+    """Number of hands with an estimate; only these enter the means."""
     pictures: int
+    """Number of images."""
     mpjpe_mm: float | None
-    """Root-relative; mean over a picture's hands, then over pictures."""
+    """Root-relative; averaged over the hands of an image, then over images."""
     pa_mpjpe_mm: float | None
-    """As the authors' code has it: of each picture's two hands, one that has no 3D truth counts as 0. Where a sample is a single hand
-    (photographs) this is the corrected figure."""
+    """As in the authors' code: of the two hands of an image, one without 3D ground truth counts as 0. Where a sample is a single hand
+    (photographs), this equals the corrected value."""
     pa_mpjpe_corrected_mm: float | None
-    """After similarity alignment; averaged as ``mpjpe_mm``."""
+    """After similarity alignment; averaged like ``mpjpe_mm``."""
     mrrpe_mm: float | None
-    """Over pictures with two hands."""
+    """Over images with two hands."""
     pairs: int
-    """Pictures with two hands that were both found."""
+    """Number of images in which both hands were found."""
     root_mm: float | None
-    """Distance of the wrist from the true one in the camera frame, over hands."""
+    """Error of the wrist in the camera frame, over hands."""
     root_depth_percent: float | None
     l2_px: float | None
-    """Over all known 2D joints, in pixels of the picture."""
+    """Over all labelled 2D joints, in pixels of the image."""
     l2_px_224: float | None
-    """The same where the picture, padded to a square, has 224 pixels: the paper's unit."""
+    """The same for the image padded to a square and resized to 224 pixels, the paper's unit."""
     l2_box_percent: float | None
-    """A hand's mean 2D error over its box's longer side, over hands."""
+    """Mean 2D error of a hand relative to the longer side of its box, over hands."""
     mask_iou: float | None
     side_is_right: float | None
-    """Share of the hands."""
+    """Share of the hands with the correct side."""
     grasp_accuracy: float | None
     grasp_confusion: tuple[tuple[int, ...], ...] | None
     """(9, 9) counts: true class by row, estimated class by column, in the order of ``Grasp``."""
@@ -74,46 +75,49 @@ class Figures:
 
 
 class Measurements:
-    """Adds up pictures."""
+    """Accumulates errors over images.
+
+    Args:
+        two_hands: Whether an image is one sample of a right and a left hand; otherwise each hand is a sample of its own.
+    """
 
     def __init__(self, two_hands: bool = True) -> None:
-        """``two_hands``: a picture is a sample of a right and a left hand; False: each hand is a sample of its own."""
         self._slots = 2 if two_hands else 1
         self._values: dict[str, list[float]] = defaultdict(list)
         self.of_hands: dict[str, list[float]] = {name: [] for name in HISTOGRAMS}
-        """Every hand's errors."""
+        """The errors of every hand."""
         self._confusion = np.zeros((NUM_GRASPS, NUM_GRASPS), int)
         self._samples = self._found = self._pictures = 0
 
-    def add(self, picture: LabelledImage, results: Sequence[HandResult | None]) -> None:
-        """``results`` of ``picture.hands`` in their order; None for one that was not found."""
+    def add(self, image: LabelledImage, results: Sequence[HandResult | None]) -> None:
+        """Add an image; ``results`` are in the order of ``image.hands``, None for a hand that was not found."""
         self._pictures += 1
         errors = []
-        for hand, result in zip(picture.hands, results, strict=True):
+        for hand, result in zip(image.hands, results, strict=True):
             self._samples += 1
             if result is not None:
                 self._found += 1
-                errors.append(self._add_hand(picture, hand, result))
+                errors.append(self._add_hand(image, hand, result))
         for name in ("mpjpe_mm", "pa_mpjpe_corrected_mm"):
             self._take(name, _mean([error[name] for error in errors]))
-        has_joints = [hand.joints is not None and np.isfinite(hand.joints[0]).all() for hand in picture.hands]
+        has_joints = [hand.joints is not None and np.isfinite(hand.joints[0]).all() for hand in image.hands]
         as_coded = [error["pa_mpjpe_corrected_mm"] for error in errors] + [0.0] * (self._slots - sum(has_joints))
         self._take("pa_mpjpe_mm", _mean(as_coded))
-        self._add_pair(picture, results)
+        self._add_pair(image, results)
 
-    def _add_hand(self, picture: LabelledImage, hand: LabelledHand, result: HandResult) -> dict[str, float]:
+    def _add_hand(self, image: LabelledImage, hand: LabelledHand, result: HandResult) -> dict[str, float]:
         errors = {"mpjpe_mm": np.nan, "pa_mpjpe_corrected_mm": np.nan, "root_mm": np.nan, "l2_box_percent": np.nan}
         if hand.joints is not None:
             errors["mpjpe_mm"] = 1000 * mpjpe(result.joints, hand.joints)
             errors["pa_mpjpe_corrected_mm"] = 1000 * pa_mpjpe(result.joints, hand.joints)
-            if picture.camera_is_known:
+            if image.camera_is_known:
                 errors["root_mm"] = 1000 * float(np.linalg.norm(result.joints[0] - hand.joints[0]))
                 self._take("root_depth_percent", 100 * abs(float(result.joints[0, 2] / hand.joints[0, 2]) - 1))
         if hand.keypoints is not None:
             distances = np.linalg.norm(result.joints_2d - hand.keypoints, axis=-1)
             distances = distances[np.isfinite(distances)]
             self._values["l2_px"] += distances.tolist()
-            to_224 = IMAGE_SIZE / max(picture.camera.width, picture.camera.height)
+            to_224 = IMAGE_SIZE / max(image.camera.width, image.camera.height)
             self._values["l2_px_224"] += (to_224 * distances).tolist()
             errors["l2_box_percent"] = 100 * _mean(distances) / float((hand.box[2:] - hand.box[:2]).max())
         for name in ("root_mm", "l2_box_percent"):
@@ -128,11 +132,11 @@ class Measurements:
             self._confusion[hand.grasp, result.grasp] += 1
         return errors
 
-    def _add_pair(self, picture: LabelledImage, results: Sequence[HandResult | None]) -> None:
+    def _add_pair(self, image: LabelledImage, results: Sequence[HandResult | None]) -> None:
         sides = {
-            hand.side: (hand, result) for hand, result in zip(picture.hands, results, strict=True) if result is not None
+            hand.side: (hand, result) for hand, result in zip(image.hands, results, strict=True) if result is not None
         }
-        if not picture.camera_is_known or not all(side in sides and sides[side][0].joints is not None for side in Side):
+        if not image.camera_is_known or not all(side in sides and sides[side][0].joints is not None for side in Side):
             return
         (left, found_left), (right, found_right) = sides[Side.LEFT], sides[Side.RIGHT]
         self._take("mrrpe_mm", 1000 * mrrpe(found_left.joints, found_right.joints, left.joints, right.joints))
@@ -142,7 +146,7 @@ class Measurements:
             self._values[name].append(float(value))
 
     def figures(self) -> Figures:
-        """Of what was added so far."""
+        """Return the figures of all images added so far."""
         means = {name: _mean(values) for name, values in self._values.items() if values}
         names = {f.name for f in dataclasses.fields(Figures)}
         means = {
@@ -150,7 +154,7 @@ class Measurements:
             for name in names - {"samples", "found", "pictures", "pairs", "grasp_accuracy", "grasp_confusion"}
         }
         if means["pa_mpjpe_corrected_mm"] is None:
-            # Zeros alone are no figure.
+            # Without any aligned hand only the zeros would remain.
             means["pa_mpjpe_mm"] = None
         graded = int(self._confusion.sum())
         return Figures(
@@ -165,6 +169,6 @@ class Measurements:
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:
-    """Of those that are finite; NaN where there are none."""
+    """Return the mean of the finite values; NaN if there are none."""
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else float("nan")

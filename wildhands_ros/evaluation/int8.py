@@ -1,4 +1,4 @@
-"""`wildhands quantize`: a network's int8 form, and what it costs in accuracy."""
+"""``wildhands quantize``: quantizes a network to int8 and measures the loss of accuracy."""
 
 from __future__ import annotations
 
@@ -19,66 +19,71 @@ from ..network.preprocessing import NetworkInput, preprocess
 from ..runtime.int8 import quantize
 from ..runtime.predictor import Predictor
 from .metrics import mpjpe
-from .synthetic import world_pictures
+from .synthetic import world_images
 
-WORST_LOSS = 2.0
-"""Percent of the MPJPE that int8 may cost."""
+MAX_LOSS = 2.0
+"""Largest acceptable increase of the MPJPE, in percent."""
 
 
 def quantize_checkpoint(checkpoint: str, count: int) -> int:
-    """Quantizes for ``count`` pictures of the synthetic world and measures as many others. Returns the exit code: 1 where int8 costs too
-    much, and is not kept.
+    """Quantize a checkpoint on ``count`` images of the synthetic world and measure it on as many others.
 
-    :raises ValueError, ImportError, OSError: it cannot be quantized; the message says what to do.
+    Returns:
+        The exit code: 1 if int8 costs too much accuracy; the quantized network is then deleted.
+
+    Raises:
+        ValueError: The network cannot be quantized.
+        ImportError: A package is missing.
+        OSError: A file cannot be read or written.
     """
     loaded = load_model(checkpoint)
-    path = quantize(loaded.model, (_inputs(loaded, picture) for picture in _pictures("train", count)))
+    path = quantize(loaded.model, (_inputs(loaded, image) for image in _images("train", count)))
     errors = {precision: _mpjpe_mm(checkpoint, precision, count) for precision in ("float32", "int8")}
     loss = 100 * (errors["int8"] / errors["float32"] - 1)
-    print(f"MPJPE on renders: float32 {errors['float32']:.2f} mm, int8 {errors['int8']:.2f} mm, {loss:+.2f} %")
-    if not loss < WORST_LOSS:
+    print(f"MPJPE on synthetic images: float32 {errors['float32']:.2f} mm, int8 {errors['int8']:.2f} mm, {loss:+.2f} %")
+    if not loss < MAX_LOSS:
         path.unlink()
         path.with_suffix(".bin").unlink()
         print(
-            f"wildhands: int8 costs this network more than {WORST_LOSS:g} % and was not kept: use bfloat16",
+            f"wildhands: int8 raises this network's MPJPE by more than {MAX_LOSS:g} %, so it was deleted; use bfloat16 or float32",
             file=sys.stderr,
         )
         return 1
-    print(f"wrote {path}: precision int8 uses it for these weights")
+    print(f"wrote {path}; --precision int8 uses it with these weights")
     return 0
 
 
-def _pictures(split: str, count: int) -> Iterator[LabelledImage]:
-    """Those with hands of which the wrist and the middle finger's base are known."""
-    for picture in world_pictures("lab", split, 0, count):
+def _images(split: str, count: int) -> Iterator[LabelledImage]:
+    """Yield the images whose hands have a visible wrist and middle knuckle, with these hands only."""
+    for image in world_images("lab", split, 0, count):
         hands = tuple(
             hand
-            for hand in picture.hands
-            if not hand.ignore and np.isfinite(hand_turn(hand.keypoints)) and _usable(picture, hand)
+            for hand in image.hands
+            if not hand.ignore and np.isfinite(hand_turn(hand.keypoints)) and _usable(image, hand)
         )
         if hands:
-            yield replace(picture, hands=hands)
+            yield replace(image, hands=hands)
 
 
-def _usable(picture: LabelledImage, hand: LabelledHand) -> bool:
-    return bool(usable_boxes(picture.camera.undistorted(), hand.box[None])[0])
+def _usable(image: LabelledImage, hand: LabelledHand) -> bool:
+    return bool(usable_boxes(image.camera.undistorted(), hand.box[None])[0])
 
 
-def _views(loaded: LoadedModel, picture: LabelledImage) -> tuple[np.ndarray, np.ndarray | None]:
-    """Boxes (N, 4) and turns (N,) from the truth, as the network wants its crops."""
+def _views(loaded: LoadedModel, image: LabelledImage) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the boxes (N, 4) and, for a network with upright crops, the turns (N,) from the ground truth."""
     if not loaded.model.config.upright:
-        return np.stack([hand.box for hand in picture.hands]), None
-    turns = np.array([hand_turn(hand.keypoints) for hand in picture.hands])
+        return np.stack([hand.box for hand in image.hands]), None
+    turns = np.array([hand_turn(hand.keypoints) for hand in image.hands])
     return np.stack(
-        [rotated_square(hand.keypoints, turn) for hand, turn in zip(picture.hands, turns, strict=True)]
+        [rotated_square(hand.keypoints, turn) for hand, turn in zip(image.hands, turns, strict=True)]
     ), turns
 
 
-def _inputs(loaded: LoadedModel, picture: LabelledImage) -> NetworkInput:
-    # A lens bends the picture too little to matter for the range of the values in it.
-    boxes, turns = _views(loaded, picture)
+def _inputs(loaded: LoadedModel, image: LabelledImage) -> NetworkInput:
+    # Distortion is ignored: it hardly changes the range of the activations.
+    boxes, turns = _views(loaded, image)
     return preprocess(
-        picture.load_image(), picture.camera.undistorted(), boxes, loaded.model.config, loaded.preprocessing, turns
+        image.load_image(), image.camera.undistorted(), boxes, loaded.model.config, loaded.preprocessing, turns
     )
 
 
@@ -90,11 +95,11 @@ def _mpjpe_mm(checkpoint: str, precision: str, count: int) -> float:
         loaded.model, loaded.preprocessing, assets, device="cpu", runtime="openvino", precision=precision
     )
     errors = []
-    for picture in _pictures("test", count):
-        boxes, turns = _views(loaded, picture)
-        sides = [hand.side for hand in picture.hands]
-        predictions = predictor.predict(picture.load_image(), picture.camera, boxes, sides, turns)
-        for prediction, hand in zip(predictions, picture.hands, strict=True):
+    for image in _images("test", count):
+        boxes, turns = _views(loaded, image)
+        sides = [hand.side for hand in image.hands]
+        predictions = predictor.predict(image.load_image(), image.camera, boxes, sides, turns)
+        for prediction, hand in zip(predictions, image.hands, strict=True):
             if prediction is not None:
                 joints = poser(prediction.mano, hand.side).joints
                 errors.append(1000 * mpjpe(joints.astype(np.float64), hand.joints))

@@ -1,4 +1,4 @@
-"""``wildhands jitter``: how much steadier hands are than single frames would have them, and how much later they come."""
+"""``wildhands jitter``: how much smoothing steadies the hands compared with single frames, and the lag that it adds."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .video import TIPS
 
 _POINTS = [0, *TIPS]
 _MOVING = 0.1
-"""Metres a second from which a point counts as moving."""
+"""Speed in metres per second above which a point counts as moving."""
 _SAME_PLACE = 0.5
-"""Two estimates of one frame are of the same hand if their 2D joints lie closer than this, on average, as a fraction of the box."""
+"""Two estimates of one frame belong to the same hand if the mean distance of their 2D joints is below this fraction of the box."""
 
 
 @dataclass
 class _Run:
-    """One track over all frames, as three estimates see it: (T, 6, 3) wrist and fingertips, NaN where there is none."""
+    """One track over all frames in three estimates: (T, 6, 3) wrist and fingertips, NaN where there is no estimate."""
 
     raw: np.ndarray
     tracked: np.ndarray
@@ -32,19 +32,27 @@ class _Run:
 
 
 def measure_jitter(estimator: Estimator, frames: Iterable[tuple[np.ndarray, float]], camera: Camera) -> dict:
-    """Runs over (image, stamp) pairs and compares three estimates of each hand:
+    """Compare three estimates of each hand in a video.
 
-    ``raw``: of every image as a picture on its own, with no knowledge of other frames: no tracking, and none of the fit's terms in time.
-    ``tracked``: of the stream, as the estimator gives it: the fit's terms in time already calm it.
-    ``smoothed``: of the stream through the One-Euro filter, as the node publishes it.
+    ``raw``: every frame as a still image, without tracking and without the fit's temporal terms.
+    ``tracked``: the frames as a stream; the fit's temporal terms already steady it.
+    ``smoothed``: the stream after the One-Euro filter, as the node publishes it.
 
-    ``wrist_mm`` and ``tips_mm`` are root mean squares of the second differences' lengths, ``..._median_mm`` their medians, in millimetres,
-    over the frames in which all three exist. The lags are in milliseconds, see ``lag``:
+    Args:
+        estimator: The estimator to measure.
+        frames: (H, W, 3) images with their stamps in seconds.
+        camera: The camera of all frames.
 
-    ``lag_ms``: of smoothed behind raw, of wrist and fingertips in the image plane (as metres at the hand's mean distance): all that
-    tracking and filter together add. Not in depth, where a single frame is no reference: it swings by several per cent with the pose
-    of the fingers.
-    ``depth_lag_ms``: the same in depth, for what it is worth. ``filter_lag_ms``: of smoothed behind tracked, in 3D: the filter's part.
+    Returns:
+        For each estimate ``wrist_mm`` and ``tips_mm``, the RMS of the second differences, and ``..._median_mm``, their medians, in
+        millimetres over the frames in which all three exist. The lags are in milliseconds (see ``lag``). ``lag_ms``: of smoothed
+        behind raw, for wrist and fingertips in the image plane (in metres at the hand's mean distance), which is all that tracking
+        and filter add. Depth is left out, because a single frame is no reference there: its depth varies by several per cent with
+        the pose of the fingers. ``depth_lag_ms``: the same in depth, for completeness. ``filter_lag_ms``: of smoothed behind tracked
+        in 3D, the filter's own part.
+
+    Raises:
+        ValueError: No hand is visible for long enough.
     """
     smoother = HandSmoother(estimator.hand_model)
     estimates, stamps = [], []
@@ -72,7 +80,7 @@ def measure_jitter(estimator: Estimator, frames: Iterable[tuple[np.ndarray, floa
 
 
 def describe_jitter(figures: dict) -> str:
-    """The figures of ``measure_jitter`` for people."""
+    """Format the figures of ``measure_jitter`` as text."""
     lines = [f"{'mm':>10}  {'wrist':>7}  {'tips':>7}   root mean square of second differences (median)"]
     for name in ("raw", "tracked", "smoothed"):
         row = figures[name]
@@ -80,13 +88,13 @@ def describe_jitter(figures: dict) -> str:
         lines.append(f"{name:>10}  {row['wrist_mm']:7.2f}  {row['tips_mm']:7.2f}   {medians}")
     ratios = [figures["raw"][key] / figures["smoothed"][key] for key in ("wrist_mm", "tips_mm")]
     lags = [_text(figures[key]) for key in ("lag_ms", "depth_lag_ms", "filter_lag_ms")]
-    lines.append(f"steadier than single frames by a factor of {ratios[0]:.1f} (wrist) and {ratios[1]:.1f} (fingertips)")
-    lines.append(f"later by {lags[0]} in the image plane and {lags[1]} in depth; the filter's part of it is {lags[2]}")
+    lines.append(f"steadier than single frames by factors of {ratios[0]:.1f} (wrist) and {ratios[1]:.1f} (fingertips)")
+    lines.append(f"lag: {lags[0]} in the image plane, {lags[1]} in depth, of which the filter adds {lags[2]}")
     return "\n".join(lines)
 
 
 def _runs(estimates: list[tuple[FrameEstimate, FrameEstimate, FrameEstimate]]) -> Iterable[_Run]:
-    """Of each track that lasts for three frames at least."""
+    """Yield each track that lasts for at least three frames."""
     tracks = dict.fromkeys(hand.track_id for _, _, smoothed in estimates for hand in smoothed.hands)
     for track in tracks:
         points = np.full((3, len(estimates), len(_POINTS), 3), np.nan)
@@ -109,7 +117,7 @@ def _same_hand(hand: HandEstimate, frame: FrameEstimate) -> HandEstimate | None:
 
 
 def _jitter(positions: list[np.ndarray]) -> dict[str, float]:
-    """Of (T, 6, 3) wrists and fingertips, NaN where unknown."""
+    """Return RMS and median of the second differences of (T, 6, 3) wrists and fingertips, NaN where unknown."""
     lengths = 1000 * np.concatenate([np.linalg.norm(np.diff(track, n=2, axis=0), axis=-1) for track in positions])
     wrist, tips = lengths[:, 0], lengths[:, 1:]
     return {
@@ -121,12 +129,12 @@ def _jitter(positions: list[np.ndarray]) -> dict[str, float]:
 
 
 def _in_image(points: np.ndarray) -> np.ndarray:
-    """(T, N, 3) points as (T, N, 2) directions, in metres at their mean distance."""
+    """Project (T, N, 3) points to (T, N, 2) image-plane coordinates, in metres at their mean distance."""
     return points[..., :2] / points[..., 2:] * np.nanmean(points[..., 2])
 
 
 def _lag(pairs: list[tuple[np.ndarray, np.ndarray]], threshold: float, period: float) -> float | None:
-    """Milliseconds by which the second ones lag, the longest track's where there are several; None where too little moves."""
+    """Return the lag in milliseconds of the second signal of the longest track's pair; None if too little moves."""
     reference, follower = max(pairs, key=lambda pair: np.isfinite(pair[0]).sum())
     milliseconds = period * lag(reference, follower, threshold)
     return milliseconds if math.isfinite(milliseconds) else None

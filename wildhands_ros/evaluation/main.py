@@ -1,4 +1,4 @@
-"""What ``wildhands evaluate`` runs: reads the inputs, prints a table, writes JSON and a picture."""
+"""Implements ``wildhands evaluate``: reads the inputs, prints a table, writes JSON and a plot."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from ..types import Grasp
 from .figures import Figures
 from .jitter import describe_jitter, measure_jitter
 from .report_plot import check_format, draw_report
-from .suite import Evaluation, evaluate_pictures
+from .suite import Evaluation, evaluate_images
 from .video import evaluate_video
 
 T = TypeVar("T")
 
 
 def evaluate_photo_folder(
-    estimator: Estimator, folder: Path, json_path: Path | None, picture_path: Path | None = None
+    estimator: Estimator, folder: Path, json_path: Path | None, plot_path: Path | None = None
 ) -> int:
-    """On annotated photographs."""
-    images = read_coco_hands(folder)
-    pictures = progress(images, len(images))
+    """Evaluate on annotated photographs. Returns the exit code."""
+    labelled = read_coco_hands(folder)
+    images = progress(labelled, len(labelled))
     given = ("keypoints", "boxes", "images")
-    with outputs(json_path, picture_path) as files:
-        evaluation = evaluate_pictures(
-            estimator, pictures, f"photos {folder.name}", given=given, two_hands=False, warn=_warn
+    with outputs(json_path, plot_path) as files:
+        evaluation = evaluate_images(
+            estimator, images, f"photos {folder.name}", given=given, two_hands=False, warn=_warn
         )
         return _report(evaluation, *files)
 
@@ -52,16 +52,16 @@ def evaluate_synthetic(
     seed: int,
     count: int,
     json_path: Path | None,
-    picture_path: Path | None = None,
+    plot_path: Path | None = None,
 ) -> int:
-    """On the first ``count`` pictures of a synthetic world's split."""
+    """Evaluate on the first ``count`` images of a synthetic world's split. Returns the exit code."""
     from ..synthetic.config import VERSION
-    from .synthetic import world_pictures
+    from .synthetic import world_images
 
-    pictures = progress(world_pictures(preset, split, seed, count), count)
+    images = progress(world_images(preset, split, seed, count), count)
     suite = f"synthetic world {preset} (version {VERSION}), split {split}, seed {seed}"
-    with outputs(json_path, picture_path) as files:
-        return _report(evaluate_pictures(estimator, pictures, suite, warn=_warn), *files)
+    with outputs(json_path, plot_path) as files:
+        return _report(evaluate_images(estimator, images, suite, warn=_warn), *files)
 
 
 def evaluate_dataset(
@@ -71,22 +71,22 @@ def evaluate_dataset(
     split: str | None,
     count: int | None,
     json_path: Path | None,
-    picture_path: Path | None = None,
+    plot_path: Path | None = None,
 ) -> int:
-    """On a real data set, by the name that its reader has."""
+    """Evaluate on a real dataset, named as in ``datasets.DATASETS``. Returns the exit code."""
     from ..datasets import DATASETS, open_dataset
-    from .real import dataset_pictures, default_split
+    from .real import dataset_images, default_split
 
     split = split or (default_split(DATASETS[name]) if name in DATASETS else "")
     dataset = open_dataset(name, root, split)
-    pictures = progress(dataset_pictures(dataset, count), min(count or len(dataset), len(dataset)))
-    with outputs(json_path, picture_path) as files:
-        evaluation = evaluate_pictures(estimator, pictures, f"{name} {split}", warn=_warn)
+    images = progress(dataset_images(dataset, count), min(count or len(dataset), len(dataset)))
+    with outputs(json_path, plot_path) as files:
+        evaluation = evaluate_images(estimator, images, f"{name} {split}", warn=_warn)
         return _report(dataclasses.replace(evaluation, skipped=evaluation.skipped + dataset.skipped), *files)
 
 
 def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
-    """Prints and writes the figures of ``evaluate_video``."""
+    """Print and write the figures of ``evaluate_video``. Returns the exit code."""
     frames, camera = _video(path, intrinsics)
     with outputs(json_path, None) as (json_file, _):
         figures = evaluate_video(estimator, frames, camera)
@@ -97,7 +97,7 @@ def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics
 
 
 def measure_video_jitter(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
-    """Prints and writes the figures of ``measure_jitter``."""
+    """Print and write the figures of ``measure_jitter``. Returns the exit code."""
     frames, camera = _video(path, intrinsics)
     with outputs(json_path, None) as (json_file, _):
         figures = measure_jitter(estimator, frames, camera)
@@ -107,11 +107,11 @@ def measure_video_jitter(estimator: Estimator, path: Path, intrinsics: Intrinsic
 
 
 def _video(path: Path, intrinsics: Intrinsics) -> tuple[Iterator[tuple[np.ndarray, float]], Camera]:
-    """Its (image, stamp) pairs, and its camera."""
+    """Return a video's (image, stamp) pairs and its camera."""
     source = VideoSource(path)
     first = next(iter(source), None)
     if first is None:
-        raise InputError(f"{path}: not one frame can be decoded")
+        raise InputError(f"{path}: none of its frames can be decoded; the file may be damaged or its codec unsupported")
     camera, origin = intrinsics.camera(first.image.shape[1], first.image.shape[0])
     if origin is IntrinsicsSource.GUESS:
         _warn(f"warning: {guess_warning(camera)}")
@@ -119,15 +119,15 @@ def _video(path: Path, intrinsics: Intrinsics) -> tuple[Iterator[tuple[np.ndarra
 
 
 @contextmanager
-def outputs(json_path: Path | None, picture_path: Path | None) -> Iterator[tuple[Path | None, Path | None]]:
-    """The files to write to; what cannot be written shows before the work."""
-    if picture_path is not None:
-        check_format(picture_path)
+def outputs(json_path: Path | None, plot_path: Path | None) -> Iterator[tuple[Path | None, Path | None]]:
+    """Open the output files before the work begins, so that one that cannot be written fails at once."""
+    if plot_path is not None:
+        check_format(plot_path)
     with ExitStack() as files:
-        yield tuple(path and files.enter_context(OutputFile(path)) for path in (json_path, picture_path))
+        yield tuple(path and files.enter_context(OutputFile(path)) for path in (json_path, plot_path))
 
 
-def _report(evaluation: Evaluation, json_file: Path | None, picture_file: Path | None) -> int:
+def _report(evaluation: Evaluation, json_file: Path | None, plot_file: Path | None) -> int:
     rows = evaluation.rows
     names = [f.name for f in dataclasses.fields(Figures) if f.name != "grasp_confusion"]
     width = max(len(name) for name in (*names, *Grasp.__members__))
@@ -138,7 +138,7 @@ def _report(evaluation: Evaluation, json_file: Path | None, picture_file: Path |
             + "  ".join(f"{text(getattr(row, name)):>{max(10, len(given))}}" for given, row in rows.items())
         )
     if confusion := rows[evaluation.headline].grasp_confusion:
-        print("grasps, true by row, estimated by column:")
+        print("grasps (rows: true class, columns: estimated class):")
         for grasp, counts in zip(Grasp, confusion, strict=False):
             print(f"{grasp.name.lower():>{width}}  " + " ".join(f"{count:>5}" for count in counts))
     for reason, count in evaluation.skipped.most_common():
@@ -146,14 +146,14 @@ def _report(evaluation: Evaluation, json_file: Path | None, picture_file: Path |
     for signature in evaluation.signatures:
         print(f"note: {signature}")
     write(json_file, evaluation.as_dict())
-    if picture_file is not None:
-        draw_report(evaluation, picture_file)
+    if plot_file is not None:
+        draw_report(evaluation, plot_file)
     return 0
 
 
 def progress(items: Iterable[T], total: int) -> Iterable[T]:
-    """With a bar on stderr when a person watches."""
-    return tqdm(items, total=total, unit="picture", file=sys.stderr, leave=False, disable=not sys.stderr.isatty())
+    """Show a progress bar on stderr if it is a terminal."""
+    return tqdm(items, total=total, unit="image", file=sys.stderr, leave=False, disable=not sys.stderr.isatty())
 
 
 def _warn(text: str) -> None:
@@ -161,11 +161,13 @@ def _warn(text: str) -> None:
 
 
 def text(value: float | None) -> str:
+    """Format a figure for the table."""
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.2f}"
 
 
 def write(file: Path | None, data: dict) -> None:
+    """Write figures as JSON, if there is a file to write to."""
     if file is not None:
         file.write_text(json.dumps(data, indent=2, allow_nan=False))

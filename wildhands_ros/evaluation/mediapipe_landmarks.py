@@ -1,6 +1,6 @@
-"""MediaPipe's landmark network as it comes in its wheel, to compare others with.
+"""MediaPipe's landmark network from its wheel, as a baseline.
 
-OpenVINO reads the file as it is; OpenCV's reader gives other world landmarks.
+OpenVINO reads the .tflite file directly. (OpenCV's reader computes wrong world landmarks.)
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from ..network.landmark_net import LANDMARK_CROP_SCALE, LANDMARK_CROP_SIZE
 from ..network.mediapipe_weights import OUTPUTS, landmark_model_path
 from ..types import Detection, Landmarks
 
-# bfloat16, OpenVINO's default where the CPU has it, would round landmarks to whole pixels. One thread: the crop is small.
+# bfloat16, OpenVINO's default on CPUs that support it, would round landmarks to whole pixels. One thread is enough for one crop.
 _OPENVINO_CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
 
 
 class MediaPipeLandmarks:
-    """Looks at places in an image, see ``landmarks.Look``. Not for use from two threads at once.
+    """Infers the landmarks of crops; implements ``landmarks.Look``. Not thread-safe.
 
-    :raises ImportError: openvino, or mediapipe, whose wheel holds the network, is not installed.
+    Raises:
+        ImportError: openvino, or mediapipe, whose wheel contains the network, is not installed.
     """
 
     def __init__(self):
@@ -36,21 +37,21 @@ class MediaPipeLandmarks:
     def __call__(
         self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray
     ) -> list[Detection | None]:
-        return [self._look(image_rgb, box, turn) for box, turn in zip(boxes, turns, strict=True)]
+        return [self._infer(image_rgb, box, turn) for box, turn in zip(boxes, turns, strict=True)]
 
-    def _look(self, image_rgb: np.ndarray, box: np.ndarray, turn: float) -> Detection:
+    def _infer(self, image_rgb: np.ndarray, box: np.ndarray, turn: float) -> Detection:
         size, centre = LANDMARK_CROP_SIZE, (box[:2] + box[2:]) / 2
         scale = size / (LANDMARK_CROP_SCALE * max(float((box[2:] - box[:2]).max()), 1.0))
         linear = scale * rotation_matrix_2d(turn).T
         affine = np.hstack([linear, ((size - 1) / 2 - linear @ centre)[:, None]])
-        # Shrinking by warpAffine alone would alias.
+        # warpAffine alone would alias when it shrinks.
         source = image_rgb if scale > 0.5 else cv2.blur(image_rgb, (round(1 / scale),) * 2)
         crop = cv2.warpAffine(source, affine, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         outputs = self._network(crop[None].astype(np.float32) / 255)
         landmarks, presence, is_right, world = (
             outputs[OUTPUTS[name]].ravel() for name in ("landmarks", "presence", "is_right", "world")
         )
-        # The network counts from the crop's edge; pixel centres are half a pixel further in.
+        # The network counts from the edge of the crop, we from the centre of the first pixel.
         in_crop = landmarks.reshape(21, 3)[:, :2].astype(np.float64) - 0.5
         world = world.reshape(21, 3).astype(np.float64)
         world[:, :2] = world[:, :2] @ rotation_matrix_2d(turn).T

@@ -1,4 +1,4 @@
-"""The readers of real data sets as suites."""
+"""Evaluation suites made of real datasets."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ from ..datasets import DatasetError, HandDataset, LabelledImage
 
 
 def default_split(dataset: type[HandDataset]) -> str:
-    """The one that is not for training, where there is one."""
+    """Return the dataset's split for testing, or its first split if it has none."""
     return next((split for split in ("test", "val", "evaluation") if split in dataset.SPLITS), dataset.SPLITS[0])
 
 
-def dataset_pictures(dataset: HandDataset, count: int | None = None) -> Iterator[LabelledImage | DatasetError]:
-    """All pictures, or ``count`` that are spread evenly over the data set; errors in place of those that cannot be opened.
+def dataset_images(dataset: HandDataset, count: int | None = None) -> Iterator[LabelledImage | DatasetError]:
+    """Iterate over a dataset's images.
 
-    Raises ValueError where the count is not positive.
+    Args:
+        dataset: The dataset.
+        count: Number of images, spread evenly over the dataset; None for all.
+
+    Returns:
+        The images; a ``DatasetError`` takes the place of each that cannot be opened.
+
+    Raises:
+        ValueError: The count is not positive.
     """
     if count is not None and count < 1:
         raise ValueError(f"count must be at least 1, not {count}")

@@ -1,4 +1,4 @@
-"""An evaluation as a picture: how the hands' errors are distributed, and which grasps are taken for which."""
+"""Plots of an evaluation: error distributions and the confusion matrix of the grasps."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _TITLES = {
     "l2_box_percent": "2D joints (% of the box)",
 }
 _SHOWN_PERCENTILE = 98
-"""Errors beyond are drawn in the last bin."""
+"""Errors beyond this percentile are counted in the last bin."""
 
 
 def check_format(path: Path) -> None:
-    """Raises ValueError where the suffix is not of an image that can be drawn."""
+    """Raise ValueError if the suffix is not an image format that matplotlib can write."""
     if path.suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
-        raise ValueError(f"{path}: cannot draw a picture of type {path.suffix!r}; use .png, .svg or .pdf")
+        raise ValueError(f"{path}: cannot write a plot as {path.suffix!r}; use .png, .svg or .pdf")
 
 
 def draw_report(evaluation: Evaluation, path: Path) -> None:
-    """Writes an image of the kind that the suffix says."""
+    """Plot an evaluation to ``path``; its suffix selects the format."""
     confusion = evaluation.rows[evaluation.headline].grasp_confusion
     errors = {name: values for name, values in evaluation.of_hands.items() if values}
     panels = max(len(errors) + (confusion is not None), 1)
     columns = min(panels, 2)
     figure = Figure(figsize=(5.5 * columns, 4.8 * -(-panels // columns)), layout="constrained")
-    figure.suptitle(f"{evaluation.suite}, given {evaluation.headline}; averages over hands")
+    figure.suptitle(f"{evaluation.suite}, given {evaluation.headline}; means over hands")
     axes = figure.subplots(-(-panels // columns), columns, squeeze=False).ravel()
     for axis in axes[panels:]:
         axis.remove()

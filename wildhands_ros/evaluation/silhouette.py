@@ -1,4 +1,4 @@
-"""Masks of meshes, to compare with true ones."""
+"""Masks of meshes, for comparison with labelled masks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,22 @@ import numpy as np
 from ..geometry.camera import Camera
 
 _FRACTION_BITS = 4
-"""Of OpenCV's coordinates."""
+"""Fractional bits of OpenCV's fixed-point coordinates."""
 _LIMIT = 1e4
-"""Pixels beyond which a projected point is not drawn to."""
+"""Pixels; faces with a vertex projected beyond this are skipped."""
 
 
 def mesh_mask(vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.ndarray:
-    """(H, W) bool: where a mesh, (V, 3) metres in the camera frame and (F, 3), covers the picture. Faces that the lens sees only in part
-    are left out."""
+    """Rasterise a mesh.
+
+    Args:
+        vertices: (V, 3) metres in the camera frame.
+        faces: (F, 3) vertex indices.
+        camera: The camera of the image. Faces that lie only partly within its field of view are skipped.
+
+    Returns:
+        (H, W) bool, the pixels that the mesh covers.
+    """
     points = camera.project(vertices)
     triangles = points[faces]
     triangles = triangles[(np.abs(np.nan_to_num(triangles, nan=np.inf)) < _LIMIT).all(axis=(1, 2))]
@@ -26,6 +34,6 @@ def mesh_mask(vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.nda
 
 
 def mask_iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two (H, W) bool masks; NaN where both are empty."""
+    """Return the intersection over union of two (H, W) bool masks; NaN if both are empty."""
     union = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / union if union else float("nan")

@@ -1,4 +1,4 @@
-"""Runs the estimator over a suite's pictures, given more or less of the truth, and measures it."""
+"""Runs the estimator over labelled images, given more or less of the ground truth, and measures it."""
 
 from __future__ import annotations
 
@@ -20,35 +20,36 @@ from .signatures import failure_signatures
 from .silhouette import mask_iou, mesh_mask
 
 MIN_IOU = 0.3
-"""Overlap with the true box from which a hand that was found in the image alone counts as the annotated one."""
+"""IoU with the true box above which a hand that was found in the image counts as the labelled one."""
 MOSTLY_VISIBLE = 0.5
-"""Share of the keypoints that are in the picture and not hidden, the hand itself counting as what hides them too: few hands reach 0.8."""
+"""Fraction of the keypoints that lie in the image and are not hidden, self-occlusion included; few hands reach 0.8."""
 VISIBLE_ROW = "boxes, mostly visible"
 
 _SAME_SIDE = 0.1
-"""Overlap that the right side is worth where two hands lie over one another."""
+"""Bonus, in IoU, for the correct side when overlapping hands are matched."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out; the first row's figures stand for the suite."""
+    """The figures of a suite."""
 
     suite: str
     rows: dict[str, Figures]
-    """By what the estimator was given: true "keypoints", true "boxes", or the "images" alone."""
+    """Figures by what the estimator was given: the true "keypoints", the true "boxes", or only the "images"."""
     of_hands: dict[str, list[float]]
-    """Every hand's errors, of the headline row; see ``Measurements.of_hands``."""
+    """Errors of every hand in the headline row; see ``Measurements.of_hands``."""
     headline: str
-    """The row that stands for the suite."""
+    """Name of the row that represents the suite."""
     skipped: Counter[str] = field(default_factory=Counter)
-    """What could not be evaluated, by reason."""
+    """Number of hands or images that could not be evaluated, by reason."""
 
     @property
     def signatures(self) -> list[str]:
+        """Sentences about suspicious patterns in the headline's figures."""
         return failure_signatures(self.rows[self.headline])
 
     def as_dict(self) -> dict:
-        """For JSON: the headline's figures on top, then ``suite``, ``given``, ``rows``, ``signatures`` and ``skipped``."""
+        """Return a dict for JSON: the headline's figures at the top level, and ``suite``, ``given``, ``rows``, ``signatures``, ``skipped``."""
         return {
             **self.rows[self.headline].as_dict(),
             "suite": self.suite,
@@ -59,51 +60,60 @@ class Evaluation:
         }
 
 
-def evaluate_pictures(
+def evaluate_images(
     estimator: Estimator,
-    pictures: Iterable[LabelledImage | ValueError],
+    images: Iterable[LabelledImage | ValueError],
     suite: str,
     *,
     given: Sequence[str] = ("boxes", "images"),
     two_hands: bool = True,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
-    """Measures the estimator on ``pictures``, a row for each of ``given``, and one more where it is known what is visible.
-    An error among them stands for a picture that cannot be read.
+    """Measure the estimator on labelled images.
 
-    ``warn`` is told of the first picture that cannot be read, for each reason. Raises ValueError where nothing can be evaluated.
+    Args:
+        estimator: The estimator to measure.
+        images: The images; an error takes the place of an image that cannot be read.
+        suite: Name of the suite.
+        given: What the estimator is given, one row each: "keypoints", "boxes" or "images". If visibility is labelled, a row for mostly
+            visible hands is added.
+        two_hands: See ``Measurements``.
+        warn: Called once for each reason why an image cannot be read.
+
+    Raises:
+        ValueError: There is nothing to evaluate.
     """
     rows = {name: Measurements(two_hands) for name in given}
     visible = Measurements(two_hands)
     skipped: Counter[str] = Counter()
 
     def skip(error: Exception, name: str = "") -> None:
-        reason = f"picture or mask that cannot be read ({type(error).__name__})"
+        reason = f"image or mask that cannot be read ({type(error).__name__})"
         if reason not in skipped:
             warn(f"{name}: {error}" if name else str(error))
         skipped[reason] += 1
 
-    for picture in pictures:
-        if isinstance(picture, ValueError):
-            skip(picture)
+    for labelled in images:
+        if isinstance(labelled, ValueError):
+            skip(labelled)
             continue
-        if hidden := sum(hand.ignore for hand in picture.hands):
-            skipped["hand of which hardly anything can be seen"] += hidden
-            picture = replace(picture, hands=tuple(hand for hand in picture.hands if not hand.ignore))
-        if not picture.hands:
-            skipped["picture without a hand to evaluate"] += 1
+        if hidden := sum(hand.ignore for hand in labelled.hands):
+            skipped["hand that is hardly visible"] += hidden
+            labelled = replace(labelled, hands=tuple(hand for hand in labelled.hands if not hand.ignore))
+        if not labelled.hands:
+            skipped["image without a hand to evaluate"] += 1
             continue
         try:
-            image = picture.load_image()
-            masks = [None if hand.load_mask is None else hand.load_mask() for hand in picture.hands]
+            image = labelled.load_image()
+            masks = [None if hand.load_mask is None else hand.load_mask() for hand in labelled.hands]
         except (ValueError, OSError) as error:
-            skip(error, picture.name)
+            skip(error, labelled.name)
             continue
         for name, measurements in rows.items():
-            chosen = [i for i, hand in enumerate(picture.hands) if name != "keypoints" or _can_be_fitted(hand)]
+            chosen = [i for i, hand in enumerate(labelled.hands) if name != "keypoints" or _can_be_fitted(hand)]
             if not chosen:
                 continue
-            part = replace(picture, hands=tuple(picture.hands[i] for i in chosen))
+            part = replace(labelled, hands=tuple(labelled.hands[i] for i in chosen))
             results = _estimate(estimator, image, part, [masks[i] for i in chosen], name)
             measurements.add(part, results)
             if name == "boxes":
@@ -122,22 +132,24 @@ def _can_be_fitted(hand: LabelledHand) -> bool:
     return bool(hand.known_keypoints.sum() >= LEAST_KEYPOINTS)
 
 
-def _add_visible(visible: Measurements, picture: LabelledImage, results: list[HandResult | None]) -> None:
-    chosen = [i for i, hand in enumerate(picture.hands) if hand.visible_fraction >= MOSTLY_VISIBLE]
+def _add_visible(visible: Measurements, labelled: LabelledImage, results: list[HandResult | None]) -> None:
+    chosen = [i for i, hand in enumerate(labelled.hands) if hand.visible_fraction >= MOSTLY_VISIBLE]
     if chosen:
-        visible.add(replace(picture, hands=tuple(picture.hands[i] for i in chosen)), [results[i] for i in chosen])
+        visible.add(replace(labelled, hands=tuple(labelled.hands[i] for i in chosen)), [results[i] for i in chosen])
 
 
 def _estimate(
-    estimator: Estimator, image: np.ndarray, picture: LabelledImage, masks: list[np.ndarray | None], given: str
+    estimator: Estimator, image: np.ndarray, labelled: LabelledImage, masks: list[np.ndarray | None], given: str
 ) -> list[HandResult | None]:
     detections = (
-        None if given == "images" else [_detection(hand, with_keypoints=given == "keypoints") for hand in picture.hands]
+        None
+        if given == "images"
+        else [_detection(hand, with_keypoints=given == "keypoints") for hand in labelled.hands]
     )
-    estimates = estimator(image, picture.camera, detections=detections).hands
-    matches = match_hands(picture.hands, estimates, MIN_IOU if given == "images" else 0.0)
+    estimates = estimator(image, labelled.camera, detections=detections).hands
+    matches = match_hands(labelled.hands, estimates, MIN_IOU if given == "images" else 0.0)
     return [
-        None if match is None else _result(estimator, match, mask, picture.camera)
+        None if match is None else _result(estimator, match, mask, labelled.camera)
         for match, mask in zip(matches, masks, strict=True)
     ]
 
@@ -155,7 +167,7 @@ def _detection(hand: LabelledHand, with_keypoints: bool) -> Detection:
 def match_hands(
     truths: Sequence[LabelledHand], estimates: Sequence[HandEstimate], min_iou: float
 ) -> list[HandEstimate | None]:
-    """For each true hand the estimate of it, or None: the pairing with the greatest overlap of boxes in all."""
+    """Match estimates to true hands so that the total IoU is maximal; None for a hand without a match."""
     overlaps = np.array([[box_iou(estimate.box, truth.box) for estimate in estimates] for truth in truths]).reshape(
         len(truths), -1
     )

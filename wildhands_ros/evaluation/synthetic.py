@@ -1,4 +1,4 @@
-"""The synthetic world's numbered pictures as a suite."""
+"""Evaluation suite made of the synthetic world's images."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from ..datasets.labels import LabelledImage
 from ..synthetic.config import world_config
 from ..synthetic.world import World
 
-LEAST_VISIBLE = 0.1
-"""Share of the keypoints below which a hand is not there to be estimated."""
+MIN_VISIBLE = 0.1
+"""Fraction of visible keypoints below which a hand is not evaluated."""
 
 
-def world_pictures(preset: str, split: str, seed: int, count: int) -> Iterator[LabelledImage]:
-    """The first ``count`` pictures of a split. Hands of which hardly anything can be seen are no samples.
+def world_images(preset: str, split: str, seed: int, count: int) -> Iterator[LabelledImage]:
+    """Iterate over the first ``count`` images of a split. Hands that are hardly visible are marked to be ignored.
 
-    Raises ValueError where there is no such world or split, or the count is not positive.
+    Raises:
+        ValueError: There is no such world or split, or the count is not positive.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, not {count}")
     world = World(world_config(preset, split, seed))
-    return (_picture(world, index) for index in range(count))
+    return (_image(world, index) for index in range(count))
 
 
-def _picture(world: World, index: int) -> LabelledImage:
+def _image(world: World, index: int) -> LabelledImage:
     sample = world.sample(index)
-    hands = (replace(hand, ignore=hand.visible_fraction < LEAST_VISIBLE) for hand in sample.hands)
+    hands = (replace(hand, ignore=hand.visible_fraction < MIN_VISIBLE) for hand in sample.hands)
     return replace(sample, hands=tuple(hands))

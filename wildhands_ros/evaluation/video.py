@@ -1,4 +1,4 @@
-"""``wildhands evaluate video``: how steadily and how fast the estimator follows hands in a video that has no truth."""
+"""``wildhands evaluate video``: steadiness and speed on a video without ground truth."""
 
 from __future__ import annotations
 
@@ -14,15 +14,25 @@ from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
 from ..types import FrameEstimate, HandEstimate
 
 FLIP_ANGLE = np.radians(90)
-"""A wrist that turns by more than this between two frames has flipped: no wrist turns at 2700 degrees a second."""
+"""A wrist that rotates by more than this between two frames has flipped: at 30 Hz it would be 2700 degrees per second."""
 TIPS = [index for index, name in enumerate(MEDIAPIPE_JOINT_NAMES) if name.endswith("_tip")]
 
 
 def evaluate_video(estimator: Estimator, frames: Iterable[tuple[np.ndarray, float]], camera: Camera) -> dict:
-    """Run the estimator over (image, stamp) pairs.
+    """Run the estimator over a video.
 
-    Returns ``frames``, ``frames_with_hands_percent``, ``hands``, ``reprojection_percent`` (mean over hands, of the box's longer side),
-    ``flipped_wrists``, ``jitter_wrist_mm`` and ``jitter_tips_mm`` (rms of second differences along each track), ``fps`` (estimator only).
+    Args:
+        estimator: The estimator to measure.
+        frames: (H, W, 3) images with their stamps in seconds.
+        camera: The camera of all frames.
+
+    Returns:
+        ``frames``, ``frames_with_hands_percent``, ``hands``, ``tracks``, ``reprojection_percent`` (of the box's longer side, mean over
+        hands), ``flipped_wrists``, ``jitter_wrist_mm`` and ``jitter_tips_mm`` (RMS of the second differences along each track), and
+        ``fps`` (of the estimator alone).
+
+    Raises:
+        ValueError: The video has no frames.
     """
     estimates, seconds = [], 0.0
     for image, stamp in frames:
@@ -47,7 +57,7 @@ def evaluate_video(estimator: Estimator, frames: Iterable[tuple[np.ndarray, floa
 
 
 def _runs(estimates: list[FrameEstimate]) -> Iterable[list[HandEstimate]]:
-    """Unbroken stretches of each track."""
+    """Yield the uninterrupted runs of each track."""
     open_runs: dict[str, list[HandEstimate]] = {}
     for estimate in estimates:
         current = {}
@@ -65,6 +75,6 @@ def _flips(run: list[HandEstimate]) -> int:
 
 
 def _jitter(tracks: list[np.ndarray]) -> float | None:
-    """Root mean square of the second differences of (T, J, 3) positions, millimetres."""
+    """Return the RMS of the second differences of (T, J, 3) positions, in millimetres; None if no track is long enough."""
     differences = [np.diff(track, n=2, axis=0).reshape(-1, 3) for track in tracks if len(track) > 2]
     return 1000 * float(np.sqrt((np.concatenate(differences) ** 2).sum(axis=-1).mean())) if differences else None
