@@ -70,10 +70,15 @@ def levels(graph: dict[str, set[str]]) -> dict[str, int]:
     return found
 
 
+def _bottom_up(graph: dict[str, set[str]]) -> list[str]:
+    level = levels(graph)
+    return sorted(graph, key=lambda unit: (level[unit], unit))
+
+
 def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
     """The graph without the arrows that longer paths imply (transitive reduction)."""
     reachable: dict[str, set[str]] = {}
-    for unit in sorted(graph, key=levels(graph).get):
+    for unit in _bottom_up(graph):
         reachable[unit] = graph[unit].union(*(reachable[other] for other in graph[unit]))
     return {
         unit: {other for other in imported if not any(other in reachable[middle] for middle in imported - {other})}
@@ -149,7 +154,7 @@ def _order(rows: list[list[str]], chains: list[list[str]]) -> None:
                 for column, item in enumerate(other)
             }
             mean = {item: fmean([position[n] for n in neighbours[item]] or [0]) for item in row}
-            row.sort(key=lambda item, mean=mean: (round(mean[item], 6), item))
+            row[:] = [item for _, item in sorted((round(mean[item], 6), item) for item in row)]
 
 
 def _width(item: str) -> int:

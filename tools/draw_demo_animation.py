@@ -24,8 +24,9 @@ def overlays(step: int) -> list[np.ndarray]:
     estimator, calibration = Estimator(), load_calibration(ROOT / "demo/camera_info.yaml")
     smoother, drawn = HandSmoother(estimator.hand_model), []
     for number, frame in enumerate(open_source(str(ROOT / "demo/clip.mp4"))):
-        estimate = estimator(frame.image, calibration.for_image(frame.image), frame.stamp)
-        smoothed = smoother(estimate, frame.stamp)
+        stamp = frame.stamp or 0.0
+        estimate = estimator(frame.image, calibration.for_image(frame.image), stamp)
+        smoothed = smoother(estimate, stamp)
         if number % step == 0:
             drawn.append(draw_frame(frame.image, smoothed, estimator.faces))
     return drawn
