@@ -102,7 +102,7 @@ def test_a_network_learns_its_pictures(features):
 
 def test_a_network_that_sees_whole_pictures(features):
     variant = VARIANTS["full_image"]
-    assert len(features["image_features"]) == features.num_pictures < len(features)
+    assert len(features["image_features"]) == features.num_images < len(features)
     heads = train(variant, TrainingSet.of([features], []), 2, 0)
     assert np.isfinite(measure(variant, heads, features).mpjpe_mm)
     assert not variant_inputs(features, variant).turn.any()

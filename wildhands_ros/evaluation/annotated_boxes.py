@@ -30,8 +30,8 @@ class BoxedVideo:
 class BoxedFolder:
     """A folder of photographs and videos with COCO-style annotations.
 
-    Each hand has a ``bbox``, a ``hand_type`` ("left" or "right") and ``iscrowd`` (1 if it does not count). An image with a ``frame``
-    entry is that frame of a video.
+    Each hand has a ``bbox``, a ``hand_type`` ("left" or "right") and ``iscrowd`` (1 if it does not count). An image
+    with a ``frame`` entry is that frame of a video.
 
     Args:
         folder: The folder.
@@ -71,11 +71,13 @@ class BoxedFolder:
 def frames_of(video: BoxedVideo) -> Iterator[tuple[np.ndarray, float, tuple[LabelledHand, ...] | None]]:
     """Yield every frame of a video with its stamp in seconds and, if it is annotated, its hands."""
     for number, frame in enumerate(VideoSource(video.path)):
+        assert frame.stamp is not None  # only still images have none
         yield frame.image, frame.stamp, video.hands.get(number)
 
 
 def world_frames(count: int, seed: int) -> Iterator[LabelledImage]:
-    """Yield the first ``count`` full frames of the synthetic world's test split; hands that are hardly visible do not count."""
+    """Yield the first ``count`` full frames of the synthetic world's test split; hands that are hardly visible do not
+    count."""
     from ..synthetic.config import world_config
     from ..synthetic.frames import make_frame
     from ..training.detector.frames import label_frame

@@ -26,7 +26,8 @@ MIN_IOU = 0.5
 SIZES = {"under 4 %": 0.04, "4 to 8 %": 0.08, "8 to 15 %": 0.15, "over 15 %": np.inf}
 """Upper limits of the size classes: longer side of the box relative to the width of the image."""
 CLEAR = 0.4
-"""A hand is in clear view if its visible pixels fill at least this fraction of its box, about that of a bare open hand."""
+"""A hand is in clear view if its visible pixels fill at least this fraction of its box, about that of a bare open
+hand."""
 _SAME_SIDE = 0.1
 """Bonus, in IoU, for the correct side when overlapping hands are matched."""
 _DUPLICATE_IOU = 0.7
@@ -36,7 +37,8 @@ class Counts:
     """Accumulates detections over images."""
 
     def __init__(self) -> None:
-        self.found, self.true = Counter(), Counter()
+        self.found: Counter[str] = Counter()
+        self.true: Counter[str] = Counter()
         """Number of found hands and of all hands, by size class."""
         self.clear_found = self.clear = 0
         self.false = self.right_side = self.with_side = self.empty = self.empty_false = self.pictures = (
@@ -62,9 +64,8 @@ class Counts:
         worth[overlaps < MIN_IOU] = 0
         # Hands that count come first: an ignored hand must not take a detection from them.
         worth += np.array([0.0 if truth.ignore else 1.0 for truth in truths]).reshape(-1, 1) * (overlaps >= MIN_IOU)
-        pairs = {
-            i: j for i, j in zip(*linear_sum_assignment(worth, maximize=True), strict=True) if overlaps[i, j] >= MIN_IOU
-        }
+        rows, columns = linear_sum_assignment(worth, maximize=True)
+        pairs = {i: j for i, j in zip(rows.tolist(), columns.tolist(), strict=True) if overlaps[i, j] >= MIN_IOU}
         for i, truth in enumerate(truths):
             if truth.ignore:
                 continue
@@ -131,8 +132,9 @@ def evaluate_detection(
         seed: Seed of the synthetic frames.
         detectors: Names of the detectors.
         max_hands: Maximum number of hands per image.
-        json_path: File for the figures: for each detector those of the photographs (of the synthetic frames if there are none) at the
-            top level, with the time per video frame if there is a video, and those of each suite in ``suites``.
+        json_path: File for the figures: for each detector those of the photographs (of the synthetic frames if there
+            are none) at the top level, with the time per video frame if there is a video, and those of each suite in
+            ``suites``.
 
     Returns:
         The exit code.

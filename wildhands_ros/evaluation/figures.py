@@ -6,6 +6,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,8 +47,8 @@ class Figures:
     mpjpe_mm: float | None
     """Root-relative; averaged over the hands of an image, then over images."""
     pa_mpjpe_mm: float | None
-    """As in the authors' code: of the two hands of an image, one without 3D ground truth counts as 0. Where a sample is a single hand
-    (photographs), this equals the corrected value."""
+    """As in the authors' code: of the two hands of an image, one without 3D ground truth counts as 0. Where a sample is
+    a single hand (photographs), this equals the corrected value."""
     pa_mpjpe_corrected_mm: float | None
     """After similarity alignment; averaged like ``mpjpe_mm``."""
     mrrpe_mm: float | None
@@ -78,7 +79,8 @@ class Measurements:
     """Accumulates errors over images.
 
     Args:
-        two_hands: Whether an image is one sample of a right and a left hand; otherwise each hand is a sample of its own.
+        two_hands: Whether an image is one sample of a right and a left hand; otherwise each hand is a sample of its
+        own.
     """
 
     def __init__(self, two_hands: bool = True) -> None:
@@ -136,10 +138,11 @@ class Measurements:
         sides = {
             hand.side: (hand, result) for hand, result in zip(image.hands, results, strict=True) if result is not None
         }
-        if not image.camera_is_known or not all(side in sides and sides[side][0].joints is not None for side in Side):
+        if not image.camera_is_known or not all(side in sides for side in Side):
             return
         (left, found_left), (right, found_right) = sides[Side.LEFT], sides[Side.RIGHT]
-        self._take("mrrpe_mm", 1000 * mrrpe(found_left.joints, found_right.joints, left.joints, right.joints))
+        if left.joints is not None and right.joints is not None:
+            self._take("mrrpe_mm", 1000 * mrrpe(found_left.joints, found_right.joints, left.joints, right.joints))
 
     def _take(self, name: str, value: float) -> None:
         if np.isfinite(value):
@@ -147,10 +150,9 @@ class Measurements:
 
     def figures(self) -> Figures:
         """Return the figures of all images added so far."""
-        means = {name: _mean(values) for name, values in self._values.items() if values}
         names = {f.name for f in dataclasses.fields(Figures)}
-        means = {
-            name: means.get(name)
+        means: dict[str, Any] = {
+            name: _mean(self._values[name]) if self._values.get(name) else None
             for name in names - {"samples", "found", "pictures", "pairs", "grasp_accuracy", "grasp_confusion"}
         }
         if means["pa_mpjpe_corrected_mm"] is None:

@@ -45,7 +45,8 @@ def quantize_checkpoint(checkpoint: str, count: int) -> int:
         path.unlink()
         path.with_suffix(".bin").unlink()
         print(
-            f"wildhands: int8 raises this network's MPJPE by more than {MAX_LOSS:g} %, so it was deleted; use bfloat16 or float32",
+            f"wildhands: int8 raises this network's MPJPE by more than {MAX_LOSS:g} %, so it was deleted; "
+            "use bfloat16 or float32",
             file=sys.stderr,
         )
         return 1
@@ -59,10 +60,15 @@ def _images(split: str, count: int) -> Iterator[LabelledImage]:
         hands = tuple(
             hand
             for hand in image.hands
-            if not hand.ignore and np.isfinite(hand_turn(hand.keypoints)) and _usable(image, hand)
+            if not hand.ignore and np.isfinite(hand_turn(_keypoints(hand))) and _usable(image, hand)
         )
         if hands:
             yield replace(image, hands=hands)
+
+
+def _keypoints(hand: LabelledHand) -> np.ndarray:
+    assert hand.keypoints is not None  # the synthetic world knows everything
+    return hand.keypoints
 
 
 def _usable(image: LabelledImage, hand: LabelledHand) -> bool:
@@ -73,9 +79,9 @@ def _views(loaded: LoadedModel, image: LabelledImage) -> tuple[np.ndarray, np.nd
     """Return the boxes (N, 4) and, for a network with upright crops, the turns (N,) from the ground truth."""
     if not loaded.model.config.upright:
         return np.stack([hand.box for hand in image.hands]), None
-    turns = np.array([hand_turn(hand.keypoints) for hand in image.hands])
+    turns = np.array([hand_turn(_keypoints(hand)) for hand in image.hands])
     return np.stack(
-        [rotated_square(hand.keypoints, turn) for hand, turn in zip(image.hands, turns, strict=True)]
+        [rotated_square(_keypoints(hand), turn) for hand, turn in zip(image.hands, turns, strict=True)]
     ), turns
 
 
@@ -97,10 +103,10 @@ def _mpjpe_mm(checkpoint: str, precision: str, count: int) -> float:
     errors = []
     for image in _images("test", count):
         boxes, turns = _views(loaded, image)
-        sides = [hand.side for hand in image.hands]
+        sides = [hand.side for hand in image.hands if hand.side is not None]
         predictions = predictor.predict(image.load_image(), image.camera, boxes, sides, turns)
         for prediction, hand in zip(predictions, image.hands, strict=True):
-            if prediction is not None:
-                joints = poser(prediction.mano, hand.side).joints
+            if prediction is not None and hand.joints is not None:
+                joints = poser(prediction.mano, prediction.side).joints
                 errors.append(1000 * mpjpe(joints.astype(np.float64), hand.joints))
     return float(np.mean(errors))

@@ -19,7 +19,8 @@ _POINTS = [0, *TIPS]
 _MOVING = 0.1
 """Speed in metres per second above which a point counts as moving."""
 _SAME_PLACE = 0.5
-"""Two estimates of one frame belong to the same hand if the mean distance of their 2D joints is below this fraction of the box."""
+"""Two estimates of one frame belong to the same hand if the mean distance of their 2D joints is below this fraction of
+the box."""
 
 
 @dataclass
@@ -44,12 +45,12 @@ def measure_jitter(estimator: Estimator, frames: Iterable[tuple[np.ndarray, floa
         camera: The camera of all frames.
 
     Returns:
-        For each estimate ``wrist_mm`` and ``tips_mm``, the RMS of the second differences, and ``..._median_mm``, their medians, in
-        millimetres over the frames in which all three exist. The lags are in milliseconds (see ``lag``). ``lag_ms``: of smoothed
-        behind raw, for wrist and fingertips in the image plane (in metres at the hand's mean distance), which is all that tracking
-        and filter add. Depth is left out, because a single frame is no reference there: its depth varies by several per cent with
-        the pose of the fingers. ``depth_lag_ms``: the same in depth, for completeness. ``filter_lag_ms``: of smoothed behind tracked
-        in 3D, the filter's own part.
+        For each estimate ``wrist_mm`` and ``tips_mm``, the RMS of the second differences, and ``..._median_mm``, their
+        medians, in millimetres over the frames in which all three exist. The lags are in milliseconds (see ``lag``).
+        ``lag_ms``: of smoothed behind raw, for wrist and fingertips in the image plane (in metres at the hand's mean
+        distance), which is all that tracking and filter add. Depth is left out, because a single frame is no reference
+        there: its depth varies by several per cent with the pose of the fingers. ``depth_lag_ms``: the same in depth,
+        for completeness. ``filter_lag_ms``: of smoothed behind tracked in 3D, the filter's own part.
 
     Raises:
         ValueError: No hand is visible for long enough.
@@ -99,12 +100,10 @@ def _runs(estimates: list[tuple[FrameEstimate, FrameEstimate, FrameEstimate]]) -
     for track in tracks:
         points = np.full((3, len(estimates), len(_POINTS), 3), np.nan)
         for i, (raw, tracked, smoothed) in enumerate(estimates):
-            hands = [
-                next((hand for hand in frame.hands if hand.track_id == track), None) for frame in (tracked, smoothed)
-            ]
-            alone = _same_hand(hands[0], raw) if hands[0] is not None else None
-            if alone is not None:
-                points[:, i] = [hand.joints[_POINTS] for hand in (alone, *hands)]
+            hands = [hand for frame in (tracked, smoothed) for hand in frame.hands if hand.track_id == track]
+            still = _same_hand(hands[0], raw) if len(hands) == 2 else None
+            if still is not None:
+                points[:, i] = [hand.joints[_POINTS] for hand in (still, *hands)]
         run = _Run(*points)
         if np.isfinite(np.diff(run.raw, n=2, axis=0)).any():
             yield run

@@ -17,9 +17,9 @@ _MIN_MOVING = 20
 def lag(reference: np.ndarray, follower: np.ndarray, threshold: float) -> float:
     """Estimate by how many samples ``follower`` lags behind ``reference``.
 
-    The reference's velocity is shifted by fractions of a sample (cubic spline); the shift with the least squared difference to the
-    follower's velocity wins, over the samples in which the reference moves faster than ``threshold``. Both velocities are smoothed
-    without delay first, because noise that they share would pull the result towards zero.
+    The reference's velocity is shifted by fractions of a sample (cubic spline); the shift with the least squared
+    difference to the follower's velocity wins, over the samples in which the reference moves faster than ``threshold``.
+    Both velocities are smoothed without delay first, because noise that they share would pull the result towards zero.
 
     Args:
         reference: (T, N, D) positions of N points. Samples with NaN and their neighbours are ignored.

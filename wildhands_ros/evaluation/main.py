@@ -115,7 +115,13 @@ def _video(path: Path, intrinsics: Intrinsics) -> tuple[Iterator[tuple[np.ndarra
     camera, origin = intrinsics.camera(first.image.shape[1], first.image.shape[0])
     if origin is IntrinsicsSource.GUESS:
         _warn(f"warning: {guess_warning(camera)}")
-    return ((frame.image, frame.stamp) for frame in source), camera
+    return _stamped(source), camera
+
+
+def _stamped(source: VideoSource) -> Iterator[tuple[np.ndarray, float]]:
+    for frame in source:
+        assert frame.stamp is not None  # only still images have none
+        yield frame.image, frame.stamp
 
 
 @contextmanager
@@ -124,7 +130,8 @@ def outputs(json_path: Path | None, plot_path: Path | None) -> Iterator[tuple[Pa
     if plot_path is not None:
         check_format(plot_path)
     with ExitStack() as files:
-        yield tuple(path and files.enter_context(OutputFile(path)) for path in (json_path, plot_path))
+        json_file = files.enter_context(OutputFile(json_path)) if json_path else None
+        yield json_file, files.enter_context(OutputFile(plot_path)) if plot_path else None
 
 
 def _report(evaluation: Evaluation, json_file: Path | None, plot_file: Path | None) -> int:

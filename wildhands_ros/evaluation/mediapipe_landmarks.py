@@ -15,7 +15,8 @@ from ..network.landmark_net import LANDMARK_CROP_SCALE, LANDMARK_CROP_SIZE
 from ..network.mediapipe_weights import OUTPUTS, landmark_model_path
 from ..types import Detection, Landmarks
 
-# bfloat16, OpenVINO's default on CPUs that support it, would round landmarks to whole pixels. One thread is enough for one crop.
+# bfloat16, OpenVINO's default on CPUs that support it, would round landmarks to whole pixels. One thread is enough for
+# one crop.
 _OPENVINO_CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
 
 

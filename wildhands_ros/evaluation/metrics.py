@@ -22,7 +22,8 @@ def mpjpe(predicted: np.ndarray, truth: np.ndarray) -> float:
 
 
 def similarity_aligned(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Align ``predicted`` (N, 3) to ``truth`` (N, 3) by the least-squares similarity transform (Umeyama 1991, no reflection)."""
+    """Align ``predicted`` (N, 3) to ``truth`` (N, 3) by the least-squares similarity transform (Umeyama 1991, no
+    reflection)."""
     centre_p, centre_t = predicted.mean(axis=0), truth.mean(axis=0)
     p, t = predicted - centre_p, truth - centre_t
     u, singular, vt = np.linalg.svd(t.T @ p)
@@ -32,7 +33,8 @@ def similarity_aligned(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def pa_mpjpe(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Return the mean per-joint error of (21, 3) joints after Procrustes alignment; NaN if fewer than three are known."""
+    """Return the mean per-joint error of (21, 3) joints after Procrustes alignment; NaN if fewer than three are
+    known."""
     known = np.isfinite(truth).all(axis=-1)
     if known.sum() < _MIN_ALIGNED:
         return float("nan")
@@ -42,5 +44,6 @@ def pa_mpjpe(predicted: np.ndarray, truth: np.ndarray) -> float:
 def mrrpe(
     predicted_left: np.ndarray, predicted_right: np.ndarray, true_left: np.ndarray, true_right: np.ndarray
 ) -> float:
-    """Return one pair's relative-root position error: of the left wrist relative to the right one, (21, 3) joints each."""
+    """Return one pair's relative-root position error: of the left wrist relative to the right one, (21, 3) joints
+    each."""
     return float(np.linalg.norm((predicted_left[0] - predicted_right[0]) - (true_left[0] - true_right[0])))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from .figures import Figures
 
 LOW_MPJPE_MM, HIGH_MRRPE_MM, HIGH_MRRPE_RATIO = 50.0, 60.0, 2.5
-"""In the paper's Table 1, MRRPE is 1.6 to 2.2 times MPJPE with positional encoding, 2.9 to 3.9 times without, and larger still if crops
-are only warped. An MRRPE below 60 mm is explained by the unknown size of the hands."""
+"""In the paper's Table 1, MRRPE is 1.6 to 2.2 times MPJPE with positional encoding, 2.9 to 3.9 times without, and
+larger still if crops are only warped. An MRRPE below 60 mm is explained by the unknown size of the hands."""
 GOOD_POSE_MM, POOR_MASK_IOU = 30.0, 0.5
 """A mesh with the right pose and position reaches a mask IoU of two thirds or more, occlusion included."""
 GOOD_MASK_IOU, POOR_GRASP_ACCURACY = 0.6, 0.5
@@ -23,8 +23,8 @@ def failure_signatures(figures: Figures) -> list[str]:
         and pairs >= max(HIGH_MRRPE_MM, HIGH_MRRPE_RATIO * pose)
     ):
         found.append(
-            f"MRRPE {pairs:.0f} mm with an MPJPE of only {pose:.0f} mm: poses are right but positions are wrong; check the intrinsics "
-            "and the positional encoding (KPE)"
+            f"MRRPE {pairs:.0f} mm with an MPJPE of only {pose:.0f} mm: poses are right but positions are wrong; check the "
+            "intrinsics and the positional encoding (KPE)"
         )
     if pose is not None and masks is not None and pose <= GOOD_POSE_MM and masks <= POOR_MASK_IOU:
         found.append(

@@ -29,7 +29,7 @@ def mesh_mask(vertices: np.ndarray, faces: np.ndarray, camera: Camera) -> np.nda
     triangles = triangles[(np.abs(np.nan_to_num(triangles, nan=np.inf)) < _LIMIT).all(axis=(1, 2))]
     mask = np.zeros((camera.height, camera.width), np.uint8)
     for triangle in np.round(triangles * 2**_FRACTION_BITS).astype(np.int32):
-        cv2.fillConvexPoly(mask, triangle, 1, cv2.LINE_8, _FRACTION_BITS)
+        cv2.fillConvexPoly(mask, triangle, (1,), cv2.LINE_8, _FRACTION_BITS)
     return mask.astype(bool)
 
 

@@ -49,7 +49,8 @@ class Evaluation:
         return failure_signatures(self.rows[self.headline])
 
     def as_dict(self) -> dict:
-        """Return a dict for JSON: the headline's figures at the top level, and ``suite``, ``given``, ``rows``, ``signatures``, ``skipped``."""
+        """Return a dict for JSON: the headline's figures at the top level, and ``suite``, ``given``, ``rows``,
+        ``signatures``, ``skipped``."""
         return {
             **self.rows[self.headline].as_dict(),
             "suite": self.suite,
@@ -75,8 +76,8 @@ def evaluate_images(
         estimator: The estimator to measure.
         images: The images; an error takes the place of an image that cannot be read.
         suite: Name of the suite.
-        given: What the estimator is given, one row each: "keypoints", "boxes" or "images". If visibility is labelled, a row for mostly
-            visible hands is added.
+        given: What the estimator is given, one row each: "keypoints", "boxes" or "images". If visibility is labelled, a
+            row for mostly visible hands is added.
         two_hands: See ``Measurements``.
         warn: Called once for each reason why an image cannot be read.
 
@@ -158,6 +159,7 @@ def _detection(hand: LabelledHand, with_keypoints: bool) -> Detection:
     detection = Detection(hand.box, hand.side, side_score=float("nan") if hand.side is None else 1.0)
     if not with_keypoints:
         return detection
+    assert hand.keypoints is not None  # chosen by _can_be_fitted
     known = hand.known_keypoints
     return replace(
         detection, keypoints=np.where(known[:, None], hand.keypoints, 0.0), keypoint_weights=known.astype(np.float64)
@@ -177,7 +179,7 @@ def match_hands(
     matches: list[HandEstimate | None] = [None] * len(truths)
     for i, j in zip(*linear_sum_assignment(overlaps + _SAME_SIDE * same_side, maximize=True), strict=True):
         if overlaps[i, j] > min_iou:
-            matches[i] = estimates[j]
+            matches[int(i)] = estimates[int(j)]
     return matches
 
 

@@ -14,7 +14,8 @@ from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
 from ..types import FrameEstimate, HandEstimate
 
 FLIP_ANGLE = np.radians(90)
-"""A wrist that rotates by more than this between two frames has flipped: at 30 Hz it would be 2700 degrees per second."""
+"""A wrist that rotates by more than this between two frames has flipped: at 30 Hz it would be 2700 degrees per
+second."""
 TIPS = [index for index, name in enumerate(MEDIAPIPE_JOINT_NAMES) if name.endswith("_tip")]
 
 
@@ -27,9 +28,9 @@ def evaluate_video(estimator: Estimator, frames: Iterable[tuple[np.ndarray, floa
         camera: The camera of all frames.
 
     Returns:
-        ``frames``, ``frames_with_hands_percent``, ``hands``, ``tracks``, ``reprojection_percent`` (of the box's longer side, mean over
-        hands), ``flipped_wrists``, ``jitter_wrist_mm`` and ``jitter_tips_mm`` (RMS of the second differences along each track), and
-        ``fps`` (of the estimator alone).
+        ``frames``, ``frames_with_hands_percent``, ``hands``, ``tracks``, ``reprojection_percent`` (of the box's longer
+        side, mean over hands), ``flipped_wrists``, ``jitter_wrist_mm`` and ``jitter_tips_mm`` (RMS of the second
+        differences along each track), and ``fps`` (of the estimator alone).
 
     Raises:
         ValueError: The video has no frames.
@@ -75,6 +76,7 @@ def _flips(run: list[HandEstimate]) -> int:
 
 
 def _jitter(tracks: list[np.ndarray]) -> float | None:
-    """Return the RMS of the second differences of (T, J, 3) positions, in millimetres; None if no track is long enough."""
+    """Return the RMS of the second differences of (T, J, 3) positions, in millimetres; None if no track is long
+    enough."""
     differences = [np.diff(track, n=2, axis=0).reshape(-1, 3) for track in tracks if len(track) > 2]
     return 1000 * float(np.sqrt((np.concatenate(differences) ** 2).sum(axis=-1).mean())) if differences else None

@@ -1,8 +1,8 @@
-"""Features of the frozen trunk for pictures of a synthetic world, computed once and kept on disk: training then takes minutes.
+"""Features of the frozen trunk for images of a synthetic world, computed once and cached, so that training takes
+minutes.
 
-What is kept does not depend on a variant of the network: where the crops lie is kept as geometry, from which each variant takes its own
-encoding.
-"""
+The cache does not depend on the variant of the network: the location of the crops is kept as geometry, from which each
+variant computes its own encoding."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,34 +37,36 @@ from ...training.randomness import generator
 from ...training.sources import Source, open_source
 
 MASK_SIZE = 112
-"""Masks are compared at half the crops' resolution, which takes a quarter of the time."""
-LEAST_MASK = 0.02
-"""Share of the crop that a hand's visible part must cover."""
+"""Masks are compared at half the resolution of the crops, which takes a quarter of the time."""
+MIN_MASK = 0.02
+"""Minimum fraction of the crop that the visible part of a hand must cover."""
 
 _CHUNK = 25
-"""Pictures in a file."""
+"""Images per file."""
 _ATTEMPTS = 20
-"""Draws after which a world is taken to show no hands."""
+"""Number of draws without a visible hand after which a world counts as empty."""
 _EXACT = AugmentationConfig(box_shift=0, box_scale=0, turn_degrees=0, colour=0)
 
 
 @dataclass(frozen=True)
 class FeatureRequest:
-    """Pictures of one world."""
+    """Identifies the features of a number of images of one world."""
 
     world: str
-    """A preset."""
+    """Name of a preset."""
     split: str
     pictures: int
+    """Number of images."""
     augmented: bool
-    """Whether crops are shifted, scaled, turned and tinted at random, as in training."""
+    """Whether crops are shifted, scaled, rotated and tinted at random, as in training."""
     images: bool
-    """Whether features of the whole pictures are wanted, too."""
+    """Whether features of the whole images are needed, too."""
     seed: int = 0
 
     @property
     def key(self) -> str:
-        """Changes with anything that changes the features: this request, the world, its photographs, the code and the trunk's weights."""
+        """Name of the cache: differs if the request, the world, its photographs, the versions or the trunk's weights
+        differ."""
         world = world_config(self.world, self.split, self.seed)
         photos = [path.name for path in photo_files()] if world.photos else []
         trunk = hashlib.sha256(landmark_model_path().read_bytes()).hexdigest()
@@ -73,13 +76,13 @@ class FeatureRequest:
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
-    """H hands in N pictures. Frames and units as in ``Targets``."""
+    """H hands in N images; frames and units as in ``Targets``."""
 
     arrays: dict[str, np.ndarray]
-    """Of hands: ``features`` (H, 1152, 7, 7) half precision, ``image_index``, ``is_right``, ``turn``, ``k`` (H, 3, 3) of the crop's
-    pixels, ``corners`` (H, 4, 2) of the crop in the picture's pixels, and the labels ``joints_2d``, ``joints_3d`` (MANO order),
-    ``rotations``, ``betas``, ``translation``, ``grasp`` and ``mask`` (H, 112, 112). Of pictures: ``image_features``, where wanted,
-    ``camera_k``, ``camera_size``, ``camera_model``, ``camera_d``."""
+    """Per hand: ``features`` (H, 1152, 7, 7) half precision, ``image_index``, ``is_right``, ``turn``, ``k`` (H, 3, 3)
+    of the crop's pixels, ``corners`` (H, 4, 2) of the crop in pixels of the image, and the labels ``joints_2d``,
+    ``joints_3d`` (MANO order), ``rotations``, ``betas``, ``translation``, ``grasp`` and ``mask`` (H, 112, 112). Per
+    image: ``image_features``, if requested, ``camera_k``, ``camera_size``, ``camera_model``, ``camera_d``."""
 
     def __len__(self) -> int:
         return len(self.arrays["is_right"])
@@ -88,23 +91,36 @@ class FeatureSet:
         return self.arrays[name]
 
     @property
-    def num_pictures(self) -> int:
+    def num_images(self) -> int:
         return len(self.arrays["camera_k"])
 
-    def camera(self, picture: int) -> Camera:
-        d = self["camera_d"][picture]
+    def camera(self, example: int) -> Camera:
+        d = self["camera_d"][example]
+        width, height = self["camera_size"][example].tolist()
         return Camera(
-            self["camera_k"][picture],
-            *self["camera_size"][picture].tolist(),
-            str(self["camera_model"][picture]),
+            self["camera_k"][example],
+            width,
+            height,
+            str(self["camera_model"][example]),
             d[np.isfinite(d)],
         )
 
 
 def make_features(request: FeatureRequest, folder: Path, workers: int) -> Path:
-    """The folder below ``folder`` that holds the features, after files of it that are missing have been made.
+    """Compute the features that are missing in the cache.
 
-    Raises OSError where they cannot be written, ImportError where the trunk's weights are not installed, ValueError for an unknown world.
+    Args:
+        request: The features.
+        folder: The root of the cache.
+        workers: Number of processes.
+
+    Returns:
+        The folder that holds the features.
+
+    Raises:
+        OSError: The features cannot be written.
+        ImportError: The trunk's weights are not installed.
+        ValueError: The world is unknown or shows no hands.
     """
     folder = folder / "features" / request.key
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,14 +128,14 @@ def make_features(request: FeatureRequest, folder: Path, workers: int) -> Path:
     if missing:
         make = partial(_make_chunk, request, folder)
         counts = [min(_CHUNK, request.pictures - start) for start in missing]
-        with tqdm(total=sum(counts), unit="picture", desc=f"{request.world} {request.split}", file=sys.stderr) as bar:
+        with tqdm(total=sum(counts), unit="image", desc=f"{request.world} {request.split}", file=sys.stderr) as bar:
             for count, _ in zip(counts, in_processes(make, missing, workers), strict=True):
                 bar.update(count)
     return folder
 
 
 def load_features(folder: Path, images: bool = False) -> FeatureSet:
-    """What ``make_features`` has made; ``images``: with the features of the whole pictures, which few need."""
+    """Load what ``make_features`` computed, with the features of the whole images only if ``images``."""
     parts: dict[str, list[np.ndarray]] = {}
     pictures = 0
     for path in sorted(folder.glob("[0-9]*.npz")):
@@ -142,43 +158,46 @@ def _make_chunk(request: FeatureRequest, folder: Path, start: int) -> None:
         open_hands(),
         request.seed,
     )
+    assert source is not None  # the world is part of the package
     maker = ExampleMaker(network, AugmentationConfig() if request.augmented else _EXACT, open_hands())
     rows: dict[str, list] = {}
     for number, place in enumerate(range(start, min(start + _CHUNK, request.pictures))):
-        picture = _draw(source, maker, request, place)
-        _add_picture(rows, picture, number)
+        example = _draw(source, maker, request, place)
+        _add_image(rows, example, number)
     arrays = {name: np.stack(values) for name, values in rows.items()}
     for name in ("crop", "image"):
         if name in arrays:
             arrays["features" if name == "crop" else "image_features"] = _trunk_features(arrays.pop(name))
     with OutputFile(_chunk_path(folder, start)) as partial_file:
-        np.savez(partial_file, **arrays)
+        np.savez(partial_file, **cast("dict[str, Any]", arrays))
 
 
 def _draw(source: Source, maker: ExampleMaker, request: FeatureRequest, place: int) -> ImageExample:
-    """Only with hands that can be seen."""
+    """Draw an image and keep the hands that are visible; draw again if there are none."""
     for attempt in range(_ATTEMPTS):
-        picture, _ = source.draw(generator(request.seed, place, attempt, int(request.augmented)), maker)
-        seen = [] if picture is None else [hand for hand in picture.hands if hand.targets["mask"].mean() >= LEAST_MASK]
-        if seen:
-            return dataclasses.replace(picture, hands=seen)
-    raise ValueError(f"the world {request.world} shows no hands: {_ATTEMPTS} pictures in a row had none")
+        example, _ = source.draw(generator(request.seed, place, attempt, int(request.augmented)), maker)
+        if example is None:
+            continue
+        visible = [hand for hand in example.hands if hand.targets["mask"].mean() >= MIN_MASK]
+        if visible:
+            return dataclasses.replace(example, hands=visible)
+    raise ValueError(f"the world {request.world} shows no hands: {_ATTEMPTS} images in a row had none that is visible")
 
 
-def _add_picture(rows: dict[str, list], picture: ImageExample, number: int) -> None:
+def _add_image(rows: dict[str, list], example: ImageExample, number: int) -> None:
     def add(name: str, value) -> None:
         rows.setdefault(name, []).append(np.asarray(value))
 
-    camera = picture.camera
+    camera = example.camera
     add("camera_k", camera.k)
     add("camera_size", (camera.width, camera.height))
     add("camera_model", np.array(camera.distortion_model, "U24"))
     add("camera_d", np.concatenate([camera.d, np.full(8 - len(camera.d), np.nan)]))
-    if picture.image is not None:
-        add("image", picture.image)
+    if example.image is not None:
+        add("image", example.image)
     low, high = -0.5, IMAGE_SIZE - 0.5
     outer = np.array([(low, low), (low, high), (high, low), (high, high)])
-    for hand in picture.hands:
+    for hand in example.hands:
         affine = hand.affine
         add("crop", hand.crop)
         add("image_index", number)
@@ -195,11 +214,11 @@ def _add_picture(rows: dict[str, list], picture: ImageExample, number: int) -> N
 
 
 @torch.inference_mode()
-def _trunk_features(pictures: np.ndarray) -> np.ndarray:
+def _trunk_features(images: np.ndarray) -> np.ndarray:
     """(N, 224, 224, 3) uint8 to (N, 1152, 7, 7) half precision."""
     batches: list[Tensor] = [
         _trunk()((part.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)).half()
-        for part in torch.from_numpy(pictures).split(8)
+        for part in torch.from_numpy(images).split(8)
     ]
     return torch.cat(batches).contiguous().numpy()
 

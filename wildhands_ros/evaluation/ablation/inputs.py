@@ -1,8 +1,9 @@
-"""From a set of features to what one variant's network takes in."""
+"""Turns cached features into the inputs of one variant's network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from .variants import Variant, View
 
 @dataclass(frozen=True)
 class Inputs:
-    """Of all hands of a set; as in ``WildHands.forward``."""
+    """Inputs of all hands of a set, as in ``WildHands.forward``."""
 
     kpe: Tensor
     focal: Tensor
@@ -28,9 +29,9 @@ class Inputs:
 
 
 def variant_inputs(features: FeatureSet, variant: Variant) -> Inputs:
-    """What the variant's network is told of the crops' places."""
+    """Compute what the variant's network is told about the location of the crops."""
     network, is_crop = variant.network, variant.view is View.CROP
-    cameras = [_frame_camera(features.camera(picture)) for picture in range(features.num_pictures)]
+    cameras = [_frame_camera(features.camera(image)) for image in range(features.num_images)]
     half = IMAGE_SIZE / 2
     fake = Camera.pinhole(half, half, half, half, IMAGE_SIZE, IMAGE_SIZE)
     kpe, focal, anchor = [], [], []
@@ -51,15 +52,17 @@ def variant_inputs(features: FeatureSet, variant: Variant) -> Inputs:
 
 
 def batch_targets(features: FeatureSet, inputs: Inputs, rows: np.ndarray, has_3d: np.ndarray) -> Targets:
-    """Labels of some hands: joints, pose, shape and camera of those with ``has_3d``, masks and grasps of the others."""
+    """Collect the labels of some hands: joints, pose, shape and camera if ``has_3d``, else masks and grasps."""
 
     def take(name: str) -> Tensor:
         return torch.from_numpy(features[name][rows])
 
-    _, pictures = np.unique(features["image_index"][rows], return_inverse=True)
+    _, images = np.unique(features["image_index"][rows], return_inverse=True)
     lab = torch.from_numpy(has_3d)
-    flags = {flag: lab for flag in ("has_j2d", "has_j3d", "has_pose", "has_beta", "has_cam")} if has_3d.any() else {}
-    labels = {
+    flags: dict[str, Any] = (
+        {flag: lab for flag in ("has_j2d", "has_j3d", "has_pose", "has_beta", "has_cam")} if has_3d.any() else {}
+    )
+    labels: dict[str, Any] = {
         name: take(name) for name in ("joints_2d", "joints_3d", "rotations", "betas", "translation") if has_3d.any()
     }
     if not has_3d.all():
@@ -68,8 +71,8 @@ def batch_targets(features: FeatureSet, inputs: Inputs, rows: np.ndarray, has_3d
     index = torch.from_numpy(rows)
     return Targets(
         is_right=take("is_right"),
-        image_index=torch.from_numpy(pictures.reshape(-1)),
-        num_images=int(pictures.max()) + 1,
+        image_index=torch.from_numpy(images.reshape(-1)),
+        num_images=int(images.max()) + 1,
         focal=inputs.focal[index],
         anchor=inputs.anchor[index],
         turn=inputs.turn[index],
@@ -80,7 +83,7 @@ def batch_targets(features: FeatureSet, inputs: Inputs, rows: np.ndarray, has_3d
 
 
 def trunk_features(features: FeatureSet, view: View, rows: np.ndarray) -> Tensor:
-    """(B, 1152, 7, 7)"""
+    """Return the trunk's features (B, 1152, 7, 7) of the crops or of the whole images."""
     found = (
         features["features"][rows] if view is View.CROP else features["image_features"][features["image_index"][rows]]
     )
@@ -88,23 +91,23 @@ def trunk_features(features: FeatureSet, view: View, rows: np.ndarray) -> Tensor
 
 
 def mask_camera(k: Tensor) -> Tensor:
-    """(B, 3, 3) of the crop's pixels to that of its masks."""
+    """Scale intrinsics (B, 3, 3) from the pixels of the crop to those of its mask."""
     scale = MASK_SIZE / IMAGE_SIZE
     shrink = k.new_tensor([[scale, 0, 0.5 * scale - 0.5], [0, scale, 0.5 * scale - 0.5], [0, 0, 1]])
     return shrink @ k
 
 
 def joined(sets: list[FeatureSet]) -> FeatureSet:
-    """Several sets as one, of the arrays that all of them have."""
+    """Concatenate sets; only arrays that all of them have are kept."""
     names = set.intersection(*(set(features.arrays) for features in sets))
-    first = np.cumsum([0, *(features.num_pictures for features in sets)])
+    first = np.cumsum([0, *(features.num_images for features in sets)])
     shifted = [features["image_index"] + start for features, start in zip(sets, first, strict=False)]
     arrays = {name: np.concatenate([features[name] for features in sets]) for name in names - {"image_index"}}
     return FeatureSet({**arrays, "image_index": np.concatenate(shifted)})
 
 
 def _frame_camera(camera: Camera) -> tuple[Camera, np.ndarray]:
-    """Of the picture as the network has it, padded to a square of 224 pixels, and the (2, 3) pixel map there."""
+    """Return the camera of the image padded and resized to 224 x 224 pixels, and the (2, 3) affine map to it."""
     affine = frame_affine(camera.width, camera.height)
     return camera.transformed(affine, IMAGE_SIZE, IMAGE_SIZE), affine
 

@@ -1,4 +1,5 @@
-"""What ``wildhands ablate`` runs: trains and tests every variant with several seeds, going on where it was interrupted."""
+"""Implements ``wildhands ablate``: trains and tests every variant with several seeds; an interrupted run can be
+continued."""
 
 from __future__ import annotations
 
@@ -28,21 +29,29 @@ _FULL_MINUTES = 60
 
 @dataclass(frozen=True)
 class AblationSize:
+    """How large the runs are."""
+
     train_pictures: int
-    """Of each world."""
+    """Training images of each world."""
     test_pictures: int
+    """Test images of each world."""
     steps: int
+    """Optimisation steps."""
 
     @classmethod
     def for_minutes(cls, minutes: float) -> AblationSize:
-        """What two cores finish in about this time, all variants with three seeds. Raises ValueError where it is not positive."""
+        """Choose the size that two cores finish in about this time, for all variants with three seeds.
+
+        Raises:
+            ValueError: ``minutes`` is not positive.
+        """
         if not minutes > 0:
             raise ValueError(f"minutes must be positive, not {minutes}")
         share = minutes / _FULL_MINUTES
         return cls(max(4, round(4000 * share)), max(4, round(300 * share)), max(2, round(1200 * share)))
 
     def __str__(self) -> str:
-        return f"{self.train_pictures} pictures of each world to learn from, {self.test_pictures} to test, {self.steps} steps"
+        return f"{self.train_pictures} training and {self.test_pictures} test images of each world, {self.steps} steps"
 
 
 def run(
@@ -54,9 +63,23 @@ def run(
     json_path: Path | None,
     table_path: Path | None,
 ) -> int:
-    """Trains and tests the variants of these ``keys`` (all where there are none) and writes the results.
+    """Train and test variants and write the results.
 
-    ``folder`` keeps features and finished runs. Raises ValueError for variants that do not exist, OSError where nothing can be written.
+    Args:
+        size: How large the runs are.
+        seeds: Number of runs of each variant.
+        keys: The variants; all if empty.
+        folder: Cache of features and finished runs.
+        workers: Number of processes.
+        json_path: File for means and deviations, if any.
+        table_path: File for the tables, if any.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ValueError: A variant does not exist, or a number is not positive.
+        OSError: A file cannot be written.
     """
     keys = list(keys) or list(VARIANTS)
     if unknown := [key for key in keys if key not in VARIANTS]:
@@ -64,7 +87,7 @@ def run(
     if seeds < 1 or workers < 1:
         raise ValueError(f"seeds and workers must be at least 1, not {seeds} and {workers}")
     with ExitStack() as outputs:
-        # Outputs first: what cannot be written shows before the work.
+        # Open the outputs first, so that one that cannot be written fails at once.
         json_file = outputs.enter_context(OutputFile(json_path)) if json_path else None
         table_file = outputs.enter_context(OutputFile(table_path)) if table_path else None
         features = {request: make_features(request, folder, workers) for request in _requests(keys, size)}
@@ -85,7 +108,7 @@ def run(
 
 
 def _requests(keys: Sequence[str], size: AblationSize) -> list[FeatureRequest]:
-    """All features that the variants need, each once."""
+    """Return the features that the variants need, each once."""
     return list(
         dict.fromkeys(request for key in keys for requests in _requests_of(VARIANTS[key], size) for request in requests)
     )
@@ -94,10 +117,10 @@ def _requests(keys: Sequence[str], size: AblationSize) -> list[FeatureRequest]:
 def _requests_of(
     variant: Variant, size: AblationSize
 ) -> tuple[list[FeatureRequest], list[FeatureRequest], list[FeatureRequest]]:
-    """Of the labelled worlds, of the others, and of those for tests."""
+    """Return the features of a variant's worlds with 3D labels, of its wild worlds, and of its test worlds."""
 
     def request(world: str, is_test: bool) -> FeatureRequest:
-        # Whole pictures for those worlds of which some variant sees them, so that all variants share one set.
+        # Whole images if any variant sees those of the world, so that all variants share one set of features.
         seen = {
             name
             for other in VARIANTS.values()
@@ -118,7 +141,7 @@ def _requests_of(
 
 @dataclass(frozen=True)
 class _Job:
-    """One run. Where its inputs and its result are is settled once: the code may change meanwhile."""
+    """One run. The paths of inputs and result are resolved once, before any run starts."""
 
     variant: Variant
     seed: int
@@ -130,7 +153,7 @@ class _Job:
 
 
 def _job(variant: Variant, seed: int, size: AblationSize, features: dict[FeatureRequest, Path], folder: Path) -> _Job:
-    """The result's name changes with anything that changes the result."""
+    """Make a job whose result is named after everything that it depends on."""
     lab, wild, tests = (tuple(features[request] for request in requests) for requests in _requests_of(variant, size))
     used = [path.name for path in (*lab, *wild, *tests)]
     values = {"variant": variant, "steps": size.steps, "seed": seed, "features": used}

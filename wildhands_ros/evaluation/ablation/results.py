@@ -1,4 +1,4 @@
-"""The ablation's results: means and spread over seeds, as JSON and as a table."""
+"""Results of the ablation: means and standard deviations over seeds, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ METRICS = ("mpjpe_mm", "pa_mpjpe_corrected_mm", "mrrpe_mm", "root_mm", "l2_px_22
 BASELINE = "sparse"
 
 Runs = Mapping[str, list[Mapping[str, Mapping[str, float | None]]]]
-"""By a variant's key, of each seed: by test world, figures by name."""
+"""Figures by variant key, seed, test world and name."""
 
 
 def rows_of(runs: Runs) -> list[dict]:
-    """A row for each variant, and one for each world that the baseline is tested on besides its own.
+    """Make a row for each variant, and one for each further world that the baseline is tested on.
 
-    A row holds ``key``, ``name``, ``test`` (the world of its figures), ``seeds``, and each of ``METRICS`` as ``{"mean", "std"}`` over the
-    seeds (None where it does not apply; no deviation of a single seed); a variant's also ``tests``, with the same for each of its worlds.
+    Returns:
+        Rows with ``key``, ``name``, ``test`` (the world of the figures), ``seeds``, and each of ``METRICS`` as
+        ``{"mean", "std"}`` over the seeds (None if it does not apply; a single seed has no deviation). A variant's row
+        also has ``tests`` with the same for each of its test worlds.
     """
-    rows = []
+    rows: list[dict] = []
     for key, seeds in runs.items():
         variant = VARIANTS[key]
         tests = {world: _spread([seed[world] for seed in seeds]) for world in variant.tests}
@@ -45,32 +47,32 @@ def rows_of(runs: Runs) -> list[dict]:
 def _spread(figures: list[Mapping[str, float | None]]) -> dict[str, dict[str, float | None]]:
     spread = {}
     for metric in METRICS:
-        values = [seed[metric] for seed in figures if seed[metric] is not None]
+        values = [value for seed in figures if (value := seed[metric]) is not None]
         mean = float(np.mean(values)) if values else None
         spread[metric] = {"mean": mean, "std": float(np.std(values, ddof=1)) if len(values) > 1 else None}
     return spread
 
 
 def markdown(rows: list[dict], size: str) -> str:
-    """The tables for ``docs/ablations.md``; ``size`` says how large the runs were."""
+    """Format the tables of ``docs/ablations.md``; ``size`` describes the size of the runs."""
     variants = [row for row in rows if "tests" in row]
     parts = [
         "# Ablations\n",
-        f"Written by `wildhands ablate`: {size}. Mean and standard deviation over seeds, millimetres: joints relative to the "
-        "wrist (MPJPE), left wrist seen from the right one (MRRPE), wrist in the camera's frame (root). Lab and wild are test splits of "
-        "the synthetic world; 3D labels come from the lab only, masks and grasps from the wild.\n",
+        f"Written by `wildhands ablate`: {size}. Mean and standard deviation over seeds in millimetres: "
+        "root-relative joints (MPJPE), left wrist relative to the right one (MRRPE), wrist in the camera frame (root). "
+        "Lab and wild are test splits of the synthetic world; 3D labels come from the lab only, masks and grasps from the wild.\n",
         _table([row for row in variants if row["test"] == "lab"], ("lab", "wild")),
     ]
     if fisheye := [row for row in variants if row["test"] == "fisheye"]:
         parts += [
             "## Strong distortion\n",
-            "Trained on pinholes and fisheyes of 110 to 140 degrees.\n",
+            "Trained on pinhole cameras and on fisheye cameras of 110 to 140 degrees.\n",
             _table(fisheye, ("fisheye", "lab")),
         ]
     if others := [row for row in rows if "tests" not in row]:
         name = VARIANTS[BASELINE].name
         lab = next(row for row in variants if row["key"] == BASELINE)
-        parts += ["## Worlds that differ from the training's\n", f"{name[0].upper()}{name[1:]}, trained as above.\n"]
+        parts += ["## Other worlds\n", f"{name[0].upper()}{name[1:]}, trained as above.\n"]
         lines = [
             f"| {row['test']} | " + " | ".join(_text(row[metric]) for metric in _SHOWN) + " |" for row in (lab, *others)
         ]

@@ -1,4 +1,4 @@
-"""Trains one variant on cached features, and tests it."""
+"""Trains and tests one variant on cached features."""
 
 from __future__ import annotations
 
@@ -29,28 +29,29 @@ from .features import MASK_SIZE, FeatureSet
 from .inputs import batch_targets, joined, mask_camera, trunk_features, variant_inputs
 from .variants import Variant
 
-LAB_PICTURES, WILD_PICTURES = 24, 8
-"""In each batch; of the latter none where a variant has no such worlds."""
+LAB_IMAGES, WILD_IMAGES = 24, 8
+"""Images per batch; no wild images if the variant has no wild worlds."""
 OPTIMIZER = OptimizerConfig(lr=2e-3, weight_decay=1e-4, clip_norm=1e6, warmup_steps=100, decay=Decay.COSINE)
-"""Norms fall from thousands to tens. Cut down to one size at first, they would let Adam expect as little of what comes, and its great steps
-then leave dead units."""
+"""Gradient norms fall from thousands to tens. Clipping them early would make Adam underestimate the later ones, and its
+large steps would then leave dead units; so the limit is too high to matter."""
 DROPOUT, EMA_DECAY = 0.1, 0.99
 
 _WEIGHTS, _ORDER = 0, 1
-"""Uses of random numbers."""
+"""Streams of random numbers."""
 _TEST_BATCH = 64
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The hands that a variant learns from."""
+    """The training hands of a variant."""
 
     features: FeatureSet
     has_3d: np.ndarray
-    """(H,) bool: which of them come with joints, poses and cameras; the others with masks and grasps."""
+    """(H,) bool: hands with labelled joints, poses and cameras; the others have masks and grasps."""
 
     @classmethod
     def of(cls, lab: list[FeatureSet], wild: list[FeatureSet]) -> TrainingSet:
+        """Join sets with 3D labels (``lab``) and sets without (``wild``)."""
         has_3d = np.concatenate(
             [np.full(len(features), True) for features in lab] + [np.full(len(features), False) for features in wild]
         )
@@ -58,7 +59,7 @@ class TrainingSet:
 
 
 class _Heads(nn.Module):
-    """All of a variant's network behind its trunk."""
+    """A variant's network without its trunk."""
 
     def __init__(self, variant: Variant) -> None:
         super().__init__()
@@ -72,10 +73,11 @@ class _Heads(nn.Module):
         assets = open_hands()
         self.layer = HandLayer(assets[Side.RIGHT], assets[Side.LEFT], flat_hand_mean=False)
         faces = torch.stack([torch.from_numpy(assets[side].faces).long() for side in (Side.LEFT, Side.RIGHT)])
+        self.faces: Tensor
         self.register_buffer("faces", faces, persistent=False)
 
     def forward(self, features: Tensor, kpe: Tensor, targets: Targets) -> tuple[WildHandsOutput, Tensor, Tensor]:
-        """The network's output, and vertices and joints in the camera frame."""
+        """Return the network's output, and vertices and joints in the camera frame."""
         output = self.network(features, kpe, targets.is_right, targets.focal, targets.anchor, turn=targets.turn)
         rotations = output.rotations
         hand = self.layer(
@@ -84,6 +86,7 @@ class _Heads(nn.Module):
         return output, hand.vertices, hand.joints
 
     def loss(self, features: Tensor, kpe: Tensor, targets: Targets, weights: LossWeights) -> Tensor:
+        """Return the weighted sum of all losses."""
         output, vertices, joints = self(features, kpe, targets)
         silhouettes = None
         if weights.mask and targets.mask is not None:
@@ -98,14 +101,25 @@ class _Heads(nn.Module):
 
 
 def train(variant: Variant, data: TrainingSet, steps: int, seed: int, bar_position: int | None = None) -> nn.Module:
-    """The network with averaged weights. ``bar_position`` is the line of the progress bar; None for no bar."""
+    """Train a variant.
+
+    Args:
+        variant: The network and its losses.
+        data: The training hands.
+        steps: Number of optimisation steps.
+        seed: Seed of the weights and of the order of the images.
+        bar_position: Line of the progress bar; None for no bar.
+
+    Returns:
+        The network with the average of its weights, in evaluation mode.
+    """
     inputs = variant_inputs(data.features, variant)
     seed_torch(seed, _WEIGHTS)
     heads = _Heads(variant)
     optimizer = replace(OPTIMIZER, warmup_steps=min(OPTIMIZER.warmup_steps, steps))
     optimization = Optimization(heads.network, optimizer, steps)
     average = WeightAverage(heads.network, EMA_DECAY)
-    by_picture = _hands_by_picture(data)
+    by_image = _hands_by_image(data)
     bar = tqdm(
         total=steps,
         desc=f"{variant.name} {seed}",
@@ -117,7 +131,7 @@ def train(variant: Variant, data: TrainingSet, steps: int, seed: int, bar_positi
     with bar:
         for step in range(1, steps + 1):
             optimization.prepare(step)
-            rows = _batch(by_picture, generator(seed, _ORDER, step))
+            rows = _batch(by_image, generator(seed, _ORDER, step))
             seed_torch(seed, _ORDER, step)
             targets = batch_targets(data.features, inputs, rows, data.has_3d[rows])
             features = trunk_features(data.features, variant.view, rows)
@@ -131,7 +145,7 @@ def train(variant: Variant, data: TrainingSet, steps: int, seed: int, bar_positi
 
 @torch.inference_mode()
 def measure(variant: Variant, heads: nn.Module, features: FeatureSet) -> Figures:
-    """Figures of the network on a world that it knows the true boxes of."""
+    """Evaluate the network on a world, given the true boxes."""
     inputs = variant_inputs(features, variant)
     grasps, joints = [], []
     for rows in np.array_split(np.arange(len(features)), max(1, len(features) // _TEST_BATCH)):
@@ -144,7 +158,7 @@ def measure(variant: Variant, heads: nn.Module, features: FeatureSet) -> Figures
     estimated, grasp = np.concatenate(joints)[:, MANO_TO_MEDIAPIPE], np.concatenate(grasps)
     truth = features["joints_3d"].astype(np.float64)[:, MANO_TO_MEDIAPIPE]
     measurements = Measurements()
-    for number in range(features.num_pictures):
+    for number in range(features.num_images):
         camera = features.camera(number)
         hands, results = [], []
         for row in np.flatnonzero(features["image_index"] == number):
@@ -155,23 +169,28 @@ def measure(variant: Variant, heads: nn.Module, features: FeatureSet) -> Figures
             is_graded = bool(variant.wild) and bool(variant.losses.grasp)
             guess = Grasp(int(grasp[row])) if is_graded else None
             results.append(HandResult(estimated[row], camera.project(estimated[row]), side, guess))
-        measurements.add(LabelledImage(str(number), lambda: None, camera, tuple(hands)), results)
+        measurements.add(LabelledImage(str(number), _no_image, camera, tuple(hands)), results)
     return measurements.figures()
 
 
-def _hands_by_picture(data: TrainingSet) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Rows of each picture's hands: of pictures with 3D labels, and of the others."""
+def _no_image() -> np.ndarray:
+    raise ValueError("the features were kept, the images were not")
+
+
+def _hands_by_image(data: TrainingSet) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the rows of each image's hands: of the images with 3D labels, and of the others."""
     order = np.argsort(data.features["image_index"], kind="stable")
     pictures = np.split(order, np.flatnonzero(np.diff(data.features["image_index"][order])) + 1)
     return [rows for rows in pictures if data.has_3d[rows[0]]], [rows for rows in pictures if not data.has_3d[rows[0]]]
 
 
-def _batch(by_picture: tuple[list[np.ndarray], list[np.ndarray]], rng: np.random.Generator) -> np.ndarray:
-    """Rows of the hands of random pictures. The lab's are drawn first, so that they do not depend on whether there are others."""
+def _batch(by_image: tuple[list[np.ndarray], list[np.ndarray]], rng: np.random.Generator) -> np.ndarray:
+    """Draw the rows of a batch. The lab comes first, so that its images do not depend on whether there are wild
+    ones."""
     chosen = [
-        pictures[index]
-        for pictures, count in zip(by_picture, (LAB_PICTURES, WILD_PICTURES), strict=True)
-        if pictures
-        for index in rng.choice(len(pictures), min(count, len(pictures)), replace=False)
+        images[index]
+        for images, count in zip(by_image, (LAB_IMAGES, WILD_IMAGES), strict=True)
+        if images
+        for index in rng.choice(len(images), min(count, len(images)), replace=False)
     ]
     return np.concatenate(chosen)

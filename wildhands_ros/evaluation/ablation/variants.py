@@ -1,4 +1,4 @@
-"""The networks that are compared: the paper's tables 1 to 5, and what they leave open."""
+"""The compared networks: those of the paper's Tables 1 to 5, and some that the paper leaves out."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from ...training.losses import LossWeights
 
 
 class View(enum.Enum):
-    """What the trunk sees."""
+    """What the trunk sees: the crop of a hand, or the whole image."""
 
     CROP = "crop"
     IMAGE = "image"
-    """The whole picture, for both hands."""
+    """The whole image, for both hands."""
 
 
 LOSSES = LossWeights(pose=10, beta=0.05, j2d=0.5, j3d=1000, cam=5, cam_init=1, cam_pair=1, grasp=0.5, mask=1)
-"""Those of ``config/training/default.yaml``, whose joints, unlike the paper's, count for as much as rotations, but for three. The camera is
-in metres here and counts for more. 2D joints are in the crop and not in the picture as the paper's: they count for about as much less as a
-crop is smaller, or hands that are not yet in their place drown the pose. Masks, too: with 5 instead of 1 all figures get worse."""
+"""The weights of ``config/training/default.yaml`` (in which, unlike in the paper, joints weigh as much as rotations)
+with three changes. The camera is in metres here and weighs more. 2D joints are in pixels of the crop, not of the image
+as in the paper, and weigh less by about the ratio of their sizes; otherwise misplaced hands dominate the loss. Masks
+also weigh less: with 5 instead of 1, all figures get worse."""
 NETWORK = replace(
     MEDIAPIPE_HAND,
     camera=CameraDecoding.FRAME,
@@ -30,29 +31,30 @@ NETWORK = replace(
     grasp_input=GraspInput.HAND,
     landmark_input=False,
 )
-"""Positions are relative to the picture, as in the paper: with ``CameraDecoding.CROP`` the crop's place in the view enters without KPE."""
+"""Positions are relative to the image, as in the paper: with ``CameraDecoding.CROP`` the crop's location would be known
+even without KPE."""
 OTHER_WORLDS = ("lab_looks", "lab_cameras", "lab_objects", "lab_interacting")
-"""The lab with one thing changed."""
+"""The lab with one property changed each."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One network and its training."""
+    """A network and how it is trained and tested."""
 
     key: str
     name: str
-    """What it is called in tables."""
+    """Its name in tables."""
     network: WildHandsConfig = NETWORK
     losses: LossWeights = LOSSES
     lab: tuple[str, ...] = ("lab",)
-    """Worlds with 3D labels that it learns from."""
+    """Training worlds with 3D labels."""
     wild: tuple[str, ...] = ("wild",)
-    """Worlds with only masks and grasps."""
+    """Training worlds with masks and grasps only."""
     tests: tuple[str, ...] = ("lab", "wild")
-    """Worlds that it is tested on; the first is the one whose figures stand for it."""
+    """Test worlds; the first one provides the variant's main figures."""
     view: View = View.CROP
     pinhole_angles: bool = False
-    """Whether the encoding takes all lenses for pinholes."""
+    """Whether KPE treats all lenses as pinholes."""
 
 
 VARIANTS: dict[str, Variant] = {
@@ -91,4 +93,4 @@ VARIANTS: dict[str, Variant] = {
         ),
     )
 }
-"""By key, the most important ones first."""
+"""The variants by key, the most important ones first."""
