@@ -1,4 +1,4 @@
-"""The synthetic world: the same for the same number, labels that agree with the pictures, crops that agree with frames."""
+"""The synthetic world: reproducibility, labels that agree with images, and crops that agree with frames."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ CLEAN = {"blur": 0.0, "noise": 0.0, "jpeg": 0.0, "occluders": 0.0, "clutter": 0.
 
 @pytest.fixture(scope="module")
 def samples():
-    """(scene, frame) of a few numbers of a world with everything in it."""
+    """Scenes and frames of a few indices of a world that contains everything."""
     world = World("open", "test")
     scenes = [world.scene(index) for index in range(8)]
     return [(scene, world.window(scene)) for scene in scenes]
@@ -42,7 +42,7 @@ def crop(world, index):
     return world.window(scene, crop_affine(scene.hands[0].box, 1.75), 224, 224)
 
 
-def test_the_same_number_gives_the_same_sample():
+def test_same_index_gives_same_image():
     world, again = World("open", "test"), World(world_config("open", "test"))
     first, second, other = crop(world, 3), crop(again, 3), crop(world, 4)
     first_image, other_image = first.load_image(), other.load_image()
@@ -61,7 +61,7 @@ def test_splits_seeds_and_worlds_differ():
             assert np.abs(joints[a] - joints[b]).max() > 1e-3
 
 
-def test_labels_agree_with_one_another(samples):
+def test_labels_agree_with_each_other(samples):
     layer = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT))
     for scene, sample in samples:
         for hand in sample.hands:
@@ -86,7 +86,7 @@ def test_labels_agree_with_one_another(samples):
             assert not (sample.hands[0].load_mask() & sample.hands[1].load_mask()).any()
 
 
-def test_masks_are_the_projected_mesh_where_nothing_hides_it():
+def test_masks_equal_the_projected_mesh_if_nothing_hides_it():
     world = World(
         dataclasses.replace(
             PRESETS["lab"], grasps=(0, 0, 0, 0, 0, 0, 0, 0, 1), two_hands=0.0, sleeves=0.0, tables=0.0, **CLEAN
@@ -109,11 +109,11 @@ def test_masks_are_the_projected_mesh_where_nothing_hides_it():
         camera.project(vertices), 1 / vertices[:, 2], open_hand(hand.side).faces, camera.width, camera.height
     )
     both, either = (mask & (index >= 0)).sum(), (mask | (index >= 0)).sum()
-    assert both / either > 0.9  # the forearm covers the mesh's cut wrist from behind
+    assert both / either > 0.9  # the forearm hides the cut wrist of the mesh from behind
 
 
 def test_hands_are_not_inside_out():
-    """The palm of a flat hand that looks at the camera is what the camera sees, and its thumb is on the right side."""
+    """The normals and the faces of hands of both sides point outwards."""
     found = set()
     for index in range(40):
         scene = World("open", "test").scene(index)
@@ -123,7 +123,7 @@ def test_hands_are_not_inside_out():
             a, b, c = (scene.geometry.positions[own[:, k]] for k in range(3))
             outward = np.cross(b - a, c - a)
             centre = hand.joints[[0, 5, 17]].mean(axis=0)
-            # Triangles of a closed surface face away from its inside.
+            # The triangles of a closed surface face away from its inside.
             assert ((outward * ((a + b + c) / 3 - centre)).sum() > 0) == (
                 (outward * scene.geometry.normals[own[:, 0]]).sum() > 0
             )
@@ -131,7 +131,7 @@ def test_hands_are_not_inside_out():
     assert found == set(Side)
 
 
-def test_left_hands_are_mirrored_right_hands(samples):
+def test_joint_angles_of_both_sides_are_within_the_limits(samples):
     kinematics = HandKinematics(open_hand(Side.RIGHT))
     for _, sample in samples:
         for hand in sample.hands:
@@ -141,7 +141,7 @@ def test_left_hands_are_mirrored_right_hands(samples):
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.7])
-def test_a_crop_is_what_warping_the_frame_gives(turn):
+def test_a_crop_equals_the_warped_frame(turn):
     world = World(dataclasses.replace(PRESETS["lab"], frame_sizes=((960, 720),), **CLEAN))
     scene = world.scene(5)
     frame = world.window(scene)
@@ -165,12 +165,12 @@ def test_a_crop_is_what_warping_the_frame_gives(turn):
 
 
 @pytest.mark.parametrize("grasp", [grasp for grasp in Grasp if grasp not in (Grasp.NO_GRASP, Grasp.UNKNOWN)])
-def test_grasps_touch_what_they_hold_and_do_not_go_through_it(grasp):
+def test_grasps_touch_their_object_without_penetrating_it(grasp):
     rng = np.random.default_rng(int(grasp))
     touching, deepest = [], []
     for _ in range(12):
         action = act(grasp, rng.normal(0, 0.7, 10), "varied", rng)
-        profile, rotation, position = action.things[0][0].shape
+        profile, rotation, position = action.objects[0][0].shape
         gaps = [distance(profile, rotation, position, *ball[:3]) - ball[3] for ball in action.balls]
         touching.append(np.sum(np.array(gaps) < 0.004))
         deepest.append(-min(gaps))
@@ -180,7 +180,7 @@ def test_grasps_touch_what_they_hold_and_do_not_go_through_it(grasp):
     assert np.median(deepest) < 0.006
 
 
-def test_fingers_of_a_fist_do_not_go_through_the_palm_or_one_another():
+def test_fingertips_do_not_intersect():
     rng = np.random.default_rng(0)
     deepest = []
     for _ in range(20):
@@ -204,12 +204,12 @@ def test_distances_to_solids():
         assert distance(solid.profile, identity, origin, *point) == pytest.approx(expected, abs=1.5e-3)
         vertices, faces, _ = solid.mesh()
         a, b, c = (vertices[faces[:, k]] for k in range(3))
-        assert np.einsum("fi,fi->f", np.cross(b - a, c - a), (a + b + c) / 3).sum() > 0  # encloses a positive volume
+        assert np.einsum("fi,fi->f", np.cross(b - a, c - a), (a + b + c) / 3).sum() > 0  # the volume is positive
         for vertex in vertices[::17]:
             assert abs(distance(solid.profile, identity, origin, *vertex)) < 2e-3
 
 
-def test_rasteriser_keeps_the_nearest_front_face():
+def test_rasteriser_shows_the_nearest_front_face():
     pixels = np.array([(0, 0), (0, 20), (20, 0), (0, 0), (0, 20), (20, 0), (20, 20)], dtype=np.float64)
     nearness = np.array([1.0, 1, 1, 2, 2, 2, np.nan])
     index, nearest = rasterise(
@@ -250,20 +250,20 @@ def test_written_splits_are_read_back(tmp_path):
     np.testing.assert_array_equal(images[0].load_image(), world.sample(0).load_image())
 
 
-def test_nonsense_is_refused(tmp_path):
-    for change in ({"split": "exam"}, {"things": "odd"}, {"grasps": (1.0,) * 8}, {"fov_degrees": (90.0, 20.0)}):
+def test_invalid_arguments_are_rejected(tmp_path):
+    for change in ({"split": "exam"}, {"objects": "odd"}, {"grasps": (1.0,) * 8}, {"fov_degrees": (90.0, 20.0)}):
         with pytest.raises(ValueError):
             WorldConfig("mine", **change)
     with pytest.raises(ValueError, match="unknown world"):
         World("moon")
-    with pytest.raises(ValueError, match="numbered from 0"):
+    with pytest.raises(ValueError, match="at least 0"):
         World("lab").scene(-1)
     with pytest.raises(ValueError, match="at least 1"):
         write_split(world_config("lab"), 0, tmp_path)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_all_worlds_have_samples(name):
+def test_all_worlds_have_images(name):
     world = World(name)
     for sample in (crop(world, index) for index in range(1, 5)):
         image = sample.load_image()
@@ -273,7 +273,7 @@ def test_all_worlds_have_samples(name):
 
 
 def test_the_benchmark_is_frozen():
-    """If this fails after a change to the world that is meant: raise ``config.VERSION`` and put the new values here."""
+    """If this fails after an intended change of the world, raise ``config.VERSION`` and store the new values."""
     frozen = json.loads(FROZEN.read_text())
     assert frozen["version"] == VERSION
     for name, values in frozen["middle_knuckles"].items():

@@ -144,6 +144,6 @@ class Calibration:
         try:
             if rectified:
                 return Camera(matrix, self.width, self.height)
-            return Camera(matrix, self.width, self.height, self.distortion_model, self.d)
+            return Camera(matrix, self.width, self.height, self.distortion_model, np.array(self.d, dtype=np.float64))
         except ValueError as error:
             raise CalibrationError(f"the CameraInfo is not usable: {error}") from error

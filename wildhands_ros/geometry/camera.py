@@ -189,4 +189,4 @@ def rectify(image: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> np.ndarra
 
 def in_image(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     """Returns (...,) bool: which of the (..., 2) pixels lie in an image of this size. NaN does not."""
-    return ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(axis=-1)
+    return np.asarray(((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(axis=-1))

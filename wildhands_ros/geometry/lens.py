@@ -80,13 +80,13 @@ def _undistort_polynomial(normalised: np.ndarray, d: np.ndarray) -> np.ndarray:
     if not len(flat):
         return normalised
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
-    pinhole = cv2.undistortPointsIter(flat[:, None], np.eye(3), d, None, None, criteria)[:, 0]
+    pinhole = cv2.undistortPointsIter(flat[:, None], np.eye(3), d, np.eye(3), np.eye(3), criteria)[:, 0]
     missed = np.linalg.norm(_distort_polynomial(pinhole, d) - flat, axis=-1)
     pinhole[~(missed < ROUND_TRIP_TOLERANCE)] = np.nan
     return pinhole.reshape(normalised.shape)
 
 
-def _equidistant_radius(theta: np.ndarray, d: np.ndarray) -> np.ndarray:
+def _equidistant_radius(theta: np.ndarray | float, d: np.ndarray) -> np.ndarray:
     t2 = theta**2
     return theta * (1 + t2 * (d[0] + t2 * (d[1] + t2 * (d[2] + t2 * d[3]))))
 

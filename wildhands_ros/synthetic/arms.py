@@ -18,9 +18,19 @@ def tube(
     folds: float,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A piece of cloth around the arm: vertices (V, 3), faces (F, 3), texture coordinates (V, 3) in metres.
+    """Builds a tube of cloth around the forearm, whose first edge is turned inwards.
 
-    ``start`` and ``end`` are metres from the wrist; its first edge turns inwards. ``radii``: the wrist's, out of the palm and across.
+    Args:
+        line: Centre line of the forearm.
+        start: Start of the tube, in metres from the wrist.
+        end: End of the tube, in metres from the wrist.
+        radii: Radii of the wrist in metres, out of the palm and across.
+        thickness: Distance from the skin in metres.
+        folds: Height of the folds in metres.
+        rng: Source of random numbers.
+
+    Returns:
+        Vertices (V, 3), faces (F, 3) and texture coordinates (V, 3) in metres.
     """
     rows = max(4, min(15, int((end - start) / 0.015) + 3))
     distance = np.concatenate(

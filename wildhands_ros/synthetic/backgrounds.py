@@ -1,7 +1,7 @@
-"""What is behind the hands: made-up rooms, and photographs of installed wallpaper packages.
+"""Backgrounds: generated rooms, and photographs of installed wallpaper packages.
 
-Debian's wallpaper packages (plasma-workspace-wallpapers, gnome-backgrounds, mate-backgrounds, ukui-wallpapers, lomiri-wallpapers) put their
-pictures where ``photo_files`` looks. They are used where they are and never copied.
+The wallpaper packages of Debian (plasma-workspace-wallpapers, gnome-backgrounds, mate-backgrounds, ukui-wallpapers,
+lomiri-wallpapers) install their images where ``photo_files`` searches. They are read in place and never copied.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from .textures import random_colour
 
 WIDTH, HEIGHT = 480, 360
 NUM_ROOMS = 64
-"""Made-up pictures; turned, cropped and tinted they look like many more."""
+"""Number of generated images. Each is used with random rotations and crops."""
 PHOTO_FOLDERS = ("wallpapers", "backgrounds")
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @lru_cache(maxsize=1)
 def photo_files() -> tuple[Path, ...]:
-    """Photographs of installed wallpaper packages, one for each picture, in the order of their names."""
+    """Returns the photographs of installed wallpaper packages in one size each, sorted by name."""
     found: dict[str, Path] = {}
     for data in os.environ.get("XDG_DATA_DIRS", "/usr/local/share:/usr/share").split(":"):
         for folder in PHOTO_FOLDERS:
             for path in sorted((Path(data) / folder).glob("**/*")):
                 if path.suffix.lower() in PHOTO_SUFFIXES and "screenshot" not in path.name.lower():
-                    # One picture comes in many sizes, in a folder named after it.
+                    # An image comes in many sizes, in a folder named after it.
                     name = (
                         str(path.parent.parent)
                         if path.parent.name in ("images", "images_dark")
@@ -44,14 +44,14 @@ def photo_files() -> tuple[Path, ...]:
 
 @lru_cache(maxsize=2 * NUM_ROOMS)
 def room(number: int, plain: bool) -> np.ndarray:
-    """(HEIGHT, WIDTH, 3) uint8 RGB; ``number`` below ``NUM_ROOMS``."""
+    """Returns the (HEIGHT, WIDTH, 3) uint8 RGB image of a generated room; ``number`` is below ``NUM_ROOMS``."""
     rng = np.random.default_rng([77, number, plain])
     return _plain_wall(rng) if plain else _room(rng)
 
 
 @lru_cache(maxsize=256)
 def photo(number: int) -> np.ndarray:
-    """The photograph of this place in ``photo_files``, at about the size of a room; a room where it cannot be read."""
+    """Returns a photograph of ``photo_files`` in about the size of a room, or a room if the file is unreadable."""
     image = cv2.imread(str(photo_files()[number]), cv2.IMREAD_COLOR)
     if image is None:
         return room(number % NUM_ROOMS, False)
@@ -64,7 +64,7 @@ def _to_srgb(linear: np.ndarray) -> np.ndarray:
 
 
 def _gradient(rng: np.random.Generator) -> np.ndarray:
-    """(HEIGHT, WIDTH, 1) light that falls off across the picture."""
+    """Returns (HEIGHT, WIDTH, 1) light that decreases across the image."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
     direction = rng.uniform(0, 2 * np.pi)
     along = (np.cos(direction) * (x / WIDTH - 0.5) + np.sin(direction) * (y / HEIGHT - 0.5))[..., None]
@@ -78,7 +78,7 @@ def _plain_wall(rng: np.random.Generator) -> np.ndarray:
 
 
 def _room(rng: np.random.Generator) -> np.ndarray:
-    """Surfaces, furniture-like blocks, lines, clutter; out of focus by chance."""
+    """Draws surfaces, blocks, lines and clutter, with random defocus."""
     image = np.empty((HEIGHT, WIDTH, 3), np.float32)
     image[:] = random_colour(rng, 0.6)
     grain = rng.choice([6, 30, 120, 300])
@@ -87,7 +87,7 @@ def _room(rng: np.random.Generator) -> np.ndarray:
     slope = int(rng.normal(0, 40))
     floor = np.array([(0, horizon), (WIDTH, horizon + slope), (WIDTH, HEIGHT), (0, HEIGHT)], np.int32)
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    cv2.fillConvexPoly(mask, floor, 1)
+    cv2.fillConvexPoly(mask, floor, (1,))
     surface = random_colour(rng, 0.6) * (
         1 + rng.uniform(0.03, 0.2) * fractal(rng, HEIGHT, WIDTH, (rng.uniform(60, 300), rng.uniform(4, 40)))[..., None]
     )
@@ -107,12 +107,11 @@ def _room(rng: np.random.Generator) -> np.ndarray:
         glow = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * rng.uniform(20, 120) ** 2))
         image += glow[..., None] * rng.uniform(0.4, 1.5)
     sigma = rng.choice([0.6, 1.2, 2.5, 5.0])
-    image = cv2.GaussianBlur(np.ascontiguousarray(image, np.float32), (0, 0), float(sigma))
-    return _to_srgb(image)
+    return _to_srgb(cv2.GaussianBlur(np.ascontiguousarray(image, np.float32), (0, 0), float(sigma)))
 
 
 def _clutter(image: np.ndarray, rng: np.random.Generator) -> None:
-    """One block, disc, bar or lettering with a texture of its own, its light side and a shadow."""
+    """Draws one textured block, disc, bar or text, with shading and a shadow."""
     size = np.exp(rng.uniform(np.log(10), np.log(170)))
     centre = rng.uniform(0, 1, 2) * (WIDTH, HEIGHT)
     colour = random_colour(rng)
@@ -131,14 +130,9 @@ def _clutter(image: np.ndarray, rng: np.random.Generator) -> None:
         )
         return
     if kind == 0:
-        corners = cv2.ellipse2Poly(
-            tuple(int(c) for c in centre),
-            (int(size / 2), int(size / 2 * rng.uniform(0.4, 1))),
-            int(rng.uniform(0, 180)),
-            0,
-            360,
-            12,
-        )
+        axes = int(size / 2), int(size / 2 * rng.uniform(0.4, 1))
+        points = cv2.ellipse2Poly(tuple(int(c) for c in centre), axes, int(rng.uniform(0, 180)), 0, 360, 12)
+        corners = np.asarray(points)
     else:
         shape = (size, size * rng.uniform(0.05, 1.2))
         angle = rng.choice([0.0, 90.0, rng.uniform(0, 180)])
@@ -149,14 +143,15 @@ def _clutter(image: np.ndarray, rng: np.random.Generator) -> None:
         return
     view = image[y0:y1, x0:x1]
     mask = np.zeros(view.shape[:2], np.float32)
-    cv2.fillPoly(mask, [(corners - (x0, y0)).astype(np.int32)], 1.0, cv2.LINE_AA)
+    cv2.fillPoly(mask, [(corners - (x0, y0)).astype(np.int32)], (1.0,), cv2.LINE_AA)
     shadow = cv2.GaussianBlur(np.roll(mask, (4, 3), (0, 1)), (0, 0), 3)
     view *= 1 - 0.4 * shadow[..., None]
-    texture = 1 + rng.uniform(0, 0.25) * fractal(rng, *view.shape[:2], (rng.uniform(3, 40), rng.uniform(3, 40)), 3)
+    height, width = view.shape[:2]
+    texture = 1 + rng.uniform(0, 0.25) * fractal(rng, height, width, (rng.uniform(3, 40), rng.uniform(3, 40)), 3)
     ramp = np.linspace(rng.uniform(0.6, 1.3), rng.uniform(0.6, 1.3), view.shape[1])
     view += mask[..., None] * (colour * (texture * ramp)[..., None] - view)
 
 
 def mean_light(image: np.ndarray) -> np.ndarray:
-    """(3,) linear mean colour, of every 40th pixel."""
+    """Returns the (3,) linear mean colour of every 40th pixel."""
     return to_linear(image[20::40, 20::40].reshape(-1, 3)).mean(axis=0)

@@ -1,4 +1,7 @@
-"""What has the colour of skin, faces, bare limbs, feet: a detector takes it for hands when all the skin that it ever saw was hands'."""
+"""Skin that is not a hand: heads, bare limbs and feet.
+
+A detector that is trained without them detects hands in all skin.
+"""
 
 from __future__ import annotations
 
@@ -25,21 +28,21 @@ _TOES = (
     (-0.018, 0.031, 0.0075),
     (-0.032, 0.022, 0.007),
 )
-"""Of the big one and the others: how far from the foot's middle line, length, radius, in metres."""
+"""For each toe, big toe first: distance from the centre line of the foot, length and radius, in metres."""
 _HAIR = to_linear(np.array([(25, 20, 18), (60, 40, 25), (120, 85, 50), (200, 165, 105), (150, 145, 140)], float))
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
     points: np.ndarray
-    """(V, 3) metres in the body's frame: x to its left as one looks at it, y up, z forward."""
+    """(V, 3) metres in the body frame: x to the left as seen from the front, y up, z forward."""
     faces: np.ndarray
     uv: np.ndarray
     material: int
 
 
 class _Body:
-    """Parts of one person's body, in that person's colours."""
+    """The body parts of one person, with the colours of that person."""
 
     def __init__(self, meshes: Meshes, config: WorldConfig, rng: np.random.Generator):
         tone = rng.uniform(*config.skin_tones)
@@ -56,7 +59,7 @@ class _Body:
         self.parts.append(_Part((points * scale) @ rotation(turn).T + position, faces, uv, material))
 
     def bone(self, start, end, radii: tuple[float, float], material: int) -> None:
-        """A round piece between two points that narrows from one radius to the other."""
+        """Adds a rounded, tapered piece between two points."""
         start, end = np.asarray(start, float), np.asarray(end, float)
         along = unit(end - start)
         side = unit(np.cross(along, [0.3, 0.1, 0.9] if abs(along[2]) < 0.9 else [1.0, 0, 0]))
@@ -70,7 +73,7 @@ class _Body:
 
 
 def add_skin_like(meshes: Meshes, config: WorldConfig, rng: np.random.Generator) -> None:
-    """Heads, bare limbs and wooden things, without a face: a hand is more than its colour."""
+    """Adds skin-coloured ellipsoids and cylinders."""
     for _ in range(rng.integers(1, 4)):
         tone = skin_tone(rng.uniform(*config.skin_tones), rng)
         solid = (
@@ -86,7 +89,7 @@ def add_skin_like(meshes: Meshes, config: WorldConfig, rng: np.random.Generator)
 
 
 def add_body(meshes: Meshes, config: WorldConfig, upright: np.ndarray, rng: np.random.Generator) -> None:
-    """A head, a bare limb or a foot, somewhere in the camera's view."""
+    """Adds a head, a bare limb or a foot at a random place in front of the camera."""
     body = _Body(meshes, config, rng)
     kind = rng.choice([_head, _limb, _foot], p=[0.5, 0.3, 0.2])
     kind(body, rng)
@@ -139,7 +142,7 @@ def _head(body: _Body, rng: np.random.Generator) -> None:
 
 
 def _limb(body: _Body, rng: np.random.Generator) -> None:
-    """An arm or a leg around its elbow or knee; where the hand would be, cloth."""
+    """Adds an arm or a leg around its elbow or knee. Its end is covered with cloth."""
     thick = rng.uniform(0.032, 0.085)
     bend = rng.uniform(0.1, 2.4)
     end = 5.5 * thick * np.array([np.sin(bend), np.cos(bend), 0])
@@ -150,7 +153,7 @@ def _limb(body: _Body, rng: np.random.Generator) -> None:
 
 
 def _foot(body: _Body, rng: np.random.Generator) -> None:
-    """A bare one."""
+    """Adds a bare foot."""
     side = rng.choice([-1.0, 1.0])
     body.bone((0, 0.32, -0.02), (0, 0.06, 0), (0.050, 0.034), body.skin if rng.random() < 0.6 else body.cloth)
     body.bone((0, 0.10, 0), (0, 0.03, -0.02), (0.034, 0.032), body.skin)

@@ -1,4 +1,4 @@
-"""Makes scenes from random numbers: the same number, the same scene."""
+"""Composes random scenes for ``World``. The same index always gives the same scene."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from .scene import Geometry, Meshes, Scene
 from .surroundings import add_clutter, add_table, photographed
 
 ATTEMPTS = 20
-MOST_HIDDEN = 0.7
-LOOK_SIZE = 112
-"""Pixels of the look that finds out what hides the hands."""
+MAX_HIDDEN = 0.7
+"""Largest share of the part of a hand inside the image that may be hidden."""
+PREVIEW_SIZE = 112
+"""Pixels of the longer side of the preview that determines what hides the hands."""
 
 
 def make_scene(config: WorldConfig, index: int) -> Scene:
-    """The scene of this number; the same for the same world, split, seed and number."""
+    """Returns the scene of an index. It depends only on the world, split, seed and index."""
     entropy = [config.seed, SPLITS.index(config.split), crc32(config.name.encode()), index]
     for attempt in range(ATTEMPTS):
         rng = np.random.default_rng([*entropy, attempt])
@@ -44,8 +45,8 @@ def make_scene(config: WorldConfig, index: int) -> Scene:
 
 
 def _well_seen(camera: Camera, geometry: Geometry, hands: tuple[LabelledHand, ...]) -> bool:
-    """Of each hand's part in the picture, something else hides no more than ``MOST_HIDDEN``."""
-    scale = LOOK_SIZE / max(camera.width, camera.height)
+    """Returns whether at most ``MAX_HIDDEN`` of the visible part of each hand is hidden by something else."""
+    scale = PREVIEW_SIZE / max(camera.width, camera.height)
     small = camera.scaled(scale, scale)
     pixels = small.project(geometry.positions)
     with np.errstate(divide="ignore"):
@@ -55,6 +56,6 @@ def _well_seen(camera: Camera, geometry: Geometry, hands: tuple[LabelledHand, ..
     for number in range(1, len(hands) + 1):
         own = np.ascontiguousarray(geometry.faces[geometry.face_part == number])
         whole = np.count_nonzero(rasterise(pixels, nearness, own, small.width, small.height)[0] >= 0)
-        if seen[number] < max((1 - MOST_HIDDEN) * whole, 8):
+        if seen[number] < max((1 - MAX_HIDDEN) * whole, 8):
             return False
     return True

@@ -1,4 +1,4 @@
-"""A hand put into a scene: skin, glove, sleeve, what it holds, and the truth about it."""
+"""Adds hands to a scene, with skin, gloves, sleeves, held objects and labels."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from .config import WorldConfig
 from .hand_mesh import ARM_RINGS, hand_mesh, rotation_vector
 from .raster import vertex_normals
 from .scene import Meshes
-from .surroundings import add_thing
-from .textures import CLOTH_TEXTURES, THING_TEXTURES, glove_material, plain_material, skin_material
+from .surroundings import add_object
+from .textures import CLOTH_TEXTURES, OBJECT_TEXTURES, glove_material, plain_material, skin_material
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """What both hands of one person have in common: numbers of materials, and where the sleeves begin (metres from the wrist)."""
+    """What both hands of a person have in common. Materials are indices in ``Meshes``."""
 
     skin: int
     glove: int | None
     glove_ends: int
+    """Index of the ring of the arm at which gloves end."""
     sleeve: int | None
     sleeve_start: float
+    """Metres from the wrist."""
 
 
 def make_person(meshes: Meshes, config: WorldConfig, rng: np.random.Generator) -> Person:
+    """Returns a random person and adds the materials to ``meshes``."""
     gloved, sleeved = rng.random() < config.gloves, rng.random() < config.sleeves
     return Person(
         skin=meshes.material(skin_material(rng, rng.uniform(*config.skin_tones))),
@@ -47,6 +50,19 @@ def make_person(meshes: Meshes, config: WorldConfig, rng: np.random.Generator) -
 def add_hand(
     meshes: Meshes, actor: Actor, number: int, camera: Camera, person: Person, rng: np.random.Generator
 ) -> LabelledHand:
+    """Adds a hand with its arm, clothes and objects.
+
+    Args:
+        meshes: Collects the meshes.
+        actor: The hand.
+        number: Index of the hand in the scene.
+        camera: The camera of the scene.
+        person: The person to whom the hand belongs.
+        rng: Source of random numbers.
+
+    Returns:
+        The labels of the hand.
+    """
     mesh = hand_mesh()
     pose = actor.action.hand_pose.reshape(15, 3)
     vertices, joints, _ = mesh.pose(np.concatenate([np.eye(3)[None], actor.action.rotations]), actor.betas)
@@ -54,12 +70,12 @@ def add_hand(
     vertices, joints = vertices - rest_wrist, joints - rest_wrist
     whole, line = mesh.with_arm(vertices.astype(np.float64), actor.arm)
 
-    def to_camera(points):
+    def to_camera(points: np.ndarray) -> np.ndarray:
         return (points @ actor.rotation.T + actor.wrist) * actor.mirror
 
     left = actor.side is Side.LEFT
 
-    def seen(faces):
+    def oriented(faces: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(faces[:, ::-1]) if left else faces
 
     faces, rings = mesh.faces, mesh.face_ring
@@ -74,21 +90,21 @@ def add_hand(
         surface = whole + worn[:, None] * normals
     keep = rings <= np.searchsorted(ARM_RINGS, person.sleeve_start + 0.012) + 1
     positions = to_camera(surface)
-    shown = seen(faces[keep])
+    shown = oriented(faces[keep])
     meshes.add(positions, shown, mesh.uvw, material[keep], np.where(rings[keep] == 0, number + 1, 0))
     if person.sleeve is not None:
         start = person.sleeve_start + rng.uniform(0, 0.006)
         piece = tube(
             line, start, ARM_RINGS[-1], line.radii, rng.uniform(0.003, 0.009), rng.uniform(0.0003, 0.0016), rng
         )
-        meshes.add(to_camera(piece[0]), seen(piece[1]), piece[2], person.sleeve)
+        meshes.add(to_camera(piece[0]), oriented(piece[1]), piece[2], person.sleeve)
     elif rng.random() < 0.2:
-        band = meshes.material(plain_material(rng, THING_TEXTURES, 0.03, cloth=False))
+        band = meshes.material(plain_material(rng, OBJECT_TEXTURES, 0.03, cloth=False))
         start = rng.uniform(0.012, 0.05)
         piece = tube(line, start, start + rng.uniform(0.006, 0.03), line.radii, rng.uniform(0.002, 0.006), 0.0, rng)
-        meshes.add(to_camera(piece[0]), seen(piece[1]), piece[2], band)
-    for thing in actor.action.things:
-        add_thing(meshes, thing, rng, to_camera, seen)
+        meshes.add(to_camera(piece[0]), oriented(piece[1]), piece[2], band)
+    for held in actor.action.objects:
+        add_object(meshes, held, rng, to_camera, oriented)
 
     in_camera = to_camera(joints)[list(MANO_TO_MEDIAPIPE)]
     mirror = actor.mirror

@@ -1,11 +1,13 @@
-"""Lays fingers against things: damped least squares over one finger's angles, compiled by numba.
+"""Places fingers on objects by damped least squares over the angles of one finger, compiled by Numba.
 
-A finger's flesh is a row of balls along its bones. Balls that go into the thing or into another finger are pushed out, those that are to
-touch are drawn to the surface, and the angles stay near a posture and within the limits of ``fitting.anatomy``.
+A finger is approximated by balls along its bones. Balls that penetrate the object or another finger are pushed out,
+balls that should touch are pulled to the surface, and the angles stay near a posture and within the limits of
+``fitting.anatomy``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -28,9 +30,9 @@ RADII = np.array(
         (0.0086, 0.0076, 0.0066),
     ]
 )
-"""Metres: radius of the flesh around the three bones of each finger, thumb first, of the mean hand."""
+"""Radius in metres around the three bones of each finger of the mean hand, thumb first."""
 BALLS = np.array([(0, 0.45), (0, 0.8), (1, 0.2), (1, 0.55), (1, 0.9), (2, 0.4), (2, 0.72)])
-"""Balls of a finger: which bone, and how far along it. The last is the fingertip's pad."""
+"""Balls of a finger: index of the bone, and share of its length. The last ball is the pad of the fingertip."""
 PAD = len(BALLS) - 1
 ITERATIONS = 12
 MANO_FINGERS = [INDEX, MIDDLE, PINKY, RING, THUMB]
@@ -40,7 +42,7 @@ NO_BALLS = np.zeros((0, 4))
 
 @njit(cache=True, error_model="numpy")
 def _turn(axes, flexion, abduction, twist, out):
-    """``HandKinematics``'s local rotation for one joint's angles."""
+    """Computes the local rotation for the angles of one joint, as ``HandKinematics`` does."""
     sf, cf, sa, ca, st, ct = (
         np.sin(flexion),
         np.cos(flexion),
@@ -64,7 +66,7 @@ def _turn(axes, flexion, abduction, twist, out):
 
 @njit(cache=True, error_model="numpy")
 def _chain(angles, axes, offsets, points, frame):
-    """The four points of a finger; ``offsets`` (4, 3) from the joint before, the first from the wrist."""
+    """Computes the four points of a finger. ``offsets`` (4, 3) are from the joint before, the first from the wrist."""
     local, previous = np.empty((3, 3)), np.empty((3, 3))
     for i in range(3):
         for j in range(3):
@@ -97,7 +99,7 @@ def _residuals(angles, axes, offsets, radii, balls, goal, solid, target, others,
         y = points[bone, 1] + t * (points[bone + 1, 1] - points[bone, 1])
         z = points[bone, 2] + t * (points[bone + 1, 2] - points[bone, 2])
         gap = distance(profile, rotation, position, x, y, z) - r + 0.001
-        # Flesh outside of the thing; a millimetre of it gives way.
+        # Balls should be outside the object, apart from a millimetre of soft tissue.
         out[n] = min(gap, 0.0) / 0.0012 if touch[i] == 0 else gap / (0.0012 if gap < 0 else touch[i])
         n += 1
         deepest = 0.0
@@ -120,12 +122,12 @@ def _residuals(angles, axes, offsets, radii, balls, goal, solid, target, others,
 
 
 @njit(cache=True, error_model="numpy")
-def _solve(start, axes, offsets, radii, balls, goal, solid, target, others, iterations):
+def _solve(initial, axes, offsets, radii, balls, goal, solid, target, others, iterations):
     count = 2 * balls.shape[0] + 3 + 18
     points, frame = np.empty((4, 3)), np.empty((3, 3))
     residual, moved = np.empty(count), np.empty(count)
     jacobian = np.empty((count, 9))
-    angles = start.copy()
+    angles = initial.copy()
     _residuals(angles, axes, offsets, radii, balls, goal, solid, target, others, residual, points, frame)
     cost = np.sum(residual * residual)
     damping = 1.0
@@ -145,7 +147,7 @@ def _solve(start, axes, offsets, radii, balls, goal, solid, target, others, iter
             for k in range(9):
                 system[k, k] += damping * (normal[k, k] * 0.1 + 1.0)
             step = np.linalg.solve(system, gradient)
-            # A fifth of a radian at most: distances are only locally what their slope says.
+            # At most 0.2 radians, because the linearisation of the distances is only valid locally.
             longest = np.max(np.abs(step))
             trial = angles - step * min(1.0, 0.2 / max(longest, 1e-9))
             _residuals(trial, axes, offsets, radii, balls, goal, solid, target, others, moved, points, frame)
@@ -165,7 +167,7 @@ def _solve(start, axes, offsets, radii, balls, goal, solid, target, others, iter
 
 @njit(cache=True, error_model="numpy")
 def _flesh(points, radii, layout, out):
-    """Balls (N, 4) of a finger."""
+    """Computes the balls (N, 4) of a finger."""
     for i in range(layout.shape[0]):
         bone, t = int(layout[i, 0]), layout[i, 1]
         for k in range(3):
@@ -175,7 +177,7 @@ def _flesh(points, radii, layout, out):
 
 @njit(cache=True, error_model="numpy")
 def _local_rotations(angles, axes):
-    """(5, 3, 3, 3) rotations of the joints in the rest frame, and their (5, 3, 3) axis-angles."""
+    """Computes the (5, 3, 3, 3) rotations of the joints in the rest frame, and their (5, 3, 3) axis-angles."""
     rotations, vectors = np.empty((5, 3, 3, 3)), np.empty((5, 3, 3))
     for finger in range(5):
         for joint in range(3):
@@ -193,9 +195,10 @@ def _local_rotations(angles, axes):
 
 
 class FingerSolver:
-    """The five fingers of a right hand of one shape, in its rest frame with the wrist joint at the origin."""
+    """Places the five fingers of a right hand, in its rest frame with the wrist joint at the origin."""
 
     def __init__(self, betas: np.ndarray):
+        """Creates a flat hand of a shape, (10,) betas."""
         kinematics = _kinematics()
         rest = kinematics.rest_joints + kinematics.rest_dirs @ betas
         rest = rest - rest[0]
@@ -205,7 +208,7 @@ class FingerSolver:
         self.size = float(
             np.linalg.norm(rest[9]) / np.linalg.norm(kinematics.rest_joints[9] - kinematics.rest_joints[0])
         )
-        """Of this hand over the mean hand's."""
+        """Size of this hand over that of the mean hand."""
         self.radii = RADII * self.size * (1 + 0.08 * betas[8])
         self.angles = np.zeros((5, 3, 3))
         """Radians: finger (thumb first), joint, (flexion, abduction, twist)."""
@@ -218,7 +221,7 @@ class FingerSolver:
             self.set(finger, self.angles[finger])
 
     def set(self, finger: int, angles: np.ndarray) -> None:
-        """Puts a finger into a posture, (3, 3) radians."""
+        """Sets the angles of a finger, (3, 3) radians."""
         self.angles[finger] = angles
         _chain(
             self.angles[finger].ravel(),
@@ -230,36 +233,39 @@ class FingerSolver:
         _flesh(self.points[finger], self.radii[finger], BALLS, self._balls[finger])
 
     def pad(self, finger: int) -> np.ndarray:
-        """(3,) centre of the ball behind the fingertip's pad."""
+        """Returns the (3,) centre of the ball of the pad of a fingertip."""
         return self.points[finger, 2] + BALLS[PAD, 1] * (self.points[finger, 3] - self.points[finger, 2])
 
     def pad_radius(self, finger: int) -> float:
+        """Returns the radius of that ball."""
         return float(self.radii[finger, 2])
 
-    def balls(self, fingers) -> np.ndarray:
-        """(N, 4) centres and radii of the flesh of these fingers."""
+    def balls(self, fingers: Iterable[int]) -> np.ndarray:
+        """Returns the (N, 4) centres and radii of the balls of these fingers."""
         return self._balls[list(fingers)].reshape(-1, 4)
 
     def solve(
         self,
         finger: int,
         posture: np.ndarray,
-        thing: PlacedSolid = FAR_AWAY,
+        solid: PlacedSolid = FAR_AWAY,
         touch: dict[int, float] | None = None,
         target: np.ndarray | None = None,
         stiffness: float = 1.0,
         others: np.ndarray = NO_BALLS,
-        start: np.ndarray | None = None,
+        initial: np.ndarray | None = None,
     ) -> None:
-        """Lays one finger against a thing.
+        """Places one finger on a solid.
 
         Args:
-            posture: (3, 3) radians that the angles stay near to.
-            touch: which balls are drawn to the surface: number in ``BALLS`` to how loosely, metres.
-            target: (3,) where the pad's ball is to be, which counts as 2 mm.
-            stiffness: over the posture's usual one.
+            finger: The finger.
+            posture: (3, 3) radians; the angles stay near this posture.
+            solid: The solid to touch or to stay out of.
+            touch: Balls that are pulled to the surface: index in ``BALLS`` to standard deviation in metres.
+            target: (3,) target of the ball of the pad, with a standard deviation of 2 mm.
+            stiffness: Factor on the strength of ``posture``.
             others: (N, 4) balls to stay out of.
-            start: (3, 3) angles to begin with; the posture where None.
+            initial: (3, 3) initial angles; None for ``posture``.
         """
         rows = slice(3 * finger, 3 * finger + 3)
         stddev = np.minimum(LIMITS.stddev[rows], np.radians(22)) / stiffness
@@ -268,7 +274,7 @@ class FingerSolver:
             pulls[ball] = looseness
         goal = (posture.ravel(), stddev.ravel(), LIMITS.low[rows].ravel(), LIMITS.high[rows].ravel(), pulls)
         aim = np.array([0.0, 0, 0, 1e3]) if target is None else np.array([*target, 0.002])
-        begin = np.clip(posture if start is None else start, LIMITS.low[rows], LIMITS.high[rows]).ravel()
+        begin = np.clip(posture if initial is None else initial, LIMITS.low[rows], LIMITS.high[rows]).ravel()
         angles, _, _ = _solve(
             begin,
             self._axes[finger],
@@ -276,7 +282,7 @@ class FingerSolver:
             self.radii[finger],
             BALLS,
             goal,
-            thing.shape,
+            solid.shape,
             aim,
             others,
             ITERATIONS,
@@ -284,7 +290,7 @@ class FingerSolver:
         self.set(finger, angles.reshape(3, 3))
 
     def hand_pose(self) -> tuple[np.ndarray, np.ndarray]:
-        """(45,) axis-angle and (15, 3, 3) local rotations, MANO order."""
+        """Returns (45,) axis-angles and (15, 3, 3) local rotations, MANO order."""
         rotations, vectors = _local_rotations(self.angles, self._axes)
         return vectors[MANO_FINGERS].ravel(), rotations[MANO_FINGERS].reshape(15, 3, 3)
 

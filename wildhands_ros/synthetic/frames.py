@@ -1,4 +1,4 @@
-"""Whole frames as a detector meets them: the wearer's hands, other people's, near and far, or none at all and what looks like skin."""
+"""Random scenes for detectors: hands of the wearer and of others, near and far, or only things that look like skin."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from zlib import crc32
 
 import numpy as np
 
+from ..datasets.labels import LabelledHand
+from ..geometry.camera import Camera
 from .actors import Actor, make_actors, well_in_view
 from .bodies import add_body, add_skin_like
 from .cameras import random_attitude, random_camera
@@ -16,18 +18,23 @@ from .scene import Meshes, Scene
 from .surroundings import add_clutter, add_standing, add_table, photographed
 
 WEARER = 0.8
-"""Share of the frames with hands that show the wearer's."""
+"""Share of the scenes with hands that contain hands of the wearer."""
 SKIN_LIKE = 0.35
-"""Share of the frames in which something of the colour of skin is not a hand."""
+"""Share of the scenes with skin-coloured objects that are not hands."""
 _ATTEMPTS = 6
 
 
 def make_frame(config: WorldConfig, index: int) -> Scene:
-    """The frame of this number; the same for the same world, split, seed and number. It may show any number of hands, of any side."""
+    """Returns the scene of an index, with any number of hands of any side.
+
+    It depends only on the world, split, seed and index.
+    """
     rng = np.random.default_rng([config.seed, SPLITS.index(config.split), crc32(config.name.encode()), index, 1])
     camera = random_camera(config, rng)
     upright = random_attitude(True, rng)
-    meshes, hands, all_actors = Meshes(), [], []
+    meshes = Meshes()
+    hands: list[LabelledHand] = []
+    all_actors: list[Actor] = []
     for actors in _people(config, camera, upright, rng):
         person = make_person(meshes, config, rng)
         for actor in actors:
@@ -41,7 +48,7 @@ def make_frame(config: WorldConfig, index: int) -> Scene:
     if all_actors:
         add_clutter(meshes, config, all_actors, upright, rng)
     else:
-        # There is no frame without anything: what lies around here lies around hands elsewhere.
+        # Scenes without hands contain the same kinds of objects as scenes with hands.
         for _ in range(rng.integers(1, 6)):
             position = np.array([rng.normal(0, 0.25), rng.normal(0, 0.2), rng.uniform(0.35, 1.5)])
             add_standing(meshes, config, upright, position, rng)
@@ -49,8 +56,8 @@ def make_frame(config: WorldConfig, index: int) -> Scene:
     return photographed(config, index, camera, upright, True, tuple(hands), geometry, rng)
 
 
-def _people(config: WorldConfig, camera, upright: np.ndarray, rng: np.random.Generator) -> list[list[Actor]]:
-    """Each person's hands that are in the picture."""
+def _people(config: WorldConfig, camera: Camera, upright: np.ndarray, rng: np.random.Generator) -> list[list[Actor]]:
+    """Returns the hands inside the image, for each person."""
     if rng.random() < config.hand_free:
         return []
     weights = np.cumsum(config.others)
@@ -66,7 +73,7 @@ def _people(config: WorldConfig, camera, upright: np.ndarray, rng: np.random.Gen
 
 
 def _in_view(
-    config: WorldConfig, camera, upright: np.ndarray, egocentric: bool, rng: np.random.Generator
+    config: WorldConfig, camera: Camera, upright: np.ndarray, egocentric: bool, rng: np.random.Generator
 ) -> list[Actor]:
     for _ in range(_ATTEMPTS):
         actors = make_actors(config, camera, upright, egocentric, rng)

@@ -1,10 +1,11 @@
-"""The open hand as the renderer draws it: posed quickly for one hand at a time, with a forearm grown from its wrist.
+"""The mesh of the open hand for rendering, with a forearm attached to its wrist.
 
-Everything here is a right hand; the scene mirrors left ones in x.
+Everything here is a right hand. The scene mirrors left hands in x.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
@@ -16,13 +17,13 @@ from ..types import Side
 from .skin import skin_maps
 
 ARM_RINGS = np.array([0.008, 0.018, 0.032, 0.05, 0.075, 0.105, 0.14, 0.19, 0.27, 0.40, 0.75])
-"""Metres from the wrist's rim along the arm; long enough to leave the pictures of most cameras."""
+"""Metres along the arm from the rim of the wrist; long enough to leave the image of most cameras."""
 BEND = 0.07
 """Metres over which the arm bends at the wrist."""
 
 
 class HandMesh:
-    """Linear blend skinning of one right hand in numpy; the same surface as ``hand_model.layer.HandLayer``."""
+    """Linear blend skinning of one right hand in NumPy: the same surface as ``hand_model.layer.HandLayer``."""
 
     def __init__(self, asset: HandAsset):
         rows = [asset.v_template[..., None], asset.shapedirs]
@@ -35,7 +36,7 @@ class HandMesh:
         self._has_posedirs = asset.posedirs is not None
         self.rest_joints, self.joint_dirs = joints_linear(asset)
         self.hand_faces = np.ascontiguousarray(asset.faces, np.int32)
-        # The fan that closes the wrist lies around the vertex where most faces meet; the arm takes its place.
+        # The arm replaces the fan that closes the wrist, which surrounds the vertex with the most faces.
         apex = np.bincount(asset.faces.ravel()).argmax()
         open_faces = asset.faces[(asset.faces != apex).all(axis=1)]
         self._rim = _boundary(open_faces)
@@ -44,14 +45,14 @@ class HandMesh:
         loops = np.concatenate([self._rim[None], count + np.arange(rings * around).reshape(rings, around)])
         inner, outer = loops[:-1], loops[1:]
         next_inner, next_outer = np.roll(inner, -1, axis=1), np.roll(outer, -1, axis=1)
-        arm = [np.stack([next_inner, inner, outer], axis=-1), np.stack([next_inner, outer, next_outer], axis=-1)]
-        arm = np.stack(arm, axis=2).reshape(rings, -1, 3)
+        halves = [np.stack([next_inner, inner, outer], axis=-1), np.stack([next_inner, outer, next_outer], axis=-1)]
+        arm = np.stack(halves, axis=2).reshape(rings, -1, 3)
         self.faces = np.concatenate([open_faces, arm.reshape(-1, 3)]).astype(np.int32)
-        """(F, 3) of the hand with its arm."""
+        """(F, 3) faces of the hand with its arm."""
         self.face_ring = np.concatenate(
             [np.zeros(len(open_faces), int), np.repeat(np.arange(1, rings + 1), arm.shape[1])]
         )
-        """(F,) 0 for the hand, else which ring of the arm a face leads to."""
+        """(F,) 0 for the hand, else the ring of the arm at which a face ends."""
         uvw = skin_maps().uvw
         rim_uvw = uvw[self._rim]
         arm_uvw = np.repeat(rim_uvw[None], rings, axis=0)
@@ -60,9 +61,14 @@ class HandMesh:
         """(V, 3) texture coordinates of the hand with its arm."""
 
     def pose(self, rotations: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Vertices (V, 3), joints (21, 3) in MANO order and global rotations (16, 3, 3); the wrist joint is at its rest place.
+        """Poses the hand about its wrist joint.
 
-        ``rotations`` (16, 3, 3) are local; the first turns the whole hand about the wrist joint.
+        Args:
+            rotations: (16, 3, 3) local rotations, MANO order.
+            betas: (10,) shape.
+
+        Returns:
+            Vertices (V, 3), joints (21, 3) in MANO order, and global rotations (16, 3, 3).
         """
         rest = self.rest_joints[:NUM_JOINTS] + self.joint_dirs[:NUM_JOINTS] @ betas
         coefficients = [np.ones(1), betas]
@@ -83,17 +89,22 @@ class HandMesh:
         return vertices, joints, turns
 
     def with_arm(self, vertices: np.ndarray, arm: np.ndarray) -> tuple[np.ndarray, ArmLine]:
-        """Vertices of ``faces``, and the arm's middle line, of a hand whose wrist is not turned.
+        """Adds the arm to a hand whose wrist is not rotated.
 
-        ``arm``: unit direction from the wrist to the elbow.
+        Args:
+            vertices: (V, 3) vertices of the hand.
+            arm: (3,) unit vector from the wrist to the elbow.
+
+        Returns:
+            The vertices of ``faces``, and the centre line of the arm.
         """
         rim = vertices[self._rim]
         centre = rim.mean(axis=0)
         local = (rim - centre) * (1, -1, -1)  # along the arm, out of the palm, their cross product
         line = ArmLine(centre, arm, tuple(np.ptp(local[:, 1:], axis=0) / 2))
         points, frames = line.frames(ARM_RINGS)
-        flat = np.clip(1 - ARM_RINGS / 0.02, 0, 1)  # the rim is not plane
-        # The forearm widens to its muscles, and gets round.
+        flat = np.clip(1 - ARM_RINGS / 0.02, 0, 1)  # the rim is not planar
+        # The forearm becomes wider and rounder towards its muscles.
         wide = 1 + 1.9 * np.minimum(ARM_RINGS, 0.16)
         thick = 1 + 3.4 * np.minimum(ARM_RINGS, 0.16)
         section = np.stack(
@@ -105,16 +116,25 @@ class HandMesh:
 
 
 class ArmLine:
-    """The forearm's middle line: leaves the wrist along the hand's axis and bends to the elbow."""
+    """The centre line of the forearm, which leaves the wrist along the axis of the hand and bends towards the elbow."""
 
     def __init__(self, wrist: np.ndarray, arm: np.ndarray, radii: tuple[float, float]):
-        """``wrist``: the rim's middle; ``arm``: unit direction to the elbow; ``radii``: of the wrist, out of the palm and across."""
+        """Creates a line.
+
+        Args:
+            wrist: (3,) centre of the rim of the wrist.
+            arm: (3,) unit vector to the elbow.
+            radii: Radii of the wrist in metres, out of the palm and across.
+        """
         self._start, self._arm = wrist, arm
         self.radii = radii
 
     def frames(self, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points (N, 3) and rotations (N, 3, 3) with columns along the arm, out of the palm's side, and their cross product."""
-        # A parabola over the first centimetres, then straight on.
+        """Returns points (N, 3) at distances in metres, and frames (N, 3, 3).
+
+        The columns of a frame point along the arm, out of the palm, and along their cross product.
+        """
+        # A parabola over the first centimetres, then a straight line.
         p0 = self._start
         p1 = p0 + BEND / 2 * np.array([1.0, 0, 0])
         p2 = p1 + BEND / 2 * self._arm
@@ -131,21 +151,22 @@ class ArmLine:
 
 @cache
 def hand_mesh() -> HandMesh:
+    """Returns the mesh of the open hand."""
     return HandMesh(open_hand(Side.RIGHT))
 
 
-def rotation(vector: np.ndarray) -> np.ndarray:
-    """(3, 3) of an axis-angle vector; for single rotations faster than scipy's."""
+def rotation(vector: np.ndarray | Sequence[float]) -> np.ndarray:
+    """Returns the (3, 3) rotation of an axis-angle vector. Faster than SciPy for single rotations."""
     return cv2.Rodrigues(np.asarray(vector, dtype=np.float64))[0]
 
 
 def rotation_vector(matrix: np.ndarray) -> np.ndarray:
-    """(3,) axis-angle of a rotation matrix."""
+    """Returns the (3,) axis-angle of a rotation matrix."""
     return cv2.Rodrigues(matrix)[0].ravel()
 
 
 def _boundary(faces: np.ndarray) -> np.ndarray:
-    """The longest open rim, vertex after vertex, in the direction of the faces' edges."""
+    """Returns the vertices of the longest open boundary, in the direction of the edges of the faces."""
     half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     directed = {tuple(edge) for edge in half.tolist()}
     following = {a: b for a, b in directed if (b, a) not in directed}

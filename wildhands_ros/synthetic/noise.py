@@ -1,4 +1,4 @@
-"""Smooth noise, with and without seams."""
+"""Smooth random noise, optionally tileable."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import numpy as np
 def fractal(
     rng: np.random.Generator, height: int, width: int, cell: tuple[float, float], octaves: int = 4, tiles: bool = False
 ) -> np.ndarray:
-    """(height, width) float32 noise of zero mean and unit deviation.
+    """Returns (height, width) float32 noise with zero mean and unit standard deviation.
 
-    ``cell`` is the first octave's grain in pixels (x, y). ``tiles``: opposite edges fit one another.
+    Args:
+        rng: Source of random numbers.
+        height: Height in pixels.
+        width: Width in pixels.
+        cell: Grain size of the first octave in pixels (x, y).
+        octaves: Number of octaves, each with half the grain size and half the strength of the one before.
+        tiles: Whether opposite edges match.
     """
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):

@@ -1,46 +1,52 @@
-"""What the world's hands hold: each thing is a few solids, the first of which is held; long axes along y."""
+"""Objects that the hands of the synthetic world hold. Long axes are along y."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import numpy as np
 
 from .solids import PlacedSolid, Solid, bottle, box, cone, cylinder, sphere
 
-Thing = tuple[PlacedSolid, ...]
+T = TypeVar("T")
+SceneObject = tuple[PlacedSolid, ...]
+"""An object: one or more solids, of which hands hold the first."""
 
 FAMILIES = ("plain", "varied")
-"""plain: cylinders, boxes, balls. varied: those, and bottles, cups, tools, lids, fruit, cards."""
+"""plain: cylinders, boxes and balls. varied: these, and bottles, cups, tools, lids, fruit and cards."""
 
 
-def one(solid: Solid) -> Thing:
+def single(solid: Solid) -> SceneObject:
+    """Returns an object of one solid, in its local frame."""
     return (PlacedSolid(solid, np.eye(3), np.zeros(3)),)
 
 
-def placed(thing: Thing, rotation: np.ndarray, position: np.ndarray) -> Thing:
-    return tuple(part.placed(rotation, position) for part in thing)
+def placed(item: SceneObject, rotation: np.ndarray, position: np.ndarray) -> SceneObject:
+    """Returns the object transformed by a (3, 3) rotation and a (3,) position."""
+    return tuple(part.placed(rotation, position) for part in item)
 
 
-def bar(rng: np.random.Generator, family: str) -> Thing:
-    """Something that a whole hand closes around: a bar, bottle, cup or tool."""
+def bar(rng: np.random.Generator, family: str) -> SceneObject:
+    """Returns a random object for a power grasp: a bar, bottle, cup or tool."""
     kind = _any(
         ["cylinder", "box"] if family == "plain" else ["cylinder", "box", "bottle", "bottle", "cup", "tool", "tool"],
         rng,
     )
     if kind == "cylinder":
-        return one(cylinder(rng.uniform(0.010, 0.036), rng.uniform(0.12, 0.30)))
+        return single(cylinder(rng.uniform(0.010, 0.036), rng.uniform(0.12, 0.30)))
     if kind == "box":
-        return one(box(rng.uniform(0.02, 0.055), rng.uniform(0.12, 0.26), rng.uniform(0.02, 0.06)))
+        return single(box(rng.uniform(0.02, 0.055), rng.uniform(0.12, 0.26), rng.uniform(0.02, 0.06)))
     if kind == "bottle":
         radius = rng.uniform(0.022, 0.040)
-        return one(bottle(radius, rng.uniform(0.16, 0.27), rng.uniform(0.3, 0.6) * radius, rng.uniform(0.5, 0.75)))
+        return single(bottle(radius, rng.uniform(0.16, 0.27), rng.uniform(0.3, 0.6) * radius, rng.uniform(0.5, 0.75)))
     if kind == "cup":
         radius = rng.uniform(0.026, 0.036)
-        return one(cone(radius, radius * rng.uniform(1.0, 1.3), rng.uniform(0.08, 0.14)))
+        return single(cone(radius, radius * rng.uniform(1.0, 1.3), rng.uniform(0.08, 0.14)))
     return tool(rng, rng.uniform(0.009, 0.017))
 
 
-def tool(rng: np.random.Generator, radius: float) -> Thing:
-    """A handle with a head at its upper end: hammer, pan, brush, knife, screwdriver."""
+def tool(rng: np.random.Generator, radius: float) -> SceneObject:
+    """Returns a handle with a random head at its upper end: hammer, pan, brush, knife or screwdriver."""
     length = rng.uniform(0.13, 0.24)
     handle = PlacedSolid(cylinder(radius, length, 0.4 * radius), np.eye(3), np.zeros(3))
     if rng.random() < 0.4:
@@ -72,48 +78,48 @@ def tool(rng: np.random.Generator, radius: float) -> Thing:
     return (handle, head)
 
 
-def ball(rng: np.random.Generator, family: str, low: float, high: float) -> Thing:
-    """Something round: a ball, and among the varied an egg, a fruit on its stalk or a bulb."""
+def ball(rng: np.random.Generator, family: str, low: float, high: float) -> SceneObject:
+    """Returns a random round object: a ball, or in the varied family also an egg, a fruit with its stalk or a bulb."""
     radius = rng.uniform(low, high)
     if family == "plain" or rng.random() < 0.4:
-        return one(sphere(radius))
+        return single(sphere(radius))
     body = PlacedSolid(sphere(radius, rng.uniform(0.8, 1.35)), np.eye(3), np.zeros(3))
     if rng.random() < 0.5:
         return (body,)
     return (body, PlacedSolid(cylinder(0.12 * radius, 0.5 * radius), np.eye(3), np.array([0, 1.15 * radius, 0])))
 
 
-def disc(rng: np.random.Generator, low: float, high: float) -> Thing:
-    """A lid, a coin or a knob, its axis along y."""
+def disc(rng: np.random.Generator, low: float, high: float) -> SceneObject:
+    """Returns a random lid, coin or knob with its axis along y."""
     radius = rng.uniform(low, high)
-    return one(cylinder(radius, rng.uniform(0.15, 0.5) * radius + 0.004))
+    return single(cylinder(radius, rng.uniform(0.15, 0.5) * radius + 0.004))
 
 
-def stick(rng: np.random.Generator, family: str) -> Thing:
-    """Something thin for fingertips: a pen, a rod, a small box, a brush."""
+def stick(rng: np.random.Generator, family: str) -> SceneObject:
+    """Returns a random thin object for fingertips: a pen, a rod, a small box or a brush."""
     kind = _any(["rod", "box"] if family == "plain" else ["rod", "box", "pen", "tool"], rng)
     if kind == "rod":
-        return one(cylinder(rng.uniform(0.004, 0.013), rng.uniform(0.08, 0.18)))
+        return single(cylinder(rng.uniform(0.004, 0.013), rng.uniform(0.08, 0.18)))
     if kind == "box":
-        return one(box(rng.uniform(0.006, 0.028), rng.uniform(0.04, 0.16), rng.uniform(0.008, 0.03)))
+        return single(box(rng.uniform(0.006, 0.028), rng.uniform(0.04, 0.16), rng.uniform(0.008, 0.03)))
     if kind == "pen":
         radius = rng.uniform(0.0035, 0.006)
-        return one(bottle(radius, rng.uniform(0.11, 0.16), 0.25 * radius, 0.85))
+        return single(bottle(radius, rng.uniform(0.11, 0.16), 0.25 * radius, 0.85))
     return tool(rng, rng.uniform(0.004, 0.007))
 
 
-def card(rng: np.random.Generator) -> Thing:
-    """Something flat: a card, a key, a sheet, a book. Thin along x."""
-    return one(box(_any([0.0012, 0.002, 0.004, 0.009], rng), rng.uniform(0.04, 0.10), rng.uniform(0.025, 0.07)))
+def card(rng: np.random.Generator) -> SceneObject:
+    """Returns a random flat object, thin along x: a card, a key, a sheet or a book."""
+    return single(box(_any([0.0012, 0.002, 0.004, 0.009], rng), rng.uniform(0.04, 0.10), rng.uniform(0.025, 0.07)))
 
 
-def slab(rng: np.random.Generator) -> Thing:
-    """Something large to lay a hand on: its upper face looks along y."""
-    return one(box(rng.uniform(0.12, 0.34), rng.uniform(0.008, 0.12), rng.uniform(0.10, 0.30)))
+def slab(rng: np.random.Generator) -> SceneObject:
+    """Returns a random large box to lay a hand on; its upper face points along y."""
+    return single(box(rng.uniform(0.12, 0.34), rng.uniform(0.008, 0.12), rng.uniform(0.10, 0.30)))
 
 
-def anything(rng: np.random.Generator, family: str) -> Thing:
-    """For clutter and occluders."""
+def random_object(rng: np.random.Generator, family: str) -> SceneObject:
+    """Returns an object of a random kind, for clutter and occluders."""
     kind = rng.integers(6)
     if kind == 0:
         return ball(rng, family, 0.015, 0.06)
@@ -129,9 +135,9 @@ def anything(rng: np.random.Generator, family: str) -> Thing:
 
 
 def _tipped() -> np.ndarray:
-    """Turns y to x."""
+    """Returns the rotation that maps the y axis to the x axis."""
     return np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
 
 
-def _any(options: list, rng: np.random.Generator):
+def _any(options: list[T], rng: np.random.Generator) -> T:
     return options[rng.integers(len(options))]

@@ -1,6 +1,6 @@
-"""A rasteriser with z-buffer for triangle meshes, compiled by numba: which triangle each pixel shows, and how near it is.
+"""A z-buffer rasteriser for triangle meshes, compiled by Numba.
 
-Strict floating point (no fast maths), one thread: the same picture on each machine.
+It uses strict floating point (no fast math) and one thread, so the result is the same on each machine.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 NOTHING = -1
-"""In an index buffer: no triangle."""
+"""Value of an index buffer where there is no triangle."""
 
 
 @njit(cache=True, error_model="numpy")
@@ -20,7 +20,8 @@ def _fill(pixels, nearness, faces, index, nearest):
         ax, ay, bx, by, cx, cy = pixels[a, 0], pixels[a, 1], pixels[b, 0], pixels[b, 1], pixels[c, 0], pixels[c, 1]
         na, nb, nc = nearness[a], nearness[b], nearness[c]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        # Outside faces are counter-clockwise as seen, which is clockwise with y down. NaN compares false: vertices that are not seen.
+        # Front faces are counter-clockwise as seen, so clockwise with y down. NaN (vertices that are not seen)
+        # compares false.
         if not (area < 0 and na + nb + nc > -1e30):
             continue
         low_x, high_x = min(ax, bx, cx), max(ax, bx, cx)
@@ -30,7 +31,7 @@ def _fill(pixels, nearness, faces, index, nearest):
         x0, x1 = int(np.ceil(max(low_x, 0.0))), int(np.floor(min(high_x, width - 1.0)))
         y0, y1 = int(np.ceil(max(low_y, 0.0))), int(np.floor(min(high_y, height - 1.0)))
         scale = 1.0 / area
-        # Weights of a and b (c has the rest) are linear in x and y.
+        # The weights of a and b are linear in x and y; c has the rest.
         wa_x, wa_y = (by - cy) * scale, (cx - bx) * scale
         wb_x, wb_y = (cy - ay) * scale, (ax - cx) * scale
         for y in range(y0, y1 + 1):
@@ -50,15 +51,18 @@ def _fill(pixels, nearness, faces, index, nearest):
 def rasterise(
     pixels: np.ndarray, nearness: np.ndarray, faces: np.ndarray, width: int, height: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest front face at each pixel.
+    """Finds the nearest front face at each pixel.
 
     Args:
-        pixels: (V, 2) float64, pixel centres at whole numbers; NaN for vertices that are not seen: their faces are left out.
-        nearness: (V,) float64, larger is nearer, linear over the picture: 1 / z in perspective, -z without.
-        faces: (F, 3) int32, counter-clockwise from outside.
+        pixels: (V, 2) float64 with pixel centres at whole numbers. Faces with NaN vertices are omitted.
+        nearness: (V,) float64, larger is nearer and linear in the image: 1 / z in perspective, -z in parallel
+            projection.
+        faces: (F, 3) int32, counter-clockwise as seen from outside.
+        width: Width of the result.
+        height: Height of the result.
 
     Returns:
-        (height, width) int32 numbers of faces, -1 for nothing, and (height, width) float32 nearness, -inf for nothing.
+        (height, width) int32 index of the face or -1, and (height, width) float32 nearness or -inf.
     """
     index = np.full((height, width), NOTHING, np.int32)
     nearest = np.full((height, width), -np.inf, np.float32)
@@ -68,7 +72,7 @@ def rasterise(
 
 @njit(cache=True, error_model="numpy")
 def vertex_normals(vertices, faces):
-    """(V, 3) float32 unit normals, weighted by area."""
+    """Returns (V, 3) float32 unit normals, weighted by area."""
     normals = np.zeros(vertices.shape, np.float64)
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]

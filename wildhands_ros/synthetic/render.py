@@ -1,4 +1,4 @@
-"""Draws a scene: any window of the frame, turned or not, with the true perspective of the frame's camera."""
+"""Renders a scene: any window of the frame, rotated or not, with the perspective of the camera of the frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numba import njit
 
-from ..geometry.camera import Camera, scale_affine
+from ..geometry.camera import Camera, in_image, scale_affine
 from .raster import rasterise
 from .scene import Scene
 from .shading import SAMPLES, shade
@@ -17,37 +17,44 @@ from .skin import skin_maps
 from .textures import texture_bank
 
 FINEST = 1.1
-"""Windows that enlarge the frame by more are drawn at the frame's resolution and enlarged, as a crop of a photograph would be."""
+"""Largest magnification that is rendered. Beyond it the result is enlarged, like the crop of a photograph."""
 NEAR = 0.03
-"""Metres; what is nearer to the camera is not drawn."""
+"""Metres from the camera; nearer surfaces are not drawn."""
 TONE_RANGE, TONE_STEPS = 2.0, 4096
 NOISE_SIZE = 512
 EDGES = 0.012
-"""Metres around a point that make its crevice."""
+"""Radius in metres of the neighbourhood that darkens crevices."""
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A window of a scene's frame."""
+class RenderedImage:
+    """A rendered window of the frame of a scene."""
 
     image: np.ndarray
     """(h, w, 3) uint8 RGB"""
     masks: np.ndarray
-    """(number of hands, h, w) bool: each hand's visible part."""
+    """(number of hands, h, w) bool: visible part of each hand, without the forearm."""
     camera: Camera
-    """The window's own."""
+    """Camera of the window."""
     nearest: np.ndarray
-    """(h', w') float32 1 / depth of the nearest surface, -inf for none, at samples of the drawn picture."""
+    """(h', w') float32 1 / depth of the nearest surface at each sample, or -inf."""
     face_at: np.ndarray
-    """(h', w') int32 which face of the scene that surface is, -1 for none."""
+    """(h', w') int32 index of the face of that surface, or -1."""
     to_samples: np.ndarray
-    """(2, 3) from the window's pixels to those samples."""
+    """(2, 3) map from pixels of the window to the samples."""
 
 
 def render(
     scene: Scene, affine: np.ndarray | None = None, width: int | None = None, height: int | None = None
-) -> Picture:
-    """Draws the window that ``cv2.warpAffine`` with this (2, 3) frame-to-window map would cut out; the whole frame by default."""
+) -> RenderedImage:
+    """Renders the window that ``cv2.warpAffine`` would cut out of the frame.
+
+    Args:
+        scene: The scene.
+        affine: (2, 3) map from pixels of the frame to pixels of the window; None for the whole frame.
+        width: Width of the window; None for that of the frame.
+        height: Height of the window; None for that of the frame.
+    """
     affine = np.eye(2, 3) if affine is None else np.asarray(affine, dtype=np.float64)
     width, height = width or scene.camera.width, height or scene.camera.height
     camera = scene.camera.transformed(affine, width, height)
@@ -65,7 +72,7 @@ def render(
     linear = _composite(scene, rgba, drawn_affine, drawn_scale)
     noise = _noise_bank()
     row, column = photo.noise_seed % NOISE_SIZE, photo.noise_seed // NOISE_SIZE % NOISE_SIZE
-    softened = min(1.0, drawn_scale)  # pixels that are averaged lose their noise
+    softened = min(1.0, drawn_scale)  # averaging pixels reduces their noise
     image = np.empty(linear.shape, np.uint8)
     _develop(
         linear,
@@ -81,39 +88,52 @@ def render(
     if photo.jpeg_quality:
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         coded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, photo.jpeg_quality])[1]
-        image = cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        image = np.asarray(cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
     masks = cover.transpose(2, 0, 1)
     if shrink < 1:
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
         enlarged = [cv2.resize(mask * 63, (width, height), interpolation=cv2.INTER_LINEAR) for mask in masks]
         masks = np.reshape(enlarged, (len(masks), height, width)) / 63
     to_samples = _compose(scale_affine(SAMPLES, SAMPLES), to_drawn)
-    return Picture(image, masks >= SAMPLES**2 / 2, camera, nearest, face_at, to_samples)
+    return RenderedImage(image, masks >= SAMPLES**2 / 2, camera, nearest, face_at, to_samples)
 
 
-def keypoint_visibility(scene: Scene, picture: Picture, hand: int) -> np.ndarray:
-    """(21,) bool: joints of a hand (its number in the scene) within the picture whose own flesh, and nothing else, lies before them."""
+def keypoint_visibility(scene: Scene, rendered: RenderedImage, hand: int) -> np.ndarray:
+    """Finds the joints of a hand that are inside the image and hidden by nothing but their own skin.
+
+    Args:
+        scene: The scene.
+        rendered: An image of it.
+        hand: Index of the hand in the scene.
+
+    Returns:
+        (21,) bool.
+    """
     joints = scene.hands[hand].joints
-    pixels = picture.camera.project(joints)
-    inside = ((pixels >= -0.5) & (pixels < (picture.camera.width - 0.5, picture.camera.height - 0.5))).all(axis=-1)
-    samples = np.nan_to_num(pixels @ picture.to_samples[:, :2].T + picture.to_samples[:, 2])
-    height, width = picture.face_at.shape
+    pixels = rendered.camera.project(joints)
+    inside = in_image(pixels, rendered.camera.width, rendered.camera.height)
+    samples = np.nan_to_num(pixels @ rendered.to_samples[:, :2].T + rendered.to_samples[:, 2])
+    height, width = rendered.face_at.shape
     x, y = np.clip(np.round(samples).astype(int), 0, (width - 1, height - 1)).T
-    face = picture.face_at[y, x]
+    face = rendered.face_at[y, x]
     own = (face >= 0) & (scene.geometry.face_part[face] == hand + 1)
-    depth = 1 / np.where(own, picture.nearest[y, x], 1)
-    # Flesh before a joint is as thick as a finger, at the palm's joints thicker.
+    depth = 1 / np.where(own, rendered.nearest[y, x], 1)
+    # The skin in front of a joint is half a finger away, at the joints of the palm more.
     thick = np.where(np.isin(np.arange(21), (0, 1, 2, 5, 9, 13, 17)), 0.026, 0.015)
     return inside & own & (joints[:, 2] - depth < thick)
 
 
 def _compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """(2, 3) of ``first``, then ``second``."""
+    """Returns the (2, 3) map that applies ``first``, then ``second``."""
     return np.column_stack([second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]])
 
 
 def _draw(scene: Scene, camera: Camera, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Colour times cover (h, w, 4), samples of each hand's mask (h, w, hands), and the sample buffers of ``Picture``."""
+    """Draws the geometry of a scene.
+
+    Returns the premultiplied colour (h, w, 4), the samples of the mask of each hand (h, w, hands), and ``nearest`` and
+    ``face_at`` of ``RenderedImage``.
+    """
     geometry = scene.geometry
     fine = camera.scaled(SAMPLES, SAMPLES)
     depth = geometry.positions[:, 2]
@@ -137,7 +157,7 @@ def _draw(scene: Scene, camera: Camera, scale: float) -> tuple[np.ndarray, np.nd
 
 
 def _crevices(nearest: np.ndarray, focal: float) -> np.ndarray:
-    """(h, w) float32 in [0, 1], darker where near surfaces rise around (Luft et al. 2006): between fingers, behind the thumb."""
+    """Returns (h, w) float32 factors in [0, 1] that darken crevices, such as between fingers (Luft et al. 2006)."""
     seen = nearest > 0
     near = np.where(seen, nearest, 1)
     depth = np.where(seen, 1 / near, 0).astype(np.float32)
@@ -151,7 +171,7 @@ def _crevices(nearest: np.ndarray, focal: float) -> np.ndarray:
 
 
 def _composite(scene: Scene, rgba: np.ndarray, affine: np.ndarray, scale: float) -> np.ndarray:
-    """(h, w, 3) float32 linear light, blurred as by lens and motion."""
+    """Blends the geometry with the background: (h, w, 3) float32 linear light with defocus and motion blur."""
     photo = scene.photography
     height, width = rgba.shape[:2]
     source, to_window = scene.background, _compose(affine, scene.background_affine)
@@ -166,25 +186,25 @@ def _composite(scene: Scene, rgba: np.ndarray, affine: np.ndarray, scale: float)
         behind = cv2.GaussianBlur(behind, (0, 0), sigma)
     smear = _smear(photo.motion * scale, affine, scale)
     if smear is not None and photo.hands_move:
-        rgba = cv2.filter2D(rgba, -1, smear, borderType=cv2.BORDER_REPLICATE)
+        rgba = np.asarray(cv2.filter2D(rgba, -1, smear, borderType=cv2.BORDER_REPLICATE))
     linear = np.empty((height, width, 3), np.float32)
     _blend(rgba, behind, _linear_table(), linear)
     if smear is not None and not photo.hands_move:
-        linear = cv2.filter2D(linear, -1, smear, borderType=cv2.BORDER_REFLECT)
+        linear = np.asarray(cv2.filter2D(linear, -1, smear, borderType=cv2.BORDER_REFLECT))
     sigma = photo.defocus * scale
-    return cv2.GaussianBlur(linear, (0, 0), sigma) if sigma > 0.3 else linear
+    return np.asarray(cv2.GaussianBlur(linear, (0, 0), sigma)) if sigma > 0.3 else linear
 
 
 def _smear(motion: np.ndarray, affine: np.ndarray, scale: float) -> np.ndarray | None:
-    """The kernel of a straight motion in the window, or None for one too short to see."""
+    """Returns the kernel of a straight motion in the window, or None if it is too short to be visible."""
     dx, dy = affine[:, :2] @ motion / scale
     length = np.hypot(dx, dy)
     if length < 1.2:
         return None
     half = int(np.ceil(length / 2)) + 1
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
-    ends = [tuple(int(round(16 * (half + sign * d / 2))) for d in (dx, dy)) for sign in (-1, 1)]
-    cv2.line(kernel, *ends, 1.0, 1, cv2.LINE_AA, 4)
+    start, end = (tuple(int(round(16 * (half + sign * d / 2))) for d in (dx, dy)) for sign in (-1, 1))
+    cv2.line(kernel, start, end, (1.0,), 1, cv2.LINE_AA, 4)
     return kernel / kernel.sum()
 
 
@@ -195,7 +215,7 @@ def _linear_table() -> np.ndarray:
 
 @cache
 def _tone_curve() -> np.ndarray:
-    """Linear light in steps of ``TONE_RANGE / TONE_STEPS`` to grey levels, with a soft shoulder."""
+    """Returns grey levels for linear light in steps of ``TONE_RANGE / TONE_STEPS``, with a soft shoulder."""
     x = np.arange(TONE_STEPS + 1) * TONE_RANGE / TONE_STEPS
     shoulder = np.where(x < 0.7, x, 0.7 + 0.3 * np.tanh((x - 0.7) / 0.3))
     return (255 * shoulder ** (1 / 2.2)).astype(np.float32)
@@ -203,7 +223,7 @@ def _tone_curve() -> np.ndarray:
 
 @cache
 def _noise_bank() -> np.ndarray:
-    """Twice the size of what is drawn from it, so that any offset fits; three colours."""
+    """Returns (NOISE_SIZE, NOISE_SIZE, 3) int8 noise that repeats."""
     rng = np.random.default_rng(5)
     noise = rng.standard_normal((NOISE_SIZE, NOISE_SIZE, 3), dtype=np.float32)
     coarse = cv2.resize(

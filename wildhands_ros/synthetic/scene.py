@@ -1,4 +1,4 @@
-"""One moment of the world, ready to be drawn: hands with what they hold, table, clutter, light, camera."""
+"""A scene that is ready to be rendered: hands, objects, light and camera."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from .raster import rasterise, vertex_normals
 from .solids import cross
 
 SHADOW_SIZE = 160
+"""Default size of the shadow map in texels along each side."""
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """All triangles; V vertices, F faces, M materials."""
+    """All triangles of a scene: V vertices, F faces, M materials."""
 
     positions: np.ndarray
     """(V, 3) float64 metres, camera frame."""
@@ -31,37 +32,39 @@ class Geometry:
     face_material: np.ndarray
     """(F,) uint8"""
     face_part: np.ndarray
-    """(F,) uint8: 1 + the hand's number on hands, 0 elsewhere."""
+    """(F,) uint8: 1 + the index of the hand for faces of a hand, else 0."""
     materials: np.ndarray
     """(M, MATERIAL_COLUMNS) float64"""
     num_casters: int
-    """The first so many faces throw shadows."""
+    """Number of faces that cast shadows; they come first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Photography:
-    """What the camera adds."""
+    """How the camera takes the image."""
 
     gains: np.ndarray
     """(3,) exposure and white balance."""
     read_noise: float
-    """Standard deviation in grey levels, and that of light grey over dark."""
+    """Standard deviation of the noise of dark pixels, in grey levels."""
     shot_noise: float
+    """Increase of that standard deviation from dark to white."""
     motion: np.ndarray
-    """(2,) pixels of the frame over which the picture smears."""
+    """(2,) length of the motion blur in pixels of the frame."""
     hands_move: bool
-    """The smear is of the hands alone."""
+    """Whether the motion blur affects only the geometry, not the background."""
     defocus: float
-    """Standard deviation in pixels of the frame."""
+    """Standard deviation of the blur in pixels of the frame."""
     background_defocus: float
+    """Standard deviation of the additional blur of the background."""
     jpeg_quality: int
-    """0: none."""
+    """0: no compression."""
     noise_seed: int
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Everything that ``render`` needs."""
+    """Input of ``render``."""
 
     index: int
     camera: Camera
@@ -75,29 +78,39 @@ class Scene:
     background: np.ndarray
     """(h, w, 3) uint8"""
     background_affine: np.ndarray
-    """(2, 3) from its pixels to the frame's."""
+    """(2, 3) map from its pixels to those of the frame."""
     photography: Photography
+    shadow_size: int = SHADOW_SIZE
+    """Size of the shadow map in texels along each side."""
 
     @cached_property
     def shadow(self) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest surfaces as the key light sees them, and the (12,) map of points into that picture: three rows, three offsets.
+        """The shadow map: nearness of the surfaces as seen from the key light.
 
-        The (3, S, S) picture holds nearness, and its greatest and least values around.
+        Returns:
+            (3, S, S) nearness and the maxima and minima of its neighbourhoods, and the (12,) map from points to the
+            shadow
+                map: three rows, then three offsets.
         """
-        joints = np.concatenate([hand.joints for hand in self.hands]) if self.hands else self.geometry.positions
+        labelled = [hand.joints for hand in self.hands if hand.joints is not None]
+        joints = np.concatenate(labelled) if labelled else self.geometry.positions
         centre = joints.mean(axis=0)
         reach = min(float(np.linalg.norm(joints - centre, axis=-1).max()) + 0.05, 0.30)
         light = self.light[:3]
         side = cross(light, [0.0, 1, 0] if abs(light[1]) < 0.9 else [1.0, 0, 0])
         side = side / np.linalg.norm(side)
         rows = np.stack([side, cross(side, light), light])
-        scale = SHADOW_SIZE / (2 * reach)
+        scale = self.shadow_size / (2 * reach)
         rows[:2] *= scale
-        offsets = -rows @ centre + np.array([SHADOW_SIZE / 2, SHADOW_SIZE / 2, 0])
+        offsets = -rows @ centre + np.array([self.shadow_size / 2, self.shadow_size / 2, 0])
         local = self.geometry.positions @ rows.T + offsets
         faces = self.geometry.faces[: self.geometry.num_casters]
         _, nearest = rasterise(
-            np.ascontiguousarray(local[:, :2]), np.ascontiguousarray(local[:, 2]), faces, SHADOW_SIZE, SHADOW_SIZE
+            np.ascontiguousarray(local[:, :2]),
+            np.ascontiguousarray(local[:, 2]),
+            faces,
+            self.shadow_size,
+            self.shadow_size,
         )
         around = np.ones((2 * int(self.light[16]) + 1,) * 2, np.uint8)
         return np.stack([nearest, cv2.dilate(nearest, around), cv2.erode(nearest, around)]), np.concatenate(
@@ -108,23 +121,40 @@ class Scene:
 class Meshes:
     """Collects meshes into one ``Geometry``."""
 
-    def __init__(self):
-        self._positions, self._normals, self._uvw, self._faces, self._face_material, self._face_part = (
-            [],
-            [],
-            [],
-            [],
-            [],
-            [],
-        )
-        self._materials, self._vertices = [], 0
+    def __init__(self) -> None:
+        self._positions: list[np.ndarray] = []
+        self._normals: list[np.ndarray] = []
+        self._uvw: list[np.ndarray] = []
+        self._faces: list[np.ndarray] = []
+        self._face_material: list[np.ndarray] = []
+        self._face_part: list[np.ndarray] = []
+        self._materials: list[np.ndarray] = []
+        self._vertices = 0
 
     def material(self, row: np.ndarray) -> int:
+        """Adds a material, (MATERIAL_COLUMNS,), and returns its index."""
         self._materials.append(row)
         return len(self._materials) - 1
 
-    def add(self, positions, faces, uvw, material, part=0, normals=None) -> None:
-        """``material`` and ``part``: a number, or (F,) numbers."""
+    def add(
+        self,
+        positions: np.ndarray,
+        faces: np.ndarray,
+        uvw: np.ndarray,
+        material: int | np.ndarray,
+        part: int | np.ndarray = 0,
+        normals: np.ndarray | None = None,
+    ) -> None:
+        """Adds a mesh.
+
+        Args:
+            positions: (V, 3) metres, camera frame.
+            faces: (F, 3) indices of its vertices.
+            uvw: (V, 3) texture coordinates.
+            material: Index of the material, of all faces or (F,).
+            part: ``Geometry.face_part``, of all faces or (F,).
+            normals: (V, 3) unit normals; None to compute them from the faces.
+        """
         self._positions.append(positions)
         self._normals.append(vertex_normals(positions, faces) if normals is None else normals)
         self._uvw.append(uvw)
@@ -135,12 +165,15 @@ class Meshes:
 
     @property
     def num_faces(self) -> int:
+        """Number of faces so far."""
         return sum(map(len, self._faces))
 
     def lowest(self, up: np.ndarray) -> float:
+        """Returns the smallest coordinate of all vertices along the unit vector ``up``."""
         return min(float((positions @ up).min()) for positions in self._positions)
 
     def geometry(self, num_casters: int) -> Geometry:
+        """Returns the geometry, of which the first ``num_casters`` faces cast shadows."""
         return Geometry(
             np.concatenate(self._positions),
             np.concatenate(self._normals).astype(np.float32),

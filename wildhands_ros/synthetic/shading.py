@@ -1,6 +1,7 @@
-"""Colour of the visible surfaces, compiled by numba: textures, relief, a key light with cast shadow, light from above and below, gloss.
+"""Colours of the visible surfaces, compiled by Numba.
 
-Edges are smoothed by four samples a pixel; inside of a surface one is shaded.
+Textures, relief, a key light with shadows, ambient light from above and below, and gloss. Edges are anti-aliased by
+four samples per pixel; inside a surface, one sample is shaded.
 """
 
 from __future__ import annotations
@@ -9,28 +10,34 @@ import numpy as np
 from numba import njit
 
 SAMPLES = 2
-"""Samples per pixel and axis: the index buffer is this much larger than the picture."""
+"""Samples per pixel along each axis: the index buffer is larger than the image by this factor."""
 
 PALETTE, SKIN = 0.0, 1.0
-"""Kinds of material, column 0."""
+"""Kinds of material, in column 0."""
 
 MATERIAL_COLUMNS = 24
-"""Columns of a material. All kinds: 0 kind, 12 relief, 13 gloss, 14 sharpness of gloss, 15 how far light wraps around.
+"""Columns of a material.
+
+All kinds: 0 kind, 12 relief, 13 gloss, 14 sharpness of the gloss, 15 how far light wraps around.
 Palette: 1 texture, 2 repeats per metre, 3:6, 6:9, 9:12 colours, 16 strength of the noise.
-Skin: 1 texture of the mottling, 2 its repeats per metre, 3:6 colour of the back, 6:9 of the palm, 9 blush, 10 creases, 11 veins,
-16:19 nails, 19 their gloss, 20 strength of the mottling."""
+Skin: 1 texture of the mottling, 2 its repeats per metre, 3:6 colour of the back, 6:9 colour of the palm, 9 blush,
+10 creases, 11 veins, 16:19 colour of the nails, 19 gloss of the nails, 20 strength of the mottling.
+"""
 
 LIGHT_COLUMNS = 20
-"""Light: 0:3 direction towards the key light, 3:6 its colour, 6:9 colour from above, 9:12 from below, 12:15 up, 15 shadow's strength,
-16 shadow's softness in whole texels, 17 focal length in pixels of the index buffer."""
+"""Columns of the light.
+
+0:3 direction to the key light, 3:6 its colour, 6:9 ambient colour from above, 9:12 ambient colour from below, 12:15 up,
+15 strength of the shadow, 16 softness of the shadow in whole texels, 17 focal length in pixels of the index buffer.
+"""
 
 SKIN_CHANNELS = 7
-"""Of the skin's maps: creases, blush, nail, veins, slope along u and v (0.5 is level), white of the nail."""
+"""Channels of the skin maps: creases, blush, nail, veins, slope along u and v (0.5 is level), white of the nail."""
 
 
 @njit(cache=True, error_model="numpy")
 def _lookup(textures, layer, u, v, channels, out):
-    """Bilinear, repeating; uint8 (T, N, N, C) to 0..1."""
+    """Looks up a repeating uint8 (T, N, N, C) texture with bilinear interpolation, as 0..1."""
     size, last = textures.shape[1], textures.shape[1] - 1
     x, y = u * size, v * size
     x0, y0 = int(np.floor(x)), int(np.floor(y))
@@ -45,7 +52,7 @@ def _lookup(textures, layer, u, v, channels, out):
 
 @njit(cache=True, error_model="numpy")
 def _lookup_skin(maps, frame, u, v, blend, out):
-    """Both sides of the hand, mixed by ``blend`` (0 palm, 1 back); clamped at the maps' edges."""
+    """Looks up the skin maps of palm and back, mixed by ``blend`` (0 palm, 1 back) and clamped at the edges."""
     height, width = maps.shape[1], maps.shape[2]
     x = min(max((u - frame[0]) * frame[2], 0.0), width - 1.001)
     y = min(max((v - frame[1]) * frame[2], 0.0), height - 1.001)
@@ -69,7 +76,10 @@ def _lookup_skin(maps, frame, u, v, blend, out):
 
 @njit(cache=True, error_model="numpy")
 def _lit(shadow, frame, px, py, pz, softness):
-    """How much of the key light reaches a point: 3 x 3 comparisons with the shadow map, where its neighbourhood leaves a doubt."""
+    """Returns the share of the key light that reaches a point.
+
+    Points near the edge of a shadow are compared with 3 x 3 texels of the shadow map.
+    """
     x = int(np.floor(frame[0] * px + frame[1] * py + frame[2] * pz + frame[9] + 0.5))
     y = int(np.floor(frame[3] * px + frame[4] * py + frame[5] * pz + frame[10] + 0.5))
     near = frame[6] * px + frame[7] * py + frame[8] * pz + frame[11]
@@ -87,7 +97,11 @@ def _lit(shadow, frame, px, py, pz, softness):
 
 @njit(cache=True, error_model="numpy")
 def _collect(index, nearest, face_material, face_part, cover, alpha):
-    """Samples to shade: (N, 4) face, pixel, place among the pixel's samples (4: their middle), of how many. Fills cover and alpha."""
+    """Collects the samples to shade, and fills ``cover`` and ``alpha``.
+
+    Returns (N, 4): face, pixel, index among the samples of the pixel (4: their centre), and number of samples of the
+        pixel.
+    """
     height, width = alpha.shape
     samples = np.empty((4 * height * width, 4), np.int32)
     n = 0
@@ -122,10 +136,10 @@ def _collect(index, nearest, face_material, face_part, cover, alpha):
     return samples[:n]
 
 
-# Sums may be reordered here: colours are rounded to 256 steps, labels come from elsewhere.
+# Reordering sums is harmless here: colours are rounded to 256 levels, and no label depends on them.
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract", "arcp", "nsz"})
 def _colour(samples, mesh, look, crevices, rgba):
-    """Adds the colours of the samples to the pixels."""
+    """Shades the samples and adds their colours to the pixels."""
     vertices, faces, face_material = mesh
     materials, skin_maps, skin_frame, textures, light, shadow, shadow_frame = look
     width = rgba.shape[1]
@@ -161,7 +175,7 @@ def _colour(samples, mesh, look, crevices, rgba):
         v = wa * vertices[a, 10] + wb * vertices[b, 10] + wc * vertices[c, 10]
         k = face_material[f]
 
-        # Texture finer than a sample fades to its mean.
+        # Textures that are finer than a sample fade to their mean.
         texel = light[17] * near / (materials[k, 2] * textures.shape[1])
         keep = min(texel, 1.0)
         gloss, wrap = materials[k, 13], materials[k, 15]
@@ -211,7 +225,7 @@ def _colour(samples, mesh, look, crevices, rgba):
             )
 
         if slope_u != 0 or slope_v != 0:
-            # Relief bends the normal against the slope's gradient on the surface (Mikkelsen 2010).
+            # Relief tilts the normal against the gradient of the slope on the surface (Mikkelsen 2010).
             e1x, e1y, e1z = (
                 vertices[b, 3] - vertices[a, 3],
                 vertices[b, 4] - vertices[a, 4],
@@ -240,7 +254,7 @@ def _colour(samples, mesh, look, crevices, rgba):
         cosine = nx * light[0] + ny * light[1] + nz * light[2]
         lit = 1.0
         if cosine > -wrap and light[15] > 0:
-            # Moved along the normal, away from the surface's own shadow.
+            # Moved along the normal, so that a surface does not shadow itself.
             lit = 1 - light[15] * (
                 1 - _lit(shadow, shadow_frame, px + 0.003 * nx, py + 0.003 * ny, pz + 0.003 * nz, int(light[16]))
             )
@@ -273,16 +287,20 @@ def shade(index, nearest, mesh, face_part, look, crevices, masks) -> tuple[np.nd
     """Shades an index buffer.
 
     Args:
-        index, nearest: buffers of ``rasterise``, ``SAMPLES`` times as large as the picture on each axis.
-        mesh: vertices (V, 12) float32: pixel in the index buffer, nearness, position, normal, uvw; faces (F, 3); materials' numbers (F,).
-        face_part: (F,) uint8, 0 for what needs no mask, else 1 + the mask's number.
-        look: materials, skin maps (2, H, W, C), u, v at the maps' corner with the texels per metre, textures (T, N, N, 5), light, shadow
-            map (3, S, S) with its greatest and least values around, map of points into the shadow map.
+        index: Index buffer of ``rasterise``, ``SAMPLES`` times as large as the image along each axis.
+        nearest: Nearness of ``rasterise``, of the same size.
+        mesh: (V, 12) float32 vertices (pixel in the index buffer, nearness, position, normal, uvw), (F, 3) faces, and
+            (F,) indices of materials.
+        face_part: (F,) uint8, 1 + the index of the mask of each face, or 0.
+        look: Materials, skin maps (2, H, W, C), the corner of the maps (u, v) with the texels per metre, textures
+            (T, N, N, 5), light, shadow map (3, S, S) with the maxima and minima of its neighbourhoods, and the map from
+            points to the shadow map.
         crevices: (h, w) float32 factor on the colour.
-        masks: how many there are.
+        masks: Number of masks.
 
     Returns:
-        (h, w, 4) float32, the colour multiplied by the cover, and the cover; (h, w, masks) uint8, samples of each mask, 0 to 4.
+        (h, w, 4) float32 premultiplied colour and coverage, and (h, w, masks) uint8 number of samples of each mask, 0
+        to 4.
     """
     height, width = crevices.shape
     rgba, cover = np.zeros((height, width, 4), np.float32), np.zeros((height, width, masks), np.uint8)

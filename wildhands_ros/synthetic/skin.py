@@ -1,7 +1,7 @@
-"""Skin of the open hand: maps of its features at rest, and tones.
+"""Skin of the open hand: maps of its features, and tones.
 
-The maps are two pictures of the right hand at rest, of the palm's side and of the back, seen along the palm's normal. A hand's colours are
-made of them at render time, so one set serves all tones.
+The maps are two images of the right hand at rest, one of the palm and one of the back, seen along the normal of the
+palm. Colours are computed from them when rendering, so one set of maps serves all tones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MARGIN = 0.012
 FINGER_CHAINS = ((13, 16), (1, 17), (4, 18), (10, 19), (7, 20))
 """First joint and tip of thumb, index, middle, ring, pinky; MANO order."""
 THUMB_BACK = np.array([0.43, 0.72, 0.54])
-"""Where the thumb's nail faces at rest."""
+"""Direction that the nail of the thumb faces at rest."""
 RELIEF = 250.0
 """Slopes are stored as 0.5 + slope * RELIEF / 255."""
 
@@ -32,28 +32,28 @@ TONES = np.array(
     [(243, 208, 190), (230, 184, 160), (212, 160, 130), (186, 130, 100), (150, 98, 70), (110, 70, 48), (74, 48, 35)],
     dtype=np.float64,
 )
-"""sRGB of the back of hands, from light to dark."""
+"""sRGB colours of the back of the hand, from light to dark."""
 
 
 def to_linear(srgb: np.ndarray) -> np.ndarray:
-    """sRGB 0..255 to linear light 0..1."""
+    """Converts sRGB 0..255 to linear light 0..1."""
     return (np.asarray(srgb, dtype=np.float64) / 255) ** 2.2
 
 
 def skin_tone(share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(back, palm) linear colours; ``share`` from 0 (light) to 1 (dark)."""
+    """Returns random linear colours of back and palm; ``share`` goes from 0 (light) to 1 (dark)."""
     place = np.clip(share, 0, 1) * (len(TONES) - 1)
     low = min(int(place), len(TONES) - 2)
     srgb = TONES[low] + (place - low) * (TONES[low + 1] - TONES[low])
     srgb = np.clip(srgb * (1 + rng.normal(0, 0.03, 3)), 20, 250)
-    # Palms are redder, and in dark skins much lighter.
+    # Palms are redder, and much lighter in dark skin.
     light = 0.12 + 0.55 * max(share - 0.35, 0)
     palm = srgb + light * (np.array([235, 175, 155]) - srgb)
     return to_linear(srgb), to_linear(palm)
 
 
 class SkinMaps:
-    """Maps of a right hand at rest."""
+    """Skin maps of a right hand at rest."""
 
     def __init__(self, asset: HandAsset, seed: int = 3):
         rng = np.random.default_rng(seed)
@@ -86,7 +86,7 @@ class SkinMaps:
         self.frame = np.array([*self._low, 1 / TEXEL])
         """x and z of the first texel, texels per metre."""
         self.uvw = np.column_stack([rest[:, 0], rest[:, 2], _smoothstep(-0.25, 0.25, normals[:, 1])]).astype(np.float32)
-        """(V, 3) where each vertex reads the maps, and which of the two: 0 palm, 1 back."""
+        """(V, 3) texture coordinates of each vertex, and which map it uses: 0 palm, 1 back."""
 
     def _to_map(self, points: np.ndarray) -> np.ndarray:
         return (points[..., [0, 2]] - self._low) / TEXEL
@@ -104,7 +104,7 @@ class SkinMaps:
         return cv2.GaussianBlur(mask, (0, 0), 10)
 
     def _finger_at(self, joint: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A finger joint's place in the map, and one metre along and across its finger."""
+        """Returns the place of a finger joint in the map, and one metre along and across its finger."""
         here, before = self._to_map(self._joints[[joint, MANO_PARENTS[joint]]])
         along = (here - before) / np.linalg.norm(here - before) / TEXEL
         return here, along, np.array([-along[1], along[0]])
@@ -125,7 +125,7 @@ class SkinMaps:
                 0.9,
             )
         wrist, index, pinky = self._to_map(self._joints[[0, 1, 7]])
-        # Heart, head and life lines between fractions of the palm: (from wrist to knuckle, from index to little finger).
+        # Heart, head and life lines, in shares of the palm: (from wrist to knuckle, from index to little finger).
         for controls in (
             ((0.84, 1.05), (0.78, 0.75), (0.80, 0.45), (0.92, 0.22)),
             ((0.76, -0.08), (0.72, 0.20), (0.62, 0.55), (0.50, 0.90)),
@@ -151,13 +151,13 @@ class SkinMaps:
     def _nails(
         self, rest: np.ndarray, normals: np.ndarray, faces: np.ndarray, shape: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Nails and the white of their ends, for the map of the back: patches around points of the surface."""
+        """Returns the nails and the white of their ends, for the map of the back."""
         height, width = shape
-        # Seen from above, with x to the right and z down, the view's direction -y makes a right-handed frame.
+        # Seen from above, with x to the right and z down, the viewing direction -y makes the frame right-handed.
         index, nearest = rasterise(self._to_map(rest), rest[:, 1].copy(), faces, width, height)
         if (index >= 0).mean() < 0.05:
             raise ValueError(
-                "the hand's back is not seen from above: the hand model is not in the rest pose of asset.py"
+                "the back of the hand is not visible from above: the hand model is not in the rest pose of hand_model.asset"
             )
         grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1) * TEXEL + self._low
         points = np.stack([grid[..., 0], np.where(index >= 0, nearest, 0), grid[..., 1]], axis=-1)
@@ -188,6 +188,7 @@ class SkinMaps:
 
 @cache
 def skin_maps() -> SkinMaps:
+    """Returns the skin maps of the open hand."""
     return SkinMaps(open_hand(Side.RIGHT))
 
 

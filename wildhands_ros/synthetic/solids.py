@@ -1,4 +1,4 @@
-"""Things that hands hold: boxes and solids of revolution, with meshes to draw and signed distances to lay fingers against."""
+"""Boxes and solids of revolution, with meshes for drawing and signed distances for placing fingers."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ AROUND = 20
 
 @dataclass(frozen=True, eq=False)
 class Solid:
-    """A box, or a profile turned about the y axis. Local frame, metres."""
+    """A box, or a profile revolved about the y axis. Local frame, metres."""
 
     profile: np.ndarray
-    """(N, 2) radius and height of a solid of revolution from its lower to its upper pole; (1, 3) half sizes for a box."""
+    """(N, 2) radius and height of a solid of revolution, from its lower to its upper pole.
+
+    (1, 3) half sizes of a box.
+    """
 
     @property
     def is_box(self) -> bool:
+        """Whether the solid is a box, not a solid of revolution."""
         return self.profile.shape == (1, 3)
 
     @property
     def extent(self) -> float:
-        """Radius of a ball around the local origin that holds the solid."""
+        """Radius of the smallest ball around the local origin that contains the solid."""
         return float(np.sqrt((self.profile * self.profile).sum(axis=-1).max()))
 
     def mesh(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Vertices (V, 3), faces (F, 3) counter-clockwise from outside, texture coordinates (V, 3) in metres."""
+        """Returns vertices (V, 3), faces (F, 3) counter-clockwise from outside, texture coordinates (V, 3) in metres."""
         return _box_mesh(self.profile[0]) if self.is_box else _revolved_mesh(self.profile)
 
 
@@ -43,22 +47,22 @@ class PlacedSolid:
     position: np.ndarray
 
     def placed(self, rotation: np.ndarray, position: np.ndarray) -> PlacedSolid:
-        """The solid in the frame into which ``rotation`` and ``position`` lead."""
+        """Returns the solid transformed by a further rotation and position."""
         return PlacedSolid(self.solid, rotation @ self.rotation, rotation @ self.position + position)
 
     @property
     def shape(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Arguments of ``distance``."""
+        """Profile, rotation and position: the first arguments of ``distance``."""
         return self.solid.profile, np.ascontiguousarray(self.rotation), self.position
 
 
 def box(x: float, y: float, z: float) -> Solid:
-    """A box with these full sizes."""
+    """Returns a box of this size."""
     return Solid(np.array([[x / 2, y / 2, z / 2]]))
 
 
 def cylinder(radius: float, height: float, edge: float = 0.0015) -> Solid:
-    """Along y, with rounded edges."""
+    """Returns a cylinder along y with rounded edges."""
     edge = min(edge, 0.4 * radius, 0.4 * height)
     half = height / 2
     return Solid(
@@ -76,13 +80,16 @@ def cylinder(radius: float, height: float, edge: float = 0.0015) -> Solid:
 
 
 def sphere(radius: float, stretch: float = 1.0) -> Solid:
-    """A ball, or an egg ``stretch`` times as high."""
+    """Returns a ball, or an ellipsoid that is ``stretch`` times as high."""
     angles = np.linspace(-np.pi / 2, np.pi / 2, 13)
     return Solid(np.column_stack([np.maximum(radius * np.cos(angles), 0), stretch * radius * np.sin(angles)]))
 
 
 def bottle(radius: float, height: float, neck: float, shoulder: float) -> Solid:
-    """A bottle; ``neck`` is its radius, ``shoulder`` the height's fraction where it narrows."""
+    """Returns a bottle.
+
+    ``neck`` is the radius of its neck, ``shoulder`` the share of the height at which it narrows.
+    """
     half = height / 2
     low = -half + shoulder * height
     points = [
@@ -97,7 +104,7 @@ def bottle(radius: float, height: float, neck: float, shoulder: float) -> Solid:
 
 
 def cone(bottom: float, top: float, height: float) -> Solid:
-    """A cup or a shade: a cone's stump."""
+    """Returns a truncated cone, such as a cup or a lampshade."""
     return Solid(
         np.array(
             [(0, -height / 2), (bottom, -height / 2), (top, height / 2), (0.93 * top, height / 2), (0, height / 2)]
@@ -106,16 +113,17 @@ def cone(bottom: float, top: float, height: float) -> Solid:
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
+    """Normalises a vector."""
     return vector / max(np.sqrt(vector @ vector), 1e-12)
 
 
-def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Of two single vectors; numpy's takes ten times as long."""
+def cross(a: np.ndarray | list[float], b: np.ndarray | list[float]) -> np.ndarray:
+    """Returns the cross product of two vectors, ten times as fast as NumPy for single vectors."""
     return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
 def _box_mesh(half: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    # Squares of a few centimetres, since positions are interpolated linearly in the picture of a lens that bends lines.
+    # Squares of a few centimetres, because positions are interpolated linearly although lens distortion bends lines.
     vertices, faces, axes = _box_template(*(min(max(math.ceil(size / 0.04), 2), 12) for size in half.tolist()))
     points = vertices * half
     uv = np.zeros_like(points)
@@ -125,7 +133,10 @@ def _box_mesh(half: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @cache
 def _box_template(*steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A box from -1 to 1 with so many squares along x, y, z: vertices, faces, and which two coordinates (V, 2) run along its sides."""
+    """Builds a box from -1 to 1 with ``steps`` squares along x, y and z.
+
+    Returns vertices, faces, and the (V, 2) axes that run along the side of each vertex.
+    """
     vertices, faces, axes, count = [], [], [], 0
     for axis in range(3):
         for sign in (-1.0, 1.0):
@@ -158,7 +169,7 @@ def _revolved_mesh(profile: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     return points.reshape(-1, 3), faces, uv.reshape(-1, 3)
 
 
-_TURN = np.linspace(0, 2 * np.pi, AROUND + 1)  # the seam has both ends, for the texture
+_TURN = np.linspace(0, 2 * np.pi, AROUND + 1)  # both ends of the seam, because their texture coordinates differ
 
 
 @cache
@@ -172,7 +183,7 @@ def _revolved_template(rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 @njit(cache=True, error_model="numpy")
 def distance(profile, rotation, position, x, y, z):
-    """Signed distance in metres from a point to a placed solid, negative inside."""
+    """Returns the signed distance in metres from a point to a placed solid, negative inside."""
     dx, dy, dz = x - position[0], y - position[1], z - position[2]
     lx = rotation[0, 0] * dx + rotation[1, 0] * dy + rotation[2, 0] * dz
     ly = rotation[0, 1] * dx + rotation[1, 1] * dy + rotation[2, 1] * dz

@@ -1,4 +1,4 @@
-"""What is around the hands of a scene: things, a table, light, the background, and how the picture is taken."""
+"""Surroundings of the hands of a scene: objects, a table, light, the background and the camera settings."""
 
 from __future__ import annotations
 
@@ -15,42 +15,51 @@ from .hand_mesh import rotation
 from .scene import Geometry, Meshes, Photography, Scene
 from .shading import LIGHT_COLUMNS
 from .solids import unit
-from .textures import THING_TEXTURES, WOOD, plain_material
+from .textures import OBJECT_TEXTURES, WOOD, plain_material
 
 
 def _unchanged(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def add_thing(
+def add_object(
     meshes: Meshes,
-    thing: objects.Thing,
+    added: objects.SceneObject,
     rng: np.random.Generator,
-    to_camera: Callable = _unchanged,
-    seen: Callable = _unchanged,
+    to_camera: Callable[[np.ndarray], np.ndarray] = _unchanged,
+    oriented: Callable[[np.ndarray], np.ndarray] = _unchanged,
 ) -> None:
-    """``to_camera``: of points (N, 3) in the thing's frame; ``seen``: of faces, where that mirrors."""
-    for part in thing:
+    """Adds an object with random materials.
+
+    Args:
+        meshes: Collects the meshes.
+        added: The object.
+        rng: Source of random numbers.
+        to_camera: Maps points (N, 3) from the frame of the object to the camera frame.
+        oriented: Maps faces to faces that are counter-clockwise from outside, if ``to_camera`` mirrors.
+    """
+    for part in added:
         points, faces, uv = part.solid.mesh()
-        row = meshes.material(plain_material(rng, THING_TEXTURES, rng.uniform(0.04, 0.2), cloth=False))
-        meshes.add(to_camera(points @ part.rotation.T + part.position), seen(faces), uv, row)
+        row = meshes.material(plain_material(rng, OBJECT_TEXTURES, rng.uniform(0.04, 0.2), cloth=False))
+        meshes.add(to_camera(points @ part.rotation.T + part.position), oriented(faces), uv, row)
 
 
 def add_clutter(
     meshes: Meshes, config: WorldConfig, actors: list[Actor], upright: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Occluders between the camera and a hand, and things beyond the hands."""
+    """Adds random occluders between the camera and a hand, and objects beyond the hands."""
     if rng.random() < config.occluders:
         actor = actors[rng.integers(len(actors))]
         balls = actor.balls()[: len(actor.action.balls), :3]
         target = balls[rng.integers(len(balls))]
-        thing = objects.anything(rng, config.things)
-        extent = thing[0].solid.extent
+        occluder = objects.random_object(rng, config.objects)
+        extent = occluder[0].solid.extent
         toward = rng.uniform(0.45, 0.8)
         aside = unit(rng.normal(size=3)) * min(extent, 0.5) * rng.uniform(0.2, 1.0) * toward
-        # No larger in the picture than about a hand.
+        # No larger in the image than about a hand.
         if toward * np.linalg.norm(target) - extent > 0.05 and extent < 0.10:
-            add_thing(meshes, objects.placed(thing, rotation(rng.normal(0, 1.5, 3)), target * toward + aside), rng)
+            placed = objects.placed(occluder, rotation(rng.normal(0, 1.5, 3)), target * toward + aside)
+            add_object(meshes, placed, rng)
     if rng.random() < config.clutter:
         for _ in range(rng.integers(1, 5)):
             anchor = actors[rng.integers(len(actors))].centre()
@@ -62,13 +71,13 @@ def add_clutter(
 def add_standing(
     meshes: Meshes, config: WorldConfig, upright: np.ndarray, position: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """Some thing, upright and turned by chance."""
-    thing = objects.anything(rng, config.things)
-    add_thing(meshes, objects.placed(thing, upright @ rotation([0, rng.uniform(0, 6.3), 0]), position), rng)
+    """Adds a random upright object with a random heading."""
+    standing = objects.random_object(rng, config.objects)
+    add_object(meshes, objects.placed(standing, upright @ rotation([0, rng.uniform(0, 6.3), 0]), position), rng)
 
 
 def add_table(meshes: Meshes, config: WorldConfig, upright: np.ndarray, rng: np.random.Generator) -> Geometry:
-    """Puts a table below everything, by chance, and closes the scene."""
+    """Adds a table below everything in some of the scenes, and returns the complete geometry."""
     casters = meshes.num_faces
     if rng.random() < config.tables:
         up = upright[:, 1]
@@ -83,7 +92,7 @@ def add_table(meshes: Meshes, config: WorldConfig, upright: np.ndarray, rng: np.
             index = np.arange(x.size).reshape(x.shape)
             a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
             faces = np.stack([a, c, b, a, d, c], axis=-1).reshape(-1, 3).astype(np.int32)
-            textures = (WOOD, WOOD, *THING_TEXTURES)
+            textures = (WOOD, WOOD, *OBJECT_TEXTURES)
             row = meshes.material(plain_material(rng, textures, rng.uniform(0.15, 0.6), cloth=False, vivid=0.6))
             uv = np.column_stack([x.ravel(), z.ravel(), np.zeros(x.size)])
             meshes.add(
@@ -102,7 +111,7 @@ def photographed(
     geometry: Geometry,
     rng: np.random.Generator,
 ) -> Scene:
-    """The scene of these hands and things before a background, lit, as a camera takes it."""
+    """Returns a scene of this geometry with a random background, light and camera settings."""
     background, background_affine = _background(config, camera, rng)
     return Scene(
         index=index,
@@ -120,14 +129,14 @@ def photographed(
 def _light(config: WorldConfig, up: np.ndarray, surroundings: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     light = np.zeros(LIGHT_COLUMNS)
     harsh = config.harsh_light
-    # From above, and rather from the camera's side than from behind what it sees.
+    # From above, and rather from the side of the camera than from behind the scene.
     direction = up * rng.uniform(0.1, 1.2) + rng.normal(0, 0.55, 3) + np.array([0, 0, -0.35])
     light[0:3] = unit(direction)
     warmth = rng.normal(0, 0.05 + 0.10 * harsh)
     key = np.array([1 + warmth, 1.0, 1 - 1.3 * warmth]) * np.exp(rng.uniform(np.log(0.35), np.log(0.6 + 1.0 * harsh)))
     tint = 0.6 + 0.4 * surroundings / max(surroundings.mean(), 1e-3)
     ambient = np.exp(rng.uniform(np.log(0.30 - 0.16 * harsh), np.log(0.55)))
-    # The whole neither dark nor burnt out; what is left is the exposure's.
+    # The brightness is neither dark nor overexposed; further variation comes from the exposure.
     level = np.exp(rng.uniform(np.log(0.75 - 0.25 * harsh), np.log(1.15 + 0.25 * harsh))) / (
         0.65 * key.mean() + ambient
     )
@@ -141,7 +150,7 @@ def _light(config: WorldConfig, up: np.ndarray, surroundings: np.ndarray, rng: n
 
 
 def _background(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A picture, and the map from its pixels to the frame's."""
+    """Returns a random background image, and the map from its pixels to those of the frame."""
     number = int(rng.integers(1 << 20))
     photos = len(backgrounds.photo_files()) if config.photos else 0
     if photos and rng.random() < 0.6:

@@ -1,7 +1,8 @@
-"""A bank of repeating textures for things, cloth and tables, made once from noise; and materials that use them."""
+"""Repeating textures for objects, cloth and tables, generated from noise, and materials that use them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
@@ -13,14 +14,19 @@ from .skin import skin_tone, to_linear
 
 SIZE = 128
 PLAIN, WOOD, STRIPES, CHECKS, SPOTS, LABEL, BRUSHED, KNIT, WEAVE, LEATHER, MARBLE, MOTTLE = range(12)
-THING_TEXTURES = (PLAIN, PLAIN, WOOD, STRIPES, CHECKS, SPOTS, LABEL, LABEL, BRUSHED, MARBLE, LEATHER)
+OBJECT_TEXTURES = (PLAIN, PLAIN, WOOD, STRIPES, CHECKS, SPOTS, LABEL, LABEL, BRUSHED, MARBLE, LEATHER)
 GLOSSES, SHARPNESSES = (0.02, 0.1, 0.3, 0.6), (8.0, 25.0, 80.0)
 CLOTH_TEXTURES = (KNIT, WEAVE, KNIT, STRIPES, WEAVE, CHECKS)
 
 
 @cache
 def texture_bank() -> np.ndarray:
-    """(T, SIZE, SIZE, 5) uint8: share of the second colour, of the third, fine noise, slope along u and v; one repeat each."""
+    """Returns one repeat of each texture.
+
+    Returns:
+        (T, SIZE, SIZE, 5) uint8: share of the second colour, share of the third colour, fine noise, slope along u and
+        along v.
+    """
     rng = np.random.default_rng(11)
     y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
     turn = 2 * np.pi
@@ -64,17 +70,17 @@ def texture_bank() -> np.ndarray:
 
 
 def _print(rng: np.random.Generator) -> np.ndarray:
-    """Lettering and a blot, as on packages."""
-    picture = np.zeros((SIZE, SIZE), np.uint8)
+    """Draws letters and a disc, as on packages."""
+    image = np.zeros((SIZE, SIZE), np.uint8)
     for row in range(3):
         word = "".join(rng.choice(list("ABDEGHKMNORSTUXZ0358"), 5))
-        cv2.putText(picture, word, (14, 52 + 18 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 2, cv2.LINE_AA)
-    cv2.circle(picture, (104, 60), 14, 255, -1, cv2.LINE_AA)
-    return picture / 255.0
+        cv2.putText(image, word, (14, 52 + 18 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 2, cv2.LINE_AA)
+    cv2.circle(image, (104, 60), 14, 255, -1, cv2.LINE_AA)
+    return image / 255.0
 
 
 def random_colour(rng: np.random.Generator, vivid: float = 1.0) -> np.ndarray:
-    """(3,) linear; greys and browns are more frequent than strong colours."""
+    """Returns a (3,) linear colour; greys and browns are more frequent than saturated colours."""
     hue, saturation = rng.uniform(0, 180), rng.beta(1.2, 2.0) * 255 * vivid % 256
     value = rng.uniform(30, 250)
     rgb = cv2.cvtColor(np.array([[[hue, saturation, value]]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
@@ -84,7 +90,15 @@ def random_colour(rng: np.random.Generator, vivid: float = 1.0) -> np.ndarray:
 def plain_material(
     rng: np.random.Generator, textures: tuple[int, ...], repeat: float, cloth: bool, vivid: float = 1.0
 ) -> np.ndarray:
-    """A row of materials for a thing or cloth whose texture repeats every ``repeat`` metres."""
+    """Returns a random material of an object or cloth.
+
+    Args:
+        rng: Source of random numbers.
+        textures: Textures to choose from.
+        repeat: Metres after which the texture repeats.
+        cloth: Whether the material is cloth: less gloss, more relief, similar colours.
+        vivid: Factor on the saturation.
+    """
     row = np.zeros(MATERIAL_COLUMNS)
     row[0], row[1], row[2] = PALETTE, textures[rng.integers(len(textures))], 1 / repeat
     base = random_colour(rng, vivid)
@@ -100,8 +114,38 @@ def plain_material(
     return row
 
 
+def palette_material(
+    texture: int,
+    repeat: float,
+    colours: Sequence[np.ndarray],
+    *,
+    relief: float = 0.0,
+    gloss: float = 0.0,
+    sharpness: float = 8.0,
+    wrap: float = 0.0,
+    grain: float = 0.1,
+) -> np.ndarray:
+    """Returns a material with given colours.
+
+    Args:
+        texture: Index in ``texture_bank``.
+        repeat: Metres after which the texture repeats.
+        colours: One to three (3,) linear colours; missing ones are the last.
+        relief: Strength of the relief.
+        gloss: Strength of the highlight.
+        sharpness: Exponent of the highlight.
+        wrap: How far light wraps around.
+        grain: Strength of the fine noise.
+    """
+    row = np.zeros(MATERIAL_COLUMNS)
+    row[0], row[1], row[2] = PALETTE, texture, 1 / repeat
+    row[3:6], row[6:9], row[9:12] = [*colours, colours[-1], colours[-1]][:3]
+    row[12], row[13], row[14], row[15], row[16] = relief, gloss, sharpness, wrap, grain
+    return row
+
+
 def skin_material(rng: np.random.Generator, tone: float) -> np.ndarray:
-    """``tone`` from 0 (light) to 1 (dark)."""
+    """Returns a random skin material; ``tone`` goes from 0 (light) to 1 (dark)."""
     row = np.zeros(MATERIAL_COLUMNS)
     back, palm = skin_tone(tone, rng)
     row[0], row[1], row[2] = SKIN, MOTTLE, 1 / rng.uniform(0.05, 0.09)
@@ -121,7 +165,7 @@ def skin_material(rng: np.random.Generator, tone: float) -> np.ndarray:
 
 
 def glove_material(rng: np.random.Generator) -> np.ndarray:
-    """Rubber, leather or knitted."""
+    """Returns a random material of a rubber, leather or knitted glove."""
     kind = rng.integers(3)
     if kind == 0:
         row = plain_material(rng, (PLAIN,), 0.1, cloth=True)

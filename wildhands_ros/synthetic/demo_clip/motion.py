@@ -1,4 +1,4 @@
-"""What the two hands of the demo clip do: key poses, joined smoothly."""
+"""The motion of the two hands of the demo clip: key poses and the interpolation between them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation, RotationSpline
 
-from wildhands_ros.hand_model.asset import HandAsset, joints_linear
-from wildhands_ros.types import Side
+from ...hand_model.asset import HandAsset, joints_linear
+from ...types import Side
 
 FINGER_JOINTS = {"index": 1, "middle": 4, "ring": 10, "pinky": 7}
 """First joint of each finger, MANO order."""
@@ -20,8 +20,12 @@ REST_SPREAD = {"index": 4.0, "middle": 0.0, "ring": -4.0, "pinky": -9.0}
 
 
 @dataclass(frozen=True)
-class GripPose:
-    """Angles in degrees. Fingers: flexion of knuckle, middle and end joint. Thumb: across the palm, out of it, its two joints' flexion."""
+class Posture:
+    """A hand posture; angles in degrees.
+
+    Each finger has the flexion of its knuckle, middle and end joint. The thumb has its rotation across the palm and
+    out of the palm, and the flexion of its two other joints.
+    """
 
     index: tuple[float, float, float]
     middle: tuple[float, float, float]
@@ -29,37 +33,38 @@ class GripPose:
     pinky: tuple[float, float, float]
     thumb: tuple[float, float, float, float]
     spread: float = 1.0
-    """Times ``REST_SPREAD``."""
+    """Factor on ``REST_SPREAD``."""
 
     def vector(self) -> np.ndarray:
+        """Returns the posture as (17,) numbers, in the order of the fields."""
         return np.array([*self.index, *self.middle, *self.ring, *self.pinky, *self.thumb, self.spread])
 
 
 FIST_FINGER = (78.0, 92.0, 52.0)
-OPEN = GripPose((2, 5, 3), (0, 4, 3), (2, 5, 3), (4, 6, 4), (-8, 0, 0, -4), 1.6)
-RELAXED = GripPose((14, 22, 10), (18, 26, 12), (22, 28, 13), (26, 28, 14), (4, 8, 8, 10), 0.9)
-FIST = GripPose(FIST_FINGER, FIST_FINGER, FIST_FINGER, FIST_FINGER, (22, 24, 34, 42), 0.0)
-POINT = GripPose((4, 6, 4), (74, 90, 50), FIST_FINGER, FIST_FINGER, (20, 24, 32, 36), 0.2)
-PINCH = GripPose((48, 44, 22), (30, 32, 16), (22, 26, 14), (16, 22, 12), (16, 30, 16, 22), 0.9)
-CUP = GripPose((36, 34, 18), (40, 36, 18), (42, 38, 20), (44, 38, 22), (10, 26, 14, 18), 1.1)
+OPEN = Posture((2, 5, 3), (0, 4, 3), (2, 5, 3), (4, 6, 4), (-8, 0, 0, -4), 1.6)
+RELAXED = Posture((14, 22, 10), (18, 26, 12), (22, 28, 13), (26, 28, 14), (4, 8, 8, 10), 0.9)
+FIST = Posture(FIST_FINGER, FIST_FINGER, FIST_FINGER, FIST_FINGER, (22, 24, 34, 42), 0.0)
+POINT = Posture((4, 6, 4), (74, 90, 50), FIST_FINGER, FIST_FINGER, (20, 24, 32, 36), 0.2)
+PINCH = Posture((48, 44, 22), (30, 32, 16), (22, 26, 14), (16, 22, 12), (16, 30, 16, 22), 0.9)
+CUP = Posture((36, 34, 18), (40, 36, 18), (42, 38, 20), (44, 38, 22), (10, 26, 14, 18), 1.1)
 
 
 @dataclass(frozen=True)
 class Key:
-    """Where a hand is at a time."""
+    """Where a hand is, and how it is posed, at a time."""
 
     time: float
     wrist: tuple[float, float, float]
     """Metres, camera frame."""
     fingers: tuple[float, float, float]
-    """Where the fingers point, any length, camera frame."""
+    """Direction in which the fingers point, of any length, camera frame."""
     palm: tuple[float, float, float]
-    """Where the palm looks; made perpendicular to ``fingers``."""
-    pose: GripPose
+    """Direction that the palm faces; made perpendicular to ``fingers``."""
+    pose: Posture
 
 
 AWAY, INWARDS, TOWARDS = (-0.15, 0.30, 0.95), (-0.95, 0.10, -0.15), (0.10, 0.05, -0.98)
-"""The palm of the right hand: away from the camera, to the other hand, towards the camera."""
+"""Directions of the palm of the right hand: away from the camera, to the other hand, towards the camera."""
 NEAR_AWAY = (0.15, 0.35, 0.90)
 
 KEYS = {
@@ -97,16 +102,17 @@ KEYS = {
 }
 
 ELBOWS = {Side.RIGHT: np.array([0.30, 0.46, 0.24]), Side.LEFT: np.array([-0.30, 0.46, 0.24])}
-"""Metres, camera frame; they follow the wrists a little."""
+"""Metres, camera frame. The elbows follow part of the motion of the wrists."""
 
 DURATION = KEYS[Side.RIGHT][-1].time
-"""Seconds; the same for both hands."""
+"""Seconds, the same for both hands."""
 
 
 class HandMotion:
-    """One hand's MANO parameters at any time of the clip."""
+    """Pose of one hand at any time of the clip, in seconds."""
 
     def __init__(self, asset: HandAsset, seed: int):
+        """Prepares the motion of the hand of this hand model; ``seed`` determines its small random movements."""
         self.side = asset.side
         keys = KEYS[asset.side]
         times = np.array([key.time for key in keys])
@@ -115,22 +121,22 @@ class HandMotion:
         self._pose = PchipInterpolator(times, [key.pose.vector() for key in keys])
         self._joints = joints_linear(asset if asset.side is Side.RIGHT else asset.mirrored())[0]
         rng = np.random.default_rng(seed)
-        # Nobody holds still: slow sway of the wrist, and a tremor of the fingers.
+        # Small random movements as of a real hand: slow sway of the wrist, and a tremor of the fingers.
         self._sway = _Wobble(rng, 6, frequencies=(0.3, 1.3))
         self._tremor = _Wobble(rng, 17, frequencies=(0.5, 2.2))
         self._delays = rng.uniform(0, 0.07, 17)
 
     def wrist(self, time: float) -> np.ndarray:
-        """(3,) metres, camera frame."""
+        """Returns the (3,) position of the wrist joint in metres, camera frame."""
         return self._wrist(np.clip(time, 0, DURATION)) + 0.004 * self._sway(time)[:3]
 
     def rotation(self, time: float) -> np.ndarray:
-        """(3, 3) rest frame to camera frame."""
+        """Returns the (3, 3) rotation from the rest frame to the camera frame."""
         sway = Rotation.from_rotvec(0.035 * self._sway(time)[3:])
         return (sway * self._rotation(np.clip(time, 0, DURATION))).as_matrix()
 
     def hand_pose(self, time: float) -> np.ndarray:
-        """(45,) axis-angle, MANO order."""
+        """Returns the (45,) axis-angles of the finger joints, MANO order."""
         times = np.clip(time - self._delays, 0, DURATION)
         angles = np.diagonal(self._pose(times)) + 1.6 * self._tremor(time) * (np.arange(17) < 16)
         pose = finger_rotations(angles, self._joints)
@@ -139,13 +145,21 @@ class HandMotion:
         return pose.ravel()
 
     def elbow(self, time: float) -> np.ndarray:
-        """(3,) metres, camera frame."""
+        """Returns the (3,) position of the elbow in metres, camera frame."""
         rest = np.array(KEYS[self.side][0].wrist)
         return ELBOWS[self.side] + 0.45 * (self.wrist(time) - rest)
 
 
 def finger_rotations(angles: np.ndarray, joints: np.ndarray) -> np.ndarray:
-    """(17,) degrees as in ``GripPose.vector`` to (15, 3) axis-angle for a right hand whose rest joints are ``joints`` (21, 3)."""
+    """Converts a posture to rotations of the finger joints of a right hand.
+
+    Args:
+        angles: (17,) degrees as in ``Posture.vector``.
+        joints: (21, 3) joints of the hand at rest, MANO order.
+
+    Returns:
+        (15, 3) axis-angles, MANO order.
+    """
     radians = np.radians(angles)
     pose = np.zeros((16, 3))
     palm = np.array([0.0, -1.0, 0.0])
@@ -169,7 +183,10 @@ def finger_rotations(angles: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
 
 def _rotation(key: Key, side: Side) -> np.ndarray:
-    """At rest a right hand's fingers point to -x and its palm to -y; the left is its mirror image in x."""
+    """Returns the (3, 3) wrist rotation of a key.
+
+    At rest, the fingers of the right hand point to -x and its palm to -y; the left hand is the mirror image in x.
+    """
     fingers = np.array(key.fingers) / np.linalg.norm(key.fingers)
     palm = np.array(key.palm) - np.dot(key.palm, fingers) * fingers
     palm = palm / np.linalg.norm(palm)
@@ -178,7 +195,7 @@ def _rotation(key: Key, side: Side) -> np.ndarray:
 
 
 class _Wobble:
-    """Smooth random functions of time, about -1 to 1."""
+    """Smooth random functions of time with values of about -1 to 1."""
 
     def __init__(self, rng: np.random.Generator, count: int, frequencies: tuple[float, float]):
         self._frequencies = rng.uniform(*frequencies, (count, 3))
