@@ -140,13 +140,13 @@ def test_joint_angles_of_both_sides_are_within_the_limits(samples):
             assert (angles > LIMITS.low - 0.12).all() and (angles < LIMITS.high + 0.12).all()
 
 
-@pytest.mark.parametrize("turn", [0.0, 0.7])
-def test_a_crop_equals_the_warped_frame(turn):
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+def test_a_crop_equals_the_warped_frame(angle):
     world = World(dataclasses.replace(PRESETS["lab"], frame_sizes=((960, 720),), **CLEAN))
     scene = world.scene(5)
     frame = world.window(scene)
     image = frame.load_image()
-    affine = crop_affine(scene.hands[0].box, 1.6, turn)
+    affine = crop_affine(scene.hands[0].box, 1.6, angle)
     cut = world.window(scene, affine, 224, 224)
     scale = np.sqrt(np.linalg.det(affine[:, :2]))
     smooth = cv2.GaussianBlur(image, (0, 0), max(0.5 / scale, 0.3)) if scale < 0.8 else image
@@ -236,13 +236,13 @@ def test_written_splits_are_read_back(tmp_path):
     write_split(world_config("open", "test"), 3, tmp_path)
     images = read_coco_hands(tmp_path)
     world = World("open", "test")
-    truths = [hand for index in range(3) for hand in world.scene(index).hands]
-    assert len(images) == len(truths)
-    for image, truth in zip(images, truths, strict=True):
+    scene_hands = [hand for index in range(3) for hand in world.scene(index).hands]
+    assert len(images) == len(scene_hands)
+    for image, labelled in zip(images, scene_hands, strict=True):
         (read,) = image.hands
-        assert Path(image.name).is_file() and read.side is truth.side
-        np.testing.assert_allclose(read.joints, truth.joints, atol=1e-9)
-        np.testing.assert_allclose(read.box, truth.box, atol=1e-9)
+        assert Path(image.name).is_file() and read.side is labelled.side
+        np.testing.assert_allclose(read.joints, labelled.joints, atol=1e-9)
+        np.testing.assert_allclose(read.box, labelled.box, atol=1e-9)
     content = json.loads((tmp_path / "annotations.json").read_text())
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == sorted(
         a["mask_file"][6:] for a in content["annotations"]

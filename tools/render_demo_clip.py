@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Renders the demo clip: ``clip.mp4``, ``camera_info.yaml`` and ``truth.json`` (format of ``wildhands estimate --json``).
+"""Renders the demo clip: ``clip.mp4``, ``camera_info.yaml`` and the ground truth ``truth.json``.
 
-The result depends on nothing but the package. It takes ten minutes on one core.
+``truth.json`` has the format of ``wildhands estimate --json``. Rendering takes five minutes on one core.
 """
 
 from __future__ import annotations

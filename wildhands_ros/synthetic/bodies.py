@@ -91,7 +91,7 @@ def add_skin_like(meshes: Meshes, config: WorldConfig, rng: np.random.Generator)
 def add_body(meshes: Meshes, config: WorldConfig, upright: np.ndarray, rng: np.random.Generator) -> None:
     """Adds a head, a bare limb or a foot at a random place in front of the camera."""
     body = _Body(meshes, config, rng)
-    kind = rng.choice([_head, _limb, _foot], p=[0.5, 0.3, 0.2])
+    kind = (_head, _limb, _foot)[int(rng.choice(3, p=[0.5, 0.3, 0.2]))]
     kind(body, rng)
     depth = np.exp(rng.uniform(np.log(0.5), np.log(4.0)))
     position = np.array([rng.normal(0, 0.35) * depth, rng.normal(0, 0.25) * depth, depth])

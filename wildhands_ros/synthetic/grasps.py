@@ -309,7 +309,7 @@ def _fingertip_on(solver: FingerSolver, family: str, rng: np.random.Generator) -
     if rng.random() < 0.55:
         angles = _gesture(GESTURES[3])
         angles[1, :, 0] = np.radians([rng.uniform(5, 65), rng.uniform(5, 40), rng.uniform(0, 20)])
-        tips = (INDEX,)
+        tips: tuple[int, ...] = (INDEX,)
     else:
         angles = _gesture(GESTURES[11])
         angles[1:, 0, 0] += np.radians(rng.uniform(-12, 15))

@@ -98,7 +98,8 @@ def _write_image_and_masks(world: World, folder: Path, index: int) -> tuple[dict
 
 
 def _annotation(camera: Camera, hand: LabelledHand, mask: np.ndarray) -> dict:
-    assert hand.side is not None and hand.keypoints is not None and hand.joints is not None and hand.grasp is not None
+    assert hand.side is not None and hand.keypoints is not None and hand.visible is not None
+    assert hand.joints is not None and hand.grasp is not None
     inside = in_image(hand.keypoints, camera.width, camera.height)
     flags = np.where(hand.visible, 2, np.where(inside, 1, 0))
     x0, y0, x1, y1 = hand.box.tolist()

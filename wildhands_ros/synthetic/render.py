@@ -110,6 +110,7 @@ def keypoint_visibility(scene: Scene, rendered: RenderedImage, hand: int) -> np.
         (21,) bool.
     """
     joints = scene.hands[hand].joints
+    assert joints is not None
     pixels = rendered.camera.project(joints)
     inside = in_image(pixels, rendered.camera.width, rendered.camera.height)
     samples = np.nan_to_num(pixels @ rendered.to_samples[:, :2].T + rendered.to_samples[:, 2])

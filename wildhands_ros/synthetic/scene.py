@@ -70,8 +70,11 @@ class Scene:
     camera: Camera
     egocentric: bool
     hands: tuple[LabelledHand, ...]
-    """With the open hand's parameters, keypoints that are NaN where the lens does not see them, and boxes of the whole mesh, clipped to
-    the frame; masks and visibility are only known once the scene is rendered."""
+    """Labels of the hands in pixels of the frame.
+
+    Parameters are those of the open hand, keypoints that the lens does not see are NaN, and boxes contain the whole mesh,
+    clipped to the frame. Masks and visibility are known only after rendering.
+    """
     geometry: Geometry
     light: np.ndarray
     """(LIGHT_COLUMNS,)"""

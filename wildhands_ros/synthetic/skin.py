@@ -6,6 +6,7 @@ palm. Colours are computed from them when rendering, so one set of maps serves a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
@@ -35,7 +36,7 @@ TONES = np.array(
 """sRGB colours of the back of the hand, from light to dark."""
 
 
-def to_linear(srgb: np.ndarray) -> np.ndarray:
+def to_linear(srgb: np.ndarray | Sequence[float]) -> np.ndarray:
     """Converts sRGB 0..255 to linear light 0..1."""
     return (np.asarray(srgb, dtype=np.float64) / 255) ** 2.2
 
@@ -99,7 +100,7 @@ class SkinMaps:
     def _back_of_hand(self, shape: tuple[int, int]) -> np.ndarray:
         mask = np.zeros(shape, np.float32)
         cv2.fillConvexPoly(
-            mask, cv2.convexHull(np.round(self._to_map(self._joints[[0, 1, 4, 10, 7]])).astype(np.int32)), 1.0
+            mask, cv2.convexHull(np.round(self._to_map(self._joints[[0, 1, 4, 10, 7]])).astype(np.int32)), (1.0,)
         )
         return cv2.GaussianBlur(mask, (0, 0), 10)
 
@@ -157,7 +158,7 @@ class SkinMaps:
         index, nearest = rasterise(self._to_map(rest), rest[:, 1].copy(), faces, width, height)
         if (index >= 0).mean() < 0.05:
             raise ValueError(
-                "the back of the hand is not visible from above: the hand model is not in the rest pose of hand_model.asset"
+                "the back of the hand is not visible from above: the hand model is not in the rest pose of HandAsset"
             )
         grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1) * TEXEL + self._low
         points = np.stack([grid[..., 0], np.where(index >= 0, nearest, 0), grid[..., 1]], axis=-1)
@@ -199,7 +200,7 @@ def _curve(canvas: np.ndarray, middle: np.ndarray, half: np.ndarray, bow: np.nda
 
 def _line(canvas: np.ndarray, points: np.ndarray, strength: float) -> None:
     layer = np.zeros_like(canvas)
-    cv2.polylines(layer, [np.round(points * 16).astype(np.int32)], False, strength, 1, cv2.LINE_AA, 4)
+    cv2.polylines(layer, [np.round(points * 16).astype(np.int32)], False, (strength,), 1, cv2.LINE_AA, 4)
     np.maximum(canvas, layer, out=canvas)
 
 

@@ -74,8 +74,8 @@ def _print(rng: np.random.Generator) -> np.ndarray:
     image = np.zeros((SIZE, SIZE), np.uint8)
     for row in range(3):
         word = "".join(rng.choice(list("ABDEGHKMNORSTUXZ0358"), 5))
-        cv2.putText(image, word, (14, 52 + 18 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 2, cv2.LINE_AA)
-    cv2.circle(image, (104, 60), 14, 255, -1, cv2.LINE_AA)
+        cv2.putText(image, word, (14, 52 + 18 * row), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255,), 2, cv2.LINE_AA)
+    cv2.circle(image, (104, 60), 14, (255,), -1, cv2.LINE_AA)
     return image / 255.0
 
 

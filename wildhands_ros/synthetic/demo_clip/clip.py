@@ -71,7 +71,7 @@ class DemoClip:
         """Draws the (H, W, 3) uint8 RGB frame whose exposure is centred at ``time`` in seconds."""
         times = time + (np.arange(EXPOSURES) - (EXPOSURES - 1) / 2) / EXPOSURES * SHUTTER / FPS
         exposures = [render(self._scene(moment, number)).image for number, moment in enumerate(times.tolist())]
-        return np.round(np.mean(exposures, axis=0)).astype(np.uint8)
+        return np.round(np.stack(exposures).mean(axis=0)).astype(np.uint8)
 
     def _hand(self, motion: HandMotion, time: float) -> HandEstimate:
         wrist_rotation = motion.rotation(time)

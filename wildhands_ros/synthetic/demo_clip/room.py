@@ -58,7 +58,15 @@ class Room:
         self._meshes.add(to_camera(turned + np.array([right, up, -forward])), faces, uv, material)
 
     def plane(self, corner: np.ndarray, u: np.ndarray, v: np.ndarray, cells: tuple[int, int], material: int) -> None:
-        """Adds a rectangle from ``corner`` along ``u`` and ``v`` (right, up, backward), visible from the side of u x v."""
+        """Adds a rectangle that is visible from the side of u x v.
+
+        Args:
+            corner: (3,) right, up, backward.
+            u: (3,) first side, in the same axes.
+            v: (3,) second side.
+            cells: Number of cells along each side.
+            material: Index of the material.
+        """
         # Small cells, because positions are interpolated linearly although the lens bends lines.
         s, t = np.meshgrid(np.linspace(0, 1, cells[0] + 1), np.linspace(0, 1, cells[1] + 1), indexing="ij")
         points = corner + s.reshape(-1, 1) * u + t.reshape(-1, 1) * v
