@@ -34,7 +34,7 @@ class Solid:
         return float(np.sqrt((self.profile * self.profile).sum(axis=-1).max()))
 
     def mesh(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns (V, 3) vertices, (F, 3) faces (counter-clockwise from outside) and (V, 3) texture coordinates in metres."""
+        """Returns (V, 3) vertices, (F, 3) faces (front counter-clockwise), (V, 3) texture coordinates (metres)."""
         return _box_mesh(self.profile[0]) if self.is_box else _revolved_mesh(self.profile)
 
 
