@@ -109,15 +109,15 @@ class TestEstimate:
 
     def test_both_hands_match_the_labels(self, video):
         _, data, _ = video
-        truth = json.loads((DEMO / "truth.json").read_text())
-        for frame, true_frame in zip(data["frames"][1:], truth["frames"][1:], strict=False):
+        labels = json.loads((DEMO / "truth.json").read_text())
+        for frame, labelled_frame in zip(data["frames"][1:], labels["frames"][1:], strict=False):
             found = {hand["side"]: hand for hand in frame["hands"]}
-            for true_hand in true_frame["hands"]:
-                hand = found[true_hand["side"]]
-                size = np.ptp(true_hand["joints_2d"], axis=0).max()
-                distance = np.linalg.norm(np.subtract(hand["joints_2d"], true_hand["joints_2d"]), axis=-1).mean()
+            for label in labelled_frame["hands"]:
+                hand = found[label["side"]]
+                size = np.ptp(label["joints_2d"], axis=0).max()
+                distance = np.linalg.norm(np.subtract(hand["joints_2d"], label["joints_2d"]), axis=-1).mean()
                 assert distance < 0.08 * size
-                assert hand["wrist"]["position"][2] == pytest.approx(true_hand["wrist"]["position"][2], rel=0.2)
+                assert hand["wrist"]["position"][2] == pytest.approx(label["wrist"]["position"][2], rel=0.2)
 
     def test_overlay_is_a_video_of_the_same_length_with_drawings(self, video, frames):
         _, _, path = video

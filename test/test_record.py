@@ -47,9 +47,9 @@ dataset = LeRobotDataset("me/wave", root=sys.argv[1], video_backend="pyav")
 items = [dataset[number] for number in range(len(dataset))]
 arrays = {name.replace("observation.", ""): np.stack([item[name].numpy() for item in items])
           for name in ("observation.state", "action", "observation.stamp", "observation.intrinsics")}
-picture = (items[0]["observation.images.head"].numpy() * 255).round().astype(np.uint8)
+image = (items[0]["observation.images.head"].numpy() * 255).round().astype(np.uint8)
 names = dataset.features["observation.state"]["names"]
-np.savez(sys.argv[2], picture=picture, task=items[0]["task"], fps=dataset.fps, names=names, **arrays)
+np.savez(sys.argv[2], image=image, task=items[0]["task"], fps=dataset.fps, names=names, **arrays)
 """
 
 
@@ -254,8 +254,8 @@ def test_lerobot_loads_the_dataset(annotated):
     np.testing.assert_array_equal(opened["state"], states[rows])
     assert opened["task"] == TASK and opened["fps"] == 30 and list(opened["names"]) == list(STATE_NAMES)
     original = next(iter(open_source(str(annotated.parent / "short.mp4")))).image
-    assert opened["picture"].shape == (3, *original.shape[:2])
-    assert np.abs(opened["picture"].transpose(1, 2, 0).astype(int) - original).mean() < 8  # the video is compressed
+    assert opened["image"].shape == (3, *original.shape[:2])
+    assert np.abs(opened["image"].transpose(1, 2, 0).astype(int) - original).mean() < 8  # the video is compressed
     about = json.loads((annotated.parent / "data_set" / "meta" / "wildhands.json").read_text())
     assert about["camera"]["width"] == original.shape[1] and about["camera"]["intrinsics_source"] == "camera_info"
 

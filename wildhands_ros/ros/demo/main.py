@@ -64,9 +64,9 @@ def run_demo(source: str | None) -> int:
         ValueError: the source cannot be read.
         OSError: the output folder cannot be written.
     """
-    given = _bundled_clip() if source is None else _Input(source)
-    is_camera = given.source.isdecimal() and not Path(given.source).exists()
-    opened = None if is_camera else open_source(given.source)
+    demo_input = _bundled_clip() if source is None else _Input(source)
+    is_camera = demo_input.source.isdecimal() and not Path(demo_input.source).exists()
+    opened = None if is_camera else open_source(demo_input.source)
     recording = OUTPUT / "recording"
     _clear_output()
     overlay_path = OUTPUT / _overlay_name(opened)
@@ -77,8 +77,12 @@ def run_demo(source: str | None) -> int:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         # Start the recorder first: DDS participants that start at the same moment sometimes do not discover each other.
-        with overlay, closing(Recorder(recording, overlay.write)) as recorder, _node(given.calibration is not None):
-            sent = _stream(given, recorder, opened.count if opened else None)
+        with (
+            overlay,
+            closing(Recorder(recording, overlay.write)) as recorder,
+            _node(demo_input.calibration is not None),
+        ):
+            sent = _stream(demo_input, recorder, opened.count if opened else None)
     finally:
         rclpy.try_shutdown()
     for problem in sent.problems:
@@ -86,7 +90,7 @@ def run_demo(source: str | None) -> int:
     if not recorder.hands:
         print("wildhands: the node processed no frame: its messages above may say why", file=sys.stderr)
         return 1
-    print(summary(sent.frames, recorder.hands, given.labels))
+    print(summary(sent.frames, recorder.hands, demo_input.labels))
     print(f"overlay    {overlay_path}\nrecording  {recording} (MCAP: Foxglove, ros2 bag play -s mcap)")
     return 0
 
@@ -117,13 +121,13 @@ def _overlay_name(source: FrameSource | None) -> str:
     return "overlay" if isinstance(source, FolderSource) else "overlay.mp4"
 
 
-def _stream(given: _Input, recorder: Recorder, count: int | None) -> _Sent:
+def _stream(demo_input: _Input, recorder: Recorder, count: int | None) -> _Sent:
     """Runs the camera process to its end, or until Ctrl-C, and records."""
-    command = [sys.executable, "-m", "wildhands_ros.ros.demo.stream_publisher", given.source]
+    command = [sys.executable, "-m", "wildhands_ros.ros.demo.stream_publisher", demo_input.source]
     # The node and the recorder subscribe to the images.
     command += ["--listeners", "2", "--node-topics", *NODE_TOPICS]
-    if given.calibration:
-        command += ["--camera-info", str(given.calibration)]
+    if demo_input.calibration:
+        command += ["--camera-info", str(demo_input.calibration)]
     with child_process(command, stdout=subprocess.PIPE) as publisher:
         with tqdm(total=count, unit="frame", desc="node", disable=None) as progress:
             last, end = (0, 0), time.monotonic()
