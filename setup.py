@@ -1,4 +1,4 @@
-"""Python packaging for pip: the heart and the command line. `colcon build` goes through CMakeLists.txt, which builds the messages too."""
+"""Packaging for pip: the library and the command. `colcon build` uses CMakeLists.txt, which also builds the messages."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,8 @@ setup(
     maintainer_email="maintainers@example.com",
     python_requires=">=3.10",
     packages=find_packages(include=["wildhands_ros", "wildhands_ros.*"]),
-    # Makes an editable install a plain entry of sys.path, so that the built messages can be merged in (see wildhands_ros/__init__.py).
+    # Makes an editable install a plain entry of sys.path, so that the built messages can be merged into the package
+    # (see wildhands_ros/__init__.py).
     package_dir={"": "."},
     package_data={
         "wildhands_ros": [
@@ -34,7 +35,8 @@ setup(
     install_requires=[
         "matplotlib",
         "numpy",
-        # Of OpenCV's wheels the one that mediapipe wants: a second one would overwrite its files. OpenCV 5 has no undistortPointsIter.
+        # The OpenCV wheel that mediapipe depends on: a second one would overwrite its files. OpenCV 5 lacks
+        # undistortPointsIter.
         "opencv-contrib-python<5",
         "openvino",
         "pyyaml",
@@ -49,30 +51,36 @@ setup(
         "mano": ["smplx"],
         "assets": ["anny==0.6.2"],
         "bags": ["cv-bridge", "mcap", "rosbags"],
-        # Newer pyarrow refuses numpy 1 when it is imported.
+        # Newer versions of pyarrow fail to import with numpy 1.
         "export": ["h5py", "pyarrow<22"],
         "int8": ["nncf"],
-        # It needs numpy 2, mediapipe numpy 1: not both in one environment.
+        # lerobot needs numpy 2 and mediapipe numpy 1, so they cannot share an environment.
         "lerobot": ["cv-bridge", "lerobot>=0.4", "mcap", "rosbags"],
-        # To compare with, and to train from. Later wheels come without its networks; this one wants numpy 1 and protobuf 4.
+        # For comparison, and as the initialisation of training. Later wheels lack the networks; this one needs numpy 1
+        # and protobuf 4.
         "mediapipe": ["mediapipe==0.10.21"],
         "onnx": ["onnx"],
         "ray": ["ray[data]"],
-        # six: dex-retargeting imports it without asking for it.
+        # dex-retargeting imports six without depending on it.
         "teleop": ["dex-retargeting", "six"],
         "train": ["numba", "tensorboard"],
         "view": ["viser"],
         "test": [
             "hypothesis",
             "mediapipe==0.10.21",
+            "mypy",
             "nncf",
             "numba",
             "onnx",
             "onnxruntime",
             "pytest",
+            "pytest-xdist",
             "ruff",
+            "scipy-stubs",
             "smplx",
             "tensorboard",
+            "types-PyYAML",
+            "types-tqdm",
         ],
     },
     entry_points={"console_scripts": ["wildhands = wildhands_ros.cli.main:main"]},
