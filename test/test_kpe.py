@@ -82,5 +82,5 @@ def test_corners_beyond_the_lens_are_drawn_to_its_edge():
     assert np.isfinite(values).all()
     np.testing.assert_allclose(values[0], lens.angles(corners[0]), atol=1e-6)
     assert (values[3] > values[0]).all()
-    with pytest.raises(ValueError, match="does not see the crop's centre"):
+    with pytest.raises(ValueError, match="outside the lens's field of view"):
         kpe_values(Encoding.CENTER, lens, box_corners(300, 300, 400, 400), 7)

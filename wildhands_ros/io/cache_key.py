@@ -11,8 +11,10 @@ import json
 def cache_key(values: object) -> str:
     """Returns a short name that changes whenever ``values`` change.
 
-    Args: values: everything that the cached content depends on, including the versions (``wildhands_ros.versions``) of
-        the code that computes it. Only the values of dataclasses and enums count, not the names of classes and fields.
+    Args:
+        values: everything that the cached content depends on, including the versions (``wildhands_ros.versions``) of
+            the code that computes it. Only the values of dataclasses and enums count, not the names of classes and
+            fields.
     """
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=_plain).encode()).hexdigest()[:16]
 

@@ -202,7 +202,8 @@ def open_source(name: str) -> FrameSource:
     Args:
         name: path of the image, folder or video, or the number of a camera.
 
-    Returns: An iterable of frames: ``image`` (H, W, 3) uint8 RGB, ``name``, and ``stamp`` in seconds (None for still
+    Returns:
+        An iterable of frames: ``image`` (H, W, 3) uint8 RGB, ``name``, and ``stamp`` in seconds (None for still
         images).
 
     Raises:

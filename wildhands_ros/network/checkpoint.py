@@ -1,6 +1,7 @@
-"""This project's checkpoints: a safetensors file with the network's configuration in its metadata, and its hand model if it has one.
+"""This project's checkpoints: safetensors files with the network's configuration in the metadata.
 
-Tensors are named ``network.<key of WildHands.state_dict()>`` and ``mano.<right|left>.<smplx's name>``.
+A checkpoint may include its hand model. Tensors are named ``network.<key of WildHands.state_dict()>`` and
+``mano.<right|left>.<smplx's name>``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .config import Preprocessing, WildHandsConfig
 from .model import WildHands
 
 RELEASED_NAME, DEFAULT_NAME = "released", "default"
-"""Stand for the imported published checkpoint, and for the weights in the box, wherever a checkpoint is named."""
+"""Names of the imported published checkpoint and of the bundled weights, accepted wherever a checkpoint is named."""
 
 _DEFAULT_WEIGHTS = Path(__file__).parent / "default_weights" / "default.safetensors"
 
@@ -31,27 +32,34 @@ _FORMAT = "wildhands_ros checkpoint 1"
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is not there or not usable; the message says what to do."""
+    """A checkpoint is missing or not usable; the message says what to do."""
 
 
 class LoadedModel(NamedTuple):
     model: WildHands
-    """In evaluation mode, on the CPU."""
+    """In evaluation mode and on the CPU."""
     assets: dict[Side, HandAsset] | None
-    """The hand model that the network's parameters are of, where the checkpoint has it."""
+    """The hand model whose parameters the network predicts, if the checkpoint includes it."""
     preprocessing: Preprocessing
 
 
 def checkpoint_path(name_or_path: str | Path) -> Path:
-    """Of the checkpoint named ``released`` or ``default``, or the path itself. Raises CheckpointError where there is no such file."""
+    """Returns the path of a checkpoint.
+
+    Args:
+        name_or_path: ``released``, ``default`` or a path.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
     if str(name_or_path) == DEFAULT_NAME:
         path = _DEFAULT_WEIGHTS
     elif str(name_or_path) == RELEASED_NAME:
         path = released_checkpoint()
         if not path.exists():
             raise CheckpointError(
-                f"the released model has not been imported ({path} does not exist). Download the authors' wildhands.ckpt (see "
-                "docs/released_model.md), then run: wildhands import-checkpoint wildhands.ckpt"
+                f"the released model has not been imported ({path} does not exist). Download the authors' "
+                "wildhands.ckpt (see docs/released_model.md), then run: wildhands import-checkpoint wildhands.ckpt"
             )
     else:
         path = Path(name_or_path).expanduser()
@@ -64,7 +72,14 @@ def checkpoint_path(name_or_path: str | Path) -> Path:
 
 
 def load_model(name_or_path: str | Path) -> LoadedModel:
-    """The checkpoint named ``released`` or ``default``, or the file at a path. Raises CheckpointError."""
+    """Loads a checkpoint.
+
+    Args:
+        name_or_path: ``released``, ``default`` or the path of a file.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or not usable.
+    """
     path = checkpoint_path(name_or_path)
     config, network, hands = _read(path)
     model = empty_model(config)
@@ -80,7 +95,17 @@ def load_model(name_or_path: str | Path) -> LoadedModel:
 def save_checkpoint(
     path: Path, model: WildHands, hands: Mapping[Side, Mapping[str, Tensor]] | None = None, license_note: str = ""
 ) -> None:
-    """Writes ``path`` whole or not at all. ``hands`` are smplx's buffers of both sides. Raises OSError with the reason."""
+    """Writes a checkpoint completely or not at all.
+
+    Args:
+        path: the file to write.
+        model: the network.
+        hands: smplx's buffers of the hand models of both sides.
+        license_note: text for the metadata.
+
+    Raises:
+        OSError: the file cannot be written; the message gives the reason.
+    """
     tensors = {f"network.{key}": tensor for key, tensor in model.state_dict().items()}
     for side, buffers in (hands or {}).items():
         tensors |= {f"mano.{side.value}.{name}": tensor for name, tensor in buffers.items()}
@@ -88,12 +113,16 @@ def save_checkpoint(
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    """Writes a safetensors file whole or not at all. Raises OSError with the reason."""
+    """Writes a safetensors file completely or not at all.
+
+    Raises:
+        OSError: the file cannot be written; the message gives the reason.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.touch()
         save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, partial, metadata)
-        # safetensors keeps its files from other users, whose nodes would then not start.
+        # safetensors writes files that other users cannot read; their nodes would not start.
         partial.chmod(0o666 & ~_umask())
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
@@ -109,13 +138,13 @@ def _umask() -> int:
 
 
 def empty_model(config: WildHandsConfig) -> WildHands:
-    """A network without memory for its weights, to load them into with ``load_state_dict(..., assign=True)``."""
+    """Returns a network without memory for its weights, for ``load_state_dict(..., assign=True)``."""
     with torch.device("meta"):
         return WildHands(config)
 
 
 def _read(path: Path) -> tuple[WildHandsConfig, dict[str, Tensor], dict[Side, dict[str, Tensor]]]:
-    """Configuration, network tensors by state-dict key, and buffers of each side's hand model."""
+    """Returns the configuration, the network's tensors by key, and the buffers of each side's hand model."""
     with path.open("rb") as file:
         if file.read(4) == b"PK\x03\x04":
             raise CheckpointError(
@@ -128,7 +157,7 @@ def _read(path: Path) -> tuple[WildHandsConfig, dict[str, Tensor], dict[Side, di
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
                 raise CheckpointError(
-                    f"{path} is a safetensors file, but not a checkpoint of this project's (or of another version of it)"
+                    f"{path} is a safetensors file, but not a checkpoint of this version of wildhands_ros"
                 )
             config = WildHandsConfig.from_json(metadata.get("config", "null"))
             for name in file.keys():  # noqa: SIM118 - not a dict
@@ -154,7 +183,7 @@ def _read(path: Path) -> tuple[WildHandsConfig, dict[str, Tensor], dict[Side, di
 
 
 def _full_precision(tensor: Tensor) -> Tensor:
-    """Shipped weights are stored in half the space."""
+    """Converts half precision, in which bundled weights are stored, to float32."""
     return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
@@ -166,7 +195,7 @@ def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, tup
 
 
 def check_keys(path: Path, shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises CheckpointError, naming them, where expected tensors are missing or of another shape."""
+    """Raises CheckpointError, naming the tensors, if expected ones are missing or have another shape."""
     if missing := sorted(expected.keys() - shapes.keys()):
         raise CheckpointError(f"{path}: {len(missing)} of {len(expected)} tensors are missing: {listing(missing)}")
     if wrong := [f"{key} is {shapes[key]}, not {shape}" for key, shape in expected.items() if shapes[key] != shape]:
@@ -174,8 +203,8 @@ def check_keys(path: Path, shapes: Mapping[str, tuple[int, ...]], expected: Mapp
 
 
 def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raises CheckpointError, naming them, where tensors have NaN or infinite values."""
-    # An extreme is NaN or infinite where any value is, and found without a copy.
+    """Raises CheckpointError, naming the tensors, if any have NaN or infinite values."""
+    # The extremes are NaN or infinite if any value is, and finding them takes no copy.
     if broken := [
         key for key, t in tensors.items() if t.is_floating_point() and not torch.stack(t.aminmax()).isfinite().all()
     ]:
@@ -183,5 +212,5 @@ def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def listing(names: list[str]) -> str:
-    """The names, shortened to the first five."""
+    """Returns the first five names and the number of the others."""
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,4 +1,4 @@
-"""What a WildHands network is made of; stored as JSON in every checkpoint."""
+"""Configuration of a WildHands network, stored as JSON in every checkpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .landmark_net import LANDMARK_CROP_SCALE
 from .trunks import TRUNKS
 
 IMAGE_SIZE = 224
-"""Side in pixels of both network inputs: the whole frame and a hand's crop."""
+"""Side in pixels of both network inputs: the whole image and a hand's crop."""
 RELEASED_CROP_SCALE = 1.75
 """The published model's ``WildHandsConfig.crop_scale``."""
 
@@ -23,85 +23,87 @@ _ADDED_FIELDS = {
     "landmark_input": False,
     "fusion": "maps",
 }
-"""Fields that earlier checkpoints do not have, with what held for those."""
+"""Fields that earlier checkpoints lack, with their values for these checkpoints."""
 
 
 class Fusion(enum.Enum):
-    """How features and encoded position become one vector."""
+    """How features and encoded position are combined into one vector."""
 
     MAPS = "maps"
-    """Convolutions over the map: the released model (spec 1.3). They are not normalised; on a trained trunk at a high learning rate they
-    can die: then no gradient brings them back, and the decoders see no image."""
+    """Convolutions over the feature map, as in the released model. They are not normalised. On a pretrained trunk and
+    at a high learning rate, all their ReLUs may die: there is then no gradient to recover, and the decoders see no
+    image."""
     POOLED = "pooled"
-    """Averaged over space and standardised, then two layers; MediaPipe's own heads read the averages, too."""
+    """Spatial average, standardisation and two linear layers. MediaPipe's own heads use the averages, too."""
 
 
 class GraspInput(enum.Enum):
-    """What the grasp head sees (spec 1.8)."""
+    """Inputs of the grasp head."""
 
     NONE = "none"
-    """There is no grasp head."""
+    """No grasp head."""
     HAND = "hand"
     """Shape and rotations."""
     HAND_AND_CROP = "hand+crop"
-    """Shape, rotations and the mean of the crop's features: what the hand holds can be seen."""
+    """Shape, rotations and the mean of the crop's features, which show what the hand holds."""
     HAND_AND_IMAGE = "hand+image"
     """Shape, rotations and the full-image trunk's features."""
 
 
 class CameraDecoding(enum.Enum):
-    """What the camera output (s, tx, ty) is relative to; see ``WildHands.forward``."""
+    """Reference of the camera output (s, tx, ty); see ``WildHands.forward``."""
 
     FRAME = "frame"
-    """tx, ty are metres from the optical axis and s is relative to the 224-pixel frame: the released model (spec 1.6)."""
+    """tx, ty are metres from the optical axis and s is relative to the 224-pixel image, as in the released model."""
     CROP = "crop"
-    """tx, ty are metres from the ray through the crop's centre and s is relative to the crop, so that neither depends on where in
-    the frame and how large the hand appears (as in CLIFF, Li et al., ECCV 2022)."""
+    """tx, ty are metres from the ray through the crop's centre and s is relative to the crop, so that neither depends
+    on the hand's place and size in the image (as in CLIFF, Li et al., ECCV 2022)."""
     RAY = "ray"
-    """As ``CROP``, and the global orientation is relative to that ray, too: a hand that looks the same is decoded the same, wherever in
-    the view it is."""
+    """As ``CROP``, and the global orientation is relative to that ray, too: hands that look the same are decoded to the
+    same values, wherever in the field of view they are."""
 
     @property
     def usual_scale(self) -> float:
-        """s of an ordinary view: two over the metres that the frame (at half a metre, 90 degrees) or a hand's crop spans."""
+        """Typical s: two, divided by the metres that the image (at half a metre, 90 degrees) or a hand's crop spans."""
         return 2.0 if self is CameraDecoding.FRAME else 7.0
 
 
 class Preprocessing(enum.Enum):
-    """How a frame becomes network inputs; see ``wildhands_ros.network.preprocessing``."""
+    """How an image becomes network inputs; see ``wildhands_ros.network.preprocessing``."""
 
     RELEASED = "released"
-    """Exactly as the authors' demo does it, blur, integer boxes and all (spec 2.1)."""
+    """Exactly as in the authors' demo, including its blur and integer boxes."""
     FULL_RESOLUTION = "full_resolution"
-    """Crops are cut from the full-resolution frame, antialiased, at sub-pixel positions."""
+    """Crops are resampled from the full-resolution image, antialiased and at sub-pixel positions."""
 
 
 @dataclasses.dataclass(frozen=True)
 class WildHandsConfig:
-    """Architecture of a ``WildHands`` network. The defaults are the project's own; ``RELEASED`` is the published model."""
+    """Architecture of a ``WildHands`` network. The defaults are this project's; ``RELEASED`` is the published model."""
 
     trunk: str = "resnet50"
-    """A name in ``trunks.TRUNKS``; both trunks are of this kind."""
+    """A name in ``trunks.TRUNKS``, for both trunks."""
     full_image_trunk: bool = True
-    """Whether a second trunk sees the whole frame; its features are added to those of every crop."""
+    """Whether a second trunk sees the whole image; its features are added to those of every crop."""
     encoding: Encoding = Encoding.CENTER_CORNER_LATENT
     n_freq: int = 4
     """Number of frequencies of the encoding's sines and cosines."""
     fake_intrinsics: bool = False
-    """The reference's ``no_intrx``: the encoding sees a fixed made-up camera, the geometry the true one (spec 1.2)."""
+    """Whether the encoding uses a fixed artificial camera instead of the true one, which the geometry always uses:
+    ``no_intrx`` in the authors' code."""
     features: int = 2048
-    """Size of a hand's feature vector; the hidden layers around it are a half, a quarter and an eighth of it."""
+    """Size of a hand's feature vector; hidden layers have a half, a quarter and an eighth of it."""
     fusion: Fusion = Fusion.MAPS
     grasp_input: GraspInput = GraspInput.NONE
     camera: CameraDecoding = CameraDecoding.RAY
     preprocessing: Preprocessing = Preprocessing.FULL_RESOLUTION
     crop_scale: float = RELEASED_CROP_SCALE
-    """Side of a crop over the longer side of the hand's box."""
+    """Side of a crop, relative to the longer side of the hand's box."""
     upright: bool = False
-    """Whether crops are turned so that the hand, wrist to middle finger's base, points up in them."""
+    """Whether crops are turned so that the hand points up, from the wrist to the middle finger's base."""
     landmark_input: bool = False
-    """Whether the decoders also see what the trunk's landmark head says: how landmarks become a hand is the same on renders and on
-    photographs, what the features look like is not quite."""
+    """Whether the decoders also see the outputs of the trunk's landmark head. The relation between landmarks and hand
+    is the same on renders and on photographs, while the features differ slightly."""
 
     def __post_init__(self) -> None:
         if self.trunk not in TRUNKS:
@@ -117,7 +119,7 @@ class WildHandsConfig:
         if not 1 <= self.crop_scale <= 10:
             raise ValueError(f"crop_scale must lie between 1 and 10, got {self.crop_scale}")
         if self.preprocessing is Preprocessing.RELEASED and (self.upright or self.crop_scale != RELEASED_CROP_SCALE):
-            raise ValueError(f"released preprocessing has upright=False and crop_scale={RELEASED_CROP_SCALE}")
+            raise ValueError(f"released preprocessing needs upright=False and crop_scale={RELEASED_CROP_SCALE}")
 
     @property
     def feature_size(self) -> int:
@@ -126,7 +128,7 @@ class WildHandsConfig:
 
     @property
     def kpe_map_size(self) -> int:
-        """Side of the map at which encodings of single pixels (``Encoding.is_map``) join."""
+        """Side of the map at which dense encodings (``Encoding.is_map``) are added."""
         return IMAGE_SIZE if self.encoding.at_input else self.feature_size
 
     def to_json(self) -> str:
@@ -135,7 +137,12 @@ class WildHandsConfig:
 
     @classmethod
     def from_json(cls, text: str) -> WildHandsConfig:
-        """Raises ValueError, naming the field, when a field is unknown, missing or has a value that this version does not know."""
+        """Reads a configuration.
+
+        Raises:
+            ValueError: a field is unknown, missing or has a value that this version does not know; the message names
+                it.
+        """
         values = json.loads(text)
         if not isinstance(values, dict):
             raise ValueError("the configuration is not a JSON object")
@@ -162,7 +169,7 @@ def _parse(name: str, kind: type, value: object) -> object:
 
 
 RELEASED = WildHandsConfig(camera=CameraDecoding.FRAME, preprocessing=Preprocessing.RELEASED)
-"""The authors' published model (spec 1, commit f99dfea of the demo)."""
+"""The authors' published model (commit f99dfea of their demo)."""
 MEDIAPIPE_HAND = WildHandsConfig(
     trunk="mediapipe_hand",
     full_image_trunk=False,
@@ -173,4 +180,4 @@ MEDIAPIPE_HAND = WildHandsConfig(
     upright=True,
     landmark_input=True,
 )
-"""On MediaPipe's landmark network, whose own outputs come along: see ``WildHands.start_from``."""
+"""A network on MediaPipe's landmark network, with its landmark head; see ``WildHands.start_from``."""

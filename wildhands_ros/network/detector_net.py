@@ -1,7 +1,8 @@
-"""The hand detector's network: MediaPipe's palm detector, and beside its palm heads one that sees whole hands.
+"""The hand detector's network: MediaPipe's palm detector with an additional head that detects whole hands.
 
-The hand head is anchor-free, as in Zhou et al., "Objects as Points", 2019 (arXiv 1904.07850): at the cell of a hand's middle a peak, and
-there the rest of what is known of the hand. It is trained on renders (``wildhands train-detector``); the palm heads stay MediaPipe's.
+The hand head is anchor-free, as in Zhou et al., "Objects as Points", 2019 (arXiv 1904.07850): the heat map has a peak
+in the cell of a hand's centre, and the other maps describe the hand there. It is trained on renders (``wildhands
+train-detector``); the palm heads keep MediaPipe's weights.
 """
 
 from __future__ import annotations
@@ -19,40 +20,40 @@ from .checkpoint import save_tensors
 from .palm_net import COARSE_CHANNELS, FINE_CHANNELS, STRIDES, PalmHead, PalmNet, PalmOutput, PalmTrunk, Separable
 
 CELL = STRIDES[0]
-"""Pixels between the hand head's cells."""
+"""Stride of the hand head's cells in pixels."""
 HAND_CHANNELS = 96
 PRIOR = 0.01
-"""What the head begins with: hardly any cell is a hand's middle (Lin et al., ICCV 2017)."""
+"""Initial score of all cells: hardly any cell is a hand's centre (Lin et al., ICCV 2017)."""
 DEFAULT_DETECTOR = Path(__file__).parent / "detector_weights" / "detector.safetensors"
 SECOND_STAGE_DETECTOR = DEFAULT_DETECTOR.with_name("second_stage.safetensors")
-"""The same network, taught on close-ups of what the first one proposes."""
+"""Weights of the same network, trained on crops around the proposals of the first one."""
 KIND = "wildhands hand detector 1"
 _MOST_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
 class HandMaps:
-    """What the hand head says of B pictures, for each cell: H' = H / 8, W' = W / 8."""
+    """The hand head's outputs for B images, per cell: H' = H / 8, W' = W / 8."""
 
     centre_logit: Tensor
-    """(B, H', W') that a hand's middle lies in the cell."""
+    """(B, H', W') logit that a hand's centre lies in the cell."""
     offset: Tensor
-    """(B, 2, H', W') x, y from the cell's middle to the hand's, in cells."""
+    """(B, 2, H', W') x, y from the cell's centre to the hand's, in cells."""
     log_size: Tensor
-    """(B, 2, H', W') natural logarithm of the box's width and height in cells."""
+    """(B, 2, H', W') natural logarithm of the box's width and height, in cells."""
     right_logit: Tensor
-    """(B, H', W') that it is a right hand."""
+    """(B, H', W') logit that it is a right hand."""
     up: Tensor
-    """(B, 2, H', W') x, y of the direction from the wrist to the middle finger's base; about a unit vector."""
+    """(B, 2, H', W') direction from the wrist to the middle finger's base, x, y; about a unit vector."""
 
     @classmethod
     def of(cls, maps: Tensor) -> HandMaps:
-        """(B, 8, H', W')"""
+        """Splits the head's output, (B, 8, H', W')."""
         return cls(maps[:, 0], maps[:, 1:3], maps[:, 3:5], maps[:, 5], maps[:, 6:8])
 
 
 class HandHead(nn.Module):
-    """Features of the trunk to (B, 8, H / 8, W / 8), see ``HandMaps``."""
+    """Maps the trunk's features to (B, 8, H / 8, W / 8), see ``HandMaps``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +73,7 @@ class HandHead(nn.Module):
 
 
 class HandDetectorNet(nn.Module):
-    """The whole network; its sides are multiples of 32."""
+    """The whole network, for images whose sides are multiples of 32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,31 +83,54 @@ class HandDetectorNet(nn.Module):
 
     @classmethod
     def from_mediapipe(cls) -> HandDetectorNet:
-        """MediaPipe's trunk and palm heads; the hand head knows nothing yet. Raises ImportError as ``PalmNet.from_mediapipe``."""
+        """Returns a network with MediaPipe's trunk and palm heads and an untrained hand head.
+
+        Raises:
+            ImportError: see ``PalmNet.from_mediapipe``.
+        """
         palms, net = PalmNet.from_mediapipe(), cls()
         net.trunk.load_state_dict(palms.trunk.state_dict())
         net.palm_head.load_state_dict(palms.head.state_dict())
         return net.eval()
 
     def back(self, front: Tensor) -> tuple[PalmOutput, Tensor]:
-        """From the result of ``PalmTrunk.front`` to palms and (B, 8, H / 8, W / 8) of ``HandMaps``."""
+        """Maps the result of ``PalmTrunk.front`` to palms and (B, 8, H / 8, W / 8), see ``HandMaps``."""
         fine, coarse = self.trunk.back(front)
         return self.palm_head(fine, coarse), self.hand_head(front, fine, coarse)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, H, W) RGB in 0..1 to palms' logits and boxes (see ``PalmOutput``) and (B, 8, H / 8, W / 8) of ``HandMaps``."""
+        """Detects palms and hands.
+
+        Args:
+            images: (B, 3, H, W) RGB in 0..1.
+
+        Returns:
+            The palms' logits and boxes (see ``PalmOutput``), and (B, 8, H / 8, W / 8), see ``HandMaps``.
+        """
         palms, maps = self.back(self.trunk.front(images))
         return palms.logits, palms.boxes, maps
 
 
 def save_detector(net: HandDetectorNet, path: Path) -> None:
-    """Writes the weights in half precision, readable without running code; whole or not at all. Raises OSError with the reason."""
+    """Writes the weights in half precision, to a safetensors file.
+
+    Raises:
+        OSError: the file cannot be written; the message gives the reason.
+    """
     weights = {name: tensor.detach().cpu().half() for name, tensor in net.state_dict().items()}
     save_tensors(path, weights, {"kind": KIND})
 
 
 def load_detector(path: Path = DEFAULT_DETECTOR) -> HandDetectorNet:
-    """In evaluation mode. Raises ValueError for a file that holds something else, OSError where there is none."""
+    """Loads a hand detector's weights.
+
+    Returns:
+        The network in evaluation mode.
+
+    Raises:
+        ValueError: the file does not hold a hand detector's weights.
+        OSError: there is no such file.
+    """
     if not path.is_file():
         raise OSError(f"there are no weights of a hand detector at {path}")
     if path.stat().st_size > _MOST_BYTES:

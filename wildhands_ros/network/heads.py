@@ -1,4 +1,7 @@
-"""From feature maps to hand parameters: fusion, iterative decoder and grasp head (spec 1.3, 1.4, 1.8)."""
+"""Heads that map features to hand parameters: fusion, iterative decoder and grasp head.
+
+Prakash et al., ECCV 2024 (arXiv 2312.06583), section 3; layers as in the authors' code.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ NUM_GRASPS = 9
 
 _ITERATIONS = 3
 _HAND_SIZE = 0.1
-"""Metres, from a hand's centre to its fingertips."""
+"""Metres from a hand's centre to its fingertips, about."""
 
 
 class FeatureFusion(nn.Module):
-    """(B, in_channels, size, size) features of one hand's crop, its frame and its position to (B, features)."""
+    """Maps features of a hand's crop, image and position, (B, in_channels, size, size), to (B, features)."""
 
     def __init__(self, in_channels: int, size: int, features: int) -> None:
         super().__init__()
@@ -43,10 +46,10 @@ class FeatureFusion(nn.Module):
 
 
 class PooledFusion(nn.Module):
-    """(B, in_channels) features and position of one hand's crop, averaged over space, to (B, features).
+    """Maps spatial averages of a hand's features and position, (B, in_channels), to (B, features).
 
-    They are standardised: ReLU6 leaves features far from zero mean, and a step along what all hands have in common would drown what tells
-    them apart.
+    Inputs are standardised: after ReLU6, the mean of the features is far from zero, and gradients along this common
+    direction would dominate those along differences between hands.
     """
 
     def __init__(self, in_channels: int, features: int) -> None:
@@ -61,7 +64,7 @@ class PooledFusion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         norm, *others = self.layers
-        # Spelt out, because the export to ONNX does not know how many channels there are; and a hand alone has no spread.
+        # Written out because the ONNX export does not know the number of channels, and a single hand has no deviation.
         kept = (x - norm.running_mean) * (norm.running_var + norm.eps).rsqrt()
         x = norm(x) if self.training and len(x) > 1 else kept
         for layer in others:
@@ -70,7 +73,7 @@ class PooledFusion(nn.Module):
 
 
 class LandmarkEncoder(nn.Module):
-    """What the landmark head says of one hand's crop, and its encoded position (B, position_channels), to (B, features)."""
+    """Maps the landmark head's outputs and the encoded position (B, position_channels) to (B, features)."""
 
     def __init__(self, position_channels: int, features: int) -> None:
         super().__init__()
@@ -82,7 +85,7 @@ class LandmarkEncoder(nn.Module):
         )
 
     def forward(self, landmarks: LandmarkOutput, position: Tensor) -> Tensor:
-        # About one in size, all of them; the head itself is not trained through this.
+        # All inputs have a magnitude of about one. The landmark head gets no gradient from here.
         half = LANDMARK_CROP_SIZE / 2
         in_crop = torch.cat([landmarks.landmarks / half - 1, landmarks.landmark_z[..., None] / half], dim=-1)
         seen = torch.cat([in_crop.flatten(1), landmarks.world.flatten(1) / _HAND_SIZE], dim=-1).detach()
@@ -90,7 +93,7 @@ class LandmarkEncoder(nn.Module):
 
 
 class FeatureDropout(nn.Module):
-    """In training, takes all of (B, C) features away from some of the hands, so that what comes beside them has to do."""
+    """In training, sets all features (B, C) of some hands to zero: decoders learn to use their other inputs."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -104,20 +107,20 @@ class DecodedHand(NamedTuple):
     """Raw outputs of a ``HandDecoder``."""
 
     pose_6d: Tensor
-    """(B, 96) sixteen rotations of six numbers, see ``rotation_6d_to_matrix``."""
+    """(B, 96) sixteen rotations of six numbers each, see ``rotation_6d_to_matrix``."""
     betas: Tensor
     """(B, 10)"""
     camera: Tensor
     """(B, 3) s, tx, ty."""
     initial_camera: Tensor
-    """(B, 3) the camera before the first iteration; supervised in training (spec 3.1)."""
+    """(B, 3) the camera before the first iteration, which has a loss of its own in training."""
 
 
 class HandDecoder(nn.Module):
-    """Regresses one side's hand from (B, features) in three rounds of correction (HMR, Kanazawa et al., CVPR 2018)."""
+    """Regresses one side's hand from (B, features) in three iterations (HMR, Kanazawa et al., CVPR 2018)."""
 
     def __init__(self, features: int, usual_scale: float) -> None:
-        """``usual_scale`` is the camera's s that training starts from."""
+        """``usual_scale`` is the initial value of the camera's s in training."""
         super().__init__()
         wide, middle = features // 2, features // 4
         self.initial_camera = nn.Sequential(
@@ -140,15 +143,15 @@ class HandDecoder(nn.Module):
         self.camera = nn.Linear(wide, 3)
         for layer in (self.pose, self.shape, self.camera, self.initial_camera[-1]):
             nn.init.xavier_uniform_(layer.weight, gain=0.01)
-        # Near zero the hand would be at the far end of the range, where the scale is clipped and has no gradient.
+        # Near zero, the hand would be at the far end of the range, where the scale is clipped and has no gradient.
         nn.init.constant_(self.initial_camera[-1].bias[:1], usual_scale)
 
     def forward(self, features: Tensor) -> DecodedHand:
-        count = features.shape[0]  # not len(): a tracer would take it for a constant
+        count = features.shape[0]  # not len(), which tracing turns into a constant
         pose = features.new_tensor([1, 0, 0, 0, 1, 0]).repeat(count, NUM_ROTATIONS)
         betas = features.new_zeros(count, NUM_BETAS)
         camera = initial_camera = self.initial_camera(features)
-        # What the first layer makes of the features is the same in every round, and most of the work.
+        # The features' part of the first layer is the same in every iteration, and most of the work.
         first, size = self.refine[0], features.shape[1]
         of_features = linear(features, first.weight[:, :size], first.bias)
         for _ in range(_ITERATIONS):
@@ -161,11 +164,10 @@ class HandDecoder(nn.Module):
 
 
 class GraspHead(nn.Module):
-    """Grasp logits (B, 9), ordered as ``wildhands_ros.types.Grasp``, from a decoded hand and, if given, its frame's or crop's
-    features."""
+    """Predicts grasp logits (B, 9), ordered as ``types.Grasp``, from a decoded hand and image features."""
 
     def __init__(self, image_channels: int) -> None:
-        """``image_channels`` of these features; 0 for a head that sees only the hand."""
+        """``image_channels`` is the number of image features; 0 for a head that sees only the hand."""
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(NUM_BETAS + 9 * NUM_ROTATIONS + image_channels, 1024),
@@ -178,7 +180,7 @@ class GraspHead(nn.Module):
         )
 
     def forward(self, betas: Tensor, rotations: Tensor, image_features: Tensor | None = None) -> Tensor:
-        """(B, 10), (B, 16, 3, 3) and (B, C, h, w), which is summed over space."""
+        """Takes betas (B, 10), rotations (B, 16, 3, 3) and image features (B, C, h, w), which are summed over space."""
         parts = [betas, rotations.flatten(1)]
         if image_features is not None:
             parts.append(image_features.sum(dim=(2, 3)))

@@ -1,4 +1,4 @@
-"""``wildhands import-checkpoint``: the authors' published checkpoint to this project's format, running nothing that is in it."""
+"""``wildhands import-checkpoint``: converts the authors' published checkpoint without running anything in it."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from .config import RELEASED, GraspInput
 from .torch_archive import ArchiveError, TensorRef, TorchArchive
 
 LICENSE_NOTE = (
-    "Network weights: CC BY-NC 4.0, from ARCTIC's code and data (non-commercial). Hand model: MANO licence, non-commercial research only, "
-    "no redistribution."
+    "Network weights: CC BY-NC 4.0, from ARCTIC's code and data (non-commercial). Hand model: MANO licence, "
+    "non-commercial research only, no redistribution."
 )
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What was found in a published checkpoint and what became of it; ``str()`` is a summary for the user."""
+    """The contents of a published checkpoint and what was imported; ``str()`` is a summary for the user."""
 
     source: Path
     output: Path
     is_published: bool
-    """Size and SHA-256 are those of the published file."""
+    """Whether size and SHA-256 are those of the published file."""
     num_parameters: int
-    """Of the network, without the hand models."""
+    """Number of the network's parameters, without the hand models."""
     grasp_input: GraspInput
     dropped: tuple[str, ...]
-    """Tensors of the unused object head."""
+    """Names of the tensors of the unused object head."""
     left_over: tuple[str, ...]
-    """Tensors that have no place in the network."""
+    """Names of other tensors that the network does not have."""
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class ImportReport:
         lines = [f"imported {self.source} to {self.output}"]
         lines.append(f"network: {self.num_parameters / 1e6:.1f} M parameters, {found}; MANO hand models of both sides")
         if self.is_published:
-            lines.append("this is the published file (size and SHA-256 agree)")
+            lines.append("this is the published file (size and SHA-256 match)")
         if self.dropped:
             lines.append(
                 f"dropped {len(self.dropped)} tensors of the object head, which the released model does not use"
@@ -61,15 +61,21 @@ class ImportReport:
 
 
 def import_checkpoint(path: str | Path, output: str | Path | None = None) -> ImportReport:
-    """Converts ``path``; ``output`` defaults to where ``load_model("released")`` looks.
+    """Converts a published checkpoint. After an error, nothing is written.
 
-    Raises CheckpointError (a refused, damaged or foreign file; missing or ill-shaped tensors) or OSError; then nothing is written.
+    Args:
+        path: the authors' file.
+        output: the file to write; by default the one that ``load_model("released")`` reads.
+
+    Raises:
+        CheckpointError: the file is refused, damaged or of another kind, or tensors are missing or have wrong shapes.
+        OSError: a file cannot be read or written.
     """
     path, output = Path(path).expanduser(), Path(output).expanduser() if output else released_checkpoint()
     if not path.is_file():
         raise CheckpointError(f"there is no file {path}; docs/released_model.md says where to get wildhands.ckpt")
     if output.resolve() == path.resolve():
-        raise CheckpointError(f"{output} is the file to be converted; give another name to write to")
+        raise CheckpointError(f"{output} is the input file; give another output")
     if output.is_dir():
         raise CheckpointError(f"{output} is a folder; give the name of a file to write")
     try:
@@ -107,7 +113,7 @@ def _import(archive: TorchArchive, path: Path, output: Path) -> ImportReport:
 
     warnings = []
     if left_over:
-        warnings.append(f"left over, as the network has no place for them: {listing(list(left_over))}")
+        warnings.append(f"not imported, because the network has no such tensors: {listing(list(left_over))}")
     for prefix, original in released.DUPLICATES.items():
         if any(
             not archive.read(refs[prefix + n]).equal(archive.read(refs[original + n])) for n in released.MANO_BUFFERS
@@ -117,7 +123,7 @@ def _import(archive: TorchArchive, path: Path, output: Path) -> ImportReport:
             )
     is_published = _is_published(path)
     if not is_published:
-        warnings.append("this is not the published file: its size or SHA-256 differ. Its keys and shapes fit")
+        warnings.append("this is not the published file: its size or SHA-256 differs. Its keys and shapes match")
 
     model = empty_model(config)
     model.load_state_dict(network, assign=True)

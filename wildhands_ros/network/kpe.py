@@ -1,11 +1,13 @@
 """Intrinsics-aware positional encoding (KPE): tells the network where in the camera's field of view a crop lies.
 
-Prakash et al., "3D Hand Pose Estimation in Everyday Egocentric Images", ECCV 2024 (arXiv 2312.06583), section 3.2; spec 1.2. A crop is
-described by the angles of its centre and corners (sparse), or of all its pixels (dense), to the optical axis; sines and cosines of these
-angles are added as feature channels. The angles are those of the camera model's rays, so they hold for any lens.
+Prakash et al., "3D Hand Pose Estimation in Everyday Egocentric Images", ECCV 2024 (arXiv 2312.06583), section 3.2. A
+crop is described by the angles between the optical axis and its centre and corners (sparse) or all its pixels (dense);
+sines and cosines of these angles become additional feature channels. The angles are those of the camera model's rays,
+so they are correct for any lens.
 
-The reference's ``pcl`` and ``perspective_correction`` warp the image instead of encoding anything, and are not built here. Its dense map is
-neither resampled to the crop nor the right way round (spec 1.2); the dense encodings here are, and no published weights need the other.
+Differences from the authors' code: its ``pcl`` and ``perspective_correction`` warp the image instead of encoding
+anything, and are not implemented here. Its dense map is neither resampled to the crop nor oriented like it; the dense
+encodings here are. No published weights need the authors' variant.
 """
 
 from __future__ import annotations
@@ -20,25 +22,25 @@ from ..geometry.camera import Camera
 
 
 class Encoding(enum.Enum):
-    """What is encoded and where it joins: the crop's colours before the trunk (input), or the trunk's features (latent)."""
+    """What is encoded, and where it is added: to the crop (input) or to the trunk's features (latent)."""
 
     NONE = "none"
     CENTER = "center"
-    """Two angles of the centre, input."""
+    """The two angles of the centre, input."""
     CORNER = "corner"
-    """Eight angles of the corners, input."""
+    """The eight angles of the corners, input."""
     CENTER_CORNER = "center+corner"
     """Both, input."""
     CENTER_CORNER_LATENT = "center+corner_latent"
     """Both, latent: the paper's sparse KPE, used by the released model."""
     DENSE = "dense"
-    """Two angles of each pixel, input."""
+    """The two angles of each pixel, input."""
     DENSE_LATENT = "dense_latent"
-    """Two angles of each feature cell's centre, latent."""
+    """The two angles of each feature cell's centre, latent."""
     CAM_CONV = "cam_conv"
-    """The six maps of CAM-Convs (Facil et al., CVPR 2019) at the feature cells' centres, without sines and cosines, latent."""
+    """The six maps of CAM-Convs (Facil et al., CVPR 2019) at the feature cells' centres, unencoded, latent."""
     SINUSOIDAL_CC = "sinusoidal_cc"
-    """Centre and corners, latent, as positions in the frame instead of angles: knows nothing of the camera."""
+    """Centre and corners as positions in the image instead of angles, latent: independent of the intrinsics."""
 
     @property
     def at_input(self) -> bool:
@@ -46,12 +48,12 @@ class Encoding(enum.Enum):
 
     @property
     def is_map(self) -> bool:
-        """Whether the values differ from pixel to pixel of the crop."""
+        """Whether each pixel of the crop has values of its own."""
         return self in (Encoding.DENSE, Encoding.DENSE_LATENT, Encoding.CAM_CONV)
 
     @property
     def groups(self) -> tuple[int, ...]:
-        """Sizes of the vectors that are encoded one after the other."""
+        """Sizes of the vectors that are encoded one after another."""
         match self:
             case Encoding.NONE:
                 return ()
@@ -65,19 +67,28 @@ class Encoding(enum.Enum):
                 return (2, 8)
 
     def channels(self, n_freq: int) -> int:
-        """Number of feature channels added."""
+        """Returns the number of additional feature channels."""
         values = sum(self.groups)
         return values if self is Encoding.CAM_CONV else 2 * n_freq * values
 
 
 def kpe_values(encoding: Encoding, camera: Camera, corners: np.ndarray, map_size: int) -> np.ndarray:
-    """What ``encode`` turns into channels, for one crop.
+    """Computes the values of one crop, which ``encode`` turns into channels.
 
-    ``corners`` (4, 2) are the crop's outer corners in pixels of ``camera``'s image: top left, bottom left, top right, bottom right as seen
-    in the crop (for an upright crop (x0, y0), (x0, y1), (x1, y0), (x1, y1)); a turned crop's are its true, turned corners. Those that lie
-    outside of what the lens sees are drawn to the edge of it.
-    Returns (C,) float32, or (C, map_size, map_size) for a map; C = sum(encoding.groups). Angles are radians, x and y in turn.
-    Raises ValueError if the lens does not even see the centre.
+    Args:
+        encoding: what is encoded.
+        camera: camera of the image from which the crop is cut.
+        corners: (4, 2) outer corners of the crop in pixels of that image: top left, bottom left, top right, bottom
+            right as seen in the crop. For an upright crop these are (x0, y0), (x0, y1), (x1, y0), (x1, y1). Corners
+            outside the lens's field of view are moved to its edge.
+        map_size: side of the map of a dense encoding.
+
+    Returns:
+        (C,) float32, or (C, map_size, map_size) for a map; C = sum(encoding.groups). Angles in radians, x and y
+        alternating.
+
+    Raises:
+        ValueError: the crop's centre is outside the lens's field of view.
     """
     corners = np.asarray(corners, dtype=np.float64)
     center = corners.mean(axis=0)
@@ -102,7 +113,7 @@ def kpe_values(encoding: Encoding, camera: Camera, corners: np.ndarray, map_size
 
 
 def encode(encoding: Encoding, values: Tensor, n_freq: int, size: int) -> Tensor:
-    """(B, C) or (B, C, size, size) values of ``kpe_values`` to (B, encoding.channels(n_freq), size, size)."""
+    """Encodes values of ``kpe_values``, (B, C) or (B, C, size, size), as (B, encoding.channels(n_freq), size, size)."""
     if encoding is Encoding.NONE:
         return values.new_zeros(len(values), 0, size, size)
     if encoding.is_map:
@@ -115,9 +126,10 @@ def encode(encoding: Encoding, values: Tensor, n_freq: int, size: int) -> Tensor
 
 
 def encode_angles(angles: Tensor, n_freq: int) -> Tensor:
-    """(..., C) radians to (..., 2 * C * n_freq): sine and cosine of 2^l times each angle, without a factor pi.
+    """Encodes (..., C) radians as (..., 2 * C * n_freq): sine and cosine of 2^l times each angle, without a factor pi.
 
-    Order, slowest first: frequency l = 0 .. n_freq - 1, entry of ``angles``, [sine, cosine] (spec 1.2).
+    Order, slowest index first: frequency l = 0 .. n_freq - 1, entry of ``angles``, [sine, cosine], as in the authors'
+    code.
     """
     frequencies = 2.0 ** torch.arange(n_freq, dtype=angles.dtype, device=angles.device)
     phases = frequencies[:, None] * angles[..., None, :]
@@ -125,13 +137,13 @@ def encode_angles(angles: Tensor, n_freq: int) -> Tensor:
 
 
 def _angles(camera: Camera, points: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """Angles at (..., 2) points; one that the lens does not see is moved towards the centre until it does."""
+    """Returns the angles at (..., 2) points. Points outside the field of view are moved towards the centre into it."""
     angles = camera.angles(points)
     unseen = np.isnan(angles).any(axis=-1)
     if not unseen.any():
         return angles
     if np.isnan(camera.angles(center)).any():
-        raise ValueError(f"the lens does not see the crop's centre, pixel {center.tolist()}")
+        raise ValueError(f"the crop's centre, pixel {center.tolist()}, is outside the lens's field of view")
     offsets = points[unseen] - center
     seen, missed = np.zeros((len(offsets), 1)), np.ones((len(offsets), 1))
     for _ in range(20):
@@ -147,7 +159,7 @@ def _normalized(camera: Camera, points: np.ndarray) -> np.ndarray:
 
 
 def _grid(corners: np.ndarray, size: int) -> np.ndarray:
-    """(size, size, 2) centres of the cells of the crop, row by row."""
+    """Returns the (size, size, 2) centres of the crop's cells, row by row."""
     top_left, bottom_left, top_right, _ = corners
     steps = (np.arange(size) + 0.5) / size
     return top_left + steps[None, :, None] * (top_right - top_left) + steps[:, None, None] * (bottom_left - top_left)

@@ -1,12 +1,12 @@
-"""MediaPipe's hand landmark network in PyTorch: a trunk that knows real hands, and its landmark, presence and handedness heads.
+"""MediaPipe's hand landmark network in PyTorch: its trunk, and its landmark, presence and handedness heads.
 
-Zhang et al., "MediaPipe Hands: On-device Real-time Hand Tracking", 2020 (arXiv 2006.10214); weights Apache-2.0. The trunk is like
-EfficientNet-B0 (Tan and Le, ICML 2019) with ReLU6 and without squeeze-and-excitation. It was trained on crops that are turned so that the
-hand, wrist to middle finger's base, points up.
+Zhang et al., "MediaPipe Hands: On-device Real-time Hand Tracking", 2020 (arXiv 2006.10214); weights Apache-2.0. The
+trunk resembles EfficientNet-B0 (Tan and Le, ICML 2019) with ReLU6 and without squeeze-and-excitation. It was trained on
+crops of real hands, turned so that the hand points up, from the wrist to the middle finger's base.
 
-Its batch normalisations are folded into the convolutions, so it trains as it is, at small steps. To have one back behind a convolution,
-give it the mean m and the deviation s of that convolution's outputs on real crops: running_mean = bias = m, running_var = s^2 and
-weight = s change nothing at first.
+Batch normalisation is folded into the convolutions, so the network is trained without it, in small steps. To restore
+one behind a convolution without changing the outputs, compute mean m and standard deviation s of the convolution's
+outputs on real crops, and set running_mean = bias = m, running_var = s^2 and weight = s.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from .mediapipe_weights import OUTPUTS, read_landmark_weights
 
 LANDMARK_CROP_SIZE = 224
-"""Side in pixels of the crops for which the heads were trained."""
+"""Side in pixels of the crops on which the heads were trained."""
 LANDMARK_CROP_SCALE = 1.5
-"""Side of these crops over the longer side of the hand's box, measured along the axes of the turned crop."""
+"""Side of these crops, relative to the longer side of the hand's box along the axes of the turned crop."""
 TRUNK_CHANNELS = 1152
 NUM_LANDMARKS = 21
 
@@ -55,7 +55,7 @@ BLOCKS = (
     Block(1152, 5, 1, 192),
     Block(1152, 5, 1, 192),
 )
-"""The first does not expand. A last one without its projection follows, see ``LandmarkTrunk``."""
+"""The first block does not expand. ``LandmarkTrunk`` adds a last one without projection."""
 
 
 class SameConv2d(nn.Conv2d):
@@ -90,9 +90,10 @@ class InvertedResidual(nn.Module):
 
 
 class LandmarkTrunk(nn.Module):
-    """(B, in_channels, 224, 224), of which the first three are RGB in 0..1, to (B, 1152, 7, 7) in 0..6. Other multiples of 32 do as well.
+    """Maps (B, in_channels, 224, 224), of which the first three channels are RGB in 0..1, to (B, 1152, 7, 7) in 0..6.
 
-    Weights are random until they are loaded, and without normalisation it hardly trains from there: see ``LandmarkNet.from_mediapipe``.
+    Other sizes that are multiples of 32 work as well. Weights are random until they are loaded; without normalisation,
+    the trunk hardly trains from random weights: see ``LandmarkNet.from_mediapipe``.
     """
 
     def __init__(self, in_channels: int = 3) -> None:
@@ -112,18 +113,18 @@ class LandmarkTrunk(nn.Module):
 
     @property
     def stages(self) -> tuple[nn.Module, ...]:
-        """What an image goes through, one after another."""
+        """The stages, in order."""
         return self.stem, *self.blocks, self.last
 
     def forward(self, x: Tensor, first: int = 0) -> Tensor:
-        """``first``: the stage to begin with, if ``x`` is what those before it have made of the image."""
+        """Runs the stages from number ``first`` on, whose input ``x`` is."""
         for stage in self.stages[first:]:
             x = stage(x)
         return x.float()
 
     @torch.no_grad()
     def copy_from(self, trunk: LandmarkTrunk) -> None:
-        """Takes the weights of ``trunk``, which sees colours only; channels that it does not have count for nothing at first."""
+        """Copies the weights of ``trunk``, which sees colours only; weights of other input channels become zero."""
         state = trunk.state_dict()
         colours = state["stem.0.weight"]
         state["stem.0.weight"] = torch.zeros_like(self.stem[0].weight)
@@ -133,20 +134,20 @@ class LandmarkTrunk(nn.Module):
 
 @dataclass(frozen=True)
 class LandmarkOutput:
-    """What the landmark network says of B crops."""
+    """Outputs of the landmark network for B crops."""
 
     features: Tensor
-    """(B, 1152, 7, 7) the trunk's."""
+    """(B, 1152, 7, 7) the trunk's features."""
     landmarks: Tensor
-    """(B, 21, 2) pixels of the crop, MediaPipe order; pixel centres at whole numbers."""
+    """(B, 21, 2) pixels of the crop, MediaPipe order; pixel centres are at integer coordinates."""
     landmark_z: Tensor
-    """(B, 21) depth behind the wrist, on about the scale of ``landmarks``."""
+    """(B, 21) depth relative to the wrist, positive behind it, on about the scale of ``landmarks``."""
     presence_logit: Tensor
     """(B,)"""
     is_right_logit: Tensor
     """(B,)"""
     world: Tensor
-    """(B, 21, 3) metres from about the hand's centre, along the crop's axes: turned where the crop is."""
+    """(B, 21, 3) metres, relative to about the hand's centre, along the axes of the crop, turned or not."""
 
     @property
     def presence(self) -> Tensor:
@@ -155,12 +156,12 @@ class LandmarkOutput:
 
     @property
     def is_right(self) -> Tensor:
-        """(B,) probability that it is a right hand, given that there is one."""
+        """(B,) probability that the hand, if there is one, is a right hand."""
         return self.is_right_logit.sigmoid()
 
 
 class LandmarkHead(nn.Module):
-    """(B, 1152, 7, 7) features of crops of 224 pixels to a ``LandmarkOutput``."""
+    """Maps features of 224-pixel crops, (B, 1152, 7, 7), to a ``LandmarkOutput``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,7 +175,7 @@ class LandmarkHead(nn.Module):
         landmarks = self.landmarks(pooled).reshape(-1, NUM_LANDMARKS, 3)
         return LandmarkOutput(
             features=features,
-            # The network counts from the crop's edge; pixel centres are half a pixel further in.
+            # The network measures from the crop's edge; pixel centres are half a pixel away from it.
             landmarks=landmarks[..., :2] - 0.5,
             landmark_z=landmarks[..., 2],
             presence_logit=self.presence(pooled).squeeze(-1),
@@ -184,7 +185,7 @@ class LandmarkHead(nn.Module):
 
 
 class LandmarkNet(nn.Module):
-    """The whole network. ``state_dict`` holds all of it: what is saved needs neither mediapipe nor openvino again."""
+    """The whole network. Its ``state_dict`` is complete: loading it needs neither mediapipe nor openvino."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,7 +194,11 @@ class LandmarkNet(nn.Module):
 
     @classmethod
     def from_mediapipe(cls) -> LandmarkNet:
-        """With the weights in mediapipe's wheel, in evaluation mode. Raises ImportError where mediapipe or openvino is missing."""
+        """Returns the network with the weights in mediapipe's wheel, in evaluation mode.
+
+        Raises:
+            ImportError: mediapipe or openvino is not installed.
+        """
         weights = read_landmark_weights()
         net = cls()
         convolutions = [module for module in net.trunk.modules() if isinstance(module, nn.Conv2d)]
@@ -204,7 +209,11 @@ class LandmarkNet(nn.Module):
         return net.eval()
 
     def forward(self, crops: Tensor) -> LandmarkOutput:
-        """(B, 3, 224, 224) RGB in 0..1. Raises ValueError for another shape."""
+        """Runs the network on crops, (B, 3, 224, 224) RGB in 0..1.
+
+        Raises:
+            ValueError: the crops have another shape.
+        """
         if crops.shape[1:] != (3, LANDMARK_CROP_SIZE, LANDMARK_CROP_SIZE):
             raise ValueError(
                 f"expected crops (B, 3, {LANDMARK_CROP_SIZE}, {LANDMARK_CROP_SIZE}), got {tuple(crops.shape)}"

@@ -1,4 +1,4 @@
-"""The weights of MediaPipe's palm detector and hand landmark network, read from the files in mediapipe's wheel (Apache-2.0)."""
+"""Reads the weights of MediaPipe's palm detector and landmark network from mediapipe's wheel (Apache-2.0)."""
 
 from __future__ import annotations
 
@@ -9,39 +9,43 @@ from typing import NamedTuple
 import numpy as np
 
 OUTPUTS = {"landmarks": "Identity", "presence": "Identity_1", "is_right": "Identity_2", "world": "Identity_3"}
-"""What the file's outputs are called."""
+"""Names of the file's outputs."""
 
 
 class Layer(NamedTuple):
-    """Float32, in PyTorch's order of axes."""
+    """Float32 weights of a layer, in PyTorch's order of axes."""
 
     weight: np.ndarray
-    """(out, in / groups, height, width) of a convolution, (out, in) of a linear layer."""
+    """(out, in / groups, height, width) for a convolution, (out, in) for a linear layer."""
     bias: np.ndarray
     """(out,)"""
 
 
 class LandmarkWeights(NamedTuple):
     convolutions: list[Layer]
-    """From the image to the last feature map. Batch normalisations are folded into them."""
+    """In order, from the image to the last feature map. Batch normalisation is folded in."""
     heads: dict[str, Layer]
-    """The linear layers by output, keys as in ``OUTPUTS``."""
+    """Linear layers by output, keys as in ``OUTPUTS``."""
 
 
 class PalmWeights(NamedTuple):
     convolutions: list[Layer]
-    """In the order of ``palm_net.PalmNet``: trunk, then scores and boxes of the fine cells and of the coarse ones."""
+    """In the order of ``palm_net.PalmNet``: trunk, scores and boxes of the fine cells, then of the coarse cells."""
     slopes: list[np.ndarray]
-    """Of the trunk's PReLUs, (channels,) each."""
+    """(channels,) for each of the trunk's PReLUs."""
 
 
 def landmark_model_path() -> Path:
-    """``hand_landmark_full.tflite``. Raises ImportError where mediapipe is not installed, or comes without it."""
+    """Returns the path of ``hand_landmark_full.tflite``.
+
+    Raises:
+        ImportError: mediapipe is not installed, or its wheel does not include the file.
+    """
     return _model_path("hand_landmark/hand_landmark_full.tflite")
 
 
 def palm_model_path() -> Path:
-    """``palm_detection_full.tflite``; raises as ``landmark_model_path``."""
+    """Returns the path of ``palm_detection_full.tflite``; raises as ``landmark_model_path``."""
     return _model_path("palm_detection/palm_detection_full.tflite")
 
 
@@ -51,12 +55,16 @@ def _model_path(name: str) -> Path:
         raise ImportError("MediaPipe's networks are in its wheel: pip install mediapipe==0.10.21")
     path = Path(spec.origin).parent / "modules" / name
     if not path.is_file():
-        raise ImportError(f"{path} is missing: pip install mediapipe==0.10.21 (later wheels come without it)")
+        raise ImportError(f"{path} is missing: pip install mediapipe==0.10.21 (later wheels do not include it)")
     return path
 
 
 def read_landmark_weights() -> LandmarkWeights:
-    """Raises ImportError where mediapipe (see ``landmark_model_path``) or openvino, which reads the file, is missing."""
+    """Reads the landmark network's weights.
+
+    Raises:
+        ImportError: mediapipe (see ``landmark_model_path``) or openvino, which reads the file, is not installed.
+    """
     network = _read(landmark_model_path())
     layers = _convolutions(network) + [_linear_layer(network.output(name).get_node()) for name in OUTPUTS.values()]
     read = _layers(layers)
@@ -64,7 +72,7 @@ def read_landmark_weights() -> LandmarkWeights:
 
 
 def read_palm_weights() -> PalmWeights:
-    """Raises as ``read_landmark_weights``."""
+    """Reads the palm detector's weights; raises as ``read_landmark_weights``."""
     network = _read(palm_model_path())
     slopes = [op.input_value(1) for op in network.get_ordered_ops() if op.get_type_name() == "PRelu"]
     *trunk, fine_scores, coarse_scores, fine_boxes, coarse_boxes = _layers(_convolutions(network))
@@ -96,7 +104,7 @@ def _layers(layers: list) -> list[Layer]:
 
 
 def _constants(sources: list) -> list[np.ndarray]:
-    """The file stores halves in another order of axes, and the reader adds operations that undo this: OpenVINO runs them."""
+    """Evaluates constants: the file stores half precision in another order of axes, which added operations convert."""
     import openvino
 
     model = openvino.Model(sources, [])
@@ -104,13 +112,13 @@ def _constants(sources: list) -> list[np.ndarray]:
 
 
 def _linear_layer(node):
-    """The matrix product that leads to an output of the network."""
+    """Returns the matrix product before an output of the network."""
     while node.get_type_name() != "MatMul":
         node = node.input_value(0).get_node()
     return node
 
 
 def _bias(layer):
-    """What is added to the result of a layer."""
+    """Returns the constant that is added to a layer's result."""
     (target,) = layer.output(0).get_target_inputs()
     return target.get_node().input_value(1)

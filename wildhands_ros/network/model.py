@@ -1,6 +1,6 @@
-"""The WildHands network: crops of hands, with where they are in the camera's view, to MANO parameters in the camera's frame.
+"""The WildHands network: from crops of hands and their place in the field of view to MANO parameters.
 
-Prakash, Tu, Chang and Gupta, "3D Hand Pose Estimation in Everyday Egocentric Images", ECCV 2024 (arXiv 2312.06583); spec 1.
+Prakash, Tu, Chang and Gupta, "3D Hand Pose Estimation in Everyday Egocentric Images", ECCV 2024 (arXiv 2312.06583).
 """
 
 from __future__ import annotations
@@ -28,49 +28,49 @@ from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput
 from .trunks import TRUNKS
 
 MIN_SCALE = 0.1
-"""Smallest scale s that is decoded; bounds the depth (spec 1.6)."""
+"""Smallest scale s that is decoded, which limits the depth; as in the authors' code."""
 FEATURE_DROPOUT = 0.25
-"""Share of the hands that are, in training, decoded from their landmarks alone (``config.landmark_input``)."""
+"""Share of the hands that are decoded from their landmarks alone in training (``config.landmark_input``)."""
 
 
 @dataclass(frozen=True)
 class WildHandsOutput:
-    """What the network says of B hands. Metres, camera optical frame."""
+    """Outputs of the network for B hands. Metres, camera optical frame."""
 
     is_right: Tensor
-    """(B,) bool: as which side they were decoded."""
+    """(B,) bool: the side whose head decoded the hand."""
     rotations: Tensor
-    """(B, 16, 3, 3): global orientation, then 15 finger rotations relative to the hand model's mean pose (see ``decode_pose``)."""
+    """(B, 16, 3, 3) global orientation, then 15 finger rotations relative to the mean pose (see ``decode_pose``)."""
     betas: Tensor
     """(B, 10)"""
     camera: Tensor
-    """(B, 3) s, tx, ty; these two along the crop's axes."""
+    """(B, 3) s, tx, ty; tx and ty along the crop's axes."""
     initial_camera: Tensor
-    """(B, 3) the decoder's first guess of ``camera``, for training."""
+    """(B, 3) the decoder's initial estimate of ``camera``, for training."""
     translation: Tensor
     """(B, 3) of the hand model's origin, decoded from ``camera``."""
     grasp_logits: Tensor | None
     """(B, 9), or None without a grasp head."""
     landmarks: LandmarkOutput | None
-    """In the crops, of the features before encoding and image join them; None where the trunk has no landmark head."""
+    """Landmarks in the crops, from features without encoding and image; None if the trunk has no landmark head."""
 
 
 @dataclass(frozen=True)
 class EncodedHands:
-    """What trunks and fusion make of B crops."""
+    """Outputs of trunks and fusion for B crops."""
 
     features: Tensor
-    """(B, C, h, w) the trunk's, of the crops."""
+    """(B, C, h, w) the trunk's features of the crops."""
     vector: Tensor
-    """(B, config.features) crop, frame and position, fused."""
+    """(B, config.features) fused features of crop, image and position."""
     position: Tensor
-    """(B, K) the encoded position, averaged where it is a map."""
+    """(B, K) the encoded position, averaged if it is a map."""
     seen_by_grasp: Tensor | None
-    """(B, C, h, w) what the grasp head sees of crop or frame; None where it sees neither."""
+    """(B, C, h, w) image features for the grasp head; None if it sees only the hand."""
 
 
 class WildHands(nn.Module):
-    """See the module's docstring; ``config`` says which parts there are."""
+    """The network; ``config`` determines its parts."""
 
     def __init__(self, config: WildHandsConfig) -> None:
         super().__init__()
@@ -102,7 +102,11 @@ class WildHands(nn.Module):
             self.grasp_head = GraspHead(0 if config.grasp_input is GraspInput.HAND else trunk_channels)
 
     def start_from(self, net: LandmarkNet) -> None:
-        """Takes the trunk(s) and the landmark head from ``net``. Raises ValueError where the network has no such trunk."""
+        """Copies the weights of the trunks and the landmark head from ``net``.
+
+        Raises:
+            ValueError: this network has another kind of trunk.
+        """
         if self.landmark_head is None:
             raise ValueError(f"a network on the trunk {self.config.trunk!r} cannot start from the landmark network")
         self.landmark_head.load_state_dict(net.head.state_dict())
@@ -121,34 +125,39 @@ class WildHands(nn.Module):
         image_index: Tensor | None = None,
         turn: Tensor | None = None,
     ) -> WildHandsOutput:
-        """All hands of one or more frames at once.
+        """Predicts all hands of one or more images.
 
-        crops: (B, 3, 224, 224) RGB, normalised by the trunk's mean and deviation (as ``images``).
-        kpe: (B, C) or (B, C, config.kpe_map_size, config.kpe_map_size), from ``kpe_values``.
-        is_right: (B,) bool; each hand is decoded by its side's head. Left crops are not mirrored. None: the landmark head's side.
-        focal: (B,) pixels, and anchor: (B, 2) x/z, y/z of a ray: the hand's origin is decoded as z = 2 focal / (224 s) and
-            (x, y) = z anchor + (tx, ty). ``preprocessing`` sets them by ``config.camera``.
-        images: (N, 3, 224, 224) whole frames, given if and only if ``config.full_image_trunk``.
-        image_index: (B,) int64, which of ``images`` a crop belongs to; may be omitted for a single image.
-        turn: (B,) radians, positive clockwise as seen, by which the crops are turned in the image; omitted where they are not. The global
-            orientation and (tx, ty) are decoded along the crop's axes, then turned by this about the optical axis; with
-            ``CameraDecoding.RAY`` the orientation then with the optical axis to the crop's ray.
+        The hand's origin is decoded as z = 2 focal / (224 s) and (x, y) = z anchor + (tx, ty).
+
+        Args:
+            crops: (B, 3, 224, 224) RGB, normalised by the trunk's mean and standard deviation, like ``images``.
+            kpe: (B, C) or (B, C, config.kpe_map_size, config.kpe_map_size), from ``kpe_values``.
+            is_right: (B,) bool, side of each hand, whose head decodes it; left crops are not mirrored. None: the
+                landmark head decides.
+            focal: (B,) pixels. ``preprocessing`` sets it according to ``config.camera``.
+            anchor: (B, 2) x/z, y/z of a ray. ``preprocessing`` sets it according to ``config.camera``.
+            images: (N, 3, 224, 224) whole images, if and only if ``config.full_image_trunk``.
+            image_index: (B,) int64, the image of each crop; may be omitted for a single image.
+            turn: (B,) radians by which the crops are turned in the image, positive clockwise as seen; None if they are
+                not. The global orientation and (tx, ty) are decoded along the crop's axes, then turned by this angle
+                about the optical axis. With ``CameraDecoding.RAY``, the orientation is then rotated by the rotation
+                that turns the optical axis to the crop's ray.
         """
         encoded = self.encode(crops, kpe, images, image_index)
         landmarks = self.landmark_head(encoded.features) if self.landmark_head is not None else None
         if is_right is None:
             if landmarks is None:
-                raise ValueError("is_right is needed: the network has no landmark head to tell the side")
+                raise ValueError("is_right is needed: the network has no landmark head that decides the side")
             is_right = landmarks.is_right_logit > 0
         return self.decode(encoded, landmarks, is_right, focal, anchor, turn)
 
     def encode(
         self, crops: Tensor, kpe: Tensor, images: Tensor | None = None, image_index: Tensor | None = None
     ) -> EncodedHands:
-        """The part of ``forward`` that takes the time: trunks and fusion. Arguments as there."""
+        """Runs trunks and fusion, which take nearly all of the time of ``forward``. Arguments as there."""
         if (images is None) is not (self.image_trunk is None):
             raise ValueError(
-                f"the network has full_image_trunk={self.config.full_image_trunk}, but images is {type(images).__name__}"
+                f"full_image_trunk is {self.config.full_image_trunk}, but images is {type(images).__name__}"
             )
         encoding = self.config.encoding
         channels = encode(encoding, kpe, self.config.n_freq, self.config.kpe_map_size)
@@ -156,7 +165,7 @@ class WildHands(nn.Module):
         crop_features = features = self.hand_trunk(crops)
         seen_by_grasp = None
         if self.config.grasp_input is GraspInput.HAND_AND_CROP:
-            # The mean; the released head, which takes the sum, was not trained on this.
+            # The mean, which the grasp head's sum leaves unchanged.
             seen_by_grasp = features.mean(dim=(2, 3), keepdim=True)
         if images is not None:
             image_features = self.image_trunk(images)
@@ -185,14 +194,23 @@ class WildHands(nn.Module):
         anchor: Tensor,
         turn: Tensor | None = None,
     ) -> WildHandsOutput:
-        """The small rest of ``forward``. ``landmarks`` are the landmark head's of ``encoded.features``, where there is one."""
+        """Runs the heads on encoded hands.
+
+        Args:
+            encoded: output of ``encode``.
+            landmarks: the landmark head's output for ``encoded.features``, if there is one.
+            is_right: as in ``forward``.
+            focal: as in ``forward``.
+            anchor: as in ``forward``.
+            turn: as in ``forward``.
+        """
         vector = encoded.vector
         if self.landmark_encoder is not None:
             vector = torch.cat(
                 [self.feature_dropout(vector), self.landmark_encoder(landmarks, encoded.position)], dim=-1
             )
 
-        # Both heads run on every hand: they are small, and the graph has no data-dependent shapes, so it can be exported.
+        # Both heads run on every hand: they are small, and without data-dependent shapes the graph can be exported.
         right, left = self.right_head(vector), self.left_head(vector)
         hand = DecodedHand(*(torch.where(is_right[:, None], *sides) for sides in zip(right, left, strict=True)))
         rotations = rotation_6d_to_matrix(hand.pose_6d.reshape(-1, NUM_ROTATIONS, 6))
@@ -216,12 +234,12 @@ class WildHands(nn.Module):
 
 
 def _turned(rotations: Tensor, by: Tensor) -> Tensor:
-    """(B, 16, 3, 3) with the global orientation turned by (B, 3, 3)."""
+    """Rotates the global orientation of (B, 16, 3, 3) by (B, 3, 3)."""
     return torch.cat([by[:, None] @ rotations[:, :1], rotations[:, 1:]], dim=1)
 
 
 def ray_rotation(anchor: Tensor) -> Tensor:
-    """(B, 2) x/z, y/z of rays to (B, 3, 3): the smallest rotations that turn the optical axis to them."""
+    """Returns the smallest rotations (B, 3, 3) that turn the optical axis to the rays (B, 2) x/z, y/z."""
     ray = normalize(torch.cat([anchor, torch.ones_like(anchor[:, :1])], dim=1), dim=1)
     x, y, z = ray.unbind(1)
     k = 1 / (1 + z)
@@ -230,13 +248,13 @@ def ray_rotation(anchor: Tensor) -> Tensor:
 
 
 def turn_matrix(turn: Tensor) -> Tensor:
-    """(B,) radians to (B, 3, 3): from a turned crop's axes to the camera's; ``turn`` as in ``WildHands.forward``."""
+    """Returns rotations (B, 3, 3) from turned crops' axes to the camera's; ``turn`` as in ``WildHands.forward``."""
     cosine, sine, zero, one = turn.cos(), turn.sin(), torch.zeros_like(turn), torch.ones_like(turn)
     return torch.stack([cosine, -sine, zero, sine, cosine, zero, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
 
 
 def decode_translation(camera: Tensor, focal: Tensor, anchor: Tensor, turn: Tensor | None = None) -> Tensor:
-    """(B, 3) s, tx, ty to (B, 3) metres; arguments as in ``WildHands.forward`` (spec 1.6, where anchor is zero)."""
+    """Converts s, tx, ty (B, 3) to metres (B, 3); other arguments as in ``WildHands.forward``."""
     scale, offset = camera[:, 0].clamp(min=MIN_SCALE), camera[:, 1:]
     if turn is not None:
         offset = (turn_matrix(turn)[:, :2, :2] @ offset[..., None]).squeeze(-1)
@@ -245,10 +263,16 @@ def decode_translation(camera: Tensor, focal: Tensor, anchor: Tensor, turn: Tens
 
 
 def decode_pose(rotations: Tensor, mean_pose: Tensor) -> tuple[Tensor, Tensor]:
-    """Predicted rotations (B, 16, 3, 3) to MANO's (global_orient (B, 3), hand_pose (B, 45)), axis-angle in radians.
+    """Converts predicted rotations to MANO's pose.
 
-    ``mean_pose`` (B, 45) is the hand model's mean pose, which the network's finger rotations are relative to: it is added in axis-angle
-    space (spec 1.5). The hand pose returned is the one to apply as it is (``flat_hand_mean=True``).
+    Args:
+        rotations: (B, 16, 3, 3), see ``WildHandsOutput``.
+        mean_pose: (B, 45) radians, the hand model's mean pose. The network's finger rotations are relative to it; it is
+            added in axis-angle space, as in the authors' code.
+
+    Returns:
+        global_orient (B, 3) and hand_pose (B, 45), axis-angle in radians. The hand pose includes the mean pose
+        (``flat_hand_mean=True``).
     """
     axis_angles = matrix_to_axis_angle(rotations)
     return axis_angles[:, 0], axis_angles[:, 1:].flatten(1) + mean_pose

@@ -1,8 +1,9 @@
-"""MediaPipe's palm detector in PyTorch: a trunk that has seen real hands in whole pictures, and its palm heads.
+"""MediaPipe's palm detector in PyTorch: its trunk and its palm heads.
 
-Zhang et al., "MediaPipe Hands: On-device Real-time Hand Tracking", 2020 (arXiv 2006.10214); weights Apache-2.0. An encoder of depthwise
-separable residual blocks and two steps back up, at which palms are looked for: fully convolutional, so it takes pictures of any size whose
-sides are multiples of 32. Palms are found from about a tenth of a 192-pixel picture on.
+Zhang et al., "MediaPipe Hands: On-device Real-time Hand Tracking", 2020 (arXiv 2006.10214); weights Apache-2.0. An
+encoder of depthwise separable residual blocks, followed by two upsampling steps at which palms are detected. It is
+fully convolutional and takes images of any size whose sides are multiples of 32. It finds palms from about a tenth of a
+192-pixel image on.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from .landmark_net import SameConv2d
 from .mediapipe_weights import read_palm_weights
 
 STRIDES = (8, 16)
-"""Pixels between the fine cells, and between the coarse ones."""
+"""Strides of the fine and the coarse cells in pixels."""
 ANCHORS = (2, 6)
-"""Guesses of one palm at a cell of each."""
+"""Anchors per fine and per coarse cell."""
 FINE_CHANNELS, COARSE_CHANNELS = 128, 256
 PALM_KEYPOINTS = 7
-"""Wrist; bases of index, middle, ring, little finger; two of the thumb's."""
+"""Wrist; bases of the index, middle, ring and little finger; two joints of the thumb."""
 FROZEN_STAGES = 3
-"""Stages up to the fine cells' encoder features."""
+"""Number of stages up to the encoder features of the fine cells."""
 
 
 class Separable(nn.Module):
-    """A residual block: depthwise 5x5, pointwise, PReLU; with stride 2 the way past it is max-pooled, new channels begin at zero."""
+    """Residual block: depthwise 5x5, pointwise, PReLU.
+
+    The skip connection is max-pooled if the stride is 2, and padded with zeros for additional channels.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -45,7 +49,7 @@ class Separable(nn.Module):
 
 
 class UpStep(nn.Module):
-    """Twice as fine: upsampled, brought to the channels of the encoder's features of that size, added to them, refined."""
+    """Upsamples features by two, projects them, adds the encoder's features of that size, and refines the sum."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
@@ -59,7 +63,10 @@ class UpStep(nn.Module):
 
 
 class PalmTrunk(nn.Module):
-    """(B, 3, H, W) RGB in 0..1 to features of the fine cells (B, 128, H / 8, W / 8) and of the coarse ones (B, 256, H / 16, W / 16)."""
+    """Maps (B, 3, H, W) RGB in 0..1 to features of the fine and the coarse cells.
+
+    These have the shapes (B, 128, H / 8, W / 8) and (B, 256, H / 16, W / 16).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,11 +86,11 @@ class PalmTrunk(nn.Module):
 
     @property
     def front(self) -> nn.Module:
-        """The first ``FROZEN_STAGES`` stages: a picture to (B, 128, H / 8, W / 8)."""
+        """The first ``FROZEN_STAGES`` stages, from images to (B, 128, H / 8, W / 8)."""
         return self.stages[:FROZEN_STAGES]
 
     def back(self, front: Tensor) -> tuple[Tensor, Tensor]:
-        """What the rest makes of ``front``'s result."""
+        """Runs the remaining stages on the result of ``front``."""
         middle = self.stages[3](front)
         coarse = self.coarse(self.stages[4](middle), middle)
         return self.fine(coarse, front), coarse
@@ -94,15 +101,17 @@ class PalmTrunk(nn.Module):
 
 @dataclass(frozen=True)
 class PalmOutput:
-    """What the palm heads say of B pictures; the N anchors are the fine cells' and then the coarse ones', row by row."""
+    """Outputs of the palm heads for B images; N anchors: those of the fine, then the coarse cells, row by row."""
 
     logits: Tensor
-    """(B, N) that there is a palm."""
+    """(B, N) logit that there is a palm."""
     boxes: Tensor
-    """(B, N, 18) pixels, from the middle of the anchor's cell: box centre x, y, box width, height, and x, y of each keypoint."""
+    """(B, N, 18) pixels from the anchor's cell centre: box centre x, y, width, height, x, y of each keypoint."""
 
 
 class PalmHead(nn.Module):
+    """Maps features of the fine and the coarse cells to a ``PalmOutput``."""
+
     def __init__(self) -> None:
         super().__init__()
         channels = FINE_CHANNELS, COARSE_CHANNELS
@@ -129,7 +138,11 @@ class PalmNet(nn.Module):
 
     @classmethod
     def from_mediapipe(cls) -> PalmNet:
-        """With the weights in mediapipe's wheel, in evaluation mode. Raises ImportError where mediapipe or openvino is missing."""
+        """Returns the network with the weights in mediapipe's wheel, in evaluation mode.
+
+        Raises:
+            ImportError: mediapipe or openvino is not installed.
+        """
         weights = read_palm_weights()
         net = cls()
         convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
@@ -141,12 +154,12 @@ class PalmNet(nn.Module):
         return net.eval()
 
     def forward(self, images: Tensor) -> PalmOutput:
-        """(B, 3, H, W) RGB in 0..1; the sides are multiples of 32."""
+        """Detects palms in images, (B, 3, H, W) RGB in 0..1, whose sides are multiples of 32."""
         return self.head(*self.trunk(images))
 
 
 def anchor_cells(height: int, width: int) -> Tensor:
-    """(N, 2) x, y in pixels of the middles of the anchors' cells, for a picture of this size; pixels counted from the picture's edge."""
+    """Returns the (N, 2) centres x, y of the anchors' cells for an image size, in pixels from the image's edge."""
     cells = []
     for stride, count in zip(STRIDES, ANCHORS, strict=True):
         y, x = torch.meshgrid(torch.arange(height // stride), torch.arange(width // stride), indexing="ij")

@@ -1,4 +1,4 @@
-"""The published checkpoint: its keys, their counterparts here, and how to know the file (spec 2.4, 2.5)."""
+"""The published checkpoint: its keys, the corresponding keys here, and how to recognise the file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .config import RELEASED, GraspInput, WildHandsConfig
 from .model import WildHands
 
 PUBLISHED_SIZE = 855_094_722
-"""Bytes of the authors' ``wildhands.ckpt``."""
+"""Size of the authors' ``wildhands.ckpt`` in bytes."""
 PUBLISHED_SHA256 = "cac3f9a9334da852f3993e95b4ec088dcc6c69f0337db63dacd83e4642880a7b"
 
 KEY_PREFIXES = {
@@ -29,16 +29,16 @@ KEY_PREFIXES = {
     "mano.right.": "model.mano_r.mano.",
     "mano.left.": "model.mano_l.mano.",
 }
-"""Our checkpoints' key prefix to the published one. What follows the prefix is the same in both."""
+"""Published key prefix by this project's prefix. The rest of the key is the same in both."""
 
 DUPLICATES = {"mano_r.": "model.mano_r.mano.", "mano_l.": "model.mano_l.mano."}
-"""The published file holds the hand models twice: prefix of the copy that is not kept to that of the one that is."""
+"""The published file holds the hand models twice: prefix of the imported copy by prefix of the other one."""
 
 UNUSED = ("head_o", "arti_head")
-"""Parts of keys that belong to an object head, which the released model does not use."""
+"""Parts of keys of the object head, which the released model does not use."""
 
 GRASP_PREFIX = "model.grasp_classifier."
-"""Keys of the training-only grasp head; as far as is known the published file has none."""
+"""Prefix of the keys of the grasp head, which is only used in training; the published file is not known to have one."""
 
 MANO_SHAPES = {
     "betas": (1, 10),
@@ -56,14 +56,18 @@ MANO_SHAPES = {
     "pose_mean": (48,),
     "vertex_joint_selector.extra_joints_idxs": (5,),
 }
-"""smplx's tensors of one hand model."""
+"""Shapes of smplx's tensors of one hand model."""
 
 MANO_BUFFERS = tuple(name for name in MANO_SHAPES if name not in ("betas", "global_orient", "body_pose", "hand_pose"))
-"""Those that describe the hand; the others are an unused state."""
+"""The tensors that describe the hand; the others are not used."""
 
 
 def to_released_key(key: str) -> str:
-    """A key of our checkpoints to the published checkpoint's. Raises KeyError where it has no such tensor."""
+    """Returns the published key of one of this project's keys.
+
+    Raises:
+        KeyError: the published checkpoint has no such tensor.
+    """
     return _replace_prefix(key, KEY_PREFIXES)
 
 
@@ -73,7 +77,7 @@ def from_released_key(key: str) -> str:
 
 
 def released_shapes(config: WildHandsConfig = RELEASED) -> dict[str, tuple[int, ...]]:
-    """Every key of the published layout with its shape: 729 for the released configuration, more with a grasp head."""
+    """Returns the shapes of all published tensors by key: 729 for the released model, more with a grasp head."""
     with torch.device("meta"):
         network = WildHands(config).state_dict()
     shapes = {to_released_key(f"network.{key}"): tuple(tensor.shape) for key, tensor in network.items()}
@@ -84,7 +88,7 @@ def released_shapes(config: WildHandsConfig = RELEASED) -> dict[str, tuple[int, 
 
 
 def released_grasp_input(shapes: dict[str, tuple[int, ...]]) -> GraspInput:
-    """Which grasp head a file with these keys and shapes has."""
+    """Returns the kind of grasp head that a file with these keys and shapes has."""
     shape = shapes.get(GRASP_PREFIX + "0.weight")
     if shape is None:
         return GraspInput.NONE

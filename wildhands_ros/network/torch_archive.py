@@ -1,8 +1,8 @@
 """Reads the tensors of a ``torch.save`` file without importing or running anything that the file names.
 
-The file is a zip of one pickle (``data.pkl``) and one uncompressed member per tensor storage. Of the pickle's names only those of the table
-below are ever called, and they build descriptions of tensors. Any other name (trainers keep options, callbacks and loggers of their own
-classes in a checkpoint) becomes an inert placeholder that may be created and filled but not called.
+The file is a zip of one pickle (``data.pkl``) and one uncompressed member per tensor storage. Only names in the table
+below are ever called, and they create descriptions of tensors. Any other name becomes an inert placeholder that can be
+created and filled, but not called: trainers store options, callbacks and loggers of their own classes in checkpoints.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..io.safe_pickle import RestrictedUnpickler, UnsafePickleError
 
 
 class ArchiveError(ValueError):
-    """Not a ``torch.save`` file, a damaged one, or one that asks to run something."""
+    """The file was not written by ``torch.save``, is damaged, or asks to run something."""
 
 
 class StorageRef(NamedTuple):
@@ -47,7 +47,9 @@ class TensorRef(NamedTuple):
 class TorchArchive:
     """An open file; ``root`` is the object that was saved, with a ``TensorRef`` for every tensor.
 
-    Raises FileNotFoundError, or ArchiveError with the reason, also when a tensor is read.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ArchiveError: the file is not usable; reading a tensor may raise it, too.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,17 +59,17 @@ class TorchArchive:
         try:
             self._zip = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
-            raise ArchiveError(f"{path} is incomplete: its end is missing. Download it again") from error
+            raise ArchiveError(f"{path} is incomplete: the end is missing. Download it again") from error
         try:
             pickles = [name for name in self._zip.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
             if len(pickles) != 1:
-                raise ArchiveError(f"{path} is a zip file, but not one that PyTorch wrote: there is no data.pkl in it")
+                raise ArchiveError(f"{path} is a zip file, but was not written by PyTorch: it has no data.pkl")
             self._folder = pickles[0].removesuffix("data.pkl")
             if (
                 f"{self._folder}byteorder" in self._zip.namelist()
                 and self._member(f"{self._folder}byteorder") != sys.byteorder.encode()
             ):
-                raise ArchiveError(f"{path} was written on a machine of the other byte order")
+                raise ArchiveError(f"{path} was written on a machine with another byte order")
             self.root = self._unpickle(self._member(pickles[0]))
         except BaseException:
             self._zip.close()
@@ -82,7 +84,7 @@ class TorchArchive:
         self._zip.close()
 
     def read(self, ref: TensorRef) -> Tensor:
-        """The tensor, contiguous, on the CPU. Reads only the storage that it lies in."""
+        """Returns the tensor, contiguous and on the CPU. Only its storage is read."""
         storage, offset, shape, stride = ref
         last = offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
         if min((offset, *shape, *stride)) < 0 or (math.prod(shape) and last >= storage.length):
@@ -102,10 +104,10 @@ class TorchArchive:
 
     def _member(self, name: str) -> bytes:
         try:
-            # PyTorch stores without compression, so what is larger than the file is made to fill the memory.
+            # PyTorch does not compress, so a member larger than the file is meant to fill the memory.
             if self._zip.getinfo(name).file_size > self._path.stat().st_size:
                 raise ArchiveError(
-                    f"{self._path} is refused: {name} in it is compressed to a part of its size, which PyTorch never does"
+                    f"{self._path} is refused: its member {name} is compressed, which PyTorch never does"
                 )
             return self._zip.read(name)
         except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
@@ -124,8 +126,8 @@ class TorchArchive:
                 f"{self._path} is damaged: its data.pkl cannot be read ({reason}). Download it again"
             ) from error
 
-    # What follows is called by the unpickler with arguments of the file's choosing. Bound methods, since a pickle could set attributes of
-    # a plain function.
+    # The unpickler calls the following with arguments of the file's choosing. They are bound methods because a pickle
+    # could set attributes of a plain function.
 
     def _storage(self, pid: Any) -> StorageRef:
         kind, dtype, key, _location, length = pid
@@ -158,7 +160,7 @@ class TorchArchive:
 
 
 class _Items(dict):
-    """Stands for dict-like classes of the standard library."""
+    """Placeholder for dict-like classes of the standard library."""
 
     def __setstate__(self, state: Any) -> None:
         pass
@@ -167,13 +169,13 @@ class _Items(dict):
 class _PlaceholderType(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         raise UnsafePickleError(
-            f"refused: the file asks to call {cls.__module__}.{cls.__qualname__}, which no checkpoint needs; it could run "
-            "foreign code. Nothing in it was executed. Get the file from its original source."
+            f"refused: the file asks to call {cls.__module__}.{cls.__qualname__}, which no checkpoint needs; it could "
+            "run foreign code. Nothing in it was executed. Get the file from its original source."
         )
 
 
 class _Placeholder(metaclass=_PlaceholderType):
-    """Takes whatever a pickle puts into an object, and keeps nothing."""
+    """Accepts whatever a pickle stores in an object, and ignores it."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> _Placeholder:
         return object.__new__(cls)
@@ -209,7 +211,7 @@ class _Globals(dict):
                 ("collections", "Counter"): _Items,
             }
         )
-        # Values that trainers keep beside the weights; none of them is needed here.
+        # Values that trainers store beside the weights; none of them is needed here.
         for module in ("builtins", "__builtin__"):
             for name in ("set", "frozenset", "list", "dict", "tuple", "complex", "slice", "bytearray"):
                 self[module, name] = nothing
@@ -241,11 +243,11 @@ def _check_format(path: Path, head: bytes) -> None:
         return
     if head.lstrip()[:1] == b"<":
         raise ArchiveError(
-            f"{path} is a web page, not a checkpoint: the download was refused or needs a confirmation in the browser"
+            f"{path} is a web page, not a checkpoint: the download was refused or needs confirmation in a browser"
         )
     # torch.save before 1.6 wrote this number as the first of several pickles.
     if b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19" in head:
         raise ArchiveError(
-            f"{path} is in PyTorch's format of before version 1.6, which is not supported: load and save it with a newer PyTorch"
+            f"{path} has the format of PyTorch before 1.6, which is not supported: load and save it with a newer one"
         )
     raise ArchiveError(f"{path} is not a PyTorch checkpoint")

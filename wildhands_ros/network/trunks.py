@@ -1,4 +1,4 @@
-"""Convolutional trunks: an image (B, in_channels, 224, 224) in, a feature map (B, channels, 224 / stride, 224 / stride) out."""
+"""Convolutional trunks: images (B, in_channels, 224, 224) to features (B, channels, 224 / stride, 224 / stride)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ResNetTrunk(nn.Module):
-    """A torchvision ResNet (He et al. 2016, v1.5) without its pooling and classifier; random weights, nothing is downloaded."""
+    """A torchvision ResNet (He et al. 2016, v1.5) without pooling and classifier; random weights, no download."""
 
     def __init__(self, name: str, in_channels: int) -> None:
-        """Takes the network's name in torchvision."""
-        # Late: importing torchvision takes seconds, and most users never build a ResNet.
+        """``name`` is the network's name in torchvision."""
+        # Imported late: torchvision takes seconds, and most users never build a ResNet.
         from torchvision.models import get_model
 
         super().__init__()
@@ -40,14 +40,14 @@ class TrunkKind:
     """An entry of ``TRUNKS``."""
 
     build: Callable[[int], nn.Module]
-    """Takes the number of input channels: RGB, then others."""
+    """Builds the trunk for a number of input channels, of which the first three are RGB."""
     channels: int
     stride: int
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """It wants colours (RGB in 0..1 - mean) / std."""
+    """Colours are normalised as (RGB in 0..1 - mean) / std."""
     has_landmarks: bool = False
-    """Whether a ``LandmarkHead`` belongs to it."""
+    """Whether the trunk has a ``LandmarkHead``."""
 
 
 TRUNKS = {

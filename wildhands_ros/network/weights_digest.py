@@ -6,7 +6,7 @@ from torch import nn
 
 
 def weights_digest(network: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers, in their order; names do not count."""
+    """Returns the SHA-256 of all parameters and buffers, in order; names do not count."""
     state = hashlib.sha256()
     for tensor in network.state_dict().values():
         state.update(repr(tuple(tensor.shape)).encode() + tensor.contiguous().numpy().tobytes())

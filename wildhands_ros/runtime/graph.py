@@ -1,7 +1,7 @@
-"""The network as graphs of plain tensors, from the inputs that ``network.preprocessing`` makes to MANO parameters: what runtimes compile
-and what ``wildhands export-onnx`` writes.
+"""The network as graphs of plain tensors, from preprocessed inputs to MANO parameters.
 
-The encoder (trunks and fusion) takes nearly all of the time and bears lower precision; the decoder is small and decides the last digits.
+Runtimes compile these graphs, and ``wildhands export-onnx`` writes them. The encoder (trunks and fusion) takes nearly
+all of the time and tolerates lower precision; the decoder is small and determines the last digits.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from ..network.model import EncodedHands, WildHands, decode_pose
 from ..types import Side
 
 RIGHT, LEFT, BY_LANDMARKS = 1, 0, -1
-"""Values of the input ``side``."""
+"""Values of the input ``side``; ``BY_LANDMARKS`` leaves the decision to the landmark head."""
 
 
 def mean_pose(hand_model: Mapping[Side, HandAsset]) -> Tensor:
-    """(2, 45) radians: the mean pose of the left and of the right hand."""
+    """Returns the mean poses of the left and the right hand, (2, 45) radians."""
     return torch.from_numpy(
         np.stack([hand_model[side].hands_mean for side in (Side.LEFT, Side.RIGHT)]).astype(np.float32)
     )
 
 
 def encoder_inputs(config: WildHandsConfig) -> tuple[str, ...]:
+    """Returns the names of the encoder's inputs."""
     return ("crops", "kpe", "images", "image_index") if config.full_image_trunk else ("crops", "kpe")
 
 
@@ -36,11 +37,11 @@ DECODER_INPUTS = ("side", "focal", "anchor", "turn")
 
 
 def outputs(model: WildHands) -> tuple[str, ...]:
-    """Names of what comes out, one row a hand.
+    """Returns the names of the network's outputs, which have one row per hand.
 
-    is_right (B,) bool; transl (B, 3), global_orient (B, 3), hand_pose (B, 45), betas (B, 10) as in ``ManoParameters``; grasp (B, 9)
-    probabilities; landmarks (B, 21, 2) pixels of the crop, presence (B,) and right (B,) probabilities, world (B, 21, 3) metres along the
-    crop's axes.
+    ``is_right`` (B,) bool; ``transl`` (B, 3), ``global_orient`` (B, 3), ``hand_pose`` (B, 45) and ``betas`` (B, 10) as
+    in ``ManoParameters``; ``grasp`` (B, 9) probabilities; ``landmarks`` (B, 21, 2) pixels of the crop; ``presence``
+    (B,) and ``right`` (B,) probabilities; ``world`` (B, 21, 3) metres along the crop's axes.
     """
     names = ["is_right", "transl", "global_orient", "hand_pose", "betas"]
     if model.grasp_head is not None:
@@ -51,7 +52,7 @@ def outputs(model: WildHands) -> tuple[str, ...]:
 
 
 class Encoder(nn.Module):
-    """``WildHands.encode``, its maps pooled as the heads would pool them."""
+    """``WildHands.encode`` with its feature maps pooled as the heads pool them."""
 
     def __init__(self, model: WildHands) -> None:
         super().__init__()
@@ -60,8 +61,10 @@ class Encoder(nn.Module):
     def forward(
         self, crops: Tensor, kpe: Tensor, images: Tensor | None = None, image_index: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """(B, C, 1, 1) the trunk's features, (B, F) the fused ones, (B, K) the position; (B, C, 1, 1) what the grasp
-        head sees, if it does."""
+        """Returns the trunk's features (B, C, 1, 1), the fused features (B, F) and the position (B, K).
+
+        If the grasp head sees image features, these follow, (B, C, 1, 1).
+        """
         encoded = self.model.encode(crops, kpe, images, image_index)
         pooled = (encoded.features.mean(dim=(2, 3), keepdim=True), encoded.vector, encoded.position)
         return (
@@ -70,9 +73,12 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """``WildHands.decode`` with the heads, to the values that ``outputs`` names.
+    """``WildHands.decode`` with the landmark head; returns the values that ``outputs`` names.
 
-    ``mean_pose`` (2, 45) are the left and the right hand model's, which the network's rotations are relative to.
+    Args:
+        model: the network.
+        mean_pose: (2, 45) mean poses of the left and the right hand model, which the network's rotations are relative
+            to.
     """
 
     def __init__(self, model: WildHands, mean_pose: Tensor) -> None:
@@ -91,7 +97,18 @@ class Decoder(nn.Module):
         turn: Tensor,
         seen_by_grasp: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """``side`` (B,) int64: ``RIGHT``, ``LEFT`` or, where the network has a landmark head, ``BY_LANDMARKS``."""
+        """Decodes B hands.
+
+        Args:
+            features: output of ``Encoder``.
+            vector: output of ``Encoder``.
+            position: output of ``Encoder``.
+            side: (B,) int64 ``RIGHT``, ``LEFT`` or, if the network has a landmark head, ``BY_LANDMARKS``.
+            focal: (B,), as in ``WildHands.forward``.
+            anchor: (B, 2), as in ``WildHands.forward``.
+            turn: (B,), as in ``WildHands.forward``.
+            seen_by_grasp: output of ``Encoder``, if it has this output.
+        """
         landmarks = self.model.landmark_head(features) if self.model.landmark_head is not None else None
         is_right = side > 0
         if landmarks is not None:
@@ -108,7 +125,7 @@ class Decoder(nn.Module):
 
 
 class WholeNetwork(nn.Module):
-    """Encoder and decoder in one: ``encoder_inputs``, then ``DECODER_INPUTS``."""
+    """Encoder and decoder in one; takes ``encoder_inputs``, then ``DECODER_INPUTS``."""
 
     def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()
@@ -121,7 +138,7 @@ class WholeNetwork(nn.Module):
 
 
 def example_inputs(config: WildHandsConfig, hands: int = 2) -> dict[str, Tensor]:
-    """Inputs of the right shapes, zero but for what must not be."""
+    """Returns inputs of the right shapes, zero wherever zero is allowed."""
     kpe = sum(config.encoding.groups)
     size = config.kpe_map_size
     values = {

@@ -1,4 +1,7 @@
-"""The encoder in int8, by post-training quantization (Jacob et al., CVPR 2018) with OpenVINO's NNCF; the decoder stays as it is."""
+"""Post-training quantization of the encoder to int8 (Jacob et al., CVPR 2018) with OpenVINO's NNCF.
+
+The decoder is not quantized.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,24 @@ from .graph import encoder_inputs
 from .openvino import convert_encoder, quantized_path
 
 _IN_FLOAT = ("Add", "MatMul", "Multiply")
-"""What costs little time and much accuracy in int8: of the default network 1.9 % of the MPJPE is lost with these in float, 3.5 % with sums
-in int8."""
+"""Operations that stay in float, because in int8 they save little time and cost accuracy: the default network loses 1.9
+% of the MPJPE with these in float, and 3.5 % with additions in int8."""
 
 
 def quantize(model: WildHands, frames: Iterable[NetworkInput]) -> Path:
-    """Quantizes a network's encoder for the range of values that it meets in ``frames``, and puts it where precision int8 finds it.
+    """Quantizes a network's encoder and stores it where ``precision`` int8 finds it.
 
-    :raises ImportError: nncf is not installed.
-    :raises ValueError: there are no frames.
-    :raises OSError: the user's data folder cannot be written.
+    Args:
+        model: the network.
+        frames: inputs from which the ranges of all activations are taken.
+
+    Returns:
+        The file.
+
+    Raises:
+        ImportError: nncf is not installed.
+        ValueError: there are no frames.
+        OSError: the user's data folder is not writable.
     """
     try:
         import nncf

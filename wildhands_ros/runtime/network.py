@@ -1,4 +1,4 @@
-"""Where the network runs: one choice, made once, behind one call."""
+"""Chooses the runtime, precision and device of the network, and hides them behind one call."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from ..network.preprocessing import NetworkInput
 
 
 class RunningNetwork(Protocol):
-    """A network ready to run. Not for use from two threads at once."""
+    """A compiled network. Not thread-safe."""
 
     name: str
-    """For people: device, runtime and precision."""
+    """Device, runtime and precision, for display."""
 
     def __call__(self, inputs: NetworkInput, side: Tensor) -> dict[str, np.ndarray]:
-        """The hands of one frame, B at least one.
+        """Runs the network on the B >= 1 hands of one frame.
 
-        ``side`` (B,) int64 is of ``graph.RIGHT``, ``LEFT`` and ``BY_LANDMARKS``; what comes out ``graph.outputs`` says.
+        Args:
+            inputs: the preprocessed crops.
+            side: (B,) int64, one of ``graph.RIGHT``, ``LEFT`` and ``BY_LANDMARKS``.
+
+        Returns:
+            The outputs by name, see ``graph.outputs``.
         """
         ...
 
@@ -30,16 +35,18 @@ class RunningNetwork(Protocol):
 def run_network(
     model: WildHands, mean_pose: Tensor, runtime: str = AUTO, precision: str = AUTO, device: str = AUTO
 ) -> RunningNetwork:
-    """Makes a network ready.
+    """Prepares a network for inference.
 
     Args:
-        model: in evaluation mode, on the CPU. It belongs to the result afterwards.
-        mean_pose: (2, 45) radians of the left and the right hand model.
-        runtime: of ``RUNTIMES``; auto is OpenVINO on a CPU where it is installed, PyTorch otherwise.
-        precision: of the encoder, of ``PRECISIONS``; auto is what the processor is fast at and what costs no accuracy that can be measured.
-        device: torch device, or auto for a GPU where there is one.
+        model: the network, in evaluation mode and on the CPU. It must not be used by the caller afterwards.
+        mean_pose: (2, 45) radians, mean poses of the left and the right hand model.
+        runtime: one of ``RUNTIMES``; auto is OpenVINO on a CPU if it is installed, otherwise PyTorch.
+        precision: precision of the encoder, one of ``PRECISIONS``; auto is bfloat16 if the processor is fast at it,
+            where it costs no measurable accuracy, otherwise float32.
+        device: torch device, or auto for a GPU if there is one.
 
-    :raises ValueError: a choice that cannot be had here; the message says what to do.
+    Raises:
+        ValueError: a choice is not available on this machine; the message says what to do.
     """
     runtime, precision, device = choose(runtime, precision, device)
     if runtime == "openvino":
@@ -52,13 +59,18 @@ def run_network(
 
 
 def choose(runtime: str, precision: str, device: str) -> tuple[str, str, str]:
-    """The same with what auto stands for on this machine.
+    """Replaces auto by the choice for this machine.
 
-    :raises ValueError: see ``run_network``.
+    Returns:
+        Runtime, precision and device.
+
+    Raises:
+        ValueError: see ``run_network``.
     """
     if runtime not in RUNTIMES or precision not in PRECISIONS:
         raise ValueError(
-            f"unknown runtime {runtime!r} or precision {precision!r}; known: {', '.join(RUNTIMES)}; {', '.join(PRECISIONS)}"
+            f"unknown runtime {runtime!r} or precision {precision!r}; known runtimes: {', '.join(RUNTIMES)}; "
+            f"known precisions: {', '.join(PRECISIONS)}"
         )
     if device == AUTO:
         device = "cuda" if torch.cuda.is_available() and runtime != "openvino" else "cpu"
@@ -85,7 +97,7 @@ def choose(runtime: str, precision: str, device: str) -> tuple[str, str, str]:
 
 
 def has_int8(model: WildHands) -> bool:
-    """Whether ``precision`` may be int8 for these weights."""
+    """Whether these weights have been quantized, so that ``precision`` may be int8."""
     try:
         from .openvino import quantized_path
     except ImportError:

@@ -1,4 +1,4 @@
-"""The network as an ONNX file, for ONNX Runtime, TensorRT and others: image crops in, MANO parameters out, for any number of hands."""
+"""Exports the network to ONNX: from crops to MANO parameters, for any number of hands."""
 
 from __future__ import annotations
 
@@ -15,19 +15,25 @@ _OPSET = 17
 
 
 def export_onnx(model: WildHands, mean_pose: Tensor, path: Path) -> None:
-    """Writes the whole network in float32 to ``path``; inputs and outputs have the names in ``graph``, and their first axis is free.
+    """Writes the whole network in float32. Inputs and outputs have the names in ``graph``; their first axis is dynamic.
 
-    :raises ImportError: onnx is not installed.
+    Args:
+        model: the network.
+        mean_pose: (2, 45) radians, mean poses of the left and the right hand model.
+        path: the file to write.
+
+    Raises:
+        ImportError: onnx is not installed.
     """
     try:
-        import onnx  # noqa: F401 - PyTorch's exporter needs it and says so less clearly
+        import onnx  # noqa: F401 - PyTorch's exporter needs it, but its own error is less clear
     except ImportError as error:
         raise ImportError("the export needs onnx: pip install 'wildhands_ros[onnx]' (or: pip install onnx)") from error
     examples = example_inputs(model.config)
     names = outputs(model)
     rows = {name: {0: "image" if name == "images" else "hand"} for name in (*examples, *names)}
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer's, about shapes that are always the same here
+        warnings.simplefilter("ignore")  # the tracer warns about shapes, which are constant here
         torch.onnx.export(
             WholeNetwork(Encoder(model), Decoder(model, mean_pose)).eval(),
             tuple(examples.values()),

@@ -1,4 +1,4 @@
-"""The network on OpenVINO, on a CPU several times as fast as PyTorch. Compiled networks are kept in the user's cache folder."""
+"""Runs the network on OpenVINO, several times as fast as PyTorch on a CPU. Compiled networks are cached."""
 
 from __future__ import annotations
 
@@ -25,17 +25,28 @@ from .small_weights import with_small_weights
 from .threads import openvino_threads
 
 _EXACT = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-"""Weights may be small, but activations keep their precision."""
+"""Options that keep activations in their precision where weights are quantized."""
 
 
 @cache
 def has_bfloat16() -> bool:
-    """Whether this processor is fast at it."""
+    """Whether this processor has instructions for bfloat16."""
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoNetwork:
-    """See ``network.RunningNetwork`` and ``network.run_network``. Takes seconds the first time, and less than one later."""
+    """A ``network.RunningNetwork`` on OpenVINO.
+
+    Preparing it takes seconds the first time, and less than one with a cached network.
+
+    Args:
+        model: see ``network.run_network``.
+        mean_pose: see ``network.run_network``.
+        precision: float32, bfloat16 or int8.
+
+    Raises:
+        ValueError: the precision is not available here.
+    """
 
     def __init__(self, model: WildHands, mean_pose: Tensor, precision: str) -> None:
         core = openvino.Core()
@@ -80,20 +91,28 @@ class OpenVinoNetwork:
 def convert(
     module: nn.Module, examples: Sequence[Tensor], shapes: Sequence[Sequence[int]] | None = None
 ) -> openvino.Model:
-    """A module as OpenVINO's graph. ``shapes`` of its inputs have -1 for what may be any size; by default that is the number of rows."""
+    """Converts a module to an OpenVINO graph.
+
+    Args:
+        module: the module.
+        examples: its inputs.
+        shapes: shapes of the inputs, with -1 for a dynamic size; by default the first axis is dynamic.
+    """
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer's, about shapes that are always the same here
+        warnings.simplefilter("ignore")  # the tracer warns about shapes, which are constant here
         shapes = shapes or [[-1, *example.shape[1:]] for example in examples]
         return openvino.convert_model(module.eval(), example_input=tuple(examples), input=list(shapes))
 
 
 def convert_encoder(model: WildHands) -> openvino.Model:
+    """Returns ``graph.Encoder`` as an OpenVINO graph."""
     examples = example_inputs(model.config)
     return convert(Encoder(model), [examples[name] for name in encoder_inputs(model.config)])
 
 
 @torch.no_grad()
 def convert_decoder(model: WildHands, mean_pose: Tensor) -> openvino.Model:
+    """Returns ``graph.Decoder`` as an OpenVINO graph."""
     examples = example_inputs(model.config)
     encoded = Encoder(model)(*(examples[name] for name in encoder_inputs(model.config)))
     return convert(
@@ -102,21 +121,25 @@ def convert_decoder(model: WildHands, mean_pose: Tensor) -> openvino.Model:
 
 
 def _name(model: WildHands) -> str:
-    """Of a network's configuration and weights."""
+    """Returns a name that identifies a network's configuration and weights."""
     return cache_key([model.config.to_json(), weights_digest(model)])
 
 
 def quantized_path(model: WildHands) -> Path:
-    """Where ``wildhands quantize`` puts the int8 encoder of these weights (an .xml with its .bin beside it)."""
+    """Path to which ``wildhands quantize`` writes the int8 encoder of these weights: an .xml, with a .bin beside it."""
     return data_folder() / "int8" / f"{_name(model)}.xml"
 
 
 def quantized_encoder(model: WildHands) -> Path:
-    """:raises ValueError: these weights have not been quantized."""
+    """Returns the file of the int8 encoder.
+
+    Raises:
+        ValueError: these weights have not been quantized.
+    """
     path = quantized_path(model)
     if not path.is_file():
         raise ValueError(
-            "there is no int8 form of this network yet: run wildhands quantize with the same --checkpoint, once"
+            "this network has not been quantized yet: run wildhands quantize once, with the same --checkpoint"
         )
     return path
 
@@ -127,25 +150,35 @@ def compile_exactly(graph: openvino.Model) -> Compiled:
 
 
 class Compiled:
-    """A compiled graph. ``blob`` is the cache file that it came from, if it did; the weights are read where they lie in it."""
+    """A compiled graph.
+
+    Args:
+        graph: the graph.
+        blob: the memory-mapped cache file from which the graph was loaded, if any; its weights are not copied.
+    """
 
     def __init__(self, graph: openvino.CompiledModel, blob: mmap.mmap | None = None) -> None:
         self._graph, self._blob = graph, blob
         self._sizes_run: set[int] = set()
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
-        """Inputs are taken where they lie; outputs are copies, for the next call writes its own to the same place."""
+        """Runs the graph. Inputs are not copied; outputs are, because the next call overwrites OpenVINO's own."""
         outputs = list(self._graph(inputs, share_inputs=True, share_outputs=False).to_tuple())
         if self._blob is not None and len(inputs[0]) not in self._sizes_run:
-            # For each new number of rows OpenVINO lays the weights out anew, in memory of its own: those in the file are not read again
-            # and need not stay in memory, a third of what a network takes.
+            # OpenVINO rearranges the weights for each new number of rows, in memory of its own. The file's pages are
+            # a third of a network's memory; they are then not read again and need not stay.
             self._sizes_run.add(len(inputs[0]))
             self._blob.madvise(mmap.MADV_DONTNEED)
         return outputs
 
 
 class Compiler:
-    """Compiles graphs, or takes them from the cache. ``name`` stands for all that a graph depends on."""
+    """Compiles graphs, or loads them from the cache.
+
+    Args:
+        core: OpenVINO's core.
+        name: cache key for everything that a graph depends on, besides the processor and OpenVINO's version.
+    """
 
     def __init__(self, core: openvino.Core, name: str) -> None:
         self._core = core
@@ -153,6 +186,13 @@ class Compiler:
         self._name = f"{name}-{cache_key([openvino.__version__, *processor])}"
 
     def compiled(self, part: str, make: Callable[[], openvino.Model], hint: str) -> Compiled:
+        """Returns a compiled graph.
+
+        Args:
+            part: name of the graph within this cache key.
+            make: makes the graph if it is not cached.
+            hint: OpenVINO's inference precision.
+        """
         options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **_EXACT, **openvino_threads()}
         path = cache_folder() / "openvino" / f"{self._name}-{part}.blob"
         kept = self._kept(path, options)
@@ -165,21 +205,21 @@ class Compiler:
     def _kept(self, path: Path, options: dict[str, object]) -> Compiled | None:
         try:
             with path.open("rb") as file:
-                # A copy, for OpenVINO takes only what might be written to; that it never does.
+                # Copy on write: OpenVINO accepts only writable memory, but never writes to it.
                 blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             graph = self._core.import_model(
                 openvino.Tensor(np.frombuffer(blob, np.uint8), shared_memory=True), "CPU", options
             )
         except OSError:
-            return None  # not there yet
+            return None  # not cached yet
         except (RuntimeError, ValueError):
-            path.unlink(missing_ok=True)  # damaged, empty, or of an OpenVINO that only seems to be this one
+            path.unlink(missing_ok=True)  # damaged, empty, or written by another build of OpenVINO
             return None
         return Compiled(graph, blob)
 
 
 def _keep(path: Path, compiled: openvino.CompiledModel) -> None:
-    """Writes a cache file whole or not at all; a machine without a writable home only starts more slowly."""
+    """Writes a cache file completely or not at all. Without a writable home, the network is only slower to start."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The hand detector's network on OpenVINO, and its first stages for training."""
+"""Runs the hand detector's network on OpenVINO, and its frozen stages in training."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SIZES_KEPT = 4
 
 
 class OpenVinoDetector:
-    """The hand detector's network on one picture at a time: (h, w, 3) uint8 to its outputs without the batch's axis.
+    """Runs the hand detector's network on one image at a time.
 
-    It is compiled for each size of picture, of which a stream has two; the last few are kept, and all of them on the disk. Runs in bfloat16
-    where the CPU has it.
+    The network is compiled for each image size, of which a stream has two. All sizes are cached on disk, and the last
+    few in memory. It runs in bfloat16 if the CPU has it.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -30,16 +30,17 @@ class OpenVinoDetector:
         self._precision = "bf16" if has_bfloat16() else "f32"
         self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
 
-    def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, ...]:
-        size = picture.shape[:2]
+    def __call__(self, image_rgb: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Returns the outputs of ``HandDetectorNet`` for an (h, w, 3) uint8 image, without their batch axis."""
+        size = image_rgb.shape[:2]
         if size not in self._compiled:
             name = f"detector-{size[0]}x{size[1]}"
             self._compiled[size] = self._compiler.compiled(name, lambda: self._of_size(*size), self._precision)
             if len(self._compiled) > _SIZES_KEPT:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(size)
-        image = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32) / 255
-        return tuple(output[0] for output in self._compiled[size](image))
+        batch = np.ascontiguousarray(image_rgb.transpose(2, 0, 1)[None], dtype=np.float32) / 255
+        return tuple(output[0] for output in self._compiled[size](batch))
 
     @cached_property
     def _model(self) -> openvino.Model:
@@ -51,7 +52,7 @@ class OpenVinoDetector:
 
 
 class OpenVinoStages:
-    """The first stages of a trunk that never change, for training: inputs of one shape. In bfloat16 where the CPU has it."""
+    """Runs the frozen first stages of a trunk in training, on inputs of one shape; in bfloat16 if the CPU has it."""
 
     def __init__(self, stages: nn.Module, shape: tuple[int, ...]) -> None:
         self._compiled = openvino.Core().compile_model(convert(stages, [torch.zeros(shape)], [list(shape)]), "CPU")

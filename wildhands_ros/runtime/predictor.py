@@ -22,11 +22,19 @@ from .network import run_network
 
 
 class Predictor:
-    """A network ready to run. Not thread-safe.
+    """Predicts the hands in given boxes. Not thread-safe.
 
-    ``hand_model`` has the parameters that the network predicts; it gives the mean pose that the predicted rotations are relative to.
-    For ``device``, ``runtime`` and ``precision`` see ``network.run_network``. Raises ValueError where they cannot be had. ``model`` belongs
-    to the predictor afterwards.
+    Args:
+        model: the network, in evaluation mode and on the CPU. It must not be used by the caller afterwards.
+        preprocessing: how crops are made.
+        hand_model: the hand model whose parameters the network predicts, of both sides. The predicted rotations are
+            relative to its mean pose.
+        device: see ``network.run_network``.
+        runtime: see ``network.run_network``.
+        precision: see ``network.run_network``.
+
+    Raises:
+        ValueError: the device, runtime or precision is not available here.
     """
 
     def __init__(
@@ -46,7 +54,7 @@ class Predictor:
 
     @property
     def device(self) -> str:
-        """Where it runs, for people: "cpu (OpenVINO, bfloat16)"."""
+        """Device, runtime and precision, for display: "cpu (OpenVINO, bfloat16)"."""
         return self._network.name
 
     @property
@@ -62,12 +70,18 @@ class Predictor:
         sides: Sequence[Side] | None = None,
         turns: np.ndarray | None = None,
     ) -> list[NetworkPrediction | None]:
-        """One prediction per box (N, 4) in pixels of the image (H, W, 3), uint8; any number of hands of either side.
+        """Predicts the hand in each box.
 
-        ``sides``: which hands they are; None to go by the network's own landmarks.
-        ``turns`` (N,) as in ``preprocess``, for a network that wants its crops upright.
-        None where the network cannot see the hand: the box lies outside of the image, or (released preprocessing) of the pinhole image that
-        a distorted one is rectified to.
+        Args:
+            image_rgb: (H, W, 3) uint8.
+            camera: the image's camera.
+            boxes: (N, 4) pixels.
+            sides: side of each hand; None to let the network's landmarks decide.
+            turns: (N,) radians, as in ``preprocess``; for a network with upright crops.
+
+        Returns:
+            One prediction per box, or None if the network cannot see the hand: the box lies outside the image or, with
+            released preprocessing, outside the pinhole image to which a distorted image is rectified.
         """
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         if sides is not None and len(boxes) != len(sides):
@@ -88,7 +102,7 @@ class Predictor:
         return predictions
 
     def warm_up(self) -> None:
-        """Runs the network once on nothing, so that the first hand takes no longer than the others."""
+        """Runs the network once on a black image, so that the first hand takes no longer than the others."""
         side = 2 * IMAGE_SIZE
         turns = np.zeros(1) if self.wants_upright else None
         self.predict(
@@ -129,7 +143,7 @@ class Predictor:
 def _landmarks(
     found: dict[str, np.ndarray], boxes: np.ndarray, turns: np.ndarray, crop_scale: float
 ) -> list[Landmarks]:
-    """From the pixels and axes of turned crops to those of the image."""
+    """Converts landmarks from the pixels and axes of turned crops to those of the image."""
     keypoints, world = found["landmarks"].astype(np.float64), found["world"].astype(np.float64)
     presence, is_right = found["presence"].tolist(), found["right"].tolist()
     results = []

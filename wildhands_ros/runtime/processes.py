@@ -1,4 +1,4 @@
-"""Work on all cores: processes of one thread each, which end with this one."""
+"""Parallel work in processes of one thread each, which end with the parent process."""
 
 from __future__ import annotations
 
@@ -20,20 +20,25 @@ T = TypeVar("T")
 
 
 class Workers(NamedTuple):
-    """Processes that work for this one."""
+    """A pool of worker processes."""
 
     count: int
-    """At the same time."""
+    """Number of processes."""
     map: Callable[[Callable[[T], Any], Iterable[T]], Iterator[Any]]
-    """As the built-in one, but yields what is done first; both arguments are pickled. Raises what the function raises, and OSError where a
-    process was killed; what the others do then ends."""
+    """Like the built-in ``map``, but yields results in the order in which they are completed. Function and items are
+    pickled. Raises what the function raises, or OSError if a process was killed; the other processes then end, too."""
 
 
 @contextmanager
 def processes(count: int, module: str | None = None) -> Iterator[Workers]:
-    """``count`` processes, which start when there is work for them, or at once to import the ``module`` that they are going to need, while
-    this one does other things. Leaving with an error, as by Ctrl-C, ends them at once."""
-    # Its other end is open in this process alone, so that it ends however this process does.
+    """Provides worker processes. Leaving with an error, such as Ctrl-C, ends them at once.
+
+    Args:
+        count: number of processes.
+        module: a module that the processes import while this process does other things; they then start at once.
+            Otherwise they start when there is work.
+    """
+    # Only this process holds the other end, so workers notice when it ends for whatever reason.
     lifeline, end = multiprocessing.Pipe(duplex=False)
     # Forking beside the threads of torch and OpenVINO may hang.
     context = multiprocessing.get_context("spawn")
@@ -43,7 +48,7 @@ def processes(count: int, module: str | None = None) -> Iterator[Workers]:
     ):
 
         def submit(function: Callable[[T], Any], items: Iterable[T]) -> list[Future]:
-            # Ctrl-C reaches all processes of a terminal: here it waits, and those that start now inherit that they need not heed it.
+            # Ctrl-C reaches all processes of a terminal. Processes that start here inherit the blocked signal.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 return [pool.submit(function, item) for item in items]
@@ -56,11 +61,11 @@ def processes(count: int, module: str | None = None) -> Iterator[Workers]:
                 for done in as_completed(futures):
                     yield done.result()
             except BrokenProcessPool as error:
-                raise ChildProcessError("a worker process was killed, perhaps for want of memory") from error
+                raise ChildProcessError("a worker process was killed, possibly because memory ran out") from error
 
         try:
             if module is not None:
-                submit(bool, range(count))  # the first work starts them
+                submit(bool, range(count))  # processes start with their first work
             yield Workers(count, run)
         except BaseException:
             end.close()
@@ -69,7 +74,7 @@ def processes(count: int, module: str | None = None) -> Iterator[Workers]:
 
 
 def in_processes(function: Callable[[T], Any], items: Iterable[T], count: int) -> Iterator[Any]:
-    """Calls ``function`` with each of ``items`` in ``count`` processes, for one in this one; see ``Workers.map``."""
+    """Calls a function with each item in ``count`` processes, or in this one if ``count`` is 1; see ``Workers.map``."""
     if count == 1:
         yield from map(function, items)
         return
@@ -79,7 +84,7 @@ def in_processes(function: Callable[[T], Any], items: Iterable[T], count: int) -
 
 @contextmanager
 def repeated(action: Callable[[], None], seconds: float) -> Iterator[None]:
-    """Does something again and again, in a thread, while this one is in the block."""
+    """Context manager that calls ``action`` periodically, in a thread."""
     ended = Event()
 
     def repeat() -> None:

@@ -1,4 +1,4 @@
-"""The network on PyTorch: on GPUs, and on CPUs without OpenVINO."""
+"""Runs the network on PyTorch: on GPUs, and on CPUs without OpenVINO."""
 
 from __future__ import annotations
 
@@ -14,11 +14,21 @@ from .graph import DECODER_INPUTS, Decoder, Encoder, encoder_inputs, outputs
 
 
 class TorchNetwork:
-    """See ``network.RunningNetwork`` and ``network.run_network``, whose ``device`` is a torch device here."""
+    """A ``network.RunningNetwork`` on PyTorch.
+
+    Args:
+        model: see ``network.run_network``.
+        mean_pose: see ``network.run_network``.
+        precision: float32 or bfloat16.
+        device: a torch device.
+
+    Raises:
+        ValueError: the precision or the device is not available here.
+    """
 
     def __init__(self, model: WildHands, mean_pose: Tensor, precision: str, device: str) -> None:
         if precision == "int8":
-            raise ValueError("PyTorch runs the network in float32 or bfloat16: for int8 set runtime to openvino")
+            raise ValueError("PyTorch runs the network in float32 or bfloat16: set runtime to openvino for int8")
         try:
             self._device = torch.device(device)
             self._encoder = Encoder(model).to(self._device, memory_format=torch.channels_last).eval()
@@ -45,7 +55,7 @@ class TorchNetwork:
         seen = [value.float() for value in seen]
         decoder_inputs = (values[name] for name in DECODER_INPUTS)
         results = self._decoder(features.float(), vector.float(), position.float(), *decoder_inputs, *seen)
-        # One transfer, and with it the only wait for a GPU.
+        # A single transfer is the only point at which the CPU waits for a GPU.
         packed = torch.cat([result.reshape(hands, -1).float() for result in results], dim=1).cpu().numpy()
         parts = np.split(packed, np.cumsum([result[0].numel() for result in results])[:-1], axis=1)
         unpacked = {

@@ -1,4 +1,4 @@
-"""Weights of one byte for layers that a single hand passes once: reading them takes longer than the arithmetic."""
+"""8-bit weights for large linear layers, in which reading the weights takes longer than the arithmetic."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import openvino
 from openvino import opset13 as opset
 
 _LARGE = 200_000
-"""Weights of a layer from which on it is worth it: nearly all of the decoder's, but not those that give the last digits."""
+"""Smallest number of weights of a layer that is quantized: this includes nearly all of the decoder's weights, but not
+the output layers, which determine the last digits."""
 
 
 def with_small_weights(model: openvino.Model) -> openvino.Model:
-    """The same graph with the weights of its large linear layers as integers of 8 bits, each output's with a scale of its own."""
-    made: dict[str, openvino.Output] = {}  # a layer that is used several times stays one
+    """Converts the weights of large linear layers to int8 with one scale per output; changes and returns the graph."""
+    made: dict[str, openvino.Output] = {}  # a layer that is used several times is converted once
     for node in model.get_ordered_ops():
         if node.get_type_name() != "MatMul":
             continue
@@ -27,7 +28,7 @@ def with_small_weights(model: openvino.Model) -> openvino.Model:
 
 
 def _small(weights: np.ndarray, inputs: int) -> openvino.Output:
-    """``inputs`` is the axis that is summed over."""
+    """Returns the quantized weights; ``inputs`` is the axis that the layer sums over."""
     scale = np.abs(weights).max(inputs, keepdims=True) / 127
     integers = np.round(weights / np.maximum(scale, np.finfo(np.float32).tiny)).astype(np.int8)
     return opset.multiply(opset.convert(opset.constant(integers), "f32"), opset.constant(scale)).output(0)

@@ -1,4 +1,4 @@
-"""How many threads what computes gets. PyTorch is imported where it is meant, for it takes longer than starting a process."""
+"""Numbers of threads. PyTorch is imported late, because importing it takes longer than starting a process."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import cv2
 from threadpoolctl import threadpool_limits
 
 _MOST = 8
-"""More have nothing to do at the crops of one frame."""
+"""More threads find no work in the crops of one frame."""
 _alone = True
 
 
 def available_cpus() -> int:
-    """Cores that this process may use: its affinity, and the quota of its container."""
+    """Returns the number of cores that this process may use, by its affinity and its container's quota."""
     cpus = len(os.sched_getaffinity(0))
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
@@ -27,8 +27,10 @@ def available_cpus() -> int:
 
 
 def use_one_thread() -> None:
-    """From now on everything that computes in this process takes one thread: it is one of several, a core each, and what comes out must not
-    depend on how many they are."""
+    """Limits this process to one thread for good.
+
+    It is one of several processes with one core each, and results must not depend on their number.
+    """
     import torch
 
     global _alone
@@ -39,15 +41,21 @@ def use_one_thread() -> None:
 
 
 def one_blas_thread() -> None:
-    """From now on numpy's linear algebra takes one thread in this process: its matrices are small here, and beside other work a second
-    thread makes the inverse of a 3 x 3 matrix wait for milliseconds."""
+    """Limits NumPy's linear algebra in this process to one thread for good.
+
+    The matrices are small here. Beside other work, a second thread lets the inverse of a 3 x 3 matrix wait
+    milliseconds.
+    """
     threadpool_limits(1, user_api="blas")
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """For a while PyTorch takes one thread in this one: for small work, on cores that have other work too, its threads wait for one another
-    many times longer than they compute."""
+    """Context manager that limits PyTorch to one thread.
+
+    With small tensors, on cores that have other work, PyTorch's threads wait for each other many times longer than they
+    compute.
+    """
     import torch
 
     threads = torch.get_num_threads()
@@ -59,13 +67,16 @@ def one_torch_thread() -> Iterator[None]:
 
 
 def openvino_threads() -> dict[str, object]:
-    """The options with which a network is compiled for this process."""
+    """Returns OpenVINO's options for the threads of this process."""
     if _alone:
         return {"INFERENCE_NUM_THREADS": network_threads(available_cpus())}
-    # Pinned, the processes would all sit on the first core.
+    # With pinning, all processes would run on the first core.
     return {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
 
 
 def network_threads(cpus: int) -> int:
-    """All of two cores; of more, one is left to what runs beside the network: detector, messages, the camera's driver."""
+    """Returns the number of threads of the network: both of two cores; otherwise cores - 1, at most 8.
+
+    The remaining core is for the detector, messages and the camera's driver.
+    """
     return max(1, min(cpus if cpus <= 2 else cpus - 1, _MOST))
