@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +26,7 @@ from std_srvs.srv import SetBool
 import wildhands_ros
 from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.msg import Hand, HandArray
+from wildhands_ros.ros import camera_motion
 from wildhands_ros.ros.messages import hand_array
 from wildhands_ros.ros.teleop import arm_topics
 from wildhands_ros.ros.teleop import node as teleop_node
@@ -161,7 +161,7 @@ def test_a_message_becomes_the_observation_that_it_was_made_of():
     seen = observation(message)
     assert seen.side is Side.LEFT and seen.track == estimate.track_id
     np.testing.assert_allclose(seen.joints, estimate.joints, atol=1e-6)
-    np.testing.assert_allclose(seen.wrist.rotation.as_matrix(), estimate.wrist_rotation, atol=1e-6)
+    np.testing.assert_allclose(seen.wrist.rotation, estimate.wrist_rotation, atol=1e-6)
     np.testing.assert_allclose(
         seen.local_joints,
         Rotation.from_matrix(estimate.wrist_rotation).inv().apply(estimate.joints - estimate.joints[0]),
@@ -183,11 +183,11 @@ def test_a_broken_hand_is_none(broken):
     assert broken == "side" or pose(message.wrist.pose) is None
 
 
-# The node in this process, fed by hand, at times of the test's own
+# The node in this process; the tests call its callbacks and set its clock
 
 
 class SmallTf:
-    """As much of tf2_ros as the node uses, for translations: where no distribution is installed."""
+    """The part of tf2_ros that the node uses, for translations only; used if no ROS distribution is installed."""
 
     class TransformException(Exception):
         pass
@@ -206,7 +206,7 @@ class SmallTf:
         def set_transform(self, message, authority):
             _, times = self._moving.setdefault(message.child_frame_id, (message.header.frame_id, {}))
             stamp = Time.from_msg(message.header.stamp).nanoseconds
-            if not times or stamp > max(times) - 10e9:  # older ones are refused
+            if not times or stamp > max(times) - 10e9:  # older ones are rejected
                 times[stamp] = message.transform.translation.x
 
         def set_transform_static(self, message, authority):
@@ -223,7 +223,7 @@ class SmallTf:
                     source, x = self._static[source]
                 elif source in self._moving:
                     source, times = self._moving[source]
-                    stamp = when.nanoseconds or max(times, default=0)  # 0 is the newest
+                    stamp = when.nanoseconds or max(times, default=0)  # 0 is the latest
                     if not times or not min(times) <= stamp <= max(times):
                         raise SmallTf.ExtrapolationException("extrapolation")
                     x = np.interp(
@@ -237,9 +237,9 @@ class SmallTf:
 
 @pytest.fixture
 def make(monkeypatch):
-    """Makes a node with parameters; its ``now`` is its monotonic clock, its ``said()`` what diagnostics say."""
+    """Returns a function that makes a node with parameters; ``clock.now`` is its monotonic clock, ``said()`` returns its diagnostics."""
     if not importlib.util.find_spec("tf2_ros"):
-        monkeypatch.setitem(sys.modules, "tf2_ros", SmallTf)
+        monkeypatch.setattr(camera_motion, "tf2_ros", SmallTf)
     clock = SimpleNamespace(now=1000.0)
     for module in (teleop_node, arm_topics):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
@@ -253,7 +253,7 @@ def make(monkeypatch):
         made[0]._diagnostics = SimpleNamespace(publish=published.append)
 
         def said():
-            made[0]._once_a_second()
+            made[0]._on_diagnostics_timer()
             return published[-1].status[0]
 
         return SimpleNamespace(node=made[0], arm=made[0]._arms[0].arm, topics=made[0]._arms[0], clock=clock, said=said)
@@ -280,7 +280,7 @@ def robot_pose(frame: str) -> PoseStamped:
     return message
 
 
-def test_a_robot_pose_in_another_frame_than_the_commands_is_not_used(make):
+def test_robot_pose_in_another_frame_than_the_commands_is_rejected(make):
     made = make(max_age=0.0)
     for frame in ("", "camera"):
         made.topics._on_robot_pose(robot_pose(frame))
@@ -293,12 +293,12 @@ def test_a_robot_pose_in_another_frame_than_the_commands_is_not_used(make):
     assert (
         status.level == DiagnosticStatus.WARN and "'base_link'" in status.message and "target_frame" in status.message
     )
-    assert {item.key: item.value for item in status.values}["rejected: robot_pose"] == "3"
+    assert {item.key: item.value for item in status.values}["rejected: invalid_robot_pose"] == "3"
     made.topics._on_robot_pose(robot_pose("camera"))
     assert made.arm.engage(made.clock.now)
 
 
-def test_a_robot_pose_must_be_in_the_target_frame(make):
+def test_robot_pose_must_be_in_the_target_frame(make):
     made = make(**CAMERA_POSE)
     made.topics._on_robot_pose(robot_pose("camera"))
     assert not made.arm.engage(made.clock.now)
@@ -306,36 +306,36 @@ def test_a_robot_pose_must_be_in_the_target_frame(make):
     assert made.arm.engage(made.clock.now)
 
 
-def test_hands_are_placed_by_where_the_camera_was_at_the_image(make):
+def test_hands_use_the_camera_pose_at_the_time_of_the_image(make):
     made = make(target_frame="base", max_age=5.0, max_hand_speed=50.0)
     now = time.time()
-    buffer = made.node._tf._buffer
+    buffer = made.node._camera_motion._buffer
     buffer.set_transform(transform(now - 0.2, 0.1), "test")
     buffer.set_transform(transform(now - 0.1, 0.2), "test")
     made.node._on_hands(hands_at(0.1, at(now - 0.15)))
     assert made.arm.hand.wrist.position[0] == pytest.approx(0.25, abs=1e-4)
-    # Younger than TF's last word: kept, in order, until it comes.
+    # Later than the last transform: they wait, in order, until TF covers them.
     for stamp in (now - 0.05, now):
         made.node._on_hands(hands_at(0.1, at(stamp)))
     assert made.arm.hand.wrist.position[0] == pytest.approx(0.25, abs=1e-4)
     buffer.set_transform(transform(now - 0.05, 0.3), "test")
-    made.node._tick()
+    made.node._on_command_timer()
     assert made.arm.hand.wrist.position[0] == pytest.approx(0.4, abs=1e-4)
     buffer.set_transform(transform(now, 0.4), "test")
-    made.node._tick()
+    made.node._on_command_timer()
     assert made.arm.hand.wrist.position[0] == pytest.approx(0.5, abs=1e-4)
     assert made.said().level == DiagnosticStatus.OK
 
 
-def test_a_tf_publisher_that_died_is_noticed(make):
+def test_dead_tf_publisher_is_reported(make):
     made = make(target_frame="base", max_age=5.0)
     now = time.time()
-    made.node._tf._buffer.set_transform(transform(now - 1, 1.0), "test")
+    made.node._camera_motion._buffer.set_transform(transform(now - 1, 1.0), "test")
     made.node._on_hands(hands_at(0.1, at(now)))
-    made.node._tick()
+    made.node._on_command_timer()
     assert made.said().level == DiagnosticStatus.OK
     made.clock.now += 5.1
-    made.node._tick()
+    made.node._on_command_timer()
     assert made.arm.hand is None
     made.clock.now -= 5.1  # hands still arrive
     status = made.said()
@@ -345,7 +345,7 @@ def test_a_tf_publisher_that_died_is_noticed(make):
 
 def test_a_bag_that_begins_anew_may_move_the_camera_anew(make):
     made = make(target_frame="base", max_age=0.0, max_hand_speed=50.0)
-    buffer = made.node._tf._buffer
+    buffer = made.node._camera_motion._buffer
     buffer.set_transform_static(transform(0, 0.5, "head", "camera"), "test")
     for stamp in (100, 101):
         buffer.set_transform(transform(stamp, 1.0, child="head"), "test")
@@ -359,7 +359,7 @@ def test_a_bag_that_begins_anew_may_move_the_camera_anew(make):
 
 
 @pytest.mark.parametrize(("interval", "watchdog", "rare"), [(0.2, 0.1, True), (0.2, 0.3, False), (0.033, 0.1, False)])
-def test_hands_that_come_more_rarely_than_the_watchdog_are_warned_of(make, interval, watchdog, rare):
+def test_hands_that_arrive_less_often_than_the_watchdog_allows_are_reported(make, interval, watchdog, rare):
     made = make(max_age=0.0, watchdog=watchdog, **START)
     assert made.arm.engage(made.clock.now)
     for step in range(6):
@@ -367,10 +367,10 @@ def test_hands_that_come_more_rarely_than_the_watchdog_are_warned_of(make, inter
         made.node._on_hands(hands_at(0.0, at(1 + step * interval)))
     status = made.said()
     assert (status.level == DiagnosticStatus.WARN) == rare
-    assert ("hands come every 0.2 s" in status.message and "raise watchdog" in status.message) == rare
+    assert ("hands arrive every 0.2 s" in status.message and "raise watchdog" in status.message) == rare
 
 
-def test_refusals_are_warned_of_while_they_are_recent(make):
+def test_recent_rejections_are_warnings(make):
     made = make(max_age=0.5, **START)
     made.arm.engage(made.clock.now)
     made.node._on_hands(hands_at(0.0, at(time.time() - 20)))

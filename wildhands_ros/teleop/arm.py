@@ -1,4 +1,4 @@
-"""One robot arm with its hand, led by one of the operator's hands: everything between the hands of a frame and the commands. No ROS."""
+"""A robot arm and its hand, moved by one of the operator's hands: from the hands of a frame to the commands, without ROS."""
 
 from __future__ import annotations
 
@@ -7,149 +7,167 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..geometry.pose import Pose
 from ..types import Side
 from .follower import Follower, FollowerConfig
 from .lock import HandLock
-from .observation import HandObservation, Pose, Trust, curl
+from .observation import HandObservation, TrustLimits, curl
 from .signals import HeldGesture, RateLimited, opening
 
 SERVICE, CURL, OTHER_HAND = "service", "curl", "other_hand"
 CLUTCHES = (SERVICE, CURL, OTHER_HAND)
-"""What closes the clutch: a call; middle, ring and pinky of the same hand closed; the other hand's fist. Opening the fingers releases."""
+"""What closes the clutch: a service call; closing middle, ring and pinky of the same hand; the fist of the other hand. Opening the fingers
+opens the clutch."""
 
 CLUTCH_FINGERS = {CURL: ("middle", "ring", "pinky"), OTHER_HAND: ("index", "middle", "ring", "pinky")}
 CURL_ON, CURL_OFF, CURL_HOLD = 0.8, 0.5, 0.3
 ROBOT_MAX_AGE = 1.0
-"""Seconds after which the robot's last word on where it is does not count for engaging."""
+"""Seconds after which a pose reported by the robot is too old to engage."""
 
 
 @dataclass(frozen=True)
 class ArmConfig:
-    """Choices for one arm."""
+    """Configuration of one arm."""
 
     side: Side
     follower: FollowerConfig = field(default_factory=FollowerConfig)
-    trust: Trust = field(default_factory=Trust)
+    trust: TrustLimits = field(default_factory=TrustLimits)
     clutch: str = SERVICE
     pinch_closed: float = 0.02
-    """Metres between thumb and index at which the gripper is closed."""
+    """Metres between thumb and index finger at which the gripper is closed."""
     pinch_opened: float = 0.09
-    """Metres at which it is open."""
+    """Metres between thumb and index finger at which the gripper is open."""
     gripper_speed: float = 4.0
     """Strokes per second."""
     joint_speed: float = 6.0
-    """rad/s (m/s of sliding joints) of the robot hand's joints."""
+    """Maximum speed of the robot hand's joints in rad/s (m/s for sliding joints)."""
 
 
 @dataclass(frozen=True)
 class ArmCommand:
-    """What to send at one moment."""
+    """The command at one moment."""
 
     pose: Pose
     opening: float
-    """Of the gripper: 0 closed, 1 open."""
+    """Opening of the gripper: 0 closed, 1 open."""
     joints: np.ndarray | None
-    """Positions of the robot hand's joints; None without one."""
+    """Positions of the robot hand's joints; None without a robot hand."""
+
+
+@dataclass(frozen=True)
+class _HandGoal:
+    """Goal of the gripper or the robot hand."""
+
+    opening: float
+    joints: np.ndarray | None
 
 
 class Arm:
-    """Takes frames and gives commands, both at times ``now`` in seconds of one clock. For one thread."""
+    """Receives the hands of each frame and returns commands, both at times ``now`` in seconds of one clock. Not thread-safe."""
 
     def __init__(
         self, config: ArmConfig, retarget: Callable[[np.ndarray], np.ndarray] | None = None, start: Pose | None = None
     ):
-        """Takes the robot hand's retargeting, and where the arm is as long as ``robot_at`` has not said so; None for unknown."""
+        """Creates an arm whose clutch is open.
+
+        Args:
+            config: of the arm.
+            retarget: returns the positions of the robot hand's joints for (21, 3) joints of the human hand; None without a robot hand.
+            start: pose of the arm until ``robot_at`` reports it; None if unknown.
+        """
         self.status = "released"
-        """What the arm does, or why it does not move, in words."""
+        """What the arm does, or why it does not move."""
         self.hand: HandObservation | None = None
-        """The operator's hand in the last frame; None where it was missing or doubtful."""
+        """The operator's hand in the last frame; None if it was missing or not trusted."""
         self.rejected = 0
-        """Frames whose hand was doubtful or jumped."""
+        """Number of frames whose hand was not trusted or jumped."""
         self._config, self._retarget = config, retarget
         self._lock, self._follower = HandLock(config.side), Follower(config.follower)
         self._gesture = HeldGesture(CURL_ON, CURL_OFF, CURL_HOLD)
         self._gripper, self._joints = RateLimited(config.gripper_speed), RateLimited(config.joint_speed)
         self._robot = start
-        """Where the robot is: its own last word or the last command, whichever came later."""
-        self._heard_robot: float | None = None
-        self._doubt = ""
-        """Why the hand of the last frame is not followed; empty where there was none, or a good one."""
-        self._goal: tuple[float, np.ndarray | None] | None = None
+        """Where the robot is: its last report or the last command, whichever is later."""
+        self._robot_reported_at: float | None = None
+        self._rejection = ""
+        """Why the hand of the last frame is not followed; empty if it is followed, or if there was none."""
+        self._goal: _HandGoal | None = None
 
     @property
     def engaged(self) -> bool:
+        """Whether the clutch is closed."""
         return self._follower.engaged
 
     def robot_at(self, now: float, pose: Pose) -> None:
-        """The robot's own word on where its end effector is; counts when motion begins, or goes on after a pause."""
-        self._heard_robot, self._robot = now, pose
+        """Sets the pose of the end effector as the robot reports it. It is used when a motion begins, or continues after a pause."""
+        self._robot_reported_at, self._robot = now, pose
 
     def engage(self, now: float) -> bool:
-        """Closes the clutch; False, with the reason in ``status``, where the robot's pose is unknown or old."""
+        """Closes the clutch. Returns False, with the reason in ``status``, if the robot's pose is unknown or too old."""
         if self._robot is None:
-            self.status = (
-                "cannot engage: the robot's pose is unknown (no robot_pose has come, and start.position is not set)"
-            )
+            self.status = "cannot engage: the robot's pose is unknown (no robot_pose has been received, and start.orientation is not set)"
             return False
-        if self._heard_robot is not None and now - self._heard_robot > ROBOT_MAX_AGE:
-            age = now - self._heard_robot
-            self.status = f"cannot engage: the last robot_pose came {age:.1f} s ago; it must come at least once in {ROBOT_MAX_AGE:g} s"
+        if self._robot_reported_at is not None and now - self._robot_reported_at > ROBOT_MAX_AGE:
+            age = now - self._robot_reported_at
+            self.status = f"cannot engage: the last robot_pose was received {age:.1f} s ago; it must arrive at least every {ROBOT_MAX_AGE:g} s"
             return False
         self._follower.engage(now, self._robot)
-        self._doubt = ""
+        self._rejection = ""
         self.status = f"engaged, waiting for the {self._config.side.value} hand"
         return True
 
     def release(self) -> None:
-        """Opens the clutch; the next hand may be another one."""
+        """Opens the clutch and releases the hand: the next one may be another person's."""
         self._follower.release()
         self._lock.release()
         self.status = "released"
 
     def frame(self, now: float, hands: Sequence[HandObservation]) -> None:
-        """Takes all hands of one frame, in the target frame."""
-        doubts = {id(hand): self._config.trust.doubt(hand) for hand in hands}
-        good = [hand for hand in hands if not doubts[id(hand)]]
-        self.hand = self._lock.pick(good)
-        reasons = [doubts[id(hand)] for hand in hands if doubts[id(hand)] and hand.side is self._config.side]
-        self._use_gesture(now, good)
+        """Adds all hands of a frame, in the target frame."""
+        trusted, reasons = [], []
+        for hand in hands:
+            if violation := self._config.trust.violation(hand):
+                reasons += [violation] if hand.side is self._config.side else []
+            else:
+                trusted.append(hand)
+        self.hand = self._lock.pick(trusted)
+        self._use_gesture(now, trusted)
         was_engaged = self.engaged
-        believed = self._follower.observe(now, self.hand.wrist if self.hand else None, self._robot)
-        self._notice_release(was_engaged)
-        if not believed:
-            self.rejected += self.hand is not None or bool(reasons)
+        followed = self._follower.observe(now, self.hand.wrist if self.hand else None, self._robot)
+        self._detect_release(was_engaged)
+        if not followed:
             reasons += ["the hand jumped"] if self.hand is not None else []
+            self.rejected += bool(reasons)
             self.hand = None
-        self._doubt = "" if believed else "; ".join(reasons)
+        self._rejection = "" if followed else "; ".join(reasons)
         if self.engaged:
             side = self._config.side.value
-            self.status = "following" if believed else self._doubt or f"engaged, waiting for the {side} hand"
-            self._say_stopped(now)
-        if believed:
+            self.status = "following" if followed else self._rejection or f"engaged, waiting for the {side} hand"
+            self._report_stop(now)
+        if self.hand is not None:
             joints = self._retarget(self.hand.local_joints) if self._retarget and self.engaged else None
-            self._goal = opening(self.hand.pinch, self._config.pinch_closed, self._config.pinch_opened), joints
+            gripper = opening(self.hand.pinch, self._config.pinch_closed, self._config.pinch_opened)
+            self._goal = _HandGoal(gripper, joints)
 
     def tick(self, now: float) -> ArmCommand | None:
-        """The command to send at ``now``; None while the robot must not be moved."""
+        """Returns the command to send at ``now``; None while the robot must not move."""
         was_engaged = self.engaged
         pose = self._follower.command(now)
-        self._notice_release(was_engaged)
-        if pose is None:
-            self._say_stopped(now)
+        self._detect_release(was_engaged)
+        if pose is None or self._goal is None:
+            self._report_stop(now)
             return None
         self._robot = pose
-        share, joints = self._goal
-        joints = None if joints is None else self._joints.update(now, joints)
-        return ArmCommand(pose, float(self._gripper.update(now, share)), joints)
+        joints = None if self._goal.joints is None else self._joints.update(now, self._goal.joints)
+        return ArmCommand(pose, float(self._gripper.update(now, np.asarray(self._goal.opening))), joints)
 
-    def _notice_release(self, was_engaged: bool) -> None:
+    def _detect_release(self, was_engaged: bool) -> None:
         if was_engaged and not self.engaged:
             self.release()
-            self.status = "released: the hand was lost for too long, engage anew"
+            self.status = "released: the hand was lost for too long, engage again"
 
-    def _say_stopped(self, now: float) -> None:
+    def _report_stop(self, now: float) -> None:
         if self._follower.stopped(now):
-            reason = f" ({self._doubt})" if self._doubt else ""
+            reason = f" ({self._rejection})" if self._rejection else ""
             self.status = f"stopped: no trusted hand for {self._config.follower.watchdog:g} s{reason}"
 
     def _use_gesture(self, now: float, hands: list[HandObservation]) -> None:

@@ -1,8 +1,8 @@
-"""From the operator's wrist to the commanded pose: clutch, scaling, workspace, speed limits and watchdog.
+"""Converts the operator's wrist to the commanded pose: clutch, scaling, workspace, speed limits and watchdog.
 
-A function of time and of what was observed, without a clock of its own: every method takes ``now``, seconds of one clock. Whatever is
-observed (hands lost, swapped, jumping, late), two commands at times t1 < t2 differ by at most the speed limits times (t2 - t1), unless
-commands had stopped between them and the robot itself has said since that it is elsewhere.
+It has no clock: every method takes ``now``, seconds of one clock. Invariant: whatever is observed (hands that are lost, swapped, late or
+jump), two commands at times t1 < t2 differ by at most the speed limits times (t2 - t1), unless commands stopped between them and the robot
+has since reported that it is elsewhere.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .observation import Pose
+from ..geometry.pose import Pose
+from .observation import is_finite
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,9 @@ class FollowerConfig:
     """Limits and scaling of one arm; positions in metres in the target frame."""
 
     position_scale: float = 1.0
-    """Robot's motion for a motion of the hand."""
+    """Motion of the robot relative to the motion of the hand."""
     follow_rotation: bool = True
+    """Whether the end effector rotates with the hand."""
     max_speed: float = 0.5
     """m/s"""
     max_rotation_speed: float = 1.5
@@ -29,11 +31,19 @@ class FollowerConfig:
     workspace_min: tuple[float, float, float] = (-np.inf, -np.inf, -np.inf)
     workspace_max: tuple[float, float, float] = (np.inf, np.inf, np.inf)
     watchdog: float = 0.1
-    """Seconds without a good hand after which no more commands come."""
+    """Seconds without a trusted hand after which commands stop."""
     resume: float = 1.0
-    """Seconds within which a hand that comes back goes on from where the robot is; later the clutch must be engaged anew."""
+    """Seconds within which a hand that reappears continues from where the robot is; later the clutch has to be engaged again."""
     max_hand_speed: float = 4.0
-    """m/s; what moves faster is another hand, or none."""
+    """m/s; a faster motion means another hand or a wrong estimate."""
+
+
+@dataclass(frozen=True)
+class _Anchor:
+    """The poses of hand and robot when a motion began, to which it is relative."""
+
+    hand: Pose
+    robot: Pose
 
 
 class Follower:
@@ -43,84 +53,97 @@ class Follower:
         self._config = config
         self._engaged = False
         self._lost_since = 0.0
-        self._hand: Pose | None = None
-        self._seen = -np.inf
-        self._anchor: tuple[Pose, Pose] | None = None
-        self._robot: Pose | None = None
+        self._hand = Pose.identity()
+        """The last trusted wrist; meaningless before the first one."""
+        self._seen_at = -np.inf
+        self._anchor: _Anchor | None = None
+        """None while no hand is followed."""
+        self._robot = Pose.identity()
+        """Where the robot is; meaningless before the clutch is engaged."""
         self._commanded_at: float | None = None
 
     @property
     def engaged(self) -> bool:
-        """Whether the clutch is closed; commands come while, besides, a good hand is seen."""
+        """Whether the clutch is closed. Commands are sent while it is closed and a trusted hand is visible."""
         return self._engaged
 
     def stopped(self, now: float) -> bool:
-        """Whether the clutch is closed, but no good hand has come for longer than the watchdog."""
-        since = self._lost_since if self._anchor is None else self._seen
+        """Returns whether the clutch is closed, but there has been no trusted hand for longer than the watchdog allows."""
+        since = self._lost_since if self._anchor is None else self._seen_at
         return self._engaged and now - since > self._config.watchdog
 
     def engage(self, now: float, robot: Pose) -> None:
-        """Closes the clutch with the ``robot`` where it is; it moves from there with the hand's next motions."""
+        """Closes the clutch.
+
+        Args:
+            now: seconds.
+            robot: current pose of the robot, from which it follows the next motions of the hand.
+        """
         self._engaged, self._lost_since = True, now
         self._robot, self._anchor, self._commanded_at = robot, None, None
 
     def release(self) -> None:
-        """Opens the clutch: no commands until engaged anew."""
+        """Opens the clutch: there are no commands until it is engaged again."""
         self._engaged, self._anchor, self._commanded_at = False, None, None
 
     def observe(self, now: float, wrist: Pose | None, robot: Pose | None = None) -> bool:
-        """Takes one frame's wrist, None where the hand is missing or doubtful; False where it was not believed.
+        """Adds the wrist of a frame.
 
-        Motion that begins or goes on with it starts from ``robot``, if given, or else from the last command.
+        Args:
+            now: seconds.
+            wrist: None if the hand is missing or not trusted.
+            robot: current pose of the robot, from which a motion starts or continues; None for the last command.
+
+        Returns:
+            Whether the wrist is followed; False also if it has jumped.
         """
         self._expire(now)
-        if wrist is None or not (np.isfinite(wrist.position).all() and np.isfinite(wrist.rotation.as_quat()).all()):
+        if wrist is None or not is_finite(wrist):
             return False
-        if now - self._seen <= self._config.watchdog:
-            # Frames that arrive together were not taken together: count a camera's usual spacing at least.
-            elapsed = max(now - self._seen, 0.02)
+        if now - self._seen_at <= self._config.watchdog:
+            # Frames that arrive together were not taken together, so at least a camera's usual interval is assumed.
+            elapsed = max(now - self._seen_at, 0.02)
             if np.linalg.norm(wrist.position - self._hand.position) > self._config.max_hand_speed * elapsed:
                 return False
-        self._hand, self._seen = wrist, max(now, self._seen)
+        self._hand, self._seen_at = wrist, max(now, self._seen_at)
         if self._engaged and self._anchor is None:
             self._robot = self._robot if robot is None else robot
-            self._anchor = wrist, self._robot
+            self._anchor = _Anchor(wrist, self._robot)
         return True
 
     def command(self, now: float) -> Pose | None:
-        """The pose to send at ``now``; None while the robot must not be moved."""
+        """Returns the pose to send at ``now``; None while the robot must not move."""
         self._expire(now)
         if self._anchor is None:
             return None
         elapsed = 0.0 if self._commanded_at is None else np.clip(now - self._commanded_at, 0.0, self._config.watchdog)
-        self._robot = self._towards(self._target(), float(elapsed))
+        self._robot = self._step_towards(self._target(self._anchor), float(elapsed))
         self._commanded_at = now if self._commanded_at is None else max(now, self._commanded_at)
         return self._robot
 
     def _expire(self, now: float) -> None:
-        if self._anchor is not None and now - self._seen > self._config.watchdog:
-            self._anchor, self._commanded_at, self._lost_since = None, None, self._seen
+        if self._anchor is not None and now - self._seen_at > self._config.watchdog:
+            self._anchor, self._commanded_at, self._lost_since = None, None, self._seen_at
         if self._engaged and self._anchor is None and now - self._lost_since > self._config.resume:
             self.release()
 
-    def _target(self) -> Pose:
+    def _target(self, anchor: _Anchor) -> Pose:
         config = self._config
-        hand_then, robot_then = self._anchor
-        position = robot_then.position + config.position_scale * (self._hand.position - hand_then.position)
-        rotation = robot_then.rotation
+        position = anchor.robot.position + config.position_scale * (self._hand.position - anchor.hand.position)
+        rotation = anchor.robot.rotation
         if config.follow_rotation:
-            rotation = self._hand.rotation * hand_then.rotation.inv() * robot_then.rotation
-        return Pose(np.clip(position, config.workspace_min, config.workspace_max), rotation)
+            rotation = self._hand.rotation @ anchor.hand.rotation.T @ rotation
+        return Pose(rotation, np.clip(position, config.workspace_min, config.workspace_max))
 
-    def _towards(self, target: Pose, seconds: float) -> Pose:
+    def _step_towards(self, target: Pose, seconds: float) -> Pose:
         step = limited(target.position - self._robot.position, self._config.max_speed * seconds)
-        turn = limited(
-            (target.rotation * self._robot.rotation.inv()).as_rotvec(), self._config.max_rotation_speed * seconds
-        )
-        return Pose(self._robot.position + step, Rotation.from_rotvec(turn) * self._robot.rotation)
+        turn = Rotation.from_matrix(target.rotation @ self._robot.rotation.T).as_rotvec()
+        turn = limited(turn, self._config.max_rotation_speed * seconds)
+        rotation = Rotation.from_rotvec(turn) * Rotation.from_matrix(self._robot.rotation)
+        return Pose(rotation.as_matrix(), self._robot.position + step)
 
 
-def limited(vector: np.ndarray, longest: float) -> np.ndarray:
-    """The vector, shortened to ``longest`` where it is longer."""
+def limited(vector: np.ndarray, max_length: float) -> np.ndarray:
+    """Returns the vector, shortened to ``max_length`` if it is longer."""
     length = float(np.linalg.norm(vector))
-    return vector if length <= longest else vector * (longest / length)
+    return vector if length <= max_length else vector * (max_length / length)

@@ -1,4 +1,4 @@
-"""Whose hand moves the robot: one hand is chosen and held on to, among several people and in spite of swapped sides."""
+"""Selects the hand that moves the robot and keeps to it, among several people and despite swapped sides."""
 
 from __future__ import annotations
 
@@ -10,39 +10,41 @@ from ..types import Side
 from .observation import HandObservation
 
 REACH = 0.15
-"""Metres within which a hand without a known track counts as the one of the frame before."""
+"""Metres within which a hand of another track is considered the hand of the previous frame."""
 TRACK_REACH = 0.3
-"""Metres within which a known track is believed: farther away it has gone over to another hand."""
+"""Metres within which a hand of the same track is accepted; farther away, the track has moved to another hand."""
 
 
 class HandLock:
-    """Picks the operator's hand of one side out of each frame's hands."""
+    """Selects the operator's hand of one side among the hands of each frame."""
 
     def __init__(self, side: Side):
         self._side = side
         self._last: HandObservation | None = None
 
     def release(self) -> None:
-        """The next hand may be anyone's."""
+        """Releases the hand; the next one may be anyone's."""
         self._last = None
 
     def pick(self, hands: Sequence[HandObservation]) -> HandObservation | None:
-        """The operator's hand; None where it is not among them. Hands must be free of NaN."""
+        """Returns the operator's hand; None if it is not among ``hands``, which must not contain NaN."""
         candidates = [hand for hand in hands if hand.side is self._side]
         if self._last is None:
-            # Whoever is surest; of equals the first, which is the larger or the older in every detector's order.
+            # The highest score; among equals the first, which every detector makes the larger or the older one.
             chosen = max(candidates, key=lambda hand: np.nan_to_num(hand.score, nan=0.0), default=None)
         else:
-            chosen = self._same(candidates)
+            chosen = self._same_hand(self._last, candidates)
         if chosen is not None:
             self._last = chosen
         return chosen
 
-    def _same(self, candidates: list[HandObservation]) -> HandObservation | None:
-        last = self._last
+    @staticmethod
+    def _same_hand(last: HandObservation, candidates: list[HandObservation]) -> HandObservation | None:
         distances = [float(np.linalg.norm(hand.wrist.position - last.wrist.position)) for hand in candidates]
         for hand, distance in zip(candidates, distances, strict=True):
             if last.track and hand.track == last.track:
                 return hand if distance <= TRACK_REACH else None
-        nearest = min(zip(distances, candidates, strict=True), key=lambda pair: pair[0], default=(np.inf, None))
-        return nearest[1] if nearest[0] <= REACH else None
+        if not candidates:
+            return None
+        nearest = int(np.argmin(distances))
+        return candidates[nearest] if distances[nearest] <= REACH else None

@@ -1,9 +1,12 @@
-"""A human hand's joints to a robot hand's, through dex-retargeting, for any URDF.
+"""Retargets the joints of a human hand to a robot hand with dex-retargeting, for any URDF.
 
-A configuration is dex-retargeting's own YAML (its published ones for known hands work) with two keys of ours beside ``retargeting``:
-``root_rotation``, roll, pitch and yaw that turn the palm's frame (x out of the palm, z along the fingers) into the URDF's root frame, and
-``lengths_only``, with which a ``vector`` configuration follows how long the human's vectors are and not where they point: for grippers.
-``urdf_path`` counts from the file's folder.
+A configuration is a YAML file of dex-retargeting (the published ones for known hands work). Beside ``retargeting`` it may have two keys of
+this package:
+
+- ``root_rotation``: roll, pitch and yaw that rotate the palm's frame (x out of the palm, z along the fingers) into the URDF's root frame.
+- ``lengths_only``: for grippers. A ``vector`` configuration then follows the lengths of the human hand's vectors, not their directions.
+
+``urdf_path`` is relative to the file.
 """
 
 from __future__ import annotations
@@ -22,13 +25,14 @@ PALM_AXES = {
     Side.RIGHT: np.array([[0, -1, 0], [0, 0, 1], [-1, 0, 0]]),
     Side.LEFT: np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]]),
 }
-"""From the hand model's rest frame to the palm's: x out of the palm, y (right hand: to the thumb; left: away from it), z to the fingers."""
+"""Rotation from the hand model's rest frame to the palm's: x out of the palm, z to the fingers, y to the thumb of a right hand and away from
+the thumb of a left hand."""
 
 TOUCH = 0.015
-"""Metres between the joints at the tips of two fingers that touch."""
+"""Metres between the tip joints of two fingers that touch."""
 
 ROBOTS = Path(__file__).parent / "robots"
-"""Two robot hands to try with: gripper.yaml and five_finger_hand.yaml."""
+"""Two robot hands to try: gripper.yaml and five_finger_hand.yaml."""
 
 
 class RobotHandError(ValueError):
@@ -36,13 +40,18 @@ class RobotHandError(ValueError):
 
 
 class Retargeting:
-    """Joint positions of one robot hand for one human hand after another. Each result is where the next one starts."""
+    """Computes the joint positions of a robot hand; each result is the initialisation of the next one."""
 
     def __init__(self, config: Path, side: Side):
-        """Reads the configuration and the URDF that it names.
+        """Reads a configuration and its URDF.
 
-        :raises RobotHandError: the file, the URDF or what it says of the robot cannot be used.
-        :raises ImportError: dex-retargeting is not installed.
+        Args:
+            config: path of the YAML file.
+            side: of the human hand.
+
+        Raises:
+            RobotHandError: the configuration or the URDF cannot be used.
+            ImportError: dex-retargeting is not installed.
         """
         try:
             from dex_retargeting.retargeting_config import RetargetingConfig
@@ -57,15 +66,15 @@ class Retargeting:
             ).as_matrix()
             with redirect_stdout(StringIO()):
                 self._solver = RetargetingConfig.from_dict(theirs).build()
-        except Exception as error:  # URDF parser, pinocchio and dex-retargeting raise all kinds
+        except Exception as error:  # The URDF parser, pinocchio and dex-retargeting raise various types.
             raise RobotHandError(f"{config}: {' '.join(str(error).split()) or type(error).__name__}") from error
         self._rotation = rotation @ PALM_AXES[side]
         self._optimizer = self._solver.optimizer
         model = self._optimizer.robot.model
         self.lower, self.upper = model.lowerPositionLimit, model.upperPositionLimit
-        """The URDF's limits of ``joint_names``."""
+        """Limits of ``joint_names`` in the URDF."""
         self.joint_names: list[str] = list(self._solver.joint_names)
-        """The URDF's names of the joints that move, in the order of the results."""
+        """Names of the moving joints in the URDF, in the order of the results."""
         if (
             not self.joint_names
             or not (np.isfinite(self.lower) & np.isfinite(self.upper) & (self.lower <= self.upper)).all()
@@ -75,10 +84,10 @@ class Retargeting:
         self._is_position = kind == "POSITION"
         self._directions = self._open_directions() if own.get("lengths_only") else None
         if self._directions is not None and kind != "VECTOR":
-            raise RobotHandError(f"{config}: lengths_only is for retargeting of type vector, not {kind.lower()}")
+            raise RobotHandError(f"{config}: lengths_only requires retargeting of type vector, not {kind.lower()}")
 
     def __call__(self, joints: np.ndarray) -> np.ndarray:
-        """Positions (radians or metres) of ``joint_names``, within the URDF's limits.
+        """Returns the positions (radians or metres) of ``joint_names``, within the limits of the URDF.
 
         Args:
             joints: (21, 3) metres, MediaPipe order, in the hand model's rest frame with the wrist at the origin; finite.
@@ -91,18 +100,18 @@ class Retargeting:
             reference = self._directions * lengths[:, None]
         with redirect_stdout(StringIO()):
             positions = self._solver.retarget(reference)
-        # The solver's bounds are a milliradian wider than the URDF's.
+        # The limits of the solver are a milliradian wider than those of the URDF.
         return np.clip(positions, self.lower, self.upper)
 
     def tip_distance(self, positions: np.ndarray, first: str, second: str) -> float:
-        """Metres between the origins of two links at these joint positions."""
+        """Returns the metres between the origins of two links at these joint positions."""
         robot = self._optimizer.robot
         robot.compute_forward_kinematics(np.asarray(positions, float))
         a, b = (robot.get_link_pose(robot.get_link_index(name))[:3, 3] for name in (first, second))
         return float(np.linalg.norm(a - b))
 
     def _open_directions(self) -> np.ndarray:
-        """Unit vectors of the robot's own links with every joint in the middle."""
+        """Returns the unit vectors between the robot's links with every joint in the middle of its range."""
         robot, optimizer = self._optimizer.robot, self._optimizer
         robot.compute_forward_kinematics((self.lower + self.upper) / 2)
         ends = [[robot.get_link_pose(robot.get_link_index(name))[:3, 3] for name in names] for names in
@@ -112,7 +121,7 @@ class Retargeting:
 
 
 def _read(config: Path) -> tuple[dict, dict]:
-    """Our keys, and dex-retargeting's with the URDF's path made whole."""
+    """Returns the whole file, and dex-retargeting's part of it with an absolute path of the URDF."""
     try:
         data = yaml.safe_load(config.read_text())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One-dimensional signals of a teleoperated hand: a held gesture with hysteresis, and a value that changes at a limited rate."""
+"""Signals of a hand: a held gesture with hysteresis, and a rate-limited value."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class HeldGesture:
-    """On once a value has been above ``on`` for ``hold`` seconds; off at once below ``off`` or when the value is missing."""
+    """Becomes active when a value has been above ``on`` for ``hold`` seconds; inactive at once below ``off`` or without a value."""
 
     def __init__(self, on: float, off: float, hold: float):
         self._on, self._off, self._hold = on, off, hold
@@ -14,7 +14,7 @@ class HeldGesture:
         self.active = False
 
     def update(self, now: float, value: float | None) -> bool:
-        """Takes the value at ``now`` (seconds), None where the hand is missing; returns whether the gesture is made."""
+        """Adds the value at ``now`` (seconds), None if the hand is missing. Returns whether the gesture is active."""
         threshold = self._off if self.active else self._on
         if value is None or not value > threshold:
             self._since, self.active = None, False
@@ -25,16 +25,16 @@ class HeldGesture:
 
 
 class RateLimited:
-    """Follows values (any shape) at no more than a rate per second for each; starts at the first one."""
+    """Follows values (of any shape) at a limited rate per second for each element; starts at the first value."""
 
     def __init__(self, rate: float, longest_step: float = 0.1):
-        """Counts at most ``longest_step`` seconds between two values, so that a pause is no leave to jump."""
+        """Creates it without a value. At most ``longest_step`` seconds count between two values, so that a pause does not allow a jump."""
         self._rate, self._longest_step = rate, longest_step
         self._value: np.ndarray | None = None
         self._at = 0.0
 
     def update(self, now: float, target: np.ndarray) -> np.ndarray:
-        """The value at ``now`` (seconds) on its way to ``target``. Infinite or NaN targets leave it where it is."""
+        """Returns the value at ``now`` (seconds) on its way to ``target``; a target with NaN or infinity does not change it."""
         target = np.asarray(target, dtype=float)
         if self._value is None:
             self._value, self._at = target, now
@@ -46,5 +46,5 @@ class RateLimited:
 
 
 def opening(pinch: float, closed: float, opened: float) -> float:
-    """0 where the fingers are ``closed`` metres apart or nearer, 1 from ``opened`` metres on, linear between."""
+    """Returns 0 if the fingers are at most ``closed`` metres apart, 1 from ``opened`` metres on, linear in between."""
     return float(np.clip((pinch - closed) / (opened - closed), 0.0, 1.0))

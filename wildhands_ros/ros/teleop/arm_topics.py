@@ -1,10 +1,13 @@
-"""Topics and service of one teleoperated arm."""
+"""Topics and service of a teleoperated arm."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -19,16 +22,37 @@ from ..rejections import InputRejected
 from .messages import gripper, gripper_type, joint_state, pose, pose_stamped
 from .parameters import TeleopParameters
 
+if TYPE_CHECKING:
+    from ...teleop.retargeting import Retargeting
+
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class ArmTopics:
-    """Topics and service of one arm, under teleop/<side>."""
+    """The topics and the service of an arm, under teleop/<side>."""
 
-    def __init__(self, node: Node, side: Side, parameters: TeleopParameters):
-        """:raises ValueError, ImportError: the robot hand cannot be used."""
+    def __init__(
+        self,
+        node: Node,
+        side: Side,
+        parameters: TeleopParameters,
+        frame_problem: Callable[[str], str],
+        reject: Callable[[InputRejected], None],
+    ):
+        """Creates publishers, subscription and service.
+
+        Args:
+            node: for the topics.
+            side: of the hand that moves the arm.
+            parameters: of the node.
+            frame_problem: returns why a pose in a TF frame cannot be used; empty if it can.
+            reject: receives rejected input.
+
+        Raises:
+            ValueError, ImportError: the robot hand cannot be used.
+        """
         self.side = side
-        self._node, self._parameters = node, parameters
+        self._node, self._parameters, self._frame_problem, self._reject = node, parameters, frame_problem, reject
         config = parameters.robot_hand__right if side is Side.RIGHT else parameters.robot_hand__left
         self._retargeting = _retargeting(config, side)
         self.arm = Arm(parameters.arm(side), self._retargeting, parameters.start)
@@ -40,48 +64,47 @@ class ArmTopics:
         self._gripper = node.create_publisher(self._gripper_type, f"{prefix}/gripper", 10)
         self._joints = node.create_publisher(JointState, f"{prefix}/joint_states", 10) if self._retargeting else None
         self._engaged = node.create_publisher(Bool, f"{prefix}/engaged", LATCHED)
-        self._engaged_said: bool | None = None
+        self._published_engaged: bool | None = None
         latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         node.create_subscription(PoseStamped, f"{prefix}/robot_pose", self._on_robot_pose, latest)
         node.create_service(SetBool, f"{prefix}/engage", self._on_engage)
-        self._say_engaged()
+        self._publish_engaged()
 
-    def frame(self, hands: list[HandObservation], stamp, frame: str) -> None:
-        """Takes the hands of a frame, in the target frame."""
+    def frame(self, hands: list[HandObservation], stamp: Time, frame: str) -> None:
+        """Adds the hands of a frame of the stream, in the target frame."""
         self.arm.frame(time.monotonic(), hands)
         if (hand := self.arm.hand) is not None:
             self._wrist.publish(pose_stamped(hand.wrist, stamp, frame))
             self._pinch.publish(Float64(data=hand.pinch))
-        self._say_engaged()
+        self._publish_engaged()
 
     def tick(self, frame: str) -> None:
-        """Sends the command of this moment, if there is one."""
+        """Publishes the current command, if there is one."""
         command = self.arm.tick(time.monotonic())
         if command is not None:
             self._send(command, self._node.get_clock().now().to_msg(), frame)
-        self._say_engaged()
+        self._publish_engaged()
 
-    def _send(self, command: ArmCommand, stamp, frame: str) -> None:
+    def _send(self, command: ArmCommand, stamp: Time, frame: str) -> None:
         closed, opened = self._parameters.gripper__closed, self._parameters.gripper__opened
         self._pose.publish(pose_stamped(command.pose, stamp, frame))
         self._gripper.publish(gripper(self._gripper_type, closed + command.opening * (opened - closed)))
-        if command.joints is not None:
+        if command.joints is not None and self._joints is not None and self._retargeting is not None:
             self._joints.publish(joint_state(self._retargeting.joint_names, command.joints, stamp))
 
-    def _say_engaged(self) -> None:
-        if self.arm.engaged != self._engaged_said:
-            self._engaged_said = self.arm.engaged
+    def _publish_engaged(self) -> None:
+        if self.arm.engaged != self._published_engaged:
+            self._published_engaged = self.arm.engaged
             self._engaged.publish(Bool(data=self.arm.engaged))
             self._node.get_logger().info(f"{self.side.value} arm {self.arm.status}")
 
     def _on_robot_pose(self, message: PoseStamped) -> None:
         value = pose(message.pose)
-        if fault := self._node.frame_fault(message.header.frame_id):
-            self._node.refuse(
-                InputRejected("robot_pose", f"robot_pose is in frame {message.header.frame_id!r}, {fault}")
-            )
+        frame_id = message.header.frame_id
+        if problem := self._frame_problem(frame_id):
+            self._reject(InputRejected("invalid_robot_pose", f"robot_pose is in frame {frame_id!r}, {problem}"))
         elif value is None:
-            self._node.refuse(InputRejected("robot_pose", "robot_pose holds NaN or no orientation"))
+            self._reject(InputRejected("invalid_robot_pose", "robot_pose contains NaN or a zero quaternion"))
         else:
             self.arm.robot_at(time.monotonic(), value)
 
@@ -92,14 +115,14 @@ class ArmTopics:
             self.arm.release()
             response.success = True
         response.message = self.arm.status
-        self._say_engaged()
+        self._publish_engaged()
         return response
 
 
-def _retargeting(config: str, side: Side):
+def _retargeting(config: str, side: Side) -> Retargeting | None:
     if not config:
         return None
-    # Late: it imports torch and pinocchio, which arms without a robot hand do not need.
+    # Imported late: it imports torch and pinocchio, which arms without a robot hand do not need.
     from ...teleop.retargeting import Retargeting
 
     return Retargeting(Path(config).expanduser(), side)

@@ -1,6 +1,8 @@
-"""Teleoperation's messages: hands in, commands out. Pure functions."""
+"""Conversion of the messages of teleoperation: hands to observations, commands to messages."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -10,20 +12,21 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 
+from ...geometry.pose import Pose
 from ...msg import Hand
-from ...teleop.observation import HandObservation, Pose
+from ...teleop.observation import HandObservation
 from ..messages import SIDES, set_pose
 
-OF_MESSAGE = {value: side for side, value in SIDES.items()}
+SIDE_OF_VALUE = {value: side for side, value in SIDES.items()}
 
 
 def observation(hand: Hand) -> HandObservation | None:
-    """A hand in the camera's frame; None where its side is unknown or its orientation is none at all (that of a zero quaternion)."""
+    """Returns a hand in the camera's frame; None if its side is unknown, or its pose contains NaN or a zero quaternion."""
     wrist = pose(hand.wrist.pose)
-    if hand.side not in OF_MESSAGE or wrist is None:
+    if hand.side not in SIDE_OF_VALUE or wrist is None:
         return None
     return HandObservation(
-        side=OF_MESSAGE[hand.side],
+        side=SIDE_OF_VALUE[hand.side],
         track=hand.id,
         wrist=wrist,
         joints=np.reshape(np.asarray(hand.joints, float), (21, 3)),
@@ -34,28 +37,31 @@ def observation(hand: Hand) -> HandObservation | None:
 
 
 def pose(message: PoseMessage) -> Pose | None:
-    """The pose; None where it is not finite or its quaternion is zero."""
+    """Returns the pose; None if it contains NaN or a zero quaternion."""
     p, q = message.position, message.orientation
     position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
     if not (np.isfinite(position).all() and np.isfinite(quaternion).all() and np.linalg.norm(quaternion) > 0.5):
         return None
-    return Pose(position, Rotation.from_quat(quaternion))
+    return Pose(Rotation.from_quat(quaternion).as_matrix(), position)
 
 
 def pose_stamped(value: Pose, stamp: Time, frame: str) -> PoseStamped:
+    """Returns the message of a pose in a TF frame."""
     message = PoseStamped(header=Header(stamp=stamp, frame_id=frame))
-    set_pose(message.pose, value.position, value.rotation)
+    set_pose(message.pose, value.position, Rotation.from_matrix(value.rotation))
     return message
 
 
 def joint_state(names: list[str], positions: np.ndarray, stamp: Time) -> JointState:
+    """Returns the message of the joint positions of a robot hand."""
     return JointState(header=Header(stamp=stamp), name=names, position=positions.tolist())
 
 
 def gripper_type(kind: str) -> type:
-    """The message type of ``gripper.message``.
+    """Returns the message type for the parameter ``gripper.message``.
 
-    :raises ImportError: control_msgs is not installed.
+    Raises:
+        ImportError: control_msgs is not installed.
     """
     if kind != "gripper_command":
         return {"float64": Float64, "float64_multi_array": Float64MultiArray}[kind]
@@ -66,8 +72,8 @@ def gripper_type(kind: str) -> type:
     return GripperCommand
 
 
-def gripper(kind: type, value: float):
-    """The gripper's command as a message of ``kind``."""
+def gripper(kind: type, value: float) -> Any:
+    """Returns the command of the gripper as a message of type ``kind``."""
     if kind is Float64:
         return Float64(data=value)
     return Float64MultiArray(data=[value]) if kind is Float64MultiArray else kind(position=value)

@@ -1,10 +1,11 @@
-"""The teleoperation node: hands in, commands for one or two robot arms out. It only carries messages; ``teleop`` decides."""
+"""The teleoperation node: receives hands and sends commands to one or two robot arms. The decisions are made in ``wildhands_ros.teleop``."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 import rclpy
@@ -14,62 +15,80 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
-from scipy.spatial.transform import Rotation
 
+from ...geometry.pose import Pose
 from ...msg import HandArray
-from ...teleop.observation import HandObservation, Pose
+from ...teleop.observation import HandObservation
 from ...types import Side
+from ..camera_motion import CameraMotion, TransformPending, TransformUnavailable
 from ..declaration import ParameterError
 from ..diagnostics import Snapshot, diagnostic_array
 from ..rejections import InputRejected, Rejections
 from .arm_topics import ArmTopics
-from .camera import MovingCamera, NotYet
 from .messages import observation
 from .parameters import declare
 
 SILENCE = 2.0
-"""Seconds without hands after which diagnostics call them missing."""
+"""Seconds without hands after which diagnostics warn."""
 RECENT = 3.0
-"""Seconds for which diagnostics warn of a refusal."""
-LONGEST_WAIT = 0.5
-"""Seconds for which hands wait for TF where ``max_age`` allows any."""
+"""Seconds for which diagnostics show a rejection."""
+DEFAULT_TF_TIMEOUT = 0.5
+"""Seconds for which hands wait for TF if ``max_age`` allows any age."""
+
+
+@dataclass(frozen=True)
+class _WaitingHands:
+    """Hands that wait until TF covers their time."""
+
+    message: HandArray
+    deadline: float
+    """When they are given up: seconds of the monotonic clock."""
 
 
 class TeleopNode(Node):
-    """Topics, services and parameters are in docs/teleoperation.md."""
+    """Moves robot arms with hands; docs/teleoperation.md describes its topics, services and parameters."""
 
-    def __init__(self):
-        """:raises ParameterError, ValueError, ImportError: a parameter, a robot hand or a package cannot be used."""
+    def __init__(self) -> None:
+        """Creates the node.
+
+        Raises:
+            ParameterError, ValueError, ImportError: a parameter, a robot hand or a package cannot be used.
+        """
         super().__init__("wildhands_teleop")
         self.parameters = declare(self)
-        self._refusals, self._frames, self._heard, self._stamp = Rejections(), 0, -np.inf, -np.inf
+        self._rejections = Rejections()
+        self._frames = 0
+        self._received_at = self._last_stamp = -np.inf
         self._intervals: deque[float] = deque(maxlen=10)
-        self._waiting: deque[tuple[float, HandArray]] = deque()
-        """Hands for whose time TF has not come yet, with the time at which they are given up."""
+        self._waiting: deque[_WaitingHands] = deque()
         self._frame_id = self.parameters.target_frame
-        """Of the commands; empty as long as it is not known."""
-        self._tf = None
+        """TF frame of the commands; empty until it is known."""
+        self._camera_motion: CameraMotion | None = None
         if self.parameters.target_frame and self.parameters.camera is None:
-            self._tf = MovingCamera(self, self.parameters.target_frame)
-        self._arms = [ArmTopics(self, Side(name), self.parameters) for name in dict.fromkeys(self.parameters.sides)]
+            if not CameraMotion.is_available():
+                raise ParameterError(
+                    "target_frame needs tf2_ros, or camera.position and camera.orientation for a camera that does not move"
+                )
+            self._camera_motion = CameraMotion(self, self.parameters.target_frame)
+        sides = dict.fromkeys(self.parameters.sides)
+        self._arms = [ArmTopics(self, Side(name), self.parameters, self._frame_problem, self._reject) for name in sides]
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_subscription(
-            HandArray, "hands", self._on_hands, QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        )
-        # Not the node's clock: a simulated one may stand still, and the watchdog must not.
+        latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(HandArray, "hands", self._on_hands, latest)
+        # Not the node's clock: simulated time may stand still, and the watchdog must not.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1 / self.parameters.rate, self._tick, clock=steady)
-        self.create_timer(1.0, self._once_a_second, clock=steady)
+        self.create_timer(1 / self.parameters.rate, self._on_command_timer, clock=steady)
+        self.create_timer(1.0, self._on_diagnostics_timer, clock=steady)
 
-    def refuse(self, refusal: InputRejected) -> None:
-        """Counts an input that is not used, and says so now and then."""
-        if self._refusals.add(refusal, time.monotonic()):
-            self.get_logger().warning(f"{refusal.name}: {refusal}")
+    def _reject(self, rejection: InputRejected) -> None:
+        """Counts rejected input and logs it at a limited rate."""
+        if self._rejections.add(rejection, time.monotonic()):
+            self.get_logger().warning(f"{rejection.name}: {rejection}")
 
-    def frame_fault(self, frame_id: str) -> str:
-        """Why a pose in this frame cannot be used; empty where it can."""
+    def _frame_problem(self, frame_id: str) -> str:
+        """Returns why a pose in this TF frame cannot be used; empty if it can."""
         if not self._frame_id:
-            return "and before the first hands the camera's frame, in which commands are sent, is unknown: set target_frame"
+            return "but before the first hands arrive, the camera's frame, in which commands are sent, is unknown: set target_frame"
         if frame_id != self._frame_id:
             return f"but commands are sent in {self._frame_id!r}: set target_frame to the frame of robot_pose"
         return ""
@@ -77,90 +96,100 @@ class TeleopNode(Node):
     def _on_hands(self, message: HandArray) -> None:
         now, stamp = time.monotonic(), Time.from_msg(message.header.stamp).nanoseconds / 1e9
         if self._frames:
-            self._intervals.append(now - self._heard)
-        if stamp < self._stamp - 1.0:  # a bag that begins anew
+            self._intervals.append(now - self._received_at)
+        if stamp < self._last_stamp - 1.0:  # A bag is played again.
             self._waiting.clear()
-            if self._tf is not None:
-                self._tf.clear()
-        self._heard, self._stamp, self._frames = now, stamp, self._frames + 1
+            if self._camera_motion is not None:
+                self._camera_motion.clear()
+        self._received_at, self._last_stamp, self._frames = now, stamp, self._frames + 1
         self._frame_id = self.parameters.target_frame or message.header.frame_id
-        longest = self.parameters.max_age
+        max_age = self.parameters.max_age
         try:
             age = self._checked_age(message)
-        except InputRejected as refusal:
-            self.refuse(refusal)
-            self._give([], message)
+        except InputRejected as rejection:
+            self._reject(rejection)
+            self._forward([], message)
         else:
-            self._waiting.append((now + (longest - age if longest else LONGEST_WAIT), message))
-            self._use_waiting()
+            self._waiting.append(_WaitingHands(message, now + (max_age - age if max_age else DEFAULT_TF_TIMEOUT)))
+            self._process_waiting()
 
-    def _use_waiting(self) -> None:
-        """Gives the arms the hands, in order, as far as TF has come."""
+    def _process_waiting(self) -> None:
+        """Forwards waiting hands to the arms, in order, up to the time that TF covers."""
         while self._waiting:
-            deadline, message = self._waiting[0]
+            waiting = self._waiting[0]
+            hands: list[HandObservation] = []
             try:
-                hands = self._hands(message)
-            except InputRejected as refusal:
-                if isinstance(refusal, NotYet) and time.monotonic() <= deadline:
+                hands = self._observations(waiting.message)
+            except TransformUnavailable as error:
+                if isinstance(error, TransformPending) and time.monotonic() <= waiting.deadline:
                     return
-                self.refuse(refusal)
-                hands = []
+                detail = f" ({error.__cause__})" if error.__cause__ else ""
+                self._reject(
+                    InputRejected(
+                        "no_transform", f"{error}; is its publisher running, and are the clocks synchronised?{detail}"
+                    )
+                )
+            except InputRejected as rejection:
+                self._reject(rejection)
             self._waiting.popleft()
-            self._give(hands, message)
+            self._forward(hands, waiting.message)
 
-    def _give(self, hands: list[HandObservation], message: HandArray) -> None:
+    def _forward(self, hands: list[HandObservation], message: HandArray) -> None:
         for arm in self._arms:
             arm.frame(hands, message.header.stamp, self._frame_id)
 
     def _checked_age(self, message: HandArray) -> float:
-        """Seconds since the image was taken.
+        """Returns the seconds since the image was taken.
 
-        :raises InputRejected: too many.
+        Raises:
+            InputRejected: the image is too old.
         """
         age = (self.get_clock().now() - Time.from_msg(message.header.stamp)).nanoseconds / 1e9
-        longest = self.parameters.max_age
-        if longest and not -longest <= age <= longest:
-            text = f"the hands are {age:.2f} s old (max_age {longest:g} s): a slow estimator, or clocks that differ"
-            raise InputRejected("stale", text)
+        max_age = self.parameters.max_age
+        if max_age and not -max_age <= age <= max_age:
+            text = f"the hands are {age:.2f} s old (max_age {max_age:g} s): the estimator is slow, or the clocks differ"
+            raise InputRejected("stale_hands", text)
         return age
 
-    def _hands(self, message: HandArray) -> list[HandObservation]:
-        """In the target frame.
+    def _observations(self, message: HandArray) -> list[HandObservation]:
+        """Returns the hands in the target frame.
 
-        :raises NotYet: TF has not come so far.
-        :raises InputRejected: they cannot be used.
+        Raises:
+            TransformUnavailable: TF does not know the camera's pose, perhaps not yet.
+            InputRejected: the hands are too old.
         """
-        camera = self._camera(message)
-        self._checked_age(message)  # anew: it may have waited for TF
+        camera = self._camera_pose(message)
+        self._checked_age(message)  # Again, since the message may have waited for TF.
         if message.intrinsics_source == HandArray.INTRINSICS_GUESS:
-            text = "the camera's intrinsics are guessed: motions are not to scale; calibrate the camera"
-            self.refuse(InputRejected("guess", text))
+            text = "the camera intrinsics are guessed, so motions are not to scale: calibrate the camera"
+            self._reject(InputRejected("guessed_intrinsics", text))
         found = [observation(hand) for hand in message.hands]
         if None in found:
-            self.refuse(InputRejected("broken_hand", "a hand without a side or with a broken pose"))
-        return [hand.seen_from(camera) for hand in found if hand is not None]
+            self._reject(InputRejected("invalid_hand", "a hand has no side or an invalid pose"))
+        return [hand.transformed(camera) for hand in found if hand is not None]
 
-    def _camera(self, message: HandArray) -> Pose:
-        """The camera's pose in the target frame.
+    def _camera_pose(self, message: HandArray) -> Pose:
+        """Returns the pose of the camera in the target frame.
 
-        :raises NotYet: it is not known yet.
-        :raises InputRejected: it is unknown.
+        Raises:
+            TransformUnavailable: TF does not know it, perhaps not yet.
         """
-        if not self.parameters.target_frame:
-            return Pose(np.zeros(3), Rotation.identity())
-        return self.parameters.camera if self._tf is None else self._tf(message.header)
+        if self._camera_motion is not None:
+            return self._camera_motion.pose(message.header)
+        fixed = self.parameters.camera if self.parameters.target_frame else None
+        return Pose.identity() if fixed is None else fixed
 
-    def _tick(self) -> None:
-        self._use_waiting()
+    def _on_command_timer(self) -> None:
+        self._process_waiting()
         for arm in self._arms:
             arm.tick(self._frame_id)
 
-    def _once_a_second(self) -> None:
-        values = {"frames": str(self._frames), "last refusal": self._refusals.last_message}
-        values |= {f"rejected: {name}": str(count) for name, count in sorted(self._refusals.counts.items())}
+    def _on_diagnostics_timer(self) -> None:
+        values = {"frames": str(self._frames), "last rejection": self._rejections.last_message or "none"}
+        values |= {f"rejected: {name}": str(count) for name, count in sorted(self._rejections.counts.items())}
         for topics in self._arms:
             side = topics.side.value
-            values |= {f"{side} arm": topics.arm.status, f"{side} hands doubtful": str(topics.arm.rejected)}
+            values |= {f"{side} arm": topics.arm.status, f"{side} hands not trusted": str(topics.arm.rejected)}
         warnings = self._warnings(time.monotonic())
         level = DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
         text = "; ".join(warnings or (f"{topics.side.value} arm {topics.arm.status}" for topics in self._arms))
@@ -170,20 +199,28 @@ class TeleopNode(Node):
         )
 
     def _warnings(self, now: float) -> list[str]:
-        warnings = self._refusals.since(now - RECENT)
+        warnings = self._rejections.since(now - RECENT)
         interval = float(np.median(self._intervals)) if self._intervals else 0.0
-        if now - self._heard > SILENCE:
+        watchdog = self.parameters.watchdog
+        if now - self._received_at > SILENCE:
             warnings.insert(0, f"no hands arrive on {self.resolve_topic_name('hands')}")
-        elif interval > self.parameters.watchdog:
-            text = (
-                f"hands come every {interval:.2g} s, less often than watchdog ({self.parameters.watchdog:g} s) allows: "
+        elif interval > watchdog:
+            warnings.append(
+                f"hands arrive every {interval:.2g} s, less often than watchdog ({watchdog:g} s) allows: raise watchdog, or speed up "
+                "the estimator"
             )
-            warnings.append(text + "raise watchdog, or speed up the estimator")
         return warnings
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the node until SIGINT or SIGTERM; returns the exit code."""
+    """Runs the node until SIGINT or SIGTERM.
+
+    Args:
+        arguments: of ROS; None for those of the command line.
+
+    Returns:
+        The exit code.
+    """
     rclpy.init(args=arguments)
     node = None
     try:

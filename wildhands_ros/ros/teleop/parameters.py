@@ -1,4 +1,4 @@
-"""Parameters of the teleoperation node, declared once here and read once into a frozen dataclass."""
+"""Parameters of the teleoperation node: declared here only, and read once into a frozen dataclass."""
 
 from __future__ import annotations
 
@@ -8,99 +8,117 @@ import numpy as np
 from rclpy.node import Node
 from scipy.spatial.transform import Rotation
 
+from ...geometry.pose import Pose
 from ...teleop.arm import CLUTCHES, ArmConfig
 from ...teleop.follower import FollowerConfig
-from ...teleop.observation import Pose, Trust
+from ...teleop.observation import TrustLimits
 from ...types import Side
 from ..declaration import ParameterError, check_choices, declare_fields, describe, parameter
 
 GRIPPER_MESSAGES = ("float64", "float64_multi_array", "gripper_command")
 UNLIMITED = 1e3
-"""Metres; where no workspace is given."""
+"""Metres; the default of the workspace's limits."""
 
 
 @dataclass(frozen=True)
 class TeleopParameters:
-    """Values of the node's parameters. Names here have ``__`` where ROS has a dot."""
+    """Values of the node's parameters. A field's name has ``__`` where the ROS name has a dot."""
 
-    sides: tuple[str, ...] = parameter(("right",), "Hands that lead an arm each: right, left, or both.")
+    sides: tuple[str, ...] = parameter(("right",), "Hands that each move an arm: right, left, or both.")
     target_frame: str = parameter(
-        "", "Frame of the commanded poses, such as the arm's base. Empty: the camera's own frame."
+        "", "TF frame of the commanded poses, such as the base of the arm. Empty: the frame of the camera."
     )
     camera__position: tuple[float, ...] = parameter(
-        (0.0, 0.0, 0.0), "Place of a camera that does not move, in target_frame, with camera.orientation.", "m"
+        (0.0, 0.0, 0.0), "Position of a camera that does not move, in target_frame; used with camera.orientation.", "m"
     )
     camera__orientation: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0, 0.0),
-        "Its optical frame's quaternion x, y, z, w in target_frame. All zero: ask TF (tf2_ros) instead.",
+        "Orientation of the optical frame of a camera that does not move, as quaternion x, y, z, w in target_frame. All zero: the pose of the "
+        "camera is looked up in TF (needs tf2_ros).",
     )
     start__position: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0),
-        "Where the end effector is when nobody publishes robot_pose, in target_frame, with start.orientation.",
+        "Position of the end effector in target_frame if nobody publishes robot_pose; used with start.orientation.",
         "m",
     )
     start__orientation: tuple[float, ...] = parameter(
-        (0.0, 0.0, 0.0, 0.0), "Its quaternion x, y, z, w. All zero: unknown, and engaging waits for a robot_pose."
+        (0.0, 0.0, 0.0, 0.0),
+        "Orientation of the end effector as quaternion x, y, z, w. All zero: unknown, and the clutch cannot be engaged before a robot_pose has "
+        "been received.",
     )
     rate: float = parameter(50.0, "Rate of the commands.", "Hz", (1.0, 500.0))
     clutch: str = parameter(
         "service",
-        "What closes the clutch: service (the engage service alone), curl (middle, ring and pinky of the same hand closed, while held), or "
-        "other_hand (the other hand's fist, while held).",
+        "What closes the clutch. service: only the service engage; curl: closing middle, ring and pinky of the same hand, as long as they stay "
+        "closed; other_hand: the fist of the other hand, as long as it stays closed.",
         choices=CLUTCHES,
     )
-    position_scale: float = parameter(1.0, "Motion of the robot for a motion of the hand.", "", (0.01, 10.0))
-    follow_rotation: bool = parameter(True, "Whether the end effector turns with the hand.")
-    max_speed: float = parameter(0.5, "Highest speed of the commanded position.", "m/s", (0.001, 5.0))
-    max_rotation_speed: float = parameter(1.5, "Highest speed of the commanded orientation.", "rad/s", (0.001, 20.0))
+    position_scale: float = parameter(1.0, "Motion of the robot relative to the motion of the hand.", "", (0.01, 10.0))
+    follow_rotation: bool = parameter(True, "Whether the end effector rotates with the hand.")
+    max_speed: float = parameter(0.5, "Maximum speed of the commanded position.", "m/s", (0.001, 5.0))
+    max_rotation_speed: float = parameter(
+        1.5, "Maximum angular speed of the commanded orientation.", "rad/s", (0.001, 20.0)
+    )
     workspace__min: tuple[float, ...] = parameter(
         (-UNLIMITED,) * 3, "Lowest x, y, z of the commanded position, in target_frame.", "m"
     )
     workspace__max: tuple[float, ...] = parameter(
         (UNLIMITED,) * 3, "Highest x, y, z of the commanded position, in target_frame.", "m"
     )
-    watchdog: float = parameter(0.1, "Time without a good hand after which commands stop.", "s", (0.02, 1.0))
+    watchdog: float = parameter(0.1, "Time without a trusted hand after which commands stop.", "s", (0.02, 1.0))
     resume: float = parameter(
         1.0,
-        "Time within which a hand that comes back goes on; later, and with clutch curl, it must engage anew.",
+        "Time within which a hand that reappears continues the motion. Later, and with clutch: curl, the clutch has to be engaged again.",
         "s",
         (0.0, 10.0),
     )
     max_age: float = parameter(
-        0.5, "Age of the image beyond which its hands are not used. 0: any (bags played back).", "s", (0.0, 10.0)
+        0.5, "Age of the image above which its hands are not used. 0: any age, for bags.", "s", (0.0, 10.0)
     )
-    max_hand_speed: float = parameter(4.0, "A hand that moves faster is taken for a wrong one.", "m/s", (0.1, 50.0))
+    max_hand_speed: float = parameter(
+        4.0, "Speed above which a motion of the hand is rejected as a jump.", "m/s", (0.1, 50.0)
+    )
     min_score: float = parameter(0.5, "Score below which a hand is not trusted.", "", (0.0, 1.0))
-    min_side_score: float = parameter(0.6, "Certainty of its side below which a hand is not trusted.", "", (0.0, 1.0))
+    min_side_score: float = parameter(0.6, "Confidence in its side below which a hand is not trusted.", "", (0.0, 1.0))
     max_reprojection_error: float = parameter(
-        0.15, "Reprojection error above which a hand is not trusted, as a fraction of its box.", "", (0.0, 10.0)
+        0.15,
+        "Reprojection error above which a hand is not trusted, as a fraction of the longer side of its box.",
+        "",
+        (0.0, 10.0),
     )
 
     gripper__message: str = parameter(
         "float64",
-        "Type of the gripper's topic: std_msgs Float64, Float64MultiArray, or control_msgs GripperCommand.",
+        "Message type of the gripper topic: std_msgs Float64, std_msgs Float64MultiArray, or control_msgs GripperCommand.",
         choices=GRIPPER_MESSAGES,
     )
-    gripper__closed: float = parameter(0.0, "Command for a closed gripper, in its own unit.", "", (-1e3, 1e3))
-    gripper__opened: float = parameter(0.08, "Command for an open gripper.", "", (-1e3, 1e3))
-    gripper__pinch_closed: float = parameter(0.02, "Distance of thumb and index that closes it.", "m", (0.0, 0.2))
-    gripper__pinch_opened: float = parameter(0.09, "Distance of thumb and index that opens it.", "m", (0.01, 0.3))
-    gripper__speed: float = parameter(4.0, "Highest speed of the command.", "strokes/s", (0.01, 100.0))
-    robot_hand__right: str = parameter(
-        "", "Robot hand of the right arm: a dex-retargeting configuration (YAML) with its URDF. Empty: none."
+    gripper__closed: float = parameter(
+        0.0, "Command for the closed gripper, in the unit of the gripper.", "", (-1e3, 1e3)
     )
-    robot_hand__left: str = parameter("", "The same for the left arm.")
-    robot_hand__speed: float = parameter(6.0, "Highest speed of the robot hand's joints.", "rad/s", (0.01, 100.0))
+    gripper__opened: float = parameter(0.08, "Command for the open gripper.", "", (-1e3, 1e3))
+    gripper__pinch_closed: float = parameter(
+        0.02, "Distance between thumb and index finger at which the gripper is closed.", "m", (0.0, 0.2)
+    )
+    gripper__pinch_opened: float = parameter(
+        0.09, "Distance between thumb and index finger at which the gripper is open.", "m", (0.01, 0.3)
+    )
+    gripper__speed: float = parameter(4.0, "Maximum speed of the command.", "strokes/s", (0.01, 100.0))
+    robot_hand__right: str = parameter(
+        "",
+        "Robot hand of the right arm: path of a dex-retargeting configuration (YAML) that names its URDF. Empty: none.",
+    )
+    robot_hand__left: str = parameter("", "Robot hand of the left arm, like robot_hand.right.")
+    robot_hand__speed: float = parameter(6.0, "Maximum speed of the joints of the robot hand.", "rad/s", (0.01, 100.0))
 
     def arm(self, side: Side) -> ArmConfig:
-        """What the arm of one side is made of."""
+        """Returns the configuration of the arm of a side."""
         follower = FollowerConfig(
             position_scale=self.position_scale,
             follow_rotation=self.follow_rotation,
             max_speed=self.max_speed,
             max_rotation_speed=self.max_rotation_speed,
-            workspace_min=self.workspace__min,
-            workspace_max=self.workspace__max,
+            workspace_min=_triple(self.workspace__min),
+            workspace_max=_triple(self.workspace__max),
             watchdog=self.watchdog,
             resume=self.resume,
             max_hand_speed=self.max_hand_speed,
@@ -108,7 +126,7 @@ class TeleopParameters:
         return ArmConfig(
             side=side,
             follower=follower,
-            trust=Trust(self.min_score, self.min_side_score, self.max_reprojection_error),
+            trust=TrustLimits(self.min_score, self.min_side_score, self.max_reprojection_error),
             clutch=self.clutch,
             pinch_closed=self.gripper__pinch_closed,
             pinch_opened=self.gripper__pinch_opened,
@@ -118,16 +136,20 @@ class TeleopParameters:
 
     @property
     def camera(self) -> Pose | None:
-        """The fixed camera's pose; None where TF is to be asked."""
+        """The pose of a camera that does not move; None if it is looked up in TF."""
         return _pose(self.camera__position, self.camera__orientation)
 
     @property
     def start(self) -> Pose | None:
-        """Where the end effector is; None where unknown."""
+        """The pose of the end effector; None if unknown."""
         return _pose(self.start__position, self.start__orientation)
 
     def check(self) -> None:
-        """:raises ParameterError: a value is not one of the choices, or values contradict one another."""
+        """Checks the values that rclpy does not check.
+
+        Raises:
+            ParameterError: a value is not one of the choices, or two values contradict each other.
+        """
         check_choices(self)
         if not self.sides or not set(self.sides) <= {side.value for side in Side}:
             raise ParameterError(f"parameter sides is {list(self.sides)}; it must name right, left or both")
@@ -149,13 +171,20 @@ class TeleopParameters:
 
 
 def _pose(position: tuple[float, ...], quaternion: tuple[float, ...]) -> Pose | None:
-    return Pose(np.array(position), Rotation.from_quat(quaternion)) if any(quaternion) else None
+    """Returns the pose; None for a zero quaternion."""
+    return Pose(Rotation.from_quat(quaternion).as_matrix(), np.array(position)) if any(quaternion) else None
+
+
+def _triple(values: tuple[float, ...]) -> tuple[float, float, float]:
+    x, y, z = values
+    return x, y, z
 
 
 def declare(node: Node) -> TeleopParameters:
-    """Declares all parameters and reads them; none may be set later.
+    """Declares all parameters and reads them; they are read-only.
 
-    :raises ParameterError: wrong type, out of range, not one of the choices, or contradictory.
+    Raises:
+        ParameterError: a value has the wrong type, is out of range, is not one of the choices, or contradicts another one.
     """
     parameters = TeleopParameters(**declare_fields(node, TeleopParameters, describe))
     parameters.check()
