@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE, MEDIAPIPE_TO_MANO
 from wildhands_ros.network.landmark_net import LandmarkOutput
 from wildhands_ros.network.model import ray_rotation
-from wildhands_ros.training.landmark_labels import corrected, nearer
+from wildhands_ros.training.landmark_labels import correct_teacher, move_towards_labels
 from wildhands_ros.training.targets import Targets
 
 ANCHOR, TURN = (0.5, -0.2), 0.6
@@ -46,7 +46,7 @@ def hand_and_teacher():
 
 def test_a_teacher_who_is_right_keeps_his_word():
     targets, teacher = hand_and_teacher()
-    taught, trust = corrected(teacher, targets, 0.04)
+    taught, trust = correct_teacher(teacher, targets, 0.04)
     assert torch.equal(taught.landmarks, teacher.landmarks) and torch.equal(taught.world, teacher.world)
     assert trust.tolist() == [1.0] and taught.is_right_logit > 0 > teacher.is_right_logit
 
@@ -58,11 +58,11 @@ def test_labels_take_the_place_of_what_is_far_off():
     said = teacher.landmarks.clone()
     for joint, share in ((3, 0.02), (5, 0.06), (8, 0.5)):
         said[0, joint, 0] += share * extent
-    taught, _ = corrected(dataclasses.replace(teacher, landmarks=said), targets, 0.04)
+    taught, _ = correct_teacher(dataclasses.replace(teacher, landmarks=said), targets, 0.04)
     assert torch.equal(taught.landmarks[0, 3], said[0, 3])
     torch.testing.assert_close(taught.landmarks[0, 5], (said[0, 5] + truth[0, 5]) / 2, atol=1e-3, rtol=0)
     torch.testing.assert_close(taught.landmarks[0, 8], truth[0, 8])
-    wrong = corrected(dataclasses.replace(teacher, world=-teacher.world), targets, 0.04)[0].world
+    wrong = correct_teacher(dataclasses.replace(teacher, world=-teacher.world), targets, 0.04)[0].world
     torch.testing.assert_close(wrong, teacher.world, atol=1e-5, rtol=0)
 
 
@@ -75,7 +75,7 @@ def test_nothing_is_taught_of_hands_that_are_unknown_or_out_of_sight():
         {"joints_2d": targets.joints_2d + 400},
         {"joints_2d": None, "has_j2d": None},
     ):
-        taught, trust = corrected(wrong, dataclasses.replace(targets, **change), 0.04)
+        taught, trust = correct_teacher(wrong, dataclasses.replace(targets, **change), 0.04)
         assert torch.equal(taught.landmarks, wrong.landmarks) and torch.equal(
             taught.is_right_logit, wrong.is_right_logit
         )
@@ -98,7 +98,7 @@ def test_shown_landmarks_lie_between_what_was_said_and_the_truth():
     torch.manual_seed(0)
     ways = []
     for _ in range(100):
-        shown = nearer(said, targets, 0.5)
+        shown = move_towards_labels(said, targets, 0.5)
         way = (said.landmarks - shown.landmarks) / 30
         torch.testing.assert_close(way, way[:, :1, :1].expand_as(way), atol=1e-4, rtol=0)
         moved = (shown.world - said.world).norm() / (teacher.world - said.world).norm()
@@ -107,7 +107,7 @@ def test_shown_landmarks_lie_between_what_was_said_and_the_truth():
     ways = np.array(ways)
     assert ways.min() >= 0 and ways.max() <= 1
     assert 35 <= (ways[:, 0] > 1e-5).sum() <= 65 and 12 <= (ways[:, 1] > 1e-5).sum() <= 38
-    assert torch.equal(nearer(said, targets, 0.0).landmarks, said.landmarks)
+    assert torch.equal(move_towards_labels(said, targets, 0.0).landmarks, said.landmarks)
 
 
 def test_landmarks_without_a_label_are_shown_as_they_are():
@@ -118,5 +118,5 @@ def test_landmarks_without_a_label_are_shown_as_they_are():
         {"joints_2d": targets.joints_2d + 400},
         {"joints_2d": None, "has_j2d": None},
     ):
-        shown = nearer(teacher, dataclasses.replace(targets, **change), 1.0)
+        shown = move_towards_labels(teacher, dataclasses.replace(targets, **change), 1.0)
         assert torch.equal(shown.landmarks, teacher.landmarks) and torch.equal(shown.world, teacher.world)

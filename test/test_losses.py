@@ -361,7 +361,7 @@ def test_shapes_that_do_not_fit():
         dataclasses.replace(targets, betas=None)
     with pytest.raises(ValueError, match="3 names for 4 hands"):
         dataclasses.replace(targets, names=("a", "b", "c"))
-    with pytest.raises(ValueError, match="joints is of 3 hands, the targets of 4"):
+    with pytest.raises(ValueError, match="joints has 3 hands, but the targets have 4"):
         compute_losses(targets=targets, **{**arguments, "joints": arguments["joints"][:3]})
     with pytest.raises(ValueError, match=r"silhouettes are \(4, 16, 8\), masks \(4, 16, 16\)"):
         compute_losses(targets=targets, **{**arguments, "silhouettes": arguments["silhouettes"][:, :, :8]})

@@ -12,7 +12,7 @@ from wildhands_ros.training import pool as pool_module
 from wildhands_ros.training.batch_files import load_joined, save_batch
 from wildhands_ros.training.batches import Batches
 from wildhands_ros.training.config import DistillationConfig, GroupConfig, OptimizerConfig, SourceConfig, TrainingConfig
-from wildhands_ros.training.initialisation import first_network, hand_assets
+from wildhands_ros.training.initialisation import initial_network, hand_assets
 from wildhands_ros.training.objective import Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.pool import Pool, frozen_stages
@@ -47,7 +47,7 @@ def pool(cache) -> Pool:
 def test_only_stages_at_the_beginning_count_as_frozen():
     assert frozen_stages(CONFIG) == 6
     assert frozen_stages(dataclasses.replace(CONFIG, optimizer=OptimizerConfig())) == 0
-    with pytest.raises(ValueError, match="an encoding that is latent"):
+    with pytest.raises(ValueError, match="a latent encoding"):
         frozen_stages(
             dataclasses.replace(CONFIG, network=dataclasses.replace(MEDIAPIPE_HAND, encoding=Encoding.CENTER_CORNER))
         )
@@ -70,7 +70,7 @@ def losses_of(pool: Pool) -> list[dict[str, float]]:
     """Of the first batch, kept and drawn anew."""
     losses, kept = [], pool._config
     for config, batches in ((kept, pool), (dataclasses.replace(kept, pool=0), Batches(kept, hand_assets(kept)))):
-        objective = Objective(first_network(config), hand_assets(config), config)
+        objective = Objective(initial_network(config), hand_assets(config), config)
         Optimization(objective.model, config.optimizer, config.steps).prepare(1)
         losses.append({name: float(value.detach()) for name, value in objective.eval()(batches[1]).items()})
     return losses

@@ -50,7 +50,7 @@ from wildhands_ros.training.examples import ExampleMaker
 from wildhands_ros.training.initialisation import hand_assets
 from wildhands_ros.training.losses import LossWeights, camera_label, compute_losses
 from wildhands_ros.training.main import run
-from wildhands_ros.training.objective import TELLING, Objective
+from wildhands_ros.training.objective import FUSION_UNITS, Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.prediction_grid import draw_predictions
 from wildhands_ros.training.runs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
@@ -317,7 +317,7 @@ def test_batches_depend_neither_on_the_processes_nor_on_the_workers(freihand):
         np.testing.assert_array_equal(crops, whole[step].crops)
         np.testing.assert_array_equal(joints_2d, whole[step].targets.joints_2d)
     assert not torch.equal(whole[2].crops, whole[3].crops)
-    with pytest.raises(ValueError, match="batch_size 4 cannot be shared out evenly among 3"):
+    with pytest.raises(ValueError, match="batch_size 4 cannot be divided evenly among 3"):
         Batches(config, ASSETS, 0, 3)
 
 
@@ -478,7 +478,9 @@ def test_decoders_that_see_no_image_are_told_of(freihand, tmp_path, capsys):
         save_checkpoint(tmp_path / "start.safetensors", model)
         assert run(config, tmp_path / f"out_{dead}", [f"start={tmp_path}/start.safetensors", "steps=2"]) == EXIT_OK
         assert ("the decoders see no image" in capsys.readouterr().err) is dead
-        shares = [json.loads(line)[TELLING] for line in (tmp_path / f"out_{dead}/log.jsonl").read_text().splitlines()]
+        shares = [
+            json.loads(line)[FUSION_UNITS] for line in (tmp_path / f"out_{dead}/log.jsonl").read_text().splitlines()
+        ]
         assert all(share == 0 if dead else share > 0 for share in shares)
 
 
@@ -550,7 +552,7 @@ def test_full_disk_leaves_the_state_before(tmp_path):
 
 def test_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="cannot make the folder"):
+    with pytest.raises(OSError, match="cannot create the folder"):
         Checkpoints(tmp_path / "file/checkpoints")
 
 
@@ -634,7 +636,7 @@ def test_two_processes_train_like_one(freihand, tmp_path):
     # A thread of the group that is left when the interpreter ends now and then aborts the process.
     assert output.count("last threads:") == 2 and "gloo" not in output, output
     for one, two in zip(loss_log(tmp_path / "one"), loss_log(tmp_path / "two"), strict=True):
-        assert one.pop(TELLING) > 0 and TELLING not in two, "each of two processes sees one hand"
+        assert one.pop(FUSION_UNITS) > 0 and FUSION_UNITS not in two, "each of two processes sees one hand"
         assert one == pytest.approx(two, rel=1e-4, abs=1e-5)
 
 
@@ -663,7 +665,7 @@ def test_stops_in_order_and_survives_a_full_disk(freihand, tmp_path, capsys):
         limit_file_size(before)
     errors = capsys.readouterr().err
     assert code == EXIT_FAILED and saved.is_set()
-    assert "File too large; training goes on from memory" in errors and "the last state is lost" in errors
+    assert "File too large; training continues, and the previously" in errors and "the last state could not be saved" in errors
     assert not list(output.glob("**/*partial"))
     checkpoints = Checkpoints(output / "checkpoints")
     step, _ = checkpoints.load_last(print)
@@ -679,7 +681,7 @@ def test_stops_in_order_and_survives_a_full_disk(freihand, tmp_path, capsys):
     threading.Thread(target=stop_when_going, daemon=True).start()
     assert run(path, output, overrides) == EXIT_INTERRUPTED
     errors = capsys.readouterr().err
-    assert "the same command goes on from there" in errors and "image or mask that cannot be read" in errors
+    assert "run the same command to resume" in errors and "image or mask that cannot be read" in errors
     steps = [entry["step"] for entry in loss_log(output)]
     assert steps == list(range(1, steps[-1] + 1))
     assert checkpoints.steps()[0] == steps[-1]

@@ -1,6 +1,6 @@
-"""Batches of training pictures, each a function of (seed, step, place in the batch) alone.
+"""Batches of training examples, each of which depends only on (seed, step, position in the batch).
 
-So the order does not depend on the number of processes that train or prepare pictures, and training can go on from any step.
+The order therefore does not depend on the number of processes that train or prepare examples, and training can resume from any step.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -28,63 +29,76 @@ from .targets import Targets
 from .usable_labels import Skipped
 
 _ATTEMPTS = 50
-"""Pictures in a row without a usable hand before training gives up."""
+"""Consecutive draws without a usable hand after which training gives up."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B hands in N pictures."""
+    """B hands in N images."""
 
     crops: Tensor | None
-    """(B, 224, 224, 3) uint8; None where there are ``features``."""
+    """(B, 224, 224, 3) uint8; None if there are ``features``."""
     images: Tensor | None
-    """(N, 224, 224, 3) uint8, where the network sees whole images."""
+    """(N, 224, 224, 3) uint8, if the network sees whole images."""
     kpe: Tensor
-    """As in ``WildHands.forward``."""
+    """See ``WildHands.forward``."""
     is_real: Tensor
     """(B,) bool, see ``ImageExample.is_real``."""
     targets: Targets
     skipped: Counter[str]
-    """What could not be used on the way to these pictures, by reason."""
+    """Counts of what could not be used while drawing these examples, by reason."""
     details: dict[str, str]
-    """An example of each reason."""
+    """The first case of each reason."""
     features: Tensor | None = None
-    """(B, C, h, w) half precision: what the trunk's first stages have made of the crops, see ``training.pool``."""
+    """(B, C, h, w) half precision: outputs of the trunk's first stages for the crops, see ``training.pool``."""
     taught: Tensor | None = None
-    """(B, 128) what the teacher says of the crops, see ``distillation.packed``."""
+    """(B, 128) the teacher's output for the crops, see ``distillation.packed``."""
 
     def to(self, device: torch.device) -> Batch:
+        """Copy all tensors to a device."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Batch(**{name: v.to(device) if isinstance(v, Tensor | Targets) else v for name, v in values.items()})
+        moved = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor | Targets)}
+        return dataclasses.replace(self, **moved)
 
 
 def normalized(colours: Tensor, kind: TrunkKind) -> Tensor:
-    """(B, 224, 224, 3) uint8 to (B, 3, 224, 224) as a trunk takes them."""
+    """Normalise (B, 224, 224, 3) uint8 images to (B, 3, 224, 224) as a trunk expects them."""
     mean, std = (torch.tensor(values, device=colours.device) for values in (kind.mean, kind.std))
     return ((colours.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
 
 class Batches(Dataset):
-    """The part of each step's batch that falls to one process; ``batches[step]``, from step 1 on. Raises ValueError where nothing can be
-    found for it."""
+    """One process's part of each step's batch: ``batches[step]``, from step 1 on.
+
+    Indexing raises ValueError if no usable example can be found.
+    """
 
     def __init__(
         self, config: TrainingConfig, assets: dict[Side, HandAsset], rank: int = 0, processes: int = 1
     ) -> None:
-        """Raises ValueError where the batch cannot be shared out, or a source cannot be opened."""
+        """
+        Args:
+            config: The training run.
+            assets: The hand model that is trained.
+            rank: This process's rank.
+            processes: Number of processes that train together.
+
+        Raises:
+            ValueError: The batch cannot be divided among the processes, or a source cannot be opened.
+        """
         if config.batch_size % processes:
-            raise ValueError(f"batch_size {config.batch_size} cannot be shared out evenly among {processes} processes")
+            raise ValueError(f"batch_size {config.batch_size} cannot be divided evenly among {processes} processes")
         self._seed = config.seed
         share = config.batch_size // processes
         self.places = range(rank * share, (rank + 1) * share)
-        """Of a batch's pictures, those that fall to this process."""
+        """Positions within each batch that this process fills."""
         opened = [(open_source(source, config.network, assets, config.seed), source) for source in config.sources]
         self.missing = [f"{source.name} ({source.root})" for found, source in opened if found is None]
-        """Sources that this machine does not have and that training does without."""
+        """Sources that this machine does not have and training does without."""
         self.sources: list[Source] = [found for found, _ in opened if found is not None]
         weights = np.array([source.weight for found, source in opened if found is not None])
         if not self.sources:
-            raise ValueError(f"there is nothing to train with: no {', '.join(self.missing)} on this machine")
+            raise ValueError(f"there is nothing to train with: this machine has no {', '.join(self.missing)}")
         self._shares = weights / weights.sum()
         self._maker = ExampleMaker(config.network, config.augmentation, assets)
 
@@ -113,10 +127,20 @@ class Batches(Dataset):
         raise ValueError(f"{_ATTEMPTS} images in a row had no usable hand; the last: {reason} ({detail})")
 
 
-def load_batches(batches: Batches, first: int, last: int, workers: int) -> Iterator[Batch]:
-    """The batches of steps ``first`` to ``last``, in order, prepared by worker processes where ``workers`` is not 0.
+class BatchSource(Protocol):
+    """What training draws its batches from."""
 
-    Raises what ``batches[step]`` raises.
+    missing: list[str]
+    sources: list[Source]
+
+    def __getitem__(self, step: int) -> Batch: ...
+
+
+def load_batches(batches: BatchSource, first: int, last: int, workers: int) -> Iterator[Batch]:
+    """Load the batches of steps ``first`` to ``last`` in order, with ``workers`` processes; 0 loads them in this process.
+
+    Raises:
+        ValueError, OSError: As ``batches[step]`` raises them.
     """
     loader = DataLoader(
         _Guarded(batches),
@@ -133,9 +157,9 @@ def load_batches(batches: Batches, first: int, last: int, workers: int) -> Itera
 
 
 class _Guarded(Dataset):
-    """Hands errors over as they are; a worker process would wrap them in its traceback."""
+    """Returns errors as values: a worker process would wrap them in its traceback."""
 
-    def __init__(self, batches: Batches) -> None:
+    def __init__(self, batches: BatchSource) -> None:
         self._batches = batches
 
     def __getitem__(self, step: int) -> Batch | Exception:
@@ -146,9 +170,9 @@ class _Guarded(Dataset):
 
 
 def _start_worker(_: int) -> None:
-    # More threads than processes only get in each other's way.
+    # More threads than processes only compete for the cores.
     cv2.setNumThreads(0)
-    # Ctrl-C reaches all processes of a terminal; the trainer finishes its step and then ends these.
+    # Ctrl-C reaches all processes of a terminal; the trainer finishes its step and then stops the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -196,11 +220,11 @@ _LABELS = (
 
 
 def _label(hands: list[HandExample], name: str, flag: str, shape: tuple[int, ...], kind: type) -> dict[str, Tensor]:
-    """A kind of label and who has it, or nothing where nobody has."""
+    """One kind of label and which hands have it; empty if no hand does."""
     has = np.array([name in hand.targets for hand in hands])
     if not has.any():
         return {}
-    values = np.zeros((len(hands), *shape), kind)
+    values: np.ndarray = np.zeros((len(hands), *shape), kind)
     for i in np.flatnonzero(has):
         values[i] = hands[i].targets[name]
     if name in ("joints_2d", "joints_3d"):

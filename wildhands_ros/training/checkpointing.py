@@ -1,4 +1,4 @@
-"""Saved states of a training run: written whole or not at all, the last two kept, read without running code that is in them."""
+"""Saved states of a training run: written atomically, the last two kept, and loaded without executing code they contain."""
 
 from __future__ import annotations
 
@@ -16,27 +16,36 @@ _NAME = re.compile(r"step_(\d+)\.pt")
 
 
 class Checkpoints:
-    """The saved states in one folder, which is made where it does not exist. Raises OSError where that cannot be."""
+    """The saved states in one folder."""
 
     def __init__(self, folder: Path) -> None:
+        """Create the folder if it does not exist.
+
+        Raises:
+            OSError: It cannot be created.
+        """
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OSError(f"cannot make the folder {folder}: {error.strerror}") from error
+            raise OSError(f"cannot create the folder {folder}: {error.strerror}") from error
 
     def steps(self) -> list[int]:
-        """Steps of which there is a state, the last one first."""
+        """List the steps that have a saved state, the last one first."""
         matches = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
         return sorted((int(match[1]) for match in matches if match), reverse=True)
 
     def clean_up(self) -> None:
-        """Removes what a killed run was writing."""
+        """Remove what a killed run was writing."""
         for partial in self.folder.glob(".*.partial"):
             partial.unlink(missing_ok=True)
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Writes the state and removes all but the last ``KEPT``. Raises OSError with the reason, earlier states being as they were."""
+        """Write a state and remove all but the last ``KEPT``.
+
+        Raises:
+            OSError: It cannot be written; earlier states are unchanged.
+        """
         path = self._path(step)
         partial = path.with_name(f".{path.name}.partial")
         writer = None
@@ -57,27 +66,32 @@ class Checkpoints:
             self._path(old).unlink(missing_ok=True)
 
     def load_last(self, warn: Callable[[str], None]) -> tuple[int, dict[str, Any]] | None:
-        """The last step and its state, or None where nothing was saved. A damaged state is told to ``warn`` and the one before is taken.
+        """Load the last state that can be read.
 
-        Raises OSError where all are damaged.
+        Args:
+            warn: Called with a message for each damaged state, which is passed over.
+
+        Returns:
+            The step and its state, or None if nothing was saved.
+
+        Raises:
+            OSError: All states are damaged.
         """
         steps = self.steps()
         for step in steps:
             try:
                 return step, torch.load(self._path(step), map_location="cpu", weights_only=True)
-            except Exception as error:  # A damaged archive leads to errors of many kinds.
-                warn(
-                    f"{self._path(step)} is damaged ({type(error).__name__}: {error}); looking for the state before it"
-                )
+            except Exception as error:  # A damaged archive may raise almost any error.
+                warn(f"{self._path(step)} is damaged ({type(error).__name__}: {error}); trying the previous state")
         if steps:
-            raise OSError(f"no saved state in {self.folder} can be read; remove that folder to begin anew")
+            raise OSError(f"no saved state in {self.folder} can be read; remove that folder to start anew")
         return None
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step_{step:08d}.pt"
 
     def _sync_folder(self) -> None:
-        """Makes the new name outlast a power cut."""
+        """Make the new name survive a power cut."""
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -86,7 +100,7 @@ class Checkpoints:
 
 
 class _Writer:
-    """Keeps the reason why something could not be written: torch only says that its archive is not complete."""
+    """Keeps the reason of a failed write: torch only reports that its archive is incomplete."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -1,6 +1,6 @@
-"""Holds the landmark head to what the landmark network said before training (Li and Hoiem, "Learning without Forgetting", ECCV 2016).
+"""Distils the landmark network into the landmark head during training (Li and Hoiem, "Learning without Forgetting", ECCV 2016).
 
-The network's own trunk is trained on renders; its landmarks, presence and handedness are to stay as good on photographs as they were.
+The trunk is trained on renders; its landmarks, presence and handedness should stay as good on photographs as they were before.
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ from .config import DistillationConfig
 def distillation_losses(
     student: LandmarkOutput, teacher: LandmarkOutput, trust: Tensor, is_real: Tensor, weights: DistillationConfig
 ) -> dict[str, Tensor]:
-    """Weighted terms, by names that begin with ``distill_``; scalars that are 0 where student and teacher agree.
+    """Compute the distillation terms.
 
-    trust: (B,) how far the teacher knows landmarks and side: of what is no hand, it does not.
-    is_real: (B,) bool, which crops are of photographs; the others count by ``weights.others``.
+    Args:
+        student: The landmark head's output.
+        teacher: The landmark network's output for the same crops.
+        trust: (B,) weights of the teacher's landmarks and side, which mean nothing where there is no hand.
+        is_real: (B,) bool, which crops come from photographs; the others count ``weights.others`` times as much.
+        weights: Weights of the terms.
+
+    Returns:
+        Weighted scalars, by names that begin with ``distill_``; 0 where student and teacher agree.
     """
     share = torch.where(is_real, 1.0, weights.others)
 
@@ -46,13 +53,13 @@ def distillation_losses(
 
 
 def packed(output: LandmarkOutput) -> Tensor:
-    """(B, 128): all that ``distillation_losses`` needs of a teacher's output."""
+    """Pack what ``distillation_losses`` needs of a teacher's output into a (B, 128) tensor."""
     logits = torch.stack([output.presence_logit, output.is_right_logit], dim=1)
     return torch.cat([_landmarks(output).flatten(1), output.world.flatten(1), logits], dim=1)
 
 
 def unpacked(values: Tensor) -> LandmarkOutput:
-    """The teacher's output, without features, of ``packed``'s (B, 128)."""
+    """Return the teacher's output, without features, from the (B, 128) tensor of ``packed``."""
     landmarks, world = (
         part.unflatten(1, (NUM_LANDMARKS, 3)) for part in values[:, : 6 * NUM_LANDMARKS].split(3 * NUM_LANDMARKS, dim=1)
     )
@@ -61,17 +68,17 @@ def unpacked(values: Tensor) -> LandmarkOutput:
 
 
 def _landmarks(output: LandmarkOutput) -> Tensor:
-    """(B, 21, 3) pixels of the crop, with their depths."""
+    """(B, 21, 3) landmarks in pixels of the crop, with their depths."""
     return torch.cat([output.landmarks, output.landmark_z[..., None]], dim=-1)
 
 
 def _distance(difference: Tensor) -> Tensor:
-    """(B, 21) lengths; the gradient at zero is finite."""
+    """(B, 21) lengths, with a finite gradient at zero."""
     return (difference.square().sum(-1) + 1e-12).sqrt()
 
 
 def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """(B,) Kullback-Leibler divergence of two probabilities, from their logits."""
-    truth = teacher.sigmoid()
-    entropy = binary_cross_entropy_with_logits(teacher, truth, reduction="none")
-    return binary_cross_entropy_with_logits(student, truth, reduction="none") - entropy
+    """(B,) Kullback-Leibler divergence between two probabilities, from their logits."""
+    label = teacher.sigmoid()
+    entropy = binary_cross_entropy_with_logits(teacher, label, reduction="none")
+    return binary_cross_entropy_with_logits(student, label, reduction="none") - entropy

@@ -1,4 +1,4 @@
-"""Several processes that train one network, as ``torchrun`` starts them; alone, everything here is a no-op."""
+"""Communication between processes that train one network, as ``torchrun`` starts them; a no-op in a single process."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import torch.distributed as dist
 from torch import Tensor
 
 _TIMEOUT = timedelta(minutes=30)
-"""How long one process waits for the others, which may be saving or reading a large data set."""
+"""How long one process waits for the others, which may be saving or reading a large dataset."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Of the processes that train together: this one's place among them."""
+    """The processes that train together, and this one's rank among them."""
 
     rank: int
     count: int
@@ -32,7 +32,7 @@ class Processes:
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """(N,) float64 summed over the processes."""
+        """Sum (N,) float64 values over the processes."""
         if self.count > 1:
             # NCCL reduces on its GPU only.
             values = values.to(self.device)
@@ -40,15 +40,15 @@ class Processes:
         return values.cpu()
 
     def merge(self, counts: Counter[str]) -> Counter[str]:
-        """The counts of all processes together."""
+        """Add up the counts of all processes."""
         if self.count == 1:
             return counts
         gathered: list[Counter[str] | None] = [None] * self.count
         dist.all_gather_object(gathered, counts)
-        return sum(gathered, Counter())
+        return sum((counts for counts in gathered if counts is not None), Counter())
 
     def same_for_all(self, value: object) -> object:
-        """The first process's ``value``, which can be pickled."""
+        """Return the first process's ``value``, which must be picklable, in all processes."""
         if self.count == 1:
             return value
         values = [value]
@@ -57,15 +57,19 @@ class Processes:
 
 
 def local_place() -> tuple[int, int]:
-    """Among the processes on this machine that train together: this one's place and their number."""
+    """Return this process's rank among those that train together on this machine, and their number."""
     return int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
 @contextmanager
 def joined_processes(device: str) -> Iterator[Processes]:
-    """Joins the group that torchrun's variables describe, if there is one. ``device`` is a torch device or ``auto``.
+    """Join the process group that torchrun's environment variables describe, if there is one.
 
-    Raises ValueError for a device that there is not.
+    Args:
+        device: A torch device or ``auto``.
+
+    Raises:
+        ValueError: There is no such device.
     """
     count = int(os.environ.get("WORLD_SIZE", 1))
     chosen = _device(device, local_place()[0])
@@ -74,8 +78,8 @@ def joined_processes(device: str) -> Iterator[Processes]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    # Optimizers and DDP import this, whose functions have the group of that time as a default. Imported only then, it would keep the group,
-    # and the group's threads would outlive the interpreter: one that still has a tensor to give back aborts the process.
+    # Optimizers and DDP import this module, whose functions capture the current group as a default argument. If it were first imported
+    # once the group exists, it would keep the group alive, whose threads would outlive the interpreter and could abort the process.
     import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_TIMEOUT)
     try:
@@ -93,8 +97,8 @@ def _device(name: str, local_rank: int) -> torch.device:
         raise ValueError(f"device: {name!r} is not a torch device") from error
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise ValueError(f"device: {name!r}, but torch sees no GPU here; use auto or cpu")
+            raise ValueError(f"device is {name!r}, but torch finds no GPU; use auto or cpu")
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         if device.index >= torch.cuda.device_count():
-            raise ValueError(f"device: there is no {device}; torch sees {torch.cuda.device_count()} GPU(s)")
+            raise ValueError(f"there is no device {device}; torch finds {torch.cuda.device_count()} GPU(s)")
     return device

@@ -1,4 +1,4 @@
-"""The network and the hand model that a run begins with."""
+"""The initial network and the hand model of a training run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ from .config_file import ConfigError
 from .randomness import seed_torch
 
 _WEIGHTS_PLACE = 0
-"""Step 0 of the random numbers: steps of training begin with 1."""
+"""Place of the initial weights' random numbers; training steps use the places from 1 on."""
 
 
 def hand_assets(config: TrainingConfig) -> dict[Side, HandAsset]:
-    """Both hands of ``config.hand_model``. Raises ValueError where MANO's files are not there."""
+    """Load both hands of ``config.hand_model``.
+
+    Raises:
+        ValueError: MANO's files are missing.
+    """
     if config.hand_model == OPEN_HAND:
         return open_hands()
     return {side: load_mano(config.hand_model, side) for side in Side}
 
 
-def first_network(config: TrainingConfig) -> WildHands:
-    """With the weights of ``config.start``; those that it does not have are random, by the seed.
+def initial_network(config: TrainingConfig) -> WildHands:
+    """Build the network with the weights of ``config.start``; all other weights are random, determined by the seed.
 
-    Raises ValueError where they do not fit, ImportError where the landmark network is not installed.
+    Raises:
+        ValueError: The weights do not match the network.
+        ImportError: MediaPipe's landmark network is not installed.
     """
     seed_torch(config.seed, _WEIGHTS_PLACE)
     model = WildHands(config.network)
@@ -37,13 +43,15 @@ def first_network(config: TrainingConfig) -> WildHands:
         initialize_heads(model)
     elif config.start:
         initialize_heads(model)
-        _take(model, load_model(config.start).model, config.start)
+        _copy_weights(model, load_model(config.start).model, config.start)
     return model
 
 
 def initialize_heads(network: WildHands) -> None:
-    """Random weights after He et al. (ICCV 2015). PyTorch's own shrink the signal at each layer, which costs hundreds of steps on a trunk
-    that is trained already."""
+    """Initialise fusion and decoders as in He et al. (ICCV 2015).
+
+    PyTorch's default initialisation shrinks the signal at each layer, which costs hundreds of steps on a pretrained trunk.
+    """
     decoders = network.right_head, network.left_head
     outputs = [layer for part in decoders for layer in (part.pose, part.shape, part.camera, part.initial_camera[-1])]
     parts: list[nn.Module] = [
@@ -58,15 +66,15 @@ def initialize_heads(network: WildHands) -> None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
-def _take(model: WildHands, other: WildHands, name: str) -> None:
-    """The parts of ``other`` that ``model`` has; all of those that both have must be of the same shapes."""
+def _copy_weights(model: WildHands, other: WildHands, name: str) -> None:
+    """Copy the weights that both networks have, which must have the same shapes; the trunk must be among them."""
     own, given = model.state_dict(), other.state_dict()
     common = [key for key in given if key in own]
     if wrong := [key for key in common if own[key].shape != given[key].shape]:
         raise ConfigError(
-            f"start: the weights of {name} do not fit this network: {wrong[0]} is {tuple(given[wrong[0]].shape)} there"
+            f"start: the weights of {name} do not match this network: {wrong[0]} is {tuple(given[wrong[0]].shape)} there"
         )
     lacking = sorted({key.split(".")[0] for key in own if key not in given})
     if "hand_trunk" in lacking or not common:
-        raise ConfigError(f"start: {name} is of another kind of network; it lacks {', '.join(lacking)}")
+        raise ConfigError(f"start: {name} belongs to another kind of network; it lacks {', '.join(lacking)}")
     model.load_state_dict({key: given[key] for key in common}, strict=False)

@@ -1,4 +1,4 @@
-"""``wildhands train``: one run from a configuration file, alone or as one of the processes that torchrun starts."""
+"""``wildhands train``: one training run from a configuration file, in one process or in several started by torchrun."""
 
 from __future__ import annotations
 
@@ -9,15 +9,24 @@ from pathlib import Path
 from .config import TrainingConfig
 from .config_file import read_config
 from .distributed import joined_processes
-from .runs import EXIT_FAILED, EXIT_OK, TrainingError, last_word, limit_threads
+from .runs import EXIT_FAILED, EXIT_OK, TrainingError, limit_threads, report_outcome
 from .trainer import EXPORT_NAME, Trainer
 
 
 def run(config_path: Path, output: Path | None = None, overrides: Sequence[str] = ()) -> int:
-    """Trains, or goes on with, the run in the folder ``output`` (default: ``training_output/`` and the configuration's name).
+    """Start or resume a training run.
 
-    ``overrides``: ``key=value`` in YAML, such as ``optimizer.lr=1e-4``. Returns the process's exit code. Raises ValueError and OSError with
-    what is wrong with configuration, data or folder, ImportError with what is to be installed.
+    Args:
+        config_path: The YAML file.
+        output: The run's folder; by default ``training_output/`` and the configuration's name.
+        overrides: ``key=value`` in YAML, such as ``optimizer.lr=1e-4``.
+
+    Returns:
+        The process's exit code.
+
+    Raises:
+        ValueError, OSError: The configuration, the data or the folder cannot be used; the message says why.
+        ImportError: A package is missing; the message says which.
     """
     config = read_config(config_path, TrainingConfig, overrides)
     folder = output or Path("training_output") / config_path.stem
@@ -34,4 +43,4 @@ def run(config_path: Path, output: Path | None = None, overrides: Sequence[str] 
             return EXIT_OK
         if skipped := trainer.skipped_summary():
             print(f"Not used:\n{skipped}", file=sys.stderr)
-        return last_word(outcome, config.steps, folder / EXPORT_NAME, "wildhands train")
+        return report_outcome(outcome, config.steps, folder / EXPORT_NAME, "wildhands train")

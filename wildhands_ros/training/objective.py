@@ -1,4 +1,4 @@
-"""What one training step computes: from a batch to its losses."""
+"""The computation of one training step, from a batch to its losses."""
 
 from __future__ import annotations
 
@@ -19,24 +19,34 @@ from ..types import Side
 from .batches import Batch, normalized
 from .config import Precision, TrainingConfig
 from .distillation import distillation_losses, unpacked
-from .landmark_labels import corrected, nearer
+from .landmark_labels import correct_teacher, move_towards_labels
 from .losses import compute_losses, masked_hands
 from .pool import frozen_stages
 from .soft_silhouette import soft_silhouettes
 from .targets import Targets
 
-TELLING = "fusion_units"
+FUSION_UNITS = "fusion_units"
+"""Name of the logged share of the fusion's units that tell hands apart."""
 
 
 class Objective(nn.Module):
-    """The network with its losses; one module, so that DDP sees the whole step.
+    """The network with its losses, as one module, so that DistributedDataParallel sees the whole step."""
 
-    Raises ValueError where the network cannot be trained so, ImportError where distillation needs weights that are not installed.
-    """
+    faces: Tensor
 
     def __init__(self, model: WildHands, assets: dict[Side, HandAsset], config: TrainingConfig) -> None:
+        """
+        Args:
+            model: The network; it is modified in place.
+            assets: Its hand model.
+            config: The training run.
+
+        Raises:
+            ValueError: The network cannot be trained with this configuration.
+            ImportError: Distillation needs weights that are not installed.
+        """
         super().__init__()
-        # The layout of the crops as they come; on a CPU this is more than twice as fast.
+        # Crops arrive in this memory layout; keeping it is more than twice as fast on a CPU.
         self.model = model.to(memory_format=torch.channels_last)
         self.layer = HandLayer(assets[Side.RIGHT], assets[Side.LEFT], flat_hand_mean=False)
         faces = torch.stack([torch.from_numpy(assets[side].faces).long() for side in (Side.LEFT, Side.RIGHT)])
@@ -46,16 +56,16 @@ class Objective(nn.Module):
         if config.distillation.is_used:
             if model.landmark_head is None:
                 raise ValueError(
-                    "distillation holds the landmark head, which this network does not have: set network.trunk: mediapipe_hand"
+                    "distillation needs a landmark head, which this network does not have: set network.trunk: mediapipe_hand"
                 )
-            # In a tuple, so that it is no part of this module, whose weights are trained and shared.
+            # In a tuple, so that it is not a submodule: this module's weights are trained and synchronised.
             self._teacher = (LandmarkNet.from_mediapipe().requires_grad_(False),)
         if config.augmentation.true_landmarks and not model.config.landmark_input:
             raise ValueError(
-                "augmentation.true_landmarks changes what the decoders see of landmarks: set network.landmark_input: true"
+                "augmentation.true_landmarks changes the decoders' landmark input: set network.landmark_input: true"
             )
-        self._seen: dict[str, Tensor] = {}
-        model.fusion.register_forward_hook(self._see_fused)
+        self._fusion_units: dict[str, Tensor] = {}
+        model.fusion.register_forward_hook(self._record_fusion)
         for module in model.modules():
             if isinstance(module, nn.Dropout):
                 module.p = config.dropout
@@ -68,11 +78,12 @@ class Objective(nn.Module):
         if config.precision is Precision.FROZEN_BFLOAT16:
             if not isinstance(model.hand_trunk, LandmarkTrunk):
                 raise ValueError(
-                    "precision: frozen_bfloat16 is for trunks by stages: set network.trunk: mediapipe_hand"
+                    "precision: frozen_bfloat16 needs a trunk with stages: set network.trunk: mediapipe_hand"
                 )
             for trunk in (model.hand_trunk, model.image_trunk):
-                for stage in trunk.stages if trunk is not None else ():
-                    _run_in_bfloat16_while_frozen(stage)
+                if isinstance(trunk, LandmarkTrunk):
+                    for stage in trunk.stages:
+                        _run_in_bfloat16_while_frozen(stage)
             for teacher in self._teacher:
                 _run_in_bfloat16(teacher.trunk)
 
@@ -82,10 +93,12 @@ class Objective(nn.Module):
         return super()._apply(fn, recurse)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars by name: ``loss``, which is to be minimised, its weighted terms, and, of two hands or more, ``TELLING``: the share
-        of the fusion's units that fire for some of them but not for others.
+        """Compute the losses of a batch.
 
-        Terms that hold the landmarks are left out as long as all that makes landmarks is frozen.
+        Returns:
+            Scalars by name: ``loss``, the quantity to minimise, its weighted terms, and, for two or more hands, ``FUSION_UNITS``: the
+            share of the fusion's units that are active for some of them but not for others. Distillation terms are left out while
+            everything that produces landmarks is frozen.
         """
         output, crops = self.predict(batch)
         hand = self.hands(output, batch.targets)
@@ -99,7 +112,8 @@ class Objective(nn.Module):
             style=self._config.loss_style,
         )
         terms, total = dict(losses.terms), losses.total
-        if self._teacher and output.landmarks.landmarks.requires_grad:
+        student = output.landmarks
+        if self._teacher and student is not None and student.landmarks.requires_grad:
             if batch.taught is not None:
                 taught = unpacked(batch.taught)
             else:
@@ -107,46 +121,49 @@ class Objective(nn.Module):
                     taught = self._teacher[0](crops)
             trust, options = taught.presence, self._config.distillation
             if options.tolerance:
-                taught, trust = corrected(taught, batch.targets, options.tolerance)
-            held = distillation_losses(output.landmarks, taught, trust, batch.is_real, options)
+                taught, trust = correct_teacher(taught, batch.targets, options.tolerance)
+            held = distillation_losses(student, taught, trust, batch.is_real, options)
             terms |= held
             total = total + sum(held.values())
-        return {"loss": total, **terms, **self._seen}
+        return {"loss": total, **terms, **self._fusion_units}
 
-    def _see_fused(self, _fusion: nn.Module, _inputs: tuple, vector: Tensor) -> None:
-        fires = vector.detach() > 0
-        self._seen = {TELLING: (fires.any(0) & ~fires.all(0)).float().mean()} if len(fires) > 1 else {}
+    def _record_fusion(self, _fusion: nn.Module, _inputs: tuple, vector: Tensor) -> None:
+        active = vector.detach() > 0
+        telling = (active.any(0) & ~active.all(0)).float().mean()
+        self._fusion_units = {FUSION_UNITS: telling} if len(active) > 1 else {}
 
     def predict(self, batch: Batch) -> tuple[WildHandsOutput, Tensor]:
-        """The network's output, and the crops, or features of them, that it saw."""
+        """Run the network; returns its output and its input, normalised crops or features of them."""
         kind, targets = TRUNKS[self.model.config.trunk], batch.targets
         if batch.features is not None:
             crops = batch.features.float().contiguous(memory_format=torch.channels_last)
-        else:
+        elif batch.crops is not None:
             crops = normalized(batch.crops, kind)
+        else:
+            raise ValueError("the batch has neither crops nor features")
         images = None if batch.images is None else normalized(batch.images, kind)
         index = None if images is None else targets.image_index
         model = self.model
-        if self.training and self._config.augmentation.true_landmarks:
+        if self.training and self._config.augmentation.true_landmarks and model.landmark_head is not None:
             encoded = model.encode(crops, batch.kpe, images, index)
-            said = model.landmark_head(encoded.features)
-            shown = nearer(said, targets, self._config.augmentation.true_landmarks)
+            predicted = model.landmark_head(encoded.features)
+            shown = move_towards_labels(predicted, targets, self._config.augmentation.true_landmarks)
             output = model.decode(encoded, shown, targets.is_right, targets.focal, targets.anchor, targets.turn)
-            return dataclasses.replace(output, landmarks=said), crops
+            return dataclasses.replace(output, landmarks=predicted), crops
         output = model(
             crops, batch.kpe, targets.is_right, targets.focal, targets.anchor, images, index, turn=targets.turn
         )
         return output, crops
 
     def hands(self, output: WildHandsOutput, targets: Targets) -> HandOutput:
-        """Vertices and joints in the camera's frame."""
+        """Pose the hand model: vertices and joints in the camera's frame."""
         rotations = output.rotations
         return self.layer(
             rotations[:, 0], rotations[:, 1:], output.betas, output.translation, is_right=targets.is_right
         )
 
     def _silhouettes(self, vertices: Tensor, targets: Targets) -> Tensor | None:
-        """(B, 224, 224), zero for hands that need none; None where nobody does."""
+        """(B, 224, 224), zero for hands that need none; None if no hand needs one."""
         if targets.mask is None or not self._config.losses.mask:
             return None
         chosen = masked_hands(targets, self._config.loss_style).nonzero().squeeze(1)
@@ -159,7 +176,7 @@ class Objective(nn.Module):
 
 
 def _run_in_bfloat16(part: nn.Module) -> None:
-    """Autocast within the part only: rotations, cameras and losses of eight bits' precision would be useless."""
+    """Autocast this part only: rotations, cameras and losses need more than eight bits of precision."""
     forward = part.forward
 
     def in_bfloat16(x: Tensor) -> Tensor:
@@ -170,7 +187,7 @@ def _run_in_bfloat16(part: nn.Module) -> None:
 
 
 def _run_in_bfloat16_while_frozen(stage: nn.Module) -> None:
-    """Where there is no backward pass, in which convolutions by depth are slow in bfloat16."""
+    """Autocast only while there is no backward pass, in which depthwise convolutions are slow in bfloat16."""
     forward = stage.forward
 
     def in_bfloat16(x: Tensor) -> Tensor:

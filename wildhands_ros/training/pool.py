@@ -1,6 +1,7 @@
-"""A fixed number of training pictures that are used again and again, with what the trunk's frozen stages make of them computed once.
+"""A fixed pool of training examples that are reused in every epoch, with the outputs of the trunk's frozen stages precomputed.
 
-On a CPU, drawing a picture and those stages take most of a step. Both, and what the teacher says, are kept in the cache folder.
+On a CPU, drawing an example and running those stages take most of a training step. The outputs of both, and the teacher's, are kept in the
+cache folder.
 """
 
 from __future__ import annotations
@@ -31,29 +32,34 @@ from ..runtime.processes import in_processes
 from ..runtime.threads import available_cpus
 from ..synthetic.backgrounds import photo_files
 from ..types import Side
-from .batch_files import load_joined, save_batch, taken
+from .batch_files import load_joined, save_batch, select_hands
 from .batches import Batch, Batches, normalized
 from .config import INSTALLED, PHOTOGRAPHS, TrainingConfig
 from .config_file import ConfigError, to_mapping
 from .distillation import packed
 from .distributed import local_place
-from .initialisation import first_network, hand_assets
+from .initialisation import hand_assets, initial_network
 from .randomness import generator
 from .sources import photograph_files
 
 _CHUNK = 32
-"""Pictures in a file."""
-_AT_ONCE = 16
-"""Crops that go through the trunk together."""
-_BEHIND_THE_TRUNK = {"network": ("features", "grasp_input", "landmark_input"), "augmentation": ("true_landmarks",)}
+"""Images per file."""
+_CROPS_PER_PASS = 16
+"""Crops per forward pass of the trunk."""
+_AFTER_TRUNK = {"network": ("features", "grasp_input", "landmark_input"), "augmentation": ("true_landmarks",)}
+"""Configuration keys that only matter behind the trunk, so the pool does not depend on them."""
 _STAGES = ("stem", *(f"blocks.{i}" for i in range(len(BLOCKS))), "last")
 
 
 def frozen_stages(config: TrainingConfig) -> int:
-    """How many of the hand trunk's first stages never change. Raises ConfigError for another kind of network."""
+    """Count the hand trunk's first stages that never change.
+
+    Raises:
+        ConfigError: The network is of another kind, which has no pool.
+    """
     if config.network.trunk != "mediapipe_hand" or config.network.full_image_trunk or config.network.encoding.at_input:
         raise ConfigError(
-            "pool keeps features of crops: it needs network.trunk: mediapipe_hand, full_image_trunk: false and an encoding that is latent"
+            "pool stores features of crops, so it needs network.trunk: mediapipe_hand, full_image_trunk: false and a latent encoding"
         )
     factors = {module: group.lr_factor for group in config.optimizer.groups for module in group.modules}
     count = 0
@@ -63,19 +69,24 @@ def frozen_stages(config: TrainingConfig) -> int:
 
 
 def _never_changes(part: str, factors: Mapping[str, float]) -> bool:
-    """Of a part of the network, by the learning rate factors of those that are named."""
+    """Whether a part of the network is frozen, given the learning rate factors of the parts named in the configuration."""
     around = max((name for name in factors if f"{part}.".startswith(f"{name}.")), key=len, default=None)
     within = (factor for name, factor in factors.items() if name.startswith(f"{part}."))
     return around is not None and factors[around] == 0 and not any(within)
 
 
 class Pool:
-    """In place of ``Batches``: the same pictures in another order in each epoch, which depends on the seed alone."""
+    """Used in place of ``Batches``: the same images in every epoch, in an order that depends only on the seed and the epoch."""
 
     def __init__(
         self, config: TrainingConfig, assets: dict[Side, HandAsset], rank: int = 0, processes: int = 1
     ) -> None:
-        """Makes what is missing. Raises ValueError where a source cannot be opened, OSError where nothing can be kept."""
+        """Create the files that are missing; see ``Batches`` for the arguments.
+
+        Raises:
+            ValueError: A source cannot be opened.
+            OSError: The cache folder cannot be written.
+        """
         batches = Batches(config, assets, rank, processes)
         self.missing, self.sources = batches.missing, batches.sources
         self._config, self._seed = config, config.seed
@@ -88,27 +99,25 @@ class Pool:
     def __getitem__(self, step: int) -> Batch:
         count = self._hands.targets.num_images
         drawn = [(step - 1) * self._config.batch_size + place for place in self._places]
-        pictures = [_order(self._seed, place // count, count)[place % count] for place in drawn]
-        rows = np.concatenate([np.arange(*self._starts[picture : picture + 2]) for picture in pictures])
-        image_index = np.repeat(
-            np.arange(len(pictures)), [np.diff(self._starts[picture : picture + 2])[0] for picture in pictures]
-        )
-        batch = taken(self._hands, torch.from_numpy(rows), torch.from_numpy(image_index), len(pictures))
+        images = [_order(self._seed, place // count, count)[place % count] for place in drawn]
+        rows = np.concatenate([np.arange(*self._starts[image : image + 2]) for image in images])
+        hands_per_image = [np.diff(self._starts[image : image + 2])[0] for image in images]
+        image_index = np.repeat(np.arange(len(images)), hands_per_image)
+        batch = select_hands(self._hands, torch.from_numpy(rows), torch.from_numpy(image_index), len(images))
         if drawn[0] == 0:
-            # Of all pictures, by one process and once, also where the run is resumed.
+            # Reported for the whole pool, by one process and once, even if the run is resumed.
             batch = dataclasses.replace(batch, skipped=self._hands.skipped, details=self._hands.details)
         return batch
 
 
 def _folder(config: TrainingConfig, missing: list[str]) -> Path:
-    """Where the pool lies that is made without the ``missing`` sources."""
+    """The folder of the pool that is made without the ``missing`` sources, named after everything that its contents depend on."""
     used = {
         name: value
         for name, value in to_mapping(config).items()
         if name in ("network", "sources", "augmentation", "seed")
     }
-    # What comes behind the trunk sees the same pictures.
-    for part, names in _BEHIND_THE_TRUNK.items():
+    for part, names in _AFTER_TRUNK.items():
         used[part] = {name: value for name, value in used[part].items() if name not in names}
     roots = {source.root for source in config.sources if source.name == PHOTOGRAPHS and source.root != INSTALLED}
     values = used | {
@@ -124,7 +133,7 @@ def _folder(config: TrainingConfig, missing: list[str]) -> Path:
 
 
 def _make(config: TrainingConfig, folder: Path, rank: int, processes: int) -> list[Path]:
-    """The files of the pool; each process of a machine makes its share and waits for the others'."""
+    """Create the pool's files; each process of a machine creates its share and waits for the others."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{chunk:06d}.pt" for chunk in range(-(-config.pool // _CHUNK))]
     mine = [chunk for chunk in range(rank, len(paths), processes) if not paths[chunk].exists()]
@@ -140,12 +149,14 @@ def _make(config: TrainingConfig, folder: Path, rank: int, processes: int) -> li
 def _make_chunk(config: TrainingConfig, folder: Path, chunk: int) -> None:
     maker = _maker(dataclasses.replace(config, batch_size=_CHUNK))
     batch = maker.batches[chunk + 1]
+    if batch.crops is None:
+        raise ValueError("the batch has no crops")
     features, taught = [], []
     with torch.no_grad():
-        for crops in normalized(batch.crops, TRUNKS[config.network.trunk]).split(_AT_ONCE):
+        for crops in normalized(batch.crops, TRUNKS[config.network.trunk]).split(_CROPS_PER_PASS):
             with torch.autocast("cpu", torch.bfloat16):
-                seen = maker.front(crops.contiguous(memory_format=torch.channels_last))
-            features.append((seen.float().mean(dim=(2, 3), keepdim=True) if _is_averaged(config) else seen).half())
+                maps = maker.front(crops.contiguous(memory_format=torch.channels_last))
+            features.append((maps.float().mean(dim=(2, 3), keepdim=True) if _is_averaged(config) else maps).half())
             if maker.teacher is not None:
                 taught.append(packed(maker.teacher(crops)))
     batch = dataclasses.replace(
@@ -156,7 +167,7 @@ def _make_chunk(config: TrainingConfig, folder: Path, chunk: int) -> None:
 
 
 def _is_averaged(config: TrainingConfig) -> bool:
-    """Whether nobody behind the frozen stages needs maps."""
+    """Whether only averages of the features are needed behind the frozen stages."""
     return config.network.fusion is Fusion.POOLED and frozen_stages(config) == len(_STAGES)
 
 
@@ -176,7 +187,10 @@ def _maker(config: TrainingConfig) -> _Maker:
 
 
 def _front(config: TrainingConfig) -> nn.Module:
-    trunk: LandmarkTrunk = first_network(config).hand_trunk
+    """The frozen stages of the hand trunk."""
+    trunk = initial_network(config).hand_trunk
+    if not isinstance(trunk, LandmarkTrunk):
+        raise ConfigError("pool needs network.trunk: mediapipe_hand")
     return nn.Sequential(*trunk.stages[: frozen_stages(config)])
 
 

@@ -1,4 +1,4 @@
-"""Random numbers as a function of where they are needed, so that nothing of them has to be saved and any step can be done again."""
+"""Random numbers as a function of where they are used, so that no generator state has to be saved and any step can be repeated."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import torch
 
 
 def generator(seed: int, *place: int) -> np.random.Generator:
-    """Independent numbers for each ``place``: whole numbers from 0 on, such as (step, picture)."""
+    """Return a generator that is independent for each ``place``: whole numbers from 0 on, such as (step, position in the batch)."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
 
 
 def seed_torch(seed: int, *place: int) -> None:
-    """Sets torch's generators, of dropout and such, on all devices."""
+    """Seed torch's global generators (dropout and the like) on all devices."""
     torch.manual_seed(int(generator(seed, *place).integers(2**63)))

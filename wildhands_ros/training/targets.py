@@ -1,4 +1,4 @@
-"""Labels of a batch of hands, of which each hand may have any or none."""
+"""Training targets of a batch of hands, each of which may have any of the labels or none."""
 
 from __future__ import annotations
 
@@ -15,37 +15,40 @@ NUM_KEYPOINTS = 21
 
 @dataclass(frozen=True)
 class Targets:
-    """Labels of B hands in N images. Metres and pixels, camera optical frame; joints in MANO order.
+    """Targets of B hands in N images, in metres and pixels, in the camera's optical frame; joints in MANO order.
 
-    Every kind of label comes with a bool tensor that says which hands have it; what a label holds elsewhere (NaN, say) has no effect. A
-    kind that no hand has may be left out, both tensors None. Raises ValueError where the shapes do not fit.
+    Every kind of label comes with a bool tensor that says which hands have it; values of other hands (NaN, say) have no effect. A kind that
+    no hand has may be left out, both tensors None.
+
+    Raises:
+        ValueError: The shapes do not match.
     """
 
     is_right: Tensor
     """(B,) bool."""
     image_index: Tensor
-    """(B,) int64 the image that a hand belongs to; two hands of one image and different sides are a pair."""
+    """(B,) int64 the image that a hand belongs to; two hands of one image with different sides are a pair."""
     num_images: int
-    """N, images without a hand included."""
+    """N, including images without hands."""
     focal: Tensor
-    """(B,) as given to ``WildHands.forward``."""
+    """(B,) see ``WildHands.forward``, as are the next two."""
     anchor: Tensor
-    """(B, 2) likewise."""
+    """(B, 2)"""
     turn: Tensor | None
-    """(B,) likewise; None where crops are not turned."""
+    """(B,) or None if crops are not turned."""
     k: Tensor
-    """(B, 3, 3) pinhole matrix of the 224-pixel image in which ``joints_2d`` and ``mask`` are given."""
+    """(B, 3, 3) pinhole matrix of the 224-pixel image that ``joints_2d`` and ``mask`` refer to."""
 
     joints_2d: Tensor | None = None
     """(B, 21, 2) pixels."""
     has_j2d: Tensor | None = None
-    """(B,) or, where single joints lack, (B, 21)."""
+    """(B,) or, if single joints may be unknown, (B, 21)."""
     joints_3d: Tensor | None = None
     """(B, 21, 3)"""
     has_j3d: Tensor | None = None
-    """(B,) or (B, 21). Without its wrist, joint 0, a hand counts as having none."""
+    """(B,) or (B, 21). A hand whose wrist (joint 0) is unknown counts as having no joints."""
     rotations: Tensor | None = None
-    """(B, 16, 3, 3) as ``WildHandsOutput.rotations``, hence relative to the hand model's mean pose."""
+    """(B, 16, 3, 3) like ``WildHandsOutput.rotations``, so relative to the hand model's mean pose."""
     has_pose: Tensor | None = None
     betas: Tensor | None = None
     """(B, 10)"""
@@ -54,14 +57,14 @@ class Targets:
     """(B, 3) of the hand model's origin."""
     has_cam: Tensor | None = None
     grasp: Tensor | None = None
-    """(B,) int64, values of ``structures.Grasp`` from 0 to 8."""
+    """(B,) int64, values of ``types.Grasp`` from 0 to 8."""
     has_grasp: Tensor | None = None
     mask: Tensor | None = None
     """(B, H, W) in [0, 1], this hand alone."""
     has_mask: Tensor | None = None
 
     names: tuple[str, ...] | None = None
-    """What to call each hand's sample in messages; None: its place in the batch."""
+    """Names of the hands in messages; by default their index in the batch."""
 
     def __post_init__(self) -> None:
         batch = len(self.is_right)
@@ -95,19 +98,28 @@ class Targets:
                 f"{name} must be ({', '.join('*' if e is None else str(e) for e in expected)}), got {shape}"
             )
 
+    def pair(self, label: str) -> tuple[Tensor, Tensor] | None:
+        """Return a label and its validity flags, or None if no hand has it."""
+        value, valid = getattr(self, label), getattr(self, _FLAGS[label])
+        return None if value is None or valid is None else (value, valid)
+
     def to(self, device: torch.device | str) -> Targets:
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return Targets(
-            **{n: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for n, v in values.items()}
-        )
+        """Copy all tensors to a device."""
+        tensors = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        moved = {n: v.to(device, non_blocking=True) for n, v in tensors.items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **moved)
 
     def check_values(self) -> None:
-        """Raises ValueError, naming the samples, where a label that is said to be there is not finite or not possible."""
+        """Check that labels flagged as valid are finite and possible.
+
+        Raises:
+            ValueError: One is not; the message names the samples.
+        """
         problems = {}
-        for flag, (label, _) in LABELS.items():
-            valid, value = getattr(self, flag), getattr(self, label)
-            if valid is None:
+        for label, _ in LABELS.values():
+            if (pair := self.pair(label)) is None:
                 continue
+            value, valid = pair
             bad = valid & ~_is_good(label, value).unsqueeze(-1).flatten(valid.ndim).all(-1)
             problems[f"{label} {_EXPECTED.get(label, 'that is not finite')}"] = bad.any(1) if bad.ndim == 2 else bad
         if not problems or not torch.stack(list(problems.values())).any():
@@ -130,6 +142,7 @@ LABELS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "has_mask": ("mask", (None, None)),
 }
 """By validity flag: the label and its shape per hand."""
+_FLAGS = {label: flag for flag, (label, _) in LABELS.items()}
 _PER_JOINT = ("has_j2d", "has_j3d")
 _EXPECTED = {
     "translation": "that is not finite or not in front of the camera",

@@ -1,4 +1,4 @@
-"""The training loop: resumes where it was left, saves, logs, exports."""
+"""The training loop of the 3D network: it resumes, saves, logs and exports."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..network.checkpoint import empty_model, save_checkpoint
-from .batches import Batch, Batches, load_batches
+from .batches import Batch, Batches, BatchSource, load_batches
 from .checkpointing import Checkpoints
 from .config import RESUMABLE_CHANGES, TrainingConfig
 from .config_file import ConfigError
 from .distributed import Processes
 from .ema import WeightAverage
-from .initialisation import first_network, hand_assets
-from .objective import TELLING, Objective
+from .initialisation import hand_assets, initial_network
+from .objective import FUSION_UNITS, Objective
 from .optimization import Optimization
 from .pool import Pool
 from .prediction_grid import draw_predictions
@@ -31,63 +31,68 @@ from .runs import Outcome, TrainingError, check_same_run, config_text, only_run_
 
 EXPORT_NAME = "weights.safetensors"
 _BAD_STEPS = 20
-"""Steps in a row with gradients that are not finite before training gives up."""
+"""Consecutive steps with non-finite gradients after which training gives up."""
 
 
 class Trainer:
-    """One run in one folder: ``checkpoints/``, ``log.jsonl``, ``tensorboard/`` and the exported weights.
-
-    Raises ValueError (``ConfigError``) where the run cannot be as configured, or was begun with another configuration; OSError where
-    the folder cannot be written.
-    """
+    """A training run in a folder, which holds ``checkpoints/``, ``log.jsonl``, ``tensorboard/`` and the exported weights."""
 
     def __init__(self, config: TrainingConfig, folder: Path, processes: Processes) -> None:
+        """Prepare a run, or resume the one in the folder.
+
+        Args:
+            config: What to train.
+            folder: The run's folder.
+            processes: The processes that train together.
+
+        Raises:
+            ValueError: The run cannot be configured like this, or (``ConfigError``) was started with another configuration.
+            OSError: The folder cannot be written.
+        """
         self._config, self._folder, self._processes = config, folder, processes
         self._checkpoints = Checkpoints(folder / "checkpoints")
         assets = hand_assets(config)
-        kind = Pool if config.pool else Batches
-        self._batches = kind(config, assets, processes.rank, processes.count)
-        self._model = first_network(config)
+        source_type: type[Pool] | type[Batches] = Pool if config.pool else Batches
+        self._batches: BatchSource = source_type(config, assets, processes.rank, processes.count)
+        self._model = initial_network(config)
         self._objective = Objective(self._model, assets, config).to(processes.device)
         self._optimization = Optimization(self._model, config.optimizer, config.steps)
         self._average = WeightAverage(self._model, config.ema_decay)
         self._means = Means()
         self._skipped: Counter[str] = Counter()
-        """Of all processes, until they last were merged."""
+        """Counts of all processes as of the last merge."""
         self._new_skipped: Counter[str] = Counter()
-        """Of this process, since then."""
+        """Counts of this process since then."""
         self._shown: set[str] = set()
+        self._progress: Progress | None = None
+        """Set in the first process while it trains."""
         self._bad_steps = 0
         self._saved_at = time.monotonic()
         self._unsaved = ""
         self._step = self._resume()
 
     def run(self) -> Outcome:
-        """Trains to the last step, or until interrupted (SIGINT, SIGTERM), and saves."""
+        """Train to the last step, or until interrupted by SIGINT or SIGTERM, and save."""
         with ExitStack() as stack:
             stop = stack.enter_context(stop_signals())
-            self._progress = None
             if self._processes.is_first:
                 stack.enter_context(only_run_in(self._folder))
                 self._checkpoints.clean_up()
                 self._progress = Progress(self._folder, self._step, self._config.steps)
                 stack.callback(self._progress.close)
-                self._say_what_is_unusable()
+                self._report_unusable(self._progress)
             self._train(stop)
         return Outcome(self._step, self._step < self._config.steps, self._unsaved)
 
     def _train(self, stop: list[int]) -> None:
         config = self._config
         module: nn.Module = self._objective
-        batches = (
-            load_batches(self._batches, self._step + 1, config.steps, config.workers)
-            if self._step < config.steps
-            else []
-        )
-        for batch in batches:
+        if self._step >= config.steps:
+            return
+        for batch in load_batches(self._batches, self._step + 1, config.steps, config.workers):
             step = self._step + 1
             if self._optimization.prepare(step) or module is self._objective:
-                module = self._shared()
+                module = self._synchronised()
             batch = batch.to(self._processes.device)
             seed_torch(config.seed, step, self._processes.rank)
             losses = module(batch)
@@ -102,16 +107,16 @@ class Trainer:
             if wants_stop:
                 break
 
-    def _shared(self) -> nn.Module:
-        """The objective, with gradients averaged over the processes; DDP looks only once at what is frozen."""
+    def _synchronised(self) -> nn.Module:
+        """The objective with gradients averaged over the processes; rebuilt after every change of what is frozen, which DDP reads only once."""
         if self._processes.count == 1:
             return self._objective
         devices = [self._processes.device] if self._processes.device.type == "cuda" else None
-        # A head without labels in a batch has no gradients there.
+        # A head without labels in a batch gets no gradients.
         return DistributedDataParallel(self._objective, device_ids=devices, find_unused_parameters=True)
 
     def _account(self, losses: dict[str, Tensor], norm: Tensor, batch: Batch, stop: bool) -> tuple[bool, bool]:
-        """Takes in what a step gave; returns whether to save and whether to stop, the same in all processes."""
+        """Record a step's results; returns whether to save and whether to stop, the same in all processes."""
         names = self._term_names()
         values = {name: float(value.detach()) for name, value in losses.items()}
         save = self._processes.is_first and self._is_due()
@@ -133,8 +138,8 @@ class Trainer:
                 self._new_skipped["step with gradients that are not finite"] += 1
             if self._bad_steps >= _BAD_STEPS:
                 raise TrainingError(
-                    f"the gradients of {_BAD_STEPS} steps in a row, up to step {self._step}, are not finite: lower optimizer.lr or "
-                    "clip_norm, and begin again from the last saved state"
+                    f"the gradients of {_BAD_STEPS} consecutive steps, up to step {self._step}, are not finite: lower optimizer.lr or "
+                    "clip_norm and start again from the last saved state"
                 )
         self._new_skipped += batch.skipped
         for reason, detail in batch.details.items():
@@ -144,9 +149,9 @@ class Trainer:
         return bool(sums[-2]), bool(sums[-1])
 
     def _term_names(self) -> list[str]:
-        """Of all terms that there may be, ``loss`` first: a process may lack labels that another has."""
-        held = ("landmarks", "world", "presence", "side")
-        return ["loss", *vars(self._config.losses), *(f"distill_{name}" for name in held), TELLING]
+        """Names of all possible terms, ``loss`` first: a process may lack labels that another one has."""
+        distilled = ("landmarks", "world", "presence", "side")
+        return ["loss", *vars(self._config.losses), *(f"distill_{name}" for name in distilled), FUSION_UNITS]
 
     def _log(self, step: int, batch: Batch) -> None:
         options = self._config.log
@@ -154,10 +159,10 @@ class Trainer:
             self._merge_skipped()
             means = self._means.take()
             if self._progress is not None and "loss" in means:
-                if means.get(TELLING) == 0:
+                if means.get(FUSION_UNITS) == 0:
                     self._progress.say(
-                        "the fusion gives all hands the same, so the decoders see no image, and what has died does not come back: "
-                        "begin again with a lower optimizer.lr or network.fusion: pooled"
+                        "the fusion's output is the same for all hands, so the decoders see no image; it does not recover from this: "
+                        "start again with a lower optimizer.lr or network.fusion: pooled"
                     )
                 self._progress.write(step, {**means, "lr": self._optimization.learning_rate(step)}, self._skipped)
         if self._progress is not None:
@@ -169,27 +174,27 @@ class Trainer:
         self._skipped += self._processes.merge(self._new_skipped)
         self._new_skipped = Counter()
 
-    def _say_what_is_unusable(self) -> None:
+    def _report_unusable(self, progress: Progress) -> None:
         for name in self._batches.missing:
-            self._progress.say(f"Trained without {name}: there are none on this machine")
-        unusable = Counter()
+            progress.say(f"Training without {name}: this machine has none")
+        unusable: Counter[str] = Counter()
         for source in self._batches.sources:
             unusable.update(source.skipped)
         if unusable:
-            self._progress.say(f"Not usable in the data sets:\n{summary(unusable)}")
+            progress.say(f"Not usable in the datasets:\n{summary(unusable)}")
 
     def skipped_summary(self) -> str:
-        """What could not be used so far, a line for each reason; of the first process only."""
+        """Summarise what could not be used so far, one line per reason; known to the first process only."""
         return summary(self._skipped)
 
-    # ------------------------------------------------------------------------------------------------------------ state
+    # ---- saved state
 
     def _is_due(self) -> bool:
         options = self._config.checkpoints
         return self._step % options.every_steps == 0 or time.monotonic() - self._saved_at >= options.every_seconds
 
     def _save(self) -> None:
-        """Saves and exports; where that fails, says so and leaves training to go on to the next time."""
+        """Save and export; if that fails, report it and let training continue until the next attempt."""
         self._merge_skipped()
         self._saved_at = time.monotonic()
         if not self._processes.is_first:
@@ -200,7 +205,8 @@ class Trainer:
             self._unsaved = ""
         except OSError as error:
             self._unsaved = str(error)
-            self._progress.say(f"{error}; training goes on from memory, the state saved before is still there")
+            if self._progress is not None:
+                self._progress.say(f"{error}; training continues, and the previously saved state is kept")
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -213,12 +219,12 @@ class Trainer:
         }
 
     def _resume(self) -> int:
-        """Takes the last saved state, if there is one; returns its step."""
+        """Load the last saved state, if there is one; returns its step."""
         found = self._checkpoints.load_last(warn if self._processes.is_first else lambda _: None)
         step = found[0] if found else 0
         if self._processes.same_for_all(step) != step:
             raise ConfigError(
-                f"the processes see different states in {self._folder}: it must be the same folder for all machines"
+                f"the processes see different states in {self._folder}: it must be one folder shared by all machines"
             )
         if found is None:
             return 0
@@ -232,7 +238,11 @@ class Trainer:
         return step
 
     def export(self) -> Path:
-        """Writes the averaged weights as a checkpoint for estimating; returns where. Raises OSError."""
+        """Write the averaged weights as a checkpoint for the estimator and return its path.
+
+        Raises:
+            OSError: It cannot be written.
+        """
         model = empty_model(self._config.network)
         model.load_state_dict({name: tensor.cpu() for name, tensor in self._average.weights.items()}, assign=True)
         path = self._folder / EXPORT_NAME

@@ -1,17 +1,17 @@
-"""The detector's training loop: resumes where it was left, saves, logs, exports."""
+"""The training loop of the hand detector: it resumes, saves, logs and exports."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ...network.detector_net import DEFAULT_DETECTOR, HandDetectorNet, load_detector, save_detector
@@ -29,18 +29,24 @@ EXPORT_NAME = "detector.safetensors"
 
 
 class DetectorTrainer:
-    """One run in one folder: ``checkpoints/``, ``log.jsonl``, ``tensorboard/`` and the exported weights. One process, on the CPU.
+    """A training run in a folder, which holds ``checkpoints/``, ``log.jsonl``, ``tensorboard/`` and the exported weights.
 
-    Raises ValueError (``ConfigError``) where the run cannot be as configured, or was begun with another configuration; OSError where
-    the folder cannot be written; ImportError where mediapipe, whose network is the teacher, is missing.
+    It runs in one process, on the CPU.
     """
 
     def __init__(self, config: DetectorTrainingConfig, folder: Path) -> None:
+        """Prepare a run, or resume the one in the folder.
+
+        Raises:
+            ValueError: The run cannot be configured like this, or (``ConfigError``) was started with another configuration.
+            OSError: The folder cannot be written.
+            ImportError: mediapipe, whose network is the teacher, is not installed.
+        """
         self._config, self._folder = config, folder
         self._checkpoints = Checkpoints(folder / "checkpoints")
         self._pool = FramePool(config.pictures, config.world, config.seed, config.pool, config.batch_size)
-        seed_torch(config.seed)  # the hand head begins at random
-        self._net = _begun_from(config.start)
+        seed_torch(config.seed)  # for the random initial weights of the hand head
+        self._net = _initial_network(config.start)
         self._net.to(memory_format=torch.channels_last)
         self._teacher = PalmNet.from_mediapipe().to(memory_format=torch.channels_last)
         self._front = _front(self._net, config.batch_size, *self._pool.size)
@@ -59,7 +65,7 @@ class DetectorTrainer:
         self._step = self._resume()
 
     def run(self) -> Outcome:
-        """Trains to the last step, or until interrupted (SIGINT, SIGTERM), and saves."""
+        """Train to the last step, or until interrupted by SIGINT or SIGTERM, and save."""
         config = self._config
         with ExitStack() as stack:
             stop = stack.enter_context(stop_signals())
@@ -73,7 +79,7 @@ class DetectorTrainer:
                 losses, norm = self._train(step, batch)
                 if not (math.isfinite(norm) and math.isfinite(losses["loss"])):
                     raise TrainingError(
-                        f"the gradients of step {step} are not finite: lower lr and go on from the last saved state"
+                        f"the gradients of step {step} are not finite: lower lr and resume from the last saved state"
                     )
                 self._average.update(self._net, step)
                 self._step = step
@@ -105,24 +111,24 @@ class DetectorTrainer:
         yield from loader
 
     def _train(self, step: int, batch: DetectorBatch) -> tuple[dict[str, float], float]:
-        learns = step > self._config.trunk_frozen_until and self._config.trunk_factor > 0
+        trains_trunk = step > self._config.trunk_frozen_until and self._config.trunk_factor > 0
         for parameter in self._trunk:
-            parameter.requires_grad_(learns)
-            if not learns:
+            parameter.requires_grad_(trains_trunk)
+            if not trains_trunk:
                 parameter.grad = None
         self._net.hand_head.requires_grad_(True)
         for group, factor in zip(
-            self._adam.param_groups, (1.0, self._config.trunk_factor if learns else 0.0), strict=True
+            self._adam.param_groups, (1.0, self._config.trunk_factor if trains_trunk else 0.0), strict=True
         ):
             group["lr"] = factor * self._rate(step)
         with torch.no_grad():
             front = self._front(batch.images).contiguous(memory_format=torch.channels_last)
             fine, coarse = self._teacher.trunk.back(front)
             taught = self._teacher.head(fine, coarse)
-        if learns or self._config.start != START_MEDIAPIPE:
+        if trains_trunk or self._config.start != START_MEDIAPIPE:
             palms, maps = self._net.back(front)
         else:
-            # The trunk still is the teacher's.
+            # The trunk is still identical to the teacher's.
             palms, maps = taught, self._net.hand_head(front, fine, coarse)
         losses = detector_losses(palms, maps, taught, batch, self._config.losses)
         losses["loss"].backward()
@@ -139,7 +145,7 @@ class DetectorTrainer:
         cosine = (1 + math.cos(math.pi * min(step / config.steps, 1.0))) / 2
         return config.lr * warmup * (config.final_share + (1 - config.final_share) * cosine)
 
-    # ------------------------------------------------------------------------------------------------------------ state
+    # ---- saved state
 
     def _save(self, progress: Progress) -> None:
         self._saved_at = time.monotonic()
@@ -149,7 +155,7 @@ class DetectorTrainer:
             self._unsaved = ""
         except OSError as error:
             self._unsaved = str(error)
-            progress.say(f"{error}; training goes on from memory, the state saved before is still there")
+            progress.say(f"{error}; training continues, and the previously saved state is kept")
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -161,7 +167,7 @@ class DetectorTrainer:
         }
 
     def _resume(self) -> int:
-        """Takes the last saved state, if there is one; returns its step."""
+        """Load the last saved state, if there is one; returns its step."""
         found = self._checkpoints.load_last(warn)
         if found is None:
             return 0
@@ -174,7 +180,11 @@ class DetectorTrainer:
         return step
 
     def export(self) -> Path:
-        """Writes the averaged weights; returns where. Raises OSError."""
+        """Write the averaged weights and return their path.
+
+        Raises:
+            OSError: They cannot be written.
+        """
         net = HandDetectorNet()
         net.load_state_dict(self._average.weights)
         path = self._folder / EXPORT_NAME
@@ -190,14 +200,14 @@ class _Steps(Dataset):
         return collate(self._pool[step])
 
 
-def _begun_from(start: str) -> HandDetectorNet:
+def _initial_network(start: str) -> HandDetectorNet:
     if start == START_MEDIAPIPE:
         return HandDetectorNet.from_mediapipe()
     return load_detector(DEFAULT_DETECTOR if start == START_DEFAULT else Path(start))
 
 
-def _front(net: HandDetectorNet, batch_size: int, width: int, height: int):
-    """The trunk's first stages, which never change: on OpenVINO where it is installed, several times as fast."""
+def _front(net: HandDetectorNet, batch_size: int, width: int, height: int) -> Callable[[Tensor], Tensor]:
+    """The trunk's first stages, which never change; with OpenVINO, if it is installed, they are several times as fast."""
     try:
         from ...runtime.openvino_detector import OpenVinoStages
     except ImportError:
