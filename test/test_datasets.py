@@ -546,7 +546,7 @@ def test_nothing_usable_says_why(tmp_path):
 
 
 def test_unknown_names_splits_and_roots(tmp_path):
-    with pytest.raises(DatasetError, match="no data set 'kitti'; known: arctic"):
+    with pytest.raises(DatasetError, match="no dataset 'kitti'; known: arctic"):
         open_dataset("kitti", tmp_path, "train")
     with pytest.raises(DatasetError, match="arctic has no split 'test'; it has train, val"):
         open_dataset("arctic", tmp_path, "test")

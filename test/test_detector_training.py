@@ -115,7 +115,7 @@ def test_a_close_up_shows_what_the_frame_shows():
     for times in (1, 6):
         large = cv2.resize(image, None, fx=times, fy=times, interpolation=cv2.INTER_NEAREST)
         box = times * np.array([300.0, 200, 320, 240])
-        seen = second_stage._close_up(dataclasses.replace(frame_of([box], large)), box)
+        seen = second_stage.crop_around(dataclasses.replace(frame_of([box], large)), box)
         rows, columns = np.nonzero(seen.image[..., 0] > 127)
         np.testing.assert_allclose(
             seen.boxes[0], [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], atol=1.5
@@ -126,7 +126,7 @@ def test_what_is_learnt_is_what_is_read():
     """The truth of the maps, taken for the network's output, is read as the hands that it was made of."""
     boxes = [(40, 30, 90, 100), (150, 60, 165, 80), (200, 100, 280, 220)]
     batch = collate([frame_of(boxes, right=[True, False, True])])
-    maps = torch.cat([torch.logit(batch.heat.clamp(1e-4, 1 - 1e-4))[:, None], batch.truth], dim=1)
+    maps = torch.cat([torch.logit(batch.heat.clamp(1e-4, 1 - 1e-4))[:, None], batch.labels], dim=1)
     maps[:, 5] = 20 * maps[:, 5] - 10
     reader = ProposalNet(HandDetectorNet(), least_score=0.9)
     seen = View(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 1.0, np.zeros(2))
@@ -139,7 +139,7 @@ def test_what_is_learnt_is_what_is_read():
 
 
 def losses_of(batch, heat):
-    maps = torch.cat([torch.logit(heat.clamp(1e-3, 1 - 1e-3))[:, None], batch.truth], dim=1)
+    maps = torch.cat([torch.logit(heat.clamp(1e-3, 1 - 1e-3))[:, None], batch.labels], dim=1)
     palms = PalmOutput(torch.full((1, 10), -9.0), torch.zeros(1, 10, 18))
     return {
         name: float(value) for name, value in detector_losses(palms, maps, palms, batch, DetectorLossWeights()).items()
@@ -185,11 +185,11 @@ def test_close_ups_are_learnt_from_as_frames_are(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(pool, "_CHUNK", 4)
     monkeypatch.setattr(pool, "available_cpus", lambda: 1)
-    config = dataclasses.replace(CONFIG, pictures="second_stage", world="second_stage", start="default", steps=2)
+    config = dataclasses.replace(CONFIG, images="second_stage", world="second_stage", start="default", steps=2)
     assert DetectorTrainer(config, tmp_path / "run").run().step == 2
     load_detector(tmp_path / "run" / EXPORT_NAME)
-    with pytest.raises(ValueError, match="pictures are frames or second_stage, not 'films'"):
-        dataclasses.replace(CONFIG, pictures="films")
+    with pytest.raises(ValueError, match="images must be frames or second_stage, not 'films'"):
+        dataclasses.replace(CONFIG, images="films")
 
 
 def test_training_goes_on_where_it_stopped(small_pool, tmp_path):

@@ -187,7 +187,7 @@ def test_batch_equals_one_by_one_with_gradients(hands):
 def test_work_in_groups_changes_nothing(hands, monkeypatch):
     vertices, faces = hands
     whole = soft_silhouettes(vertices, faces, K_HANDS, 224, 224)
-    monkeypatch.setattr(face_pixels, "_BOX_PIXELS_AT_ONCE", 20_000)
+    monkeypatch.setattr(face_pixels, "_MAX_BOX_PIXELS", 20_000)
     assert_same_but_for_ties(soft_silhouettes(vertices, faces, K_HANDS, 224, 224), whole)
 
 

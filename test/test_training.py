@@ -142,8 +142,8 @@ def test_shipped_configurations_can_be_read(name):
         ("network: {trunk: vgg}", "network: unknown trunk 'vgg'"),
         ("sources: []", "sources must name at least one"),
         ("sources: [{name: arctic}]", r"sources\[0\]: 'arctic' needs the root"),
-        ("steps: 1\nsteps: 2", "the key steps is there twice"),
-        ("losses: [1]", "losses must hold keys"),
+        ("steps: 1\nsteps: 2", "the key steps is given twice"),
+        ("losses: [1]", "losses must contain keys"),
         ("steps: [", "is not YAML"),
     ],
 )
@@ -168,7 +168,7 @@ def test_what_must_be_given_and_overrides(tmp_path):
     config = read_config(path, TrainingConfig, [groups, "optimizer.groups.1.lr_factor=0"])
     assert [group.lr_factor for group in config.optimizer.groups] == [1, 0]
     for place in ("2", "-1", "fusion"):
-        with pytest.raises(ConfigError, match=f"{place} is none of the places 0 to 1 of a list"):
+        with pytest.raises(ConfigError, match=f"{place} is not an index from 0 to 1"):
             read_config(path, TrainingConfig, [groups, f"optimizer.groups.{place}.lr_factor=0"])
     with pytest.raises(ConfigError, match="no key optimizer.rl"):
         read_config(path, TrainingConfig, ["optimizer.rl=1e-3"])
@@ -336,7 +336,7 @@ def test_sources_that_are_not_there(freihand, tmp_path, monkeypatch):
     def opened(*sources):
         return Batches(small_config(freihand, sources=sources), ASSETS)
 
-    with pytest.raises(DatasetError, match="no data set 'freehand'"):
+    with pytest.raises(DatasetError, match="no dataset 'freehand'"):
         opened(SourceConfig("freehand", root="x"))
     with pytest.raises(ValueError, match="unknown world 'moon'"):
         opened(SourceConfig("world/moon"))
@@ -665,7 +665,10 @@ def test_stops_in_order_and_survives_a_full_disk(freihand, tmp_path, capsys):
         limit_file_size(before)
     errors = capsys.readouterr().err
     assert code == EXIT_FAILED and saved.is_set()
-    assert "File too large; training continues, and the previously" in errors and "the last state could not be saved" in errors
+    assert (
+        "File too large; training continues, and the previously" in errors
+        and "the last state could not be saved" in errors
+    )
     assert not list(output.glob("**/*partial"))
     checkpoints = Checkpoints(output / "checkpoints")
     step, _ = checkpoints.load_last(print)

@@ -1,4 +1,4 @@
-"""Readers of public data sets of hands, in the formats in which their authors and WildHands' publish them (spec 3.4)."""
+"""Readers of public hand datasets, in the formats in which their authors and the authors of WildHands publish them."""
 
 from __future__ import annotations
 
@@ -42,14 +42,21 @@ _READERS: tuple[type[HandDataset], ...] = (
 )
 
 DATASETS: dict[str, type[HandDataset]] = {reader.NAME: reader for reader in _READERS}
-"""The readers by name; ``DATASETS[name].describe()`` says what to download, where to put it and on which terms."""
+"""The readers by name; ``DATASETS[name].describe()`` states what to download, where to put it, and the licence."""
 
 
 def open_dataset(name: str, root: str | Path, split: str, *, paper_labels: bool = False) -> HandDataset:
-    """Opens a data set; see ``HandDataset`` for the arguments.
+    """Open a dataset.
 
-    :raises DatasetError: there is none of that name, or its files are missing or damaged.
+    Args:
+        name: A key of ``DATASETS``.
+        root: The folder with its files.
+        split: One of the reader's ``SPLITS``.
+        paper_labels: Repeat the paper's mistakes; see ``HandDataset``.
+
+    Raises:
+        DatasetError: There is no such dataset, or its files are missing or damaged.
     """
     if name not in DATASETS:
-        raise DatasetError(f"there is no data set {name!r}; known: {', '.join(DATASETS)}")
+        raise DatasetError(f"there is no dataset {name!r}; known: {', '.join(DATASETS)}")
     return DATASETS[name](root, split, paper_labels)

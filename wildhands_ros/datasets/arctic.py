@@ -18,14 +18,14 @@ from .labels import LabelledHand, LabelledImage, ManoLabel, Supervision
 
 EGO_VIEW = 0
 CROPPED_SCALE = 0.3
-"""``cropped_images`` of the egocentric view are whole images at this scale."""
+"""The egocentric view's ``cropped_images`` are whole images at this scale."""
 
 _PER_HAND = {"joints": (21, 3), "orient": (3,), "pose": (45,), "shape": (10,), "valid": ()}
 
 
 @dataclass(frozen=True)
 class _Sequence:
-    """One sequence's labels of the egocentric view, F frames."""
+    """Labels of one sequence's egocentric view, F frames."""
 
     k: np.ndarray
     """(F, 3, 3)"""
@@ -38,12 +38,12 @@ class _Sequence:
 class Arctic(HandDataset):
     """ARCTIC: two hands with articulated objects, egocentric view of a helmet camera with a distorting lens, with joints and MANO.
 
-    The images are distorted while ARCTIC's labels of view 0 are those of an undistorted camera. Samples carry the camera with its lens, so
-    that projected joints lie where the image shows them. ``paper_labels``: the pinhole of the first frame for all, as in the paper's
-    training, whose labels lie beside the hands towards the image's edges.
+    The images are distorted, whereas ARCTIC's labels of view 0 belong to an undistorted camera. The camera of each image includes the lens,
+    so that projected joints lie where the image shows them. With ``paper_labels``, all images have the first frame's pinhole, as in the
+    paper's training, whose labels lie beside the hands towards the image's edges.
 
-    MANO poses are relative to the mean pose; left betas belong to MANO's left shape directions as stored. A split file is read whole, which
-    takes as much memory as the file's size for a moment.
+    MANO poses are relative to the mean pose; left betas belong to MANO's left shape directions as stored. A split file is read at once, which
+    temporarily takes as much memory as the file's size.
     """
 
     NAME = "arctic"
@@ -75,7 +75,7 @@ cropped_images/s01/box_grab_01/0/00010.jpg ...    840 x 600
             offsets = {subject: int(entry["ioi_offset"]) for subject, entry in misc.items()}
         with self._reading(split_path):
             split = read_npy(split_path)
-            # Only the egocentric view stays: a copy, so that the other views' memory is freed.
+            # Copy the egocentric view only, so that the memory of the other views is freed.
             self._sequences = {name: _ego_view(split["data_dict"].pop(name)) for name in list(split["data_dict"])}
             self._index([PurePosixPath(name) for name in split["imgnames"]], offsets)
         if len(self):
@@ -103,7 +103,7 @@ cropped_images/s01/box_grab_01/0/00010.jpg ...    840 x 600
         self._names, self._frames, self._usable = FileNames(kept), np.array(frames, np.int32), usable
 
     def _usable_frames(self, sequence: _Sequence) -> dict[Side | str, np.ndarray]:
-        """(F,) bool for the camera and each hand."""
+        """(F,) bool for the camera and for each hand."""
         k = sequence.k
         finite = np.isfinite(k).all(axis=(1, 2)) & np.isfinite(sequence.distortion).all(axis=1)
         usable: dict[Side | str, np.ndarray] = {"camera": finite & (k[:, 0, 0] > 0) & (k[:, 1, 1] > 0)}
@@ -151,7 +151,7 @@ def _ego_view(data: dict[str, Any]) -> _Sequence:
             "orient": camera_frame[f"rot_{letter}_cam"][:, EGO_VIEW],
             "pose": parameters[f"pose_{letter}"],
             "shape": parameters[f"shape_{letter}"],
-            # A hand counts where the image itself counts, as in ARCTIC's own evaluation.
+            # A hand is only valid if the image is, as in ARCTIC's own evaluation.
             "valid": camera_frame[f"{side.value}_valid"][:, EGO_VIEW] * camera_frame["is_valid"][:, EGO_VIEW],
         }
         hands[side] = {key: np.array(stored[key], np.float32).reshape(-1, *shape) for key, shape in _PER_HAND.items()}
@@ -159,7 +159,7 @@ def _ego_view(data: dict[str, Any]) -> _Sequence:
     distortion = np.array(parameters["dist"], np.float64).reshape(-1, 8)
     lengths = {len(k), len(distortion), *(len(values) for hand in hands.values() for values in hand.values())}
     if len(lengths) > 1:
-        raise ValueError(f"labels of one sequence are of different numbers of frames: {sorted(lengths)}")
+        raise ValueError(f"the labels of one sequence have different numbers of frames: {sorted(lengths)}")
     return _Sequence(k, distortion, hands)
 
 

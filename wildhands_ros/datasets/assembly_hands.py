@@ -17,7 +17,7 @@ _NO_BOX = (np.nan,) * 4
 
 
 class AssemblyHands(HandDataset):
-    """AssemblyHands v1.1: two hands assembling toys, from four rectified grey-scale cameras of a headset, with joints."""
+    """AssemblyHands v1.1: two hands assembling toys, seen by four rectified grey-scale cameras of a headset, with joints."""
 
     NAME = "assembly_hands"
     SPLITS = ("train", "val", "test")
@@ -84,11 +84,13 @@ images/ego_images_rectified/{split}/...    as the file names in ego_data say
         return self._find(f"annotations/{self.split}/assemblyhands_{self.split}_{kind}_v1-1.json")
 
     def _read_cameras(self) -> tuple[dict[tuple[str, str], np.ndarray], dict[tuple[str, str, str], np.ndarray]]:
-        """(3, 3) by sequence and camera, and (3, 4) from the world in millimetres by sequence, frame and camera."""
-        intrinsics, extrinsics = {}, {}
+        """(3, 3) intrinsics by sequence and camera, and (3, 4) poses from the world in millimetres by sequence, frame and camera."""
+        intrinsics: dict[tuple[str, str], np.ndarray] = {}
+        extrinsics: dict[tuple[str, str, str], np.ndarray] = {}
         path = self._annotations("ego_calib")
         with self._reading(path):
-            for (_, sequence, kind, key), value in walk_json(path, 4):
+            for keys, value in walk_json(path, 4):
+                _, sequence, kind, key = map(str, keys)
                 if kind == "intrinsics":
                     k = np.array(value, np.float64).reshape(3, 3)
                     if np.isfinite(k).all() and k[0, 0] > 0 and k[1, 1] > 0:
@@ -101,7 +103,7 @@ images/ego_images_rectified/{split}/...    as the file names in ego_data say
         return intrinsics, extrinsics
 
     def _read_joints(self) -> dict[tuple[str, str], np.ndarray]:
-        """(42, 3) millimetres in the world by sequence and frame: right, then left."""
+        """(42, 3) millimetres in the world frame by sequence and frame: the right hand, then the left."""
         path = self._annotations("joint_3d")
         with self._reading(path):
             return {
@@ -110,13 +112,18 @@ images/ego_images_rectified/{split}/...    as the file names in ego_data say
                 if keys[0] == "annotations"
             }
 
+    def _size(self, index: int) -> tuple[int, int]:
+        """The image's width and height."""
+        width, height = self._sizes[index].tolist()
+        return width, height
+
     def __len__(self) -> int:
         return len(self._names)
 
     def __getitem__(self, index: int) -> LabelledImage:
         index = range(len(self))[index]
         name = self._names[index]
-        camera = Camera(self._k[index], *map(int, self._sizes[index]))
+        camera = Camera(self._k[index], *self._size(index))
         rotation, translation = self._poses[index][:, :3], self._poses[index][:, 3]
         hands = []
         for number, side in enumerate(Side):

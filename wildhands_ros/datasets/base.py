@@ -1,7 +1,7 @@
-"""What the data sets' readers have in common: finding files, refusing damaged ones, counting unusable entries, loading images.
+"""The base of the dataset readers: finding files, rejecting damaged ones, counting unusable entries, loading images.
 
-A reader goes through its annotations once, when it is made: entries that cannot be used are counted in ``skipped`` there, and the rest is
-kept in compact arrays, which forked loader processes share.
+A reader goes through its annotations once, when it is created: unusable entries are counted in ``skipped``, and the rest is kept in compact
+arrays, which forked loader processes share.
 """
 
 from __future__ import annotations
@@ -24,33 +24,38 @@ from .labels import LabelledHand, LabelledImage, ManoLabel, Supervision, drop_un
 
 
 class DatasetError(ValueError):
-    """A data set, or a file of it, cannot be used; the message says which file, where it belongs and where to get it."""
+    """A dataset, or one of its files, cannot be used; the message says which file, where it belongs and where to get it."""
 
 
 class HandDataset(ABC):
     """A sequence of ``LabelledImage``.
 
-    ``root`` is the folder that ``LAYOUT`` describes; ``split`` one of ``SPLITS``. ``paper_labels`` repeats what the paper's training made
-    of the labels where that was wrong (the class says what); by default it is right.
-
-    ``skipped`` counts by reason the hands and samples of the annotations that cannot be used. Images and masks are first touched when they
-    are loaded; only the first image is looked for at once, lest a wrong root be noticed late.
-
-    :raises DatasetError: a file is missing or damaged, or nothing is left to use.
+    Images and masks are only opened when they are loaded, except that the first image must exist, so that a wrong root is noticed at once.
     """
 
     NAME: ClassVar[str]
     SPLITS: ClassVar[tuple[str, ...]]
     SUPERVISION: ClassVar[frozenset[Supervision]]
     LAYOUT: ClassVar[str]
-    """The files below the root, a line each."""
+    """The files below the root, one per line."""
     SOURCE: ClassVar[str]
     """Where to get the files."""
     LICENSE: ClassVar[str]
 
     def __init__(self, root: str | Path, split: str, paper_labels: bool = False):
+        """Read the annotations.
+
+        Args:
+            root: The folder that ``LAYOUT`` describes.
+            split: One of ``SPLITS``.
+            paper_labels: Use the labels as the paper's training did even where it was wrong; the class says in which way.
+
+        Raises:
+            DatasetError: A file is missing or damaged, or there is nothing left to use.
+        """
         self.root, self.split, self.paper_labels = Path(root).expanduser(), split, paper_labels
         self.skipped: Counter[str] = Counter()
+        """Counts of annotated hands and samples that cannot be used, by reason."""
         if split not in self.SPLITS:
             raise DatasetError(f"{self.NAME} has no split {split!r}; it has {', '.join(self.SPLITS)}")
         if not self.root.is_dir():
@@ -64,7 +69,7 @@ class HandDataset(ABC):
 
     @classmethod
     def describe(cls) -> str:
-        """What the data set is, what to download and where to put it, and its licence."""
+        """Describe the dataset: what to download, where to put it, and its licence."""
         summary = (cls.__doc__ or "").strip().split("\n", 1)[0]
         layout = "".join(f"\n  {line}" for line in cls.LAYOUT.strip().splitlines())
         labels = ", ".join(sorted(label.value for label in cls.SUPERVISION)) or "nothing: for evaluation"
@@ -75,7 +80,7 @@ class HandDataset(ABC):
 
     @abstractmethod
     def _read_annotations(self) -> None:
-        """Reads the annotation files of the split and counts what cannot be used."""
+        """Read the annotation files of the split and count what cannot be used."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -99,12 +104,12 @@ class HandDataset(ABC):
         present = tuple(hand for hand in hands if hand is not None)
         return LabelledImage(name, load_image, camera, present, self.SUPERVISION, camera_is_known, encode_camera)
 
-    def _skip(self, reason: str, count: int = 1) -> None:
+    def _skip(self, reason: str, count: int | np.integer = 1) -> None:
         if count:
             self.skipped[reason] += int(count)
 
     def _find(self, *paths: str) -> Path:
-        """The first of these files or folders below the root that exists."""
+        """Return the first of these files or folders below the root that exists."""
         for path in paths:
             if (self.root / path).exists():
                 return self.root / path
@@ -117,14 +122,14 @@ class HandDataset(ABC):
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
-        """Turns whatever a damaged file leads to into a ``DatasetError`` that names it."""
+        """Convert any error that a damaged file causes into a ``DatasetError`` that names the file."""
         try:
             yield
         except (DatasetError, MemoryError):
             raise
         except UnsafePickleError as error:
             raise UnsafePickleError(f"{path}: {error}") from error
-        except Exception as error:  # The contents are foreign: anything can be wrong with them.
+        except Exception as error:  # The contents are not ours: anything may be wrong with them.
             raise DatasetError(
                 f"{self.NAME}: {path} is damaged or not in the expected format ({type(error).__name__}: {error}).\n"
                 f"Download it again: {self.SOURCE}"
@@ -139,7 +144,7 @@ class HandDataset(ABC):
 
 
 class FileNames:
-    """Many file names in little memory: each folder is kept once."""
+    """Many file names in little memory: each folder is stored once."""
 
     def __init__(self, names: Iterable[str]):
         folders: dict[str, int] = {}
@@ -158,9 +163,18 @@ class FileNames:
 
 
 def load_dataset_image(path: Path, size: tuple[int, int] | None, source: str) -> np.ndarray:
-    """(H, W, 3) RGB uint8; grey images have three equal channels.
+    """Load an image of a dataset.
 
-    :raises DatasetError: the file is missing or damaged, or not of this (width, height), where one is given.
+    Args:
+        path: The file.
+        size: The expected (width, height), or None for any.
+        source: Where to get the dataset, for messages.
+
+    Returns:
+        (H, W, 3) RGB uint8; grey images have three equal channels.
+
+    Raises:
+        DatasetError: The file is missing, damaged or of another size.
     """
     try:
         image = load_image(path)
@@ -184,9 +198,18 @@ def label_hand(
     box: np.ndarray | None = None,
     mano: ManoLabel | None = None,
 ) -> LabelledHand | None:
-    """A hand of (21, 3) joints in MediaPipe order, with their projections as keypoints and, where no box is given, their box.
+    """Label a hand by its joints, with their projections as keypoints.
 
-    None where nothing of the hand is in the image.
+    Args:
+        camera: The image's camera.
+        side: Which hand it is.
+        joints: (21, 3) metres, MediaPipe order.
+        valid: (21,) bool, which joints are labelled; by default all.
+        box: (4,) pixels; by default that of the keypoints.
+        mano: MANO parameters.
+
+    Returns:
+        The hand, or None if no part of it is in the image.
     """
     if valid is not None:
         joints = np.where(valid[:, None], joints, np.nan)
@@ -197,12 +220,12 @@ def label_hand(
 
 
 def keypoint_box(keypoints: np.ndarray) -> np.ndarray | None:
-    """The (4,) box around (N, 2) pixels; None where there are none."""
+    """Return the (4,) box around (N, 2) pixels, or None if there are none."""
     return np.concatenate([keypoints.min(axis=0), keypoints.max(axis=0)]) if len(keypoints) else None
 
 
 def clipped_box(box: np.ndarray | None, camera: Camera) -> np.ndarray | None:
-    """The part of a box that is in the image, or None where there is none."""
+    """Return the part of a box that is in the image, or None if there is none."""
     if box is None:
         return None
     limits = camera.width - 1, camera.height - 1

@@ -68,13 +68,14 @@ def _read_hand(annotation: dict, image: dict, folder: Path, order: tuple[int, ..
         joints=joints,
     )
     path, size = folder / image["file_name"], (int(image["width"]), int(image["height"]))
-    intrinsics = image.get("cam_param")
+    camera, intrinsics = Camera.guess(*size), image.get("cam_param")
+    if intrinsics is not None:
+        (fx, fy), (cx, cy) = intrinsics["focal"], intrinsics["princpt"]
+        camera = Camera.pinhole(fx, fy, cx, cy, *size)
     return LabelledImage(
         name=str(path),
         load_image=partial(_load, path, size),
-        camera=Camera.pinhole(*intrinsics["focal"], *intrinsics["princpt"], *size)
-        if intrinsics
-        else Camera.guess(*size),
+        camera=camera,
         hands=(hand,),
         camera_is_known=intrinsics is not None,
     )

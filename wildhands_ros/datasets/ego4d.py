@@ -1,4 +1,4 @@
-"""Ego4D (Grauman et al., CVPR 2022): the grasps and masks that WildHands trains with."""
+"""Ego4D (Grauman et al., CVPR 2022): the grasps and masks that WildHands is trained with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .base import HandDataset, load_dataset_image
 from .wild import GraspedHands, MaskedHands, assumed_camera
 
 _BOXES = {"train": "ego4d_hands/grasp_ego.pkl"}
-_IMAGES = "...    images, with the paths that the labels name; folders of another machine before them are left out"
+_IMAGES = "...    images, at the paths in the labels, without leading folders of another machine"
 _SOURCE = (
     "the preprocessed labels that the README of github.com/ap229997/hands links to (folder ego4d_hands); the images are "
     "frames of Ego4D's videos (ego4d-data.org)."
@@ -22,12 +22,12 @@ _LICENSE = "labels CC BY-NC 4.0; videos under Ego4D's licence agreement, to be s
 
 
 class _Ego4DImages(HandDataset):
-    """Images are of many sizes and cameras, which the paper's KPE therefore left out."""
+    """The images come from many cameras and have many sizes, so the paper computed KPE without intrinsics."""
 
     ENCODE_CAMERA = False
 
     def _open(self, path: Path) -> tuple[Camera, Callable[[], np.ndarray]]:
-        # The image tells its size, and is read once.
+        # Only the image tells its size, so it is read here, once.
         image = load_dataset_image(path, None, self._origin)
         return assumed_camera(image.shape[1], image.shape[0]), partial(np.asarray, image)
 
@@ -46,7 +46,7 @@ class Ego4DGrasps(_Ego4DImages, GraspedHands):
 class Ego4DMasks(_Ego4DImages, MaskedHands):
     """Ego4D: predicted masks of hands in everyday activities, egocentric; the camera is assumed (1000 px).
 
-    Which hands are covered is not labelled: all count. ``paper_labels``: a mask counts where the other hand has a box too.
+    There are no labels of which hands are covered, so all count. With ``paper_labels``, a mask only counts if the other hand has a box, too.
     """
 
     NAME = "ego4d_masks"

@@ -1,4 +1,4 @@
-"""EgoExo4D's hand annotations (Grauman et al., CVPR 2024) as WildHands evaluates on them."""
+"""EgoExo4D's hand annotations (Grauman et al., CVPR 2024) as used in the evaluation of WildHands."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .joint_orders import NAMES
 from .labels import LabelledHand, LabelledImage, drop_unknown
 
 MIN_JOINTS = 4
-"""Labelled 2D joints from which a hand counts (the reference asks for more than three)."""
+"""Least number of labelled 2D joints of a hand (the reference requires more than three)."""
 MAX_PROJECTION_ERROR = 0.05
-"""Of the image's longer side: where the 3D joints project farther than that from the 2D joints, they are not in this camera's frame."""
+"""Fraction of the image's longer side: 3D joints that project farther than this from the 2D joints are not in this camera's frame."""
 
 
 class EgoExo4D(HandDataset):
     """EgoExo4D: hands in skilled activities, egocentric Aria camera, with joints, for evaluation.
 
-    The file holds the images too, in RGB order, and is read whole. An image may be a scaled version of the one that the
-    intrinsics are for.
+    The file also contains the images, in RGB order, and is read at once. An image may be a scaled version of the one that the
+    intrinsics belong to.
     """
 
     NAME = "egoexo4d"
@@ -54,7 +54,8 @@ class EgoExo4D(HandDataset):
         if not np.isfinite(k).all() or not (k[0, 0] > 0 and k[1, 1] > 0):
             self._skip("sample: camera that is not finite")
             return None
-        camera = Camera(k, *(int(side) for side in entry["image_size"])).resized(width, height)
+        full_width, full_height = (int(side) for side in entry["image_size"])
+        camera = Camera(k, full_width, full_height).resized(width, height)
         hands = [self._read_hand(camera, side, entry) for side in Side]
         if not any(hands):
             self._skip("sample: no usable hand")
@@ -69,7 +70,7 @@ class EgoExo4D(HandDataset):
         joints = np.array(
             [[entry["j3d"].get(name, {}).get(axis, np.nan) for axis in "xyz"] for name in names], np.float64
         )
-        # A joint without a label has no entry, so a label that is not finite is a fault.
+        # A joint without a label has no entry, so a label that is not finite is an error in the data.
         valid, joints_valid = np.isfinite(keypoints).all(axis=1), np.isfinite(joints).all(axis=1)
         if (
             sum(name in entry["j2d"] for name in names) > valid.sum()
@@ -83,7 +84,7 @@ class EgoExo4D(HandDataset):
             return None
         both = valid & joints_valid
         errors = np.linalg.norm(camera.project(joints[both]) - keypoints[both], axis=1)
-        # Negated so that joints behind the camera, which have no projection, are found too.
+        # Negated, so that joints behind the camera, whose projections are NaN, are found, too.
         if both.any() and not np.median(errors) <= MAX_PROJECTION_ERROR * max(camera.width, camera.height):
             self._skip("joints of a hand: not in the camera's frame")
             joints = np.full((21, 3), np.nan)

@@ -1,4 +1,4 @@
-"""EPIC-KITCHENS: the grasps and masks on VISOR's frames that WildHands trains with, and EPIC-HandKps."""
+"""EPIC-KITCHENS: the grasps and masks on VISOR's frames that WildHands is trained with, and EPIC-HandKps."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from .wild import VISIBLE, GraspedHands, ImageFolder, MaskedHands, assumed_camer
 
 WIDTH, HEIGHT = 1920, 1080
 MIN_JOINTS = 3
-"""Labelled joints from which a hand of EPIC-HandKps counts."""
+"""Least number of labelled joints of a hand in EPIC-HandKps."""
 
 _LABELS = "the preprocessed labels that the README of github.com/ap229997/hands links to (folder epic_hands)"
 _SOURCE = f"{_LABELS}; the images are VISOR's frames (epic-kitchens.github.io/VISOR)."
-_IMAGES = (
-    "visor/...    images, with the paths that the labels name; folders of another machine before them are left out"
-)
+_IMAGES = "visor/...    images, at the paths in the labels, without leading folders of another machine"
 _BOXES = {split: f"epic_hands/grasp_visor_{split}.pkl" for split in ("train", "val")}
 
 
 class _EpicImages(HandDataset):
-    """All images are of one size, and the camera is the assumed one."""
+    """All images have the same size and the assumed camera."""
 
     def _open(self, path: Path) -> tuple[Camera, Callable[[], np.ndarray]]:
         camera = assumed_camera(WIDTH, HEIGHT)
@@ -50,7 +48,7 @@ class EpicGrasps(_EpicImages, GraspedHands):
 class EpicMasks(_EpicImages, MaskedHands):
     """EPIC-KITCHENS VISOR: masks of uncovered hands in kitchens, egocentric; the camera is assumed (1000 px at 1920).
 
-    ``paper_labels``: a mask counts where the other hand has a box too.
+    With ``paper_labels``, a mask only counts if the other hand has a box, too.
     """
 
     NAME = "epic_masks"
@@ -93,8 +91,8 @@ class EpicPredictedMasks(EpicMasks):
 class EpicHandKps(_EpicImages):
     """EPIC-HandKps: 2D joints of hands in EPIC-KITCHENS, egocentric, for evaluation; the camera is assumed (1000 px at 1920).
 
-    Boxes are those of the joints: the file's own reach over the whole arm. ``paper_labels``: those hands that the Hands23 detector found,
-    with its boxes, as in the paper's table.
+    Boxes are those of the joints, because the file's boxes include the whole arm. With ``paper_labels``, the hands are those that the Hands23
+    detector found, with its boxes, as in the paper's table.
     """
 
     NAME = "epic_handkps"

@@ -12,14 +12,14 @@ from .labels import LabelledImage, ManoLabel, Supervision
 
 SIZE = 224
 BACKGROUNDS = 4
-"""Each training image comes four times, with other backgrounds: images i, i + n, i + 2 n and i + 3 n show the same of n labels."""
+"""Each training image exists with four backgrounds: of n labels, images i, i + n, i + 2 n and i + 3 n share label i."""
 
 
 class FreiHand(HandDataset):
-    """FreiHAND: single right hands on 224 x 224 images of third persons' views, with joints and MANO; not egocentric.
+    """FreiHAND: single right hands on 224 x 224 images from third-person views, with joints and MANO; not egocentric.
 
-    Its MANO poses are relative to the mean pose, and its wrist joint is regressed from the posed mesh, so that translations are exact to a
-    millimetre or two only.
+    MANO poses are relative to the mean pose. The wrist joint is regressed from the posed mesh, so translations are only accurate to a
+    millimetre or two.
     """
 
     NAME = "freihand"

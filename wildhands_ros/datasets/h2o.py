@@ -12,16 +12,16 @@ from .base import FileNames, HandDataset, label_hand
 from .labels import LabelledHand, LabelledImage, ManoLabel
 
 _SIDES = (Side.LEFT, Side.RIGHT)
-"""In the files' order."""
+"""The order in the files."""
 _JOINTS, _MANO = 64, 62
-"""Numbers per hand: whether it is annotated, then 21 x 3 joints, or translation 3, pose 48, betas 10."""
+"""Numbers per hand: a flag whether it is annotated, then 21 x 3 joints; or the flag, translation 3, pose 48, betas 10."""
 
 
 class H2O(HandDataset):
     """H2O: two hands manipulating objects, egocentric RGB-D camera, with joints and MANO (flat mean), for evaluation.
 
-    Where a frame has no MANO file, that label is left out. Which left shape directions the betas belong to is not documented; they are
-    taken as stored in MANO.
+    Frames without a MANO file have no MANO labels. It is not documented which left shape directions the betas belong to; MANO's as stored
+    are assumed.
     """
 
     NAME = "h2o"
@@ -43,7 +43,7 @@ subject1/h1/0/cam4/hand_pose_mano/000000.txt
     def _read_annotations(self) -> None:
         path = self._find(f"pose_{self.split}.txt", f"label_split/pose_{self.split}.txt")
         with self._reading(path):
-            # Lists made on other machines begin with their folders: subject/setting/take/camera/rgb/image is what counts.
+            # Lists from other machines start with their folders; only subject/setting/take/camera/rgb/image is used.
             listed = [
                 PurePosixPath(*PurePosixPath(line.strip()).parts[-6:])
                 for line in path.read_text().splitlines()
@@ -75,13 +75,13 @@ subject1/h1/0/cam4/hand_pose_mano/000000.txt
             return Camera.pinhole(fx, fy, cx, cy, int(width), int(height))
 
     def _read_joints(self, take: str, frame: str) -> np.ndarray | None:
-        """(2, 21, 3), NaN for a hand that cannot be used; None where neither can."""
+        """(2, 21, 3) joints, NaN for a hand that cannot be used; None if neither can."""
         path = self._find(f"{take}/hand_pose/{frame}.txt")
         with self._reading(path):
             values = _numbers(path, 2 * _JOINTS).reshape(2, _JOINTS)
         annotated = values[:, 0] == 1
         joints = values[:, 1:].reshape(2, 21, 3)
-        # Non-finite z compares false too.
+        # Comparisons with a z that is NaN are false, too.
         usable = annotated & np.isfinite(joints).all(axis=(1, 2)) & (joints[..., 2] > 0).all(axis=1)
         self._skip("hand: joints that are not finite, or behind the camera", np.count_nonzero(annotated & ~usable))
         if not usable.any():
@@ -90,7 +90,7 @@ subject1/h1/0/cam4/hand_pose_mano/000000.txt
         return np.where(usable[:, None, None], joints, np.nan)
 
     def _read_mano(self, take: str, frame: str) -> np.ndarray:
-        """(2, 61), NaN where there is none."""
+        """(2, 61) MANO parameters, NaN if missing."""
         paths = (self.root / take / folder / f"{frame}.txt" for folder in ("hand_pose_mano", "hand_pose_MANO"))
         path = next((path for path in paths if path.is_file()), None)
         if path is None:

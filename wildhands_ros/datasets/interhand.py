@@ -22,8 +22,8 @@ _CAMERA = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
 class InterHand(HandDataset):
     """InterHand2.6M v1.0: one or two bare, interacting hands in a studio, many fixed cameras, with joints and fitted MANO; not egocentric.
 
-    A hand whose wrist is not labelled is left out, as its authors do. MANO (NeuralAnnot, about 5 mm off the joints, and missing for some
-    frames) is relative to the mean pose and belongs to corrected left shape directions.
+    Hands whose wrist is not labelled are left out, as by its authors. The MANO labels (NeuralAnnot, about 5 mm off the joints, and missing for
+    some frames) are relative to the mean pose and belong to corrected left shape directions.
     """
 
     NAME = "interhand"
@@ -83,7 +83,7 @@ images/{split}/Capture0/...    as the file names in data say
         return self._find(f"annotations/{self.split}/InterHand2.6M_{self.split}_{kind}.json")
 
     def _read_cameras(self) -> None:
-        """``_cameras``: row in ``_camera_values`` by capture and camera."""
+        """Fill ``_cameras``: rows in ``_camera_values`` by capture and camera."""
         path = self._annotations("camera")
         with self._reading(path):
             entries: dict[tuple[str, str], dict[str, np.ndarray]] = {}
@@ -103,9 +103,10 @@ images/{split}/Capture0/...    as the file names in data say
         self._camera_values = {kind: np.array([entry[kind] for entry in usable.values()]) for kind in _CAMERA}
 
     def _read_joints(self) -> dict[tuple[str, str], int]:
-        """Row in ``_world``, (F, 2, 21, 3) millimetres, by capture and frame."""
+        """Fill ``_world``, (F, 2, 21, 3) millimetres; returns its rows by capture and frame."""
         path = self._annotations("joint_3d")
-        rows, values = {}, []
+        rows: dict[tuple[str, str], int] = {}
+        values: list[np.ndarray] = []
         with self._reading(path):
             for (capture, frame), value in walk_json(path, 2):
                 rows[str(capture), str(frame)] = len(values)
@@ -114,10 +115,10 @@ images/{split}/Capture0/...    as the file names in data say
         return rows
 
     def _read_mano(self, world: dict[tuple[str, str], int]) -> None:
-        """``_mano``: row in ``_mano_values``, (N, 61) pose, shape and translation, by row in ``_world`` and side."""
+        """Fill ``_mano_values``, (N, 61) pose, shape and translation, and ``_mano``: its rows by row in ``_world`` and side."""
         path = self._annotations("MANO_NeuralAnnot")
         self._mano: dict[tuple[int, str], int] = {}
-        values = []
+        values: list[np.ndarray] = []
         with self._reading(path):
             for (capture, frame, side), value in walk_json(path, 3):
                 if value is None or (str(capture), str(frame)) not in world:
@@ -172,7 +173,7 @@ images/{split}/Capture0/...    as the file names in data say
 
 
 def _image_row(image: dict[str, Any]) -> tuple[str, tuple[int, int], str, str, str]:
-    """What is needed of an image's entry: there are more than a million."""
+    """The part of an image's entry that is needed, as there are more than a million entries."""
     return (
         image["file_name"],
         (image["width"], image["height"]),

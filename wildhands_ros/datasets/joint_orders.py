@@ -1,6 +1,6 @@
-"""Joint orders of the data sets: ``ours = theirs[..., ORDER, :]`` brings 21 joints into MediaPipe order.
+"""Joint orders of the datasets: ``ours = theirs[..., ORDER, :]`` brings 21 joints into MediaPipe order.
 
-FreiHAND's and H2O's joints are in that order: wrist, then thumb to pinky, each from its base.
+FreiHAND and H2O already use that order: wrist, then thumb to pinky, each from its base.
 """
 
 from __future__ import annotations
@@ -14,4 +14,4 @@ TIPS_FIRST = [20, *(4 * finger + 3 - joint for finger in range(5) for joint in r
 """AssemblyHands, InterHand2.6M and EPIC-HandKps: thumb to pinky, each from its tip, then the wrist."""
 
 NAMES = ("wrist", *(f"{finger}_{joint}" for finger in FINGERS for joint in range(1, 5)))
-"""EgoExo4D names its joints; these are the names in MediaPipe order, without the side's prefix."""
+"""EgoExo4D: its joints' names in MediaPipe order, without the prefix of the side."""

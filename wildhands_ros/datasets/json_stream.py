@@ -1,4 +1,4 @@
-"""Reads large json files piece by piece: annotations of a gigabyte need memory for one piece at a time."""
+"""Reads large JSON files value by value, so that annotations of a gigabyte only need memory for one value at a time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from typing import Any, TextIO
 
 CHUNK = 1 << 22
 _ENDS = frozenset(" \t\r\n,:]}")
-"""What may follow a value."""
+"""Characters that may follow a value."""
 
 
 def walk_json(path: Path, depth: int) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Yields (keys, value) of every value ``depth`` levels below the top, in the file's order; shallower plain values are left out.
+    """Yield the values ``depth`` levels below the top, in the file's order; plain values at lesser depths are left out.
 
-    Keys are those of objects and the indices of arrays. Only one such value is in memory at a time.
+    Args:
+        path: The JSON file.
+        depth: 0 yields the whole content.
 
-    :raises json.JSONDecodeError: the file ends early or is not json.
+    Yields:
+        The path to the value (keys of objects and indices of arrays), and the value. Only one value is in memory at a time.
+
+    Raises:
+        json.JSONDecodeError: The file ends early or is not JSON.
     """
     with path.open(encoding="utf-8") as file:
         stream = _Stream(file)
@@ -79,7 +85,7 @@ class _Stream:
                 if self._ended:
                     raise
             else:
-                # Where the window cuts a number, as in "1.|5", its beginning is a number too.
+                # If the window cuts a number, as in "1.|5", its beginning is a number, too.
                 if self._ended or self._text[end : end + 1] in _ENDS:
                     self._at = end
                     return value

@@ -1,4 +1,4 @@
-"""What EPIC's and Ego4D's labels share: boxes with grasps, and masks, of images whose cameras are not known."""
+"""The base of the EPIC and Ego4D readers: boxes with grasps, and masks, on images of unknown cameras."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .base import DatasetError, HandDataset, clipped_box
 from .labels import LabelledHand, LabelledImage, Supervision
 
 ASSUMED_FOCAL = 1000.0
-"""Pixels; the paper's training assumes it whatever the image's size."""
+"""Pixels; the paper's training assumes this focal length for all image sizes."""
 
 GRASPS = {
     "NP-Palm": Grasp.NON_PREHENSILE_PALM,
@@ -32,16 +32,17 @@ GRASPS = {
     "Other": Grasp.OTHER,
     None: Grasp.NO_GRASP,
 }
-"""Hands23's names as the label files write them."""
+"""The grasps of Hands23 by their names in the label files."""
 
 MASK_VALUES = {Side.RIGHT: 255, Side.LEFT: 127}
-"""In the masks' first channel."""
+"""Values in the masks' first channel."""
 
 VISIBLE = 1
-"""Modal label of a hand that nothing covers."""
+"""Modal label of an uncovered hand."""
 
 
 def assumed_camera(width: int, height: int) -> Camera:
+    """Return the camera that the paper's training assumes for an image of this size."""
     return Camera.pinhole(ASSUMED_FOCAL, ASSUMED_FOCAL, (width - 1) / 2, (height - 1) / 2, width, height)
 
 
@@ -49,7 +50,7 @@ class BoxedHands(HandDataset):
     """Base of the readers of files that map image paths to ``{right,left}_bbox`` and ``{right,left}_grasp``."""
 
     BOXES: ClassVar[dict[str, str]]
-    """The file by split."""
+    """The box file of each split."""
     ENCODE_CAMERA: ClassVar[bool] = True
 
     def _read_annotations(self) -> None:
@@ -62,7 +63,7 @@ class BoxedHands(HandDataset):
         self._images = ImageFolder(self, self._names)
 
     def _hand_boxes(self, entry: dict[str, Any]) -> dict[Side, tuple[np.ndarray, Any]]:
-        """(4,) box and name of the grasp of each hand."""
+        """Each hand's (4,) box and grasp name."""
         hands = {}
         for side in Side:
             if entry[f"{side.value}_bbox"] is None:
@@ -76,19 +77,19 @@ class BoxedHands(HandDataset):
 
     @abstractmethod
     def _read_labels(self) -> None:
-        """Reads and checks what there is besides boxes."""
+        """Read and check the labels other than boxes."""
 
     @abstractmethod
     def _sides(self, name: str) -> list[Side]:
-        """The hands of an image that have a usable label."""
+        """List the hands of an image that have a usable label."""
 
     @abstractmethod
     def _labels(self, name: str, side: Side, camera: Camera) -> dict[str, Any]:
-        """What ``LabelledHand`` is to hold of such a hand besides its box."""
+        """Return the fields of ``LabelledHand`` other than the box and the side."""
 
     @abstractmethod
     def _open(self, path: Path) -> tuple[Camera, Callable[[], np.ndarray]]:
-        """Camera and loader of an image."""
+        """Return an image's camera and its loader."""
 
     def __len__(self) -> int:
         return len(self._names)
@@ -106,7 +107,7 @@ class BoxedHands(HandDataset):
 
 
 class GraspedHands(BoxedHands):
-    """A hand with a box and without a grasp's name is one that grasps nothing."""
+    """Readers of grasps. A hand that has a box but no grasp name grasps nothing."""
 
     SUPERVISION = frozenset({Supervision.GRASP})
 
@@ -123,7 +124,7 @@ class GraspedHands(BoxedHands):
 
 
 class MaskedHands(BoxedHands):
-    """``paper_labels``: a mask counts where the *other* hand has a box too, as the reference's code has it."""
+    """Readers of masks. With ``paper_labels``, a mask only counts if the *other* hand has a box, too, as in the reference code."""
 
     SUPERVISION = frozenset({Supervision.MASK})
     MASKS: ClassVar[str]
@@ -137,7 +138,7 @@ class MaskedHands(BoxedHands):
             del self._boxes[name]
 
     def _is_visible(self, name: str, side: Side) -> bool:
-        """Whether nothing covers the hand, by the data set's labels."""
+        """Whether the hand is uncovered according to the dataset's labels."""
         return True
 
     def _sides(self, name: str) -> list[Side]:
@@ -154,9 +155,20 @@ class MaskedHands(BoxedHands):
 
 
 def load_mask(masks: MaskArchive, name: str, size: tuple[int, int], value: int, box: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the pixels of this value within the box.
+    """Load a hand's mask.
 
-    :raises DatasetError: the mask is damaged or not of the image's (width, height).
+    Args:
+        masks: The archive.
+        name: The image's name.
+        size: The image's (width, height).
+        value: The mask's value for this hand.
+        box: (4,) the hand's box; pixels outside it do not count.
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        DatasetError: The mask is damaged or not of the image's size.
     """
     mask = masks.read(name)
     if mask.shape[::-1] != size:
@@ -170,10 +182,9 @@ def load_mask(masks: MaskArchive, name: str, size: tuple[int, int], value: int, 
 
 
 class ImageFolder:
-    """Image files whose names in the annotations begin with folders of another machine.
+    """Image files whose names in the annotations start with folders of another machine.
 
-    Of each name the leading folders are dropped until the rest exists below the root. Only the first name is looked for that way; the
-    others lose as many folders.
+    The leading folders of the first name are dropped until the rest exists below the root; all other names lose as many folders.
     """
 
     def __init__(self, dataset: HandDataset, names: Iterable[str]):
@@ -185,7 +196,7 @@ class ImageFolder:
         found = next((count for count in range(len(parts)) if self._root.joinpath(*parts[count:]).is_file()), None)
         if found is None:
             raise DatasetError(
-                f"{dataset.NAME}: the image {first} is neither {self._root.joinpath(*parts)} nor there with leading folders left out.\n"
+                f"{dataset.NAME}: the image {first} is neither {self._root.joinpath(*parts)} nor found without its leading folders.\n"
                 f"{dataset.describe()}"
             )
         self._dropped = found
@@ -195,7 +206,7 @@ class ImageFolder:
 
 
 class MaskArchive:
-    """An ``.npz`` of one (H, W, 3) mask per image; each process opens the file for itself."""
+    """An ``.npz`` file with one (H, W, 3) mask per image; each process opens the file itself."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -207,18 +218,20 @@ class MaskArchive:
             return {name.removesuffix(".npy") for name in file.namelist()}
 
     def read(self, name: str) -> np.ndarray:
-        """The first channel, (H, W).
+        """Read the first channel, (H, W), of a mask.
 
-        :raises DatasetError: it is damaged, as some of VISOR's are.
+        Raises:
+            DatasetError: It is damaged, as some of VISOR's masks are.
         """
-        # A handle that a fork shares with its parent would be moved by both.
-        if self._process != os.getpid():
+        # A file handle shared between a fork and its parent would be moved by both.
+        if self._file is None or self._process != os.getpid():
             self._file, self._process = np.load(self.path, allow_pickle=False), os.getpid()
+        file = self._file
         try:
-            mask = self._file[name]
+            mask = file[name]
             if mask.ndim != 3 or mask.dtype != np.uint8:
                 raise ValueError(f"it is {mask.dtype} of shape {mask.shape}, not (H, W, 3) uint8")
-        except Exception as error:  # The contents are foreign: anything can be wrong with them.
+        except Exception as error:  # The contents are not ours: anything may be wrong with them.
             raise DatasetError(
                 f"the mask {name} in {self.path} is damaged ({type(error).__name__}: {error})"
             ) from error

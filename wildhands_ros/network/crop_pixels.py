@@ -39,9 +39,9 @@ def cut_crops(image_rgb: np.ndarray, geometry: CropGeometry, with_frame: bool) -
             f"expected a ({camera.height}, {camera.width}, 3) uint8 image to match the camera, got {image_rgb.shape} {image_rgb.dtype}"
         )
     if geometry.preprocessing is Preprocessing.RELEASED:
-        frame = _released_frame(image_rgb)
-        crops = [_warp_cubic(frame, affine, IMAGE_SIZE).clip(0, 255) for affine in geometry.affines]
-        return CropPixels(np.stack(crops), frame if with_frame else None)
+        whole = _released_frame(image_rgb)
+        crops = [_warp_cubic(whole, affine, IMAGE_SIZE).clip(0, 255) for affine in geometry.affines]
+        return CropPixels(np.stack(crops), whole if with_frame else None)
     frame = None
     if with_frame:
         affine = frame_affine(camera.width, camera.height)
@@ -132,7 +132,8 @@ def hide_outside(crop: np.ndarray, affine: np.ndarray, width: int, height: int, 
     if np.array_equal(nearest, in_image):
         return crop
     places = (nearest @ affine[:, :2].T + affine[:, 2]).astype(np.float32)
-    return cv2.remap(crop, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    x, y = places[..., 0], places[..., 1]
+    return cv2.remap(crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _released_frame(image: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -57,7 +57,7 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """Copy all tensors to a device."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        moved = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor | Targets)}
+        moved: dict[str, Any] = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor | Targets)}
         return dataclasses.replace(self, **moved)
 
 

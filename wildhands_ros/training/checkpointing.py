@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -52,7 +52,7 @@ class Checkpoints:
         try:
             with partial.open("wb") as file:
                 writer = _Writer(file)
-                torch.save(state, writer)
+                torch.save(state, cast(IO[bytes], writer))  # torch only calls write and flush
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, path)

@@ -1,4 +1,4 @@
-"""What a training run is made of: the keys of the YAML files in ``config/training``."""
+"""Configuration of a training run: the keys of the YAML files in ``config/training``."""
 
 from __future__ import annotations
 
@@ -28,36 +28,40 @@ MODULES = (
 
 
 class Precision(enum.Enum):
+    """Floating-point precision of training."""
+
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
-    """The trunks' and the fusion's convolutions under autocast; all the rest, losses and weights included, stays float32."""
+    """Trunks and fusion run under autocast; everything else, including losses and weights, stays float32."""
     FROZEN_BFLOAT16 = "frozen_bfloat16"
-    """Only the stages of the trunks that are frozen, and the teacher: on a CPU, where training in bfloat16 would be slower."""
+    """Only the frozen stages of the trunks and the teacher: for CPUs, where training in bfloat16 is slower."""
 
 
 class Decay(enum.Enum):
+    """Course of the learning rate."""
+
     CONSTANT = "constant"
     COSINE = "cosine"
-    """From the learning rate to ``OptimizerConfig.final_share`` of it at the last step."""
+    """Falls to ``OptimizerConfig.final_share`` of the initial rate at the last step."""
 
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """One source of pictures."""
+    """One source of training images."""
 
     name: str
-    """A data set's name (``training.datasets.DATASETS``), ``world/`` with a preset of the synthetic world, or ``photographs``: a folder of
-    pictures without labels, or with COCO-style keypoints that only say where the hands are, for distillation."""
+    """A dataset's name (``datasets.DATASETS``), ``world/`` and a preset of the synthetic world, or ``photographs``: for distillation, a
+    folder of images without labels, or with COCO-style keypoints that only state where the hands are."""
     root: str = ""
-    """The data set's folder, or that of the photographs; for these, ``installed`` stands for those of wallpaper packages, if any."""
+    """The dataset's or the photographs' folder; ``installed`` stands for the photographs of installed wallpaper packages, if any."""
     split: str = "train"
     weight: float = 1.0
-    """Share of the pictures that come from here, relative to the other sources."""
+    """Share of the images that come from this source, relative to the other sources."""
     labels: tuple[Supervision, ...] = ()
-    """What is learnt from these pictures; empty: all that the data set has for training. Of the world, which knows everything:
-    keypoints, joints, pose, betas and camera, or grasp and mask where the preset has no 3D labels."""
+    """Labels to learn from. Empty for all that the dataset has for training; for the world, which knows all labels, keypoints, joints, pose,
+    betas and camera, or grasp and mask if the preset has no 3D labels."""
     paper_labels: bool = False
-    """The labels as the paper's training had them, mistakes included; of data sets only."""
+    """Use the labels as the paper's training did, including its mistakes; for datasets only."""
 
     def __post_init__(self) -> None:
         if not self.weight > 0:
@@ -68,23 +72,23 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Random changes of labelled pictures; the synthetic world has its own looks and noise, but boxes and turns vary here."""
+    """Random changes of labelled images. The synthetic world brings its own appearance and noise; boxes and turns are varied here."""
 
     box_shift: float = 0.1
-    """Greatest shift of a crop's centre along each axis, over the box's longer side."""
+    """Largest shift of a crop's centre along each axis, relative to the box's longer side."""
     box_scale: float = 0.15
-    """Greatest change of a crop's size: by a factor of up to 1 + this, either way."""
+    """Largest change of a crop's size: a factor of up to 1 + this, larger or smaller."""
     turn_degrees: float = 10.0
-    """Standard deviation by which a crop is turned off upright; for networks with upright crops."""
+    """Standard deviation of a crop's turn away from upright; for networks with upright crops."""
     roll_probability: float = 0.0
-    """Share of the pictures that are rolled about the optical axis, labels included."""
+    """Probability that an image, with its labels, is rolled about the optical axis."""
     roll_degrees: float = 30.0
-    """Standard deviation of the roll, cut off at twice as much."""
+    """Standard deviation of the roll, clipped at two standard deviations."""
     colour: float = 0.2
-    """Each channel is multiplied by up to 1 +- this."""
+    """Each colour channel is multiplied by a factor between 1 - this and 1 + this."""
     true_landmarks: float = 0.0
-    """Share of the labelled hands whose landmarks, as the decoders see them, are moved towards the true joints, by any part of the way:
-    landmarks are better on photographs than on renders, and there the decoders have to follow them. For networks with
+    """Probability that a labelled hand's landmarks, as the decoders see them, are moved towards the labels by a random part of the way.
+    Landmarks are better on photographs than on renders, and on photographs the decoders should follow them. For networks with
     ``landmark_input``."""
 
     def __post_init__(self) -> None:
@@ -98,18 +102,18 @@ class AugmentationConfig:
 
 @dataclass(frozen=True)
 class GroupConfig:
-    """Parts of the network with a learning rate of their own."""
+    """Parts of the network with their own learning rate."""
 
     modules: tuple[str, ...]
-    """Names from ``MODULES``, or of parts of these, with dots, such as ``hand_trunk.blocks.0``; the longest name that fits counts."""
+    """Names from ``MODULES`` or of their submodules, such as ``hand_trunk.blocks.0``; the longest matching name counts."""
     lr_factor: float = 1.0
-    """Times the optimizer's learning rate; with 0 the parts never change."""
+    """Factor of the optimiser's learning rate; with 0 the parts are frozen."""
     frozen_until: int = 0
-    """Steps before which the parts do not change."""
+    """Number of initial steps in which the parts are frozen."""
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.modules if name.split(".")[0] not in MODULES]:
-            raise ValueError(f"the network has no part {', '.join(unknown)}; it has {', '.join(MODULES)}")
+            raise ValueError(f"the network has no part {', '.join(unknown)}; its parts are {', '.join(MODULES)}")
         if not self.lr_factor >= 0 or self.frozen_until < 0:
             raise ValueError(
                 f"lr_factor and frozen_until must not be negative, not {self.lr_factor} and {self.frozen_until}"
@@ -124,13 +128,13 @@ class OptimizerConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     clip_norm: float = 150.0
-    """Gradients are scaled down to this norm where they exceed it."""
+    """Gradients with a larger norm are scaled down to this norm."""
     warmup_steps: int = 0
-    """Linear rise of the learning rate, for each group from when it is no longer frozen."""
+    """Length of the linear rise of the learning rate, which starts for each group when it is unfrozen."""
     decay: Decay = Decay.CONSTANT
     final_share: float = 0.01
     groups: tuple[GroupConfig, ...] = ()
-    """Parts that are in none have factor 1 and are never frozen."""
+    """Parts that are in no group have the factor 1 and are never frozen."""
 
     def __post_init__(self) -> None:
         if not (self.lr > 0 and self.clip_norm > 0):
@@ -146,19 +150,19 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """Weights of the terms that hold the landmark head to what it said before training (see ``training.distillation``)."""
+    """Weights of the terms that distil the landmark network into the landmark head (see ``training.distillation``)."""
 
     landmarks: float = 0.0
-    """Image landmarks, mean distance over half a crop."""
+    """Image landmarks: mean distance relative to half a crop."""
     world: float = 0.0
-    """World landmarks, mean distance in metres."""
+    """World landmarks: mean distance in metres."""
     presence: float = 0.0
     side: float = 0.0
     others: float = 1.0
-    """How much pictures with labels, such as renders, count in comparison with photographs."""
+    """Weight of labelled images, such as renders, relative to photographs."""
     tolerance: float = 0.0
-    """Where there are labels, the share of a hand's length by which what was said may miss them: beyond that, the label takes its place.
-    0: labels have no part in this."""
+    """Error of the teacher relative to the labels, as a fraction of the hand's extent, above which labels take its place. With 0, labels
+    are not used."""
 
     @property
     def is_used(self) -> bool:
@@ -167,12 +171,12 @@ class DistillationConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the state is saved: whichever comes first."""
+    """When the state is saved: after so many steps or seconds, whichever comes first."""
 
     every_steps: int = 1000
     every_seconds: float = 600.0
     half: bool = False
-    """Whether the exported weights are rounded to 16 bits."""
+    """Whether the exported weights are rounded to half precision."""
 
     def __post_init__(self) -> None:
         if self.every_steps < 1 or not self.every_seconds > 0:
@@ -181,10 +185,12 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class LogConfig:
+    """What is logged, and how often."""
+
     every_steps: int = 50
-    """Steps over which the losses are averaged."""
+    """Number of steps over which the losses are averaged."""
     images_every_steps: int = 2000
-    """0: no pictures."""
+    """Number of steps between images of predictions; 0 for none."""
 
     def __post_init__(self) -> None:
         if self.every_steps < 1 or self.images_every_steps < 0:
@@ -193,35 +199,36 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A training run. Everything that changes the result is here, so a run is resumed with the same values only."""
+    """A training run. It contains everything that affects the result, so a run can only be resumed with the same values."""
 
     network: WildHandsConfig
     sources: tuple[SourceConfig, ...]
     steps: int
     batch_size: int
-    """Pictures, which may show two hands, of all processes together."""
+    """Images per step, each with one or two hands, of all processes together."""
     pool: int = 0
-    """Number of pictures that are used again and again, with what the trunk's frozen stages make of them kept in the cache folder: several
-    times faster on a CPU. 0: every picture is new."""
+    """Number of images that are reused in every epoch, with the outputs of the trunk's frozen stages stored in the cache folder: several
+    times faster on a CPU. With 0, every image is new."""
     seed: int = 1
     start: str = ""
-    """Weights to begin with: empty for random ones, ``mediapipe`` for its landmark network as the trunk, or a checkpoint."""
+    """Initial weights: empty for random ones, ``mediapipe`` for its landmark network as the trunk, or a checkpoint."""
     hand_model: str = OPEN_HAND
-    """``open``, or the folder with MANO's files."""
+    """``open``, or the folder that contains MANO's files."""
     dropout: float = 0.5
-    """Of the decoders."""
+    """Dropout probability in the decoders."""
     losses: LossWeights = field(default_factory=LossWeights)
     loss_style: LossStyle = LossStyle.CORRECTED
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema_decay: float = 0.999
-    """Of the moving average of the weights, which is what is exported; it is less in the first steps. 0: the weights themselves."""
+    """Decay of the moving average of the weights, which is what is exported; it is smaller in the first steps. With 0, the weights
+    themselves are exported."""
     precision: Precision = Precision.FLOAT32
     device: str = "auto"
-    """A torch device; ``auto``: a GPU where there is one."""
+    """A torch device; ``auto`` uses a GPU if there is one."""
     workers: int = 1
-    """Processes that prepare pictures, for each training process; 0: none besides it."""
+    """Number of processes that prepare examples for each training process; with 0, it does so itself."""
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
@@ -236,8 +243,8 @@ class TrainingConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
         if not self.sources:
-            raise ValueError("sources must name at least one source of pictures")
+            raise ValueError("sources must name at least one source of images")
 
 
 RESUMABLE_CHANGES = ("device", "workers", "checkpoints", "log")
-"""Keys that a run may be resumed with other values of."""
+"""Keys that may change when a run is resumed."""

@@ -1,4 +1,4 @@
-"""YAML files into frozen dataclasses, strictly: what is unknown, there twice, of another type or not possible is an error with its key."""
+"""Reads YAML files into frozen dataclasses, strictly: unknown keys, duplicate keys, wrong types and impossible values are errors that name the key."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 class ConfigError(ValueError):
@@ -21,10 +24,15 @@ class ConfigError(ValueError):
 
 
 def read_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
-    """A ``kind`` with the values of the YAML file at ``path``; what the file leaves out keeps its default.
+    """Read a configuration; keys that the file leaves out keep their defaults.
 
-    ``overrides`` are ``key.of.it=value``, the value in YAML; a list's items are keys by their place, from 0. Raises ConfigError, also where
-    the file cannot be read.
+    Args:
+        path: The YAML file.
+        kind: The dataclass to create.
+        overrides: ``path.to.key=value``, the value in YAML; items of a list are addressed by their index, from 0.
+
+    Raises:
+        ConfigError: The file cannot be read, or a key or value cannot be used.
     """
     try:
         values = yaml.load(path.read_text(), _UniqueKeys)  # noqa: S506 - a SafeLoader
@@ -33,7 +41,7 @@ def read_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no keys")
+        raise ConfigError(f"{path} contains no keys")
     try:
         for override in overrides:
             _set(values, override)
@@ -43,9 +51,18 @@ def read_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
 
 
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """A dataclass of ``kind``; ``where`` goes before its keys in messages. Raises ConfigError."""
+    """Create a dataclass from plain values.
+
+    Args:
+        kind: The dataclass.
+        values: Its fields.
+        where: Prefix of the keys in messages.
+
+    Raises:
+        ConfigError: A key or value cannot be used.
+    """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where or 'the configuration'} must hold keys, not {values!r}")
+        raise ConfigError(f"{where or 'the configuration'} must contain keys, not {values!r}")
     hints = typing.get_type_hints(kind)
     prefix = f"{where}." if where else ""
     for key in values:
@@ -70,7 +87,7 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T
 
 
 def to_mapping(config: Any) -> Any:
-    """A dataclass as plain values, for YAML and JSON; ``from_mapping`` reads it back."""
+    """Convert a dataclass to plain values for YAML and JSON; ``from_mapping`` reads them back."""
     if dataclasses.is_dataclass(config):
         return {f.name: to_mapping(getattr(config, f.name)) for f in dataclasses.fields(config)}
     if isinstance(config, enum.Enum):
@@ -81,7 +98,7 @@ def to_mapping(config: Any) -> Any:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Keys, with dots, at which two results of ``to_mapping`` differ."""
+    """List the keys, with dots, in which two results of ``to_mapping`` differ."""
     found = []
     for key in [*old, *(key for key in new if key not in old)]:
         a, b = old.get(key), new.get(key)
@@ -104,7 +121,7 @@ def _parse(kind: Any, value: Any, key: str) -> Any:
         if not isinstance(value, list) or (rest != [...] and len(value) != 1 + len(rest)):
             raise ConfigError(f"{key} must be a list{'' if rest == [...] else f' of {1 + len(rest)}'}, not {value!r}")
         return tuple(_parse(item, entry, f"{key}[{i}]") for i, entry in enumerate(value))
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_mapping(kind, value, key)
     if issubclass(kind, enum.Enum):
         choices = {member.value: member for member in kind}
@@ -123,7 +140,7 @@ def _parse(kind: Any, value: Any, key: str) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    # YAML 1.1, which PyYAML reads, takes 1e-5 for a text.
+    # In YAML 1.1, which PyYAML reads, 1e-5 is a string.
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -141,31 +158,32 @@ def _set(values: dict, override: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"{override!r}: the value is not YAML") from error
     *parents, last = path.strip().split(".")
+    node: Any = values
     for parent in parents:
-        values = _item(values, parent, override) if isinstance(values, list) else values.setdefault(parent, {})
-        if not isinstance(values, dict | list):
-            raise ConfigError(f"{override!r}: {parent} holds no keys")
-    if isinstance(values, list):
-        _item(values, last, override)
-        values[int(last)] = value
+        node = _item(node, parent, override) if isinstance(node, list) else node.setdefault(parent, {})
+        if not isinstance(node, dict | list):
+            raise ConfigError(f"{override!r}: {parent} contains no keys")
+    if isinstance(node, list):
+        _item(node, last, override)
+        node[int(last)] = value
     else:
-        values[last] = value
+        node[last] = value
 
 
 def _item(values: list, place: str, override: str) -> Any:
     if not place.isdecimal() or int(place) >= len(values):
-        raise ConfigError(f"{override!r}: {place} is none of the places 0 to {len(values) - 1} of a list")
+        raise ConfigError(f"{override!r}: {place} is not an index from 0 to {len(values) - 1}")
     return values[int(place)]
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML would silently take the last of several equal keys."""
+    """Rejects duplicate keys, of which PyYAML would silently use the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         mapping: dict = {}
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in mapping:
-                raise ConfigError(f"the key {key} is there twice (line {key_node.start_mark.line + 1})")
+                raise ConfigError(f"the key {key} is given twice (line {key_node.start_mark.line + 1})")
             mapping[key] = None
         return super().construct_mapping(node, deep)

@@ -170,7 +170,7 @@ class ExampleMaker:
         examples = []
         for row, index in enumerate(chosen):
             hand, affine = hands[index], geometry.affines[row]
-            crop, mask = render(affine, hand.side)
+            crop, mask = render(affine, _side(hand))
             crop = hide_outside(crop, affine, camera.width, camera.height, replicate=True)
             k = self._k(geometry, row)
             targets = self._targets(hand, image.supervision, k, camera)
@@ -182,7 +182,7 @@ class ExampleMaker:
         frame = None
         if self._network.full_image_trunk:
             affine = frame_affine(camera.width, camera.height)
-            frame, _ = render(affine, hands[0].side)
+            frame, _ = render(affine, _side(hands[0]))
             frame = _tint(hide_outside(frame, affine, camera.width, camera.height, replicate=False), gains)
         return ImageExample(examples, camera, frame), skipped
 
@@ -215,7 +215,7 @@ class ExampleMaker:
             if good and crop.side >= MIN_BOX_SIDE:
                 chosen[index] = crop
             else:
-                skipped.append(Skipped("hand outside the image or too small", f"{name}, {hand.side.value} hand"))
+                skipped.append(Skipped("hand outside the image or too small", f"{name}, {_side(hand).value} hand"))
         return chosen, skipped
 
     def _choose_crop(self, hand: LabelledHand, rng: np.random.Generator) -> CropBox:
@@ -268,7 +268,7 @@ class ExampleMaker:
             rolled = replace(rolled, k=rolled.k @ rotation.T)
         else:
             rolled = replace(rolled, rotation=camera.rotation @ rotation.T)
-        hands = [_roll_labels(hand, angle, affine, self._assets[hand.side]) for hand in hands]
+        hands = [_roll_labels(hand, angle, affine, self._assets[_side(hand)]) for hand in hands]
         return cv2.warpAffine(pixels, affine, size), rolled, hands, rotation.T
 
     def _targets(
@@ -285,7 +285,7 @@ class ExampleMaker:
             targets["joints_3d"] = hand.joints[list(MEDIAPIPE_TO_MANO)]
         if isinstance(hand.mano, ManoParameters):
             if Supervision.POSE in supervision:
-                targets["rotations"] = _relative_rotations(hand.mano, self._assets[hand.side].hands_mean)
+                targets["rotations"] = _relative_rotations(hand.mano, self._assets[_side(hand)].hands_mean)
             if Supervision.BETAS in supervision:
                 targets["betas"] = hand.mano.betas
             if Supervision.CAMERA in supervision and hand.mano.transl[2] > 0:
@@ -305,7 +305,7 @@ def _example(
     targets: dict[str, np.ndarray],
 ) -> HandExample:
     return HandExample(
-        name=f"{image_name}, {hand.side.value} hand",
+        name=f"{image_name}, {_side(hand).value} hand",
         is_right=hand.side is Side.RIGHT,
         crop=crop,
         affine=geometry.affines[row],
@@ -316,6 +316,12 @@ def _example(
         k=k,
         targets=targets,
     )
+
+
+def _side(hand: LabelledHand) -> Side:
+    if hand.side is None:
+        raise ValueError("training needs to know which hand it is: select hands with usable_hands")
+    return hand.side
 
 
 def _roll_labels(hand: LabelledHand, angle: float, affine: np.ndarray, asset: HandAsset) -> LabelledHand:

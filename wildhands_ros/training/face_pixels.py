@@ -1,7 +1,7 @@
-"""Which triangles lie near which pixels, how far, and at which depth: the search behind ``soft_silhouette``.
+"""Finds which triangles lie near which pixels, how far away and at which depth, for ``soft_silhouette``.
 
-Triangles of a hand are a few pixels wide, so pairs of a triangle and a pixel are listed row by row, which is far fewer than all pairs.
-Torch operations only, on any device; nothing here is differentiated.
+Triangles of a hand are a few pixels wide, so candidate pairs of a triangle and a pixel are listed row by row, which gives far fewer than all
+pairs. The code uses Torch operations only, runs on any device and is not differentiated.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import torch
 from torch import Tensor
 
 _MIN_DOUBLE_AREA = 1e-8
-"""Triangles of less than half of this, in normalised device coordinates, are left out (as PyTorch3D does)."""
+"""Triangles with less than half this area, in normalised device coordinates, are left out, as in PyTorch3D."""
 _ROUNDING = 1e-3
-"""Pixels by which a row's interval is widened, against rounding; the distance decides."""
-_BOX_PIXELS_AT_ONCE = 1 << 20
-"""Bounds the memory: triangles are taken in groups whose boxes hold about as many pixels together."""
+"""Pixels by which a row's interval is widened against rounding errors; the distance decides in the end."""
+_MAX_BOX_PIXELS = 1 << 20
+"""Limits memory: triangles are processed in groups whose bounding boxes contain about this many pixels."""
 
 
 @dataclass(frozen=True)
 class Triangles:
-    """T triangles on the screen, those that can be seen; pixels, pixel centres at whole numbers. Corners run so that areas are positive."""
+    """T visible triangles on the screen, in pixels with centres at whole numbers; corners are ordered so that areas are positive."""
 
     image: Tensor
-    """(T,) int64 the image that it is drawn into."""
+    """(T,) int64 the image that the triangle is drawn into."""
     start: Tensor
-    """(3, T) int64 vertex, among those of all meshes, at which each edge begins."""
+    """(3, T) int64 index, among the vertices of all meshes, of each edge's first vertex."""
     end: Tensor
-    """(3, T) int64 vertex at which it ends."""
+    """(3, T) int64 index of its second vertex."""
     origin_x: Tensor
-    """(3, T) where it begins."""
+    """(3, T) coordinates of the first vertex."""
     origin_y: Tensor
     tangent_x: Tensor
     """(3, T) unit vector along it."""
@@ -39,7 +39,7 @@ class Triangles:
     length: Tensor
     """(3, T)"""
     opposite_depth: Tensor
-    """(3, T) metres; of the corner opposite to it."""
+    """(3, T) metres; depth of the corner opposite to the edge."""
 
     def __len__(self) -> int:
         return len(self.image)
@@ -57,13 +57,13 @@ class Pairs:
     depth: Tensor
     """(M,) metres, of the triangle at the pixel."""
     distance: Tensor
-    """(M,) squared distance in pixels from the pixel to the triangle's outline, negative inside of it."""
+    """(M,) squared distance in pixels from the pixel to the triangle's outline, negative inside."""
     start: Tensor
-    """(M,) int64 vertex at which the nearest edge begins."""
+    """(M,) int64 first vertex of the nearest edge."""
     end: Tensor
-    """(M,) int64 vertex at which the nearest edge ends."""
+    """(M,) int64 second vertex of the nearest edge."""
     fraction: Tensor
-    """(M,) in [0, 1], where on that edge the nearest point lies."""
+    """(M,) in [0, 1], position of the nearest point on that edge."""
     offset_x: Tensor
     """(M,) pixels from the nearest point to the pixel."""
     offset_y: Tensor
@@ -85,9 +85,17 @@ def visible_triangles(
     reach: float,
     min_depth: float,
 ) -> Triangles:
-    """The triangles that are not degenerate, have all corners at ``min_depth`` or beyond and come within ``reach`` pixels of the image.
+    """Select the triangles that are not degenerate, lie at ``min_depth`` or beyond, and come within ``reach`` pixels of the image.
 
-    screen: (V, 2) pixels and depth: (V,) of all vertices; corner: (T, 3) int64; image: (T,) int64.
+    Args:
+        screen: (V, 2) pixels of all vertices.
+        depth: (V,) their depths.
+        corner: (T, 3) int64 vertices of each triangle.
+        image: (T,) int64 the image that each triangle is drawn into.
+        width: The images' width.
+        height: The images' height.
+        reach: Pixels.
+        min_depth: Metres.
     """
     x, y, z = (_take(values, corner.T.flatten()).view(3, -1) for values in (screen[:, 0], screen[:, 1], depth))
     double_area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
@@ -107,10 +115,10 @@ def visible_triangles(
 
 
 def nearest_pairs(triangles: Triangles, width: int, height: int, reach: float, count: int) -> Pairs:
-    """For each pixel the ``count`` triangles of least depth among those that cover it or are nearer to it than ``reach`` pixels."""
+    """For each pixel, find the ``count`` nearest triangles in depth among those that cover it or come within ``reach`` pixels of it."""
     found = [
-        _least_depths(_pairs(group, *rows, width, height, reach), count)
-        for group, *rows in _groups(triangles, width, height, reach)
+        _least_depths(_pairs(group, first_row, rows, width, height, reach), count)
+        for group, first_row, rows in _groups(triangles, width, height, reach)
     ]
     if len(found) == 1:
         return found[0]
@@ -119,17 +127,17 @@ def nearest_pairs(triangles: Triangles, width: int, height: int, reach: float, c
 
 
 def _groups(triangles: Triangles, width: int, height: int, reach: float) -> Iterator[tuple[Triangles, Tensor, Tensor]]:
-    """Groups of triangles of bounded work, each with the first row (T,) of every triangle and its number of rows (T,), int64."""
+    """Split the triangles into groups of limited size, each with every triangle's first row (T,) and number of rows (T,), int64."""
     x, y = triangles.origin_x, triangles.origin_y
     first = (y.amin(0) - reach).ceil().clamp(min=0).long()
     rows = ((y.amax(0) + reach).floor().clamp(max=height - 1).long() - first + 1).clamp(min=0)
     columns = x.amax(0).add(reach).clamp(max=width) - x.amin(0).sub(reach).clamp(min=-1)
     boxes = (rows * columns.long()).cumsum(0)
     total = int(boxes[-1]) if len(boxes) else 0
-    if total <= _BOX_PIXELS_AT_ONCE:
+    if total <= _MAX_BOX_PIXELS:
         yield triangles, first, rows
         return
-    limits = torch.arange(_BOX_PIXELS_AT_ONCE, total, _BOX_PIXELS_AT_ONCE, device=boxes.device)
+    limits = torch.arange(_MAX_BOX_PIXELS, total, _MAX_BOX_PIXELS, device=boxes.device)
     ends = [*torch.searchsorted(boxes, limits).tolist(), len(boxes)]
     for begin, end in zip([0, *ends], ends, strict=False):
         if begin < end:
@@ -137,11 +145,11 @@ def _groups(triangles: Triangles, width: int, height: int, reach: float) -> Iter
 
 
 def _pairs(triangles: Triangles, first_row: Tensor, rows: Tensor, width: int, height: int, reach: float) -> Pairs:
-    """All pairs within reach."""
+    """All pairs of a triangle and a pixel within reach."""
     t = triangles
     triangle, row = _enumerate(rows)
     y = (_take(first_row, triangle) + row).to(t.length.dtype)
-    # What lies within reach of the triangle lies within reach of the three half planes whose intersection it is.
+    # A triangle is the intersection of three half planes, so a pixel within its reach is within reach of each of them.
     left, right = _take(t.origin_x.amin(0) - reach, triangle), _take(t.origin_x.amax(0) + reach, triangle)
     for i in range(3):
         slope = _take(t.tangent_y[i], triangle)
@@ -153,7 +161,7 @@ def _pairs(triangles: Triangles, first_row: Tensor, rows: Tensor, width: int, he
     interval, column = _enumerate((right - left + 1).clamp(min=0).long())
     triangle, x, y = _take(triangle, interval), _take(left, interval) + column, _take(y, interval)
 
-    # Signed distances to the edges' lines, positive inside; where the foot on the line misses the edge, an end is the nearest point.
+    # Signed distances to the edges' lines, positive inside; if the foot on the line lies outside the edge, an end is the nearest point.
     heights, squares = [], []
     for i in range(3):
         dx, dy = x - _take(t.origin_x[i], triangle), y - _take(t.origin_y[i], triangle)
@@ -168,7 +176,7 @@ def _pairs(triangles: Triangles, first_row: Tensor, rows: Tensor, width: int, he
 
     triangle, x, y, square, inside = (_take(values, near) for values in (triangle, x, y, square, inside))
     edge = torch.where(_take(squares[1], near) == square, 1, torch.where(_take(squares[2], near) == square, 2, 0))
-    total = weighted = 0
+    total, weighted = torch.zeros_like(square), torch.zeros_like(square)
     for i in range(3):
         barycentric = _take(heights[i], near).clamp(min=0) * _take(t.length[i], triangle)
         total = total + barycentric
@@ -193,7 +201,7 @@ def _pairs(triangles: Triangles, first_row: Tensor, rows: Tensor, width: int, he
 
 
 def _enumerate(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) counts to two (sum,) tensors: i, counts[i] times each, and 0 to counts[i] - 1 within each."""
+    """Turn (N,) counts into two (sum,) tensors: each i repeated counts[i] times, and 0 to counts[i] - 1 within each."""
     ends = counts.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
     index = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts, output_size=total)
@@ -201,20 +209,20 @@ def _enumerate(counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _least_depths(pairs: Pairs, count: int) -> Pairs:
-    """The pairs that are among the ``count`` of least depth of their pixel."""
+    """Keep the ``count`` pairs of least depth of each pixel."""
     if len(pairs) == 0:
         return pairs
     crowded = (_take(pairs.pixel.bincount(), pairs.pixel) > count).nonzero().squeeze(1)
-    # By pixel, then by depth: a positive float's bits sort like the float itself.
+    # Sort by pixel, then by depth: the bits of a positive float sort like the float itself.
     pixel, depth = _take(pairs.pixel, crowded), _take(pairs.depth, crowded)
     key, order = ((pixel << 32) | depth.float().view(torch.int32)).sort()
     pixel = key >> 32
-    # Too deep is what comes that many places after another of the same pixel.
+    # A pair is too deep if the pair ``count`` places before it belongs to the same pixel.
     too_deep = order[count:][pixel[count:] == pixel[:-count]]
     keep = torch.ones_like(pairs.pixel, dtype=torch.bool).index_fill_(0, _take(crowded, too_deep), False)
     return pairs[keep.nonzero().squeeze(1)]
 
 
 def _take(values: Tensor, index: Tensor) -> Tensor:
-    """``values[index]`` of vectors, several times faster on a CPU."""
+    """``values[index]`` for vectors, but several times faster on a CPU."""
     return values.index_select(0, index)

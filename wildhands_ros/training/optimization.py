@@ -1,4 +1,4 @@
-"""Which weights change in which step, and by how much."""
+"""The optimiser: which weights change in which step, and at which learning rate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ class Optimization:
     """Adam over the groups of a configuration, with learning rates and freezing as functions of the step (from 1 on)."""
 
     def __init__(self, model: WildHands, config: OptimizerConfig, steps: int) -> None:
-        """Raises ValueError where a group names a part that this network does not have."""
+        """
+        Args:
+            model: The network.
+            config: The optimiser's configuration.
+            steps: Length of the run.
+
+        Raises:
+            ValueError: A group names a part that this network does not have.
+        """
         self._config, self._steps = config, steps
         self._groups = [*config.groups, GroupConfig(())]
         self._parts = [[_part(model, name) for name in group.modules] for group in config.groups]
@@ -33,9 +41,9 @@ class Optimization:
         )
 
     def prepare(self, step: int) -> bool:
-        """Sets learning rates and what is frozen for ``step``; returns whether what is frozen has changed."""
+        """Set the learning rates and freeze parts for ``step``; returns whether the set of frozen weights has changed."""
         changed = False
-        # Longer names last: a part of a part may differ from the rest of it. Frozen batch normalisations keep their statistics.
+        # Longer names last, since a nested part may differ from its parent. Frozen batch normalisations keep their statistics.
         parts = [
             (name, part, group)
             for group, parts in zip(self._groups, self._parts, strict=False)
@@ -54,7 +62,7 @@ class Optimization:
         return changed
 
     def learning_rate(self, step: int, group: GroupConfig | None = None) -> float:
-        """Of a group, or of one with factor 1 that is never frozen."""
+        """Return the learning rate of a group; by default of one with factor 1 that is never frozen."""
         group, config = group or GroupConfig(()), self._config
         warmup = min(1.0, (step - group.frozen_until) / config.warmup_steps) if config.warmup_steps else 1.0
         decay = 1.0
@@ -66,9 +74,10 @@ class Optimization:
         return config.lr * group.lr_factor * warmup * decay
 
     def update(self) -> Tensor:
-        """Applies the gradients, scaled down to the greatest norm allowed, unless they are not finite; then clears them.
+        """Apply the clipped gradients, unless they are not finite, and clear them.
 
-        Returns their norm before.
+        Returns:
+            The gradients' norm before clipping.
         """
         norm = nn.utils.clip_grad_norm_(self._trained(), self._config.clip_norm)
         if norm.isfinite():

@@ -1,4 +1,4 @@
-"""The record of a run: loss log, TensorBoard, progress bar, counts of what could not be used."""
+"""Reports a run's progress: loss log, TensorBoard, progress bar, counts of what could not be used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 
 class Means:
-    """Averages by name since the last ``take``; a name that is not there in a step does not count in it."""
+    """Averages by name since the last ``take``; a step without a name does not count towards that name's average."""
 
     def __init__(self, state: Mapping[str, list[float]] | None = None) -> None:
         self._sums = {name: tuple(pair) for name, pair in (state or {}).items()}
@@ -34,10 +34,14 @@ class Means:
 
 
 class LossLog:
-    """``log.jsonl``: one JSON object a line, with the step it was written after. What a run repeats after it was killed is there once."""
+    """``log.jsonl``: one JSON object per line, with its step. Steps that a run repeats after it was killed appear once."""
 
     def __init__(self, path: Path, step: int) -> None:
-        """Drops what was written after ``step``. Raises OSError."""
+        """Open the log and drop what was written after ``step``.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         self._path = path
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= step]
         partial = path.with_name(f".{path.name}.partial")
@@ -54,7 +58,7 @@ class LossLog:
 
 
 def _whole_lines(path: Path) -> list[str]:
-    """Lines up to the first that is not whole, as the last one may be after a kill."""
+    """Lines up to the first incomplete one, which the last line may be after a kill."""
     lines = []
     for line in path.read_text().splitlines(keepends=True) if path.exists() else []:
         try:
@@ -68,10 +72,19 @@ def _whole_lines(path: Path) -> list[str]:
 
 
 class Progress:
-    """What the first process of a run shows; ``step`` is the one that it goes on from."""
+    """Progress output of a run's first process."""
 
     def __init__(self, folder: Path, step: int, steps: int) -> None:
-        """Raises ImportError where TensorBoard is not installed, OSError where nothing can be written."""
+        """
+        Args:
+            folder: The run's folder.
+            step: The step to resume from.
+            steps: Length of the run.
+
+        Raises:
+            ImportError: TensorBoard is not installed.
+            OSError: The folder cannot be written.
+        """
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -84,7 +97,7 @@ class Progress:
         self._bar.update()
 
     def write(self, step: int, means: dict[str, float], skipped: Counter[str]) -> None:
-        """``means`` by name; ``skipped`` in all so far."""
+        """Log averages by name, and the total count of what was skipped so far."""
         self._log.write({"step": step, **means, "skipped": skipped.total()})
         for name, value in means.items():
             self._writer.add_scalar(name if name in ("loss", "lr", "grad_norm") else f"terms/{name}", value, step)
@@ -92,7 +105,7 @@ class Progress:
         self._bar.set_postfix(loss=f"{means['loss']:.4f}", skipped=skipped.total())
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """(H, W, 3) uint8"""
+        """Log an (H, W, 3) uint8 image."""
         self._writer.add_image(name, image, step, dataformats="HWC")
 
     def say(self, text: str) -> None:
@@ -105,5 +118,5 @@ class Progress:
 
 
 def summary(skipped: Mapping[str, int]) -> str:
-    """What could not be used, a line for each reason; empty where all could."""
+    """Summarise what could not be used, one line per reason; empty if everything could be used."""
     return "\n".join(f"  {count} x {reason}" for reason, count in Counter(skipped).most_common())

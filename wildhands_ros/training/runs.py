@@ -101,13 +101,13 @@ def stop_signals() -> Iterator[list[int]]:
         for other, handler in before.items():
             signal.signal(other, handler)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, stop)
+    for handled in (signal.SIGINT, signal.SIGTERM):
+        before[handled] = signal.signal(handled, stop)
     try:
         yield received
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for other, handler in before.items():
+            signal.signal(other, handler)
 
 
 @contextmanager

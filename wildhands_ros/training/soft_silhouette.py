@@ -1,8 +1,8 @@
-"""Silhouettes of meshes that can be differentiated by the meshes' vertices and by the cameras.
+"""Silhouettes of meshes that are differentiable with respect to the vertices and the cameras.
 
-Soft rasterisation (Liu et al., "Soft Rasterizer", ICCV 2019) in the form that WildHands trained with (spec 1.8; the formulas of PyTorch3D's
-MeshRasterizer and SoftSilhouetteShader): a triangle at signed squared distance d from a pixel covers it with probability
-sigmoid(-d / sigma), d negative inside, and a pixel is covered unless all of its nearest triangles miss it.
+Soft rasterisation (Liu et al., "Soft Rasterizer", ICCV 2019) in the form that WildHands was trained with (the formulas of PyTorch3D's
+MeshRasterizer and SoftSilhouetteShader): a triangle at signed squared distance d from a pixel, negative inside, covers it with probability
+sigmoid(-d / sigma), and a pixel is covered unless all of its nearest triangles miss it.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from torch.nn.functional import logsigmoid
 from .face_pixels import nearest_pairs, visible_triangles
 
 MIN_DEPTH = 0.01
-"""Metres. Triangles that reach nearer to the camera's plane, or behind it, are left out."""
+"""Metres. Triangles that come nearer to the camera plane, or lie behind it, are left out."""
 
 
 @dataclass(frozen=True)
 class SoftSilhouetteSettings:
-    """Distances are squared and in normalised device coordinates, in which the image's shorter side is 2."""
+    """Settings of the soft rasteriser; squared distances are in normalised device coordinates, where the image's shorter side is 2."""
 
     sigma: float = 1e-4
-    """Softness: a triangle's probability falls from 1/2 on its outline to 1/(1 + e) at the squared distance sigma. Neighbours that narrowly
-    miss a pixel cover it together, so a hand's outline swells by a pixel or two at 224 pixels: against exact masks, the depth that fits
-    best is 1 to 2.5 % too great; with 1e-5, the sigma that ``blur_radius`` belongs to, it is 0.5 to 1 %."""
+    """Softness: a triangle's probability falls from 1/2 on its outline to 1/(1 + e) at the squared distance sigma. Neighbouring triangles
+    that narrowly miss a pixel cover it together, so a hand's outline grows by a pixel or two at 224 pixels: against exact masks, the
+    best-fitting depth is 1 to 2.5 % too large; with 1e-5, the sigma that ``blur_radius`` belongs to, it is 0.5 to 1 %."""
     blur_radius: float = math.log(1 / 1e-6 - 1) * 1e-5
-    """Squared distance from which on a triangle does not count. The default cuts the default sigma off at 0.2, as the reference did."""
+    """Squared distance beyond which a triangle is ignored. The default cuts the default sigma off at 0.2, as the reference did."""
     faces_per_pixel: int = 10
-    """Of the triangles at a pixel, those of least depth count."""
+    """Number of triangles per pixel that count: those of least depth."""
 
     def __post_init__(self) -> None:
         if not (self.sigma > 0 and self.blur_radius >= 0 and self.faces_per_pixel >= 1):
@@ -50,24 +50,34 @@ def soft_silhouettes(
     num_images: int | None = None,
     settings: SoftSilhouetteSettings | None = None,
 ) -> Tensor:
-    """Silhouettes (N, height, width) in [0, 1] of B meshes.
+    """Draw the soft silhouettes of B meshes.
 
-    vertices: (B, V, 3) metres, camera optical frame. float64 is computed as such, all else as float32, under autocast too.
-    faces: (F, 3) or, where the meshes differ, (B, F, 3) integer; which way round does not matter.
-    k: (B, 3, 3) pinhole matrices to pixels whose centres are at whole numbers, last row 0, 0, 1; the only other part of a camera that
-        counts is its size, which all share.
-    image_index: (B,) int64 image that each mesh is drawn into, of ``num_images``: meshes of one image give one joint silhouette. By default
-        each mesh has an image of its own.
+    Gradients flow to ``vertices`` and ``k``; second derivatives are not supported. Triangles nearer than ``MIN_DEPTH``, degenerate ones and
+    those outside the image have no gradient.
 
-    Gradients flow to ``vertices`` and ``k``, once. Triangles nearer than ``MIN_DEPTH``, degenerate ones and those out of the image
-    have none. Raises ValueError for shapes that do not fit and for meshes or cameras that are not finite.
+    Args:
+        vertices: (B, V, 3) metres, camera optical frame. float64 is computed as such, everything else as float32, also under autocast.
+        faces: (F, 3) integers or, if the meshes differ, (B, F, 3); the orientation does not matter.
+        k: (B, 3, 3) pinhole matrices to pixels with centres at whole numbers, with the last row 0, 0, 1.
+        width: The images' width.
+        height: The images' height.
+        image_index: (B,) int64 the image that each mesh is drawn into; meshes of one image give a joint silhouette. By default, each mesh
+            has its own image.
+        num_images: Number of images, N; given together with ``image_index``.
+        settings: Settings of the rasteriser.
+
+    Returns:
+        (N, height, width) in [0, 1].
+
+    Raises:
+        ValueError: Shapes do not match, or meshes or cameras are not finite.
     """
     settings = settings or SoftSilhouetteSettings()
     batch, num_vertices = vertices.shape[:2]
     _check_shapes(vertices, faces, k)
     if (image_index is None) is not (num_images is None):
         raise ValueError("image_index and num_images belong together")
-    if image_index is None:
+    if image_index is None or num_images is None:
         image_index, num_images = torch.arange(batch, device=vertices.device), batch
     elif image_index.shape != (batch,) or ((image_index < 0) | (image_index >= num_images)).any():
         raise ValueError(
@@ -100,13 +110,13 @@ def _check_shapes(vertices: Tensor, faces: Tensor, k: Tensor) -> None:
     if faces.shape[-1] != 3 or not (faces.ndim == 2 or (faces.ndim == 3 and len(faces) == batch)):
         raise ValueError(f"faces must be (F, 3) or ({batch}, F, 3), got {tuple(faces.shape)}")
     if ((faces < 0) | (faces >= vertices.shape[1])).any():
-        raise ValueError(f"faces name vertices beyond the {vertices.shape[1]} that there are")
+        raise ValueError(f"faces refer to vertices beyond the {vertices.shape[1]} given")
     if k.shape != (batch, 3, 3):
         raise ValueError(f"k must be ({batch}, 3, 3), got {tuple(k.shape)}")
 
 
 class _SoftSilhouette(torch.autograd.Function):
-    """The silhouettes from screen positions; the gradient is that of the formula for the triangles that counted."""
+    """Silhouettes from screen positions; the gradient is that of the formula for the triangles that were used."""
 
     @staticmethod
     def forward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,7 +107,9 @@ class Targets:
     def to(self, device: torch.device | str) -> Targets:
         """Copy all tensors to a device."""
         tensors = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        moved = {n: v.to(device, non_blocking=True) for n, v in tensors.items() if isinstance(v, Tensor)}
+        moved: dict[str, Any] = {
+            n: v.to(device, non_blocking=True) for n, v in tensors.items() if isinstance(v, Tensor)
+        }
         return dataclasses.replace(self, **moved)
 
     def check_values(self) -> None:

@@ -1,4 +1,4 @@
-"""What a training run of the hand detector is made of: the keys of ``config/training/detector.yaml``."""
+"""Configuration of the hand detector's training: the keys of ``config/training/detector.yaml``."""
 
 from __future__ import annotations
 
@@ -7,56 +7,58 @@ from dataclasses import dataclass, field
 from ..config import CheckpointConfig, LogConfig
 
 START_MEDIAPIPE, START_DEFAULT = "mediapipe", "default"
-PICTURES = ("frames", "second_stage")
+IMAGES = ("frames", "second_stage")
 
 
 @dataclass(frozen=True)
 class DetectorLossWeights:
+    """Weights of the loss terms."""
+
     centre: float = 1.0
-    """Focal loss of the peaks, over the number of hands (Zhou et al. 2019, eq. 1)."""
+    """Focal loss of the centres, divided by the number of hands (Zhou et al. 2019, eq. 1)."""
     offset: float = 1.0
     log_size: float = 1.0
     right: float = 0.5
     up: float = 0.5
     palms: float = 1.0
-    """Holds palms' logits and boxes to what MediaPipe's detector says of the same picture."""
+    """Distils the palms' logits and boxes from MediaPipe's detector on the same image."""
 
 
 @dataclass(frozen=True)
 class DetectorTrainingConfig:
-    """A training run. Everything that changes the result is here, so a run is resumed with the same values only."""
+    """A training run. It contains everything that affects the result, so a run can only be resumed with the same values."""
 
     steps: int
     batch_size: int
     pool: int
-    """Pictures that are drawn once, kept in the cache folder and used again and again, each time cut, mirrored and coloured otherwise."""
-    pictures: str = "frames"
-    """What it learns from: whole frames, or close-ups of what the detector in the box proposes."""
+    """Number of images that are rendered once, stored in the cache folder and reused, each time with another augmentation."""
+    images: str = "frames"
+    """What it learns from: whole ``frames``, or ``second_stage`` crops around the bundled detector's proposals."""
     world: str = "frames"
     """Preset of the synthetic world."""
     seed: int = 1
     start: str = START_MEDIAPIPE
-    """Weights to begin with: MediaPipe's palm detector, the detector in the box (``default``), or a file of an earlier run."""
+    """Initial weights: ``mediapipe`` (its palm detector), ``default`` (the bundled detector) or a file of an earlier run."""
     lr: float = 2e-3
     trunk_factor: float = 0.05
-    """Learning rate of the trunk's last stages and of the palm heads, over ``lr``; its first stages never change."""
+    """Learning rate of the trunk's last stages and of the palm heads, relative to ``lr``; the first stages are frozen."""
     trunk_frozen_until: int = 500
-    """Steps before which only the hand head learns."""
+    """Number of initial steps in which only the hand head is trained."""
     warmup_steps: int = 100
     final_share: float = 0.02
-    """Of the learning rate, which falls along a cosine."""
+    """Final learning rate relative to ``lr``; it decays along a cosine."""
     weight_decay: float = 1e-4
     clip_norm: float = 10.0
     ema_decay: float = 0.998
     losses: DetectorLossWeights = field(default_factory=DetectorLossWeights)
     workers: int = 0
-    """Processes that prepare batches; 0: none besides the training process."""
+    """Number of processes that prepare batches; with 0, the training process does it."""
     checkpoints: CheckpointConfig = field(default_factory=lambda: CheckpointConfig(every_steps=500))
     log: LogConfig = field(default_factory=lambda: LogConfig(images_every_steps=0))
 
     def __post_init__(self) -> None:
-        if self.pictures not in PICTURES:
-            raise ValueError(f"pictures are {' or '.join(PICTURES)}, not {self.pictures!r}")
+        if self.images not in IMAGES:
+            raise ValueError(f"images must be {' or '.join(IMAGES)}, not {self.images!r}")
         for name in ("steps", "batch_size", "pool"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
@@ -70,4 +72,4 @@ class DetectorTrainingConfig:
 
 
 RESUMABLE_CHANGES = ("workers", "checkpoints", "log")
-"""Keys that a run may be resumed with other values of."""
+"""Keys that may change when a run is resumed."""

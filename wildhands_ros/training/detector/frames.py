@@ -1,4 +1,4 @@
-"""Whole frames with the hands in them, and what a step's batch makes of them."""
+"""Labelled frames for the detector's training, and their augmentation."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ...synthetic.scene import Scene
 from ...types import Side
 
 CANVAS = 384
-"""Pixels of the side of the square that a kept frame fits into; a training picture is a window of it."""
+"""Side in pixels of the square that a stored frame fits into; a training image is a window of it."""
 WIDTH, HEIGHT = 288, 224
-"""Of a training picture."""
-LEAST_SEEN = 0.12
-"""Share of the hand's box that its visible pixels fill, below which it is neither a hand nor none."""
+"""Size of a training image in pixels."""
+MIN_BOX_FILL = 0.12
+"""Fraction of a hand's box that its visible pixels must fill for the hand to count, neither as a hand nor as background otherwise."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A picture and its hands."""
+    """An image and the detector's labels of its N hands."""
 
     image: np.ndarray
     """(h, w, 3) uint8 RGB"""
@@ -37,20 +37,22 @@ class Frame:
     right: np.ndarray
     """(N,) bool"""
     up: np.ndarray
-    """(N, 2) unit vectors from the wrist to the middle finger's base, or zero where unknown."""
+    """(N, 2) unit vectors from the wrist to the middle finger's base, or zero if unknown."""
     counts: np.ndarray
-    """(N,) bool: enough of the hand is seen; the others are left out of the losses."""
+    """(N,) bool: whether enough of the hand is visible; the others are left out of the losses."""
 
 
 def label_frame(scene: Scene, width: int, height: int) -> LabelledImage:
     """Render the scene's whole frame at this size, with the hands' masks and how much of their boxes they fill.
 
-    Hands that fill less than ``LEAST_SEEN`` of their box are to be ignored.
+    Hands that fill less than ``MIN_BOX_FILL`` of their box are to be ignored.
     """
     scale = width / scene.camera.width, height / scene.camera.height
     rendered = render(scene, scale_affine(*scale), width, height)
     hands = []
     for hand, mask in zip(scene.hands, rendered.masks, strict=True):
+        if hand.joints is None:
+            raise ValueError("a scene's hands have joints")
         box = hand.box * np.array([*scale, *scale])
         fill = float(mask.sum() / max((box[2:] - box[:2]).prod(), 1))
         hands.append(
@@ -60,7 +62,7 @@ def label_frame(scene: Scene, width: int, height: int) -> LabelledImage:
                 keypoints=rendered.camera.project(hand.joints),
                 load_mask=partial(np.asarray, mask),
                 box_fill=fill,
-                ignore=fill < LEAST_SEEN,
+                ignore=fill < MIN_BOX_FILL,
             )
         )
     return LabelledImage(
@@ -86,6 +88,8 @@ def detector_frame(image: LabelledImage) -> Frame:
 
 def _up(hand: LabelledHand) -> np.ndarray:
     """(2,) unit vector from the wrist to the middle finger's base; zero if unknown or if the hand points along the viewing direction."""
+    if hand.keypoints is None:
+        return np.zeros(2)
     direction = hand.keypoints[MIDDLE_MCP] - hand.keypoints[WRIST]
     length = np.linalg.norm(direction)
     return (
@@ -96,7 +100,7 @@ def _up(hand: LabelledHand) -> np.ndarray:
 
 
 def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
-    """Frames of the world, at most CANVAS pixels long."""
+    """Render frames of the world, reduced to at most CANVAS pixels."""
     for index in indices:
         scene = make_frame(config, index)
         scale = CANVAS / max(scene.camera.width, scene.camera.height)
@@ -105,14 +109,14 @@ def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
 
 
 def augmented(frame: Frame, rng: np.random.Generator) -> Frame:
-    """A window of the frame as a (HEIGHT, WIDTH, 3) picture, mirrored, turned a little and coloured by chance."""
+    """Make a (HEIGHT, WIDTH, 3) training image: a random window of the frame, with random reflection, small turn and colours."""
     height, width = frame.image.shape[:2]
-    # From the whole frame with a border down to a part in which hands are twice as large.
+    # From the whole frame with a margin to a part of it at twice the size.
     zoom = min(WIDTH / width, HEIGHT / height) * np.exp(rng.uniform(np.log(0.7), np.log(2.0)))
     turn = np.radians(rng.normal(0, 6))
     place, target = np.array([width, height]) / 2, np.array([WIDTH, HEIGHT]) / 2
     if frame.counts.any() and rng.random() < 0.5:
-        # One of the hands, anywhere in the picture.
+        # Place one of the hands anywhere in the image.
         chosen = frame.boxes[rng.choice(np.flatnonzero(frame.counts))]
         place, target = (chosen[:2] + chosen[2:]) / 2, rng.uniform(0.1, 0.9, 2) * (WIDTH, HEIGHT)
     else:
@@ -128,11 +132,21 @@ def window(
     place: np.ndarray,
     target: np.ndarray,
     size: tuple[int, int],
-    least_share: float,
+    min_shown: float,
     rng: np.random.Generator,
 ) -> Frame:
-    """The frame enlarged by ``zoom``, turned by ``turn`` radians, with its point ``place`` (2,) at ``target`` (2,) of a picture of this
-    width and height; mirrored and coloured by chance. Of a hand of which less than ``least_share`` is in the picture nothing is said."""
+    """Cut a window out of a frame, reflected by chance and with random colours.
+
+    Args:
+        frame: The frame.
+        zoom: Scale factor.
+        turn: Radians by which the content is turned.
+        place: (2,) point of the frame that is moved to ``target``.
+        target: (2,) point of the window.
+        size: Width and height of the window.
+        min_shown: Hands with a smaller fraction of their box in the window are dropped.
+        rng: Random numbers.
+    """
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     linear = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ np.diag([mirror, 1.0])
     affine = np.column_stack([linear, target - linear @ place])
@@ -145,9 +159,9 @@ def window(
     whole = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     boxes = np.clip(whole, 0, [*size, *size])
     share = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) / np.maximum((whole[:, 2:] - whole[:, :2]).prod(axis=1), 1e-6)
-    inside = share > least_share
+    inside = share > min_shown
     return Frame(
-        _photographed(image, rng),
+        _photometric(image, rng),
         boxes[inside],
         (frame.right ^ (mirror < 0))[inside],
         (frame.up @ (linear / zoom).T)[inside],
@@ -155,8 +169,8 @@ def window(
     )
 
 
-def _photographed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Exposure, contrast, colour, blur, noise and compression by chance; now and then grey."""
+def _photometric(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Apply random exposure, contrast, colour, blur, noise and compression; occasionally remove the colour."""
     values = image.astype(np.float32)
     values = 255 * (values / 255) ** np.exp(rng.normal(0, 0.3))
     mean = values.mean()

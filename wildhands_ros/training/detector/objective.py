@@ -1,4 +1,4 @@
-"""What the hand head learns from frames, and how the palm heads are held to what they were."""
+"""The detector's losses: the hand head learns from labelled frames, and the palm heads are distilled from MediaPipe's detector."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from ...network.palm_net import PalmOutput
 from .config import DetectorLossWeights
 from .frames import Frame
 
-_SURE_PALM = 0.2
-"""What MediaPipe gives for an anchor from which its box is held."""
+_MIN_PALM_SCORE = 0.2
+"""MediaPipe's score of an anchor above which its box is distilled."""
 
 
 @dataclass(frozen=True)
 class DetectorBatch:
-    """B training pictures; cells as in ``HandMaps``."""
+    """B training images with label maps over the cells of ``HandMaps``."""
 
     images: Tensor
     """(B, 3, H, W) in 0..1"""
     heat: Tensor
-    """(B, H', W') in [0, 1]: 1 at a hand's middle, less around it, -1 where it does not count."""
-    truth: Tensor
-    """(B, 7, H', W') the rest of ``HandMaps``, right being 0 or 1."""
+    """(B, H', W') in [0, 1]: 1 at a hand's centre, decreasing around it, -1 in cells to be ignored."""
+    labels: Tensor
+    """(B, 7, H', W') the other channels of ``HandMaps``, with right being 0 or 1."""
     weight: Tensor
-    """(B, H', W') how much a cell's ``truth`` counts: 1 at the middle, less beside it, else 0."""
+    """(B, H', W') weights of the cells' ``labels``: 1 at the centre, less beside it, 0 elsewhere."""
 
 
 def collate(frames: Sequence[Frame]) -> DetectorBatch:
-    """Of pictures of one size, whose sides are multiples of 32."""
+    """Join images of one size, with sides that are multiples of 32, into a batch."""
     images = np.stack([frame.image for frame in frames]).transpose(0, 3, 1, 2)
     maps = [_maps(frame) for frame in frames]
-    heat, truth, weight = (torch.from_numpy(np.stack(part)) for part in zip(*maps, strict=True))
-    return DetectorBatch(torch.from_numpy(images).float() / 255, heat, truth, weight)
+    heat, labels, weight = (torch.from_numpy(np.stack(part)) for part in zip(*maps, strict=True))
+    return DetectorBatch(torch.from_numpy(images).float() / 255, heat, labels, weight)
 
 
 def _maps(frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     height, width = (side // CELL for side in frame.image.shape[:2])
     heat, weight = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
-    truth = np.zeros((7, height, width), np.float32)
+    labels = np.zeros((7, height, width), np.float32)
     rows, columns = np.mgrid[:height, :width]
     for i in np.flatnonzero(~frame.counts):
         x0, y0, x1, y1 = frame.boxes[i] / CELL
         heat[(rows + 0.5 > y0) & (rows + 0.5 < y1) & (columns + 0.5 > x0) & (columns + 0.5 < x1)] = -1
-    # Smaller hands last: of two in one place they have fewer other cells.
+    # Smaller hands last: if two hands overlap, the smaller one has fewer cells of its own.
     sizes = (frame.boxes[:, 2:] - frame.boxes[:, :2]).prod(axis=1)
     for i in sorted(np.flatnonzero(frame.counts), key=lambda i: -sizes[i]):
         box = frame.boxes[i] / CELL
@@ -60,18 +60,26 @@ def _maps(frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         heat = np.where(heat < 0, np.where(peak > 0.1, peak, heat), np.maximum(heat, peak))
         near = peak > np.maximum(weight, 0.3)
         weight[near] = peak[near]
-        truth[0][near] = (centre[0] - columns - 0.5)[near]
-        truth[1][near] = (centre[1] - rows - 0.5)[near]
-        truth[2:4, near] = np.log(np.maximum(size, 0.3))[:, None]
-        truth[4, near] = frame.right[i]
-        truth[5:7, near] = frame.up[i][:, None]
-    return heat, truth, weight
+        labels[0][near] = (centre[0] - columns - 0.5)[near]
+        labels[1][near] = (centre[1] - rows - 0.5)[near]
+        labels[2:4, near] = np.log(np.maximum(size, 0.3))[:, None]
+        labels[4, near] = frame.right[i]
+        labels[5:7, near] = frame.up[i][:, None]
+    return heat, labels, weight
 
 
 def detector_losses(
     palms: PalmOutput, maps: Tensor, taught: PalmOutput, batch: DetectorBatch, weights: DetectorLossWeights
 ) -> dict[str, Tensor]:
-    """The weighted terms and their sum, ``loss``. ``taught``: what MediaPipe's detector says of the same pictures."""
+    """Compute the weighted terms and their sum, ``loss``.
+
+    Args:
+        palms: Output of the palm heads.
+        maps: Output of the hand head.
+        taught: MediaPipe's palm detector's output for the same images.
+        batch: The labels.
+        weights: Weights of the terms.
+    """
     hands = HandMaps.of(maps)
     is_peak = (batch.heat == 1).float()
     count = is_peak.sum().clamp(min=1)
@@ -81,26 +89,26 @@ def detector_losses(
     def mean(error: Tensor) -> Tensor:
         return (error * batch.weight).sum() / total
 
-    terms["offset"] = mean(F.smooth_l1_loss(hands.offset, batch.truth[:, 0:2], beta=0.2, reduction="none").sum(dim=1))
+    terms["offset"] = mean(F.smooth_l1_loss(hands.offset, batch.labels[:, 0:2], beta=0.2, reduction="none").sum(dim=1))
     terms["log_size"] = mean(
-        F.smooth_l1_loss(hands.log_size, batch.truth[:, 2:4], beta=0.1, reduction="none").sum(dim=1)
+        F.smooth_l1_loss(hands.log_size, batch.labels[:, 2:4], beta=0.1, reduction="none").sum(dim=1)
     )
-    terms["right"] = mean(F.binary_cross_entropy_with_logits(hands.right_logit, batch.truth[:, 4], reduction="none"))
-    known = (batch.truth[:, 5:7].norm(dim=1) > 0.5).float()
-    terms["up"] = mean(known * F.smooth_l1_loss(hands.up, batch.truth[:, 5:7], beta=0.2, reduction="none").sum(dim=1))
-    told = taught.logits.sigmoid()
-    sure = (told > _SURE_PALM).float()
-    logits = F.binary_cross_entropy_with_logits(palms.logits, told, reduction="none") * (1 + 20 * sure)
+    terms["right"] = mean(F.binary_cross_entropy_with_logits(hands.right_logit, batch.labels[:, 4], reduction="none"))
+    known = (batch.labels[:, 5:7].norm(dim=1) > 0.5).float()
+    terms["up"] = mean(known * F.smooth_l1_loss(hands.up, batch.labels[:, 5:7], beta=0.2, reduction="none").sum(dim=1))
+    scores = taught.logits.sigmoid()
+    sure = (scores > _MIN_PALM_SCORE).float()
+    logits = F.binary_cross_entropy_with_logits(palms.logits, scores, reduction="none") * (1 + 20 * sure)
     boxes = (
         F.smooth_l1_loss(palms.boxes, taught.boxes, beta=2.0, reduction="none").mean(dim=2) * sure
     ).sum() / sure.sum().clamp(min=1)
     terms["palms"] = logits.mean() * 10 + 0.1 * boxes
     terms = {name: getattr(weights, name) * value for name, value in terms.items()}
-    return {"loss": sum(terms.values()), **terms}
+    return {"loss": sum(terms.values(), batch.heat.new_zeros(())), **terms}
 
 
 def _focal(logit: Tensor, heat: Tensor) -> Tensor:
-    """Zhou et al. 2019, eq. 1, with alpha 2 and beta 4, summed; cells of negative ``heat`` are left out."""
+    """Focal loss of Zhou et al. 2019, eq. 1, with alpha 2 and beta 4, summed; cells with negative ``heat`` are left out."""
     probability = logit.sigmoid().clamp(1e-4, 1 - 1e-4)
     at_peak = -((1 - probability) ** 2) * probability.log()
     elsewhere = -((1 - heat.clamp(min=0)) ** 4) * probability**2 * (1 - probability).log()

@@ -1,4 +1,4 @@
-"""Pictures for the detector's training: drawn once, kept in the cache folder, cut otherwise in each step."""
+"""Images for the detector's training: rendered once, stored in the cache folder, and augmented anew in each step."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from .frames import Frame
 
 @dataclass(frozen=True)
 class Kind:
-    """What a detector learns from."""
+    """A kind of training images."""
 
     size: tuple[int, int]
-    """Width and height of a training picture."""
+    """Width and height of a training image."""
     drawn: Callable[[WorldConfig, Iterator[int]], Iterator[Frame]]
-    """Of scenes with these numbers, what is kept."""
+    """Makes the stored images from the scenes with the given numbers."""
     cut: Callable[[Frame, np.random.Generator], Frame]
-    """A training picture of what was kept."""
+    """Augments a stored image to a training image."""
     weights: tuple[Path, ...] = ()
-    """Files of weights that ``drawn`` depends on."""
+    """Weight files that ``drawn`` depends on."""
 
 
 KINDS = {
@@ -50,16 +50,27 @@ KINDS = {
 }
 _CHUNK = 64
 _SCENES = 1_000_000
-"""More scenes than a chunk can need, so that no two chunks show the same one."""
+"""Scene numbers reserved for each file, more than it can need, so that no two files show the same scene."""
 _QUALITY = 95
 _LABEL_COLUMNS = 8
 
 
 class FramePool:
-    """``pool`` pictures of the world, made where they are missing; ``pool[step]`` is the batch of that step, from 1 on."""
+    """Images of the synthetic world, rendered if they are missing; ``pool[step]`` is the batch of that step, from 1 on."""
 
     def __init__(self, kind: str, world: str, seed: int, pool: int, batch_size: int) -> None:
-        """Raises ValueError for an unknown world, OSError where nothing can be kept."""
+        """
+        Args:
+            kind: A key of ``KINDS``.
+            world: Preset of the synthetic world.
+            seed: Of the world and of the order.
+            pool: Number of stored images.
+            batch_size: Images per step.
+
+        Raises:
+            ValueError: The world is unknown.
+            OSError: The cache folder cannot be written.
+        """
         self.size = KINDS[kind].size
         self._kind, self._seed, self._count, self._batch_size = kind, seed, pool, batch_size
         self._paths = _make(kind, world, seed, -(-pool // _CHUNK))

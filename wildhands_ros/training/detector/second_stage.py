@@ -1,4 +1,4 @@
-"""Close-ups of hands and of what the detector in the box takes for hands, for the network that looks at its proposals once more."""
+"""Training images of the second-stage detector: crops around hands and around the bundled detector's false positives."""
 
 from __future__ import annotations
 
@@ -9,59 +9,64 @@ import cv2
 import numpy as np
 
 from ...detection.proposals import Proposal, ProposalNet
-from ...detection.windows import CLOSE_UP_SIDE as SIDE
-from ...detection.windows import whole
+from ...detection.windows import CLOSE_UP_SIDE, whole
 from ...geometry.boxes import box_iou
 from ...network.detector_net import load_detector
 from ...synthetic.config import WorldConfig
 from ...synthetic.frames import make_frame
 from .frames import Frame, detector_frame, label_frame, window
 
+SIDE = CLOSE_UP_SIDE
+"""Side of a training image in pixels."""
 KEPT = 288
-"""Pixels of the side of a kept close-up, and its side over the hand's."""
+"""Side of a stored crop in pixels."""
 SPAN = 3.0
-_LEAST_SCORE = 0.15
+"""Side of a stored crop over the longer side of the hand's box."""
+_MIN_SCORE = 0.15
 _NO_HAND = 0.3
-"""Overlap with every hand below which a proposal is a mistake; and with a better mistake, from which it is the same one."""
+"""IoU with every hand below which a proposal is a false positive."""
 _SAME = 0.4
-_PART = 0.3
-"""Share of a hand's box below which what a picture shows of it is no hand: a finger from near is none."""
-_MOST_HANDS, _MOST_MISTAKES = 3, 3
-"""Of one scene."""
+"""IoU with a better false positive above which a proposal counts as the same one."""
+_MIN_SHOWN = 0.3
+"""Fraction of a hand's box that an image must show; less, such as a finger from near, is not labelled as a hand."""
+_MAX_HANDS, _MAX_MISTAKES = 3, 3
+"""Crops per scene."""
 
 
 def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
-    """(KEPT, KEPT, 3) close-ups of the scenes' hands, of the detector's mistakes, and where there is neither, of any place."""
+    """Make (KEPT, KEPT, 3) crops of the scenes' hands, of the detector's false positives and, if there are neither, of a random place."""
     for index in indices:
         scene = make_frame(config, index)
         frame = detector_frame(label_frame(scene, scene.camera.width, scene.camera.height))
         rng = np.random.default_rng([config.seed, index, 2])
-        hands = [frame.boxes[i] for i in rng.permutation(np.flatnonzero(frame.counts))[:_MOST_HANDS]]
+        hands = [frame.boxes[i] for i in rng.permutation(np.flatnonzero(frame.counts))[:_MAX_HANDS]]
         mistakes = _mistakes(
             frame, [proposal for part in whole(*_size(frame)) for proposal in _detector()(frame.image, part)]
         )
-        places = [*hands, *mistakes[:_MOST_MISTAKES]]
+        places = [*hands, *mistakes[:_MAX_MISTAKES]]
         if not places:
             middle, half = (
                 rng.uniform(0, 1, 2) * _size(frame),
                 np.exp(rng.uniform(np.log(0.03), np.log(0.2))) * frame.image.shape[1],
             )
             places = [np.concatenate([middle - half, middle + half])]
-        yield from (_close_up(frame, place) for place in places)
+        yield from (crop_around(frame, place) for place in places)
 
 
 def augmented(frame: Frame, rng: np.random.Generator) -> Frame:
-    """A (SIDE, SIDE, 3) picture of a kept close-up, nearer or farther, not quite at its middle; mirrored, turned and coloured by chance."""
+    """Make a (SIDE, SIDE, 3) training image of a stored crop, with random scale, shift, reflection, turn and colours."""
     zoom = SIDE / KEPT * SPAN / np.exp(rng.uniform(np.log(1.3), np.log(2.6)))
     target = SIDE / 2 + np.clip(rng.normal(0, 0.09, 2), -0.2, 0.2) * SIDE
-    return window(frame, zoom, np.radians(rng.normal(0, 4)), np.full(2, KEPT / 2), target, (SIDE, SIDE), _PART, rng)
+    return window(
+        frame, zoom, np.radians(rng.normal(0, 4)), np.full(2, KEPT / 2), target, (SIDE, SIDE), _MIN_SHOWN, rng
+    )
 
 
 def _mistakes(frame: Frame, proposals: Sequence[Proposal]) -> list[np.ndarray]:
-    """(4,) boxes of proposals where no hand is, the best first."""
+    """(4,) boxes of proposals where there is no hand, the best first."""
     found: list[np.ndarray] = []
     for proposal in sorted(proposals, key=lambda proposal: -proposal.score):
-        if proposal.score >= _LEAST_SCORE and not (
+        if proposal.score >= _MIN_SCORE and not (
             any(box_iou(proposal.box, box) > _NO_HAND for box in frame.boxes)
             or any(box_iou(proposal.box, box) > _SAME for box in found)
         ):
@@ -69,9 +74,9 @@ def _mistakes(frame: Frame, proposals: Sequence[Proposal]) -> list[np.ndarray]:
     return found
 
 
-def _close_up(frame: Frame, box: np.ndarray) -> Frame:
+def crop_around(frame: Frame, box: np.ndarray) -> Frame:
     centre, scale = (box[:2] + box[2:]) / 2, KEPT / max(SPAN * (box[2:] - box[:2]).max(), 8.0)
-    # Made smaller as the detector's pictures are, area by area.
+    # Reduced by area averaging, like the detector's input.
     shrunk = min(scale, 1.0)
     image = cv2.resize(frame.image, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
     affine = np.column_stack([scale / shrunk * np.eye(2), KEPT / 2 - scale * centre])
@@ -87,4 +92,4 @@ def _size(frame: Frame) -> tuple[int, int]:
 
 @cache
 def _detector() -> ProposalNet:
-    return ProposalNet(load_detector(), _LEAST_SCORE)
+    return ProposalNet(load_detector(), _MIN_SCORE)

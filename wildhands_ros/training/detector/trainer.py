@@ -44,7 +44,7 @@ class DetectorTrainer:
         """
         self._config, self._folder = config, folder
         self._checkpoints = Checkpoints(folder / "checkpoints")
-        self._pool = FramePool(config.pictures, config.world, config.seed, config.pool, config.batch_size)
+        self._pool = FramePool(config.images, config.world, config.seed, config.pool, config.batch_size)
         seed_torch(config.seed)  # for the random initial weights of the hand head
         self._net = _initial_network(config.start)
         self._net.to(memory_format=torch.channels_last)
