@@ -377,7 +377,7 @@ def test_annotated_photographs_without_a_hand_to_be_seen_are_counted(freihand, t
         str(tmp_path / "good.png")
     }
     ((reason, count),) = batch.skipped.items()
-    assert reason.startswith("photographs: hand of too few keypoints") and count > 0
+    assert reason.startswith("photographs: hand with too few keypoints") and count > 0
     assert batch.details[reason] == str(tmp_path / "bare.png")
 
 

@@ -36,14 +36,16 @@ class _Sequence:
 
 
 class Arctic(HandDataset):
-    """ARCTIC: two hands with articulated objects, egocentric view of a helmet camera with a distorting lens, with joints and MANO.
+    """ARCTIC: two hands with articulated objects, egocentric view of a helmet camera with a distorting lens, with
+    joints and MANO.
 
-    The images are distorted, whereas ARCTIC's labels of view 0 belong to an undistorted camera. The camera of each image includes the lens,
-    so that projected joints lie where the image shows them. With ``paper_labels``, all images have the first frame's pinhole, as in the
-    paper's training, whose labels lie beside the hands towards the image's edges.
+    The images are distorted, whereas ARCTIC's labels of view 0 belong to an undistorted camera. The camera of each
+    image includes the lens, so that projected joints lie where the image shows them. With ``paper_labels``, all images
+    have the first frame's pinhole, as in the paper's training, whose labels lie beside the hands towards the image's
+    edges.
 
-    MANO poses are relative to the mean pose; left betas belong to MANO's left shape directions as stored. A split file is read at once, which
-    temporarily takes as much memory as the file's size.
+    MANO poses are relative to the mean pose; left betas belong to MANO's left shape directions as stored. A split file
+    is read at once, which temporarily takes as much memory as the file's size.
     """
 
     NAME = "arctic"
@@ -58,8 +60,8 @@ images/s01/box_grab_01/0/00010.jpg ...    2800 x 2000, or instead of them
 cropped_images/s01/box_grab_01/0/00010.jpg ...    840 x 600
 """
     SOURCE = (
-        "register at the project's page (arctic.is.tue.mpg.de) and run its scripts download_splits.sh, download_misc.sh and "
-        "download_cropped_images.sh; the root is their arctic_data/data."
+        "register at the project's page (arctic.is.tue.mpg.de) and run its scripts download_splits.sh, "
+        "download_misc.sh and download_cropped_images.sh; the root is their arctic_data/data."
     )
     LICENSE = "MPI, non-commercial research, no redistribution."
 

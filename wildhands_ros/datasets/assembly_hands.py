@@ -17,7 +17,8 @@ _NO_BOX = (np.nan,) * 4
 
 
 class AssemblyHands(HandDataset):
-    """AssemblyHands v1.1: two hands assembling toys, seen by four rectified grey-scale cameras of a headset, with joints."""
+    """AssemblyHands v1.1: two hands assembling toys, seen by four rectified grey-scale cameras of a headset, with
+    joints."""
 
     NAME = "assembly_hands"
     SPLITS = ("train", "val", "test")
@@ -84,7 +85,8 @@ images/ego_images_rectified/{split}/...    as the file names in ego_data say
         return self._find(f"annotations/{self.split}/assemblyhands_{self.split}_{kind}_v1-1.json")
 
     def _read_cameras(self) -> tuple[dict[tuple[str, str], np.ndarray], dict[tuple[str, str, str], np.ndarray]]:
-        """(3, 3) intrinsics by sequence and camera, and (3, 4) poses from the world in millimetres by sequence, frame and camera."""
+        """(3, 3) intrinsics by sequence and camera, and (3, 4) poses from the world in millimetres by sequence, frame
+        and camera."""
         intrinsics: dict[tuple[str, str], np.ndarray] = {}
         extrinsics: dict[tuple[str, str, str], np.ndarray] = {}
         path = self._annotations("ego_calib")

@@ -1,7 +1,7 @@
 """The base of the dataset readers: finding files, rejecting damaged ones, counting unusable entries, loading images.
 
-A reader goes through its annotations once, when it is created: unusable entries are counted in ``skipped``, and the rest is kept in compact
-arrays, which forked loader processes share.
+A reader goes through its annotations once, when it is created: unusable entries are counted in ``skipped``, and the
+rest is kept in compact arrays, which forked loader processes share.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from .labels import LabelledHand, LabelledImage, ManoLabel, Supervision, drop_un
 
 
 class DatasetError(ValueError):
-    """A dataset, or one of its files, cannot be used; the message says which file, where it belongs and where to get it."""
+    """A dataset, or one of its files, cannot be used; the message says which file, where it belongs and where to get
+    it."""
 
 
 class HandDataset(ABC):
     """A sequence of ``LabelledImage``.
 
-    Images and masks are only opened when they are loaded, except that the first image must exist, so that a wrong root is noticed at once.
+    Images and masks are only opened when they are loaded, except that the first image must exist, so that a wrong root
+    is noticed at once.
     """
 
     NAME: ClassVar[str]
@@ -48,7 +50,8 @@ class HandDataset(ABC):
         Args:
             root: The folder that ``LAYOUT`` describes.
             split: One of ``SPLITS``.
-            paper_labels: Use the labels as the paper's training did even where it was wrong; the class says in which way.
+            paper_labels: Use the labels as the paper's training did even where it was wrong; the class says in which
+                way.
 
         Raises:
             DatasetError: A file is missing or damaged, or there is nothing left to use.
@@ -64,13 +67,14 @@ class HandDataset(ABC):
         if not len(self):
             reasons = "".join(f"\n  {count} x {reason}" for reason, count in self.skipped.most_common())
             raise DatasetError(
-                f"{self.NAME}: no sample of the split {split!r} under {self.root} can be used{reasons or ': it is empty'}"
+                f"{self.NAME}: no sample of the split {split!r} under {self.root} can be "
+                f"used{reasons or ': it is empty'}"
             )
 
     @classmethod
     def describe(cls) -> str:
         """Describe the dataset: what to download, where to put it, and its licence."""
-        summary = (cls.__doc__ or "").strip().split("\n", 1)[0]
+        summary = " ".join((cls.__doc__ or "").split("\n\n")[0].split())
         layout = "".join(f"\n  {line}" for line in cls.LAYOUT.strip().splitlines())
         labels = ", ".join(sorted(label.value for label in cls.SUPERVISION)) or "nothing: for evaluation"
         return (

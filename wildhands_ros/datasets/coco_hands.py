@@ -1,4 +1,5 @@
-"""A folder of photographs with COCO-style hand keypoints: OneHand10K, RHD, FreiHAND and others as mmpose stores them."""
+"""A folder of photographs with COCO-style hand keypoints: OneHand10K, RHD, FreiHAND and others as mmpose stores
+them."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from .labels import LabelledHand, LabelledImage
 BASE_TO_TIP = tuple(range(21))
 TIP_TO_BASE = (0, *(4 * finger + 4 - joint for finger in range(5) for joint in range(4)))
 JOINT_ORDERS = {"RHD": TIP_TO_BASE}
-"""Joint orders other than MediaPipe's, by the file's ``info.description``: our joint i is the file's joint ``order[i]``."""
+"""Joint orders other than MediaPipe's, by the file's ``info.description``: our joint i is the file's joint
+``order[i]``."""
 
 
 class AnnotationError(ValueError):
@@ -30,8 +32,9 @@ def read_coco_hands(folder: str | Path) -> list[LabelledImage]:
         folder: Contains the photographs and one or more COCO-style ``.json`` files.
 
     Returns:
-        One image per annotated hand, in the order of the annotations: each hand is a sample of its own, even where a photograph shows
-        several. The name is the photograph's path; the camera is a guess where the file states no intrinsics.
+        One image per annotated hand, in the order of the annotations: each hand is a sample of its own, even where a
+        photograph shows several. The name is the photograph's path; the camera is a guess where the file states no
+        intrinsics.
 
     Raises:
         AnnotationError: There is no such file, or it does not have 21 keypoints per hand.

@@ -15,8 +15,8 @@ from .wild import GraspedHands, MaskedHands, assumed_camera
 _BOXES = {"train": "ego4d_hands/grasp_ego.pkl"}
 _IMAGES = "...    images, at the paths in the labels, without leading folders of another machine"
 _SOURCE = (
-    "the preprocessed labels that the README of github.com/ap229997/hands links to (folder ego4d_hands); the images are "
-    "frames of Ego4D's videos (ego4d-data.org)."
+    "the preprocessed labels that the README of github.com/ap229997/hands links to (folder "
+    "ego4d_hands); the images are frames of Ego4D's videos (ego4d-data.org)."
 )
 _LICENSE = "labels CC BY-NC 4.0; videos under Ego4D's licence agreement, to be signed; no redistribution."
 
@@ -46,7 +46,8 @@ class Ego4DGrasps(_Ego4DImages, GraspedHands):
 class Ego4DMasks(_Ego4DImages, MaskedHands):
     """Ego4D: predicted masks of hands in everyday activities, egocentric; the camera is assumed (1000 px).
 
-    There are no labels of which hands are covered, so all count. With ``paper_labels``, a mask only counts if the other hand has a box, too.
+    There are no labels of which hands are covered, so all count. With ``paper_labels``, a mask only counts if the other
+    hand has a box, too.
     """
 
     NAME = "ego4d_masks"

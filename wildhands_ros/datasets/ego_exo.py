@@ -17,14 +17,15 @@ from .labels import LabelledHand, LabelledImage, drop_unknown
 MIN_JOINTS = 4
 """Least number of labelled 2D joints of a hand (the reference requires more than three)."""
 MAX_PROJECTION_ERROR = 0.05
-"""Fraction of the image's longer side: 3D joints that project farther than this from the 2D joints are not in this camera's frame."""
+"""Fraction of the image's longer side: 3D joints that project farther than this from the 2D joints are not in this
+camera's frame."""
 
 
 class EgoExo4D(HandDataset):
     """EgoExo4D: hands in skilled activities, egocentric Aria camera, with joints, for evaluation.
 
-    The file also contains the images, in RGB order, and is read at once. An image may be a scaled version of the one that the
-    intrinsics belong to.
+    The file also contains the images, in RGB order, and is read at once. An image may be a scaled version of the one
+    that the intrinsics belong to.
     """
 
     NAME = "egoexo4d"
@@ -32,7 +33,8 @@ class EgoExo4D(HandDataset):
     SUPERVISION = frozenset()
     LAYOUT = "ego4d_hands/joint_annotations_egoexo_val.pkl    images and labels"
     SOURCE = (
-        "the preprocessed labels that the README of github.com/ap229997/hands links to, once Ego-Exo4D's licence is signed "
+        "the preprocessed labels that the README of github.com/ap229997/hands links to, once Ego-Exo4D's "
+        "licence is signed "
         "(ego-exo4d-data.org)."
     )
     LICENSE = "Ego-Exo4D's licence agreement, to be signed; no redistribution."

@@ -81,7 +81,8 @@ epic_hands/modal_amodal_annot.pkl    which hands are covered
 
 
 class EpicPredictedMasks(EpicMasks):
-    """EPIC-KITCHENS VISOR with masks predicted by a segmentation network in place of VISOR's; otherwise as ``epic_masks``."""
+    """EPIC-KITCHENS VISOR with masks predicted by a segmentation network in place of VISOR's; otherwise as
+    ``epic_masks``."""
 
     NAME = "epic_predicted_masks"
     MASKS = "epic_hands/visor_pred_masks_train.npz"
@@ -89,10 +90,11 @@ class EpicPredictedMasks(EpicMasks):
 
 
 class EpicHandKps(_EpicImages):
-    """EPIC-HandKps: 2D joints of hands in EPIC-KITCHENS, egocentric, for evaluation; the camera is assumed (1000 px at 1920).
+    """EPIC-HandKps: 2D joints of hands in EPIC-KITCHENS, egocentric, for evaluation; the camera is assumed (1000 px at
+    1920).
 
-    Boxes are those of the joints, because the file's boxes include the whole arm. With ``paper_labels``, the hands are those that the Hands23
-    detector found, with its boxes, as in the paper's table.
+    Boxes are those of the joints, because the file's boxes include the whole arm. With ``paper_labels``, the hands are
+    those that the Hands23 detector found, with its boxes, as in the paper's table.
     """
 
     NAME = "epic_handkps"

@@ -18,8 +18,8 @@ BACKGROUNDS = 4
 class FreiHand(HandDataset):
     """FreiHAND: single right hands on 224 x 224 images from third-person views, with joints and MANO; not egocentric.
 
-    MANO poses are relative to the mean pose. The wrist joint is regressed from the posed mesh, so translations are only accurate to a
-    millimetre or two.
+    MANO poses are relative to the mean pose. The wrist joint is regressed from the posed mesh, so translations are only
+    accurate to a millimetre or two.
     """
 
     NAME = "freihand"
@@ -32,7 +32,8 @@ class FreiHand(HandDataset):
 {split}/rgb/00000000.jpg ...    images
 """
     SOURCE = (
-        "FreiHAND_pub_v2.zip and, with the labels of the evaluation split, FreiHAND_pub_v2_eval.zip from the data set's page at the "
+        "FreiHAND_pub_v2.zip and, with the labels of the evaluation split, FreiHAND_pub_v2_eval.zip from "
+        "the data set's page at the "
         "Computer Vision Group of the University of Freiburg (lmb.informatik.uni-freiburg.de)."
     )
     LICENSE = "research only, no commercial use; cite the paper."

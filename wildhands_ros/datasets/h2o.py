@@ -14,14 +14,15 @@ from .labels import LabelledHand, LabelledImage, ManoLabel
 _SIDES = (Side.LEFT, Side.RIGHT)
 """The order in the files."""
 _JOINTS, _MANO = 64, 62
-"""Numbers per hand: a flag whether it is annotated, then 21 x 3 joints; or the flag, translation 3, pose 48, betas 10."""
+"""Numbers per hand: a flag whether it is annotated, then 21 x 3 joints; or the flag, translation 3, pose 48, betas
+10."""
 
 
 class H2O(HandDataset):
     """H2O: two hands manipulating objects, egocentric RGB-D camera, with joints and MANO (flat mean), for evaluation.
 
-    Frames without a MANO file have no MANO labels. It is not documented which left shape directions the betas belong to; MANO's as stored
-    are assumed.
+    Frames without a MANO file have no MANO labels. It is not documented which left shape directions the betas belong
+    to; MANO's as stored are assumed.
     """
 
     NAME = "h2o"
@@ -35,7 +36,8 @@ subject1/h1/0/cam4/hand_pose/000000.txt
 subject1/h1/0/cam4/hand_pose_mano/000000.txt
 """
     SOURCE = (
-        "register at the data set's page (h2odataset.ethz.ch) and run its download_script.py in mode ego; pose_{split}.txt are in "
+        "register at the data set's page (h2odataset.ethz.ch) and run its download_script.py in mode ego; "
+        "pose_{split}.txt are in "
         "pose_lists of github.com/taeinkwon/h2odataset. No joints of the test split are published."
     )
     LICENSE = "terms of ETH Zurich's registration form, non-commercial research."

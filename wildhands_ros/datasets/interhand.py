@@ -20,10 +20,11 @@ _CAMERA = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
 
 
 class InterHand(HandDataset):
-    """InterHand2.6M v1.0: one or two bare, interacting hands in a studio, many fixed cameras, with joints and fitted MANO; not egocentric.
+    """InterHand2.6M v1.0: one or two bare, interacting hands in a studio, many fixed cameras, with joints and fitted
+    MANO; not egocentric.
 
-    Hands whose wrist is not labelled are left out, as by its authors. The MANO labels (NeuralAnnot, about 5 mm off the joints, and missing for
-    some frames) are relative to the mean pose and belong to corrected left shape directions.
+    Hands whose wrist is not labelled are left out, as by its authors. The MANO labels (NeuralAnnot, about 5 mm off the
+    joints, and missing for some frames) are relative to the mean pose and belong to corrected left shape directions.
     """
 
     NAME = "interhand"
@@ -115,7 +116,8 @@ images/{split}/Capture0/...    as the file names in data say
         return rows
 
     def _read_mano(self, world: dict[tuple[str, str], int]) -> None:
-        """Fill ``_mano_values``, (N, 61) pose, shape and translation, and ``_mano``: its rows by row in ``_world`` and side."""
+        """Fill ``_mano_values``, (N, 61) pose, shape and translation, and ``_mano``: its rows by row in ``_world`` and
+        side."""
         path = self._annotations("MANO_NeuralAnnot")
         self._mano: dict[tuple[int, str], int] = {}
         values: list[np.ndarray] = []

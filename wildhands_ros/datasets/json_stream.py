@@ -20,7 +20,8 @@ def walk_json(path: Path, depth: int) -> Iterator[tuple[tuple[str | int, ...], A
         depth: 0 yields the whole content.
 
     Yields:
-        The path to the value (keys of objects and indices of arrays), and the value. Only one value is in memory at a time.
+        The path to the value (keys of objects and indices of arrays), and the value. Only one value is in memory at a
+        time.
 
     Raises:
         json.JSONDecodeError: The file ends early or is not JSON.

@@ -1,7 +1,8 @@
 """Labelled images: the ground truth that dataset readers, the synthetic world, training and evaluation share.
 
-Labels are as exact as their source: nothing is cropped, augmented or filled in. Joints are in MediaPipe order, 3D values are in metres in
-the camera's optical frame, and 2D values are in pixels of the image that ``load_image`` returns.
+Labels are as exact as their source: nothing is cropped, augmented or filled in. Joints are in MediaPipe order, 3D
+values are in metres in the camera's optical frame, and 2D values are in pixels of the image that ``load_image``
+returns.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ class Supervision(enum.Enum):
 class ManoLabel:
     """MANO parameters as a dataset stores them, rotated into the camera frame.
 
-    Two quantities can only be resolved with the MANO model at hand, so they are kept as stored until ``parameters`` is called: poses
-    relative to MANO's mean pose, and translations that depend on where the shape directions put the wrist joint.
+    Two quantities can only be resolved with the MANO model at hand, so they are kept as stored until ``parameters`` is
+    called: poses relative to MANO's mean pose, and translations that depend on where the shape directions put the wrist
+    joint.
     """
 
     global_orient: np.ndarray
@@ -46,11 +48,14 @@ class ManoLabel:
     pose_is_mean_relative: bool
     """Whether MANO's mean pose must be added to ``hand_pose`` (``flat_hand_mean=False``), as in the released model."""
     wrist_offset: np.ndarray
-    """(3,) metres; the wrist joint lies at ``wrist_rotation @ J0(betas) + wrist_offset``, where J0 is its position in the rest pose."""
+    """(3,) metres; the wrist joint lies at ``wrist_rotation @ J0(betas) + wrist_offset``, where J0 is its position in
+    the rest pose."""
     wrist_rotation: np.ndarray = field(default_factory=lambda: np.zeros((3, 3)))
-    """(3, 3), see ``wrist_offset``: zero where the wrist itself is known, else the rotation of the frame the translation was stored in."""
+    """(3, 3), see ``wrist_offset``: zero where the wrist itself is known, else the rotation of the frame the
+    translation was stored in."""
     negate_left_shapedirs_x: bool = False
-    """Whether the betas belong to a left hand with corrected shape directions (the option of that name of ``load_mano``)."""
+    """Whether the betas belong to a left hand with corrected shape directions (the option of that name of
+    ``load_mano``)."""
 
     def parameters(self, mano: HandAsset) -> ManoParameters:
         """Convert the label to this project's convention.
@@ -63,7 +68,8 @@ class ManoLabel:
         """
         if mano.name != "mano":
             raise ValueError(
-                f"the dataset's labels are parameters of MANO, not of {mano.name}; load MANO (hand_model.mano_files.load_mano)"
+                f"the dataset's labels are parameters of MANO, not of {mano.name}; load MANO "
+                "(hand_model.mano_files.load_mano)"
             )
         rest_wrist = mano.J_regressor[0] @ (mano.v_template + mano.shapedirs[..., : len(self.betas)] @ self.betas)
         return ManoParameters(
@@ -86,8 +92,8 @@ class LabelledHand:
     joints: np.ndarray | None = None
     """(21, 3) metres."""
     mano: ManoLabel | ManoParameters | None = None
-    """Hand model parameters: a ``ManoLabel`` as a dataset stores it, or ``ManoParameters`` of a known hand model (the synthetic world's
-    are those of the open hand)."""
+    """Hand model parameters: a ``ManoLabel`` as a dataset stores it, or ``ManoParameters`` of a known hand model (the
+    synthetic world's are those of the open hand)."""
     grasp: Grasp | None = None
     load_mask: Callable[[], np.ndarray] | None = None
     """Returns (H, W) bool, the hand's visible pixels. Raises ``DatasetError`` if the dataset's mask is damaged."""
@@ -122,7 +128,8 @@ class LabelledImage:
     name: str
     """Identifies the image within its source: a path or a number in the source's own terms."""
     load_image: Callable[[], np.ndarray]
-    """Returns (H, W, 3) RGB uint8 of the camera's size. Raises ``ValueError`` or ``OSError`` if the image cannot be read."""
+    """Returns (H, W, 3) RGB uint8 of the camera's size. Raises ``ValueError`` or ``OSError`` if the image cannot be
+    read."""
     camera: Camera
     hands: tuple[LabelledHand, ...]
     """The labelled hands that lie at least partly within the image; the image may show others without labels."""
@@ -131,7 +138,8 @@ class LabelledImage:
     camera_is_known: bool = True
     """If False, ``camera`` is a guess (the paper's assumed camera, say) and absolute positions mean nothing."""
     encode_camera: bool = True
-    """If False, KPE is computed without the intrinsics (the paper's ``no_intrx`` for Ego4D, whose images come from many cameras)."""
+    """If False, KPE is computed without the intrinsics (the paper's ``no_intrx`` for Ego4D, whose images come from many
+    cameras)."""
 
 
 def drop_unknown(points: np.ndarray) -> np.ndarray | None:

@@ -124,7 +124,8 @@ class GraspedHands(BoxedHands):
 
 
 class MaskedHands(BoxedHands):
-    """Readers of masks. With ``paper_labels``, a mask only counts if the *other* hand has a box, too, as in the reference code."""
+    """Readers of masks. With ``paper_labels``, a mask only counts if the *other* hand has a box, too, as in the
+    reference code."""
 
     SUPERVISION = frozenset({Supervision.MASK})
     MASKS: ClassVar[str]
@@ -184,7 +185,8 @@ def load_mask(masks: MaskArchive, name: str, size: tuple[int, int], value: int, 
 class ImageFolder:
     """Image files whose names in the annotations start with folders of another machine.
 
-    The leading folders of the first name are dropped until the rest exists below the root; all other names lose as many folders.
+    The leading folders of the first name are dropped until the rest exists below the root; all other names lose as many
+    folders.
     """
 
     def __init__(self, dataset: HandDataset, names: Iterable[str]):
@@ -196,7 +198,8 @@ class ImageFolder:
         found = next((count for count in range(len(parts)) if self._root.joinpath(*parts[count:]).is_file()), None)
         if found is None:
             raise DatasetError(
-                f"{dataset.NAME}: the image {first} is neither {self._root.joinpath(*parts)} nor found without its leading folders.\n"
+                f"{dataset.NAME}: the image {first} is neither {self._root.joinpath(*parts)} nor found without its "
+                "leading folders.\n"
                 f"{dataset.describe()}"
             )
         self._dropped = found

@@ -1,8 +1,8 @@
 """Where the network's crops lie in an image, and what the network is told about it. No pixels are touched here.
 
-With ``Preprocessing.FULL_RESOLUTION`` crops are cut from the image itself, at sub-pixel positions. ``Preprocessing.RELEASED`` repeats the
-authors' demo (commit f99dfea): crops are cut at whole-number positions from the image reduced to 224 pixels, the *frame*. Published
-weights expect exactly this.
+With ``Preprocessing.FULL_RESOLUTION`` crops are cut from the image itself, at sub-pixel positions.
+``Preprocessing.RELEASED`` repeats the authors' demo (commit f99dfea): crops are cut at whole-number positions from the
+image reduced to 224 pixels, the *frame*. Published weights expect exactly this.
 """
 
 from __future__ import annotations
@@ -55,15 +55,16 @@ def crop_geometry(
 
     Args:
         camera: The image's camera; for released preprocessing a plain pinhole (see ``geometry.undistort``).
-        boxes: (N, 4) x_min, y_min, x_max, y_max in pixels, N >= 1. Only the centre and the longer side count: for a turned crop, give a
-            square of the size along the turned axes.
+        boxes: (N, 4) x_min, y_min, x_max, y_max in pixels, N >= 1. Only the centre and the longer side count: for a
+            turned crop, give a square of the size along the turned axes.
         config: The network's configuration.
         preprocessing: How crops are cut.
-        turns: (N,) radians, positive clockwise as seen in the image: the direction that points up in the crop, relative to the image's up.
+        turns: (N,) radians, positive clockwise as seen in the image: the direction that points up in the crop, relative
+            to the image's up.
 
     Raises:
-        ValueError: ``usable_boxes`` rejects a box, turns are missing although ``config.upright``, or released preprocessing is given turns
-            or a camera that is not a plain pinhole.
+        ValueError: ``usable_boxes`` rejects a box, turns are missing although ``config.upright``, or released
+            preprocessing is given turns or a camera that is not a plain pinhole.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     if not len(boxes):
@@ -147,7 +148,8 @@ def crop_corners() -> np.ndarray:
 
 
 def fit_crop_pinhole(camera: Camera, affine: np.ndarray) -> np.ndarray:
-    """Return the (3, 3) pinhole matrix of a crop's pixels: exact for a pinhole camera, else the best fit around the crop's middle.
+    """Return the (3, 3) pinhole matrix of a crop's pixels: exact for a pinhole camera, else the best fit around the
+    crop's middle.
 
     Args:
         camera: The image's camera.

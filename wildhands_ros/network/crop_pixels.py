@@ -1,4 +1,5 @@
-"""The pixels of the network's crops: cut from an image where ``crop_geometry`` places them, and normalised. NumPy and OpenCV only."""
+"""The pixels of the network's crops: cut from an image where ``crop_geometry`` places them, and normalised. NumPy and
+OpenCV only."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from .trunks import TrunkKind
 
 
 class CropPixels(NamedTuple):
-    """What the network sees of one image, before normalisation: colours in 0..255, uint8 or (released preprocessing) float32."""
+    """What the network sees of one image, before normalisation: colours in 0..255, uint8 or (released preprocessing)
+    float32."""
 
     crops: np.ndarray
     """(N, 224, 224, 3)"""
@@ -36,7 +38,8 @@ def cut_crops(image_rgb: np.ndarray, geometry: CropGeometry, with_frame: bool) -
     camera = geometry.camera
     if image_rgb.dtype != np.uint8 or image_rgb.shape != (camera.height, camera.width, 3):
         raise ValueError(
-            f"expected a ({camera.height}, {camera.width}, 3) uint8 image to match the camera, got {image_rgb.shape} {image_rgb.dtype}"
+            f"expected a ({camera.height}, {camera.width}, 3) uint8 image to match the camera, got "
+            f"{image_rgb.shape} {image_rgb.dtype}"
         )
     if geometry.preprocessing is Preprocessing.RELEASED:
         whole = _released_frame(image_rgb)
@@ -74,8 +77,8 @@ def normalize(images: np.ndarray, kind: TrunkKind) -> np.ndarray:
 def warp_antialiased(image: np.ndarray, affine: np.ndarray, size: int, *, replicate: bool) -> np.ndarray:
     """Warp an image without aliasing.
 
-    Where the map shrinks the image, the image is first averaged over whole blocks and then smoothed for the remaining factor, so that
-    hardly any detail too fine for the result is left.
+    Where the map shrinks the image, the image is first averaged over whole blocks and then smoothed for the remaining
+    factor, so that hardly any detail too fine for the result is left.
 
     Args:
         image: (H, W, 3) uint8.
@@ -113,7 +116,8 @@ def warp_antialiased(image: np.ndarray, affine: np.ndarray, size: int, *, replic
 
 
 def hide_outside(crop: np.ndarray, affine: np.ndarray, width: int, height: int, *, replicate: bool) -> np.ndarray:
-    """Remove from a rendered crop what lies outside the image, so that it looks like ``warp_antialiased`` of the image alone.
+    """Remove from a rendered crop what lies outside the image, so that it looks like ``warp_antialiased`` of the image
+    alone.
 
     Args:
         crop: (size, size, 3) uint8, rendered beyond the image's edges.

@@ -39,7 +39,8 @@ def load_joined(paths: Sequence[Path]) -> Batch:
     parts = [torch.load(path, mmap=True, weights_only=True) for path in paths]
     if len({"taught" in part for part in parts}) > 1:
         raise ValueError(
-            f"only some of the files in {paths[0].parent} have the teacher's output; delete that folder to create it again"
+            f"only some of the files in {paths[0].parent} have the teacher's output; delete that folder to "
+            "create it again"
         )
     rows = np.cumsum([0, *(len(part["is_right"]) for part in parts)])
     images = np.cumsum([0, *(part["num_images"] for part in parts)])
@@ -55,7 +56,8 @@ def load_joined(paths: Sequence[Path]) -> Batch:
 
 
 def select_hands(batch: Batch, rows: Tensor, image_index: Tensor, num_images: int) -> Batch:
-    """Select hands of a batch by their ``rows``; ``image_index`` (B,) states which of ``num_images`` images each belongs to."""
+    """Select hands of a batch by their ``rows``; ``image_index`` (B,) states which of ``num_images`` images each
+    belongs to."""
     values = {f.name: getattr(batch, f.name) for f in dataclasses.fields(Batch)}
     values |= {name: getattr(batch.targets, name) for name in _OF_TARGETS}
     tensors = {name: value[rows] for name, value in values.items() if isinstance(value, Tensor)}

@@ -1,6 +1,7 @@
 """Batches of training examples, each of which depends only on (seed, step, position in the batch).
 
-The order therefore does not depend on the number of processes that train or prepare examples, and training can resume from any step.
+The order therefore does not depend on the number of processes that train or prepare examples, and training can resume
+from any step.
 """
 
 from __future__ import annotations
@@ -137,7 +138,8 @@ class BatchSource(Protocol):
 
 
 def load_batches(batches: BatchSource, first: int, last: int, workers: int) -> Iterator[Batch]:
-    """Load the batches of steps ``first`` to ``last`` in order, with ``workers`` processes; 0 loads them in this process.
+    """Load the batches of steps ``first`` to ``last`` in order, with ``workers`` processes; 0 loads them in this
+    process.
 
     Raises:
         ValueError, OSError: As ``batches[step]`` raises them.

@@ -1,4 +1,5 @@
-"""Saved states of a training run: written atomically, the last two kept, and loaded without executing code they contain."""
+"""Saved states of a training run: written atomically, the last two kept, and loaded without executing code they
+contain."""
 
 from __future__ import annotations
 

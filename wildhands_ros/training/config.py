@@ -50,16 +50,18 @@ class SourceConfig:
     """One source of training images."""
 
     name: str
-    """A dataset's name (``datasets.DATASETS``), ``world/`` and a preset of the synthetic world, or ``photographs``: for distillation, a
-    folder of images without labels, or with COCO-style keypoints that only state where the hands are."""
+    """A dataset's name (``datasets.DATASETS``), ``world/`` and a preset of the synthetic world, or ``photographs``: for
+    distillation, a folder of images without labels, or with COCO-style keypoints that only state where the hands
+    are."""
     root: str = ""
-    """The dataset's or the photographs' folder; ``installed`` stands for the photographs of installed wallpaper packages, if any."""
+    """The dataset's or the photographs' folder; ``installed`` stands for the photographs of installed wallpaper
+    packages, if any."""
     split: str = "train"
     weight: float = 1.0
     """Share of the images that come from this source, relative to the other sources."""
     labels: tuple[Supervision, ...] = ()
-    """Labels to learn from. Empty for all that the dataset has for training; for the world, which knows all labels, keypoints, joints, pose,
-    betas and camera, or grasp and mask if the preset has no 3D labels."""
+    """Labels to learn from. Empty for all that the dataset has for training; for the world, which knows all labels,
+    keypoints, joints, pose, betas and camera, or grasp and mask if the preset has no 3D labels."""
     paper_labels: bool = False
     """Use the labels as the paper's training did, including its mistakes; for datasets only."""
 
@@ -72,7 +74,8 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Random changes of labelled images. The synthetic world brings its own appearance and noise; boxes and turns are varied here."""
+    """Random changes of labelled images. The synthetic world brings its own appearance and noise; boxes and turns are
+    varied here."""
 
     box_shift: float = 0.1
     """Largest shift of a crop's centre along each axis, relative to the box's longer side."""
@@ -87,9 +90,9 @@ class AugmentationConfig:
     colour: float = 0.2
     """Each colour channel is multiplied by a factor between 1 - this and 1 + this."""
     true_landmarks: float = 0.0
-    """Probability that a labelled hand's landmarks, as the decoders see them, are moved towards the labels by a random part of the way.
-    Landmarks are better on photographs than on renders, and on photographs the decoders should follow them. For networks with
-    ``landmark_input``."""
+    """Probability that a labelled hand's landmarks, as the decoders see them, are moved towards the labels by a random
+    part of the way. Landmarks are better on photographs than on renders, and on photographs the decoders should follow
+    them. For networks with ``landmark_input``."""
 
     def __post_init__(self) -> None:
         for name in ("box_shift", "box_scale", "turn_degrees", "roll_degrees"):
@@ -105,7 +108,8 @@ class GroupConfig:
     """Parts of the network with their own learning rate."""
 
     modules: tuple[str, ...]
-    """Names from ``MODULES`` or of their submodules, such as ``hand_trunk.blocks.0``; the longest matching name counts."""
+    """Names from ``MODULES`` or of their submodules, such as ``hand_trunk.blocks.0``; the longest matching name
+    counts."""
     lr_factor: float = 1.0
     """Factor of the optimiser's learning rate; with 0 the parts are frozen."""
     frozen_until: int = 0
@@ -161,8 +165,8 @@ class DistillationConfig:
     others: float = 1.0
     """Weight of labelled images, such as renders, relative to photographs."""
     tolerance: float = 0.0
-    """Error of the teacher relative to the labels, as a fraction of the hand's extent, above which labels take its place. With 0, labels
-    are not used."""
+    """Error of the teacher relative to the labels, as a fraction of the hand's extent, above which labels take its
+    place. With 0, labels are not used."""
 
     @property
     def is_used(self) -> bool:
@@ -199,7 +203,8 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A training run. It contains everything that affects the result, so a run can only be resumed with the same values."""
+    """A training run. It contains everything that affects the result, so a run can only be resumed with the same
+    values."""
 
     network: WildHandsConfig
     sources: tuple[SourceConfig, ...]
@@ -207,8 +212,8 @@ class TrainingConfig:
     batch_size: int
     """Images per step, each with one or two hands, of all processes together."""
     pool: int = 0
-    """Number of images that are reused in every epoch, with the outputs of the trunk's frozen stages stored in the cache folder: several
-    times faster on a CPU. With 0, every image is new."""
+    """Number of images that are reused in every epoch, with the outputs of the trunk's frozen stages stored in the
+    cache folder: several times faster on a CPU. With 0, every image is new."""
     seed: int = 1
     start: str = ""
     """Initial weights: empty for random ones, ``mediapipe`` for its landmark network as the trunk, or a checkpoint."""
@@ -222,8 +227,8 @@ class TrainingConfig:
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     ema_decay: float = 0.999
-    """Decay of the moving average of the weights, which is what is exported; it is smaller in the first steps. With 0, the weights
-    themselves are exported."""
+    """Decay of the moving average of the weights, which is what is exported; it is smaller in the first steps. With 0,
+    the weights themselves are exported."""
     precision: Precision = Precision.FLOAT32
     device: str = "auto"
     """A torch device; ``auto`` uses a GPU if there is one."""

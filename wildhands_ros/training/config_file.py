@@ -1,4 +1,5 @@
-"""Reads YAML files into frozen dataclasses, strictly: unknown keys, duplicate keys, wrong types and impossible values are errors that name the key."""
+"""Reads YAML files into frozen dataclasses, strictly: unknown keys, duplicate keys, wrong types and impossible values
+are errors that name the key."""
 
 from __future__ import annotations
 

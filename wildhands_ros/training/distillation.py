@@ -1,6 +1,8 @@
-"""Distils the landmark network into the landmark head during training (Li and Hoiem, "Learning without Forgetting", ECCV 2016).
+"""Distils the landmark network into the landmark head during training (Li and Hoiem, "Learning without Forgetting",
+ECCV 2016).
 
-The trunk is trained on renders; its landmarks, presence and handedness should stay as good on photographs as they were before.
+The trunk is trained on renders; its landmarks, presence and handedness should stay as good on photographs as they were
+before.
 """
 
 from __future__ import annotations

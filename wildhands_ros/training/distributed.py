@@ -78,8 +78,9 @@ def joined_processes(device: str) -> Iterator[Processes]:
         return
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    # Optimizers and DDP import this module, whose functions capture the current group as a default argument. If it were first imported
-    # once the group exists, it would keep the group alive, whose threads would outlive the interpreter and could abort the process.
+    # Optimizers and DDP import this module, whose functions capture the current group as a default argument. If it were
+    # first imported once the group exists, it would keep the group alive, whose threads would outlive the interpreter
+    # and could abort the process.
     import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=_TIMEOUT)
     try:

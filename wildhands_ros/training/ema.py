@@ -18,7 +18,8 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """Add the weights after ``step`` (from 1 on) to the average; tensors of other types than floating point are copied."""
+        """Add the weights after ``step`` (from 1 on) to the average; tensors of other types than floating point are
+        copied."""
         share = 1 - min(self.decay, (1 + step) / (10 + step)) if self.decay else 1.0
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point():

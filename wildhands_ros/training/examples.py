@@ -1,4 +1,5 @@
-"""Turns labelled images into training examples: augmented crops, the network's other inputs, and labels in the crops' terms."""
+"""Turns labelled images into training examples: augmented crops, the network's other inputs, and labels in the crops'
+terms."""
 
 from __future__ import annotations
 
@@ -82,8 +83,8 @@ class CropBox(NamedTuple):
 
 
 RenderCrop = Callable[[np.ndarray, Side], tuple[np.ndarray, np.ndarray]]
-"""Renders a crop: from the (2, 3) map of a scene's pixels to the crop's, and a hand's side, to the (224, 224, 3) uint8 crop and the
-(224, 224) bool mask of that hand."""
+"""Renders a crop: from the (2, 3) map of a scene's pixels to the crop's, and a hand's side, to the (224, 224, 3) uint8
+crop and the (224, 224) bool mask of that hand."""
 
 
 class ExampleMaker:
@@ -242,7 +243,8 @@ class ExampleMaker:
         return crop_geometry(camera, boxes, network, network.preprocessing, turns)
 
     def _k(self, geometry: CropGeometry, row: int) -> np.ndarray:
-        """(3, 3) matrix of the image in which 2D labels and masks are compared: the whole one, as in the reference, or the crop."""
+        """(3, 3) matrix of the image in which 2D labels and masks are compared: the whole one, as in the reference, or
+        the crop."""
         if self._is_released:
             return released_camera(geometry.camera).k
         return fit_crop_pinhole(geometry.camera, geometry.affines[row])
@@ -250,7 +252,8 @@ class ExampleMaker:
     def _roll(
         self, pixels: np.ndarray, camera: Camera, hands: list[LabelledHand], rng: np.random.Generator
     ) -> tuple[np.ndarray, Camera, list[LabelledHand], np.ndarray]:
-        """Roll the camera about its axis by chance; also returns the (3, 3) rotation from the new camera frame to the original one."""
+        """Roll the camera about its axis by chance; also returns the (3, 3) rotation from the new camera frame to the
+        original one."""
         options = self._augmentation
         chance, deviation = (
             rng.random(),

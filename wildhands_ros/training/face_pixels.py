@@ -1,7 +1,7 @@
 """Finds which triangles lie near which pixels, how far away and at which depth, for ``soft_silhouette``.
 
-Triangles of a hand are a few pixels wide, so candidate pairs of a triangle and a pixel are listed row by row, which gives far fewer than all
-pairs. The code uses Torch operations only, runs on any device and is not differentiated.
+Triangles of a hand are a few pixels wide, so candidate pairs of a triangle and a pixel are listed row by row, which
+gives far fewer than all pairs. The code uses Torch operations only, runs on any device and is not differentiated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _MAX_BOX_PIXELS = 1 << 20
 
 @dataclass(frozen=True)
 class Triangles:
-    """T visible triangles on the screen, in pixels with centres at whole numbers; corners are ordered so that areas are positive."""
+    """T visible triangles on the screen, in pixels with centres at whole numbers; corners are ordered so that areas are
+    positive."""
 
     image: Tensor
     """(T,) int64 the image that the triangle is drawn into."""
@@ -85,7 +86,8 @@ def visible_triangles(
     reach: float,
     min_depth: float,
 ) -> Triangles:
-    """Select the triangles that are not degenerate, lie at ``min_depth`` or beyond, and come within ``reach`` pixels of the image.
+    """Select the triangles that are not degenerate, lie at ``min_depth`` or beyond, and come within ``reach`` pixels of
+    the image.
 
     Args:
         screen: (V, 2) pixels of all vertices.
@@ -115,7 +117,8 @@ def visible_triangles(
 
 
 def nearest_pairs(triangles: Triangles, width: int, height: int, reach: float, count: int) -> Pairs:
-    """For each pixel, find the ``count`` nearest triangles in depth among those that cover it or come within ``reach`` pixels of it."""
+    """For each pixel, find the ``count`` nearest triangles in depth among those that cover it or come within ``reach``
+    pixels of it."""
     found = [
         _least_depths(_pairs(group, first_row, rows, width, height, reach), count)
         for group, first_row, rows in _groups(triangles, width, height, reach)
@@ -127,7 +130,8 @@ def nearest_pairs(triangles: Triangles, width: int, height: int, reach: float, c
 
 
 def _groups(triangles: Triangles, width: int, height: int, reach: float) -> Iterator[tuple[Triangles, Tensor, Tensor]]:
-    """Split the triangles into groups of limited size, each with every triangle's first row (T,) and number of rows (T,), int64."""
+    """Split the triangles into groups of limited size, each with every triangle's first row (T,) and number of rows
+    (T,), int64."""
     x, y = triangles.origin_x, triangles.origin_y
     first = (y.amin(0) - reach).ceil().clamp(min=0).long()
     rows = ((y.amax(0) + reach).floor().clamp(max=height - 1).long() - first + 1).clamp(min=0)
@@ -161,7 +165,8 @@ def _pairs(triangles: Triangles, first_row: Tensor, rows: Tensor, width: int, he
     interval, column = _enumerate((right - left + 1).clamp(min=0).long())
     triangle, x, y = _take(triangle, interval), _take(left, interval) + column, _take(y, interval)
 
-    # Signed distances to the edges' lines, positive inside; if the foot on the line lies outside the edge, an end is the nearest point.
+    # Signed distances to the edges' lines, positive inside; if the foot on the line lies outside the edge, an end is
+    # the nearest point.
     heights, squares = [], []
     for i in range(3):
         dx, dy = x - _take(t.origin_x[i], triangle), y - _take(t.origin_y[i], triangle)

@@ -50,7 +50,8 @@ def initial_network(config: TrainingConfig) -> WildHands:
 def initialize_heads(network: WildHands) -> None:
     """Initialise fusion and decoders as in He et al. (ICCV 2015).
 
-    PyTorch's default initialisation shrinks the signal at each layer, which costs hundreds of steps on a pretrained trunk.
+    PyTorch's default initialisation shrinks the signal at each layer, which costs hundreds of steps on a pretrained
+    trunk.
     """
     decoders = network.right_head, network.left_head
     outputs = [layer for part in decoders for layer in (part.pose, part.shape, part.camera, part.initial_camera[-1])]
@@ -72,7 +73,8 @@ def _copy_weights(model: WildHands, other: WildHands, name: str) -> None:
     common = [key for key in given if key in own]
     if wrong := [key for key in common if own[key].shape != given[key].shape]:
         raise ConfigError(
-            f"start: the weights of {name} do not match this network: {wrong[0]} is {tuple(given[wrong[0]].shape)} there"
+            f"start: the weights of {name} do not match this network: {wrong[0]} is "
+            f"{tuple(given[wrong[0]].shape)} there"
         )
     lacking = sorted({key.split(".")[0] for key in own if key not in given})
     if "hand_trunk" in lacking or not common:

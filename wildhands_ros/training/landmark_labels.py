@@ -1,7 +1,8 @@
 """Combines the landmark network's predictions with labels, for distillation and for the decoders' input.
 
-On labelled crops, the landmark head is trained towards what the landmark network predicted, except where that is clearly wrong: on renders
-it often follows a glove, a tool or the other hand. Where it is about right, its own habits are kept, so that they persist on photographs.
+On labelled crops, the landmark head is trained towards what the landmark network predicted, except where that is
+clearly wrong: on renders it often follows a glove, a tool or the other hand. Where it is about right, its own habits
+are kept, so that they persist on photographs.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ def correct_teacher(teacher: LandmarkOutput, targets: Targets, tolerance: float)
     Args:
         teacher: Output for the crops of ``targets``.
         targets: Labels, with ``joints_2d`` in the crops' pixels.
-        tolerance: Error, as a fraction of the hand's extent, above which labels gradually take over; fully at twice that error.
+        tolerance: Error, as a fraction of the hand's extent, above which labels gradually take over; fully at twice
+            that error.
 
     Returns:
-        The corrected output and its (B,) weights for landmarks, world landmarks and side: 1 if they are labelled, else the teacher's
-        presence.
+        The corrected output and its (B,) weights for landmarks, world landmarks and side: 1 if they are labelled, else
+        the teacher's presence.
     """
     if (labels := _labels(teacher, targets)) is None:
         return teacher, teacher.presence
@@ -70,7 +72,8 @@ def move_towards_labels(predicted: LandmarkOutput, targets: Targets, share: floa
 
 
 def _labels(predicted: LandmarkOutput, targets: Targets) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Labels in the form of ``landmarks`` (B, 21, 2) and ``world`` (B, 21, 3), and (B,) bool which hands have them; None without any."""
+    """Labels in the form of ``landmarks`` (B, 21, 2) and ``world`` (B, 21, 3), and (B,) bool which hands have them;
+    None without any."""
     pair_2d, pair_3d = targets.pair("joints_2d"), targets.pair("joints_3d")
     if pair_2d is None or pair_3d is None:
         return None

@@ -1,4 +1,5 @@
-"""The training losses of WildHands (Prakash et al., ECCV 2024), as its reference implementation has them or corrected."""
+"""The training losses of WildHands (Prakash et al., ECCV 2024), as its reference implementation has them or
+corrected."""
 
 from __future__ import annotations
 
@@ -20,24 +21,27 @@ _NO_CLASS = -100
 
 
 class LossStyle(enum.Enum):
-    """How the terms are averaged. Apart from a factor of 2, both agree on batches in which every image has two hands with all labels."""
+    """How the terms are averaged. Apart from a factor of 2, both agree on batches in which every image has two hands
+    with all labels."""
 
     CORRECTED = "corrected"
-    """Each term is the mean over the hands that have its label, and a hand's own flag decides whether its mask counts."""
+    """Each term is the mean over the hands that have its label, and a hand's own flag decides whether its mask
+    counts."""
     RELEASED = "released"
-    """As in the authors' code: each term is the mean over all images, in which those without the label count as zero, so that the term's
-    weight falls with the share of other data in the batch; a hand's mask counts if the other hand of its image has one; and the total is
-    summed twice."""
+    """As in the authors' code: each term is the mean over all images, in which those without the label count as zero,
+    so that the term's weight falls with the share of other data in the batch; a hand's mask counts if the other hand of
+    its image has one; and the total is summed twice."""
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the loss terms; the defaults are those of the reference implementation. A term with weight 0 is not computed.
+    """Weights of the loss terms; the defaults are those of the reference implementation. A term with weight 0 is not
+    computed.
 
-    All terms are mean squares except grasp (cross-entropy) and mask (mean absolute difference). ``pose`` compares rotation matrices,
-    ``j2d`` joints in [-1, 1] across the 224-pixel image and ``j3d`` metres relative to the wrist. ``cam`` and ``cam_init`` are the
-    ``camera_error`` of the decoder's last and first camera outputs, and ``cam_pair`` is the difference between the position errors of two
-    hands in one image.
+    All terms are mean squares except grasp (cross-entropy) and mask (mean absolute difference). ``pose`` compares
+    rotation matrices, ``j2d`` joints in [-1, 1] across the 224-pixel image and ``j3d`` metres relative to the wrist.
+    ``cam`` and ``cam_init`` are the ``camera_error`` of the decoder's last and first camera outputs, and ``cam_pair``
+    is the difference between the position errors of two hands in one image.
     """
 
     pose: float = 10.0
@@ -58,7 +62,8 @@ class Losses:
     total: Tensor
     """The quantity to minimise."""
     terms: dict[str, Tensor]
-    """Weighted terms without gradients, by their names in ``LossWeights``; only for the kinds of labels that the batch has."""
+    """Weighted terms without gradients, by their names in ``LossWeights``; only for the kinds of labels that the batch
+    has."""
 
 
 def compute_losses(
@@ -79,15 +84,16 @@ def compute_losses(
         output: The network's output.
         targets: The labels.
         camera: The network's ``config.camera``; see ``camera_error``.
-        joints: (B, 21, 3) metres, camera optical frame, MANO order: the hand layer's joints for ``output``. Needed for 2D and 3D joints.
-        silhouettes: (B, H, W), one per hand, as ``soft_silhouettes`` draws them with ``targets.k``. Needed for masks. Silhouettes of hands
-            outside ``masked_hands(targets, style)`` have no effect and need not be drawn.
+        joints: (B, 21, 3) metres, camera optical frame, MANO order: the hand layer's joints for ``output``. Needed for
+            2D and 3D joints.
+        silhouettes: (B, H, W), one per hand, as ``soft_silhouettes`` draws them with ``targets.k``. Needed for masks.
+            Silhouettes of hands outside ``masked_hands(targets, style)`` have no effect and need not be drawn.
         weights: Weights of the terms.
         style: How the terms are averaged.
 
     Raises:
-        ValueError: A label that is flagged as valid is not finite or not possible (the message names the sample), or there is nothing to
-            compare a label with.
+        ValueError: A label that is flagged as valid is not finite or not possible (the message names the sample), or
+            there is nothing to compare a label with.
     """
     weights = weights or LossWeights()
     targets.check_values()
@@ -180,7 +186,8 @@ def _camera_terms(
 
 
 def camera_label(translation: Tensor, focal: Tensor, anchor: Tensor, turn: Tensor | None = None) -> Tensor:
-    """Return the (B, 3) camera output s, tx, ty that ``network.model.decode_translation`` decodes to ``translation`` (B, 3), z > 0."""
+    """Return the (B, 3) camera output s, tx, ty that ``network.model.decode_translation`` decodes to ``translation``
+    (B, 3), z > 0."""
     z, offset = translation[:, 2:], translation[:, :2] - translation[:, 2:] * anchor
     if turn is not None:
         rotation = turn_matrix(turn)
@@ -191,9 +198,10 @@ def camera_label(translation: Tensor, focal: Tensor, anchor: Tensor, turn: Tenso
 def camera_error(prediction: Tensor, label: Tensor, camera: CameraDecoding) -> Tensor:
     """Return the (B, 3) error of a camera output (B, 3) s, tx, ty relative to a label of the same form.
 
-    With ``CameraDecoding.FRAME`` it is the difference, as in the reference: s is near 1 and varies as the depths do. Otherwise it is the
-    log of the depth ratio and the offsets in half sides of the crop, all relative to the hand's apparent size: there, s is about 6 for
-    any hand, and tx and ty are a few hundredths, so that a plain difference would all but ignore them.
+    With ``CameraDecoding.FRAME`` it is the difference, as in the reference: s is near 1 and varies as the depths do.
+    Otherwise it is the log of the depth ratio and the offsets in half sides of the crop, all relative to the hand's
+    apparent size: there, s is about 6 for any hand, and tx and ty are a few hundredths, so that a plain difference
+    would all but ignore them.
     """
     if camera is CameraDecoding.FRAME:
         return prediction - label
@@ -211,13 +219,15 @@ def masked_hands(targets: Targets, style: LossStyle) -> Tensor:
 
 
 def _log(scale: Tensor) -> Tensor:
-    """The logarithm, continued by its tangent below the smallest scale that is decoded, so that such predictions get a gradient."""
+    """The logarithm, continued by its tangent below the smallest scale that is decoded, so that such predictions get a
+    gradient."""
     safe = scale.clamp(min=MIN_SCALE)
     return safe.log() + (scale - safe) / MIN_SCALE
 
 
 def _pair_term(error: Tensor, unit: Tensor, valid: Tensor, targets: Targets, style: LossStyle) -> Tensor:
-    """Error of left hands relative to right ones: from the hands' own errors (B, 3), in the mean of both hands' units (B,)."""
+    """Error of left hands relative to right ones: from the hands' own errors (B, 3), in the mean of both hands' units
+    (B,)."""
     pairs = _are_partners(targets) & valid[:, None] & valid & ~targets.is_right[:, None]
     difference = (error[:, None] - error) / ((unit[:, None] + unit) / 2).unsqueeze(-1)
     total = (difference.square().mean(-1) * pairs).sum()
@@ -231,7 +241,8 @@ def _are_partners(targets: Targets) -> Tensor:
 
 
 def _average(values: Tensor, valid: Tensor, num_images: int | None) -> Tensor:
-    """Mean of the losses ``values`` (B, ...) over the ``valid`` hands (B,) or joints (B, 21), or with ``num_images`` over all images.
+    """Mean of the losses ``values`` (B, ...) over the ``valid`` hands (B,) or joints (B, 21), or with ``num_images``
+    over all images.
 
     The factor of 2 is there because the reference adds a term of the right hands and one of the left hands.
     """
@@ -242,7 +253,8 @@ def _average(values: Tensor, valid: Tensor, num_images: int | None) -> Tensor:
 
 
 def _keep(values: Tensor, valid: Tensor, other: float = 0.0) -> Tensor:
-    """``values`` where ``valid``, a constant elsewhere. Apply it before any arithmetic: zero times NaN is NaN, also in gradients."""
+    """``values`` where ``valid``, a constant elsewhere. Apply it before any arithmetic: zero times NaN is NaN, also in
+    gradients."""
     return torch.where(valid.view(*valid.shape, *[1] * (values.ndim - valid.ndim)), values, other)
 
 

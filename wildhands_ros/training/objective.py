@@ -56,7 +56,8 @@ class Objective(nn.Module):
         if config.distillation.is_used:
             if model.landmark_head is None:
                 raise ValueError(
-                    "distillation needs a landmark head, which this network does not have: set network.trunk: mediapipe_hand"
+                    "distillation needs a landmark head, which this network does not have: set network.trunk: "
+                    "mediapipe_hand"
                 )
             # In a tuple, so that it is not a submodule: this module's weights are trained and synchronised.
             self._teacher = (LandmarkNet.from_mediapipe().requires_grad_(False),)
@@ -96,9 +97,9 @@ class Objective(nn.Module):
         """Compute the losses of a batch.
 
         Returns:
-            Scalars by name: ``loss``, the quantity to minimise, its weighted terms, and, for two or more hands, ``FUSION_UNITS``: the
-            share of the fusion's units that are active for some of them but not for others. Distillation terms are left out while
-            everything that produces landmarks is frozen.
+            Scalars by name: ``loss``, the quantity to minimise, its weighted terms, and, for two or more hands,
+            ``FUSION_UNITS``: the share of the fusion's units that are active for some of them but not for others.
+            Distillation terms are left out while everything that produces landmarks is frozen.
         """
         output, crops = self.predict(batch)
         hand = self.hands(output, batch.targets)

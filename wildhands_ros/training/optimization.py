@@ -13,7 +13,8 @@ from .config import Decay, GroupConfig, OptimizerConfig
 
 
 class Optimization:
-    """Adam over the groups of a configuration, with learning rates and freezing as functions of the step (from 1 on)."""
+    """Adam over the groups of a configuration, with learning rates and freezing as functions of the step (from 1
+    on)."""
 
     def __init__(self, model: WildHands, config: OptimizerConfig, steps: int) -> None:
         """
@@ -41,9 +42,11 @@ class Optimization:
         )
 
     def prepare(self, step: int) -> bool:
-        """Set the learning rates and freeze parts for ``step``; returns whether the set of frozen weights has changed."""
+        """Set the learning rates and freeze parts for ``step``; returns whether the set of frozen weights has
+        changed."""
         changed = False
-        # Longer names last, since a nested part may differ from its parent. Frozen batch normalisations keep their statistics.
+        # Longer names last, since a nested part may differ from its parent. Frozen batch normalisations keep their
+        # statistics.
         parts = [
             (name, part, group)
             for group, parts in zip(self._groups, self._parts, strict=False)

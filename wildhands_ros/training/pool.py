@@ -1,7 +1,8 @@
-"""A fixed pool of training examples that are reused in every epoch, with the outputs of the trunk's frozen stages precomputed.
+"""A fixed pool of training examples that are reused in every epoch, with the outputs of the trunk's frozen stages
+precomputed.
 
-On a CPU, drawing an example and running those stages take most of a training step. The outputs of both, and the teacher's, are kept in the
-cache folder.
+On a CPU, drawing an example and running those stages take most of a training step. The outputs of both, and the
+teacher's, are kept in the cache folder.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def frozen_stages(config: TrainingConfig) -> int:
     """
     if config.network.trunk != "mediapipe_hand" or config.network.full_image_trunk or config.network.encoding.at_input:
         raise ConfigError(
-            "pool stores features of crops, so it needs network.trunk: mediapipe_hand, full_image_trunk: false and a latent encoding"
+            "pool stores features of crops, so it needs network.trunk: mediapipe_hand, full_image_trunk: false "
+            "and a latent encoding"
         )
     factors = {module: group.lr_factor for group in config.optimizer.groups for module in group.modules}
     count = 0
@@ -69,14 +71,16 @@ def frozen_stages(config: TrainingConfig) -> int:
 
 
 def _never_changes(part: str, factors: Mapping[str, float]) -> bool:
-    """Whether a part of the network is frozen, given the learning rate factors of the parts named in the configuration."""
+    """Whether a part of the network is frozen, given the learning rate factors of the parts named in the
+    configuration."""
     around = max((name for name in factors if f"{part}.".startswith(f"{name}.")), key=len, default=None)
     within = (factor for name, factor in factors.items() if name.startswith(f"{part}."))
     return around is not None and factors[around] == 0 and not any(within)
 
 
 class Pool:
-    """Used in place of ``Batches``: the same images in every epoch, in an order that depends only on the seed and the epoch."""
+    """Used in place of ``Batches``: the same images in every epoch, in an order that depends only on the seed and the
+    epoch."""
 
     def __init__(
         self, config: TrainingConfig, assets: dict[Side, HandAsset], rank: int = 0, processes: int = 1
@@ -111,7 +115,8 @@ class Pool:
 
 
 def _folder(config: TrainingConfig, missing: list[str]) -> Path:
-    """The folder of the pool that is made without the ``missing`` sources, named after everything that its contents depend on."""
+    """The folder of the pool that is made without the ``missing`` sources, named after everything that its contents
+    depend on."""
     used = {
         name: value
         for name, value in to_mapping(config).items()

@@ -34,7 +34,8 @@ class Means:
 
 
 class LossLog:
-    """``log.jsonl``: one JSON object per line, with its step. Steps that a run repeats after it was killed appear once."""
+    """``log.jsonl``: one JSON object per line, with its step. Steps that a run repeats after it was killed appear
+    once."""
 
     def __init__(self, path: Path, step: int) -> None:
         """Open the log and drop what was written after ``step``.

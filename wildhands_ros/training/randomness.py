@@ -1,4 +1,5 @@
-"""Random numbers as a function of where they are used, so that no generator state has to be saved and any step can be repeated."""
+"""Random numbers as a function of where they are used, so that no generator state has to be saved and any step can be
+repeated."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ import torch
 
 
 def generator(seed: int, *place: int) -> np.random.Generator:
-    """Return a generator that is independent for each ``place``: whole numbers from 0 on, such as (step, position in the batch)."""
+    """Return a generator that is independent for each ``place``: whole numbers from 0 on, such as (step, position in
+    the batch)."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=place))
 
 

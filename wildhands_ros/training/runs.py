@@ -1,4 +1,5 @@
-"""What all training runs share: one run per folder, stopping on a signal, resuming with the same command, reporting the outcome."""
+"""What all training runs share: one run per folder, stopping on a signal, resuming with the same command, reporting the
+outcome."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ def check_same_run(kept: str, config: Any, may_change: Sequence[str], weights: P
     ]
     if changed:
         raise ConfigError(
-            f"{weights.parent} holds a run with other values of {', '.join(changed)}; resume it with its own configuration, or use "
+            f"{weights.parent} holds a run with other values of {', '.join(changed)}; resume it with its own "
+            "configuration, or use "
             f"another folder (with start: {weights} to initialise from its weights)"
         )
 

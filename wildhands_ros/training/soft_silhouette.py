@@ -1,8 +1,9 @@
 """Silhouettes of meshes that are differentiable with respect to the vertices and the cameras.
 
-Soft rasterisation (Liu et al., "Soft Rasterizer", ICCV 2019) in the form that WildHands was trained with (the formulas of PyTorch3D's
-MeshRasterizer and SoftSilhouetteShader): a triangle at signed squared distance d from a pixel, negative inside, covers it with probability
-sigmoid(-d / sigma), and a pixel is covered unless all of its nearest triangles miss it.
+Soft rasterisation (Liu et al., "Soft Rasterizer", ICCV 2019) in the form that WildHands was trained with (the formulas
+of PyTorch3D's MeshRasterizer and SoftSilhouetteShader): a triangle at signed squared distance d from a pixel, negative
+inside, covers it with probability sigmoid(-d / sigma), and a pixel is covered unless all of its nearest triangles miss
+it.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ MIN_DEPTH = 0.01
 
 @dataclass(frozen=True)
 class SoftSilhouetteSettings:
-    """Settings of the soft rasteriser; squared distances are in normalised device coordinates, where the image's shorter side is 2."""
+    """Settings of the soft rasteriser; squared distances are in normalised device coordinates, where the image's
+    shorter side is 2."""
 
     sigma: float = 1e-4
-    """Softness: a triangle's probability falls from 1/2 on its outline to 1/(1 + e) at the squared distance sigma. Neighbouring triangles
-    that narrowly miss a pixel cover it together, so a hand's outline grows by a pixel or two at 224 pixels: against exact masks, the
-    best-fitting depth is 1 to 2.5 % too large; with 1e-5, the sigma that ``blur_radius`` belongs to, it is 0.5 to 1 %."""
+    """Softness: a triangle's probability falls from 1/2 on its outline to 1/(1 + e) at the squared distance sigma.
+    Neighbouring triangles that narrowly miss a pixel cover it together, so a hand's outline grows by a pixel or two at
+    224 pixels: against exact masks, the best-fitting depth is 1 to 2.5 % too large; with 1e-5, the sigma that
+    ``blur_radius`` belongs to, it is 0.5 to 1 %."""
     blur_radius: float = math.log(1 / 1e-6 - 1) * 1e-5
-    """Squared distance beyond which a triangle is ignored. The default cuts the default sigma off at 0.2, as the reference did."""
+    """Squared distance beyond which a triangle is ignored. The default cuts the default sigma off at 0.2, as the
+    reference did."""
     faces_per_pixel: int = 10
     """Number of triangles per pixel that count: those of least depth."""
 
@@ -52,17 +56,18 @@ def soft_silhouettes(
 ) -> Tensor:
     """Draw the soft silhouettes of B meshes.
 
-    Gradients flow to ``vertices`` and ``k``; second derivatives are not supported. Triangles nearer than ``MIN_DEPTH``, degenerate ones and
-    those outside the image have no gradient.
+    Gradients flow to ``vertices`` and ``k``; second derivatives are not supported. Triangles nearer than ``MIN_DEPTH``,
+    degenerate ones and those outside the image have no gradient.
 
     Args:
-        vertices: (B, V, 3) metres, camera optical frame. float64 is computed as such, everything else as float32, also under autocast.
+        vertices: (B, V, 3) metres, camera optical frame. float64 is computed as such, everything else as float32, also
+            under autocast.
         faces: (F, 3) integers or, if the meshes differ, (B, F, 3); the orientation does not matter.
         k: (B, 3, 3) pinhole matrices to pixels with centres at whole numbers, with the last row 0, 0, 1.
         width: The images' width.
         height: The images' height.
-        image_index: (B,) int64 the image that each mesh is drawn into; meshes of one image give a joint silhouette. By default, each mesh
-            has its own image.
+        image_index: (B,) int64 the image that each mesh is drawn into; meshes of one image give a joint silhouette. By
+            default, each mesh has its own image.
         num_images: Number of images, N; given together with ``image_index``.
         settings: Settings of the rasteriser.
 
@@ -131,7 +136,8 @@ class _SoftSilhouette(torch.autograd.Function):
         logit = pairs.distance * -sharpness
         # log(1 - sigmoid(x)) = logsigmoid(-x)
         missed = screen.new_zeros(math.prod(shape)).index_add_(0, pairs.pixel, logsigmoid(-logit)).exp_()
-        # d silhouette / d distance = -missed * probability / sigma, and d distance / d nearest point = -2 offset, reversed inside.
+        # d silhouette / d distance = -missed * probability / sigma, and d distance / d nearest point = -2 offset,
+        # reversed inside.
         slope = 2 * sharpness * logit.sigmoid() * pairs.distance.sign()
         slope_end = slope * pairs.fraction
         ctx.save_for_backward(

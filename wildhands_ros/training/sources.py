@@ -178,7 +178,8 @@ class _PhotographSource:
 
 
 def _crop_around(photo: LabelledImage, pixels: np.ndarray, rng: np.random.Generator) -> CropBox | None:
-    """A crop of the annotated hand at any turn, so that the landmark network's features are kept there, too; None if it shows nothing."""
+    """A crop of the annotated hand at any turn, so that the landmark network's features are kept there, too; None if it
+    shows nothing."""
     turn = float(rng.uniform(-np.pi, np.pi))
     (hand,) = photo.hands
     if hand.keypoints is None or hand.known_keypoints.sum() < 2:

@@ -18,8 +18,8 @@ NUM_KEYPOINTS = 21
 class Targets:
     """Targets of B hands in N images, in metres and pixels, in the camera's optical frame; joints in MANO order.
 
-    Every kind of label comes with a bool tensor that says which hands have it; values of other hands (NaN, say) have no effect. A kind that
-    no hand has may be left out, both tensors None.
+    Every kind of label comes with a bool tensor that says which hands have it; values of other hands (NaN, say) have no
+    effect. A kind that no hand has may be left out, both tensors None.
 
     Raises:
         ValueError: The shapes do not match.

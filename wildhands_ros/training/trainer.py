@@ -35,7 +35,8 @@ _BAD_STEPS = 20
 
 
 class Trainer:
-    """A training run in a folder, which holds ``checkpoints/``, ``log.jsonl``, ``tensorboard/`` and the exported weights."""
+    """A training run in a folder, which holds ``checkpoints/``, ``log.jsonl``, ``tensorboard/`` and the exported
+    weights."""
 
     def __init__(self, config: TrainingConfig, folder: Path, processes: Processes) -> None:
         """Prepare a run, or resume the one in the folder.
@@ -46,7 +47,8 @@ class Trainer:
             processes: The processes that train together.
 
         Raises:
-            ValueError: The run cannot be configured like this, or (``ConfigError``) was started with another configuration.
+            ValueError: The run cannot be configured like this, or (``ConfigError``) was started with another
+                configuration.
             OSError: The folder cannot be written.
         """
         self._config, self._folder, self._processes = config, folder, processes
@@ -108,7 +110,8 @@ class Trainer:
                 break
 
     def _synchronised(self) -> nn.Module:
-        """The objective with gradients averaged over the processes; rebuilt after every change of what is frozen, which DDP reads only once."""
+        """The objective with gradients averaged over the processes; rebuilt after every change of what is frozen, which
+        DDP reads only once."""
         if self._processes.count == 1:
             return self._objective
         devices = [self._processes.device] if self._processes.device.type == "cuda" else None
@@ -138,7 +141,8 @@ class Trainer:
                 self._new_skipped["step with gradients that are not finite"] += 1
             if self._bad_steps >= _BAD_STEPS:
                 raise TrainingError(
-                    f"the gradients of {_BAD_STEPS} consecutive steps, up to step {self._step}, are not finite: lower optimizer.lr or "
+                    f"the gradients of {_BAD_STEPS} consecutive steps, up to step {self._step}, are not finite: lower "
+                    "optimizer.lr or "
                     "clip_norm and start again from the last saved state"
                 )
         self._new_skipped += batch.skipped
@@ -161,8 +165,8 @@ class Trainer:
             if self._progress is not None and "loss" in means:
                 if means.get(FUSION_UNITS) == 0:
                     self._progress.say(
-                        "the fusion's output is the same for all hands, so the decoders see no image; it does not recover from this: "
-                        "start again with a lower optimizer.lr or network.fusion: pooled"
+                        "the fusion's output is the same for all hands, so the decoders see no image; it does not recover "
+                        "from this: start again with a lower optimizer.lr or network.fusion: pooled"
                     )
                 self._progress.write(step, {**means, "lr": self._optimization.learning_rate(step)}, self._skipped)
         if self._progress is not None:

@@ -79,7 +79,8 @@ def _parameters(label: ManoLabel | ManoParameters | None, asset: HandAsset) -> t
         return label, []
     if asset.name != "mano":
         return None, ["hand with MANO labels, which are not used: hand_model is the open hand"]
-    # Which shape directions the trained left hand has is determined by hand_model: the released model's are those as stored.
+    # Which shape directions the trained left hand has is determined by hand_model: the released model's are those as
+    # stored.
     if label.negate_left_shapedirs_x:
         return None, ["hand with MANO labels for corrected left shape directions, which are not used"]
     parameters = label.parameters(asset)

@@ -26,22 +26,26 @@ class DetectorLossWeights:
 
 @dataclass(frozen=True)
 class DetectorTrainingConfig:
-    """A training run. It contains everything that affects the result, so a run can only be resumed with the same values."""
+    """A training run. It contains everything that affects the result, so a run can only be resumed with the same
+    values."""
 
     steps: int
     batch_size: int
     pool: int
-    """Number of images that are rendered once, stored in the cache folder and reused, each time with another augmentation."""
+    """Number of images that are rendered once, stored in the cache folder and reused, each time with another
+    augmentation."""
     images: str = "frames"
     """What it learns from: whole ``frames``, or ``second_stage`` crops around the bundled detector's proposals."""
     world: str = "frames"
     """Preset of the synthetic world."""
     seed: int = 1
     start: str = START_MEDIAPIPE
-    """Initial weights: ``mediapipe`` (its palm detector), ``default`` (the bundled detector) or a file of an earlier run."""
+    """Initial weights: ``mediapipe`` (its palm detector), ``default`` (the bundled detector) or a file of an earlier
+    run."""
     lr: float = 2e-3
     trunk_factor: float = 0.05
-    """Learning rate of the trunk's last stages and of the palm heads, relative to ``lr``; the first stages are frozen."""
+    """Learning rate of the trunk's last stages and of the palm heads, relative to ``lr``; the first stages are
+    frozen."""
     trunk_frozen_until: int = 500
     """Number of initial steps in which only the hand head is trained."""
     warmup_steps: int = 100

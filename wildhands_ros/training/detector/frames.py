@@ -23,7 +23,8 @@ CANVAS = 384
 WIDTH, HEIGHT = 288, 224
 """Size of a training image in pixels."""
 MIN_BOX_FILL = 0.12
-"""Fraction of a hand's box that its visible pixels must fill for the hand to count, neither as a hand nor as background otherwise."""
+"""Fraction of a hand's box that its visible pixels must fill for the hand to count, neither as a hand nor as background
+otherwise."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def detector_frame(image: LabelledImage) -> Frame:
 
 
 def _up(hand: LabelledHand) -> np.ndarray:
-    """(2,) unit vector from the wrist to the middle finger's base; zero if unknown or if the hand points along the viewing direction."""
+    """(2,) unit vector from the wrist to the middle finger's base; zero if unknown or if the hand points along the
+    viewing direction."""
     if hand.keypoints is None:
         return np.zeros(2)
     direction = hand.keypoints[MIDDLE_MCP] - hand.keypoints[WRIST]
@@ -109,7 +111,8 @@ def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
 
 
 def augmented(frame: Frame, rng: np.random.Generator) -> Frame:
-    """Make a (HEIGHT, WIDTH, 3) training image: a random window of the frame, with random reflection, small turn and colours."""
+    """Make a (HEIGHT, WIDTH, 3) training image: a random window of the frame, with random reflection, small turn and
+    colours."""
     height, width = frame.image.shape[:2]
     # From the whole frame with a margin to a part of it at twice the size.
     zoom = min(WIDTH / width, HEIGHT / height) * np.exp(rng.uniform(np.log(0.7), np.log(2.0)))

@@ -1,4 +1,5 @@
-"""The detector's losses: the hand head learns from labelled frames, and the palm heads are distilled from MediaPipe's detector."""
+"""The detector's losses: the hand head learns from labelled frames, and the palm heads are distilled from MediaPipe's
+detector."""
 
 from __future__ import annotations
 
@@ -108,7 +109,8 @@ def detector_losses(
 
 
 def _focal(logit: Tensor, heat: Tensor) -> Tensor:
-    """Focal loss of Zhou et al. 2019, eq. 1, with alpha 2 and beta 4, summed; cells with negative ``heat`` are left out."""
+    """Focal loss of Zhou et al. 2019, eq. 1, with alpha 2 and beta 4, summed; cells with negative ``heat`` are left
+    out."""
     probability = logit.sigmoid().clamp(1e-4, 1 - 1e-4)
     at_peak = -((1 - probability) ** 2) * probability.log()
     elsewhere = -((1 - heat.clamp(min=0)) ** 4) * probability**2 * (1 - probability).log()

@@ -56,7 +56,8 @@ _LABEL_COLUMNS = 8
 
 
 class FramePool:
-    """Images of the synthetic world, rendered if they are missing; ``pool[step]`` is the batch of that step, from 1 on."""
+    """Images of the synthetic world, rendered if they are missing; ``pool[step]`` is the batch of that step, from 1
+    on."""
 
     def __init__(self, kind: str, world: str, seed: int, pool: int, batch_size: int) -> None:
         """

@@ -1,4 +1,5 @@
-"""Training images of the second-stage detector: crops around hands and around the bundled detector's false positives."""
+"""Training images of the second-stage detector: crops around hands and around the bundled detector's false
+positives."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ _MAX_HANDS, _MAX_MISTAKES = 3, 3
 
 
 def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
-    """Make (KEPT, KEPT, 3) crops of the scenes' hands, of the detector's false positives and, if there are neither, of a random place."""
+    """Make (KEPT, KEPT, 3) crops of the scenes' hands, of the detector's false positives and, if there are neither, of
+    a random place."""
     for index in indices:
         scene = make_frame(config, index)
         frame = detector_frame(label_frame(scene, scene.camera.width, scene.camera.height))
@@ -54,7 +56,8 @@ def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
 
 
 def augmented(frame: Frame, rng: np.random.Generator) -> Frame:
-    """Make a (SIDE, SIDE, 3) training image of a stored crop, with random scale, shift, reflection, turn and colours."""
+    """Make a (SIDE, SIDE, 3) training image of a stored crop, with random scale, shift, reflection, turn and
+    colours."""
     zoom = SIDE / KEPT * SPAN / np.exp(rng.uniform(np.log(1.3), np.log(2.6)))
     target = SIDE / 2 + np.clip(rng.normal(0, 0.09, 2), -0.2, 0.2) * SIDE
     return window(

@@ -29,7 +29,8 @@ EXPORT_NAME = "detector.safetensors"
 
 
 class DetectorTrainer:
-    """A training run in a folder, which holds ``checkpoints/``, ``log.jsonl``, ``tensorboard/`` and the exported weights.
+    """A training run in a folder, which holds ``checkpoints/``, ``log.jsonl``, ``tensorboard/`` and the exported
+    weights.
 
     It runs in one process, on the CPU.
     """
@@ -38,7 +39,8 @@ class DetectorTrainer:
         """Prepare a run, or resume the one in the folder.
 
         Raises:
-            ValueError: The run cannot be configured like this, or (``ConfigError``) was started with another configuration.
+            ValueError: The run cannot be configured like this, or (``ConfigError``) was started with another
+                configuration.
             OSError: The folder cannot be written.
             ImportError: mediapipe, whose network is the teacher, is not installed.
         """
@@ -207,7 +209,8 @@ def _initial_network(start: str) -> HandDetectorNet:
 
 
 def _front(net: HandDetectorNet, batch_size: int, width: int, height: int) -> Callable[[Tensor], Tensor]:
-    """The trunk's first stages, which never change; with OpenVINO, if it is installed, they are several times as fast."""
+    """The trunk's first stages, which never change; with OpenVINO, if it is installed, they are several times as
+    fast."""
     try:
         from ...runtime.openvino_detector import OpenVinoStages
     except ImportError:
