@@ -35,12 +35,20 @@ class Frame:
 class FrameSource(Protocol):
     """Frames in order; iterating reads them. ``problems`` is complete after the last frame."""
 
-    count: int | None
-    """Expected number of frames; None if unknown."""
-    fps: float | None
-    """Nominal frame rate in Hz; None for still images."""
-    problems: list[str]
-    """One sentence for each input that could not be read."""
+    @property
+    def count(self) -> int | None:
+        """Expected number of frames; None if unknown."""
+        ...
+
+    @property
+    def fps(self) -> float | None:
+        """Nominal frame rate in Hz; None for still images."""
+        ...
+
+    @property
+    def problems(self) -> list[str]:
+        """One sentence for each input that could not be read."""
+        ...
 
     def __iter__(self) -> Iterator[Frame]: ...
 
@@ -151,7 +159,7 @@ class VideoSource:
                 # Raw streams have no times, and times in broken ones run backwards: advance by the frame rate.
                 stamp = presentation if stamp is None or presentation > stamp else stamp + 1 / self.fps
                 read += 1
-                if is_wanted:
+                if bgr is not None:
                     yield read - 1, Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.path.name, stamp)
         finally:
             capture.release()

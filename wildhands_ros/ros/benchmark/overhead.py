@@ -106,7 +106,7 @@ def _wait_for_listener(publishers: Sequence[Publisher]) -> None:
 
 
 @contextmanager
-def _listener() -> Iterator[subprocess.Popen[bytes]]:
+def _listener() -> Iterator[subprocess.Popen[str]]:
     with child_process([sys.executable, "-m", "wildhands_ros.ros.benchmark.overhead"]) as listener:
         yield listener
 

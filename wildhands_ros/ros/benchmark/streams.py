@@ -105,7 +105,7 @@ class Listener(Node):
 class Streams:
     """Nodes that run side by side and are measured in turns. Made by ``streams``."""
 
-    def __init__(self, nodes: Mapping[str, subprocess.Popen[bytes]]):
+    def __init__(self, nodes: Mapping[str, subprocess.Popen[str]]):
         """Takes the nodes' processes by namespace."""
         self._nodes = nodes
         self._listener = Listener(list(nodes))
@@ -180,7 +180,7 @@ def streams(kinds: Mapping[str, str]) -> Iterator[Streams]:
 
 
 @contextmanager
-def _node(name: str, kind: str) -> Iterator[subprocess.Popen[bytes]]:
+def _node(name: str, kind: str) -> Iterator[subprocess.Popen[str]]:
     module, *arguments = _COMMANDS[kind]
     ros_arguments = ["-r", f"__ns:=/{name}", "-p", f"tf_prefix:={name}_", "--log-level", "warn"]
     with child_process([sys.executable, "-m", module, *arguments, "--ros-args", *ros_arguments]) as node:

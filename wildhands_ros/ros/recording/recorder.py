@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -145,7 +146,7 @@ class Recorder(Node):
             self.create_subscription(
                 message_class,
                 name,
-                lambda data: self._receive(name, connection, data),
+                partial(self._receive, name, connection),
                 qos,
                 raw=True,
                 event_callbacks=SubscriptionEventCallbacks(message_lost=counts.on_lost),
