@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-# Threads slow down small tensor operations on a test machine with few, shared cores. Must be set before torch is imported.
+# Threads slow down small tensor operations on a test machine with few, shared cores. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _SHORTEST_LISTED = 1.0

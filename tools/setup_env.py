@@ -1,6 +1,7 @@
-"""Makes .venv: everything that the demo and the tests need, on a machine without ROS. Run by `make`; quick when nothing changed.
+"""Create .venv with everything that the demo and the tests need, on a machine without ROS.
 
-Standard library only, since it runs before anything is installed. Each step is skipped while its inputs are those of its last success.
+Run by `make`. Uses the standard library only, because it runs before anything is installed. A step is skipped as long
+as its inputs are the same as when it last succeeded.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ BUILD = VENV / "build"
 STAMPS = VENV / "stamps"
 LOCK_FILE = ROOT / "requirements.lock"
 INTERFACES = ("tf2_msgs", "vision_msgs")
-"""Message packages without a wheel; tools/interfaces holds the part of them that we use."""
+"""Message packages that have no wheel; tools/interfaces contains the messages that this package uses."""
 
 ROS_VARIABLES = (
     "AMENT_PREFIX_PATH",
@@ -33,11 +34,12 @@ ROS_VARIABLES = (
     "PYTHONHOME",
     "PYTHONPATH",
 )
-"""What a sourced ROS distribution or another environment sets, and this one must not see."""
+"""Variables of a sourced ROS distribution or another virtual environment, which must not leak into this one."""
 
 VENV_INFO = """
 import json, sys, sysconfig
-info = {"version": sys.version_info[:2], "include": sysconfig.get_path("include"), "purelib": sysconfig.get_path("purelib")}
+info = {name: sysconfig.get_path(name) for name in ("include", "purelib")}
+info["version"] = sys.version_info[:2]
 try:
     import numpy
     info["numpy"] = numpy.get_include()
@@ -48,10 +50,11 @@ print(json.dumps(info))
 
 
 class SetupError(Exception):
-    """Something that the user must put right; the message says how."""
+    """An error that the user has to fix; the message says how."""
 
 
 def environment() -> dict[str, str]:
+    """Return the environment variables for commands that run in .venv."""
     clean = {
         key: value
         for key, value in os.environ.items()
@@ -69,9 +72,15 @@ def environment() -> dict[str, str]:
 
 
 def run(*command: str | Path, failure: str, quiet: bool = False) -> None:
-    """Runs a command in the environment; its output is shown, or with ``quiet`` only when it fails.
+    """Run a command in the environment.
 
-    :raises SetupError: with ``failure`` when the command fails.
+    Args:
+        command: The program and its arguments.
+        failure: The error message if the command fails.
+        quiet: Show the output only if the command fails.
+
+    Raises:
+        SetupError: The command failed.
     """
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
     result = subprocess.run([str(part) for part in command], cwd=ROOT, env=environment(), text=True, **output)
@@ -91,7 +100,7 @@ def venv_info() -> dict:
 
 
 def digest(*paths: Path, extra: str = "") -> str:
-    """Of the contents of files and of all files in folders."""
+    """Return a hash of the contents of files and of all files in folders."""
     state = hashlib.sha256(extra.encode())
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -101,7 +110,10 @@ def digest(*paths: Path, extra: str = "") -> str:
 
 
 class Step:
-    """`with Step(...) as step: if step.needed: ...` runs a step unless its inputs are those of its last success."""
+    """A step that is needed only if its inputs have changed since it last succeeded.
+
+    Used as ``with Step(...) as step: if step.needed: ...``.
+    """
 
     def __init__(self, name: str, title: str, inputs: str):
         self.stamp, self.title, self.inputs = STAMPS / name, title, inputs
@@ -127,7 +139,8 @@ def check_machine() -> None:
         raise SetupError(f"Python 3.10, 3.11 or 3.12 is needed, not {version}: make PYTHON=python3.11 ...")
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         raise SetupError(
-            "The ROS 2 wheels are for Linux on x86-64 only; elsewhere, build with colcon in a ROS 2 distribution (README.md)."
+            "The ROS 2 wheels exist for Linux on x86-64 only. On other platforms, build with colcon in a ROS 2 "
+            "distribution (see README.md)."
         )
     missing = []
     if not any(map(shutil.which, ("c++", "g++", "clang++"))) or not any(map(shutil.which, ("cc", "gcc", "clang"))):
@@ -135,7 +148,7 @@ def check_machine() -> None:
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         missing.append(f"python{version}-dev")
     try:
-        import ensurepip  # noqa: F401 - Debian splits it off, and venv fails without it
+        import ensurepip  # noqa: F401 - Debian packages it separately, and venv fails without it
     except ImportError:
         missing.append(f"python{version}-venv")
     if missing:
@@ -145,7 +158,7 @@ def check_machine() -> None:
 def make_venv() -> None:
     if not PYTHON.exists():
         print(f"==> Making {VENV.name} with Python {platform.python_version()}", flush=True)
-        # -I: the user's PYTHONPATH and the current folder must not leak in.
+        # -I: ignore the user's PYTHONPATH and the current folder.
         run(sys.executable, "-I", "-m", "venv", VENV, failure=f"Could not make {VENV}: see above.")
 
 
@@ -161,7 +174,10 @@ def install_packages() -> None:
 
 
 def repair_cmake_targets() -> None:
-    """The ROS wheels' CMake files name the Python and NumPy folders of the machine that built them; CMake refuses them as non-existent."""
+    """Fix the CMake files of the ROS wheels.
+
+    They contain the Python and NumPy folders of the machine that built them, which CMake rejects as non-existent.
+    """
     info = venv_info()
     major, minor = info["version"]
     built_in = f"/opt/python/cp{major}{minor}-cp{major}{minor}"
@@ -175,13 +191,13 @@ def repair_cmake_targets() -> None:
         for wrong, right in replacements.items():
             repaired = repaired.replace(wrong, right)
         if repaired != text:
-            # A new file: uv may have hard-linked the old one to its cache.
+            # Replace the file instead of changing it: uv may have hard-linked it to its cache.
             file.unlink()
             file.write_text(repaired)
 
 
 def build(name: str, source: Path, inputs: str, *options: str) -> None:
-    """Builds an ament package of messages with plain CMake into the environment's own prefix, so that nothing needs sourcing."""
+    """Build an ament package of messages with CMake and install it into .venv; nothing has to be sourced."""
     with Step(name, f"Building the messages of {name}", inputs) as step:
         if not step.needed:
             return
@@ -209,12 +225,15 @@ def build_messages() -> None:
     for name in INTERFACES:
         source = ROOT / "tools" / "interfaces" / name
         build(name, source, digest(source, extra=packages))
-    # In a folder of their own: site-packages/wildhands_ros would hide the editable sources.
+    # In a separate folder: site-packages/wildhands_ros would hide the editable sources.
     python_folder = "lib/wildhands_ros_messages"
     inputs = digest(ROOT / "msg", ROOT / "srv", ROOT / "CMakeLists.txt", ROOT / "package.xml", extra=packages)
     build("wildhands_ros", ROOT, inputs, "-DMESSAGES_ONLY=ON", f"-DPYTHON_INSTALL_DIR={python_folder}")
-    # Python reads this file at every start: it finds the messages, and ament's index of packages, without anything sourced.
-    index = f"import os; os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(filter(None, (os.environ.get('AMENT_PREFIX_PATH'), {str(VENV)!r})))"
+    # Python reads this file when it starts, and so finds the messages and the ament index without a sourced setup file.
+    index = (
+        "import os; os.environ['AMENT_PREFIX_PATH'] = "
+        f"os.pathsep.join(filter(None, (os.environ.get('AMENT_PREFIX_PATH'), {str(VENV)!r})))"
+    )
     lines = [str(VENV / python_folder), index]
     Path(venv_info()["purelib"], "wildhands_ros_messages.pth").write_text("\n".join(lines) + "\n")
 
@@ -246,7 +265,7 @@ def main() -> int:
         check_machine()
         make_venv()
         with open(VENV / "setup.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once
+            fcntl.flock(lock, fcntl.LOCK_EX)  # make may run twice at the same time
             install_packages()
             build_messages()
             install_sources()

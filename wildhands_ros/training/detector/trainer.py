@@ -109,6 +109,8 @@ class DetectorTrainer:
             sampler=range(self._step + 1, self._config.steps + 1),
             num_workers=self._config.workers,
             prefetch_factor=2 if self._config.workers else None,
+            # Never forked: OpenVINO's threads run in this process.
+            multiprocessing_context="spawn" if self._config.workers else None,
         )
         yield from loader
 
