@@ -19,6 +19,8 @@ from wildhands_ros.network.config import CameraDecoding
 from wildhands_ros.network.preprocessing import preprocess
 from wildhands_ros.synthetic.world import World
 
+pytestmark = pytest.mark.slow
+
 REQUEST = FeatureRequest("lab", "test", 4, augmented=False, images=True)
 
 

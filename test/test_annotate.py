@@ -46,6 +46,8 @@ from wildhands_ros.runtime.processes import Workers, processes
 from wildhands_ros.smoothing.offline import smooth_track
 from wildhands_ros.types import FrameEstimate, ManoParameters, Side
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).parent.parent / "demo"
 CALIBRATION = load_calibration(DEMO / "camera_info.yaml")
 NUM_FRAMES = 11

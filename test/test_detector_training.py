@@ -23,6 +23,8 @@ from wildhands_ros.training.detector.objective import collate, detector_losses
 from wildhands_ros.training.detector.pool import FramePool
 from wildhands_ros.training.detector.trainer import EXPORT_NAME, DetectorTrainer
 
+pytestmark = pytest.mark.slow
+
 WORLD = world_config("frames", "test")
 
 

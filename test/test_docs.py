@@ -17,6 +17,8 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import draw_architecture  # noqa: E402 - a script of the repository, not of the package
 
+pytestmark = pytest.mark.slow
+
 NOT_OURS = {".venv", ".venv-docs", ".venv-lerobot", "build", "install", "log", "site", "demo_output", "training_output"}
 PAGES = sorted(
     page

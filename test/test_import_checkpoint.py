@@ -25,6 +25,8 @@ from wildhands_ros.network.released import released_shapes
 from wildhands_ros.runtime.predictor import Predictor
 from wildhands_ros.types import Side
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):

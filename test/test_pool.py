@@ -17,6 +17,8 @@ from wildhands_ros.training.objective import Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.pool import Pool, frozen_stages
 
+pytestmark = pytest.mark.slow
+
 PICTURES = 32
 CONFIG = TrainingConfig(
     network=dataclasses.replace(MEDIAPIPE_HAND, features=64),

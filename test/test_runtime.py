@@ -28,6 +28,8 @@ from wildhands_ros.runtime.threads import available_cpus, network_threads
 
 openvino = pytest.importorskip("openvino")
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).parent.parent / "demo"
 MEAN_POSE = 0.1 * torch.arange(90.0).reshape(2, 45).sin()
 TWO_TRUNKS = WildHandsConfig(trunk="resnet18", features=64, grasp_input=GraspInput.HAND_AND_IMAGE)

@@ -55,6 +55,8 @@ from wildhands_ros.training.runs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from wildhands_ros.training.usable_labels import usable_hands
 from wildhands_ros.types import ManoParameters, Side
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EVERYTHING = tuple(Supervision)
 ASSETS = {side: open_hand(side) for side in Side}
