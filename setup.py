@@ -1,4 +1,4 @@
-"""Packaging for pip: the library and the command. `colcon build` uses CMakeLists.txt, which also builds the messages."""
+"""Packaging for pip: the library and the command. `colcon build` uses CMakeLists.txt, which also builds messages."""
 
 import re
 from pathlib import Path
