@@ -155,8 +155,8 @@ class Robot:
         if self._publishers is None:
             return
         self.sent += 1
-        # Longer than the time between two images, and too short to look like a clock that was set back.
-        delay = max(0.2, 1.5 / self.rate) if self.out_of_order and self.sent % 3 == 0 else 0.0
+        # Longer than a busy node takes for a frame, but less than the second that counts as a jump of the clock.
+        delay = 0.9 if self.out_of_order and self.sent % 3 == 0 else 0.0
         nanoseconds = time.time_ns() + int(1e9 * (self.stamp_offset - delay)) if self.has_stamps else 0
         header = Header(stamp=Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9), frame_id=self.frame_id)
         if self.sends_info:
