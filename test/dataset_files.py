@@ -1,7 +1,7 @@
-"""Small data sets in the published formats, with invented hands: what the readers are tested on.
+"""Small datasets in the published formats, with synthetic hands, to test the readers.
 
-Each maker writes its files from hands in the camera's frame by the formulas of the data set's own documentation, with joint orders spelled
-out as names, and returns the folder to open.
+Each maker writes its files from hands in the camera's frame by the formulas of the data set's own documentation, with
+joint orders spelled out as names, and returns the folder to open.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Hand(NamedTuple):
 
 @cache
 def mano(side: Side):
-    """The open hand in MANO's place, with what it lacks: a mean pose, and a wrist off the origin that moves with the betas."""
+    """The open hand in MANO's place, with what it lacks: a mean pose, and a wrist off the origin that moves with the
+    betas."""
     if side is Side.LEFT:
         return mano(Side.RIGHT).mirrored()
     hand, random = open_hand(Side.RIGHT), np.random.default_rng(0)
@@ -81,7 +82,7 @@ def hands(seed: int) -> dict[Side, Hand]:
 
 
 def relative(hand: Hand, side: Side) -> np.ndarray:
-    """The pose as data sets with ``flat_hand_mean=False`` store it."""
+    """The pose as datasets with ``flat_hand_mean=False`` store it."""
     return hand.mano.hand_pose - mano(side).hands_mean
 
 
@@ -183,7 +184,8 @@ ASSEMBLY_SEQUENCE = "nusar-2021_action_both_9081-c11b_9081_user_id_2021-02-12_16
 
 
 def make_assembly_hands(root: Path, change=None) -> Path:
-    """Three frames of one camera, the last with the right hand only; ``change(data, calib, joint_3d)`` may alter the contents."""
+    """Three frames of one camera, the last with the right hand only; ``change(data, calib, joint_3d)`` may alter the
+    contents."""
     camera, frames = "HMC_21179183", [hands(seed) for seed in range(3)]
     pose = np.concatenate([WORLD_ROTATION, (-WORLD_ROTATION @ CAMERA_POSITION)[:, None]], axis=1).tolist()
     numbers = [30 * i for i in range(3)]
@@ -215,7 +217,8 @@ INTERHAND_FOCAL, INTERHAND_CENTRE = [420.0, 418.0], [205.5, 260.25]
 
 
 def make_interhand(root: Path, change=None) -> Path:
-    """Two frames of one camera; no MANO of the second. ``change(data, camera, joint_3d, mano)`` may alter the contents."""
+    """Two frames of one camera; no MANO of the second. ``change(data, camera, joint_3d, mano)`` may alter the
+    contents."""
     frames, name = [hands(seed) for seed in range(2)], "400262"
     data, joint_3d, fits = {"images": [], "annotations": []}, {"0": {}}, {"0": {}}
     for i, frame in enumerate(frames):
@@ -299,7 +302,8 @@ H2O_INTRINSICS = (636.66, 636.25, 635.28, 366.87, 1280, 720)
 
 
 def make_h2o(root: Path, change=None) -> Path:
-    """Two frames; in the second the left hand is not annotated. ``change(number, joints, mano)`` may alter a frame's rows."""
+    """Two frames; in the second the left hand is not annotated. ``change(number, joints, mano)`` may alter a frame's
+    rows."""
     folder = root / "subject3/k2/0/cam4"
     for name in ("rgb", "hand_pose", "hand_pose_mano"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -327,7 +331,8 @@ EGO_EXO_K = [[150.0, 0, 255.5], [0, 150.0, 255.5], [0, 0, 1]]
 
 
 def make_ego_exo(root: Path, change=None, scale: float = 1.0) -> Path:
-    """Two images, of ``scale`` times the size that the intrinsics are for; ``change(content)`` may alter the content."""
+    """Two images, of ``scale`` times the size that the intrinsics are for; ``change(content)`` may alter the
+    content."""
     content = {}
     size = round(512 * scale)
     names = {name: name for name in MEDIAPIPE_JOINT_NAMES}

@@ -1,4 +1,4 @@
-"""Every data set's published format is read to what its maker put in, and faults are named or counted."""
+"""Dataset readers: each published format is read correctly, and faults are reported or counted."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def opened(name, root, *args, paper_labels=False, **options):
 
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory):
-    """Every data set as its maker writes it; not to be changed."""
+    """Every dataset as its maker function writes it; read only."""
     return {name: opened(name, tmp_path_factory.mktemp(name)) for name in MAKERS}
 
 
@@ -82,7 +82,7 @@ def test_every_reader_is_registered_and_tested():
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_images_have_the_cameras_size_and_labels_obey_their_contract(datasets, name):
+def test_images_match_their_cameras_and_labels_are_consistent(datasets, name):
     dataset = datasets[name]
     assert len(dataset) > 0
     for sample in dataset:
@@ -104,7 +104,7 @@ def test_images_have_the_cameras_size_and_labels_obey_their_contract(datasets, n
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_samples_and_data_sets_can_be_sent_to_loader_processes(datasets, name):
+def test_samples_and_datasets_are_picklable(datasets, name):
     sample = pickle.loads(pickle.dumps(datasets[name]))[0]
     copy = pickle.loads(pickle.dumps(sample))
     assert np.array_equal(copy.load_image(), datasets[name][0].load_image())
@@ -123,7 +123,7 @@ def test_joints_are_in_the_camera_frame_and_project_onto_the_keypoints(datasets,
 
 
 @pytest.mark.parametrize("name", ["arctic", "assembly_hands", "interhand", "h2o", "egoexo4d"])
-def test_joints_are_those_of_the_maker(datasets, name):
+def test_joints_equal_those_written(datasets, name):
     for index, sample in enumerate(datasets[name]):
         for side, hand in labelled(sample).items():
             np.testing.assert_allclose(
@@ -133,7 +133,7 @@ def test_joints_are_those_of_the_maker(datasets, name):
 
 @pytest.mark.parametrize("name", WITH_JOINTS)
 def test_bones_have_the_lengths_of_a_hand(datasets, name):
-    """A wrong order makes bones that reach over the hand."""
+    """With a wrong joint order, bones would be as long as the hand."""
     for sample in datasets[name]:
         for hand in sample.hands:
             for parent, child in MEDIAPIPE_BONES:
@@ -155,13 +155,13 @@ def test_mano_poses_the_joints(datasets, name):
     assert count >= 2
 
 
-def test_another_models_betas_are_refused(datasets):
+def test_betas_of_another_hand_model_are_rejected(datasets):
     with pytest.raises(ValueError, match="parameters of MANO, not of open_hand"):
         labelled(datasets["freihand"][0])[RIGHT].mano.parameters(open_hand(RIGHT))
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_supervision_and_intrinsics_are_the_papers(datasets, name):
+def test_supervision_and_intrinsics_match_the_paper(datasets, name):
     sample = datasets[name][0]
     table = {
         "arctic": "keypoints joints pose betas camera",
@@ -184,7 +184,7 @@ def test_supervision_and_intrinsics_are_the_papers(datasets, name):
         )
 
 
-def test_joint_orders_agree_with_the_spec():
+def test_joint_orders():
     assembly_to_mano = [20, 7, 6, 5, 11, 10, 9, 19, 18, 17, 15, 14, 13, 3, 2, 1, 0, 4, 8, 12, 16]
     h2o_to_mano = [0, 5, 6, 7, 9, 10, 11, 17, 18, 19, 13, 14, 15, 1, 2, 3, 4, 8, 12, 16, 20]
     assert [assembly_to_mano[i] for i in MANO_TO_MEDIAPIPE] == joint_orders.TIPS_FIRST
@@ -193,7 +193,7 @@ def test_joint_orders_agree_with_the_spec():
     assert [name.split("_")[0] for name in joint_orders.NAMES[1::4]] == list(FINGERS)
 
 
-def test_each_process_opens_the_masks_for_itself(datasets, monkeypatch):
+def test_each_process_opens_the_mask_file_itself(datasets, monkeypatch):
     hand, archive = labelled(datasets["ego4d_masks"][0])[RIGHT], datasets["ego4d_masks"]._masks
     hand.load_mask()
     handle = archive._file
@@ -208,7 +208,7 @@ def test_each_process_opens_the_masks_for_itself(datasets, monkeypatch):
 
 
 def test_arctic_lens_puts_labels_where_the_image_shows_the_hands(datasets, tmp_path):
-    """The split's view 9 holds the 2D labels of the distorted image, view 0 those of the undistorted one."""
+    """View 9 of the split contains the 2D labels of the distorted image, view 0 those of the undistorted one."""
     content = np.load(datasets["arctic"].root / "splits/p2_val.npy", allow_pickle=True).item()["data_dict"][
         "s05/box_use_01"
     ]["2d"]
@@ -230,7 +230,7 @@ def test_arctic_full_images_are_preferred(tmp_path):
     assert dataset[0].load_image().shape == (2000, 2800, 3)
 
 
-def test_arctic_counts_what_it_leaves_out(tmp_path):
+def test_arctic_counts_what_it_skips(tmp_path):
     def change(split):
         sequence = split["data_dict"]["s05/box_use_01"]
         sequence["cam_coord"]["is_valid"][0, 0] = 0
@@ -266,7 +266,7 @@ def test_assembly_hands_grey_images_boxes_and_validity(datasets):
     ]
 
 
-def test_assembly_hands_counts_what_it_leaves_out(tmp_path):
+def test_assembly_hands_counts_what_it_skips(tmp_path):
     def change(data, calib, joint_3d):
         frames = joint_3d["annotations"][files.ASSEMBLY_SEQUENCE]
         frames["000000"]["world_coord"][10][1] = float("nan")
@@ -310,7 +310,7 @@ def test_freihand_images_repeat_with_other_backgrounds(datasets):
     assert not np.array_equal(labelled(dataset[0])[RIGHT].joints, labelled(dataset[1])[RIGHT].joints)
 
 
-def test_freihand_counts_what_it_leaves_out_and_keeps_numbers(tmp_path):
+def test_freihand_counts_what_it_skips_and_keeps_numbers(tmp_path):
     dataset = opened("freihand", tmp_path, lambda k, xyz, mano: xyz[0][3].__setitem__(2, float("nan")))
     assert [sample.name for sample in dataset] == [f"training/rgb/{i:08d}.jpg" for i in (1, 3, 5, 7)]
     assert dataset.skipped == {"sample: labels that are not finite, or behind the camera": 1}
@@ -319,7 +319,7 @@ def test_freihand_counts_what_it_leaves_out_and_keeps_numbers(tmp_path):
         open_dataset("freihand", tmp_path, "training")
 
 
-def test_h2o_counts_what_it_leaves_out(datasets, tmp_path):
+def test_h2o_counts_what_it_skips(datasets, tmp_path):
     assert set(labelled(datasets["h2o"][1])) == {RIGHT}
 
     def change(number, joints, mano):
@@ -357,7 +357,7 @@ def test_ego_exo_names_sizes_and_frames(tmp_path):
     assert dataset.skipped == {"joints of a hand: not in the camera's frame": 2}
 
 
-def test_ego_exo_counts_what_it_leaves_out(tmp_path):
+def test_ego_exo_counts_what_it_skips(tmp_path):
     def change(content):
         first, second = content.values()
         first["j2d"]["right_wrist"]["x"] = float("nan")
@@ -388,7 +388,7 @@ def test_grasps(datasets, name):
     assert np.array_equal(labelled(datasets[name][0])[LEFT].box, [20, 120, 90.5, 200])
 
 
-def test_grasps_counts_what_it_leaves_out(tmp_path):
+def test_grasps_counts_what_it_skips(tmp_path):
     def change(content, masks):
         first, second, third = content.values()
         first["right_grasp"], first["left_bbox"] = "Sideways", [1, 2, float("nan"), 4]
@@ -403,7 +403,7 @@ def test_grasps_counts_what_it_leaves_out(tmp_path):
     }
 
 
-def test_masks_are_the_sides_value_within_the_box(datasets):
+def test_masks_are_limited_to_the_side_and_the_box(datasets):
     mask = labelled(datasets["ego4d_masks"][0])[RIGHT].load_mask()
     expected = np.zeros((480, 640), bool)
     expected[150:200, 100:170] = True
@@ -421,7 +421,7 @@ def test_covered_hands_have_no_mask(datasets, tmp_path):
     assert [set(labelled(sample)) for sample in paper] == [{RIGHT}, {RIGHT, LEFT}]
 
 
-def test_masks_that_are_missing_damaged_or_of_another_size(tmp_path):
+def test_missing_damaged_or_resized_masks_are_reported(tmp_path):
     def change(content, masks):
         first, second, third = masks
         masks[first] = masks[first][:100]
@@ -437,7 +437,7 @@ def test_masks_that_are_missing_damaged_or_of_another_size(tmp_path):
         labelled(dataset[1])[RIGHT].load_mask()
 
 
-def test_predicted_masks_have_a_file_of_their_own(tmp_path):
+def test_predicted_masks_have_their_own_file(tmp_path):
     files.make_epic(tmp_path)
     with pytest.raises(DatasetError, match=r"visor_pred_masks_train\.npz does not exist"):
         open_dataset("epic_predicted_masks", tmp_path, "train")
@@ -462,7 +462,7 @@ def test_epic_handkps_and_the_detectors_boxes(datasets, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "path"), [(name, path) for name, paths in ANNOTATIONS.items() for path in paths])
-def test_missing_and_truncated_annotations_are_named(tmp_path, name, path):
+def test_missing_and_truncated_annotations_are_reported(tmp_path, name, path):
     make, split = MAKERS[name]
     make(tmp_path)
     content = (tmp_path / path).read_bytes()
@@ -480,7 +480,7 @@ def test_missing_and_truncated_annotations_are_named(tmp_path, name, path):
 
 
 @pytest.mark.parametrize("name", [name for name in MAKERS if name != "egoexo4d"])
-def test_missing_damaged_and_resized_images_are_named(tmp_path, name):
+def test_missing_damaged_and_resized_images_are_reported(tmp_path, name):
     make, split = MAKERS[name]
     make(tmp_path)
     images = sorted(path for path in tmp_path.rglob("*") if path.suffix in (".jpg", ".png"))
@@ -512,7 +512,7 @@ class Malicious:
 
 
 @pytest.mark.parametrize("name", ["epic_grasps", "epic_masks", "epic_handkps", "ego4d_grasps", "egoexo4d"])
-def test_malicious_pickles_are_refused(tmp_path, name):
+def test_malicious_pickles_are_rejected(tmp_path, name):
     make, split = MAKERS[name]
     make(tmp_path)
     path = tmp_path / ANNOTATIONS[name][0]
@@ -522,7 +522,7 @@ def test_malicious_pickles_are_refused(tmp_path, name):
     assert not (tmp_path / "made").exists()
 
 
-def test_malicious_npy_is_refused(tmp_path):
+def test_malicious_npy_is_rejected(tmp_path):
     with pytest.raises(UnsafePickleError, match=r"p2_val\.npy.*mkdir"):
         opened("arctic", tmp_path, lambda split: split.update(x=Malicious(tmp_path / "made")))
     assert not (tmp_path / "made").exists()
@@ -538,7 +538,7 @@ def test_objects_in_masks_are_not_unpickled(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_nothing_usable_says_why(tmp_path):
+def test_a_dataset_without_usable_samples_says_why(tmp_path):
     with pytest.raises(
         DatasetError, match=r"no sample of the split 'training'.*\n  2 x sample: labels that are not finite"
     ):
@@ -555,7 +555,7 @@ def test_unknown_names_splits_and_roots(tmp_path):
 
 
 @pytest.mark.parametrize("reader", DATASETS.values())
-def test_descriptions_say_what_from_where_on_which_terms(reader):
+def test_descriptions_state_content_source_and_licence(reader):
     text = reader.describe()
     assert text.startswith(f"{reader.NAME}: ")
     for part in ("Splits: ", "Files under the root:\n", "Get them: ", "Licence: "):
@@ -601,7 +601,7 @@ VALUE = {"a": [{"x": 1.5}, {"x": '}] ä " \\'}, []], "n": 123456, "b": {"c": {"d
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_walk_json_reads_pieces_at_a_depth(tmp_path, monkeypatch, chunk, indent):
+def test_walk_json_yields_values_at_a_depth(tmp_path, monkeypatch, chunk, indent):
     monkeypatch.setattr("wildhands_ros.datasets.json_stream.CHUNK", chunk)
     path = tmp_path / "value.json"
     path.write_text(json.dumps(VALUE, indent=indent, ensure_ascii=False), encoding="utf-8")
@@ -619,7 +619,7 @@ def test_walk_json_reads_pieces_at_a_depth(tmp_path, monkeypatch, chunk, indent)
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
-def test_walk_json_refuses_every_truncation(tmp_path, depth):
+def test_walk_json_rejects_every_truncation(tmp_path, depth):
     text = json.dumps(VALUE)
     path = tmp_path / "value.json"
     for length in range(len(text)):

@@ -1,4 +1,4 @@
-"""Whole frames, the truth that the detector learns from them, and its training runs."""
+"""Frames for the detector's training, their labels, and its training runs."""
 
 import dataclasses
 import resource
@@ -43,7 +43,7 @@ def frame_of(boxes, image=None, right=None, counts=None) -> Frame:
     )
 
 
-def test_frames_show_none_to_many_hands_and_are_the_same_each_time():
+def test_frames_show_any_number_of_hands_and_are_reproducible():
     scenes = [make_frame(WORLD, index) for index in range(14)]
     counts = {len(scene.hands) for scene in scenes}
     assert 0 in counts or len(counts) > 2
@@ -57,7 +57,7 @@ def test_frames_show_none_to_many_hands_and_are_the_same_each_time():
     assert ((first.boxes >= -0.5) & (first.boxes <= (320, 240, 320, 240))).all()
 
 
-def test_faces_limbs_and_feet_are_seen_beside_the_same_hands():
+def test_bodies_are_added_beside_the_same_hands():
     changed = 0
     for index in range(6):
         plain, peopled = (make_frame(dataclasses.replace(WORLD, bodies=share), index) for share in (0.0, 1.0))
@@ -69,7 +69,7 @@ def test_faces_limbs_and_feet_are_seen_beside_the_same_hands():
     assert changed > 3
 
 
-def test_boxes_go_where_the_picture_goes():
+def test_boxes_follow_the_augmentation():
     image = np.zeros((288, 384, 3), np.uint8)
     image[100:150, 200:280] = 255
     frame = dataclasses.replace(frame_of([(200, 100, 280, 150)], image))
@@ -89,7 +89,7 @@ def test_boxes_go_where_the_picture_goes():
     assert sides == {True, False}, "a mirrored hand is the other one"
 
 
-def test_close_ups_show_hands_where_they_are_said_to_be_and_the_detectors_mistakes():
+def test_second_stage_crops_show_labelled_hands_and_false_positives():
     world = dataclasses.replace(world_config("second_stage", "test"), bodies=1.0)
     kept = list(islice(second_stage.drawn(world, count(10)), 24))
     with_hand = [frame for frame in kept if frame.counts.any()]
@@ -110,8 +110,8 @@ def test_close_ups_show_hands_where_they_are_said_to_be_and_the_detectors_mistak
         assert ((share > 0.25) & (share < 0.95)).any()
 
 
-def test_a_close_up_shows_what_the_frame_shows():
-    """Of a hand smaller and of one larger than what is kept."""
+def test_a_second_stage_crop_shows_what_the_frame_shows():
+    """For a hand smaller and one larger than in the stored crop."""
     image = np.zeros((480, 640, 3), np.uint8)
     image[200:240, 300:320] = 255
     for times in (1, 6):
@@ -124,8 +124,8 @@ def test_a_close_up_shows_what_the_frame_shows():
         )
 
 
-def test_what_is_learnt_is_what_is_read():
-    """The truth of the maps, taken for the network's output, is read as the hands that it was made of."""
+def test_label_maps_decode_to_the_labelled_hands():
+    """The label maps, used as the network's output, are decoded to the hands they were made from."""
     boxes = [(40, 30, 90, 100), (150, 60, 165, 80), (200, 100, 280, 220)]
     batch = collate([frame_of(boxes, right=[True, False, True])])
     maps = torch.cat([torch.logit(batch.heat.clamp(1e-4, 1 - 1e-4))[:, None], batch.labels], dim=1)
@@ -148,7 +148,7 @@ def losses_of(batch, heat):
     }
 
 
-def test_losses_fall_where_the_maps_are_right_and_leave_out_what_does_not_count():
+def test_losses_are_small_for_correct_maps_and_ignore_excluded_cells():
     batch = collate([frame_of([(40, 30, 90, 100), (200, 100, 280, 220)], counts=[True, False])])
     right = losses_of(batch, (batch.heat == 1).float())
     assert right["offset"] == right["log_size"] == right["up"] == 0
@@ -173,7 +173,7 @@ def small_pool(tmp_path_factory):
 CONFIG = DetectorTrainingConfig(steps=4, batch_size=2, pool=4, trunk_frozen_until=2, warmup_steps=0)
 
 
-def test_a_pool_is_made_once_and_a_step_is_the_same_each_time(small_pool, monkeypatch):
+def test_a_pool_is_created_once_and_steps_are_reproducible(small_pool, monkeypatch):
     monkeypatch.setattr(frames, "make_frame", None)
     first, again = small_pool[3], FramePool("frames", "frames", 1, 4, 2)[3]
     for one, other in zip(first, again, strict=True):
@@ -182,7 +182,7 @@ def test_a_pool_is_made_once_and_a_step_is_the_same_each_time(small_pool, monkey
     assert not np.array_equal(small_pool[1][0].image, small_pool[3][0].image)
 
 
-def test_close_ups_are_learnt_from_as_frames_are(tmp_path, monkeypatch):
+def test_trains_on_second_stage_crops(tmp_path, monkeypatch):
     pytest.importorskip("mediapipe")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(pool, "_CHUNK", 4)
@@ -194,7 +194,7 @@ def test_close_ups_are_learnt_from_as_frames_are(tmp_path, monkeypatch):
         dataclasses.replace(CONFIG, images="films")
 
 
-def test_training_goes_on_where_it_stopped(small_pool, tmp_path):
+def test_training_resumes_where_it_stopped(small_pool, tmp_path):
     pytest.importorskip("mediapipe")
     whole = DetectorTrainer(CONFIG, tmp_path / "whole")
     assert whole.run().step == 4
@@ -220,7 +220,7 @@ def test_training_goes_on_where_it_stopped(small_pool, tmp_path):
         DetectorTrainer(dataclasses.replace(CONFIG, lr=1.0), tmp_path / "parts")
 
 
-def test_a_frozen_trunk_of_an_earlier_run_is_what_the_hand_head_sees(small_pool, tmp_path):
+def test_the_hand_head_uses_the_frozen_trunk_of_an_earlier_run(small_pool, tmp_path):
     pytest.importorskip("mediapipe")
     earlier = HandDetectorNet.from_mediapipe()
     torch.nn.init.normal_(earlier.trunk.fine.lateral.weight)
@@ -237,7 +237,7 @@ def test_a_frozen_trunk_of_an_earlier_run_is_what_the_hand_head_sees(small_pool,
     assert all(parameter.grad is None for parameter in trainer._trunk)
 
 
-def test_a_full_disk_leaves_the_weights_before(tmp_path):
+def test_a_full_disk_keeps_the_previous_weights(tmp_path):
     path, net = tmp_path / "detector.safetensors", HandDetectorNet()
     save_detector(net, path)
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -251,7 +251,7 @@ def test_a_full_disk_leaves_the_weights_before(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
 
 
-def test_the_hand_head_begins_with_no_hands():
+def test_the_initial_hand_head_finds_no_hands():
     with torch.inference_mode():
         maps = HandMaps.of(HandDetectorNet()(torch.rand(1, 3, 64, 96))[2])
     assert maps.centre_logit.sigmoid().max() < 0.1

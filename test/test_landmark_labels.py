@@ -1,4 +1,4 @@
-"""What the landmark head is taught on labelled crops."""
+"""The landmark head's distillation targets on labelled crops."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ ANCHOR, TURN = (0.5, -0.2), 0.6
 
 
 def hand_and_teacher():
-    """A hand in a turned crop off the axis, labels in MANO order, and a teacher who sees exactly that."""
+    """A hand in a turned, off-axis crop, labels in MANO order, and a teacher whose output equals them."""
     rng = np.random.default_rng(0)
     seen = rng.uniform(-0.08, 0.08, (21, 3))
     ray = np.array([*ANCHOR, 1]) / np.linalg.norm([*ANCHOR, 1])
@@ -44,14 +44,14 @@ def hand_and_teacher():
     return targets, LandmarkOutput(torch.empty(0), landmarks, torch.zeros(1, 21), logit, logit, world)
 
 
-def test_a_teacher_who_is_right_keeps_his_word():
+def test_a_correct_teacher_is_kept():
     targets, teacher = hand_and_teacher()
     taught, trust = correct_teacher(teacher, targets, 0.04)
     assert torch.equal(taught.landmarks, teacher.landmarks) and torch.equal(taught.world, teacher.world)
     assert trust.tolist() == [1.0] and taught.is_right_logit > 0 > teacher.is_right_logit
 
 
-def test_labels_take_the_place_of_what_is_far_off():
+def test_labels_replace_large_errors():
     targets, teacher = hand_and_teacher()
     truth = targets.joints_2d[:, list(MANO_TO_MEDIAPIPE)]
     extent = (truth.amax(1) - truth.amin(1)).max().item()
@@ -66,7 +66,7 @@ def test_labels_take_the_place_of_what_is_far_off():
     torch.testing.assert_close(wrong, teacher.world, atol=1e-5, rtol=0)
 
 
-def test_nothing_is_taught_of_hands_that_are_unknown_or_out_of_sight():
+def test_unlabelled_and_invisible_hands_keep_the_teachers_output():
     targets, teacher = hand_and_teacher()
     wrong = dataclasses.replace(teacher, landmarks=teacher.landmarks + 100)
     for change in (
@@ -92,7 +92,7 @@ def test_ray_rotation_is_the_smallest():
     torch.testing.assert_close(rotation[1], torch.eye(3, dtype=torch.float64))
 
 
-def test_shown_landmarks_lie_between_what_was_said_and_the_truth():
+def test_moved_landmarks_lie_between_prediction_and_label():
     targets, teacher = hand_and_teacher()
     said = dataclasses.replace(teacher, landmarks=teacher.landmarks + 30, world=-teacher.world)
     torch.manual_seed(0)
@@ -110,7 +110,7 @@ def test_shown_landmarks_lie_between_what_was_said_and_the_truth():
     assert torch.equal(move_towards_labels(said, targets, 0.0).landmarks, said.landmarks)
 
 
-def test_landmarks_without_a_label_are_shown_as_they_are():
+def test_landmarks_without_a_label_are_unchanged():
     targets, teacher = hand_and_teacher()
     for change in (
         {"has_j2d": torch.tensor([False]), "joints_2d": torch.full((1, 21, 2), torch.nan)},

@@ -1,4 +1,4 @@
-"""The training losses: values worked out by hand, masking, and the reference's oddities."""
+"""The training losses: values computed by hand, masking, and the deviations of the reference code."""
 
 import dataclasses
 import math
@@ -27,7 +27,8 @@ NONE = LossWeights(*[0] * 9)
 
 
 def make(pairs=2, seed=0, camera=CameraDecoding.CROP):
-    """A prediction and labels of ``pairs`` images with a right and a left hand each: (targets, arguments of compute_losses)."""
+    """A prediction and labels of ``pairs`` images with a right and a left hand each: (targets, arguments of
+    compute_losses)."""
     batch = 2 * pairs
     generator = torch.Generator().manual_seed(seed)
 
@@ -83,7 +84,7 @@ def camera_labels(targets):
 
 
 def perfect(targets, arguments):
-    """The prediction that is exactly what the labels say."""
+    """A prediction that equals the labels."""
     label = camera_labels(targets)
     grasps = 1e3 * torch.eye(9)[targets.grasp]
     output = WildHandsOutput(
@@ -96,7 +97,7 @@ def perfect(targets, arguments):
 
 @pytest.mark.parametrize("camera", CameraDecoding)
 @pytest.mark.parametrize("style", LossStyle)
-def test_no_loss_for_the_labels_themselves(camera, style):
+def test_perfect_predictions_have_no_loss(camera, style):
     targets, arguments = perfect(*make(camera=camera))
     losses = compute_losses(targets=targets, **arguments, style=style)
     assert set(losses.terms) == {field.name for field in dataclasses.fields(LossWeights)}
@@ -105,7 +106,8 @@ def test_no_loss_for_the_labels_themselves(camera, style):
 
 
 def one_off(name, **change):
-    """The weight-one term ``name`` of a prediction that is right but for ``change`` (a function of the right value) in the first hand."""
+    """The weight-one term ``name`` of a prediction that is right but for ``change`` (a function of the right value) in
+    the first hand."""
     targets, arguments = perfect(*make(camera=CameraDecoding.FRAME))
     for field, function in change.items():
         of_output = hasattr(arguments["output"], field)
@@ -165,7 +167,7 @@ def test_relative_camera_error():
     assert (prediction.grad[:, 0] < 0).all() and prediction.grad.isfinite().all()
 
 
-def test_pair_of_crops_is_judged_by_the_distance_between_the_hands():
+def test_pair_term_of_crops_compares_the_distance_between_the_hands():
     targets, arguments = perfect(*make(pairs=1))
     off = torch.tensor([[0.03, 0, 0], [0.0, 0, 0]])
 
@@ -188,8 +190,9 @@ def test_camera_label_is_the_inverse_of_decoding():
 
 @pytest.mark.parametrize("camera", CameraDecoding)
 @pytest.mark.parametrize("style", LossStyle)
-def test_missing_labels_are_nan_without_harm(camera, style):
-    """Each label is there for one hand only; the others' gradients are exactly zero, and the terms as if they were not there."""
+def test_missing_labels_may_be_nan(camera, style):
+    """Each label is there for one hand only; the others' gradients are exactly zero, and the terms as if they were not
+    there."""
     targets, arguments = make(pairs=3, camera=camera)
     changes = {}
     for i, (flag, label) in enumerate(zip(FLAGS, LABELS, strict=True)):
@@ -221,7 +224,7 @@ def test_missing_labels_are_nan_without_harm(camera, style):
     assert (gradient.abs().sum(1) > 0).tolist() == [i == expected for i in range(6)]
 
 
-def test_single_joints_may_lack():
+def test_single_joints_may_be_unknown():
     targets, arguments = make(pairs=1)
     valid = torch.ones(2, 21, dtype=torch.bool)
     valid[0, 3:] = False
@@ -261,7 +264,7 @@ def test_styles_agree_on_full_batches_but_for_the_total():
         torch.testing.assert_close(released.total, 2 * corrected.total)
 
 
-def test_released_style_lets_unlabelled_images_dilute():
+def test_released_style_is_diluted_by_unlabelled_images():
     targets, arguments = make(pairs=2)
     full = compute_losses(targets=targets, **arguments, style=LossStyle.RELEASED, weights=ONES).terms
     first_image = torch.tensor([True, True, False, False])
@@ -281,7 +284,7 @@ def test_released_style_lets_unlabelled_images_dilute():
         torch.testing.assert_close(term, alone[name], msg=name)
 
 
-def test_released_style_takes_the_other_hands_mask_flag():
+def test_released_style_uses_the_other_hands_mask_flag():
     targets, arguments = make(pairs=2)
     has_mask = torch.tensor([True, False, False, False])
     targets = dataclasses.replace(targets, has_mask=has_mask)
@@ -351,7 +354,7 @@ def test_labels_without_a_prediction(missing, kind):
     assert compute_losses(targets=targets, **arguments, weights=without).total > 0
 
 
-def test_shapes_that_do_not_fit():
+def test_mismatched_shapes():
     targets, arguments = make()
     with pytest.raises(ValueError, match=r"betas must be \(4, 10\), got \(3, 10\)"):
         dataclasses.replace(targets, betas=targets.betas[:3])
@@ -367,7 +370,7 @@ def test_shapes_that_do_not_fit():
         compute_losses(targets=targets, **{**arguments, "silhouettes": arguments["silhouettes"][:, :, :8]})
 
 
-def test_default_weights_are_the_reference_s():
+def test_default_weights_match_the_reference():
     assert dataclasses.astuple(LossWeights()) == (10, 0.001, 5, 5, 1, 1, 1, 0.1, 10)
 
 

@@ -1,4 +1,4 @@
-"""The pool: the same pictures as without it, once each epoch, made once."""
+"""The pool of training examples: the same images as without it, each once per epoch, created once."""
 
 import dataclasses
 
@@ -55,7 +55,7 @@ def test_only_stages_at_the_beginning_count_as_frozen():
         )
 
 
-def test_a_frozen_trunk_is_kept_up_to_what_is_trained_of_it():
+def test_frozen_stages_end_at_the_first_trained_one():
     def frozen(*groups: GroupConfig) -> int:
         return frozen_stages(dataclasses.replace(CONFIG, optimizer=OptimizerConfig(groups=groups)))
 
@@ -69,7 +69,7 @@ def test_a_frozen_trunk_is_kept_up_to_what_is_trained_of_it():
 
 
 def losses_of(pool: Pool) -> list[dict[str, float]]:
-    """Of the first batch, kept and drawn anew."""
+    """Losses of the first batch, from the pool and drawn anew."""
     losses, kept = [], pool._config
     for config, batches in ((kept, pool), (dataclasses.replace(kept, pool=0), Batches(kept, hand_assets(kept)))):
         objective = Objective(initial_network(config), hand_assets(config), config)
@@ -78,7 +78,7 @@ def losses_of(pool: Pool) -> list[dict[str, float]]:
     return losses
 
 
-def test_losses_are_those_of_the_pictures_themselves(pool):
+def test_losses_equal_those_of_the_images_themselves(pool):
     kept, direct = losses_of(pool)
     assert kept.keys() == direct.keys() and "mask" in kept and "distill_landmarks" in kept
     held = [name for name in kept if name.startswith("distill_")]
@@ -86,7 +86,7 @@ def test_losses_are_those_of_the_pictures_themselves(pool):
     assert all(kept[name] == pytest.approx(direct[name], rel=0.06) for name in kept if name not in held)
 
 
-def test_of_a_frozen_trunk_only_averages_are_kept_where_nobody_needs_maps(cache):
+def test_only_averages_of_a_frozen_trunk_are_stored_if_no_maps_are_needed(cache):
     config = dataclasses.replace(
         CONFIG, optimizer=OptimizerConfig(groups=(GroupConfig(("hand_trunk", "landmark_head"), lr_factor=0),))
     )
@@ -98,7 +98,7 @@ def test_of_a_frozen_trunk_only_averages_are_kept_where_nobody_needs_maps(cache)
     assert Pool(mapped, hand_assets(mapped))[1].features.shape[1:] == (1152, 7, 7)
 
 
-def test_each_epoch_shows_every_picture_once_in_another_order(pool):
+def test_each_epoch_uses_every_image_once_in_another_order(pool):
     epochs = [pool[step] for step in (1, 2)]
     names = [[str(name) for name in batch.targets.names] for batch in epochs]
     assert sorted(names[0]) == sorted(names[1]) and names[0] != names[1]
@@ -117,7 +117,7 @@ def test_labels_that_no_hand_has_are_left_out(pool):
     assert lone.rotations is None and lone.mask is not None and lone.has_mask.all()
 
 
-def test_what_could_not_be_used_is_told_once(tmp_path, cache):
+def test_unusable_images_are_reported_once(tmp_path, cache):
     for name in ("good.png", "bad.png"):
         (tmp_path / name).write_bytes(
             encode_image(np.full((80, 80, 3), 99, np.uint8), ".png") if name == "good.png" else b"no picture"
@@ -130,7 +130,7 @@ def test_what_could_not_be_used_is_told_once(tmp_path, cache):
     assert not second.skipped and not second.details and not Pool(config, hand_assets(config), 1, 2)[1].skipped
 
 
-def test_it_is_made_once(pool, monkeypatch):
+def test_it_is_created_once(pool, monkeypatch):
     monkeypatch.setattr(pool_module, "in_processes", lambda *_: pytest.fail("made again"))
     Pool(CONFIG, hand_assets(CONFIG))
     for change in ({"seed": 2}, {"distillation": DistillationConfig()}):
@@ -138,7 +138,7 @@ def test_it_is_made_once(pool, monkeypatch):
             Pool(dataclasses.replace(CONFIG, **change), hand_assets(CONFIG))
 
 
-def test_each_machine_makes_a_whole_pool(cache, monkeypatch):
+def test_each_machine_creates_a_whole_pool(cache, monkeypatch):
     def made(_, chunks, *__):
         raise InterruptedError(str(chunks))
 
@@ -161,7 +161,7 @@ def test_other_photographs_are_another_pool(cache, tmp_path):
     assert len(set(folders)) == 3
 
 
-def test_a_pool_that_is_taught_in_part_is_refused(pool, tmp_path):
+def test_a_pool_with_only_part_of_the_teachers_output_is_rejected(pool, tmp_path):
     paths = [tmp_path / "0.pt", tmp_path / "1.pt"]
     for path, taught in zip(paths, (pool[1].taught, None), strict=True):
         save_batch(dataclasses.replace(pool[1], taught=taught), path)

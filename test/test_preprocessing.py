@@ -1,4 +1,5 @@
-"""Reference preprocessing against the spec's numbers and a plain transcript of its steps; our own against geometry."""
+"""Released preprocessing against known numbers and a plain transcript of its steps; full-resolution preprocessing
+against geometry."""
 
 from dataclasses import replace
 
@@ -59,7 +60,7 @@ def colours(tensor):
         ),
     ],
 )
-def test_golden_numbers_of_the_spec(camera, box, box224, window, kpe_box, k224, center):
+def test_golden_numbers_of_released_preprocessing(camera, box, box224, window, kpe_box, k224, center):
     crop, frame_camera = released_crop(np.array(box), camera.width, camera.height), released_camera(camera)
     assert crop.box.tolist() == box224
     assert (*crop.center, crop.side) == window
@@ -86,8 +87,8 @@ def test_released_pixels_equal_a_transcript_of_the_reference(shape):
         np.testing.assert_allclose(inputs.kpe[i], angles, atol=1e-5)
 
 
-def test_released_blur_and_low_resolution_are_really_there():
-    """Fine stripes that the full resolution shows are gone in the reference's crops."""
+def test_released_preprocessing_blurs_and_reduces():
+    """Fine stripes that are visible at full resolution vanish in the reference's crops."""
     image = np.zeros((720, 1280, 3), np.uint8)
     image[:, ::4] = image[:, 1::4] = 255
     box = np.array([[600, 300, 664, 364]], dtype=float)
@@ -95,7 +96,7 @@ def test_released_blur_and_low_resolution_are_really_there():
     assert contrast(RELEASED) < 0.05 < 0.3 < contrast(OURS)
 
 
-def test_tiny_and_clipped_boxes_stay_usable_and_others_are_named():
+def test_tiny_and_clipped_boxes_are_usable_and_others_are_reported():
     image = textured_image()
     inputs = preprocess(
         image, CAMERA, np.array([[5, 5, 6, 6], [-300, 200, 40, 900]], dtype=float), RELEASED, Preprocessing.RELEASED
@@ -127,7 +128,7 @@ def dot_position(image):
 @pytest.mark.parametrize("turn", [0.0, 0.6, -2.0])
 @pytest.mark.parametrize("size", [60.3, 417.0])
 def test_full_resolution_crops_are_where_their_camera_says(turn, size):
-    """A dot of the image appears in the crop at the pixel that has the dot's angles, whatever the scale and turn."""
+    """A dot of the image appears in the crop at the pixel with the dot's angles, for any scale and turn."""
     dot = np.array([640.25, 411.5])
     y, x = np.mgrid[:720, :1280]
     blob = 255 * np.exp(-((x - dot[0]) ** 2 + (y - dot[1]) ** 2) / (2 * (size / 20) ** 2))
@@ -163,7 +164,7 @@ def test_shrinking_leaves_no_aliasing_and_keeps_the_mean():
 
 
 @pytest.mark.parametrize("replicate", [True, False])
-def test_renders_beyond_the_picture_are_cut_off_as_photographs_are(replicate):
+def test_renders_beyond_the_image_look_like_photographs(replicate):
     beyond = cv2.GaussianBlur(textured_image(), (0, 0), 4)
     inner = np.ascontiguousarray(beyond[100:400, 150:500])
     turn, scale = 0.4, 0.9

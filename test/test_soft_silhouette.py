@@ -1,4 +1,4 @@
-"""Soft silhouettes: the formula, its gradient, and what becomes of meshes that cannot be drawn."""
+"""Soft silhouettes: the formula, its gradient, and meshes that cannot be drawn."""
 
 import cv2
 import numpy as np
@@ -19,7 +19,8 @@ def camera(fx, fy, cx, cy, dtype=torch.float64):
 
 
 def triangle_soup(seed, triangles=40, dtype=torch.float64):
-    """Triangles of all sizes, some reaching out of a 32 x 24 image of a camera with focal length 30, overlapping at several depths."""
+    """Triangles of all sizes, some reaching out of a 32 x 24 image of a camera with focal length 30, overlapping at
+    several depths."""
     generator = torch.Generator().manual_seed(seed)
     centre = torch.rand(triangles, 1, 3, generator=generator, dtype=dtype) * torch.tensor(
         [1.2, 0.9, 1.0]
@@ -140,13 +141,15 @@ def test_agrees_with_a_filled_polygon(hands):
         drawn = torch.from_numpy(drawn[::fine, ::fine]).bool()
         assert drawn.sum() > 700
         assert (crisp[i] & drawn).sum() / (crisp[i] | drawn).sum() > 0.985
-        # By the default sigma many triangles that narrowly miss a pixel cover it together: the outline lies up to two pixels further out.
+        # By the default sigma many triangles that narrowly miss a pixel cover it together: the outline lies up to two
+        # pixels further out.
         around = torch.from_numpy(cv2.dilate(drawn.byte().numpy(), np.ones((5, 5), np.uint8))).bool()
         assert not (drawn & ~soft[i]).any() and not (soft[i] & ~around).any()
 
 
 def assert_same_but_for_ties(actual, expected):
-    """Neighbouring triangles are equally deep at pixels beyond their common edge: rounding decides which of them is the tenth."""
+    """Neighbouring triangles are equally deep at pixels beyond their common edge: rounding decides which of them is the
+    tenth."""
     difference = (actual - expected).abs()
     assert (difference > 1e-5).float().mean() < 2e-4 and difference.max() < 0.05
 
@@ -184,7 +187,7 @@ def test_batch_equals_one_by_one_with_gradients(hands):
     assert batched.grad.abs().amax(dim=(1, 2)).min() > 1
 
 
-def test_work_in_groups_changes_nothing(hands, monkeypatch):
+def test_processing_in_groups_gives_the_same_result(hands, monkeypatch):
     vertices, faces = hands
     whole = soft_silhouettes(vertices, faces, K_HANDS, 224, 224)
     monkeypatch.setattr(face_pixels, "_MAX_BOX_PIXELS", 20_000)
@@ -203,7 +206,7 @@ def test_joint_silhouette_of_two_hands(hands):
     assert not joint[1].any() and not joint[3].any()
 
 
-def test_what_cannot_be_seen_leaves_no_trace():
+def test_invisible_triangles_have_no_effect():
     triangle = torch.tensor([[-0.1, -0.1, 1.0], [0.1, -0.1, 1.0], [0.0, 0.1, 1.0]], dtype=torch.float64)
     shift = torch.tensor([[10, 0, 0], [0, 0, -2], [0, 0, 0], [0, 0, 0]], dtype=torch.float64)
     vertices = triangle + shift[:, None]
@@ -216,7 +219,7 @@ def test_what_cannot_be_seen_leaves_no_trace():
     assert not vertices.grad.any()
 
 
-def test_triangles_outside_of_the_image_are_not_looked_at():
+def test_triangles_outside_the_image_are_discarded():
     screen = torch.tensor([[-40.0, 5], [-20, 5], [-30, 20], [3, 3], [9, 3], [5, 9]])
     corner = torch.tensor([[0, 1, 2], [3, 4, 5]])
     seen = face_pixels.visible_triangles(
@@ -244,7 +247,7 @@ def test_half_precision_is_computed_in_single_precision(hands):
     assert half.grad.dtype == torch.float16 and half.grad.isfinite().all()
 
 
-def test_descent_brings_a_hand_to_its_mask(hands):
+def test_gradient_descent_moves_a_hand_to_its_mask(hands):
     vertices, faces = hands
     goal = (soft_silhouettes(vertices, faces, K_HANDS, 224, 224) > 0.5).float()
     offset = torch.tensor([0.01, -0.01, 0.01]).repeat(3, 1).requires_grad_()
@@ -256,7 +259,7 @@ def test_descent_brings_a_hand_to_its_mask(hands):
     assert offset[:, :2].abs().max() < 1e-3
 
 
-def test_refuses_what_is_wrong(hands):
+def test_rejects_invalid_arguments(hands):
     vertices, faces = hands
     broken = vertices.clone()
     broken[1, 5, 0] = torch.nan

@@ -1,4 +1,4 @@
-"""Training: configuration, pictures and labels, data order, resuming, several processes, failing disks."""
+"""Training: configuration, examples and labels, data order, resuming, several processes, full disks."""
 
 import dataclasses
 import json
@@ -64,7 +64,7 @@ ASSETS = {side: open_hand(side) for side in Side}
 
 @pytest.fixture(scope="module")
 def freihand(tmp_path_factory) -> Path:
-    """Eight right hands in FreiHAND's format on random pictures; the labels of one are NaN and its picture is not there."""
+    """Eight right hands in FreiHAND's format on random images; one image file is damaged."""
     root = tmp_path_factory.mktemp("freihand")
     (root / "evaluation/rgb").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -115,7 +115,8 @@ log: {{every_steps: 1, images_every_steps: 0}}
     return path
 
 
-# --------------------------------------------------------------------------------------------------------- configuration
+# ---------------------------------------------------------------------------------------------------------
+# configuration
 
 
 @pytest.mark.parametrize("name", ["default", "paper"])
@@ -156,7 +157,7 @@ def test_wrong_configurations_name_the_key(tmp_path, line, message):
         read_config(path, TrainingConfig)
 
 
-def test_what_must_be_given_and_overrides(tmp_path):
+def test_required_keys_and_overrides(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("steps: 1\n")
     with pytest.raises(ConfigError, match="network, sources, batch_size must be given"):
@@ -176,11 +177,12 @@ def test_what_must_be_given_and_overrides(tmp_path):
         read_config(tmp_path / "none.yaml", TrainingConfig)
 
 
-# ---------------------------------------------------------------------------------------------------- pictures and labels
+# ---------------------------------------------------------------------------------------------------- pictures and
+# labels
 
 
-def losses_of_the_truth(config: TrainingConfig, step: int = 1):
-    """Losses, silhouettes and batch of a network that predicts exactly what the labels say."""
+def losses_of_perfect_predictions(config: TrainingConfig, step: int = 1):
+    """Losses, silhouettes and batch of a network whose predictions equal the labels."""
     objective, batch = Objective(WildHands(config.network), ASSETS, config), Batches(config, ASSETS)[step]
     targets = batch.targets
     camera = camera_label(targets.translation, targets.focal, targets.anchor, targets.turn)
@@ -197,9 +199,9 @@ def losses_of_the_truth(config: TrainingConfig, step: int = 1):
 
 
 @pytest.mark.parametrize("world", ["world/lab", "world/fisheye"])
-def test_labels_of_the_world_agree_with_one_another_and_with_the_model(freihand, world):
+def test_labels_of_the_world_are_consistent_with_the_hand_model(freihand, world):
     config = small_config(freihand, sources=(SourceConfig(world, labels=EVERYTHING),), batch_size=3)
-    terms, silhouettes, batch = losses_of_the_truth(config)
+    terms, silhouettes, batch = losses_of_perfect_predictions(config)
     assert terms.keys() >= {"pose", "beta", "j2d", "j3d", "cam", "cam_pair", "mask"}
     assert all(value < 1e-6 for name, value in terms.items() if name != "mask"), terms
     drawn, mask = silhouettes > 0.5, batch.targets.mask > 0
@@ -209,8 +211,8 @@ def test_labels_of_the_world_agree_with_one_another_and_with_the_model(freihand,
 
 @pytest.mark.parametrize("released", [False, True])
 @pytest.mark.parametrize("is_distorted", [False, True])
-def test_rolled_pictures_keep_their_labels(released, is_distorted):
-    """The labels of a rolled picture still are those of one rigid hand, and lie where the picture shows it."""
+def test_labels_of_rolled_images(released, is_distorted):
+    """After a roll, the labels still describe one rigid hand and lie where the image shows it."""
     network = RELEASED if released else WildHandsConfig(full_image_trunk=False)
     lens = ("plumb_bob", np.array([-0.2, 0.05, 0, 0, 0])) if is_distorted else ("", np.zeros(0))
     camera = Camera(np.array([[500, 0, 300], [0, 540, 260], [0, 0, 1.0]]), 640, 480, *lens)
@@ -246,8 +248,8 @@ def test_rolled_pictures_keep_their_labels(released, is_distorted):
             assert hand.crop[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].max() > 200
 
 
-def test_mano_labels_are_those_of_the_joints(tmp_path):
-    """Also after a roll: rotations relative to the mean pose, and the translation, put the wrist and the fingers where they are."""
+def test_mano_labels_pose_the_labelled_joints(tmp_path):
+    """Rotations relative to the mean pose and the translation reproduce the joints, also after a roll."""
     for side, seed in ((Side.RIGHT, 1), (Side.LEFT, 2)):
         synthetic_mano.write_plain_pickle(tmp_path / f"MANO_{side.name}.pkl", synthetic_mano.numbers(seed))
     assets = hand_assets(small_config(tmp_path, hand_model=str(tmp_path)))
@@ -277,7 +279,7 @@ def test_mano_labels_are_those_of_the_joints(tmp_path):
         assert torch.allclose(posed.joints, labels["joints_3d"], atol=1e-5)
 
 
-def test_labels_that_cannot_be_used_are_counted():
+def test_unusable_labels_are_counted():
     camera = Camera.from_fov(100, 100, 1.0)
     box = np.array([10.0, 10, 50, 50])
     every = frozenset(Supervision)
@@ -311,7 +313,7 @@ def test_batches_depend_neither_on_the_processes_nor_on_the_workers(freihand):
         Batches(config, ASSETS, 0, 3)
 
 
-def test_what_cannot_be_used_of_a_source_is_counted_and_replaced(freihand):
+def test_unusable_images_are_counted_and_replaced(freihand):
     batches = Batches(small_config(freihand, batch_size=40), ASSETS)
     batch = batches[1]
     assert len(batch.crops) == 40
@@ -320,7 +322,7 @@ def test_what_cannot_be_used_of_a_source_is_counted_and_replaced(freihand):
     assert "00000005.jpg" in batch.details["freihand: image or mask that cannot be read"]
 
 
-def test_sources_that_are_not_there(freihand, tmp_path, monkeypatch):
+def test_missing_sources(freihand, tmp_path, monkeypatch):
     from wildhands_ros.synthetic import backgrounds
 
     def opened(*sources):
@@ -349,7 +351,7 @@ def test_photographs_have_no_labels(freihand):
 
 
 @pytest.mark.parametrize("points", [[], [(30, 40)], [(30, 40), (30, 40)], [(500, 500), (540, 520)]])
-def test_annotated_photographs_without_a_hand_to_be_seen_are_counted(freihand, tmp_path, points):
+def test_annotated_photographs_without_a_visible_hand_are_counted(freihand, tmp_path, points):
     cv2.imwrite(str(tmp_path / "bare.png"), np.zeros((224, 224, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "good.png"), np.full((224, 224, 3), 200, np.uint8))
     corners = [(40 + i, 60 + 4 * i) for i in range(21)]
@@ -374,7 +376,7 @@ def test_annotated_photographs_without_a_hand_to_be_seen_are_counted(freihand, t
 # ------------------------------------------------------------------------------------------------------------ the parts
 
 
-def test_average_soon_forgets_the_first_weights_and_then_decays_as_told():
+def test_weight_average_forgets_the_initial_weights_and_then_decays_as_configured():
     model = torch.nn.Linear(1, 1)
     torch.nn.init.zeros_(model.weight)
     average = WeightAverage(model, 0.998)
@@ -405,7 +407,7 @@ def test_groups_freeze_and_have_their_own_rates():
             Optimization(model, OptimizerConfig(groups=(GroupConfig((missing,)),)), 1)
 
 
-def test_part_of_a_part_may_stay_frozen():
+def test_a_nested_part_may_stay_frozen():
     model = WildHands(WildHandsConfig(trunk="mediapipe_hand", full_image_trunk=False, features=512))
     groups = (
         GroupConfig(("hand_trunk.stem", "hand_trunk.blocks.1"), lr_factor=0),
@@ -434,7 +436,7 @@ def landmark_output(seed: int, presence: tuple[float, ...]) -> LandmarkOutput:
     return LandmarkOutput(presence_logit=torch.tensor(presence), **values)
 
 
-def test_distillation_is_nothing_for_equals_and_trusts_the_teacher_where_it_sees_a_hand():
+def test_distillation_is_zero_for_equal_outputs_and_weighted_by_the_teachers_presence():
     weights = DistillationConfig(landmarks=1, world=1, presence=1, side=1, others=0.5)
     real = torch.tensor([True, True])
     teacher, student = landmark_output(0, (20.0, -20.0)), landmark_output(1, (20.0, -20.0))
@@ -459,7 +461,7 @@ def test_distillation_counts_photographs_more():
         assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_decoders_that_see_no_image_are_told_of(freihand, tmp_path, capsys):
+def test_a_fusion_without_information_is_reported(freihand, tmp_path, capsys):
     config = write_config(tmp_path, freihand)
     model = WildHands(read_config(config, TrainingConfig).network)
     for dead in (False, True):
@@ -505,10 +507,11 @@ def test_trains_on_a_gpu(freihand, tmp_path):
     assert run(path, tmp_path / "out") == EXIT_OK
 
 
-# ---------------------------------------------------------------------------------------------------------- saved states
+# ---------------------------------------------------------------------------------------------------------- saved
+# states
 
 
-def test_last_two_states_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
+def test_last_two_states_are_kept_and_a_damaged_one_is_skipped(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     for step in (1, 2, 3):
         checkpoints.save(step, {"step": step})
@@ -521,11 +524,11 @@ def test_last_two_states_are_kept_and_a_damaged_one_is_passed_over(tmp_path):
 
 
 def limit_file_size(size: int) -> None:
-    """Writing beyond it fails as on a full disk: in the middle of the file, with an OSError."""
+    """Writing more fails as on a full disk: in the middle of the file, with an OSError."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
-def test_full_disk_leaves_the_state_before(tmp_path):
+def test_a_full_disk_keeps_the_previous_state(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, {"weights": torch.ones(10)})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
@@ -540,7 +543,7 @@ def test_full_disk_leaves_the_state_before(tmp_path):
     assert checkpoints.steps() == [2, 1]
 
 
-def test_folder_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="cannot create the folder"):
         Checkpoints(tmp_path / "file/checkpoints")
@@ -554,17 +557,21 @@ def loss_log(folder: Path) -> list[dict]:
 
 
 def command(path: Path, output: Path, before: str = "") -> list[str]:
-    code = f"import sys, pathlib, wildhands_ros.training.main as m; {before}sys.exit(m.run(*map(pathlib.Path, sys.argv[1:])))"
+    run = "sys.exit(m.run(*map(pathlib.Path, sys.argv[1:])))"
+    code = f"import sys, pathlib, wildhands_ros.training.main as m; {before}{run}"
     return [sys.executable, "-c", code, str(path), str(output)]
 
 
-LIST_LAST_THREADS = "import atexit, glob; atexit.register(lambda: print('last threads:', [open(f).read() for f in glob.glob('/proc/self/task/*/comm')])); "
+LIST_LAST_THREADS = (
+    "import atexit, glob; "
+    "atexit.register(lambda: print('last threads:', [open(f).read() for f in glob.glob('/proc/self/task/*/comm')])); "
+)
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="module")
 def whole_run(freihand, tmp_path_factory) -> tuple[Path, Path]:
-    """The configuration and the folder of a run that nothing disturbed."""
+    """The configuration and the folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("run")
     path = write_config(folder, freihand)
     assert run(path, folder / "whole") == EXIT_OK
@@ -602,7 +609,7 @@ def test_exported_weights_are_the_averaged_ones(whole_run):
     assert not torch.equal(state["average"]["fusion.layers.0.weight"], state["model"]["fusion.layers.0.weight"])
 
 
-def test_other_configuration_does_not_go_on(whole_run):
+def test_another_configuration_does_not_resume_a_run(whole_run):
     path, whole = whole_run
     with pytest.raises(ConfigError, match="other values of optimizer.lr;"):
         run(path, whole, ["optimizer.lr=1", "workers=0"])
@@ -630,7 +637,7 @@ def test_two_processes_train_like_one(freihand, tmp_path):
         assert one == pytest.approx(two, rel=1e-4, abs=1e-5)
 
 
-def test_stops_in_order_and_survives_a_full_disk(freihand, tmp_path, capsys):
+def test_stops_cleanly_and_survives_a_full_disk(freihand, tmp_path, capsys):
     path = write_config(tmp_path, freihand)
     overrides = ["steps=100000", "workers=0", "checkpoints.every_steps=1", "checkpoints.half=true"]
     output = tmp_path / "out"
@@ -682,7 +689,7 @@ def test_stops_in_order_and_survives_a_full_disk(freihand, tmp_path, capsys):
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118 - not a dict
 
 
-def test_hand_model_that_is_not_there(freihand, tmp_path):
+def test_a_missing_hand_model(freihand, tmp_path):
     with pytest.raises(ValueError, match="MANO"):
         hand_assets(small_config(freihand, hand_model=str(tmp_path)))
 

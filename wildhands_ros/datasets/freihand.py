@@ -33,7 +33,7 @@ class FreiHand(HandDataset):
 """
     SOURCE = (
         "FreiHAND_pub_v2.zip and, with the labels of the evaluation split, FreiHAND_pub_v2_eval.zip from "
-        "the data set's page at the "
+        "the dataset's page at the "
         "Computer Vision Group of the University of Freiburg (lmb.informatik.uni-freiburg.de)."
     )
     LICENSE = "research only, no commercial use; cite the paper."

@@ -36,7 +36,7 @@ subject1/h1/0/cam4/hand_pose/000000.txt
 subject1/h1/0/cam4/hand_pose_mano/000000.txt
 """
     SOURCE = (
-        "register at the data set's page (h2odataset.ethz.ch) and run its download_script.py in mode ego; "
+        "register at the dataset's page (h2odataset.ethz.ch) and run its download_script.py in mode ego; "
         "pose_{split}.txt are in "
         "pose_lists of github.com/taeinkwon/h2odataset. No joints of the test split are published."
     )

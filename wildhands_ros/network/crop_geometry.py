@@ -1,4 +1,4 @@
-"""Where the network's crops lie in an image, and what the network is told about it. No pixels are touched here.
+"""Where the network's crops lie in an image, and the network inputs that follow from it. No pixels are touched here.
 
 With ``Preprocessing.FULL_RESOLUTION`` crops are cut from the image itself, at sub-pixel positions.
 ``Preprocessing.RELEASED`` repeats the authors' demo (commit f99dfea): crops are cut at whole-number positions from the

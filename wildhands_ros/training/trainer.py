@@ -165,8 +165,8 @@ class Trainer:
             if self._progress is not None and "loss" in means:
                 if means.get(FUSION_UNITS) == 0:
                     self._progress.say(
-                        "the fusion's output is the same for all hands, so the decoders see no image; it does not recover "
-                        "from this: start again with a lower optimizer.lr or network.fusion: pooled"
+                        "the fusion's output is the same for all hands, so the decoders see no image. It does not "
+                        "recover from this: start again with a lower optimizer.lr or network.fusion: pooled"
                     )
                 self._progress.write(step, {**means, "lr": self._optimization.learning_rate(step)}, self._skipped)
         if self._progress is not None:
