@@ -24,6 +24,7 @@ class FakeEstimator:
     device = "fake"
 
     def __init__(self, parameters=None):
+        self.smoothing = None
         self.hand_model = {side: open_hand(side) for side in Side}
         self.errors: list[Exception] = []
         """Raised by the next frames, one each."""
@@ -51,14 +52,14 @@ class FakeEstimator:
         assert not self.closed
         self.closed = True
 
-    def __call__(self, image, camera, stamp=None, detections=None):
+    def __call__(self, image, camera, stamp=None, detections=None, camera_pose=None):
         assert not self.closed, "a frame after the end"
         self.calls.append((camera, stamp, detections))
         self.in_work.set()
         assert self.hold.wait(60)
         if self.errors:
             raise self.errors.pop(0)
-        return FrameEstimate((hand(Side.RIGHT),), camera, 0, {"detect": 0.002, "network": 0.001})
+        return FrameEstimate((hand(Side.RIGHT),), camera, 0, {"find": 0.002, "predict": 0.001})
 
 
 class LiveNode:

@@ -33,6 +33,7 @@ def hand(side: Side = Side.RIGHT, seed: int = 0, **changes) -> HandEstimate:
     rotvecs = rng.normal(0, 0.5, (16, 3))
     probabilities = rng.random(9)
     spread = rng.normal(0, 0.01, (6, 6))
+    vertices = rng.normal((0, 0, 0.5), 0.05, (len(open_hand(side).v_template), 3))
     estimate = HandEstimate(
         side=side,
         score=0.9,
@@ -40,10 +41,10 @@ def hand(side: Side = Side.RIGHT, seed: int = 0, **changes) -> HandEstimate:
         box=np.array([10.25, 20.5, 110.75, 140.0]),
         joints=joints,
         joints_2d=CAMERA.project(joints),
-        vertices=rng.normal((0, 0, 0.5), 0.05, (len(open_hand(side).v_template), 3)),
         wrist_position=joints[0],
         wrist_rotation=Rotation.from_rotvec(rotvecs[0]).as_matrix(),
         mano=ManoParameters(rng.normal(size=3), rotvecs[0], rotvecs[1:].ravel(), rng.normal(size=10)),
+        pose_mesh=lambda *_: vertices,
         source=EstimateSource.NETWORK_AND_FIT,
         joints_stddev=rng.random((21, 3)),
         wrist_covariance=spread @ spread.T,

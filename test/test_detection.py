@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from wildhands_ros.datasets.coco_hands import read_coco_hands
+from wildhands_ros.detection.known_hands import known_hand
 from wildhands_ros.detection.mediapipe import MediaPipeDetector
 from wildhands_ros.fitting.detection_fit import fit_detection
 from wildhands_ros.fitting.keypoint_fit import KeypointFit
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.tracking.tracks import MAX_GAP, HandTracks, last_hands
-from wildhands_ros.types import Detection, EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+from wildhands_ros.tracking.tracks import MAX_GAP, HandTracks
+from wildhands_ros.types import Detection, Side
 
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
 needs_real_hands = pytest.mark.skipif(not REAL_HANDS.exists(), reason="needs ../shared/real_hands")
@@ -246,11 +247,11 @@ class TestTracks:
         tracks = HandTracks()
         (track,) = tracks.update([detection(100, side=None)], 0.0)
         assert (track.side, track.id) == (None, "hand_1")
-        tracks.confirm_side(track, Side.LEFT)
+        track.confirm_side(Side.LEFT)
         assert (track.side, track.id) == (Side.LEFT, "hand_1")
         for i in range(1, 4):
             (track,) = tracks.update([detection(100, side=None)], i / 30)
-            tracks.confirm_side(track, Side.LEFT)
+            track.confirm_side(Side.LEFT)
         assert track.side_score > 0.9
 
     def test_lost_hands_come_back_within_the_gap_only(self):
@@ -278,26 +279,12 @@ class TestTracks:
         assert set(ids) == {"hand_1"}
 
 
-def test_last_hands_are_boxes_around_the_projected_joints():
-    def hand(x: float) -> HandEstimate:
+def test_a_known_hand_has_the_box_around_its_projected_joints():
+    def known(x: float) -> Detection | None:
         joints_2d = np.stack([x + np.linspace(0, 100, 21), np.linspace(-20, 60, 21)], axis=1)
-        mano = ManoParameters(np.zeros(3), np.zeros(3), np.zeros(45), np.zeros(10))
-        zeros = np.zeros((21, 3))
-        return HandEstimate(
-            Side.LEFT,
-            0.8,
-            0.7,
-            np.zeros(4),
-            zeros,
-            joints_2d,
-            zeros,
-            np.zeros(3),
-            np.eye(3),
-            mano,
-            EstimateSource.KEYPOINT_FIT,
-        )
+        return known_hand(joints_2d, Side.LEFT, 0.8, 0.7, Camera.guess(640, 480))
 
-    frame = FrameEstimate((hand(50), hand(900), hand(-300)), Camera.guess(640, 480))
-    (found,) = last_hands(frame)
+    found = known(50)
     np.testing.assert_allclose(found.box, [42, 0, 158, 68])
     assert (found.side, found.score, found.side_score) == (Side.LEFT, 0.8, 0.7)
+    assert known(900) is None and known(-300) is None

@@ -11,15 +11,14 @@ import pytest
 import torch
 
 from wildhands_ros.cli.main import main
-from wildhands_ros.config import EstimatorConfig
+from wildhands_ros.config import EstimatorConfig, SearchTime, SearchWindows
 from wildhands_ros.datasets.coco_hands import AnnotationError
 from wildhands_ros.datasets.labels import LabelledHand
 from wildhands_ros.detection.duplicates import without_duplicates
-from wildhands_ros.detection.finder import HandFinder
+from wildhands_ros.detection.finder import SEARCH_EVERY, BundledDetector, HandFinder
 from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.detection.proposals import Proposal, ProposalNet
-from wildhands_ros.detection.search import SEARCH_EVERY, HandSearch
-from wildhands_ros.detection.windows import CLOSE_UP_SIDE, MOST_PIXELS, Window, tiles, view, whole
+from wildhands_ros.detection.windows import MOST_PIXELS, SECOND_STAGE_SIDE, Window, tiles, view, whole
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.evaluation.annotated_boxes import BoxedFolder
 from wildhands_ros.evaluation.detection import Counts
@@ -88,10 +87,10 @@ class TestWindows:
     def test_any_picture_becomes_one_that_the_network_takes(self, size):
         image = np.full((*size[::-1], 3), 200, np.uint8)
         for window in [*whole(*size), *tiles(*size)]:
-            picture = view(image, window).picture
-            assert picture.shape[0] % 32 == 0 and picture.shape[1] % 32 == 0
-            assert 32 * 32 <= picture.shape[0] * picture.shape[1] <= max(MOST_PIXELS, 96 * 96)
-            assert picture.any()
+            seen = view(image, window).image
+            assert seen.shape[0] % 32 == 0 and seen.shape[1] % 32 == 0
+            assert 32 * 32 <= seen.shape[0] * seen.shape[1] <= max(MOST_PIXELS, 96 * 96)
+            assert seen.any()
 
     @pytest.mark.parametrize("size", [(640, 480), (1280, 720), (500, 1100)])
     def test_tiles_hold_any_small_hand_as_a_whole(self, size):
@@ -111,7 +110,7 @@ class TestWindows:
         cv2.circle(image, (401, 299), 9, (255, 255, 255), -1)
         for window in [*whole(640, 480), *tiles(640, 480)]:
             seen = view(image, window)
-            rows, columns = np.nonzero(seen.picture[..., 0] > 127)
+            rows, columns = np.nonzero(seen.image[..., 0] > 127)
             if (
                 len(rows)
                 and window.x + 15 < 401 < window.x + window.width - 15
@@ -147,126 +146,147 @@ class TestDuplicates:
 
 
 class Scene:
-    """A picture with hands in known places, as a landmark network and a detector see it."""
+    """An image with hands in known places, as a landmark network and a detector see it."""
 
-    def __init__(self, hands, presence=0.95, steady=True):
-        self.hands, self.presence, self.steady = hands, presence, steady
-        self.windows, self.looks = [], 0
+    def __init__(self, hands, presence=0.95, recognised_rotated=True):
+        self.hands, self.presence, self.recognised_rotated = hands, presence, recognised_rotated
+        self.proposals: list[Proposal] = []
+        self.windows: list[Window] = []
+        """Windows that the detector ran on."""
+        self.crops = 0
+        """Number of crops that the landmark network ran on."""
 
     def propose(self, image, window):
         self.windows.append(window)
         return [p for p in self.proposals if window.x <= p.box[0] and p.box[2] <= window.x + window.width]
 
-    def close_up(self, image, window):
+    def second_stage(self, image, window):
         return [proposal for proposal in self.propose(image, window) if not proposal.is_palm]
 
-    def look(self, image, camera, boxes, turns):
-        self.looks += len(boxes)
+    def infer(self, image, camera, boxes, turns):
+        self.crops += len(boxes)
         found = []
         for box, turn in zip(boxes, turns, strict=True):
             hand = max(self.hands, key=lambda points: box_iou(hand_box(points, 1000, 1000), box), default=None)
             overlap = 0.0 if hand is None else box_iou(hand_box(hand, 1000, 1000), box)
-            askew = not np.isclose(np.cos(turn - turns[0]), 1) and not self.steady
+            hidden = not np.isclose(np.cos(turn - turns[0]), 1) and not self.recognised_rotated
             found.append(
                 replace(
-                    detection(POINTS if hand is None else hand), score=self.presence * (overlap > 0.2) * (not askew)
+                    detection(POINTS if hand is None else hand), score=self.presence * (overlap > 0.2) * (not hidden)
                 )
             )
         return found
 
 
-def search(scene, score=0.6, is_right=float("nan"), budget=None, places=None):
+def finder(scene, detector="own", search=SearchTime(), max_hands=4):  # noqa: B008
+    config = EstimatorConfig(detector=detector, search=search, max_hands=max_hands)
+    return HandFinder(config, scene.infer, bundled=BundledDetector(scene.propose, scene.second_stage))
+
+
+def propose_hands(scene, score=0.6, is_right=float("nan"), places=None):
+    """Has the detector propose the scene's hands, or other places."""
     places = scene.hands if places is None else places
     scene.proposals = [Proposal(hand_box(points, 1000, 1000), hand_turn(points), score, is_right) for points in places]
-    return HandSearch(scene.propose, scene.close_up, scene.look, max_hands=4, min_score=0.5, budget=budget)
+    return scene
+
+
+def still(scene):
+    return finder(scene).find(IMAGE, CAMERA).hands
 
 
 IMAGE, CAMERA = np.zeros((480, 640, 3), np.uint8), Camera.guess(640, 480)
 
 
 class TestSearch:
-    def test_what_both_networks_take_for_a_hand_is_one(self):
+    def test_a_proposal_that_the_landmark_network_recognises_is_a_hand(self):
         other = POINTS + (250, 100)
-        scene = Scene([POINTS, other])
-        found = search(scene, places=[POINTS, other, POINTS + (300, 300)]).still(IMAGE, CAMERA)
+        scene = propose_hands(Scene([POINTS, other]), places=[POINTS, other, POINTS + (300, 300)])
+        found = still(scene)
         assert len(found) == 2
         assert all(any(np.array_equal(hand.keypoints, truth) for truth in scene.hands) for hand in found)
 
-    def test_a_palm_that_the_landmark_network_does_not_know_is_none(self):
-        assert search(Scene([POINTS], presence=0.3)).still(IMAGE, CAMERA) == []
+    def test_a_palm_that_the_landmark_network_does_not_recognise_is_no_hand(self):
+        assert still(propose_hands(Scene([POINTS], presence=0.3))) == []
 
-    def test_what_is_a_hand_from_one_angle_only_is_none(self):
-        scene = Scene([POINTS, POINTS + (250, 100)], steady=False)
-        assert search(scene).still(IMAGE, CAMERA) == []
+    def test_a_hand_that_is_recognised_in_one_rotation_only_is_none(self):
+        assert still(propose_hands(Scene([POINTS, POINTS + (250, 100)], recognised_rotated=False))) == []
 
-    def test_a_hand_stands_on_what_both_networks_say_together_as_gloved_ones(self):
+    def test_the_second_stage_finds_hands_that_the_landmark_network_hardly_recognises(self):
         def found(score, presence):
-            return search(Scene([POINTS], presence=presence), score=score, is_right=0.05).still(IMAGE, CAMERA)
+            return still(propose_hands(Scene([POINTS], presence=presence), score=score, is_right=0.05))
 
-        assert found(0.45, 0.02) == [] and len(found(0.65, 0.02)) == 1, "sure enough of one that the other hardly sees"
-        assert len(found(0.45, 0.45)) == 1, "both a little"
+        assert found(0.45, 0.02) == [] and len(found(0.65, 0.02)) == 1, "a high score of the second stage is enough"
+        assert len(found(0.45, 0.45)) == 1, "both scores are medium"
         assert found(0.25, 0.45) == []
         (hand,), (surer,) = found(0.65, 0.02), found(0.95, 0.02)
         assert surer.side is Side.LEFT and surer.keypoints is not None and 0.5 < hand.score < surer.score < 1
 
-    def test_a_sure_hand_lies_where_the_close_ups_saw_it_on_average(self):
+    def test_the_box_is_the_mean_of_the_second_stages_boxes(self):
         class Shifting(Scene):
             def propose(self, image, window):
-                shifts = {
-                    0: (0, 0.5),
-                    1: (0, 0.3),
-                    2: (4, 0.02),
-                    3: (8, 0.04),
-                }  # two views of the whole picture, then the close-ups
+                # The whole image at two scales, then the crops of the second stage.
+                shifts = {0: (0, 0.5), 1: (0, 0.3), 2: (4, 0.02), 3: (8, 0.04)}
                 shift, right = shifts[min(len(self.windows), 3)]
                 found = super().propose(image, window)
                 return [replace(proposal, box=proposal.box + shift, is_right=right) for proposal in found]
 
-        (found,) = search(Shifting([POINTS], presence=0.02), score=0.9, is_right=0.9).still(IMAGE, CAMERA)
+        (found,) = still(propose_hands(Shifting([POINTS], presence=0.02), score=0.9, is_right=0.9))
         np.testing.assert_allclose(found.box, hand_box(POINTS, 1000, 1000) + 6)
-        # The mean of the close-ups says left with 0.97, the landmark network right with 0.9.
+        # The second stage says left with 0.97 on average, the landmark network right with 0.9.
         assert found.side is Side.LEFT and found.side_score == pytest.approx(0.97 * 0.1 / (0.97 * 0.1 + 0.03 * 0.9))
 
-    def test_a_hand_that_the_landmark_network_knows_does_not_yield_to_a_surer_place_beside_it(self):
-        scene = Scene([POINTS], presence=0.8)
-        search(scene)
+    def test_a_recognised_hand_is_not_suppressed_by_a_proposal_beside_it_with_a_higher_score(self):
+        scene = propose_hands(Scene([POINTS], presence=0.8))
         box = hand_box(POINTS, 1000, 1000)
         aside = np.array([0.7, 0.0, 0.7, 0.0]) * (box[2] - box[0])
-        badly_aimed = replace(scene.proposals[0], box=box + aside, is_right=0.9)
-        scene.proposals.append(badly_aimed)
-        scene.close_up = lambda image, window: [replace(badly_aimed, box=box + aside / 2, score=0.99)]
-        finder = HandSearch(scene.propose, scene.close_up, scene.look, max_hands=4, min_score=0.5, budget=None)
-        (found,) = finder.still(IMAGE, CAMERA)
+        beside = replace(scene.proposals[0], box=box + aside, is_right=0.9)
+        scene.proposals.append(beside)
+        scene.second_stage = lambda image, window: [replace(beside, box=box + aside / 2, score=0.99)]
+        (found,) = still(scene)
         np.testing.assert_array_equal(found.keypoints, POINTS)
         np.testing.assert_array_equal(found.box, box)
         assert found.score == 0.8
 
-    def test_while_nothing_is_found_each_frame_looks_elsewhere(self):
+    def test_while_nothing_is_found_each_image_of_a_stream_searches_other_windows(self):
         scene = Scene([])
-        finder = search(scene, budget=0.0)
+        stream = finder(scene, "auto", SearchTime(0.0))
         everywhere = {*whole(640, 480), *tiles(640, 480)}
         for _ in range(2 * len(tiles(640, 480))):
-            assert finder.next(IMAGE, CAMERA, []) == []
+            assert stream.find(IMAGE, CAMERA, is_stream=True).hands == []
         assert set(scene.windows) == everywhere
         scene.windows.clear()
-        search(scene, budget=60.0).next(IMAGE, CAMERA, [])
+        finder(scene, "auto", SearchTime(60.0)).find(IMAGE, CAMERA, is_stream=True)
         assert set(scene.windows) == everywhere and len(scene.windows) == len(everywhere)
 
-    def test_a_lost_hand_is_looked_for_at_once_in_the_whole_picture(self):
-        scene = Scene([POINTS + (250, 100)])
-        (found,) = search(scene, budget=0.02).next(IMAGE, CAMERA, [detection(POINTS)])
+    def test_the_number_of_windows_can_be_limited_instead_of_the_time(self):
+        for detector in ("auto", "own"):
+            scene = Scene([])
+            finder(scene, detector, SearchWindows(2)).find(IMAGE, CAMERA, is_stream=True)
+            assert len(scene.windows) == 2
+        scene = Scene([])
+        finder(scene, "own", SearchTime(60.0)).find(IMAGE, CAMERA, is_stream=True)
+        assert len(scene.windows) == 1
+
+    def test_after_a_hand_is_lost_the_whole_image_is_searched_at_once(self):
+        scene = propose_hands(Scene([POINTS + (250, 100)]))
+        (found,) = finder(scene, "auto").find(IMAGE, CAMERA, [detection(POINTS)], is_stream=True).hands
         assert np.array_equal(found.keypoints, scene.hands[0]) and scene.windows[0] == whole(640, 480)[0]
 
-    def test_followed_hands_cost_one_look_each_and_a_search_now_and_then(self):
-        scene = Scene([POINTS])
-        finder = search(scene, budget=0.0)
-        known = finder.next(IMAGE, CAMERA, [])
+    def test_a_lost_hand_is_inferred_once_per_image(self):
+        scene = Scene([])
+        assert finder(scene, "auto").find(IMAGE, CAMERA, [detection(POINTS)], is_stream=True).hands == []
+        assert scene.crops == 1
+
+    def test_followed_hands_cost_one_crop_each_and_a_search_now_and_then(self):
+        scene = propose_hands(Scene([POINTS]))
+        stream = finder(scene, "auto", SearchTime(0.0))
+        known = stream.find(IMAGE, CAMERA, is_stream=True).hands
         scene.windows.clear()
-        scene.looks = 0
+        scene.crops = 0
         for _ in range(2 * SEARCH_EVERY):
-            known = finder.next(IMAGE, CAMERA, known)
+            known = stream.find(IMAGE, CAMERA, known, is_stream=True).hands
             assert len(known) == 1
-        assert len(scene.windows) == 2 and scene.looks <= 2 * SEARCH_EVERY
+        assert len(scene.windows) == 2 and scene.crops <= 2 * SEARCH_EVERY
 
 
 class TestProposals:
@@ -314,27 +334,31 @@ class TestCloseUps:
     @staticmethod
     def score(net, image, box):
         middle, side = (box[:2] + box[2:]) / 2, 1.8 * (box[2:] - box[:2]).max()
-        found = net.hands(image, Window(*(middle - side / 2), side, side, CLOSE_UP_SIDE**2))
+        found = net.hands(image, Window(*(middle - side / 2), side, side, SECOND_STAGE_SIDE**2))
         return max((hand.score for hand in found if box_iou(hand.box, box) > 0.4), default=0.0)
 
 
 class TestFinder:
-    def test_unknown_and_missing_are_named(self):
+    def test_unknown_detectors_are_refused(self):
         with pytest.raises(ValueError, match="unknown detector 'magic'; known: auto, own, mediapipe, topic, tracks"):
-            HandFinder("magic", 2, 0.5, Scene([POINTS]).look)
+            HandFinder(EstimatorConfig(detector="magic"), Scene([POINTS]).infer)
 
-    def test_topic_wants_detections_and_tracks_follows_between(self):
+    def test_topic_needs_detections_and_tracks_does_not(self):
         scene = Scene([POINTS])
-        camera = Camera.guess(640, 480)
         with pytest.raises(ValueError, match="topic"):
-            HandFinder("topic", 2, 0.5, scene.look).detect(IMAGE, camera, None, True)
-        assert HandFinder("tracks", 2, 0.5, scene.look).detect(IMAGE, camera, None, True) == []
+            finder(scene, "topic").find(IMAGE, CAMERA, is_stream=True)
+        assert finder(scene, "tracks").find(IMAGE, CAMERA, is_stream=True).hands == []
 
-    def test_a_detector_that_finds_one_hand_twice(self):
-        finder = HandFinder("topic", 4, 0.5, Scene([POINTS]).look)
+    def test_of_a_hand_that_was_detected_twice_the_better_detection_is_kept(self):
         twice = [replace(detection(POINTS + shift, score), keypoints=None) for shift, score in ((0, 0.7), (3, 0.9))]
-        (found,) = finder.complete(twice, IMAGE, Camera.guess(640, 480), None, False)
+        (found,) = finder(Scene([POINTS]), "topic").find(IMAGE, CAMERA, detections=twice).hands
         assert found.score == 0.9
+
+    def test_a_lost_hand_with_an_external_box_nearby_is_inferred_once(self):
+        scene = Scene([])
+        box = replace(detection(POINTS), keypoints=None)
+        finder(scene, "topic").find(IMAGE, CAMERA, [detection(POINTS)], is_stream=True, detections=[box])
+        assert scene.crops == 1 + 5, "the known hand once; in the box four rotations and a refinement"
 
     @needs_real_hands
     @pytest.mark.parametrize("detector", ["own", "auto"])

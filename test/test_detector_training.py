@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from wildhands_ros.detection.proposals import ProposalNet
+from wildhands_ros.detection.proposals import decode_hands
 from wildhands_ros.detection.windows import View
 from wildhands_ros.network.detector_net import HandDetectorNet, HandMaps, load_detector, save_detector
 from wildhands_ros.network.palm_net import PalmOutput
@@ -130,9 +130,8 @@ def test_label_maps_decode_to_the_labelled_hands():
     batch = collate([frame_of(boxes, right=[True, False, True])])
     maps = torch.cat([torch.logit(batch.heat.clamp(1e-4, 1 - 1e-4))[:, None], batch.labels], dim=1)
     maps[:, 5] = 20 * maps[:, 5] - 10
-    reader = ProposalNet(HandDetectorNet(), least_score=0.9)
     seen = View(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 1.0, np.zeros(2))
-    found = sorted(reader._hands(seen, maps[0].numpy()), key=lambda proposal: proposal.box[0])
+    found = sorted(decode_hands(seen, maps[0].numpy(), 0.9), key=lambda proposal: proposal.box[0])
     assert len(found) == 3
     for proposal, box, right in zip(found, boxes, (True, False, True), strict=True):
         np.testing.assert_allclose(proposal.box, np.array(box) - 0.5, atol=0.01)

@@ -5,19 +5,23 @@ import json
 import sys
 import weakref
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from wildhands_ros.config import EstimatorConfig
+from wildhands_ros.config import EstimatorConfig, SearchWindows, SmoothingConfig
 from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.geometry.camera import Camera, rectification_maps, rectify
+from wildhands_ros.geometry.pose import Pose
 from wildhands_ros.hand_model.asset import joints_linear, open_hand
 from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.sources import open_source
+from wildhands_ros.runtime.predictor import Predictor
+from wildhands_ros.smoothing.hands import HandSmoother
 from wildhands_ros.types import Detection, EstimateSource, Side
 
 MIDDLE_TIP = 18
@@ -61,7 +65,7 @@ def test_a_photograph_gives_a_consistent_hand(estimator, photo):
     # Size and distance cannot be told apart: the depth is the most uncertain coordinate, by 3 % of the distance at least.
     assert hand.wrist_covariance[2, 2] == np.diag(hand.wrist_covariance)[:3].max()
     assert np.sqrt(hand.wrist_covariance[2, 2]) > 0.03 * hand.joints[0, 2]
-    assert set(frame.seconds) == {"detect", "network", "fit", "mesh"}
+    assert set(frame.seconds) == {"find", "track", "predict", "fit", "smooth", "pose"}
 
 
 @needs_photos
@@ -114,24 +118,65 @@ def test_boxes_from_elsewhere_are_enough(photo):
 
 
 @needs_photos
-def test_a_network_that_takes_boxes_gets_those_of_the_keypoints_without_the_flesh(photo):
-    estimator, asked = Estimator(EstimatorConfig(checkpoint="none")), []
-    _, image = photo
-    camera = Camera.guess(image.shape[1], image.shape[0])
-    found = estimator.find(image, camera)[0]
+def test_a_network_that_takes_boxes_gets_those_of_the_keypoints_without_margin(photo, monkeypatch):
+    estimator = Estimator(EstimatorConfig(detector="topic"))
+    boxes = []
+    predict = Predictor.predict
 
-    class Network:
-        wants_upright = False
+    def recorded(self, image_rgb, camera, wanted, sides=None, turns=None):
+        if sides is not None:  # not landmark inference
+            boxes.extend(wanted)
+        return predict(self, image_rgb, camera, wanted, sides, turns if sides is None else np.zeros(len(sides)))
 
-        def predict(self, image_rgb, camera, boxes, sides, turns):
-            asked.extend(boxes)
-            return [None] * len(boxes)
+    truth, image = photo
+    monkeypatch.setattr(Predictor, "predict", recorded)
+    monkeypatch.setattr(Predictor, "wants_upright", False)
+    for box_from_keypoints in (True, False):
+        given = Detection(
+            truth.box, Side.RIGHT, 0.9, 1.0, keypoints=truth.keypoints, box_from_keypoints=box_from_keypoints
+        )
+        estimator(image, truth.camera, detections=[given])
+    np.testing.assert_allclose(boxes[0], [*truth.keypoints.min(0), *truth.keypoints.max(0)])
+    np.testing.assert_allclose(boxes[1], truth.box)
+    estimator.close()
 
-    estimator._predictor = Network()
-    estimator._predict(image, camera, [found, replace(found, box_is_own=True)])
-    np.testing.assert_allclose(asked[0], [*found.keypoints.min(0), *found.keypoints.max(0)])
-    np.testing.assert_allclose(asked[-1], found.box)
-    assert (asked[0][:2] > found.box[:2]).all()
+
+@needs_photos
+def test_the_mesh_is_posed_when_it_is_first_accessed(photo):
+    truth, image = photo
+    estimator, posed = Estimator(EstimatorConfig(detector="topic")), []
+    (hand,) = estimator(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
+    counted = replace(hand, pose_mesh=lambda mano, side: posed.append(side) or hand.pose_mesh(mano, side))
+    assert not posed
+    np.testing.assert_array_equal(counted.vertices, counted.vertices)
+    assert posed == [Side.RIGHT]
+    moved = replace(hand, mano=replace(hand.mano, transl=hand.mano.transl + 1))
+    np.testing.assert_allclose(moved.vertices, hand.vertices + 1, atol=1e-5)
+    estimator.close()
+
+
+def test_smoothing_is_a_stage_and_does_not_change_what_is_tracked():
+    """The same hands as those of a smoother behind an estimator without smoothing."""
+    images = [frame.image for frame in islice(open_source(str(DEMO / "clip.mp4")), 8)]
+    camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(*images[0].shape[1::-1], rectified=False)
+    poses = [Pose(np.eye(3), np.array([0.01 * i, 0, 0])) for i in range(len(images))]
+    plain = Estimator(EstimatorConfig(search=SearchWindows(2)))
+    smoother = HandSmoother(plain.hand_model)
+    expected = []
+    for i, image in enumerate(images):
+        expected.append(smoother(plain(image, camera, i / 30), i / 30, poses[i]))
+    plain.reset()
+    plain.smoothing = SmoothingConfig()
+    for i, image in enumerate(images):
+        frame = plain(image, camera, i / 30, camera_pose=lambda i=i: poses[i])
+        assert frame.hands
+        for hand, other in zip(frame.hands, expected[i].hands, strict=True):
+            np.testing.assert_allclose(hand.joints, other.joints, atol=1e-5)
+            np.testing.assert_allclose(hand.vertices, other.vertices, atol=1e-5)
+            assert hand.score == pytest.approx(other.score)
+    blank = np.zeros_like(images[0])
+    plain(blank, camera, 1.0, camera_pose=lambda: pytest.fail("asked for the camera's pose without hands"))
+    plain.close()
 
 
 @needs_photos
@@ -278,14 +323,21 @@ def test_numpy_takes_one_thread():
         assert {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"} == {1}
 
 
-def test_closing_frees_the_network():
+def test_closing_frees_the_network(monkeypatch):
+    networks = []
+
+    class Recorded(Predictor):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            networks.append(weakref.ref(self))
+
+    monkeypatch.setattr("wildhands_ros.estimator.Predictor", Recorded)
     estimator = Estimator(EstimatorConfig(detector="topic"))
     estimator.warm_up()
-    network = weakref.ref(estimator._predictor._network)
-    assert estimator.device.startswith(("cpu", "cuda")) and network() is not None
+    assert estimator.device.startswith(("cpu", "cuda")) and networks[0]() is not None
     estimator.close()
     gc.collect()
-    assert network() is None
+    assert [network() for network in networks] == [None]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class TestDerivatives:
     def case(self, kinematics):
         rng = np.random.default_rng(3)
         pose = random_pose(rng, kinematics, spread=1.5)
-        joints = kinematics.joints(random_pose(rng, kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(rng, kinematics))
         rays = rays_to(joints + (0.02, 0, 0))
         first = rays_to(np.cross(rays, (0.0, 1, 0)))
         evidence = Evidence(
@@ -101,25 +101,31 @@ class TestDerivatives:
 
     def test_joints(self, kinematics, case):
         pose, _ = case
-        numeric = numeric_jacobian(lambda p: kinematics.joints(p, jacobian=False)[0], pose, kinematics.num_unknowns)
-        np.testing.assert_allclose(kinematics.joints(pose)[1], numeric, atol=1e-8)
+        numeric = numeric_jacobian(lambda p: kinematics.joints(p), pose, kinematics.num_unknowns)
+        np.testing.assert_allclose(kinematics.joints_with_jacobian(pose)[1], numeric, atol=1e-8)
 
     def test_reprojection(self, kinematics, case):
         pose, evidence = case
         numeric = numeric_jacobian(
-            lambda p: residuals.reprojection(*kinematics.joints(p), evidence)[0], pose, kinematics.num_unknowns
-        )
-        np.testing.assert_allclose(residuals.reprojection(*kinematics.joints(pose), evidence)[1], numeric, atol=1e-4)
-
-    def test_bone_directions_include_the_bones_lengths(self, kinematics, case):
-        pose, evidence = case
-        numeric = numeric_jacobian(
-            lambda p: residuals.bone_directions(*kinematics.joints(p), evidence.directions)[0],
+            lambda p: residuals.reprojection(*kinematics.joints_with_jacobian(p), evidence)[0],
             pose,
             kinematics.num_unknowns,
         )
         np.testing.assert_allclose(
-            residuals.bone_directions(*kinematics.joints(pose), evidence.directions)[1], numeric, atol=1e-6
+            residuals.reprojection(*kinematics.joints_with_jacobian(pose), evidence)[1], numeric, atol=1e-4
+        )
+
+    def test_bone_directions_include_the_bones_lengths(self, kinematics, case):
+        pose, evidence = case
+        numeric = numeric_jacobian(
+            lambda p: residuals.bone_directions(*kinematics.joints_with_jacobian(p), evidence.directions)[0],
+            pose,
+            kinematics.num_unknowns,
+        )
+        np.testing.assert_allclose(
+            residuals.bone_directions(*kinematics.joints_with_jacobian(pose), evidence.directions)[1],
+            numeric,
+            atol=1e-6,
         )
 
     def test_gradient_of_the_whole_cost(self, kinematics, case):
@@ -158,9 +164,7 @@ class TestKinematics:
         def moved(joint: int, angle: int) -> np.ndarray:
             poses = [np.zeros((15, 3)), np.zeros((15, 3))]
             poses[1][joint, angle] = 0.3
-            joints = [
-                kinematics.joints(HandPose(np.eye(3), np.zeros(3), a, np.zeros(10)), jacobian=False)[0] for a in poses
-            ]
+            joints = [kinematics.joints(HandPose(np.eye(3), np.zeros(3), a, np.zeros(10))) for a in poses]
             return joints[1] - joints[0]
 
         for finger in range(1, 5):
@@ -176,7 +180,7 @@ class TestKinematics:
         hand = open_hand(Side.RIGHT)
         hand = dataclasses.replace(hand, v_template=hand.v_template + np.array(wrist, np.float32))
         fit, layer = KeypointFit(hand), HandLayer(hand, hand.mirrored())
-        joints = kinematics.joints(random_pose(np.random.default_rng(5), kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(np.random.default_rng(5), kinematics))
         result = fit.fit(rays_to(joints), 0.005, side)
         mano = result.mano
         batch = [
@@ -197,7 +201,7 @@ class TestKnownHands:
         errors, depths = [], []
         for _ in range(30):
             pose = random_pose(rng, kinematics)
-            joints = kinematics.joints(pose, jacobian=False)[0]
+            joints = kinematics.joints(pose)
             rays = noisy_rays(joints, rng, 0.003)
             length = kinematics.length(pose.betas)[0]
             result = fit.fit(rays, keypoint_sigma(rays), Side.RIGHT, world=world_landmarks(joints), hand_length=length)
@@ -210,7 +214,7 @@ class TestKnownHands:
         rng = np.random.default_rng(1)
         errors = []
         for _ in range(15):
-            joints = kinematics.joints(random_pose(rng, kinematics), jacobian=False)[0]
+            joints = kinematics.joints(random_pose(rng, kinematics))
             rays = noisy_rays(joints, rng, 0.005)
             errors.append(mpjpe(fit.fit(rays, keypoint_sigma(rays), Side.RIGHT).joints, joints))
         assert np.median(errors) < 0.012
@@ -223,7 +227,7 @@ class TestKnownHands:
         state, alone, followed = None, [], []
         for _ in range(30):
             pose = pose.moved(step)
-            joints = kinematics.joints(pose, jacobian=False)[0]
+            joints = kinematics.joints(pose)
             rays = noisy_rays(joints, rng, 0.01)
             sigma, world = keypoint_sigma(rays), world_landmarks(joints)
             result = fit.fit(rays, sigma, Side.RIGHT, world=world, start=state)
@@ -238,9 +242,7 @@ class TestKnownHands:
     def test_recovers_from_a_wrong_start(self, fit, kinematics):
         rng = np.random.default_rng(4)
         poses = [random_pose(rng, kinematics) for _ in range(2)]
-        wrong, right = (
-            kinematics.joints(dataclasses.replace(pose, betas=poses[0].betas), jacobian=False)[0] for pose in poses
-        )
+        wrong, right = (kinematics.joints(dataclasses.replace(pose, betas=poses[0].betas)) for pose in poses)
         wrong = wrong + np.array([0, 0, 0.2])
         state = None
         for _ in range(10):
@@ -259,7 +261,7 @@ class TestKnownHands:
         assert np.abs(np.diff(depths)).max() < 0.04
 
     def test_state_of_the_other_side_or_after_a_gap_is_not_used(self, fit, kinematics):
-        joints = kinematics.joints(random_pose(np.random.default_rng(6), kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(np.random.default_rng(6), kinematics))
         state = fit.fit(rays_to(joints), 0.005, Side.RIGHT).state
         cold = fit.fit(rays_to(joints), 0.005, Side.LEFT)
         np.testing.assert_array_equal(fit.fit(rays_to(joints), 0.005, Side.LEFT, start=state).joints, cold.joints)
@@ -269,7 +271,7 @@ class TestKnownHands:
     def test_frames_of_one_moment_do_no_harm(self, fit, kinematics):
         """Doubled stamps must not turn noise into velocity."""
         rng = np.random.default_rng(6)
-        joints = kinematics.joints(random_pose(rng, kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(rng, kinematics))
         state = None
         for dt in (0.0, 1e-6, 0.0, 1 / 30, 1 / 30):
             rays = noisy_rays(joints, rng, 0.02)
@@ -279,7 +281,7 @@ class TestKnownHands:
         assert np.abs(state.velocity[3:6]).max() < 1.0
 
     def test_another_estimate_is_refined_and_kept_near(self, fit, kinematics):
-        joints = kinematics.joints(random_pose(np.random.default_rng(7), kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(np.random.default_rng(7), kinematics))
         true = fit.fit(rays_to(joints), 0.002, Side.RIGHT, world=world_landmarks(joints))
         further = true.mano.transl * 1.1
         moved = type(true.mano)(further, true.mano.global_orient, true.mano.hand_pose, true.mano.betas)
@@ -292,7 +294,7 @@ class TestKnownHands:
 
     @pytest.mark.parametrize("length", [0.13, 0.18, 0.22])
     def test_hand_length_is_exact(self, fit, kinematics, length):
-        joints = kinematics.joints(random_pose(np.random.default_rng(8), kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(np.random.default_rng(8), kinematics))
         result = fit.fit(
             rays_to(joints), 0.005, Side.LEFT, world=world_landmarks(joints * MIRROR) * MIRROR, hand_length=length
         )
@@ -300,7 +302,7 @@ class TestKnownHands:
         assert np.abs(result.mano.betas).max() < 6
 
     def test_changed_hand_length_takes_effect_at_once(self, fit, kinematics):
-        joints = kinematics.joints(random_pose(np.random.default_rng(8), kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(np.random.default_rng(8), kinematics))
         state = None
         for length in (None, None, 0.17, 0.17, 0.2):
             result = fit.fit(rays_to(joints), 0.005, Side.RIGHT, start=state, hand_length=length)
@@ -313,7 +315,7 @@ class TestKnownHands:
         for _ in range(10):
             pose = random_pose(rng, kinematics)
             beyond = np.where(rng.random((15, 3)) < 0.5, LIMITS.low - np.radians(40), LIMITS.high + np.radians(40))
-            joints = kinematics.joints(HandPose(pose.rotation, pose.position, beyond, pose.betas), jacobian=False)[0]
+            joints = kinematics.joints(HandPose(pose.rotation, pose.position, beyond, pose.betas))
             rays = rays_to(joints)
             angles = fit.fit(rays, keypoint_sigma(rays), Side.RIGHT).state.pose.angles
             assert (angles > LIMITS.low - np.radians(20)).all() and (angles < LIMITS.high + np.radians(20)).all()
@@ -321,7 +323,7 @@ class TestKnownHands:
 
 class TestSymmetries:
     def test_left_hands_are_mirrored_right_hands(self, fit, kinematics):
-        joints = kinematics.joints(random_pose(np.random.default_rng(10), kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(np.random.default_rng(10), kinematics))
         world = world_landmarks(joints)
         right = fit.fit(rays_to(joints), 0.005, Side.RIGHT, world=world)
         left = fit.fit(rays_to(joints) * MIRROR, 0.005, Side.LEFT, world=world * MIRROR)
@@ -336,7 +338,7 @@ class TestSymmetries:
         np.testing.assert_allclose(left.wrist_covariance, right.wrist_covariance * np.outer(signs, signs), atol=1e-9)
 
     def test_turning_all_rays_turns_the_result(self, fit, kinematics):
-        joints = kinematics.joints(random_pose(np.random.default_rng(11), kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(np.random.default_rng(11), kinematics))
         here = fit.fit(rays_to(joints), 0.005, Side.RIGHT, world=world_landmarks(joints))
         turn = Rotation.from_rotvec([0, 1.2, 0]).as_matrix()
         # Turned from the hand's own ray, so that the smallest turn from the optical axis stays free of roll.
@@ -346,7 +348,7 @@ class TestSymmetries:
         assert there.cost == pytest.approx(here.cost, rel=1e-3)
 
     def test_any_camera_gives_the_same_hand(self, fit, kinematics):
-        joints = kinematics.joints(random_pose(np.random.default_rng(12), kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(np.random.default_rng(12), kinematics))
         cameras = (
             Camera.pinhole(500, 520, 320, 240, 640, 480),
             Camera.pinhole(1400, 1400, 900, 500, 1920, 1080),
@@ -371,7 +373,7 @@ class TestUncertainty:
         rng = np.random.default_rng(13)
         z_scores, wrist_z_scores = [], []
         for _ in range(60):
-            joints = kinematics.joints(random_pose(rng, kinematics, spread=0.8), jacobian=False)[0]
+            joints = kinematics.joints(random_pose(rng, kinematics, spread=0.8))
             rays = noisy_rays(joints, rng, 0.03)
             result = fit.fit(rays, keypoint_sigma(rays), Side.RIGHT, world=world_landmarks(joints))
             z_scores.append((result.joints - joints) / result.joints_stddev)
@@ -381,7 +383,7 @@ class TestUncertainty:
         np.testing.assert_allclose(wrist_z_scores, np.array(z_scores)[:, 0], rtol=1e-6)
 
     def test_unknown_size_shows_as_unknown_depth(self, fit, kinematics):
-        joints = kinematics.joints(random_pose(np.random.default_rng(14), kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(np.random.default_rng(14), kinematics))
         rays, world = rays_to(joints), world_landmarks(joints)
         ray, distance = rays[0], np.linalg.norm(joints[0])
 
@@ -396,7 +398,7 @@ class TestUncertainty:
         assert known < 0.6 * unknown
 
     def test_covariance_is_symmetric_and_positive(self, fit, kinematics):
-        joints = kinematics.joints(random_pose(np.random.default_rng(15), kinematics), jacobian=False)[0]
+        joints = kinematics.joints(random_pose(np.random.default_rng(15), kinematics))
         covariance = fit.fit(rays_to(joints), 0.003, Side.LEFT).wrist_covariance
         np.testing.assert_allclose(covariance, covariance.T, atol=1e-15)
         assert (np.linalg.eigvalsh(covariance) > 0).all()
@@ -405,7 +407,7 @@ class TestUncertainty:
 class TestBadInput:
     @pytest.fixture
     def joints(self, kinematics):
-        return kinematics.joints(random_pose(np.random.default_rng(16), kinematics), jacobian=False)[0]
+        return kinematics.joints(random_pose(np.random.default_rng(16), kinematics))
 
     @pytest.mark.parametrize("missing", [np.nan, 0.0])
     def test_missing_keypoints_are_left_out(self, fit, joints, missing):
@@ -461,7 +463,7 @@ class TestBadInput:
 
 def test_an_unknown_keypoint_does_not_count_wherever_it_is_said_to_be(fit, kinematics):
     rng, camera = np.random.default_rng(18), Camera.guess(1280, 720)
-    joints = kinematics.joints(random_pose(rng, kinematics), jacobian=False)[0]
+    joints = kinematics.joints(random_pose(rng, kinematics))
     pixels, weights = camera.project(joints), np.ones(21)
     weights[6] = 0
     away = pixels.copy()
@@ -491,7 +493,7 @@ def test_doubtful_side_is_settled_by_the_cheaper_fit(fit, kinematics):
     for i in range(20):
         side = (Side.RIGHT, Side.LEFT)[i % 2]
         mirror = MIRROR if side is Side.LEFT else np.ones(3)
-        joints = kinematics.joints(random_pose(rng, kinematics), jacobian=False)[0] * mirror
+        joints = kinematics.joints(random_pose(rng, kinematics)) * mirror
         detection = Detection(np.zeros(4), None, 0.9, keypoints=camera.project(joints), world=world_landmarks(joints))
         right += fit_detection(dict.fromkeys(Side, fit), dataclasses.replace(detection, side=None), camera).side is side
         told = dataclasses.replace(detection, side=side.other, side_score=0.95)

@@ -11,55 +11,36 @@ import rclpy
 from geometry_msgs.msg import TransformStamped
 from ros_samples import header
 from scipy.spatial.transform import Rotation
-from test_smoothing import HANDS, frame, hand_of, mano
 
 from wildhands_ros.ros import smoothing
 from wildhands_ros.ros.diagnostics import Health
 from wildhands_ros.ros.parameters import Parameters
-from wildhands_ros.ros.smoothing import CameraMotion, StreamSmoother
+from wildhands_ros.ros.smoothing import CameraMotion, SmoothingFrame
 
 pytestmark = pytest.mark.ros
 
 
-def smoother(node=None, **values):
-    said = []
-    return StreamSmoother(node, Parameters(**values), HANDS, Health(said.append)), said
-
-
-def moved(result, given) -> bool:
-    return np.abs(result.hands[0].joints - given.joints).max() > 1e-6
-
-
 def test_parameters_set_the_filter():
-    rng = np.random.default_rng(0)
-    hands = [hand_of(mano(rng, 0.1)) for _ in range(2)]
-    lags = []
-    for cutoff in (1.0, 8.0):
-        stream, said = smoother(smoothing__min_cutoff=cutoff, smoothing__max_cutoff=cutoff)
-        stream(frame(hands[0]), 1.0, header())
-        (hand,) = stream(frame(hands[1]), 1.03, header()).hands
-        lags.append(np.linalg.norm(hand.joints - hands[1].joints, axis=-1).max())
-        stream.close()
-    assert 0 < lags[1] < 0.7 * lags[0] and not said
+    config = Parameters(smoothing__min_cutoff=1.0, smoothing__max_cutoff=4.0).smoothing
+    assert (config.position.rest, config.position.most, config.rotation.most) == (1.0, 4.0, 2.0)
+    assert Parameters(smoothing__enabled=False).smoothing is None
+    assert Parameters().estimator.smoothing == Parameters().smoothing
 
 
-def test_a_reset_starts_anew():
-    rng, (stream, _) = np.random.default_rng(1), smoother()
-    first, second, third = (hand_of(mano(rng, 0.1)) for _ in range(3))
-    stream(frame(first), 1.0, header())
-    assert moved(stream(frame(second), 1.03, header()), second)
-    stream.reset()
-    assert not moved(stream(frame(third), 1.06, header()), third)
+def test_without_a_frame_hands_are_smoothed_in_the_camera_frame():
+    warnings = []
+    frame = SmoothingFrame(None, "", Health(warnings.append))
+    assert frame.camera_pose(header()) is None and not warnings
+    frame.close()
 
 
-def test_without_tf_it_is_said_and_the_camera_counts_as_at_rest(monkeypatch):
+def test_without_tf_the_camera_is_assumed_at_rest_with_a_warning(monkeypatch):
     monkeypatch.setattr(smoothing, "tf2_ros", None)
-    rng, (stream, said) = np.random.default_rng(2), smoother(smoothing__frame="odom")
-    first, second = (hand_of(mano(rng, 0.1)) for _ in range(2))
-    stream(frame(first), 1.0, header())
-    assert moved(stream(frame(second), 1.03, header()), second)
-    assert len(said) == 1 and "tf2_ros" in said[0] and "at rest" in said[0]
-    stream.close()
+    warnings = []
+    frame = SmoothingFrame(None, "odom", Health(warnings.append))
+    assert frame.camera_pose(header()) is None and frame.camera_pose(header()) is None
+    assert len(warnings) == 1 and "tf2_ros" in warnings[0] and "at rest" in warnings[0]
+    frame.close()
 
 
 def test_the_cameras_pose_comes_from_tf():

@@ -40,10 +40,10 @@ def posed(side, transl, camera=CAMERA):
         box,
         joints,
         pixels,
-        output.vertices[0].numpy(),
         joints[0],
         rotation,
         mano,
+        lambda *_: output.vertices[0].numpy(),
         EstimateSource.KEYPOINT_FIT,
     )
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from wildhands_ros.config import Cutoffs
 from wildhands_ros.evaluation.jitter import measure_jitter
 from wildhands_ros.evaluation.lag import lag
 from wildhands_ros.geometry.camera import Camera
@@ -13,7 +14,7 @@ from wildhands_ros.geometry.pose import Pose
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.posing import HandPoser
 from wildhands_ros.smoothing.hands import HandSmoother
-from wildhands_ros.smoothing.one_euro import Cutoffs, PointFilter, RotationFilter
+from wildhands_ros.smoothing.one_euro import PointFilter, RotationFilter
 from wildhands_ros.tracking.tracks import MAX_GAP
 from wildhands_ros.types import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
 
@@ -24,7 +25,7 @@ CUTOFFS = Cutoffs(rest=1.2, per_speed=3.0, most=1e9, speed=0.8)
 
 
 def hand_of(mano: ManoParameters, side: Side = Side.RIGHT, track: str = "hand_1") -> HandEstimate:
-    vertices, joints, rotation = POSER(mano, side)
+    joints, rotation = POSER.joints(mano, side)
     pixels = CAMERA.project(joints)
     box = np.concatenate([pixels.min(0), pixels.max(0)])
     source = EstimateSource.KEYPOINT_FIT
@@ -35,10 +36,10 @@ def hand_of(mano: ManoParameters, side: Side = Side.RIGHT, track: str = "hand_1"
         box,
         joints,
         pixels,
-        vertices,
         joints[0],
         rotation,
         mano,
+        POSER.vertices,
         source,
         keypoints=pixels,
         track_id=track,

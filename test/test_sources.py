@@ -338,10 +338,10 @@ class TestResults:
         box=np.array([1.0, 2, 3, 4]),
         joints=np.full((21, 3), 0.25),
         joints_2d=np.full((21, 2), np.inf),
-        vertices=np.zeros((7, 3)),
         wrist_position=np.zeros(3),
         wrist_rotation=np.diag([1.0, -1, -1]),
         mano=ManoParameters(np.zeros(3), np.zeros(3), np.zeros(45), np.zeros(10)),
+        pose_mesh=lambda *_: np.zeros((7, 3)),
         source=EstimateSource.NETWORK,
         grasp_probabilities=np.eye(9)[2],
     )

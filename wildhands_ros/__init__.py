@@ -23,15 +23,15 @@ __path__ = pkgutil.extend_path(__path__, __name__)
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # For type checkers and editors; keep equal to _MODULES.
-    from .config import EstimatorConfig
+    from .config import EstimatorConfig, SearchTime, SearchWindows, SmoothingConfig
     from .estimator import Estimator
     from .geometry.camera import Camera
+    from .geometry.pose import Pose
     from .hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
     from .io.camera_files import load_calibration
     from .io.images import load_image
     from .io.sources import open_source
     from .smoothing.hands import HandSmoother
-    from .smoothing.one_euro import SmoothingConfig
     from .types import Detection, FrameEstimate, Grasp, HandEstimate, ManoParameters, Side
     from .visualization.overlay import draw_frame
 
@@ -47,8 +47,11 @@ _MODULES = {
     "MEDIAPIPE_BONES": "hand_model.joints",
     "MEDIAPIPE_JOINT_NAMES": "hand_model.joints",
     "ManoParameters": "types",
+    "Pose": "geometry.pose",
+    "SearchTime": "config",
+    "SearchWindows": "config",
     "Side": "types",
-    "SmoothingConfig": "smoothing.one_euro",
+    "SmoothingConfig": "config",
     "draw_frame": "visualization.overlay",
     "load_calibration": "io.camera_files",
     "load_image": "io.images",
@@ -68,6 +71,9 @@ __all__ = [
     "HandEstimate",
     "HandSmoother",
     "ManoParameters",
+    "Pose",
+    "SearchTime",
+    "SearchWindows",
     "Side",
     "SmoothingConfig",
     "draw_frame",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 AUTO, NONE, OPEN = "auto", "none", "open"
 
@@ -27,6 +27,87 @@ PRECISIONS = (AUTO, FLOAT32, BFLOAT16, INT8)
 
 
 @dataclass(frozen=True)
+class SearchTime:
+    """Searches each image of a stream for a limited time, so that the frame rate holds.
+
+    Example:
+        >>> from wildhands_ros import EstimatorConfig, SearchTime
+        >>> EstimatorConfig(search=SearchTime(seconds=0.05)).search
+        SearchTime(seconds=0.05)
+    """
+
+    seconds: float = 0.02
+    """Time after which no further window of the image is searched."""
+
+    def is_spent(self, windows: int, seconds: float) -> bool:
+        """Whether to stop after ``windows`` windows in ``seconds``."""
+        return seconds > self.seconds
+
+
+@dataclass(frozen=True)
+class SearchWindows:
+    """Searches a fixed number of windows of each image of a stream, so that results do not depend on the computer.
+
+    Example:
+        >>> from wildhands_ros import EstimatorConfig, SearchWindows
+        >>> EstimatorConfig(search=SearchWindows(count=2)).search
+        SearchWindows(count=2)
+    """
+
+    count: int = 2
+    """Maximum number of windows: the whole image at one scale, or a tile of it."""
+
+    def is_spent(self, windows: int, seconds: float) -> bool:
+        """Whether to stop after ``windows`` windows in ``seconds``."""
+        return windows >= self.count
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """How much a One-Euro filter smooths."""
+
+    rest: float
+    """Cutoff frequency at rest in Hz; lower is steadier. fc_min in the paper."""
+    per_speed: float
+    """Increase of the cutoff in Hz per unit of speed (m/s or rad/s); higher lags less. beta in the paper."""
+    most: float
+    """Highest cutoff in Hz; not in the paper. Fast motion then lags by 1 / (2 pi most) seconds, but its edges are
+    smoothed too."""
+    speed: float = 2.0
+    """Cutoff frequency of the speed itself in Hz. d_cutoff in the paper."""
+
+
+@dataclass(frozen=True)
+class SmoothingConfig:
+    """How much hands are smoothed over time.
+
+    The defaults were chosen with ``wildhands jitter`` on real video (docs/seeing.md).
+
+    Example:
+        >>> from wildhands_ros import SmoothingConfig
+        >>> steadier = SmoothingConfig().with_cutoffs(rest=1.0, per_speed=25.0, most=8.0)
+        >>> steadier.rotation.rest
+        1.0
+    """
+
+    position: Cutoffs = Cutoffs(rest=2.0, per_speed=25.0, most=8.0)
+    """Cutoffs of the wrist position."""
+    rotation: Cutoffs = Cutoffs(rest=2.0, per_speed=4.0, most=4.0)
+    """Cutoffs of the rotations of the wrist and of each finger joint."""
+    shape: float = 1.0
+    """Cutoff frequency of the shape in Hz; low, because the shape of a hand does not change."""
+
+    def with_cutoffs(self, rest: float, per_speed: float, most: float) -> SmoothingConfig:
+        """Returns a copy with other cutoffs of the position; those of the rotations change in proportion."""
+        scaled = Cutoffs(
+            self.rotation.rest * rest / self.position.rest,
+            self.rotation.per_speed * per_speed / self.position.per_speed,
+            self.rotation.most * most / self.position.most,
+        )
+        return replace(self, position=Cutoffs(rest, per_speed, most), rotation=scaled)
+
+
+@dataclass(frozen=True)
 class EstimatorConfig:
     """Configures an ``Estimator``; the node and the command line use the same options.
 
@@ -43,12 +124,9 @@ class EstimatorConfig:
     """"auto": the checkpoint's own hand, or the open hand where it has none; "open"; or a folder with MANO's files."""
     detector: str = AUTO
     """One of ``DETECTORS``."""
-    search_time: float = 0.02
-    """Seconds per image of a stream that the detector "auto" may spend on further tiles when it has found nothing. The remaining tiles
-    follow in the next images."""
-    search_windows: int | None = None
-    """Number of windows (the whole image or a tile) per image instead of ``search_time``, so that results do not depend on the machine's
-    speed."""
+    search: SearchTime | SearchWindows = SearchTime()
+    """Limits how much of each image of a stream the bundled detector searches while it has found nothing; the remaining
+    windows follow in the next images. The detector "own" stops after the first window, unless this is ``SearchWindows``."""
     max_hands: int = 2
     """Maximum number of hands per image, left and right together."""
     min_score: float = 0.5
@@ -63,3 +141,5 @@ class EstimatorConfig:
     """One of ``RUNTIMES``; "auto" selects OpenVINO on a CPU if it is installed."""
     precision: str = AUTO
     """One of ``PRECISIONS`` ("int8" only after ``wildhands quantize``); "auto" selects the fastest that costs no measurable accuracy."""
+    smoothing: SmoothingConfig | None = None
+    """Smooths the hands of a stream over time; None reports each image's hands as they are."""

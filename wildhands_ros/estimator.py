@@ -1,18 +1,19 @@
-"""The one place where the stages meet: a frame with its camera in, the hands out. The node, the CLI and the benchmarks all call it."""
+"""Estimates the 3D hands of an image: find, track, predict, fit, smooth, pose."""
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from .config import AUTO, NONE, OPEN, TOPIC, TRACKS, EstimatorConfig
+from .config import AUTO, NONE, OPEN, TOPIC, TRACKS, EstimatorConfig, SmoothingConfig
 from .detection.finder import HandFinder
+from .detection.known_hands import known_hand
 from .detection.landmarks import hand_turn
 from .detection.network_landmarks import NetworkLandmarks
 from .fitting.detection_fit import possible_sides, reprojection_error
@@ -20,21 +21,88 @@ from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import StreamFit
 from .geometry.boxes import rotated_square
 from .geometry.camera import Camera, in_image
+from .geometry.pose import Pose
 from .hand_model.asset import HandAsset, open_hands
 from .hand_model.mano_files import load_mano
-from .hand_model.posing import HandPoser
+from .hand_model.posing import HandPoser, PosedJoints
 from .network.checkpoint import DEFAULT_NAME, LoadedModel, load_model
 from .runtime.predictor import Predictor
 from .runtime.threads import one_blas_thread, one_torch_thread
+from .smoothing.hands import ParameterSmoother, TrackedHand
 from .tracking.tracks import MAX_GAP, HandTracks, Track
-from .types import Detection, EstimateSource, FrameEstimate, HandEstimate, NetworkPrediction, Side
+from .types import (
+    Detection,
+    EstimateSource,
+    FrameEstimate,
+    HandEstimate,
+    Landmarks,
+    ManoParameters,
+    NetworkPrediction,
+    Side,
+)
 
-Predictions = dict[Side, NetworkPrediction]
-"""What the network says of one hand, as each side that it may be."""
+STAGES = ("find", "track", "predict", "fit", "smooth", "pose")
+"""Stages of an estimate, in this order; see ``Estimator``."""
+
+PoseLookup = Callable[[], Pose | None]
+"""Returns the pose of the camera in a fixed frame; None if it is unknown."""
+
+
+@dataclass
+class _Hand:
+    """One hand on its way through the stages, each of which adds its part."""
+
+    detection: Detection
+    track: Track | None = None
+    """None for a hand of a single image."""
+    predictions: dict[Side, NetworkPrediction] = field(default_factory=dict)
+    """Output of the network for each side that the hand may be of."""
+    fit: FitResult | None = None
+    """None if there was nothing to fit, or if no hand explains the keypoints."""
+
+    def side(self, refine: bool) -> Side | None:
+        """Returns the side as which the hand is estimated; None if there is no estimate."""
+        if self.fit is not None:
+            return self.fit.side
+        if refine and self.detection.keypoints is not None:
+            return None
+        side = self.detection.side or _side_of(self.predictions)
+        return side if side in self.predictions else None
+
+
+@dataclass
+class _Estimated:
+    """A hand of which there is an estimate, in the stages from fit to pose."""
+
+    found: _Hand
+    side: Side
+    mano: ManoParameters
+    """Parameters of this image alone, without smoothing."""
+    smoothed: ManoParameters
 
 
 class Estimator:
-    """Estimates the hands of images, one after another. Not for use from two threads at once.
+    """Estimates the 3D hands of images. Not thread-safe.
+
+    Each image passes six stages, whose times are in ``FrameEstimate.seconds``:
+
+    - find: detects hands, follows those of the last image, and finds their keypoints.
+    - track: assigns the hands to tracks and combines the evidence for their sides.
+    - predict: runs the network. One forward pass gives presence, keypoints and the 3D hand, so most passes already happen
+      while hands are found; their time counts here and not as "find".
+    - fit: fits the hand model to the keypoints.
+    - smooth: smooths the parameters over time (``EstimatorConfig.smoothing``).
+    - pose: computes joints and everything else that follows from the parameters. The mesh is computed when
+      ``HandEstimate.vertices`` is first accessed.
+
+    Estimators limit NumPy's BLAS to one thread in this process.
+
+    Args:
+        config: Options; the defaults if None.
+
+    Raises:
+        ValueError: A checkpoint, hand model or option cannot be used; the message says what to do.
+        ImportError: A package that the detector needs is not installed.
 
     Example:
         >>> from wildhands_ros import Camera, Estimator, load_image
@@ -44,11 +112,6 @@ class Estimator:
         ...     print(hand.side.value, hand.wrist_position.shape)
         left (3,)
         right (3,)
-
-    It leaves numpy's BLAS one thread in this process.
-
-    :raises ValueError: a checkpoint, hand model or choice that cannot be used; the message says what to do.
-    :raises ImportError: a package that the detector needs is missing.
     """
 
     @one_torch_thread()
@@ -57,22 +120,29 @@ class Estimator:
         self._config = config = config or EstimatorConfig()
         loaded = _checkpoint(config)
         self.hand_model = _hand_model(config.hand_model, loaded)
-        """The hand of each side whose vertices, parameters and faces come out."""
+        """Hand model of each side, to which parameters and meshes belong."""
         self._poser = HandPoser(self.hand_model)
         self._predictor = _predictor(config, loaded, self.hand_model) if loaded else None
-        own_landmarks = self._predictor is not None and self._predictor.has_landmarks
-        self._looking = self._predictor
-        if not own_landmarks:
-            # It looks with the default weights.
-            self._looking = _predictor(replace(config, precision=AUTO), load_model(DEFAULT_NAME), open_hands())
-        look = NetworkLandmarks(self._looking, keep_predictions=own_landmarks)
-        self._finder = HandFinder(
-            config.detector, config.max_hands, config.min_score, look, config.search_time, config.search_windows
+        if self._predictor is not None and self._predictor.has_landmarks:
+            self._landmark_predictor = self._predictor
+        else:
+            self._landmark_predictor = _predictor(
+                replace(config, precision=AUTO), load_model(DEFAULT_NAME), open_hands()
+            )
+        self._infer = NetworkLandmarks(
+            self._landmark_predictor, keep_predictions=self._landmark_predictor is self._predictor
         )
-        self._fit = StreamFit(self.hand_model, config.hand_length or None)
+        # A network that needs upright crops cannot use a box alone.
+        keep_bare_boxes = self._predictor is not None and not self._predictor.wants_upright
+        self._finder = HandFinder(config, self._infer_landmarks, keep_bare_boxes)
         self._tracks = HandTracks()
-        self._last_frame: FrameEstimate | None = None
-        self._last_stamp = 0.0
+        self._fit = StreamFit(self.hand_model, config.hand_length or None)
+        self._smoothing: SmoothingConfig | None = None
+        self._smoother: ParameterSmoother | None = None
+        self.smoothing = config.smoothing
+        self._timer = _StageTimer()
+        self._known: list[Detection] = []
+        self._last_image: tuple[float, int, int] | None = None
 
     @property
     def faces(self) -> dict[Side, np.ndarray]:
@@ -81,34 +151,46 @@ class Estimator:
 
     @property
     def device(self) -> str:
-        """Where the network runs, for people; "none" without a network."""
+        """Where the network runs, as text; "none" without a network."""
         return self._predictor.device if self._predictor else "none"
+
+    @property
+    def smoothing(self) -> SmoothingConfig | None:
+        """How much hands are smoothed over time; None for no smoothing. It can be set between two images."""
+        return self._smoothing
+
+    @smoothing.setter
+    def smoothing(self, config: SmoothingConfig | None) -> None:
+        if config == self._smoothing:
+            return
+        self._smoothing = config
+        self._smoother = ParameterSmoother(self.hand_model, config) if config is not None else None
 
     def warm_up(self) -> None:
         """Runs everything once, so that the first image takes no longer than the others."""
-        for predictor in filter(None, {self._predictor, self._looking}):
+        for predictor in filter(None, {self._predictor, self._landmark_predictor}):
             predictor.warm_up()
         if self._config.detector not in (TOPIC, TRACKS):
-            # Of the usual shape, for which the detector is then ready.
+            # The most common shape, for which the detector is then compiled.
             self(np.zeros((360, 640, 3), np.uint8), Camera.guess(640, 360), stamp=0.0)
             self.reset()
 
     def reset(self) -> None:
-        """Forgets earlier frames, as at the start of a new stream."""
+        """Forgets earlier images, as at the start of a new stream."""
         self._tracks.reset()
-        self._last_frame = None
+        self._known, self._last_image = [], None
+        if self._smoother is not None:
+            self._smoother.reset()
         self._finder.reset()
 
     def close(self) -> None:
-        """Frees the detectors and the network, on its device too; the estimator cannot be used afterwards."""
-        on_gpu = self._looking.device.startswith("cuda")
-        finder = self._finder
-        # The finder looks with a predictor, too.
-        self._predictor = self._looking = self._finder = self._last_frame = None
+        """Frees the detectors and the network, also on its device. The estimator cannot be used afterwards."""
+        on_gpu = self._landmark_predictor.device.startswith("cuda")
         try:
-            finder.close()  # may fail after an error
+            self._finder.close()  # may fail after an error
         finally:
-            del finder
+            # The finder refers to the landmark network too.
+            del self._finder, self._infer, self._predictor, self._landmark_predictor
             if on_gpu:
                 gc.collect()
                 torch.cuda.empty_cache()
@@ -119,176 +201,228 @@ class Estimator:
         camera: Camera,
         stamp: float | None = None,
         detections: Sequence[Detection] | None = None,
+        camera_pose: PoseLookup | None = None,
     ) -> FrameEstimate:
-        """The hands of one image.
+        """Estimates the hands of one image.
 
         Args:
             image_rgb: (H, W, 3) uint8.
-            camera: of exactly this image, lens included.
-            stamp: seconds, rising within a stream, whose frames then support one another; None for a picture on its own.
-            detections: the hands to estimate, from elsewhere; None to look for them with the configured detector. Those without keypoints
-                get them from the landmark network.
+            camera: Camera of exactly this image, including its lens.
+            stamp: Time of the image in seconds. Times increase within a stream, whose images then support one another;
+                None for a single image.
+            detections: External detections; None to use the configured detector. Those without keypoints get them from
+                the landmark network.
+            camera_pose: Returns the pose of the camera in a fixed frame, in which hands are then smoothed; without it, or
+                if it returns None, they are smoothed in the camera frame. It is called only if there are hands, and as
+                late as possible.
 
-        :raises ValueError: the image is not (H, W, 3) uint8, or not of the camera's size; no detections where the detector is ``topic``.
+        Raises:
+            ValueError: The image is not (H, W, 3) uint8 or does not have the size of the camera, or the detector is "topic"
+                and there are no detections.
         """
-        seconds: dict[str, float] = {}
-        with _timed(seconds, "detect"):
-            detections, candidates = self._find(image_rgb, camera, stamp, detections)
-            tracks = [None] * len(detections) if stamp is None else self._tracks.update(detections, stamp)
-            detections = [_of_track(detection, track) for detection, track in zip(detections, tracks, strict=True)]
-        with _timed(seconds, "network"):
-            predictions = self._predict(image_rgb, camera, detections)
-        with _timed(seconds, "fit"):
-            fits = [self._fit_hand(*each, camera, stamp) for each in zip(detections, tracks, predictions, strict=True)]
-        with _timed(seconds, "mesh"):
-            hands = self._hands(detections, tracks, predictions, fits, camera)
-        frame = FrameEstimate(hands, camera, max(candidates - len(hands), 0), seconds)
-        if stamp is not None:
-            self._last_frame = frame
-        return frame
+        self._timer = _StageTimer()
+        with self._timer.stage("find"):
+            hands, candidates = self._find(image_rgb, camera, stamp, detections)
+        with self._timer.stage("track"):
+            self._track(hands, stamp)
+        with self._timer.stage("predict"):
+            self._predict(hands, image_rgb, camera)
+        with self._timer.stage("fit"):
+            estimated = self._fit_hands(hands, camera, stamp)
+        with self._timer.stage("smooth"):
+            self._smooth(estimated, stamp, camera_pose)
+        with self._timer.stage("pose"):
+            estimates = self._pose(estimated, camera, stamp)
+        return FrameEstimate(estimates, camera, max(candidates - len(estimates), 0), self._timer.seconds)
 
     def find(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
-        """The hands of a picture on its own, found but not estimated; arguments and errors as in ``__call__``."""
-        return self._find(image_rgb, camera, None, None)[0]
+        """Finds the hands of a single image without estimating them; arguments and errors are those of ``__call__``."""
+        self._timer = _StageTimer()
+        return [hand.detection for hand in self._find(image_rgb, camera, None, None)[0]]
 
     def _find(
         self, image_rgb: np.ndarray, camera: Camera, stamp: float | None, detections: Sequence[Detection] | None
-    ) -> tuple[list[Detection], int]:
-        """Detections, and how many there were before the doubtful were dropped."""
-        if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
-            raise ValueError(
-                f"expected an RGB image (H, W, 3) of uint8, got {image_rgb.dtype} of shape {image_rgb.shape}"
-            )
-        if image_rgb.shape[:2] != (camera.height, camera.width):
-            raise ValueError(
-                f"the image is {image_rgb.shape[1]}x{image_rgb.shape[0]}, but its camera {camera.width}x{camera.height}"
-            )
+    ) -> tuple[list[_Hand], int]:
+        """Returns the hands, and how many detections they were chosen from."""
+        _check_image(image_rgb, camera)
         if stamp is not None:
             self._reset_if_new_stream(camera, stamp)
-        last_frame = self._last_frame if stamp is not None else None
-        if detections is None:
-            detections = self._finder.detect(image_rgb, camera, last_frame, is_stream=stamp is not None)
-        # A network that wants its crops upright can make nothing of a box alone.
-        keep_bare_boxes = self._predictor is not None and not self._predictor.wants_upright
-        return self._finder.complete(detections, image_rgb, camera, last_frame, keep_bare_boxes), len(detections)
+        known = self._known if stamp is not None else ()
+        found = self._finder.find(image_rgb, camera, known, stamp is not None, detections)
+        return [_Hand(detection) for detection in found.hands], found.candidates
+
+    def _infer_landmarks(
+        self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray
+    ) -> list[Detection | None]:
+        """Runs the landmark network while hands are found; see ``LandmarkInference``."""
+        with self._timer.stage("predict"):
+            return self._infer(image_rgb, camera, boxes, turns)
 
     def _reset_if_new_stream(self, camera: Camera, stamp: float) -> None:
-        """Another size, time that runs back, or a long gap: what was known says nothing of this image."""
-        if self._last_frame is not None:
-            last = self._last_frame.camera
-            same_size = (last.width, last.height) == (camera.width, camera.height)
-            if not same_size or not 0 <= stamp - self._last_stamp <= MAX_GAP:
+        """Resets if the size changed, time runs backwards, or there was a long gap: earlier images do not help then."""
+        if self._last_image is not None:
+            last_stamp, *last_size = self._last_image
+            if last_size != [camera.width, camera.height] or not 0 <= stamp - last_stamp <= MAX_GAP:
                 self.reset()
-        self._last_stamp = stamp
 
-    def _predict(self, image_rgb: np.ndarray, camera: Camera, detections: list[Detection]) -> list[Predictions]:
-        """Of each detection; empty without a network, or where the detection lacks what the network needs."""
-        found: list[Predictions] = [
-            {d.prediction.side: d.prediction} if d.prediction is not None else {} for d in detections
-        ]
+    def _track(self, hands: list[_Hand], stamp: float | None) -> None:
+        """Assigns the hands of a stream to tracks, and takes over the sides for which these have gathered evidence."""
+        if stamp is None:
+            return
+        tracks = self._tracks.update([hand.detection for hand in hands], stamp)
+        for hand, track in zip(hands, tracks, strict=True):
+            hand.track = track
+            if track.side is not None:
+                hand.detection = replace(hand.detection, side=track.side, side_score=track.side_score)
+
+    def _predict(self, hands: list[_Hand], image_rgb: np.ndarray, camera: Camera) -> None:
+        """Adds the predictions for each possible side that was not predicted while the hands were found."""
+        for hand in hands:
+            if hand.detection.prediction is not None:
+                hand.predictions[hand.detection.prediction.side] = hand.detection.prediction
         if self._predictor is None:
-            return found
-        if self._predictor.wants_upright:
-            keypoints = [d.known_keypoints for d in detections]
-            turns = np.array([hand_turn(points) for points in keypoints])
-            usable = np.flatnonzero(np.isfinite(turns)).tolist()
-            boxes = [rotated_square(keypoints[i], turns[i]) if i in usable else d.box for i, d in enumerate(detections)]
-        else:
-            turns, usable = None, range(len(detections))
-            boxes = [d.box if d.box_is_own else _box_of_keypoints(d) for d in detections]
-        missing = [(i, side) for i in usable for side in possible_sides(detections[i]) if side not in found[i]]
-        if missing:
-            rows = [i for i, _ in missing]
-            results = self._predictor.predict(
-                image_rgb,
-                camera,
-                np.stack(boxes)[rows],
-                [side for _, side in missing],
-                None if turns is None else turns[rows],
-            )
-            for (i, side), prediction in zip(missing, results, strict=True):
-                if prediction is not None:
-                    found[i][side] = prediction
-        return found
-
-    def _fit_hand(
-        self, detection: Detection, track: Track | None, predictions: Predictions, camera: Camera, stamp: float | None
-    ) -> FitResult | None:
-        """The fit to the detection's keypoints; None where there are none, or where the network's estimate is to stand as it is."""
-        if detection.keypoints is None or (predictions and not self._config.refine):
-            return None
-        fitted = self._fit.fit(
-            detection, camera, track, stamp, {side: found.mano for side, found in predictions.items()}
+            return
+        wanted, boxes, turns = [], [], []
+        for hand in hands:
+            box, turn = _crop(hand.detection, self._predictor.wants_upright)
+            for side in possible_sides(hand.detection):
+                if np.isfinite(turn) and side not in hand.predictions:
+                    wanted.append((hand, side))
+                    boxes.append(box)
+                    turns.append(turn)
+        if not wanted:
+            return
+        results = self._predictor.predict(
+            image_rgb,
+            camera,
+            np.stack(boxes),
+            [side for _, side in wanted],
+            np.array(turns) if self._predictor.wants_upright else None,
         )
-        if fitted is not None and track is not None and len(possible_sides(detection)) > 1:
-            self._tracks.confirm_side(track, fitted.side)
-        return fitted
+        for (hand, side), prediction in zip(wanted, results, strict=True):
+            if prediction is not None:
+                hand.predictions[side] = prediction
 
-    def _side(self, detection: Detection, predictions: Predictions, fitted: FitResult | None) -> Side | None:
-        """The side as which there is an estimate of a detection; None where there is none, or where no hand explains the keypoints."""
-        if fitted is not None:
-            return fitted.side
-        if self._config.refine and detection.keypoints is not None:
-            return None
-        side = detection.side or _side_of(predictions)
-        return side if side in predictions else None
+    def _fit_hands(self, hands: list[_Hand], camera: Camera, stamp: float | None) -> list[_Estimated]:
+        """Fits the hands with keypoints, unless predictions are to be reported unchanged; returns those with an estimate."""
+        estimated = []
+        for hand in hands:
+            detection = hand.detection
+            if detection.keypoints is not None and (self._config.refine or not hand.predictions):
+                initial = {side: prediction.mano for side, prediction in hand.predictions.items()}
+                hand.fit = self._fit.fit(detection, camera, hand.track, stamp, initial)
+                if hand.fit is not None and hand.track is not None and len(possible_sides(detection)) > 1:
+                    hand.track.confirm_side(hand.fit.side)
+            side = hand.side(self._config.refine)
+            if side is not None:
+                mano = hand.fit.mano if hand.fit is not None else hand.predictions[side].mano
+                estimated.append(_Estimated(hand, side, mano, mano))
+        return estimated
 
-    def _hands(
-        self,
-        detections: list[Detection],
-        tracks: list[Track | None],
-        predictions: list[Predictions],
-        fits: list[FitResult | None],
-        camera: Camera,
-    ) -> tuple[HandEstimate, ...]:
-        sides = [self._side(*each) for each in zip(detections, predictions, fits, strict=True)]
-        sources = [i for i, side in enumerate(sides) if side is not None]
-        if not sources:
-            return ()
-        sides = [sides[i] for i in sources]
-        manos = [
-            fits[i].mano if fits[i] is not None else predictions[i][side].mano
-            for i, side in zip(sources, sides, strict=True)
+    def _smooth(self, hands: list[_Estimated], stamp: float | None, camera_pose: PoseLookup | None) -> None:
+        """Smooths the parameters of the hands of a stream."""
+        if self._smoother is None or stamp is None:
+            return
+        tracked = [
+            TrackedHand(hand.found.track.id, hand.side, hand.mano) for hand in hands if hand.found.track is not None
         ]
-        posed = [self._poser(mano, side) for mano, side in zip(manos, sides, strict=True)]
-        pixels = camera.project(np.stack([hand.joints for hand in posed]))
-        seen = in_image(pixels, camera.width, camera.height).mean(axis=-1).tolist()
-        hands = []
-        for i, side, mano, (vertices, joints, rotation), joints_2d, part_seen in zip(
-            sources, sides, manos, posed, pixels, seen, strict=True
-        ):
-            detection, track, prediction, fitted = detections[i], tracks[i], predictions[i].get(side), fits[i]
-            if fitted is None:
-                source = EstimateSource.NETWORK
-            else:
-                source = EstimateSource.KEYPOINT_FIT if prediction is None else EstimateSource.NETWORK_AND_FIT
-            hands.append(
-                HandEstimate(
-                    side=side,
-                    score=detection.score * part_seen,
-                    side_score=detection.side_score,
-                    box=detection.box,
-                    joints=joints,
-                    joints_2d=joints_2d,
-                    vertices=vertices,
-                    wrist_position=joints[0],
-                    wrist_rotation=rotation,
-                    mano=mano,
-                    source=source,
-                    joints_stddev=fitted.joints_stddev if fitted is not None else None,
-                    wrist_covariance=fitted.wrist_covariance if fitted is not None else None,
-                    reprojection_error=reprojection_error(joints_2d, detection),
-                    keypoints=detection.keypoints,
-                    grasp_probabilities=prediction.grasp_probabilities if prediction is not None else None,
-                    track_id=track.id if track is not None else "",
-                )
-            )
-        return tuple(hands)
+        pose = camera_pose() if camera_pose is not None and tracked else None
+        for hand, smoothed in zip(hands, self._smoother(tracked, stamp, pose), strict=True):
+            hand.smoothed = smoothed
+
+    def _pose(self, hands: list[_Estimated], camera: Camera, stamp: float | None) -> tuple[HandEstimate, ...]:
+        """Computes joints and everything else that is reported, and remembers the hands for the next image."""
+        known, estimates = [], []
+        for hand in hands:
+            posed = self._poser.joints(hand.mano, hand.side)
+            joints_2d = camera.project(posed.joints)
+            detection = hand.found.detection
+            score = detection.score * float(in_image(joints_2d, camera.width, camera.height).mean())
+            # The unsmoothed hand, because the smoothed one lags.
+            known.append(known_hand(joints_2d, hand.side, score, detection.side_score, camera))
+            if hand.smoothed is not hand.mano:
+                posed = self._poser.joints(hand.smoothed, hand.side)
+                joints_2d = camera.project(posed.joints)
+            estimates.append(self._estimate(hand, score, posed, joints_2d))
+        if stamp is not None:
+            self._known = [hand for hand in known if hand is not None]
+            self._last_image = stamp, camera.width, camera.height
+        return tuple(estimates)
+
+    def _estimate(self, estimated: _Estimated, score: float, posed: PosedJoints, joints_2d: np.ndarray) -> HandEstimate:
+        hand, side = estimated.found, estimated.side
+        detection, fit, prediction = hand.detection, hand.fit, hand.predictions.get(side)
+        if fit is None:
+            source = EstimateSource.NETWORK
+        else:
+            source = EstimateSource.KEYPOINT_FIT if prediction is None else EstimateSource.NETWORK_AND_FIT
+        return HandEstimate(
+            side=side,
+            score=score,
+            side_score=detection.side_score,
+            box=detection.box,
+            joints=posed.joints,
+            joints_2d=joints_2d,
+            wrist_position=posed.joints[0],
+            wrist_rotation=posed.rotation,
+            mano=estimated.smoothed,
+            pose_mesh=self._poser.vertices,
+            source=source,
+            joints_stddev=fit.joints_stddev if fit is not None else None,
+            wrist_covariance=fit.wrist_covariance if fit is not None else None,
+            reprojection_error=reprojection_error(joints_2d, detection),
+            keypoints=detection.keypoints,
+            grasp_probabilities=prediction.grasp_probabilities if prediction is not None else None,
+            track_id=hand.track.id if hand.track is not None else "",
+        )
 
 
-def _side_of(predictions: Predictions) -> Side | None:
-    """What the network itself says of the side."""
-    landmarks = next((found.landmarks for found in predictions.values()), None)
+class _StageTimer:
+    """Measures the time spent in each stage of one image. The time of a nested stage counts for that stage alone."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self._nested = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time of a block to a stage."""
+        start, outer, self._nested = time.perf_counter(), self._nested, 0.0
+        try:
+            yield
+        finally:
+            elapsed = time.perf_counter() - start
+            self.seconds[name] += elapsed - self._nested
+            self._nested = outer + elapsed
+
+
+def _check_image(image_rgb: np.ndarray, camera: Camera) -> None:
+    """Raises ValueError unless this is an RGB image with the size of its camera."""
+    if image_rgb.dtype != np.uint8 or image_rgb.ndim != 3 or image_rgb.shape[2] != 3:
+        raise ValueError(f"expected an RGB image (H, W, 3) of uint8, got {image_rgb.dtype} of shape {image_rgb.shape}")
+    if image_rgb.shape[:2] != (camera.height, camera.width):
+        raise ValueError(
+            f"the image is {image_rgb.shape[1]}x{image_rgb.shape[0]}, but its camera {camera.width}x{camera.height}"
+        )
+
+
+def _crop(detection: Detection, upright: bool) -> tuple[np.ndarray, float]:
+    """Returns box and rotation of the network's crop; NaN if it must be upright and the keypoints do not tell how."""
+    keypoints = detection.known_keypoints
+    if upright:
+        turn = hand_turn(keypoints) if keypoints is not None else np.nan
+        if keypoints is None or not np.isfinite(turn):
+            return detection.box, np.nan
+        return rotated_square(keypoints, turn), turn
+    if keypoints is None or not detection.box_from_keypoints:
+        return detection.box, 0.0
+    # Networks that take their crops from boxes were trained with the keypoints' box, without the flesh around it.
+    return np.concatenate([np.nanmin(keypoints, axis=0), np.nanmax(keypoints, axis=0)]), 0.0
+
+
+def _side_of(predictions: dict[Side, NetworkPrediction]) -> Side | None:
+    """Returns the side according to the network."""
+    landmarks: Landmarks | None = next((found.landmarks for found in predictions.values()), None)
     if landmarks is None:
         return None
     return Side.RIGHT if landmarks.is_right > 0.5 else Side.LEFT
@@ -300,9 +434,14 @@ def _checkpoint(config: EstimatorConfig) -> LoadedModel | None:
 
 
 def checkpoint_name(config: EstimatorConfig) -> str:
-    """``config.checkpoint``, or what auto stands for. Raises ValueError where it does not fit the hand model."""
+    """Returns ``config.checkpoint``, or what "auto" stands for.
+
+    Raises:
+        ValueError: The checkpoint does not fit the hand model.
+    """
     if config.checkpoint == AUTO:
-        # The default weights are of the open hand: to MANO, whose parameters mean other things, keypoints are fitted alone.
+        # The default weights predict the open hand's parameters, which mean something else in MANO. With MANO, hands are
+        # only fitted to keypoints.
         return DEFAULT_NAME if config.hand_model in (AUTO, OPEN) else NONE
     if config.checkpoint == DEFAULT_NAME and config.hand_model not in (AUTO, OPEN):
         raise ValueError(
@@ -316,7 +455,7 @@ def _predictor(config: EstimatorConfig, loaded: LoadedModel, assets: dict[Side, 
 
 
 def hand_model(config: EstimatorConfig) -> dict[Side, HandAsset]:
-    """``Estimator.hand_model`` without the rest of it. Raises ValueError as that does."""
+    """Returns ``Estimator.hand_model`` without creating an estimator. Raises the same errors."""
     return _hand_model(config.hand_model, _checkpoint(config))
 
 
@@ -326,28 +465,6 @@ def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:
         return own or open_hands()
     if name == OPEN:
         if own is not None:
-            raise ValueError(
-                "the checkpoint brings the hand model that its parameters are of: set hand_model to auto instead of open"
-            )
+            raise ValueError("the checkpoint has its own hand model: set hand_model to auto instead of open")
         return open_hands()
     return {side: load_mano(name, side) for side in Side}
-
-
-def _box_of_keypoints(detection: Detection) -> np.ndarray:
-    """(4,) what networks were trained with that take their crops from boxes: without the flesh around the joints."""
-    keypoints = detection.known_keypoints
-    return np.concatenate([np.nanmin(keypoints, axis=0), np.nanmax(keypoints, axis=0)])
-
-
-def _of_track(detection: Detection, track: Track | None) -> Detection:
-    """The detection with the side that its track has gathered evidence for."""
-    if track is None or track.side is None:
-        return detection
-    return replace(detection, side=track.side, side_score=track.side_score)
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - start

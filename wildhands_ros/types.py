@@ -1,13 +1,15 @@
-"""Plain data that the stages hand to one another; numpy only, no behaviour.
+"""Plain data that is passed between the stages of the estimator and to its users.
 
-Frames: 3D values are metres in the camera's optical frame (x right, y down, z forward); 2D values are pixels of the source image
-with pixel centres at whole numbers. Joints are in MediaPipe order (see ``wildhands_ros.hand_model.joints``).
+3D values are in metres in the camera's optical frame (x right, y down, z forward). 2D values are in pixels of the source
+image, with pixel centres at integer coordinates. Joints are in MediaPipe order (see ``hand_model.joints``).
 """
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from .geometry.camera import Camera
 
 
 class Side(enum.Enum):
-    """Which hand it is, anatomically.
+    """Which hand it is anatomically.
 
     Example:
         >>> from wildhands_ros import Side
@@ -32,7 +34,7 @@ class Side(enum.Enum):
 
 
 class Grasp(enum.IntEnum):
-    """Grasp classes of WildHands (Hands23's taxonomy, spec 1.8); the values are those of ``wildhands_ros/msg/Grasp``.
+    """Grasp classes of WildHands (the taxonomy of Hands23); the values are those of ``wildhands_ros/msg/Grasp``.
 
     Example:
         >>> from wildhands_ros import Grasp
@@ -53,7 +55,7 @@ class Grasp(enum.IntEnum):
 
 
 class EstimateSource(enum.Enum):
-    """Which stages made an estimate."""
+    """Which stages an estimate comes from."""
 
     KEYPOINT_FIT = "keypoint_fit"
     NETWORK = "network"
@@ -62,9 +64,10 @@ class EstimateSource(enum.Enum):
 
 @dataclass(frozen=True)
 class ManoParameters:
-    """MANO parameters; vertices = hand(betas, global_orient, hand_pose) + transl.
+    """MANO parameters of one hand: vertices = hand(betas, global_orient, hand_pose) + transl.
 
-    Rotations are axis-angle in radians; ``hand_pose`` is the full applied pose, the mean pose included (``flat_hand_mean=True``).
+    Rotations are axis-angle vectors in radians. ``hand_pose`` is the full applied pose, including the mean pose
+    (``flat_hand_mean=True``).
 
     Example:
         >>> from wildhands_ros import Camera, Estimator, load_image
@@ -75,41 +78,41 @@ class ManoParameters:
     """
 
     transl: np.ndarray
-    """(3,) metres."""
+    """(3,) translation in metres."""
     global_orient: np.ndarray
-    """(3,)"""
+    """(3,) rotation of the wrist."""
     hand_pose: np.ndarray
-    """(45,) in MANO joint order."""
+    """(45,) rotations of the 15 finger joints in MANO order."""
     betas: np.ndarray
-    """(10,)"""
+    """(10,) shape coefficients."""
 
 
 @dataclass(frozen=True)
 class Landmarks:
-    """What a landmark network says of one place in an image."""
+    """Output of a landmark network for one crop of an image."""
 
     keypoints: np.ndarray
-    """(21, 2) pixels, MediaPipe order."""
+    """(21, 2) pixels in MediaPipe order."""
     world: np.ndarray
-    """(21, 3) as in ``Detection``."""
+    """(21, 3) metres, as ``Detection.world``."""
     presence: float
-    """Confidence in [0, 1] that there is a hand."""
+    """Confidence in [0, 1] that the crop shows a hand."""
     is_right: float
-    """Confidence in [0, 1] that it is a right one."""
+    """Confidence in [0, 1] that it is a right hand."""
 
 
 @dataclass(frozen=True)
 class NetworkPrediction:
-    """What the WildHands network says of one hand."""
+    """Output of the WildHands network for one hand."""
 
     side: Side
-    """As which it was decoded."""
+    """Side as which the hand was decoded."""
     mano: ManoParameters
-    """In the camera's frame."""
+    """Parameters in the camera frame."""
     grasp_probabilities: np.ndarray | None
-    """(9,) float32 in the order of ``Grasp``; None where the network has no grasp head."""
+    """(9,) float32 in the order of ``Grasp``; None if the network has no grasp head."""
     landmarks: Landmarks | None
-    """None where the network has no landmark head."""
+    """None if the network has no landmark head."""
 
 
 @dataclass(frozen=True)
@@ -132,23 +135,24 @@ class Detection:
     """(4,) x_min, y_min, x_max, y_max in pixels."""
     side: Side | None = None
     score: float = float("nan")
-    """Confidence in [0, 1] that this is a hand; NaN where the detector gives none."""
+    """Confidence in [0, 1] that this is a hand; NaN if unknown."""
     side_score: float = float("nan")
-    """Confidence in [0, 1] that ``side`` is right; NaN where the detector gives none."""
+    """Confidence in [0, 1] that ``side`` is correct; NaN if unknown."""
     keypoints: np.ndarray | None = None
-    """(21, 2) pixels, MediaPipe order."""
+    """(21, 2) pixels in MediaPipe order."""
     keypoint_weights: np.ndarray | None = None
-    """(21,) in [0, 1]; 0 takes a keypoint out of the fit. None means all ones."""
+    """(21,) in [0, 1]; a keypoint of weight 0 is ignored. None stands for all ones."""
     world: np.ndarray | None = None
-    """(21, 3) metres, root-relative joints, axes (right, down, forward) as seen along the ray to the box's centre."""
+    """(21, 3) root-relative joints in metres; the axes are right, down and forward as seen along the ray to the centre of
+    the box."""
     prediction: NetworkPrediction | None = None
-    """Where the network that found the keypoints said more of the hand in the same pass."""
-    box_is_own: bool = True
-    """False where the box was drawn around the keypoints, as by ``geometry.boxes.hand_box``."""
+    """3D prediction from the forward pass that found the keypoints; None if they come from elsewhere."""
+    box_from_keypoints: bool = False
+    """Whether the box was drawn around the keypoints (see ``geometry.boxes.hand_box``) instead of detected."""
 
     @property
     def known_keypoints(self) -> np.ndarray | None:
-        """(21, 2) pixels, NaN where a keypoint is not known; None without keypoints."""
+        """(21, 2) pixels, NaN for keypoints of weight 0; None without keypoints."""
         if self.keypoints is None or self.keypoint_weights is None:
             return self.keypoints
         return np.where(self.keypoint_weights[:, None] > 0, self.keypoints, np.nan)
@@ -169,33 +173,42 @@ class HandEstimate:
 
     side: Side
     score: float
-    """The detection's, which falls when the hand is hidden, times the part of the joints that lie in the image; NaN where unknown."""
+    """Score of the detection, which falls when the hand is occluded, times the share of joints inside the image; NaN if
+    unknown."""
     side_score: float
+    """Confidence in [0, 1] that ``side`` is correct; NaN if unknown."""
     box: np.ndarray
-    """(4,) pixels of the source image."""
+    """(4,) x_min, y_min, x_max, y_max in pixels."""
     joints: np.ndarray
-    """(21, 3)"""
+    """(21, 3) metres in the camera frame."""
     joints_2d: np.ndarray
-    """(21, 2) projection of ``joints`` into the source image."""
-    vertices: np.ndarray
-    """(V, 3)"""
+    """(21, 2) projection of ``joints`` into the image in pixels."""
     wrist_position: np.ndarray
-    """(3,) root joint of the hand model."""
+    """(3,) root joint of the hand model in the camera frame."""
     wrist_rotation: np.ndarray
     """(3, 3) rotation of the hand model's rest frame into the camera frame."""
     mano: ManoParameters
+    pose_mesh: Callable[[ManoParameters, Side], np.ndarray]
+    """Computes the (V, 3) vertices of the mesh from the parameters; see ``vertices``."""
     source: EstimateSource
     joints_stddev: np.ndarray | None = None
-    """(21, 3) standard deviation of each coordinate; None where no stage knows it."""
+    """(21, 3) standard deviation of each coordinate in metres; None if unknown."""
     wrist_covariance: np.ndarray | None = None
-    """(6, 6) x, y, z and rotation about the camera's fixed x, y, z axes (geometry_msgs/PoseWithCovariance); None where unknown."""
+    """(6, 6) covariance of x, y, z and of the rotation about the camera's fixed x, y, z axes, as in
+    geometry_msgs/PoseWithCovariance; None if unknown."""
     reprojection_error: float = float("nan")
-    """Mean distance of ``joints_2d`` to the detector's keypoints as a fraction of the box's longer side; NaN without keypoints."""
+    """Mean distance of ``joints_2d`` to the keypoints, as a fraction of the box's longer side; NaN without keypoints."""
     keypoints: np.ndarray | None = None
-    """(21, 2) the detector's keypoints."""
+    """(21, 2) detected keypoints in pixels."""
     grasp_probabilities: np.ndarray | None = None
-    """(9,) in the order of ``Grasp``; None where the model has no grasp head."""
+    """(9,) in the order of ``Grasp``; None if the network has no grasp head."""
     track_id: str = ""
+    """Name of the hand's track, such as "hand_1"; empty for a single image."""
+
+    @cached_property
+    def vertices(self) -> np.ndarray:
+        """(V, 3) vertices of the mesh in metres in the camera frame. They are computed when first accessed."""
+        return self.pose_mesh(self.mano, self.side)
 
 
 @dataclass(frozen=True)
@@ -213,6 +226,6 @@ class FrameEstimate:
     hands: tuple[HandEstimate, ...]
     camera: Camera
     unresolved: int = 0
-    """Detections of which no estimate was made: doubtful, too many, without keypoints, or not explained by any hand."""
+    """Number of detections without an estimate: doubtful ones, too many, without keypoints, or fitted by no hand."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Time spent in each stage."""
+    """Time spent in each stage: find, track, predict, fit, smooth and pose."""

@@ -11,7 +11,7 @@ from ..estimator import Estimator
 from ..types import FrameEstimate
 from .clip import RATE, Clip
 
-FIT, POSE = "fit", "mesh"
+FIT, POSE = "fit", "pose"
 """Stages of ``FrameEstimate.seconds`` that the benchmark reports apart."""
 WARM_UP = 15
 """Frames until the tracks are established and the shapes of the hands have converged."""

@@ -101,12 +101,12 @@ def intrinsics(args: argparse.Namespace) -> Intrinsics:
 
 def estimator_config(args: argparse.Namespace) -> EstimatorConfig:
     """Reads the estimator options."""
-    from ..config import EstimatorConfig
+    from ..config import EstimatorConfig, SearchWindows
 
     return EstimatorConfig(
         checkpoint=args.checkpoint,
         detector=args.detector,
-        search_windows=SEARCH_WINDOWS,
+        search=SearchWindows(SEARCH_WINDOWS),
         hand_model=args.hand_model,
         max_hands=args.max_hands,
         hand_length=args.hand_length,

@@ -34,12 +34,13 @@ def add_commands(commands: Subparsers) -> None:
 
 
 def _view(args: argparse.Namespace) -> int:
+    from ..config import SearchTime, SmoothingConfig
     from ..estimator import Estimator
     from ..io.sources import open_source
     from ..visualization.view_stream import view_stream
 
     source, cameras = open_source(args.input), FrameCameras(intrinsics(args))
     # A live camera does not wait: limit the search by time, not by a number of windows.
-    estimator = Estimator(replace(estimator_config(args), search_windows=None))
+    estimator = Estimator(replace(estimator_config(args), search=SearchTime(), smoothing=SmoothingConfig()))
     view_stream(estimator, source, lambda frame: cameras(frame).camera, args.host, args.port, not args.no_browser)
     return EXIT_OK

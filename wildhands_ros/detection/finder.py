@@ -1,127 +1,123 @@
-"""All ways to hands in one place: a detector or boxes from elsewhere, keypoints for those without, and what the last frame knew."""
+"""Finds the hands of an image: with the configured detector, in external boxes, and where they were in the last image."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from ..config import AUTO, DETECTORS, OWN, TOPIC, TRACKS
+from ..config import AUTO, DETECTORS, OWN, TOPIC, TRACKS, EstimatorConfig, SearchTime
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
 from ..network.detector_net import SECOND_STAGE_DETECTOR, load_detector
-from ..tracking.tracks import last_hands
-from ..types import Detection, FrameEstimate
+from ..types import Detection
 from .duplicates import without_duplicates
-from .landmarks import LandmarkDetector, Look
+from .known_hands import KnownHands
+from .landmarks import LandmarkDetector, LandmarkInference
 from .mediapipe import MediaPipeDetector
 from .proposals import ProposalNet
-from .search import HandSearch
+from .verification import FOLLOWING, STILL, STREAM, ProposalVerifier, Propose
+from .windows import WindowSchedule
 
-SAME_HAND_IOU = 0.3
-"""Overlap of boxes from which two of them are about one hand."""
+SEARCH_EVERY = 4
+"""While some hands are followed, further hands are searched for in every fourth image."""
+_SAME_HAND = 0.3
+"""IoU above which two boxes are of one hand."""
+
+
+class BundledDetector(NamedTuple):
+    """The detector that comes with the package."""
+
+    propose: Propose
+    """First stage, for a window of an image."""
+    second_stage: Propose
+    """Second stage, for a crop around a proposal."""
+
+
+class Found(NamedTuple):
+    """Hands of one image."""
+
+    hands: list[Detection]
+    """Hands to estimate."""
+    candidates: int
+    """Number of detections from which they were chosen."""
 
 
 class HandFinder:
-    """Finds the hands of images. Not for use from two threads at once.
+    """Finds the hands of images. Not thread-safe.
 
     Args:
-        detector: one of ``base.DETECTORS``.
-        max_hands: the most hands of an image, of either side.
-        min_score: confidence in (0, 1) below which there is no hand.
-        look: the landmark network that verifies proposals, finds keypoints for boxes that come without and follows hands; it also looks at
-            what MediaPipe finds, with crops that fit its keypoints better than MediaPipe's own.
-        budget: seconds that ``auto`` may look further in an image of a stream in which it has found nothing.
-        windows: in its place, so many places, the whole image or a part of it.
+        config: Detector, limits and search options.
+        infer: Landmark network. It verifies proposals, finds keypoints in boxes without them, and follows hands. It also
+            refines what MediaPipe finds, with crops that fit its keypoints better than MediaPipe's own.
+        keep_bare_boxes: Whether boxes of known side are kept although no keypoints are found in them, for a network that
+            needs none.
+        bundled: Detector to use instead of the bundled one.
 
-    :raises ValueError: an unknown detector or a score out of range.
-    :raises ImportError: a package that the detector needs is missing.
-    :raises OSError: the weights cannot be read.
+    Raises:
+        ValueError: Unknown detector, or an option is out of range.
+        ImportError: A package that the detector needs is not installed.
+        OSError: The weights cannot be read.
     """
 
     def __init__(
         self,
-        detector: str,
-        max_hands: int,
-        min_score: float,
-        look: Look,
-        budget: float = 0.02,
-        windows: int | None = None,
+        config: EstimatorConfig,
+        infer: LandmarkInference,
+        keep_bare_boxes: bool = False,
+        bundled: BundledDetector | None = None,
     ):
-        if detector not in DETECTORS:
-            raise ValueError(f"unknown detector {detector!r}; known: {', '.join(DETECTORS)}")
-        if max_hands < 1:
-            raise ValueError(f"max_hands must be at least 1, not {max_hands}")
-        if not 0 < min_score < 1:
-            raise ValueError(f"min_score must lie between 0 and 1, not {min_score}")
-        self._detector, self._max_hands, self._min_score = detector, max_hands, min_score
-        self._landmarks = LandmarkDetector(look, min_score)
-        self._search = None
-        if detector in (AUTO, OWN):
-            budget = budget if detector == AUTO else None
-            propose, close_up = ProposalNet(load_detector()), ProposalNet(load_detector(SECOND_STAGE_DETECTOR)).hands
-            self._search = HandSearch(propose, close_up, look, max_hands, min_score, budget, windows)
-        # By whether the images are a stream; each is made when it is first needed.
+        if config.detector not in DETECTORS:
+            raise ValueError(f"unknown detector {config.detector!r}; known: {', '.join(DETECTORS)}")
+        if config.max_hands < 1:
+            raise ValueError(f"max_hands must be at least 1, not {config.max_hands}")
+        if not 0 < config.min_score < 1:
+            raise ValueError(f"min_score must lie between 0 and 1, not {config.min_score}")
+        self._config, self._keep_bare_boxes = config, keep_bare_boxes
+        self._landmarks = LandmarkDetector(infer, config.min_score)
+        self._search: _Search | None = None
+        if config.detector in (AUTO, OWN):
+            self._search = _Search(config, infer, bundled or _load_bundled())
+        # One for streams and one for single images, each created when it is first needed.
         self._mediapipe: dict[bool, MediaPipeDetector] = {}
 
-    def detect(
-        self, image_rgb: np.ndarray, camera: Camera, last_frame: FrameEstimate | None, is_stream: bool
-    ) -> list[Detection]:
-        """What the configured detector says of an (H, W, 3) uint8 image.
-
-        ``last_frame``: what was estimated of the stream's last image, if anything.
-
-        :raises ValueError: the image should have come with its detections.
-        """
-        if self._detector == TOPIC:
-            raise ValueError("the detector is topic: every image must come with its detections")
-        if self._detector == TRACKS:
-            return []
-        if self._search is not None:
-            if not is_stream:
-                return self._search.still(image_rgb, camera)
-            return self._search.next(image_rgb, camera, last_hands(last_frame) if last_frame is not None else [])
-        if is_stream not in self._mediapipe:
-            self._mediapipe[is_stream] = MediaPipeDetector(self._max_hands, self._min_score, tracking=is_stream)
-        detections = self._mediapipe[is_stream].detect(image_rgb)
-        again = self._landmarks.follow(image_rgb, camera, [detection.keypoints for detection in detections])
-        return [found or detection for found, detection in zip(again, detections, strict=True)]
-
-    def complete(
+    def find(
         self,
-        detections: Sequence[Detection],
         image_rgb: np.ndarray,
         camera: Camera,
-        last_frame: FrameEstimate | None,
-        keep_bare_boxes: bool,
-    ) -> list[Detection]:
-        """Drops the doubtful and duplicates, finds keypoints for boxes without, and adds hands of the last frame that the detector lost.
+        known: Sequence[Detection] = (),
+        is_stream: bool = False,
+        detections: Sequence[Detection] | None = None,
+    ) -> Found:
+        """Finds the hands of an image.
 
-        Boxes in which no keypoints are found stay only with ``keep_bare_boxes``, for a network that needs none, and with a known side.
+        Doubtful hands and duplicates are dropped, boxes without keypoints get them, and hands of the last image that the
+        detector lost are added if the landmark network still recognises them.
+
+        Args:
+            image_rgb: (H, W, 3) uint8.
+            camera: Camera of the image.
+            known: Hands of the stream's last image, with keypoints.
+            is_stream: Whether this is an image of a stream.
+            detections: External detections; None to use the configured detector.
+
+        Raises:
+            ValueError: The detector is "topic", and there are no external detections.
         """
-        known = last_hands(last_frame) if last_frame is not None else []
-        complete = []
-        for detection in detections:
-            if detection.score < self._min_score:  # NaN, an unknown score, passes
-                continue
-            if detection.keypoints is None:
-                found = self._keypoints(image_rgb, camera, detection.box, known)
-                if found is not None:
-                    detection = _merged(detection, found)
-                elif not keep_bare_boxes or detection.side is None:
-                    continue
-            complete.append(detection)
-        complete = without_duplicates(complete)[: self._max_hands]
-        lost = (
-            [last.keypoints for last in known if not _overlaps(last, complete)]
-            if len(complete) < self._max_hands
-            else []
-        )
-        for found in self._landmarks.follow(image_rgb, camera, lost):
-            if found is not None and len(complete) < self._max_hands and not _overlaps(found, complete):
-                complete.append(found)
-        return complete
+        last = KnownHands(known, self._landmarks, image_rgb, camera)
+        candidates = self._detect(image_rgb, camera, last, is_stream) if detections is None else detections
+        completed = [self._completed(detection, image_rgb, camera, last) for detection in candidates]
+        most = self._config.max_hands
+        hands = without_duplicates([hand for hand in completed if hand is not None])[:most]
+        if len(hands) < most:
+            lost = [i for i, hand in enumerate(last.hands) if not _overlaps(hand, hands)]
+            for hand in last.follow(lost):
+                if hand is not None and len(hands) < most and not _overlaps(hand, hands):
+                    hands.append(hand)
+        return Found(hands, len(candidates))
 
     def reset(self) -> None:
         """Forgets earlier images."""
@@ -131,28 +127,112 @@ class HandFinder:
             detector.reset()
 
     def close(self) -> None:
-        """Frees the detectors; the finder cannot be used afterwards."""
+        """Frees the detectors. The finder cannot be used afterwards."""
         for detector in self._mediapipe.values():
             detector.close()
 
-    def _keypoints(
-        self, image_rgb: np.ndarray, camera: Camera, box: np.ndarray, known: list[Detection]
+    def _detect(self, image_rgb: np.ndarray, camera: Camera, last: KnownHands, is_stream: bool) -> list[Detection]:
+        """Runs the configured detector."""
+        if self._config.detector == TOPIC:
+            raise ValueError("the detector is topic: every image must come with its detections")
+        if self._config.detector == TRACKS:
+            return []
+        if self._search is not None:
+            if is_stream:
+                return self._search.next(image_rgb, camera, last)
+            return self._search.still(image_rgb, camera)
+        if is_stream not in self._mediapipe:
+            self._mediapipe[is_stream] = MediaPipeDetector(
+                self._config.max_hands, self._config.min_score, tracking=is_stream
+            )
+        detections = self._mediapipe[is_stream].detect(image_rgb)
+        keypoints = [points for detection in detections if (points := detection.keypoints) is not None]
+        refined = self._landmarks.follow(image_rgb, camera, keypoints)
+        return [better or detection for better, detection in zip(refined, detections, strict=True)]
+
+    def _completed(
+        self, detection: Detection, image_rgb: np.ndarray, camera: Camera, last: KnownHands
     ) -> Detection | None:
-        """The hand in the box; a known hand there saves the search for its turn."""
-        before = next((hand for hand in known if box_iou(hand.box, box) > SAME_HAND_IOU), None)
-        found = None if before is None else self._landmarks.follow(image_rgb, camera, [before.keypoints])[0]
-        return (
-            found
-            if found is not None and _overlaps(found, [before])
-            else self._landmarks.detect_in_box(image_rgb, camera, box)
+        """Returns the detection with keypoints; None if it is doubtful or none are found."""
+        if detection.score < self._config.min_score:  # False for NaN, an unknown score
+            return None
+        if detection.keypoints is not None:
+            return detection
+        found = self._followed_into(detection.box, last) or self._landmarks.detect_in_box(
+            image_rgb, camera, detection.box
         )
+        if found is not None:
+            return _merged(detection, found)
+        return detection if self._keep_bare_boxes and detection.side is not None else None
+
+    def _followed_into(self, box: np.ndarray, last: KnownHands) -> Detection | None:
+        """Returns the known hand at a box: with it, the four rotations of ``detect_in_box`` need not be tried."""
+        index = next((i for i, hand in enumerate(last.hands) if box_iou(hand.box, box) > _SAME_HAND), None)
+        if index is None:
+            return None
+        (found,) = last.follow([index])
+        return found if found is not None and _overlaps(found, [last.hands[index]]) else None
 
 
-def _overlaps(detection: Detection, others: list[Detection]) -> bool:
-    return any(box_iou(detection.box, other.box) > SAME_HAND_IOU for other in others)
+class _Search:
+    """Finds hands with the bundled detector."""
+
+    def __init__(self, config: EstimatorConfig, infer: LandmarkInference, detector: BundledDetector):
+        self._propose = detector.propose
+        self._verifier = ProposalVerifier(detector.second_stage, infer, config.min_score)
+        self._schedule = WindowSchedule(with_tiles=config.detector == AUTO)
+        self._limit = config.search
+        if config.detector == OWN and isinstance(config.search, SearchTime):
+            self._limit = SearchTime(0.0)
+        self._max_hands = config.max_hands
+        self._since_search = SEARCH_EVERY
+
+    def reset(self) -> None:
+        """Starts a new stream."""
+        self._since_search = SEARCH_EVERY
+        self._schedule.reset()
+
+    def still(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
+        """Returns the hands of a single image, for which all windows are searched."""
+        windows = self._schedule.all(image_rgb)
+        proposals = [proposal for window in windows for proposal in self._propose(image_rgb, window)]
+        return self._verifier.verify(image_rgb, camera, proposals, [], STILL)[: self._max_hands]
+
+    def next(self, image_rgb: np.ndarray, camera: Camera, last: KnownHands) -> list[Detection]:
+        """Returns the hands of the next image of a stream. Known hands are followed first."""
+        start = time.monotonic()
+        followed = last.follow(range(len(last.hands)))
+        hands = without_duplicates([hand for hand in followed if hand is not None])
+        is_lost = len(hands) < len(last.hands)
+        self._since_search += 1
+        if len(hands) >= self._max_hands or (hands and not is_lost and self._since_search < SEARCH_EVERY):
+            return hands[: self._max_hands]
+        self._since_search = 0
+        for count, window in enumerate(self._schedule.following(image_rgb, whole_first=is_lost), start=1):
+            proposals = self._propose(image_rgb, window)
+            hands = self._verifier.verify(image_rgb, camera, proposals, hands, FOLLOWING if hands else STREAM)
+            # Without hands there is nothing else to do in the time; with all of them, the other stages need it.
+            if len(hands) >= max(len(last.hands), 1) or self._limit.is_spent(count, time.monotonic() - start):
+                break
+        return hands[: self._max_hands]
+
+
+def _load_bundled() -> BundledDetector:
+    return BundledDetector(ProposalNet(load_detector()), ProposalNet(load_detector(SECOND_STAGE_DETECTOR)).hands)
+
+
+def _overlaps(detection: Detection, others: Sequence[Detection]) -> bool:
+    return any(box_iou(detection.box, other.box) > _SAME_HAND for other in others)
 
 
 def _merged(box: Detection, keypoints: Detection) -> Detection:
-    """A detector's box and side with the landmark network's keypoints; its side too where the detector knows none."""
+    """Combines a detector's box and score with the landmark network's keypoints; the side is the detector's if known."""
     side = box if box.side is not None else keypoints
-    return replace(keypoints, box=box.box, box_is_own=True, score=box.score, side=side.side, side_score=side.side_score)
+    return replace(
+        keypoints,
+        box=box.box,
+        box_from_keypoints=False,
+        score=box.score,
+        side=side.side,
+        side_score=side.side_score,
+    )

@@ -1,7 +1,7 @@
-"""Keypoints for a box that is already known: from another detector, or from the last frame.
+"""Finds the keypoints of a hand in a known box, from another detector or from the last image.
 
-Landmark networks know hands that MediaPipe's palm detector misses, but they want their crops upright: the wrist below the middle finger's
-base. Where the turn is not known, four are tried and the best is refined.
+Landmark networks recognise hands that palm detectors miss, but they need upright crops, in which the wrist is below the
+base of the middle finger. If the rotation of a hand is unknown, four rotations are tried and the best one is refined.
 """
 
 from __future__ import annotations
@@ -20,58 +20,98 @@ WRIST, MIDDLE_MCP = 0, 9
 QUARTER_TURNS = np.radians([0.0, 90, 180, 270])
 
 
-class Look(Protocol):
-    """Runs a landmark network on places in an image."""
+class LandmarkInference(Protocol):
+    """Runs a landmark network on crops of an image."""
 
     def __call__(
         self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray
     ) -> list[Detection | None]:
-        """What is seen of an (H, W, 3) uint8 image in the squares around ``boxes`` (N, 4), turned by ``turns`` (N,) radians; a hand's score
-        is its presence. None for a box that the camera does not see.
+        """Infers the hand in each crop.
 
-        The network adds the surroundings that it needs: give the box of the hand alone, the squares' sides are their longer sides.
+        Args:
+            image_rgb: (H, W, 3) uint8.
+            camera: Camera of the image.
+            boxes: (N, 4) boxes of the hands alone; the network adds the margin that it needs. The side of a crop is the
+                longer side of its box.
+            turns: (N,) rotation of each crop in radians, as ``hand_turn``.
+
+        Returns:
+            One detection per crop, whose score is the presence of a hand; None for a box that the camera does not see.
         """
         ...
 
 
 class LandmarkDetector:
-    """Finds the 21 keypoints of the hand in a given box. ``min_score`` is the presence in (0, 1) below which a box holds no hand."""
+    """Finds the keypoints of the hand in a given box.
 
-    def __init__(self, look: Look, min_score: float = 0.5):
-        self._look = look
+    Args:
+        infer: Landmark network.
+        min_score: Presence in (0, 1) below which a crop shows no hand.
+    """
+
+    def __init__(self, infer: LandmarkInference, min_score: float = 0.5):
+        self._infer = infer
         self._min_score = min_score
 
     def detect_in_box(self, image_rgb: np.ndarray, camera: Camera, box: np.ndarray) -> Detection | None:
-        """The hand in ``box`` (4,) of an (H, W, 3) uint8 image, or None where the network sees none."""
-        first = self._look(image_rgb, camera, np.tile(box, (len(QUARTER_TURNS), 1)), QUARTER_TURNS)
+        """Finds the hand in a box.
+
+        Args:
+            image_rgb: (H, W, 3) uint8.
+            camera: Camera of the image.
+            box: (4,) box of the hand.
+
+        Returns:
+            The hand, or None if the network recognises none.
+        """
+        first = self._infer(image_rgb, camera, np.tile(box, (len(QUARTER_TURNS), 1)), QUARTER_TURNS)
         best = max((found for found in first if found is not None), key=lambda found: found.score, default=None)
-        if best is None:
+        if best is None or best.keypoints is None:
             return None
-        # A quarter's turn leaves up to 45 degrees: near enough for keypoints, too far for the network's other outputs.
-        (again,) = self.follow(image_rgb, camera, [best.keypoints])
-        return again or self._sure(replace(best, prediction=None))
+        # With quarter turns the crop is off by up to 45 degrees: close enough for keypoints, but not for the other
+        # outputs of the network.
+        (refined,) = self.follow(image_rgb, camera, [best.keypoints])
+        return refined or self._if_present(replace(best, prediction=None))
 
     def follow(self, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
-        """Of each hand whose keypoints (21, 2) are about known, what is seen there now; None where the network sees no hand."""
-        return [self._sure(found) for found in look_at(self._look, image_rgb, camera, keypoints)]
+        """Infers hands whose keypoints are known roughly.
 
-    def _sure(self, detection: Detection | None) -> Detection | None:
+        Args:
+            image_rgb: (H, W, 3) uint8.
+            camera: Camera of the image.
+            keypoints: (21, 2) rough keypoints of each hand.
+
+        Returns:
+            Each hand in this image; None if the network recognises none.
+        """
+        found = infer_around_keypoints(self._infer, image_rgb, camera, keypoints)
+        return [self._if_present(detection) for detection in found]
+
+    def _if_present(self, detection: Detection | None) -> Detection | None:
         return detection if detection is not None and detection.score >= self._min_score else None
 
 
-def look_at(
-    look: Look, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]
+def infer_around_keypoints(
+    infer: LandmarkInference, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]
 ) -> list[Detection | None]:
-    """With the crops that belong to each hand's keypoints (21, 2): upright, and centred on their box in the turned frame."""
-    if not len(keypoints):
+    """Runs a landmark network on the upright crops around (21, 2) keypoints of hands."""
+    if not keypoints:
         return []
     turns = [hand_turn(points) for points in keypoints]
     squares = [rotated_square(points, turn) for points, turn in zip(keypoints, turns, strict=True)]
-    return look(image_rgb, camera, np.stack(squares), np.array(turns))
+    return infer(image_rgb, camera, np.stack(squares), np.array(turns))
 
 
-def detection_of(landmarks: Landmarks, image_rgb: np.ndarray, prediction: NetworkPrediction | None = None) -> Detection:
-    """Landmarks in an (H, W, 3) image as a detection."""
+def detection_from_landmarks(
+    landmarks: Landmarks, image_rgb: np.ndarray, prediction: NetworkPrediction | None = None
+) -> Detection:
+    """Converts landmarks to a detection.
+
+    Args:
+        landmarks: Output of the landmark network.
+        image_rgb: (H, W, 3) image, to which the box is clipped.
+        prediction: 3D prediction of the same forward pass.
+    """
     keypoints = landmarks.keypoints
     return Detection(
         box=hand_box(keypoints, image_rgb.shape[1], image_rgb.shape[0]),
@@ -81,11 +121,19 @@ def detection_of(landmarks: Landmarks, image_rgb: np.ndarray, prediction: Networ
         keypoints=keypoints,
         world=landmarks.world,
         prediction=prediction,
-        box_is_own=False,
+        box_from_keypoints=True,
     )
 
 
 def hand_turn(keypoints: np.ndarray) -> float:
-    """Angle (radians, clockwise in the image) from upright to the direction wrist to middle finger's base; (21, 2) keypoints."""
+    """Returns the rotation of a hand in the image.
+
+    Args:
+        keypoints: (21, 2) pixels.
+
+    Returns:
+        Angle in radians from upright to the direction from the wrist to the base of the middle finger, clockwise as seen
+        in the image.
+    """
     x, y = keypoints[MIDDLE_MCP] - keypoints[WRIST]
     return float(np.arctan2(x, -y))

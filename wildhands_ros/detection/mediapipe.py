@@ -1,4 +1,4 @@
-"""MediaPipe Hands as a hand detector (its models come in its wheel)."""
+"""Hand detection with MediaPipe Hands, whose models are part of its wheel."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ..types import Detection, Side
 from .mediapipe_graph import GraphHand, HandGraph
 
 _SAME_HAND = 0.15
-"""Two hands whose keypoints lie closer than this, on average and as a fraction of the box's longer side, are one hand found twice."""
+"""Two detections are of one hand if their keypoints are closer than this on average, as a share of the keypoints' box."""
 _SKIN_TONE = np.clip(np.arange(256)[:, None] * (1, 0.75, 0.65) + (40, 0, 0), 0, 255).astype(np.uint8)[None]
-"""Colour of each grey value. Of 62 hands found in colour pictures, 40 are found in the grey ones, and 59 once they are tinted."""
+"""Colour of each grey value. Of 62 hands found in colour images, 40 are found in grey images and 59 in tinted ones."""
 
 
 class MediaPipeDetector:
-    """Boxes, sides, keypoints and world landmarks from MediaPipe Hands 0.10.21. May be shared by threads, which then take turns.
+    """Detects hands with boxes, sides, keypoints and world landmarks using MediaPipe Hands 0.10.21. Thread-safe.
 
     Args:
-        max_hands: the most hands that are looked for.
-        min_score: threshold in (0, 1) for palms and for the presence of a hand.
-        tracking: look first where the last image had hands; True for streams, False for pictures that have nothing to do with each other.
+        max_hands: Maximum number of hands per image.
+        min_score: Threshold in (0, 1) for palms and for the presence of a hand.
+        tracking: Whether to look first where the last image had hands; True for streams, False for unrelated images.
 
     Raises:
         ImportError: mediapipe is not installed.
-        ValueError: a parameter is out of range.
+        ValueError: An argument is out of range.
     """
 
     def __init__(self, max_hands: int = 2, min_score: float = 0.5, tracking: bool = True):
@@ -39,11 +39,17 @@ class MediaPipeDetector:
         self._graph: HandGraph | None = HandGraph(max_hands, min_score, tracking)
 
     def detect(self, image_rgb: np.ndarray) -> list[Detection]:
-        """Any number of hands of either side in an (H, W, 3) uint8 image, best score first. Grey ones may also be (H, W) or (H, W, 1).
+        """Detects any number of hands of either side.
+
+        Args:
+            image_rgb: (H, W, 3) uint8; grey images may also be (H, W) or (H, W, 1).
+
+        Returns:
+            The hands, best score first.
 
         Raises:
-            ValueError: the image is empty, or not uint8 with one or three channels.
-            RuntimeError: the detector is closed.
+            ValueError: The image is empty, or not uint8 with one or three channels.
+            RuntimeError: The detector is closed.
         """
         image = _colour(image_rgb)
         with self._lock:
@@ -60,7 +66,7 @@ class MediaPipeDetector:
                 self._graph.reset()
 
     def close(self) -> None:
-        """Frees the models; the detector cannot be used afterwards. May be called twice."""
+        """Frees the models. The detector cannot be used afterwards; calling this again has no effect."""
         with self._lock:
             if self._graph is not None:
                 self._graph.close()
@@ -68,7 +74,7 @@ class MediaPipeDetector:
 
 
 def _colour(image: np.ndarray) -> np.ndarray:
-    """The image as (H, W, 3), in skin tone if it is grey."""
+    """Converts an image to (H, W, 3), tinted in a skin tone if it is grey."""
     if image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"expected a non-empty uint8 image, got {image.dtype} of shape {image.shape}")
     if image.ndim == 2:
@@ -85,17 +91,17 @@ def _detection(hand: GraphHand, width: int, height: int) -> Detection:
     keypoints = hand.landmarks * (width, height) - 0.5
     return Detection(
         box=hand_box(keypoints, width, height),
-        side=Side.LEFT if hand.label == "Right" else Side.RIGHT,  # the label is for a mirrored picture
+        side=Side.LEFT if hand.label == "Right" else Side.RIGHT,  # the label assumes a mirrored image
         score=hand.presence,
         side_score=hand.label_score,
         keypoints=keypoints,
         world=hand.world,
-        box_is_own=False,
+        box_from_keypoints=True,
     )
 
 
 def _without_duplicates(detections: list[Detection]) -> list[Detection]:
-    """Drops the later of two detections of the same hand."""
+    """Suppresses the later of two detections of the same hand."""
     kept: list[Detection] = []
     for detection in detections:
         if not any(_keypoint_distance(detection, other) < _SAME_HAND for other in kept):
@@ -104,5 +110,8 @@ def _without_duplicates(detections: list[Detection]) -> list[Detection]:
 
 
 def _keypoint_distance(a: Detection, b: Detection) -> float:
+    """Returns the mean distance of the keypoints relative to the longer side of ``a``."""
+    if a.keypoints is None or b.keypoints is None:
+        return float("inf")
     distance = np.linalg.norm(a.keypoints - b.keypoints, axis=1).mean()
-    return distance / max(np.ptp(a.keypoints, axis=0).max(), 1e-9)
+    return float(distance) / max(float(np.ptp(a.keypoints, axis=0).max()), 1e-9)

@@ -1,7 +1,8 @@
-"""MediaPipe's hand graph, run so that its presence score comes out and its start-up noise stays in.
+"""Runs MediaPipe's hand graph with access to its presence scores and without its start-up messages.
 
-The graph is the one behind ``mp.solutions.hands.Hands`` of mediapipe 0.10.21 (palm detector, landmark network, tracking by the last
-frame's landmarks). That class hides the presence score of each hand, which is the only confidence there is while a hand is being tracked.
+The graph is the one behind ``mp.solutions.hands.Hands`` of mediapipe 0.10.21: palm detector, landmark network, and tracking
+by the landmarks of the last image. That class hides the presence score of each hand, which is the only confidence while a
+hand is tracked.
 """
 
 from __future__ import annotations
@@ -15,8 +16,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 _GRAPH_FILE = "mediapipe/modules/hand_landmark/hand_landmark_tracking_cpu.binarypb"
 _PRESENCE = "handlandmarkcpu__hand_presence_score"
@@ -24,7 +30,8 @@ _OUTPUTS = ("multi_hand_landmarks", "multi_hand_world_landmarks", "multi_handedn
 _SKIP_PALMS = "skip_palm_detection"
 _FRAME_MICROSECONDS = 33333
 _PALMS_EVERY = 3
-"""While some hands are tracked, palms of further hands are looked for in every third image: that takes as long as all the rest."""
+"""While some hands are tracked, palms of further hands are detected in every third image, because that takes as long as
+everything else."""
 _STARTUP_NOISE = re.compile(
     rb"Created TensorFlow Lite XNNPACK delegate|before absl::InitializeLog|inference_feedback_manager|gl_context|"
     rb"Unable to initialize EGL|^\s*$"
@@ -34,12 +41,12 @@ _stderr_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class GraphHand:
-    """One hand as the graph gives it."""
+    """Output of the graph for one hand."""
 
     landmarks: np.ndarray
-    """(21, 2) fractions of the image's width and height, 0 and 1 at its edges."""
+    """(21, 2) as fractions of the image's width and height; 0 and 1 are its edges."""
     world: np.ndarray
-    """(21, 3) metres from the hand's middle; x right, y down, z away from the camera."""
+    """(21, 3) metres from the hand's centre; x right, y down, z away from the camera."""
     presence: float
     """Probability that the crop shows a hand."""
     label: str
@@ -48,12 +55,12 @@ class GraphHand:
 
 
 class HandGraph:
-    """MediaPipe's hand tracking graph. Not for use from two threads at once.
+    """MediaPipe's hand tracking graph. Not thread-safe.
 
     Args:
-        max_hands: the most hands that are looked for.
-        min_score: threshold of the palm detector and of the landmark network's presence.
-        tracking: look first where the last image had hands.
+        max_hands: Maximum number of hands per image.
+        min_score: Threshold of the palm detector and of the landmark network's presence.
+        tracking: Whether to look first where the last image had hands.
 
     Raises:
         ImportError: mediapipe is not installed.
@@ -81,7 +88,7 @@ class HandGraph:
             self._graph.wait_until_idle()
 
     def process(self, image_rgb: np.ndarray) -> list[GraphHand]:
-        """(H, W, 3) contiguous uint8 to its hands."""
+        """Returns the hands of an (H, W, 3) contiguous uint8 image."""
         for packets in self._packets.values():
             packets.clear()
         self._time += _FRAME_MICROSECONDS
@@ -92,7 +99,7 @@ class HandGraph:
         self._graph.add_packet_to_input_stream(_SKIP_PALMS, self._create.create_bool(skip_palms).at(self._time))
         self._graph.wait_until_idle()
         landmarks, world, handedness = (self._last_list(name) for name in _OUTPUTS)
-        # One score for each crop that was looked at; those under the threshold have no landmarks.
+        # One score for each crop; those below the threshold have no landmarks.
         scores = [self._get.get_float(packet) for packet in self._packets[_PRESENCE]]
         scores = [score for score in scores if score > self._min_score]
         hands = []
@@ -116,7 +123,7 @@ class HandGraph:
         return self._hands_before >= self._max_hands or self._since_palms < _PALMS_EVERY - 1
 
     def reset(self) -> None:
-        """Forgets the last image's hands."""
+        """Forgets the hands of the last image."""
         self._hands_before, self._since_palms = 0, 0
         with _without_startup_noise():
             self._graph.close()
@@ -124,6 +131,7 @@ class HandGraph:
             self._graph.wait_until_idle()
 
     def close(self) -> None:
+        """Frees the graph."""
         self._graph.close()
 
     def _last_list(self, name: str) -> list:
@@ -131,11 +139,12 @@ class HandGraph:
         return self._get.get_proto_list(packets[-1]) if packets else []
 
 
-def _import_mediapipe():
+def _import_mediapipe() -> ModuleType:
+    """Imports mediapipe; the message of its ImportError says how to install it."""
     try:
         with _without_startup_noise():
             import mediapipe
-            from mediapipe.python import packet_creator  # noqa: F401  (missing from later releases, which dropped these graphs)
+            from mediapipe.python import packet_creator  # noqa: F401  (missing in later releases, which dropped these graphs)
     except ImportError as error:
         raise ImportError(
             "The MediaPipe detector needs mediapipe 0.10.21. Install it with: pip install 'wildhands_ros[mediapipe]'"
@@ -144,14 +153,14 @@ def _import_mediapipe():
     return mediapipe
 
 
-def _graph_config(mp, min_score: float):
-    """The wheel's graph with our thresholds and our say in when to look for palms."""
+def _graph_config(mp: ModuleType, min_score: float) -> Message:
+    """Returns the wheel's graph with other thresholds and with an input that skips the palm detector."""
     from mediapipe.calculators.tensor import tensors_to_detections_calculator_pb2
     from mediapipe.calculators.util import thresholding_calculator_pb2
     from mediapipe.framework import calculator_pb2
     from mediapipe.python._framework_bindings import resource_util
 
-    root = Path(mp.__file__).resolve().parent.parent
+    root = Path(mp.__path__[0]).resolve().parent
     resource_util.set_resource_dir(str(root))
     validated = mp.ValidatedGraphConfig()
     validated.initialize(binary_graph_path=str(root / _GRAPH_FILE))
@@ -168,14 +177,14 @@ def _graph_config(mp, min_score: float):
             extension = thresholding_calculator_pb2.ThresholdingCalculatorOptions.ext
             node.options.Extensions[extension].threshold = min_score
         elif node.name == "handlandmarkcpu__LandmarkProjectionCalculator":
-            # The same result for the square crops of this graph, without a warning at every first hand.
+            # The result is the same for the square crops of this graph, but without a warning for each first hand.
             node.input_stream.append("IMAGE_DIMENSIONS:image_size_for_landmarks")
     return config
 
 
 @contextlib.contextmanager
 def _without_startup_noise() -> Iterator[None]:
-    """Holds back what the C++ libraries always write to stderr at their start; anything else written meanwhile is passed on."""
+    """Suppresses what the C++ libraries always write to stderr when they start. Other messages are passed on."""
     with _stderr_lock, tempfile.TemporaryFile() as held:
         try:
             stderr = os.dup(2)

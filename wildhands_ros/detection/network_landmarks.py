@@ -1,4 +1,4 @@
-"""The landmark head of a WildHands network as the one that looks at boxes: one pass gives keypoints, presence, side and the 3D hand."""
+"""Landmark inference with a WildHands network: one forward pass gives keypoints, presence, side and the 3D hand."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import numpy as np
 from ..geometry.camera import Camera
 from ..runtime.predictor import Predictor
 from ..types import Detection, NetworkPrediction
-from .landmarks import detection_of
+from .landmarks import detection_from_landmarks
 
 
 class NetworkLandmarks:
-    """Looks at places in an image, see ``landmarks.Look``, with a network that has landmarks.
+    """Implements ``landmarks.LandmarkInference`` with a network that has a landmark head.
 
-    ``keep_predictions``: whether its 3D hands come along, for an estimator whose network it is.
+    Args:
+        predictor: The network.
+        keep_predictions: Whether the detections carry the network's 3D hands. False if another network predicts them.
     """
 
     def __init__(self, predictor: Predictor, keep_predictions: bool = True):
@@ -22,8 +24,13 @@ class NetworkLandmarks:
     def __call__(
         self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray
     ) -> list[Detection | None]:
-        found = self._predictor.predict(image_rgb, camera, boxes, turns=turns)
-        return [prediction and self._detection(prediction, image_rgb) for prediction in found]
+        """Infers the hand in each crop; see ``LandmarkInference``."""
+        return [
+            None if prediction is None else self._detection(prediction, image_rgb)
+            for prediction in self._predictor.predict(image_rgb, camera, boxes, turns=turns)
+        ]
 
     def _detection(self, prediction: NetworkPrediction, image_rgb: np.ndarray) -> Detection:
-        return detection_of(prediction.landmarks, image_rgb, prediction if self._keep_predictions else None)
+        if prediction.landmarks is None:
+            raise ValueError("the network has no landmark head: use the default weights for landmark inference")
+        return detection_from_landmarks(prediction.landmarks, image_rgb, prediction if self._keep_predictions else None)

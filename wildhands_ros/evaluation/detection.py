@@ -204,7 +204,7 @@ def evaluate_stream(estimator: Estimator, video: BoxedVideo) -> dict:
     counts, has_hands, duplicates = Counts(), [], 0
     for image, stamp, truths in frames_of(video):
         estimate = estimator(image, Camera.guess(image.shape[1], image.shape[0]), stamp)
-        counts.seconds.append(estimate.seconds["detect"])
+        counts.seconds.append(sum(estimate.seconds[stage] for stage in ("find", "track", "predict")))
         has_hands.append(bool(estimate.hands))
         if truths is not None:
             counts.add(estimate.hands, truths, image.shape[1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..detection.landmarks import detection_of
+from ..detection.landmarks import detection_from_landmarks
 from ..geometry.boxes import rotation_matrix_2d
 from ..geometry.camera import Camera
 from ..network.landmark_net import LANDMARK_CROP_SCALE, LANDMARK_CROP_SIZE
@@ -21,7 +21,7 @@ _OPENVINO_CONFIG = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 
 
 
 class MediaPipeLandmarks:
-    """Infers the landmarks of crops; implements ``landmarks.Look``. Not thread-safe.
+    """Infers the landmarks of crops; implements ``landmarks.LandmarkInference``. Not thread-safe.
 
     Raises:
         ImportError: openvino, or mediapipe, whose wheel contains the network, is not installed.
@@ -57,4 +57,4 @@ class MediaPipeLandmarks:
         world = world.reshape(21, 3).astype(np.float64)
         world[:, :2] = world[:, :2] @ rotation_matrix_2d(turn).T
         keypoints = (in_crop - affine[:, 2]) @ np.linalg.inv(linear).T
-        return detection_of(Landmarks(keypoints, world, float(presence[0]), float(is_right[0])), image_rgb)
+        return detection_from_landmarks(Landmarks(keypoints, world, float(presence[0]), float(is_right[0])), image_rgb)

@@ -1,7 +1,8 @@
-"""How finger joints can move: their axes in a hand model's rest pose, and how far they bend in practice.
+"""Axes and ranges of motion of the finger joints.
 
-Angles are (15, 3): the articulated joints in MediaPipe order (thumb CMC, MCP, IP; then MCP, PIP, DIP of index to pinky) by flexion
-(towards the palm), abduction (towards the thumb's side) and twist (right-handed about the bone).
+Angles are (15, 3) arrays: one row per articulated joint in MediaPipe order (CMC, MCP and IP of the thumb, then MCP, PIP and
+DIP of index to pinky); the columns are flexion (towards the palm), abduction (towards the thumb's side) and twist
+(right-handed about the bone).
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 ARTICULATED_JOINTS = tuple(i for i in range(1, 21) if i % 4)
-"""MediaPipe indices of the 15 joints that have angles: all but the wrist and the fingertips."""
+"""MediaPipe indices of the 15 joints that have angles: all except the wrist and the fingertips."""
 
-_THUMB_TURN = np.radians(45)
-"""How far the thumb's plane of flexion is turned out of the fingers', about the thumb's bone, in a flat hand."""
+_THUMB_ROTATION = np.radians(45)
+"""Rotation of the thumb's plane of flexion relative to the fingers', about the thumb's bone, in a flat hand."""
 
 
 @dataclass(frozen=True)
 class AngleLimits:
-    """Mean, standard deviation, least and greatest value of each angle: (15, 3) radians, rows as in the module's text."""
+    """Mean, standard deviation, minimum and maximum of each angle: (15, 3) radians as described in the module."""
 
     mean: np.ndarray
     stddev: np.ndarray
@@ -29,7 +30,7 @@ class AngleLimits:
 
 def _limits() -> AngleLimits:
     # Degrees: (mean, standard deviation, low, high) of flexion, abduction, twist.
-    # Means and spreads were tried out on real hands; limits are clinical ranges of motion, rounded outwards.
+    # Means and standard deviations were tuned on real hands; limits are clinical ranges of motion, rounded outwards.
     thumb = (
         ((0, 25, -45, 50), (0, 20, -45, 45), (0, 12, -35, 35)),  # CMC
         ((15, 25, -20, 75), (0, 8, -20, 20), (0, 5, -15, 15)),  # MCP
@@ -49,29 +50,29 @@ LIMITS = _limits()
 
 
 def joint_axes(rest_joints: np.ndarray) -> np.ndarray:
-    """Axes of the 15 articulated joints of a right hand at rest.
+    """Computes the axes of the 15 articulated joints of a right hand in the rest pose.
 
     Args:
-        rest_joints: (21, 3) in MediaPipe order; palm to -y, thumb side to +z.
+        rest_joints: (21, 3) in MediaPipe order; the palm faces -y, the thumb +z.
 
     Returns:
         (15, 3, 3) rotation matrices whose columns are the axes of twist (along the bone), flexion and abduction.
     """
-    palmar = _across_palm(rest_joints)
+    palmar = _palm_normal(rest_joints)
     frames = []
     for joint in ARTICULATED_JOINTS:
         bone = _unit(rest_joints[joint + 1] - rest_joints[joint])
         bends_to = _unit(palmar - bone * (palmar @ bone))
         if joint < 4:
             sideways = np.cross(bone, bends_to)  # away from the fingers
-            bends_to = np.cos(_THUMB_TURN) * bends_to - np.sin(_THUMB_TURN) * sideways
+            bends_to = np.cos(_THUMB_ROTATION) * bends_to - np.sin(_THUMB_ROTATION) * sideways
         flexion = np.cross(bone, bends_to)
         frames.append(np.stack([bone, flexion, np.cross(bone, flexion)], axis=1))
     return np.stack(frames)
 
 
-def _across_palm(rest_joints: np.ndarray) -> np.ndarray:
-    """Unit normal of the palm's plane, out of the palm."""
+def _palm_normal(rest_joints: np.ndarray) -> np.ndarray:
+    """Returns the unit normal of the palm, pointing out of it."""
     wrist, index, pinky = rest_joints[0], rest_joints[5], rest_joints[17]
     return _unit(np.cross(index - wrist, pinky - wrist))
 

@@ -1,4 +1,4 @@
-"""From a detection to a fitted hand: rays from the camera, and the side where it is in doubt."""
+"""Fits the hand of a detection: converts its keypoints to rays, and tries both sides if the side is uncertain."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..types import Detection, ManoParameters, Side
 from .keypoint_fit import FitResult, FitState, KeypointFit, keypoint_sigma
 
 LEAST_KEYPOINTS = 6
-"""Fewer known ones than this do not tell a hand's pose."""
+"""Minimum number of known keypoints for a pose."""
 SURE_SIDE = 0.8
-"""Below this confidence in the side, both are fitted and the cheaper one is taken (right on 29 of 30 real hands)."""
+"""Confidence in the side below which both sides are fitted. The one of lower cost is then correct for 29 of 30 real hands."""
 
 
 def fit_detection(
@@ -25,20 +25,27 @@ def fit_detection(
     hand_length: float | None = None,
     initial: Mapping[Side, ManoParameters] | None = None,
 ) -> FitResult:
-    """Fits the hand of one detection; ``result.side`` says which side it was fitted as.
+    """Fits the hand of one detection.
 
     Args:
-        fits: the fit of each side's hand model.
-        detection: must have keypoints. With a ``side_score`` below ``SURE_SIDE`` or unknown, both sides are tried.
-        camera: of the image in which the detection was made.
-        start, dt, hand_length, initial: see ``KeypointFit.fit``; ``initial`` for the sides for which there is one.
+        fits: Fit of each side's hand model.
+        detection: Detection with keypoints. If its ``side_score`` is below ``SURE_SIDE`` or unknown, both sides are tried.
+        camera: Camera of the image.
+        start: State of the same hand's last fit.
+        dt: Seconds since then.
+        hand_length: Length from the wrist to the middle fingertip in metres, if known.
+        initial: Parameters from another estimator, for any of the sides.
+
+    Returns:
+        The fit of lower cost; its ``side`` is the side as which the hand was fitted.
 
     Raises:
-        ValueError: the detection has no keypoints, or too few that the camera can see.
+        ValueError: The detection has no keypoints, or the camera sees too few of them.
     """
-    if detection.keypoints is None:
+    keypoints = detection.known_keypoints
+    if keypoints is None:
         raise ValueError("the keypoint fit needs a detection with keypoints")
-    rays = camera.rays(detection.known_keypoints)
+    rays = camera.rays(keypoints)
     sigma = keypoint_sigma(rays)
     initial = initial or {}
     results = [
@@ -51,19 +58,28 @@ def fit_detection(
 
 
 def possible_sides(detection: Detection) -> tuple[Side, ...]:
-    """Those that are worth a try: both where the detection is not sure."""
-    sure = detection.side is not None and detection.side_score >= SURE_SIDE
-    return (detection.side,) if sure else (Side.RIGHT, Side.LEFT)
+    """Returns the sides as which a detection should be fitted: both if its side is uncertain."""
+    if detection.side is not None and detection.side_score >= SURE_SIDE:
+        return (detection.side,)
+    return (Side.RIGHT, Side.LEFT)
 
 
 def reprojection_error(joints_2d: np.ndarray, detection: Detection) -> float:
-    """Mean distance of (21, 2) pixels to the detection's keypoints over its box's longer side; NaN without keypoints.
+    """Computes the mean distance between projected joints and the keypoints of a detection.
 
-    Joints outside of the lens's field have no pixel (NaN) and are left out, as long as there are enough others.
+    Joints outside the field of view of the lens have no pixel (NaN) and are ignored if there are enough others.
+
+    Args:
+        joints_2d: (21, 2) pixels.
+        detection: Detection of the hand.
+
+    Returns:
+        The distance as a fraction of the box's longer side; NaN without enough keypoints.
     """
-    if detection.keypoints is None:
+    keypoints = detection.known_keypoints
+    if keypoints is None:
         return float("nan")
-    distances = np.linalg.norm(joints_2d - detection.known_keypoints, axis=-1)
+    distances = np.linalg.norm(joints_2d - keypoints, axis=-1)
     distances = distances[np.isfinite(distances)]
     if len(distances) < LEAST_KEYPOINTS:
         return float("nan")

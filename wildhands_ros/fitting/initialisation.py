@@ -1,4 +1,4 @@
-"""Where the fit starts when nothing is known from before."""
+"""Initialisation of the fit without an earlier frame."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ from .kinematics import HandKinematics, HandPose
 from .residuals import Evidence
 
 _PALM = [0, 1, 5, 9, 13, 17]
-"""Wrist, thumb CMC and the four MCP joints: they move little against each other."""
-_BLIND_STARTS = 4
+"""Wrist, thumb CMC and the four MCP joints, which move little relative to one another."""
+_BLIND_POSES = 4
 
 
-def start_from_world(kinematics: HandKinematics, evidence: Evidence, world: np.ndarray) -> HandPose:
-    """Turns the mean pose by Kabsch's method so that its palm lies as that of ``world`` (21, 3), and puts it at its distance."""
+def pose_from_world(kinematics: HandKinematics, evidence: Evidence, world: np.ndarray) -> HandPose:
+    """Returns the mean pose, aligned with root-relative joints.
+
+    Args:
+        kinematics: Hand model.
+        evidence: Observations, which give the distance.
+        world: (21, 3) root-relative joints in the camera frame; the palm is aligned with theirs by Kabsch's method.
+    """
     pose = _mean_pose(kinematics)
-    joints, _ = kinematics.joints(pose, jacobian=False)
+    joints = kinematics.joints(pose)
     palm, seen = joints[_PALM] - joints[_PALM].mean(0), world[_PALM] - world[_PALM].mean(0)
     u, _, vt = np.linalg.svd(seen.T @ palm)
     rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
     return pose.with_rigid(rotation, _position(joints @ rotation.T, evidence))
 
 
-def blind_starts(kinematics: HandKinematics, evidence: Evidence) -> list[HandPose]:
-    """Tries the mean pose in many orientations; the best ones that differ from one another."""
+def blind_poses(kinematics: HandKinematics, evidence: Evidence) -> list[HandPose]:
+    """Tries the mean pose in many orientations and returns the best ones that differ from one another."""
     pose = _mean_pose(kinematics)
-    joints, _ = kinematics.joints(pose, jacobian=False)
+    joints = kinematics.joints(pose)
     poses, costs = [], []
     for rotation in _orientations():
         turned = joints @ rotation.T
@@ -42,7 +48,7 @@ def blind_starts(kinematics: HandKinematics, evidence: Evidence) -> list[HandPos
     for i in np.argsort(costs):
         if all(Rotation.from_matrix(poses[i].rotation @ other.rotation.T).magnitude() > 0.7 for other in chosen):
             chosen.append(poses[i])
-        if len(chosen) == _BLIND_STARTS:
+        if len(chosen) == _BLIND_POSES:
             break
     return chosen
 
@@ -52,7 +58,10 @@ def _mean_pose(kinematics: HandKinematics) -> HandPose:
 
 
 def _position(joints: np.ndarray, evidence: Evidence) -> np.ndarray:
-    """(3,) where to put joints (21, 3) so that they lie best on the rays: linear least squares, in front of the camera in any case."""
+    """Returns the (3,) position that moves (21, 3) joints closest to the rays.
+
+    It is a linear least-squares solution, replaced by a rough one if joints would lie behind the camera.
+    """
     across = np.eye(3) - evidence.rays[:, :, None] * evidence.rays[:, None]
     matrix = np.einsum("i,ijk->jk", evidence.weights, across)
     position = np.linalg.solve(matrix, -np.einsum("i,ijk,ik->j", evidence.weights, across, joints))
@@ -68,7 +77,7 @@ def _position(joints: np.ndarray, evidence: Evidence) -> np.ndarray:
 
 @cache
 def _orientations() -> np.ndarray:
-    """(96, 3, 3): the turns of a cube, each by itself and turned by 45 degrees about three axes."""
+    """Returns (96, 3, 3) orientations: the rotations of a cube, as they are and rotated by 45 degrees about three axes."""
     cube = Rotation.create_group("O")
     turns = [Rotation.identity(), *(Rotation.from_rotvec(np.radians(45) * axis) for axis in np.eye(3))]
     return np.concatenate([(turn * cube).as_matrix() for turn in turns])

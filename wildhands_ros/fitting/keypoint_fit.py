@@ -1,8 +1,7 @@
-"""Fits the hand model to 2D keypoints in full perspective."""
+"""Fits the hand model to 2D keypoints under full perspective."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,94 +10,99 @@ from scipy.spatial.transform import Rotation
 from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..types import ManoParameters, Side
-from .initialisation import blind_starts, start_from_world
+from .initialisation import blind_poses, pose_from_world
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
 from .residuals import Anchor, Evaluated, Evidence, NormalEquations, add_anchor, evaluate
 
 KEYPOINT_STDDEV = 0.03
-"""Of a detector's keypoint, as a fraction of the hand's box; less lets noise become bending."""
+"""Standard deviation of a detected keypoint as a fraction of the hand's box; with less, noise bends the fingers."""
 
 _LENGTH_STDDEV = 0.07
-"""Spread of adult hand lengths, as a fraction."""
+"""Standard deviation of adult hand lengths as a fraction."""
 _KNOWN_LENGTH_STDDEV = 2e-5
-"""Metres; stiff, but still well conditioned."""
+"""Standard deviation of a known hand length in metres; stiff, but still well conditioned."""
 _COLD_ITERATIONS, _WARM_ITERATIONS = 12, 4
 _CONVERGED = 2e-3
-"""Relative decrease of the cost at which to stop."""
+"""Relative decrease of the cost at which the solver stops."""
 _MAX_GAP = 0.5
-"""Seconds after which the last state says nothing any more."""
+"""Seconds after which the last state is not used."""
 _SUSPICIOUS_COST = 80.0
-"""A warm result that costs more is compared with a cold one."""
+"""Cost above which a warm solution is compared with a cold one."""
 _CLEARLY_LESS = 0.7
-"""A cold result replaces a warm one if it costs less than this part of it."""
+"""A cold solution replaces a warm one if its cost is below this share of the warm one's."""
 _FEWEST_KEYPOINTS = 6
 _NARROWEST = 2e-4
-"""Radians: keypoints closer together than this are no hand."""
+"""Minimum extent of a hand in radians."""
 _WIDEST = 0.3
-"""Length of the mean of the unit rays; less means that they point every way."""
+"""Minimum length of the mean of the unit rays; with less, they point in all directions."""
 
-# Change from one frame to the next at 30 Hz; it grows with the square root of time.
+# Standard deviations of the change between two frames at 30 Hz; they grow with the square root of time.
 _FRAME = 1 / 30
 _MOTION = dict(rotation=0.15, lateral=0.03, depth=0.007, angles=0.2, betas=0.01)
 _FIRST_BETAS = 0.3
-"""As above for betas in the first frames, in which the hand's shape is still being learned."""
-_LOST = dict(rotation=np.inf, lateral=np.inf, angles=np.inf)
-"""What the last frame says of a hand whose pose was lost: anything is possible but a jump in depth, or another shape."""
+"""The same for betas in the first frames, in which the hand's shape is still unknown."""
 _MOMENTUM = 0.6
-"""How much of the last velocity the prediction keeps."""
+"""Share of the last velocity that the prediction keeps."""
 _LONGEST_MOMENTUM = 0.1
-"""Seconds for which it goes on."""
+"""Seconds for which the velocity is extrapolated."""
 _SHORTEST_STEP = 0.005
-"""Seconds; stamps closer together say nothing about velocity."""
+"""Minimum time step in seconds; closer stamps do not give a velocity."""
 
-# How far the network's estimate can be off; depth as a fraction. On renders the default weights are off by 0.3, 0.01, 0.2 and 0.17 and know
-# next to nothing of the shape; on photographs they deserve less trust.
+# Standard deviations of the network's errors; depth as a fraction. On rendered images the default weights are off by 0.3,
+# 0.01, 0.2 and 0.17 and hardly know the shape; on photographs their errors are larger.
 _INITIAL = dict(rotation=0.4, lateral=0.05, angles=0.5, betas=2.0)
 _INITIAL_DEPTH = 0.18
 
 
 @dataclass(frozen=True)
 class FitState:
-    """What the next frame's fit of the same hand starts from. Left hands are kept mirrored."""
+    """State from which the next fit of the same hand starts. Left hands are stored mirrored."""
 
     side: Side
     pose: HandPose
     velocity: np.ndarray
-    """(51,) of wrist rotation, wrist position and angles, per second."""
+    """(51,) velocity of wrist rotation, wrist position and angles per second."""
     frames: int
-    """How many frames in a row the hand has been fitted."""
+    """Number of consecutive frames in which the hand was fitted."""
     hand_length: float | None
-    """The known length under which the shape was found, metres."""
+    """Known hand length in metres for which the shape was fitted."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """One fitted hand; metres and radians in the camera frame, joints in MediaPipe order."""
+    """One fitted hand: metres and radians in the camera frame, joints in MediaPipe order."""
 
     side: Side
     mano: ManoParameters
     joints: np.ndarray
-    """(21, 3); the 16 kinematic joints are those of the hand layer, fingertips are moved rigidly with the last joint."""
+    """(21, 3); the 16 kinematic joints are those of the hand layer, the fingertips move rigidly with the last joint."""
     joints_stddev: np.ndarray
-    """(21, 3)"""
+    """(21, 3) standard deviation of each coordinate."""
     wrist_position: np.ndarray
-    """(3,)"""
+    """(3,) wrist joint."""
     wrist_rotation: np.ndarray
-    """(3, 3) the hand model's rest frame in the camera frame."""
+    """(3, 3) rotation of the hand model's rest frame into the camera frame."""
     wrist_covariance: np.ndarray
-    """(6, 6) x, y, z and rotation about the camera's fixed axes."""
+    """(6, 6) covariance of x, y, z and of the rotation about the camera's fixed axes."""
     cost: float
-    """Sum of squared standard deviations of all terms but those in time; comparable between fits to the same keypoints."""
+    """Sum of the squared whitened residuals, without the terms in time; comparable between fits to the same keypoints."""
     reprojection: float
-    """Root mean square angle between joints and rays, radians."""
+    """Root mean square angle between joints and rays in radians."""
     state: FitState
 
 
 def keypoint_sigma(rays: np.ndarray) -> float:
-    """Standard deviation of a detector's rays (21, 3): ``KEYPOINT_STDDEV`` of the longer side of the box that they fill, in radians."""
+    """Returns the standard deviation of the rays to detected keypoints.
+
+    Args:
+        rays: (21, 3) unit directions; NaN for unknown keypoints.
+
+    Returns:
+        ``KEYPOINT_STDDEV`` times the longer side of the rays' bounding box, in radians.
+    """
     rays = rays[np.isfinite(rays).all(1)]
     mean = rays.mean(0) if len(rays) else np.array([0.0, 0, 1])
-    turned = rays @ _turn_to(mean / np.linalg.norm(mean))
+    turned = rays @ _rotation_to(mean / np.linalg.norm(mean))
     return KEYPOINT_STDDEV * float(np.max(np.ptp(turned[:, :2], axis=0), initial=_NARROWEST))
 
 
@@ -106,8 +110,11 @@ class KeypointFit:
     """Fits one hand model to keypoints of right and left hands.
 
     Args:
-        asset_right: any right-hand model in MANO's form. Left hands are fitted mirrored: for a left-hand model that is not the right one's
-            mirror image, as MANO's, give another fit that model ``mirrored()``.
+        asset_right: A right-hand model in MANO's format. Left hands are fitted mirrored. If the left-hand model is not the
+            mirrored right one, as in MANO, use a second fit with that model ``mirrored()``.
+
+    Raises:
+        ValueError: The model is a left hand.
     """
 
     def __init__(self, asset_right: HandAsset):
@@ -129,21 +136,23 @@ class KeypointFit:
         hand_length: float | None = None,
         initial: ManoParameters | None = None,
     ) -> FitResult:
-        """Finds pose, shape and place of one hand.
+        """Finds pose, shape and position of one hand.
 
         Args:
-            rays: (21, 3) unit directions to the keypoints in the camera frame, MediaPipe order; NaN rows are left out.
-            sigma: standard deviation of a ray in radians (``KEYPOINT_STDDEV`` times the angular size of the hand's box).
-            side: which hand it is.
-            world: (21, 3) the detector's root-relative joints, axes right, down, forward as seen along the ray to the hand.
-            weights: (21,) in [0, 1]; 0 leaves a keypoint out.
-            start: state of the same hand's last fit.
-            dt: seconds since then.
-            hand_length: wrist to middle fingertip of the flat hand in metres, where known: the distance then hangs on no guessed size.
-            initial: another estimator's result in the same camera frame, to be refined.
+            rays: (21, 3) unit directions to the keypoints in the camera frame, MediaPipe order; NaN rows are ignored.
+            sigma: Standard deviation of a ray in radians, see ``keypoint_sigma``.
+            side: Side of the hand.
+            world: (21, 3) detected root-relative joints; the axes are right, down and forward as seen along the ray to
+                the hand.
+            weights: (21,) in [0, 1]; a keypoint of weight 0 is ignored.
+            start: State of the same hand's last fit.
+            dt: Seconds since then.
+            hand_length: Length from the wrist to the middle fingertip of the flat hand in metres, if known; the distance
+                then does not depend on a guessed size.
+            initial: Parameters from another estimator in the same camera frame, which are refined.
 
         Raises:
-            ValueError: the input has wrong shapes, too few keypoints, or all of them in one place.
+            ValueError: An input has the wrong shape, there are too few keypoints, or all of them are in one place.
         """
         mirror = np.array([-1.0 if side is Side.LEFT else 1.0, 1, 1])
         evidence, world = self._evidence(rays, sigma, world, weights, hand_length, mirror)
@@ -167,7 +176,16 @@ class KeypointFit:
         )
         return self._result(state, solution, evidence, mirror)
 
-    def _evidence(self, rays, sigma, world, weights, hand_length, mirror) -> tuple[Evidence, np.ndarray | None]:
+    def _evidence(
+        self,
+        rays: np.ndarray,
+        sigma: float,
+        world: np.ndarray | None,
+        weights: np.ndarray | None,
+        hand_length: float | None,
+        mirror: np.ndarray,
+    ) -> tuple[Evidence, np.ndarray | None]:
+        """Checks the input; returns it for a right hand, and ``world`` in the camera frame."""
         rays = np.asarray(rays, dtype=np.float64)
         if rays.shape != (21, 3):
             raise ValueError(f"expected 21 rays, got an array of shape {rays.shape}")
@@ -195,7 +213,7 @@ class KeypointFit:
         if world is not None and np.shape(world) != (21, 3):
             raise ValueError(f"expected 21 world landmarks, got an array of shape {np.shape(world)}")
         if world is not None and np.isfinite(world).all():
-            world = np.asarray(world, dtype=np.float64) * mirror @ _turn_to(mean).T
+            world = np.asarray(world, dtype=np.float64) * mirror @ _rotation_to(mean).T
             bones = np.diff(world[np.array(MEDIAPIPE_BONES)], axis=1)[:, 0]
             directions = bones / np.maximum(np.linalg.norm(bones, axis=1, keepdims=True), 1e-9)
         else:
@@ -214,7 +232,7 @@ class KeypointFit:
         return evidence, world
 
     def _initial_anchor(self, initial: ManoParameters, mirror: np.ndarray) -> Anchor:
-        turn = np.array([1.0, mirror[0], mirror[0]])  # what mirroring does to an axis-angle
+        turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
         betas = np.asarray(initial.betas, dtype=np.float64)
         position = np.asarray(initial.transl) * mirror + self._kinematics.wrist_at_rest(betas)
         rotation = Rotation.from_rotvec(np.asarray(initial.global_orient) * turn).as_matrix()
@@ -226,28 +244,30 @@ class KeypointFit:
     def _solve_anew(
         self, evidence: Evidence, world: np.ndarray | None, anchor: Anchor | None, prediction: Anchor | None
     ) -> Evaluated:
-        """The best from all starts, with the shape and near the depth of the ``prediction``, where there is one.
+        """Returns the best solution from all initialisations.
 
-        A wrong depth is so put right over several frames (14 cm in six), for a robot is better off with a short error than with a jump.
+        With a ``prediction``, its shape is kept, and the depth stays near it. A wrong depth is thus corrected over several
+        frames (14 cm in six), because a short error is better for a robot than a jump.
         """
-        poses = (
-            self._cold_starts(evidence, world) if anchor is None else [anchor.pose, *self._cold_starts(evidence, world)]
-        )
+        poses = self._cold_poses(evidence, world)
+        if anchor is not None:
+            poses = [anchor.pose, *poses]
         if prediction is not None:
             poses = [replace(pose, betas=prediction.pose.betas) for pose in poses]
-            prediction = replace(prediction, **_LOST)
+            # The pose was lost: anything but a jump in depth or another shape is possible.
+            prediction = replace(prediction, rotation=np.inf, lateral=np.inf, angles=np.inf)
         solutions = [self._solve(pose, evidence, anchor, prediction, _COLD_ITERATIONS) for pose in poses]
         return min(solutions, key=lambda solution: solution.normal.cost)
 
-    def _cold_starts(self, evidence: Evidence, world: np.ndarray | None) -> Sequence[HandPose]:
+    def _cold_poses(self, evidence: Evidence, world: np.ndarray | None) -> list[HandPose]:
         if world is None:
-            return blind_starts(self._kinematics, evidence)
-        return [start_from_world(self._kinematics, evidence, world)]
+            return blind_poses(self._kinematics, evidence)
+        return [pose_from_world(self._kinematics, evidence, world)]
 
     def _solve(
         self, pose: HandPose, evidence: Evidence, anchor: Anchor | None, prediction: Anchor | None, iterations: int
     ) -> Evaluated:
-        """Levenberg-Marquardt. In the normal equations of what is returned the prediction has no part."""
+        """Runs Levenberg-Marquardt. The normal equations of the result do not include the prediction."""
 
         def both(pose: HandPose) -> tuple[Evaluated, NormalEquations]:
             lasting = evaluate(self._kinematics, pose, evidence)
@@ -313,7 +333,7 @@ def _continues(start: FitState, side: Side, dt: float, hand_length: float | None
 
 
 def _predict(start: FitState, dt: float) -> Anchor:
-    """Where the hand should be after ``dt`` seconds, and how far from there it may be."""
+    """Returns where the hand is expected after ``dt`` seconds, with standard deviations."""
     pose = start.pose
     step = np.concatenate([start.velocity * (_MOMENTUM * min(dt, _LONGEST_MOMENTUM)), np.zeros(len(pose.betas))])
     scale = np.sqrt(max(dt, _SHORTEST_STEP) / _FRAME)
@@ -331,8 +351,8 @@ def _velocity(start: FitState | None, pose: HandPose, dt: float) -> np.ndarray:
     )
 
 
-def _turn_to(ray: np.ndarray) -> np.ndarray:
-    """The smallest rotation that turns the optical axis to a ray."""
+def _rotation_to(ray: np.ndarray) -> np.ndarray:
+    """Returns the smallest rotation of the optical axis to a ray."""
     x, y, z = ray
     if z < -0.999999:
         return np.diag([1.0, -1, -1])
@@ -341,7 +361,7 @@ def _turn_to(ray: np.ndarray) -> np.ndarray:
 
 
 def _bases(rays: np.ndarray) -> np.ndarray:
-    """(21, 2, 3) two unit vectors across each ray and each other."""
+    """Returns (21, 2, 3): two unit vectors perpendicular to each ray and to each other."""
     least = np.eye(3)[np.abs(rays).argmin(1)]
     first = np.cross(rays, least)
     first /= np.linalg.norm(first, axis=1, keepdims=True)

@@ -1,7 +1,8 @@
-"""Forward kinematics of the hand's 21 joints and its derivatives: numpy, vectorised over the fingers.
+"""Forward kinematics of the hand's 21 joints with derivatives, vectorised over the fingers.
 
-Joint positions only: the 16 kinematic joints are exactly those of the hand layer; fingertips move rigidly with the last joint.
-Unknowns, in this order: rotation of the wrist (3, about the camera's axes), position of the wrist (3), angles (45), shape (B).
+The 16 kinematic joints are exactly those of the hand layer; the fingertips move rigidly with the last joint of their
+finger. The unknowns are, in this order: rotation of the wrist (3, about the camera's axes), position of the wrist (3),
+angles (45) and shape (B).
 """
 
 from __future__ import annotations
@@ -24,29 +25,30 @@ _MANO_JOINTS = np.array(MANO_TO_MEDIAPIPE)[list(ARTICULATED_JOINTS)] - 1
 
 @dataclass(frozen=True)
 class HandPose:
-    """A posed right hand."""
+    """Pose and shape of a right hand."""
 
     rotation: np.ndarray
-    """(3, 3) rest frame to camera."""
+    """(3, 3) rotation of the rest frame into the camera frame."""
     position: np.ndarray
-    """(3,) wrist joint, metres."""
+    """(3,) wrist joint in metres."""
     angles: np.ndarray
-    """(15, 3) radians, see ``anatomy``."""
+    """(15, 3) joint angles in radians, see ``anatomy``."""
     betas: np.ndarray
-    """(B,)"""
+    """(B,) shape coefficients."""
 
     def moved(self, step: np.ndarray) -> HandPose:
-        """The pose after a step of the unknowns."""
+        """Returns the pose after a step of the unknowns."""
         rotation = Rotation.from_rotvec(step[:3]).as_matrix() @ self.rotation
         angles = self.angles + step[NUM_RIGID : NUM_RIGID + NUM_ANGLES].reshape(15, 3)
         return HandPose(rotation, self.position + step[3:6], angles, self.betas + step[NUM_RIGID + NUM_ANGLES :])
 
     def with_rigid(self, rotation: np.ndarray, position: np.ndarray) -> HandPose:
+        """Returns the pose with another rotation and position of the wrist."""
         return replace(self, rotation=rotation, position=position)
 
 
 class HandKinematics:
-    """Kinematics of one right-hand asset."""
+    """Kinematics of one right-hand model."""
 
     def __init__(self, asset: HandAsset):
         template, dirs = joints_linear(asset)
@@ -55,41 +57,41 @@ class HandKinematics:
         self.rest_dirs = dirs[order]
         self.num_betas = dirs.shape[-1]
         self.num_unknowns = NUM_RIGID + NUM_ANGLES + self.num_betas
-        # Five chains of four joints each, MediaPipe order; offsets from the joint before (the wrist for the first).
+        # Five chains of four joints in MediaPipe order; offsets are from the previous joint, for the first from the wrist.
         self._offsets, self._offset_dirs = _chain_offsets(self.rest_joints), _chain_offsets(self.rest_dirs)
         self._axes = joint_axes(self.rest_joints).reshape(5, 3, 3, 3)
 
     def wrist_at_rest(self, betas: np.ndarray) -> np.ndarray:
-        """(3,)"""
+        """Returns the (3,) wrist joint of the rest pose."""
         return self.rest_joints[0] + self.rest_dirs[0] @ betas
 
     def length(self, betas: np.ndarray) -> tuple[float, np.ndarray]:
-        """Wrist to middle fingertip of the flat hand in metres, and its (B,) gradient."""
+        """Returns the length from the wrist to the middle fingertip of the flat hand in metres, and its (B,) gradient."""
         reach = self.rest_joints[12] - self.rest_joints[0]
         reach_dirs = self.rest_dirs[12] - self.rest_dirs[0]
         reach = reach + reach_dirs @ betas
         length = float(np.linalg.norm(reach))
         return length, reach @ reach_dirs / length
 
-    def joints(self, pose: HandPose, jacobian: bool = True) -> tuple[np.ndarray, np.ndarray | None]:
-        """(21, 3) joints in MediaPipe order, and their (21, 3, unknowns) derivatives."""
-        local, middle_axis = self._local_rotations(pose.angles.reshape(5, 3, 3))
-        offsets = self._offsets + self._offset_dirs @ pose.betas
-        frames, chain = follow_chains(pose.rotation, pose.position, local, offsets)
-        joints = np.concatenate([pose.position[None], chain.reshape(20, 3)])
-        if not jacobian:
-            return joints, None
+    def joints(self, pose: HandPose) -> np.ndarray:
+        """Returns the (21, 3) joints in MediaPipe order."""
+        _, chain, _ = self._chains(pose)
+        return np.concatenate([pose.position[None], chain.reshape(20, 3)])
 
+    def joints_with_jacobian(self, pose: HandPose) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the (21, 3) joints in MediaPipe order and their (21, 3, unknowns) derivatives."""
+        frames, chain, middle_axis = self._chains(pose)
+        joints = np.concatenate([pose.position[None], chain.reshape(20, 3)])
         result = np.zeros((21, 3, self.num_unknowns))
         result[:, :, :3] = _cross_columns(np.eye(3), (joints - pose.position)[:, None, :])
         result[:, :, 3:6] = np.eye(3)
-        # Turning joint l about a moves the joints m > l of its finger by a x (X_m - X_l).
-        axes = np.empty((5, 3, 3, 3))  # finger, joint, which angle, xyz
+        # A rotation of joint l about axis a moves the joints m > l of its finger by a x (X_m - X_l).
+        axes = np.empty((5, 3, 3, 3))  # finger, joint, angle, xyz
         axes[:, :, 0] = (frames[:, :3] @ self._axes[..., 1:2])[..., 0]
         axes[:, :, 1] = (frames[:, :3] @ (self._axes @ middle_axis[..., None]))[..., 0]
         axes[:, :, 2] = (frames[:, 1:] @ self._axes[..., 0:1])[..., 0]
         angles = np.zeros((5, 4, 3, 5, 3, 3))
-        own = np.einsum("fjxflk->fjxlk", angles)  # a view: of each finger, what its own joints do to it
+        own = np.einsum("fjxflk->fjxlk", angles)  # a view: the effect of each finger's joints on itself
         for level in range(3):
             arms = chain[:, level + 1 :] - chain[:, level, None]
             own[:, level + 1 :, :, level] = _cross_columns(axes[:, None, level], arms[:, :, None])
@@ -98,14 +100,14 @@ class HandKinematics:
         return joints, result
 
     def hand_pose(self, angles: np.ndarray) -> np.ndarray:
-        """(15, 3) angles to (45,) axis-angle in MANO order."""
+        """Converts (15, 3) angles to (45,) axis-angle vectors in MANO order."""
         local, _ = self._local_rotations(angles.reshape(5, 3, 3))
         pose = np.empty((15, 3))
         pose[_MANO_JOINTS] = Rotation.from_matrix(local.reshape(15, 3, 3)).as_rotvec()
         return pose.reshape(45)
 
     def angles(self, hand_pose: np.ndarray) -> np.ndarray:
-        """(45,) axis-angle in MANO order to (15, 3) angles."""
+        """Converts (45,) axis-angle vectors in MANO order to (15, 3) angles."""
         local = Rotation.from_rotvec(np.asarray(hand_pose, dtype=np.float64).reshape(15, 3)[_MANO_JOINTS]).as_matrix()
         axes = self._axes.reshape(15, 3, 3)
         turn = np.swapaxes(axes, 1, 2) @ local @ axes
@@ -114,10 +116,21 @@ class HandKinematics:
         twist = np.arctan2(-turn[:, 1, 2], turn[:, 1, 1])
         return np.stack([flexion, abduction, twist], axis=1)
 
-    def _local_rotations(self, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(5, 3, 3) angles to (5, 3, 3, 3) rotations in the rest frame, and (5, 3, 3) the abduction axis in the joint's own axes.
+    def _chains(self, pose: HandPose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns frames and positions of the chains (see ``follow_chains``), and the axes of ``_local_rotations``."""
+        local, middle_axis = self._local_rotations(pose.angles.reshape(5, 3, 3))
+        offsets = self._offsets + self._offset_dirs @ pose.betas
+        frames, chain = follow_chains(pose.rotation, pose.position, local, offsets)
+        return frames, chain, middle_axis
 
-        Flexion comes first and twist last (about y, z and x of the joint's axes), so that no joint bends through the singularity.
+    def _local_rotations(self, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Converts (5, 3, 3) angles to rotations.
+
+        Flexion comes first and twist last (about y, z and x of the joint's axes), so that no joint bends through the
+        singularity.
+
+        Returns:
+            (5, 3, 3, 3) rotations in the rest frame, and (5, 3, 3) abduction axes in the axes of each joint.
         """
         sine, cosine = np.sin(angles), np.cos(angles)
         sf, sa, st = sine[..., 0], sine[..., 1], sine[..., 2]
@@ -131,7 +144,10 @@ class HandKinematics:
 
 
 def turn_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(3,) rotation vector of ``b @ a.T`` for rotation matrices less than half a turn apart (scipy's checks take ten times as long)."""
+    """Returns the (3,) rotation vector of ``b @ a.T`` for rotations that differ by less than half a turn.
+
+    It takes a tenth of the time of SciPy, which checks its input.
+    """
     r = b @ a.T
     sine_axis = 0.5 * np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
     sine, cosine = np.sqrt(sine_axis @ sine_axis), 0.5 * (np.trace(r) - 1)
@@ -139,13 +155,13 @@ def turn_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _chain_offsets(joints: np.ndarray) -> np.ndarray:
-    """(21, ...) to (5, 4, ...) differences along each finger."""
+    """Converts (21, ...) joints to (5, 4, ...) differences along each finger."""
     chain = joints[1:].reshape(5, 4, *joints.shape[1:])
     return np.diff(chain, axis=1, prepend=np.broadcast_to(joints[0], (5, 1, *joints.shape[1:])))
 
 
 def _cross_columns(axes: np.ndarray, arms: np.ndarray) -> np.ndarray:
-    """Broadcasts (..., k, 3) axes with (..., 1, 3) arms to (..., 3, k): axis x arm, one column per axis."""
+    """Returns the (..., 3, k) cross products of (..., k, 3) axes with (..., 1, 3) arms, one column per axis."""
     ax, ay, az = axes[..., 0], axes[..., 1], axes[..., 2]
     x, y, z = arms[..., 0], arms[..., 1], arms[..., 2]
     result = np.empty((*np.broadcast_shapes(ax.shape, x.shape)[:-1], 3, ax.shape[-1]))

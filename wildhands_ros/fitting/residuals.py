@@ -1,6 +1,6 @@
-"""The terms of the fit, each with its analytic derivatives, gathered into normal equations.
+"""Terms of the fit with their analytic derivatives, summed in normal equations.
 
-Every term is whitened: a residual of one is one standard deviation. The unknowns are those of ``kinematics``.
+All residuals are whitened: a residual of 1 is one standard deviation. The unknowns are those of ``kinematics``.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _BETAS = slice(NUM_RIGID + NUM_ANGLES, None)
 _MEAN, _STDDEV, _LOW, _HIGH = (a.ravel() for a in (LIMITS.mean, LIMITS.stddev, LIMITS.low, LIMITS.high))
 
 HUBER = 2.0
-"""Residuals beyond this many standard deviations count linearly."""
+"""Number of standard deviations beyond which residuals count linearly."""
 DIRECTION_STDDEV = 0.3
-"""Of the detector's bone directions, radians."""
+"""Standard deviation of the detector's bone directions in radians."""
 LIMIT_STDDEV = np.radians(5)
-"""How far an angle may leave its range."""
+"""Standard deviation in radians by which an angle exceeds its range."""
 MIN_DEPTH = 0.01
-"""Metres along a ray; keeps trial steps through the camera finite."""
+"""Minimum depth along a ray in metres; it keeps trial steps through the camera finite."""
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """A pose that the result should stay near: the prediction from the last frame, or another estimator's result."""
+    """A pose near which the result should stay: the prediction from the last frame, or the result of another estimator."""
 
     pose: HandPose
     rotation: float
     """Standard deviation in radians."""
     lateral: float
-    """Standard deviation across the viewing ray in metres."""
+    """Standard deviation perpendicular to the viewing ray in metres."""
     depth: float
     """Standard deviation along the viewing ray in metres."""
     angles: float
@@ -49,28 +49,28 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one image says about one right hand."""
+    """Observations of one right hand in one image."""
 
     rays: np.ndarray
     """(21, 3) unit directions to the keypoints."""
     bases: np.ndarray
-    """(21, 2, 3) two unit vectors across each ray."""
+    """(21, 2, 3) two unit vectors perpendicular to each ray."""
     weights: np.ndarray
-    """(21,) zero where there is no keypoint."""
+    """(21,) weights; 0 for keypoints that are not known."""
     mean_ray: np.ndarray
     """(3,) unit direction to the hand."""
     sigma: float
-    """Standard deviation of a keypoint's direction in radians."""
+    """Standard deviation of the rays in radians."""
     directions: np.ndarray | None
-    """(20, 3) unit bone directions in the camera frame."""
+    """(20, 3) unit bone directions in the camera frame; None if they are not known."""
     length: float
-    """Expected wrist to middle fingertip, metres."""
+    """Expected length from the wrist to the middle fingertip in metres."""
     length_stddev: float
-    """Metres."""
+    """Standard deviation of the length in metres."""
 
 
 class NormalEquations:
-    """Sum of squared residuals (Huber's, where robust) with its gradient and Gauss-Newton matrix."""
+    """Sum of squared residuals (Huber's loss for robust terms) with its gradient and Gauss-Newton matrix."""
 
     def __init__(self, unknowns: int):
         self.cost = 0.0
@@ -78,18 +78,19 @@ class NormalEquations:
         self.matrix = np.zeros((unknowns, unknowns))
 
     def copy(self) -> NormalEquations:
+        """Returns an independent copy."""
         other = NormalEquations(0)
         other.cost, other.gradient, other.matrix = self.cost, self.gradient.copy(), self.matrix.copy()
         return other
 
     def add(self, residuals: np.ndarray, jacobian: np.ndarray) -> None:
-        """(n,) and (n, unknowns)"""
+        """Adds (n,) residuals with their (n, unknowns) derivatives."""
         self.cost += residuals @ residuals
         self.gradient += jacobian.T @ residuals
         self.matrix += jacobian.T @ jacobian
 
     def add_robust(self, residuals: np.ndarray, jacobian: np.ndarray) -> None:
-        """(n, k) and (n, k, unknowns): Huber's loss on the length of each row."""
+        """Adds Huber's loss of the length of each row of (n, k) residuals with (n, k, unknowns) derivatives."""
         lengths = np.sqrt((residuals**2).sum(-1))
         scale = np.sqrt(HUBER / np.maximum(lengths, HUBER))
         self.cost += np.where(lengths > HUBER, HUBER * (2 * lengths - HUBER), lengths**2).sum()
@@ -98,15 +99,15 @@ class NormalEquations:
         self.matrix += whitened.T @ whitened
 
     def add_diagonal(self, unknowns: slice, residuals: np.ndarray, derivatives: np.ndarray | float) -> None:
-        """(n,) residuals, each of one unknown."""
+        """Adds (n,) residuals, each of which depends on one unknown."""
         self.cost += residuals @ residuals
         self.gradient[unknowns] += derivatives * residuals
-        # A view of the diagonal, in place.
+        # A view of the diagonal, which is changed in place.
         self.matrix.reshape(-1)[:: len(self.gradient) + 1][unknowns] += np.square(derivatives)
 
 
 class Evaluated(NamedTuple):
-    """A pose, and what speaks for and against it."""
+    """A pose with its cost."""
 
     pose: HandPose
     normal: NormalEquations
@@ -117,9 +118,13 @@ class Evaluated(NamedTuple):
 
 
 def reprojection(joints: np.ndarray, jacobian: np.ndarray, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-    """(21, 2) and (21, 2, unknowns): where each joint lies in the plane across its keypoint's ray, at unit distance.
+    """Returns the reprojection residuals.
 
-    A plane of its own for each ray makes this the same for any lens and any direction of view.
+    They are the coordinates of each joint in the plane perpendicular to its keypoint's ray at unit distance. With one plane
+    per ray, they do not depend on the lens or on the viewing direction.
+
+    Returns:
+        (21, 2) residuals and their (21, 2, unknowns) derivatives.
     """
     depth = np.maximum((evidence.rays * joints).sum(-1), MIN_DEPTH)
     across = (evidence.bases @ joints[..., None])[..., 0] / depth[:, None]
@@ -129,29 +134,32 @@ def reprojection(joints: np.ndarray, jacobian: np.ndarray, evidence: Evidence) -
 
 
 def bone_directions(joints: np.ndarray, jacobian: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(20, 3) and (20, 3, unknowns): difference of unit vectors along the bones."""
+    """Returns the (20, 3) differences of the bones' directions and their (20, 3, unknowns) derivatives."""
     bones = joints[_CHILDREN] - joints[_PARENTS]
     lengths = np.linalg.norm(bones, axis=1)
     unit = bones / lengths[:, None]
-    # The length's own change belongs to it: without (I - u u^T) the hand shrinks.
+    # The projection (I - u u^T) accounts for the change of the length; without it the hand shrinks.
     d_bone = (_IDENTITY - unit[:, :, None] * unit[:, None]) / (lengths * DIRECTION_STDDEV)[:, None, None]
     return (unit - directions) / DIRECTION_STDDEV, d_bone @ (jacobian[_CHILDREN] - jacobian[_PARENTS])
 
 
 def rigid_offset(pose: HandPose, anchor: Anchor, ray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(6,) and (6, 6): rotation and position from the anchor's, the position across and along the viewing ray."""
+    """Returns the (6,) residuals of rotation and position relative to an anchor and their (6, 6) derivatives.
+
+    ``ray`` is the unit direction to the hand; the position's residuals are perpendicular to it and along it.
+    """
     turn = turn_between(anchor.pose.rotation, pose.rotation)
     along = np.outer(ray, ray)
     whitening = (_IDENTITY - along) / anchor.lateral + along / anchor.depth
     derivative = np.zeros((6, 6))
-    derivative[:3, :3] = _IDENTITY / anchor.rotation  # exact at the anchor, and good for the small turns that are left
+    derivative[:3, :3] = _IDENTITY / anchor.rotation  # exact at the anchor and good for small rotations
     derivative[3:, 3:] = whitening
     return np.concatenate([turn / anchor.rotation, whitening @ (pose.position - anchor.pose.position)]), derivative
 
 
 def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> Evaluated:
-    """What the image and the knowledge of hands say about a pose."""
-    joints, jacobian = kinematics.joints(pose)
+    """Evaluates a pose: its agreement with the image, with ranges of motion, and with hand shapes."""
+    joints, jacobian = kinematics.joints_with_jacobian(pose)
     normal = NormalEquations(kinematics.num_unknowns)
     normal.add_robust(*reprojection(joints, jacobian, evidence))
     if evidence.directions is not None:
@@ -171,7 +179,7 @@ def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> 
 
 
 def add_anchor(normal: NormalEquations, pose: HandPose, anchor: Anchor, ray: np.ndarray) -> None:
-    """Draws the pose to an anchor; ``ray`` is the unit direction to the hand."""
+    """Adds the residuals of a pose relative to an anchor; ``ray`` is the unit direction to the hand."""
     residuals, derivative = rigid_offset(pose, anchor, ray)
     normal.cost += residuals @ residuals
     normal.gradient[:NUM_RIGID] += derivative.T @ residuals

@@ -1,4 +1,4 @@
-"""The keypoint fit over time: each track's hand starts from where it was."""
+"""The keypoint fit over time: the fit of each track starts from its last one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from .detection_fit import fit_detection, reprojection_error
 from .keypoint_fit import FitResult, FitState, KeypointFit
 
 WORST_REPROJECTION = 0.25
-"""Mean reprojection error, as a fraction of the box's longer side, above which a fit does not explain its keypoints."""
+"""Mean reprojection error above which a fit does not explain its keypoints, as a fraction of the box's longer side."""
 
 
 class StreamFit:
     """Fits the hands of detections, with or without a track.
 
-    ``hand_length``: metres from wrist to middle fingertip where known.
+    Args:
+        assets: Hand model of each side.
+        hand_length: Length from the wrist to the middle fingertip in metres; None if unknown.
     """
 
     def __init__(self, assets: Mapping[Side, HandAsset], hand_length: float | None):
-        # MANO's left hand is not its right one mirrored: each side is fitted with its own model.
+        # The left hand of MANO is not the mirrored right one, so each side is fitted with its own model.
         self._fits = {Side.RIGHT: KeypointFit(assets[Side.RIGHT]), Side.LEFT: KeypointFit(assets[Side.LEFT].mirrored())}
         self._hand_length = hand_length
         self._states: WeakKeyDictionary[Track, tuple[FitState, float]] = WeakKeyDictionary()
@@ -36,16 +38,26 @@ class StreamFit:
         stamp: float | None,
         initial: Mapping[Side, ManoParameters],
     ) -> FitResult | None:
-        """The hand of a detection with keypoints; None where the camera sees too few of them, or where no hand explains them.
+        """Fits the hand of a detection with keypoints.
 
-        ``track`` goes with a ``stamp`` in seconds. ``initial`` are the network's estimates, by side.
+        Args:
+            detection: Detection to fit.
+            camera: Camera of the image.
+            track: Track of the hand; None for a single image.
+            stamp: Time of the image in seconds; None for a single image.
+            initial: Predictions of the network by side.
+
+        Returns:
+            The fit; None if the camera sees too few of the keypoints, or if no hand explains them.
         """
-        state, last_stamp = self._states.get(track, (None, 0.0)) if track is not None else (None, 0.0)
-        fitted = self._explained(detection, camera, state, 0.0 if state is None else stamp - last_stamp, initial)
+        if track is None or stamp is None:
+            return self._explained(detection, camera, None, 0.0, initial)
+        state, last_stamp = self._states.get(track, (None, stamp))
+        fitted = self._explained(detection, camera, state, stamp - last_stamp, initial)
         if fitted is None and state is not None:
-            # What the last frame's hand cannot have become is another hand, or it was wrong.
+            # The last fit was wrong, or this is another hand.
             fitted = self._explained(detection, camera, None, 0.0, initial)
-        if fitted is not None and track is not None:
+        if fitted is not None:
             self._states[track] = fitted.state, stamp
         return fitted
 
@@ -57,7 +69,7 @@ class StreamFit:
         dt: float,
         initial: Mapping[Side, ManoParameters],
     ) -> FitResult | None:
-        """The fit; None where there are too few keypoints for one, or where it does not explain them."""
+        """Returns the fit; None if there are too few keypoints, or if it does not explain them."""
         try:
             fitted = fit_detection(
                 self._fits, detection, camera, start=start, dt=dt, hand_length=self._hand_length, initial=initial

@@ -12,6 +12,8 @@ class Pose:
     """Position and orientation of one frame (the child) in another (the parent).
 
     Example:
+        >>> import numpy as np
+        >>> from wildhands_ros import Pose
         >>> camera_in_base = Pose(np.eye(3), np.array([0.0, 0.0, 1.0]))
         >>> hand_in_camera = Pose(np.eye(3), np.array([0.1, 0.0, 0.0]))
         >>> (camera_in_base @ hand_in_camera).position.tolist()

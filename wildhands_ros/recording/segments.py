@@ -121,7 +121,7 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
         box=columns["box"][row],
         joints=columns["joints"][row],
         joints_2d=columns["joints_2d"][row],
-        vertices=columns["vertices"][row] if "vertices" in columns else _NO_VERTICES,
+        pose_mesh=lambda *_: columns["vertices"][row] if "vertices" in columns else _NO_VERTICES,
         wrist_position=columns["joints"][row, 0],
         wrist_rotation=Rotation.from_rotvec(mano.global_orient).as_matrix(),
         mano=mano,

@@ -34,7 +34,7 @@ from .outputs import Outputs
 from .pairing import ImageMessage
 from .parameters import Parameters, declare
 from .pipeline import Pipeline
-from .smoothing import StreamSmoother
+from .smoothing import SmoothingFrame
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class WildHandsNode(ManagedNode):
         self._loader = Loader(make_estimator, self._worker, self._health, self.get_logger().fatal)
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
-        self._smoother: StreamSmoother | None = None
+        self._smoothing_frame: SmoothingFrame | None = None
         self._pipeline: Pipeline | None = None
         self._cameras = Cameras(self.resolve_topic_name("camera_info"), self._health)
         self._enabled = True
@@ -160,11 +160,11 @@ class WildHandsNode(ManagedNode):
     # Start and stop of the work
 
     def _start_working(self, estimator: Estimator) -> None:
-        self._smoother = StreamSmoother(self, self.parameters, estimator.hand_model, self._health)
+        self._smoothing_frame = SmoothingFrame(self, self.parameters.smoothing__frame, self._health)
         now = lambda: self.get_clock().now().nanoseconds  # noqa: E731
         self._pipeline = Pipeline(
             estimator,
-            self._smoother,
+            self._smoothing_frame,
             self._cameras,
             self._outputs,
             self._health,
@@ -186,9 +186,9 @@ class WildHandsNode(ManagedNode):
         if self._pipeline is not None:
             self._pipeline.stop()
             self._pipeline = None
-        if self._smoother is not None:
-            self._smoother.close()
-            self._smoother = None
+        if self._smoothing_frame is not None:
+            self._smoothing_frame.close()
+            self._smoothing_frame = None
         self._name_conflicts.close()
         self._worker.drop_frame()
 

@@ -10,8 +10,7 @@ from typing import Any
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
-from ..config import DETECTORS, PRECISIONS, RUNTIMES, EstimatorConfig
-from ..smoothing.one_euro import SmoothingConfig
+from ..config import DETECTORS, PRECISIONS, RUNTIMES, EstimatorConfig, SearchTime, SmoothingConfig
 from .declaration import ParameterError, check_choices, declare_fields, describe, field_value, parameter, ros_name
 from .detection_messages import HandClassIds
 
@@ -197,8 +196,10 @@ class Parameters:
     )
 
     @property
-    def smoothing(self) -> SmoothingConfig:
-        """The strength of smoothing."""
+    def smoothing(self) -> SmoothingConfig | None:
+        """The strength of smoothing; None if hands are not smoothed."""
+        if not self.smoothing__enabled:
+            return None
         return SMOOTHING.with_cutoffs(self.smoothing__min_cutoff, self.smoothing__beta, self.smoothing__max_cutoff)
 
     @property
@@ -217,12 +218,13 @@ class Parameters:
             detector=self.detector__type,
             max_hands=self.detector__max_hands,
             min_score=self.detector__min_score,
-            search_time=self.detector__search_time,
+            search=SearchTime(self.detector__search_time),
             hand_length=self.hand_length,
             refine=self.refine,
             device=self.device,
             runtime=self.runtime,
             precision=self.precision,
+            smoothing=self.smoothing,
         )
 
     def changed(self, values: Mapping[str, Any], configured: bool) -> Parameters:

@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sensor_msgs.msg import Image
@@ -19,7 +20,7 @@ from .outputs import Outputs
 from .pairing import ImageMessage
 from .parameters import Parameters
 from .rejections import InputRejected, failure
-from .smoothing import StreamSmoother
+from .smoothing import SmoothingFrame
 from .stream import Stream
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Pipeline:
     def __init__(
         self,
         estimator: Estimator,
-        smoother: StreamSmoother,
+        smoothing_frame: SmoothingFrame,
         cameras: Cameras,
         outputs: Outputs,
         health: Health,
@@ -42,7 +43,7 @@ class Pipeline:
     ):
         """Takes the stages, the node's clock in nanoseconds, whether its context is still there (a signal may end it in the midst of a
         frame), and what is called when the estimator cannot go on."""
-        self._smoother, self._context_ok, self._on_broken = smoother, context_ok, on_broken
+        self._smoothing_frame, self._context_ok, self._on_broken = smoothing_frame, context_ok, on_broken
         self._estimator, self._cameras, self._outputs, self._health, self._now = (
             estimator,
             cameras,
@@ -63,7 +64,6 @@ class Pipeline:
     def reset(self) -> None:
         """Forgets all hands. In the worker's thread, as ``work`` is."""
         self._estimator.reset()
-        self._smoother.reset()
 
     def work(
         self, message: ImageMessage, arrival: float, found: Detection2DArray | None, parameters: Parameters
@@ -111,14 +111,14 @@ class Pipeline:
             self._health.tracks_reset(time_of_image.reset)
             self.reset()
             if time_of_image.reset == "clock_jumped_back":
-                self._smoother.clock_ran_back()
+                self._smoothing_frame.clock_ran_back()
         camera, intrinsics = self._cameras.camera(header.frame_id, width, height, parameters)
         given = self.given.for_image(found, stamp, width, height, parameters.hand_class_ids)
-        frame = self._estimator(image, camera, stamp=seconds, detections=given)
-        if parameters.smoothing__enabled:
-            frame = self._smoother(frame, seconds, header)
-        else:
+        self._estimator.smoothing = parameters.smoothing
+        if parameters.smoothing is None:
             self._health.set_warning("smoothing", "")
+        camera_pose = partial(self._smoothing_frame.camera_pose, header)
+        frame = self._estimator(image, camera, stamp=seconds, detections=given, camera_pose=camera_pose)
         before = time.monotonic()
         with self._publishing:
             if self._stopped:

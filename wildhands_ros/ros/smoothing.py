@@ -1,8 +1,6 @@
-"""The node's smoothing: in the camera's frame, or in another one to which TF knows the camera's way."""
+"""The frame in which the node smooths hands: the camera's, or a fixed one to which TF knows the camera's pose."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 from rclpy.node import Node
@@ -11,25 +9,22 @@ from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from ..geometry.pose import Pose
-from ..hand_model.asset import HandAsset
-from ..smoothing.hands import HandSmoother
-from ..types import FrameEstimate, Side
 from .diagnostics import Health
-from .parameters import Parameters
 
 try:
     import tf2_ros
-except ImportError:  # not among the wheels; every ROS distribution has it
+except ImportError:  # not available as a wheel, but part of every ROS distribution
     tf2_ros = None
 
 
-class StreamSmoother:
-    """Smooths one stream's frames. Where TF does not know the camera's pose, the camera is taken to be at rest, and that is said."""
+class SmoothingFrame:
+    """Looks up the camera's pose in the parameter ``smoothing.frame``; without one, hands are smoothed in the camera frame.
 
-    def __init__(self, node: Node, parameters: Parameters, hand_model: Mapping[Side, HandAsset], health: Health):
-        """``hand_model``: the hand of each side that the estimates are of."""
-        self._smoother = HandSmoother(hand_model, parameters.smoothing)
-        self._motion = CameraMotion(node, parameters.smoothing__frame) if parameters.smoothing__frame else None
+    If TF does not know the pose, the camera is assumed to be at rest, and the diagnostics warn.
+    """
+
+    def __init__(self, node: Node, frame: str, health: Health):
+        self._motion = CameraMotion(node, frame) if frame else None
         self._health = health
 
     def close(self) -> None:
@@ -37,25 +32,22 @@ class StreamSmoother:
         if self._motion is not None:
             self._motion.close()
 
-    def reset(self) -> None:
-        """Forgets all hands."""
-        self._smoother.reset()
-
     def clock_ran_back(self) -> None:
-        """Forgets where the camera was: TF would refuse what is older than that."""
+        """Forgets earlier poses: TF would reject everything older than them."""
         if self._motion is not None:
             self._motion.forget()
 
-    def __call__(self, frame: FrameEstimate, seconds: float, header: Header) -> FrameEstimate:
-        """The hands of the image with this header, at ``seconds`` of the stream."""
-        pose = None
-        if self._motion is not None and frame.hands:
-            try:
-                pose = self._motion(header)
-                self._health.set_warning("smoothing", "")
-            except LookupError as error:
-                self._health.set_warning("smoothing", f"hands are smoothed as if the camera were at rest: {error}")
-        return self._smoother(frame, seconds, pose)
+    def camera_pose(self, header: Header) -> Pose | None:
+        """Returns the camera's pose for the image with this header; None to smooth in the camera frame."""
+        if self._motion is None:
+            return None
+        try:
+            pose = self._motion(header)
+        except LookupError as error:
+            self._health.set_warning("smoothing", f"hands are smoothed as if the camera were at rest: {error}")
+            return None
+        self._health.set_warning("smoothing", "")
+        return pose
 
 
 class CameraMotion:
@@ -73,14 +65,15 @@ class CameraMotion:
             self._listener.unregister()
 
     def forget(self) -> None:
-        """Drops all transforms but the static ones."""
+        """Drops all transforms except the static ones."""
         if self._listener is not None:
             self._buffer.clear()
 
     def __call__(self, header: Header) -> Pose:
-        """Never waits: by the time an image's hands are known, TF has mostly arrived.
+        """Returns the camera's pose. It never waits: by the time an image's hands are known, TF has usually arrived.
 
-        :raises LookupError: it is not known, with the reason.
+        Raises:
+            LookupError: The pose is unknown; the message gives the reason.
         """
         if self._listener is None:
             raise LookupError(
@@ -89,7 +82,7 @@ class CameraMotion:
         try:
             found = self._buffer.lookup_transform(self._frame, header.frame_id, Time.from_msg(header.stamp)).transform
         except tf2_ros.TransformException as error:
-            # Not the error's own text, in which the times change with every image.
+            # The text of the error itself is left out, because its times change with every image.
             kind = type(error).__name__
             raise LookupError(
                 f"TF does not lead from {header.frame_id!r} to {self._frame!r} at the images' time ({kind})"

@@ -1,13 +1,19 @@
-"""Hands filtered over time: each hand's state is filtered once, and everything about the hand follows from that by the hand layer."""
+"""Smooths hands over time.
+
+The parameters of each hand are filtered; joints and mesh are then computed from the smoothed parameters, so that they stay
+consistent.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from ..config import SmoothingConfig
 from ..fitting.detection_fit import reprojection_error
 from ..geometry.camera import Camera
 from ..geometry.pose import Pose
@@ -15,13 +21,83 @@ from ..hand_model.asset import HandAsset, joints_linear
 from ..hand_model.posing import HandPoser
 from ..tracking.tracks import MAX_GAP
 from ..types import Detection, FrameEstimate, HandEstimate, ManoParameters, Side
-from .one_euro import PointFilter, RotationFilter, SmoothingConfig, low_pass_gain
+from .one_euro import PointFilter, RotationFilter, low_pass_gain
+
+
+class TrackedHand(NamedTuple):
+    """Parameters of one hand of a stream."""
+
+    track_id: str
+    side: Side
+    mano: ManoParameters
+
+
+class ParameterSmoother:
+    """Smooths the parameters of the hands of a stream, each track by itself.
+
+    The first parameters of a track pass unchanged, and so do those of a hand that returns after ``MAX_GAP`` seconds.
+
+    Args:
+        hand_model: Hand model of each side to which the parameters belong.
+        config: How much to smooth.
+    """
+
+    def __init__(self, hand_model: Mapping[Side, HandAsset], config: SmoothingConfig):
+        self._wrists = {side: _wrist(asset) for side, asset in hand_model.items()}
+        self._config = config
+        self._filters: dict[str, _HandFilter] = {}
+        self._has_camera_pose = False
+
+    def reset(self) -> None:
+        """Forgets all hands."""
+        self._filters = {}
+
+    def __call__(
+        self, hands: Sequence[TrackedHand], stamp: float, camera_pose: Pose | None = None
+    ) -> list[ManoParameters]:
+        """Returns the smoothed parameters of the hands of the next image.
+
+        Args:
+            hands: Hands of one image.
+            stamp: Time of the image in seconds. A hand whose time does not advance starts again.
+            camera_pose: Pose of the camera in a fixed frame, in which the hands are then smoothed; None to smooth in
+                the camera frame. A change between the two restarts all hands.
+        """
+        if hands and self._has_camera_pose != (camera_pose is not None):
+            self._has_camera_pose = camera_pose is not None
+            self.reset()
+        pose = camera_pose or Pose.identity()
+        smoothed = [self._smoothed(hand, stamp, pose) for hand in hands]
+        self._filters = {id: each for id, each in self._filters.items() if 0 <= stamp - each.stamp <= MAX_GAP}
+        return smoothed
+
+    def _smoothed(self, hand: TrackedHand, stamp: float, pose: Pose) -> ManoParameters:
+        wrist, wrist_dirs = self._wrists[hand.side]
+        mano = hand.mano
+        local = Rotation.from_rotvec(np.vstack([mano.global_orient, np.reshape(mano.hand_pose, (15, 3))]))
+        # Only the first of the 16 rotations, the wrist's, depends on the camera.
+        camera = Rotation.from_matrix(np.concatenate([pose.rotation[None], np.broadcast_to(np.eye(3), (15, 3, 3))]))
+        position = pose.rotation @ (mano.transl + wrist + wrist_dirs @ mano.betas) + pose.position
+        state = self._filters.get(hand.track_id)
+        if state is None or state.side is not hand.side or not 0 < stamp - state.stamp <= MAX_GAP:
+            self._filters[hand.track_id] = _HandFilter(
+                self._config, hand.side, stamp, position, camera * local, mano.betas
+            )
+            return mano
+        position, rotations, betas = state.update(stamp, position, camera * local, mano.betas)
+        rotvecs = (camera.inv() * rotations).as_rotvec()
+        transl = pose.rotation.T @ (position - pose.position) - wrist - wrist_dirs @ betas
+        return ManoParameters(transl=transl, global_orient=rotvecs[0], hand_pose=rotvecs[1:].reshape(45), betas=betas)
 
 
 class HandSmoother:
-    """Smooths the hands of a stream by their tracks. A new hand, and one that comes back after ``MAX_GAP`` seconds, passes as it is.
+    """Smooths the hands of estimates that were made without smoothing, such as recorded ones.
 
-    ``hand_model``: the hand of each side that the estimates are of.
+    To smooth while estimating, set ``EstimatorConfig.smoothing`` instead.
+
+    Args:
+        hand_model: Hand model of each side, as ``Estimator.hand_model``.
+        config: How much to smooth.
 
     Example:
         >>> from wildhands_ros import Estimator, HandSmoother, load_calibration, open_source
@@ -38,58 +114,35 @@ class HandSmoother:
 
     def __init__(self, hand_model: Mapping[Side, HandAsset], config: SmoothingConfig | None = None):
         self._poser = HandPoser(hand_model)
-        self._wrists = {side: [part[0] for part in joints_linear(asset)] for side, asset in hand_model.items()}
-        self._config = config or SmoothingConfig()
-        self._states: dict[str, _HandFilter] = {}
-        self._has_camera_pose = False
+        self._smoother = ParameterSmoother(hand_model, config or SmoothingConfig())
 
     def reset(self) -> None:
         """Forgets all hands."""
-        self._states = {}
+        self._smoother.reset()
 
     def __call__(self, frame: FrameEstimate, stamp: float, camera_pose: Pose | None = None) -> FrameEstimate:
-        """The frame with its hands smoothed; their covariance, box and scores stay those of the image.
+        """Smooths the hands of the next frame of a stream.
 
         Args:
-            frame: of the stream, in order. Hands without a track pass as they are.
-            stamp: its seconds. Time that does not go on, for a hand, starts that hand anew.
-            camera_pose: in the frame in which is smoothed; None for the camera's own. Changing between the two starts anew.
+            frame: Estimate of the next image. Hands without a track pass unchanged.
+            stamp: Time of the image in seconds. A hand whose time does not advance starts again.
+            camera_pose: Pose of the camera in a fixed frame, in which the hands are then smoothed; None to smooth in
+                the camera frame. A change between the two restarts all hands.
+
+        Returns:
+            The frame with smoothed hands. Their covariances, boxes and scores are unchanged.
         """
         tracked = [hand for hand in frame.hands if hand.track_id]
-        if tracked and self._has_camera_pose != (camera_pose is not None):
-            self._has_camera_pose = camera_pose is not None
-            self.reset()
-        pose = camera_pose or Pose.identity()
-        manos = [self._smoothed(hand, stamp, pose) for hand in tracked]
-        self._states = {id: state for id, state in self._states.items() if 0 <= stamp - state.stamp <= MAX_GAP}
-        if not tracked:
-            return frame
+        manos = self._smoother([TrackedHand(h.track_id, h.side, h.mano) for h in tracked], stamp, camera_pose)
         smoothed = {
             hand.track_id: with_parameters(hand, mano, self._poser, frame.camera)
             for hand, mano in zip(tracked, manos, strict=True)
         }
         return replace(frame, hands=tuple(smoothed.get(hand.track_id, hand) for hand in frame.hands))
 
-    def _smoothed(self, hand: HandEstimate, stamp: float, pose: Pose) -> ManoParameters:
-        wrist, wrist_dirs = self._wrists[hand.side]
-        local = Rotation.from_rotvec(np.vstack([hand.mano.global_orient, np.reshape(hand.mano.hand_pose, (15, 3))]))
-        # Of the 16 rotations only the wrist's depends on the camera.
-        camera = Rotation.from_matrix(np.concatenate([pose.rotation[None], np.broadcast_to(np.eye(3), (15, 3, 3))]))
-        position = pose.rotation @ (hand.mano.transl + wrist + wrist_dirs @ hand.mano.betas) + pose.position
-        state = self._states.get(hand.track_id)
-        if state is None or state.side is not hand.side or not 0 < stamp - state.stamp <= MAX_GAP:
-            self._states[hand.track_id] = _HandFilter(
-                self._config, hand.side, stamp, position, camera * local, hand.mano.betas
-            )
-            return hand.mano
-        position, rotations, betas = state.update(stamp, position, camera * local, hand.mano.betas)
-        rotvecs = (camera.inv() * rotations).as_rotvec()
-        transl = pose.rotation.T @ (position - pose.position) - wrist - wrist_dirs @ betas
-        return ManoParameters(transl=transl, global_orient=rotvecs[0], hand_pose=rotvecs[1:].reshape(45), betas=betas)
-
 
 class _HandFilter:
-    """The filtered state of one hand: wrist position (3,), wrist and finger joint rotations (16), betas (B,)."""
+    """Filtered state of one hand: wrist position (3,), rotations of the wrist and the finger joints (16), betas (B,)."""
 
     def __init__(
         self,
@@ -114,16 +167,29 @@ class _HandFilter:
 
 
 def with_parameters(hand: HandEstimate, mano: ManoParameters, poser: HandPoser, camera: Camera) -> HandEstimate:
-    """The hand with other parameters, and all that follows from them under the ``camera`` of its image."""
-    posed = poser(mano, hand.side)
+    """Returns the hand with other parameters and everything that follows from them.
+
+    Args:
+        hand: Hand to change.
+        mano: New parameters.
+        poser: Hand model to which they belong.
+        camera: Camera of the hand's image.
+    """
+    posed = poser.joints(mano, hand.side)
     joints_2d = camera.project(posed.joints)
     return replace(
         hand,
         mano=mano,
-        vertices=posed.vertices,
+        pose_mesh=poser.vertices,
         joints=posed.joints,
         joints_2d=joints_2d,
         wrist_position=posed.joints[0],
         wrist_rotation=posed.rotation,
         reprojection_error=reprojection_error(joints_2d, Detection(hand.box, keypoints=hand.keypoints)),
     )
+
+
+def _wrist(asset: HandAsset) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the wrist at rest as a linear function of the betas: its (3,) template and (3, B) directions."""
+    template, dirs = joints_linear(asset)
+    return template[0], dirs[0]

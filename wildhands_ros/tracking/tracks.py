@@ -1,4 +1,4 @@
-"""Hands over time: which detection is which hand of the frames before, and which side it is."""
+"""Tracks hands over time: which detection belongs to which hand of earlier frames, and which side that hand is."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ..geometry.boxes import hand_box
-from ..types import Detection, FrameEstimate, HandEstimate, Side
+from ..types import Detection, HandEstimate, Side
 
 MAX_GAP = 0.5
-"""Seconds that a hand may be out of sight and still be the same."""
+"""Seconds for which a hand may be out of sight and keep its track."""
 
 _REACH = 1.0
-"""How far a box may jump between frames, in units of its longer side."""
+"""Maximum distance that a box moves between frames, in units of its longer side."""
 _OTHER_SIDE = 0.7
-"""What a detection of the surely other side costs, in the same units."""
+"""Cost of a detection that is certainly of the other side, in the same units."""
 _MEMORY = 0.9
-"""Part of the evidence for a side that is left after each frame."""
+"""Share of the evidence for a side that is kept from frame to frame."""
 _MOST_EVIDENCE = 6.0
-"""Log-odds; more would make a wrong side too hard to leave."""
+"""Limit of the evidence in log-odds; with more, a wrong side would be too hard to correct."""
 _FIT_EVIDENCE = 1.0
-"""Log-odds of one fit that preferred a side."""
+"""Evidence of one fit that preferred a side, in log-odds."""
 
 
 @dataclass(eq=False)
@@ -32,18 +31,19 @@ class Track:
     """One hand over time."""
 
     id: str
-    """As "hand_1": never changes, and is never given to another hand."""
+    """Name such as "hand_1". It never changes and is never given to another hand."""
     box: np.ndarray
-    """(4,) pixels, when last seen."""
+    """(4,) last box in pixels."""
     stamp: float
-    """Seconds, when last seen."""
+    """Time of the last box in seconds."""
     velocity: np.ndarray
-    """(2,) of the box's centre, pixels per second."""
+    """(2,) velocity of the box's centre in pixels per second."""
     evidence: float = 0.0
     """Log-odds that this is a right hand."""
 
     @property
     def side(self) -> Side | None:
+        """The more likely side; None without evidence."""
         if self.evidence == 0:
             return None
         return Side.RIGHT if self.evidence > 0 else Side.LEFT
@@ -53,52 +53,58 @@ class Track:
         """Confidence in ``side``, 0.5 to 1."""
         return float(1 / (1 + np.exp(-abs(self.evidence))))
 
+    def confirm_side(self, side: Side) -> None:
+        """Adds the evidence of a fit that tried both sides on this frame's keypoints and preferred one."""
+        self._add_evidence(_FIT_EVIDENCE if side is Side.RIGHT else -_FIT_EVIDENCE, memory=1.0)
+
+    def update(self, detection: Detection, stamp: float) -> None:
+        """Continues the track with the detection of a new frame."""
+        dt = stamp - self.stamp
+        if dt > 0:
+            self.velocity = (_centre(detection.box) - _centre(self.box)) / dt
+        self.box, self.stamp = detection.box, stamp
+        self._add_evidence(_log_odds_right(detection), _MEMORY)
+
+    def _add_evidence(self, log_odds: float, memory: float) -> None:
+        self.evidence = float(np.clip(memory * self.evidence + log_odds, -_MOST_EVIDENCE, _MOST_EVIDENCE))
+
 
 class HandTracks:
-    """Follows hands from frame to frame by the place of their boxes and by their side."""
+    """Assigns detections to hands by the position of their boxes and by their side."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._tracks: list[Track] = []
         self._count = 0
 
     def update(self, detections: Sequence[Detection], stamp: float) -> list[Track]:
-        """Takes the detections of the next frame.
+        """Assigns the detections of the next frame.
 
         Args:
-            detections: of one frame.
-            stamp: its time in seconds. Time that runs back starts anew.
+            detections: All detections of one frame.
+            stamp: Time of the frame in seconds. If time runs backwards, all tracks are dropped.
 
         Returns:
-            The track of each detection, in their order.
+            The track of each detection, in the same order.
         """
         if any(stamp < track.stamp for track in self._tracks):
             self.reset()
         self._tracks = [track for track in self._tracks if stamp - track.stamp <= MAX_GAP]
-        known = self._match(detections, stamp)
         result = []
-        for detection, track in zip(detections, known, strict=True):
+        for detection, track in zip(detections, self._match(detections, stamp), strict=True):
             if track is None:
                 self._count += 1
                 track = Track(id=f"hand_{self._count}", box=detection.box, stamp=stamp, velocity=np.zeros(2))
                 self._tracks.append(track)
-            else:
-                dt = stamp - track.stamp
-                if dt > 0:
-                    track.velocity = (_centre(detection.box) - _centre(track.box)) / dt
-                track.box, track.stamp = detection.box, stamp
-            self._add_evidence(track, _log_odds_right(detection))
+            track.update(detection, stamp)
             result.append(track)
         return result
 
-    def confirm_side(self, track: Track, side: Side) -> None:
-        """Tells that a fit of both sides to this frame's keypoints preferred one."""
-        self._add_evidence(track, _FIT_EVIDENCE if side is Side.RIGHT else -_FIT_EVIDENCE, memory=1.0)
-
     def reset(self) -> None:
-        """Forgets all hands."""
+        """Drops all tracks."""
         self._tracks = []
 
     def _match(self, detections: Sequence[Detection], stamp: float) -> list[Track | None]:
+        """Finds the known track of each detection; None for new hands."""
         result: list[Track | None] = [None] * len(detections)
         if not self._tracks or not detections:
             return result
@@ -110,18 +116,18 @@ class HandTracks:
                 result[row] = self._tracks[column]
         return result
 
-    def _add_evidence(self, track: Track, log_odds: float, memory: float = _MEMORY) -> None:
-        track.evidence = float(np.clip(memory * track.evidence + log_odds, -_MOST_EVIDENCE, _MOST_EVIDENCE))
-
 
 def track_number(id: str) -> int:
-    """The number in a track's id: older tracks have smaller ones. 0 for a hand without a track."""
+    """Returns the number in the id of a track; older tracks have smaller numbers. 0 for a hand without a track."""
     return int(id.rpartition("_")[2] or 0)
 
 
 def hand_names(hands: Iterable[HandEstimate]) -> list[tuple[HandEstimate, str]]:
-    """Each hand with a name that is its own in the image: "right", "left", "right_2", ...; of one side the longest known comes first."""
-    seen: Counter = Counter()
+    """Gives each hand a name that is unique in its image: "right", "left", "right_2" and so on.
+
+    Of several hands of one side, the one with the oldest track comes first.
+    """
+    seen: Counter[Side] = Counter()
     named = []
     for hand in sorted(hands, key=lambda hand: track_number(hand.track_id)):
         seen[hand.side] += 1
@@ -130,30 +136,12 @@ def hand_names(hands: Iterable[HandEstimate]) -> list[tuple[HandEstimate, str]]:
     return named
 
 
-def last_hands(frame: FrameEstimate) -> list[Detection]:
-    """The hands of the last frame as detections, for the next one where no detector says anything.
-
-    Keypoints are the projected joints, boxes those of the hands around, cut off at the image's edge; hands outside of it are left out.
-    """
-    last = np.array([frame.camera.width - 1, frame.camera.height - 1], dtype=np.float64)
-    detections = []
-    for hand in frame.hands:
-        corners = np.stack([hand.joints_2d.min(0), hand.joints_2d.max(0)])
-        if not np.isfinite(corners).all() or (corners[0] >= last).any() or (corners[1] <= 0).any():
-            continue
-        box = hand_box(hand.joints_2d, frame.camera.width, frame.camera.height)
-        detections.append(
-            Detection(box, hand.side, hand.score, hand.side_score, keypoints=hand.joints_2d, box_is_own=False)
-        )
-    return detections
-
-
 def _cost(track: Track, detection: Detection, stamp: float) -> float:
-    """Distance of the boxes and disagreement of the sides; infinite where they cannot be the same hand."""
+    """Returns distance of the boxes plus disagreement of the sides; infinite if they cannot be the same hand."""
     size = max(np.max(track.box[2:] - track.box[:2]), np.max(detection.box[2:] - detection.box[:2]), 1.0)
     expected = _centre(track.box) + track.velocity * (stamp - track.stamp)
     centre = _centre(detection.box)
-    # The hand may also have stopped.
+    # The last position counts as well, because the hand may have stopped.
     distance = min(np.linalg.norm(centre - expected), np.linalg.norm(centre - _centre(track.box))) / size
     if distance > _REACH:
         return np.inf
@@ -168,7 +156,7 @@ def _centre(box: np.ndarray) -> np.ndarray:
 def _log_odds_right(detection: Detection) -> float:
     if detection.side is None:
         return 0.0
-    # A detector that names a side without a confidence is taken to be right nine times out of ten.
+    # A side without a confidence is assumed to be correct nine times out of ten.
     score = np.clip(0.9 if np.isnan(detection.side_score) else detection.side_score, 0.5, 0.99)
     odds = float(np.log(score / (1 - score)))
     return odds if detection.side is Side.RIGHT else -odds

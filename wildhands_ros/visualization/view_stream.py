@@ -9,7 +9,6 @@ from collections.abc import Callable
 from ..estimator import Estimator
 from ..geometry.camera import Camera
 from ..io.sources import Frame, FrameSource
-from ..smoothing.hands import HandSmoother
 from .viewer import HandViewer
 
 STILL_SECONDS = 2.0
@@ -24,18 +23,15 @@ def view_stream(
     port: int,
     open_browser: bool,
 ) -> None:
-    """Shows the hands of a source's frames, smoothed, no faster than they were taken; the last ones stay until Ctrl-C."""
+    """Shows the hands of a source's frames, no faster than they were taken; the last ones stay until Ctrl-C."""
     viewer = HandViewer(estimator.faces, host, port)
     print(f"look at {viewer.url}; Ctrl-C ends", flush=True)
     if open_browser:
         webbrowser.open(viewer.url)
-    smoother = HandSmoother(estimator.hand_model)
     try:
         due = time.monotonic()
         for frame in source:
             estimate = estimator(frame.image, camera_of(frame), frame.stamp)
-            if frame.stamp is not None:
-                estimate = smoother(estimate, frame.stamp)
             viewer.show(frame.image, estimate)
             due = max(due + (1 / source.fps if source.fps else STILL_SECONDS), time.monotonic())
             if source.count is not None:  # a camera sets the pace itself

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ...config import SmoothingConfig
 from ..loader import make_estimator
 from ..node import main
 from ..parameters import Parameters
@@ -25,6 +26,15 @@ class FaultyEstimator:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._estimator, name)
+
+    @property
+    def smoothing(self) -> SmoothingConfig | None:
+        """The strength of smoothing, which the node sets."""
+        return self._estimator.smoothing
+
+    @smoothing.setter
+    def smoothing(self, config: SmoothingConfig | None) -> None:
+        self._estimator.smoothing = config
 
     def __call__(self, image: np.ndarray, *arguments: Any, **options: Any) -> Any:
         colour = image[0, 0].tobytes()

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 
 from ...detection.proposals import Proposal, ProposalNet
-from ...detection.windows import CLOSE_UP_SIDE, whole
+from ...detection.windows import SECOND_STAGE_SIDE, whole
 from ...geometry.boxes import box_iou
 from ...network.detector_net import load_detector
 from ...synthetic.config import WorldConfig
 from ...synthetic.frames import make_frame
 from .frames import Frame, detector_frame, label_frame, window
 
-SIDE = CLOSE_UP_SIDE
+SIDE = SECOND_STAGE_SIDE
 """Side of a training image in pixels."""
 KEPT = 288
 """Side of a stored crop in pixels."""
