@@ -128,14 +128,14 @@ def test_a_network_that_takes_boxes_gets_those_of_the_keypoints_without_margin(p
             boxes.extend(wanted)
         return predict(self, image_rgb, camera, wanted, sides, turns if sides is None else np.zeros(len(sides)))
 
-    truth, image = photo
+    labelled, truth, image = photo
     monkeypatch.setattr(Predictor, "predict", recorded)
     monkeypatch.setattr(Predictor, "wants_upright", False)
     for box_from_keypoints in (True, False):
         given = Detection(
             truth.box, Side.RIGHT, 0.9, 1.0, keypoints=truth.keypoints, box_from_keypoints=box_from_keypoints
         )
-        estimator(image, truth.camera, detections=[given])
+        estimator(image, labelled.camera, detections=[given])
     np.testing.assert_allclose(boxes[0], [*truth.keypoints.min(0), *truth.keypoints.max(0)])
     np.testing.assert_allclose(boxes[1], truth.box)
     estimator.close()
@@ -143,9 +143,9 @@ def test_a_network_that_takes_boxes_gets_those_of_the_keypoints_without_margin(p
 
 @needs_photos
 def test_the_mesh_is_posed_when_it_is_first_accessed(photo):
-    truth, image = photo
+    labelled, truth, image = photo
     estimator, posed = Estimator(EstimatorConfig(detector="topic")), []
-    (hand,) = estimator(image, truth.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
+    (hand,) = estimator(image, labelled.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
     counted = replace(hand, pose_mesh=lambda mano, side: posed.append(side) or hand.pose_mesh(mano, side))
     assert not posed
     np.testing.assert_array_equal(counted.vertices, counted.vertices)

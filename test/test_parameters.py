@@ -12,7 +12,7 @@ pytest.importorskip("rclpy")
 
 import rclpy
 
-from wildhands_ros.config import EstimatorConfig
+from wildhands_ros.config import EstimatorConfig, SmoothingConfig
 from wildhands_ros.ros.declaration import ParameterError, ros_name
 from wildhands_ros.ros.parameters import Parameters, declare, descriptor
 from wildhands_ros.ros.reference import reference_yaml
@@ -107,7 +107,7 @@ def test_descriptors_are_complete(field):
 
 
 def test_defaults_are_those_of_the_estimator():
-    assert Parameters().estimator == EstimatorConfig()
+    assert Parameters().estimator == EstimatorConfig(smoothing=SmoothingConfig())
 
 
 def test_changes_are_checked_as_a_whole():
