@@ -99,10 +99,10 @@ class DemoClip:
             box=np.concatenate([joints_2d.min(axis=0), joints_2d.max(axis=0)]),
             joints=joints,
             joints_2d=joints_2d,
-            vertices=vertices,
             wrist_position=joints[0],
             wrist_rotation=wrist_rotation,
             mano=mano,
+            pose_mesh=lambda *_: vertices,
             source=EstimateSource.KEYPOINT_FIT,
         )
 
