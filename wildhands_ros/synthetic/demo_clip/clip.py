@@ -70,13 +70,13 @@ class DemoClip:
     def frame(self, time: float) -> np.ndarray:
         """Draws the (H, W, 3) uint8 RGB frame whose exposure is centred at ``time`` in seconds."""
         times = time + (np.arange(EXPOSURES) - (EXPOSURES - 1) / 2) / EXPOSURES * SHUTTER / FPS
-        exposures = [render(self._scene(moment, number)).image for number, moment in enumerate(times.tolist())]
+        exposures = [render(self._scene(moment)).image for moment in times.tolist()]
         return np.round(np.stack(exposures).mean(axis=0)).astype(np.uint8)
 
     def _hand(self, motion: HandMotion, time: float) -> HandEstimate:
         wrist_rotation = motion.rotation(time)
         mano = ManoParameters(
-            # The hand rotates about its wrist joint, which is to be at the wrist of the motion.
+            # The hand rotates about its wrist joint, which coincides with the wrist of the motion.
             transl=motion.wrist(time) - self._rest_wrists[motion.side],
             global_orient=cv2.Rodrigues(wrist_rotation)[0].ravel(),
             hand_pose=motion.hand_pose(time),
@@ -106,17 +106,17 @@ class DemoClip:
             source=EstimateSource.KEYPOINT_FIT,
         )
 
-    def _scene(self, time: float, noise_seed: int) -> Scene:
+    def _scene(self, time: float) -> Scene:
         meshes = Meshes()
         person = Person(
-            skin=meshes.material(skin_material(np.random.default_rng(SEED), SKIN_TONE)),
+            skin=meshes.material(_skin()),
             glove=None,
             glove_ends=0,
             sleeve=meshes.material(palette_material(KNIT, 0.11, SLEEVE_COLOURS, relief=1.0, wrap=0.1)),
             sleeve_start=0.05,
         )
         hands = tuple(
-            # The same numbers in every frame, so that the folds of the sleeves stay.
+            # The same random numbers in every frame, so that the folds of the sleeves do not change.
             add_hand(meshes, self._actor(motion, time), number, CAMERA, person, np.random.default_rng(SEED + number))
             for number, motion in enumerate(self._motions)
         )
@@ -130,12 +130,12 @@ class DemoClip:
             light=LIGHT,
             background=self._wall,
             background_affine=np.eye(2, 3),
-            photography=_photography(noise_seed),
+            photography=PHOTOGRAPHY,
             shadow_size=SHADOW_SIZE,
         )
 
     def _actor(self, motion: HandMotion, time: float) -> Actor:
-        """The hand for the renderer, which draws left hands as mirrored right hands."""
+        """Returns the hand for the renderer, which draws left hands as mirrored right hands."""
         left = motion.side is Side.LEFT
         mirror = MIRROR if left else np.ones(3)
         hand_pose = (motion.hand_pose(time).reshape(15, 3) * (-mirror if left else 1)).reshape(15, 3)
@@ -158,7 +158,7 @@ class DemoClip:
 
     @cached_property
     def _wall(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB: what is behind the desk."""
+        """(H, W, 3) uint8 RGB image of the wall behind the desk."""
         meshes = Meshes()
         add_wall(meshes)
         scene = Scene(
@@ -170,9 +170,15 @@ class DemoClip:
             light=LIGHT,
             background=np.zeros((CAMERA.height, CAMERA.width, 3), np.uint8),
             background_affine=np.eye(2, 3),
-            photography=_photography(0),
+            photography=PHOTOGRAPHY,
         )
         return render(scene).image
+
+
+def _skin() -> np.ndarray:
+    skin = skin_material(np.random.default_rng(SEED), SKIN_TONE)
+    skin[20] *= 0.5  # less mottling, which costs bytes in the video
+    return skin
 
 
 def _light() -> np.ndarray:
@@ -188,17 +194,15 @@ def _light() -> np.ndarray:
 
 
 LIGHT = _light()
-
-
-def _photography(noise_seed: int) -> Photography:
-    return Photography(
-        gains=np.full(3, 1.1),
-        read_noise=0.4,
-        shot_noise=0.4,
-        motion=np.zeros(2),
-        hands_move=False,
-        defocus=0.5,
-        background_defocus=3.0,
-        jpeg_quality=0,
-        noise_seed=noise_seed,
-    )
+PHOTOGRAPHY = Photography(
+    gains=np.full(3, 1.1),
+    # Without noise, which costs bytes in the video.
+    read_noise=0.0,
+    shot_noise=0.0,
+    motion=np.zeros(2),
+    hands_move=False,
+    defocus=0.8,
+    background_defocus=3.0,
+    jpeg_quality=0,
+    noise_seed=0,
+)

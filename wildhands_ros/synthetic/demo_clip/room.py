@@ -85,7 +85,7 @@ def to_camera(points: np.ndarray) -> np.ndarray:
 def add_desk(meshes: Meshes) -> None:
     """Adds the desk and the objects on it."""
     room = Room(meshes)
-    wood = room.material(WOOD, 0.45, (200, 160, 116), (166, 122, 82), grain=0.3, gloss=0.10, sharpness=30.0)
+    wood = room.material(WOOD, 0.45, (192, 151, 108), (172, 130, 90), grain=0.08, gloss=0.10, sharpness=30.0)
     room.plane(
         np.array([-DESK_HALF_WIDTH, 0, -DESK_FAR]),
         np.array([0, 0, DESK_FAR - DESK_NEAR]),
