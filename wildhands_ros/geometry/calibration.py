@@ -52,11 +52,12 @@ class Calibration:
         """Makes the camera of an image.
 
         Args:
-            image: (H, W, ...) array; only its size counts.
-            rectified: the image is rectified: P applies and there is no lens distortion. Otherwise K and the distortion apply.
+            image: (H, W, ...) array, of which only the size counts.
+            rectified: Whether the image is rectified, so that P applies without distortion. Otherwise K and
+                the distortion model apply.
 
         Raises:
-            CalibrationError: the calibration cannot be used, or is for images of another aspect ratio.
+            CalibrationError: The calibration is not usable, or is for images of another aspect ratio.
         """
         return self.camera(image.shape[1], image.shape[0], rectified)[0]
 

@@ -90,8 +90,9 @@ class Camera:
         For a calibrated camera use ``load_calibration(path).for_image(image)``.
 
         Args:
-            image: (H, W, ...) array; only its size counts.
-            fov_degrees: horizontal field of view in degrees. None assumes a typical camera (``guess``): distances are then not metric.
+            image: (H, W, ...) array, of which only the size counts.
+            fov_degrees: Horizontal field of view in degrees. None assumes a typical camera (``guess``); distances
+                are then not metric.
 
         Raises:
             ValueError: the field of view does not lie between 0 and 180 degrees.

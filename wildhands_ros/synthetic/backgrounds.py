@@ -52,7 +52,7 @@ def room(number: int, plain: bool) -> np.ndarray:
 @lru_cache(maxsize=256)
 def photo(number: int) -> np.ndarray:
     """Returns a photograph of ``photo_files`` in about the size of a room, or a room if the file is unreadable."""
-    image = cv2.imread(str(photo_files()[number]), cv2.IMREAD_COLOR)
+    image: np.ndarray | None = cv2.imread(str(photo_files()[number]), cv2.IMREAD_COLOR)
     if image is None:
         return room(number % NUM_ROOMS, False)
     scale = max(WIDTH / image.shape[1], HEIGHT / image.shape[0])

@@ -17,7 +17,7 @@ from ..types import Grasp, Side
 from . import objects
 from .fingers import INDEX, MIDDLE, PAD, PINKY, RING, THUMB, FingerSolver
 from .objects import SceneObject
-from .solids import PlacedSolid, cross, distance, unit
+from .solids import PlacedSolid, box, cross, cylinder, distance, unit
 
 ALL_FINGERS = (INDEX, MIDDLE, RING, PINKY)
 SPREAD = {INDEX: 4.0, MIDDLE: 0.0, RING: -4.0, PINKY: -9.0}
@@ -330,7 +330,7 @@ def _fingertip_on(solver: FingerSolver, family: str, rng: np.random.Generator) -
     best = int(np.argmax(depths < 0.003)) if (depths < 0.003).any() else int(np.argmin(depths))
     normal, surface = normals[best], surfaces[best]
     # If the hand intersects every large surface, the object is a button or a key.
-    held = objects.slab(rng) if depths[best] < 0.003 else objects.single(objects.box(*rng.uniform(0.012, 0.02, 3)))
+    held = objects.slab(rng) if depths[best] < 0.003 else objects.single(box(*rng.uniform(0.012, 0.02, 3)))
     high = held[0].solid.profile[0, 1]
     rotation = _frame(normal, rng.uniform(0, 2 * np.pi))
     reach = pads[0, :3] - normal * (pads[0, :3] @ normal - surface + high)
@@ -348,7 +348,7 @@ def _fingertip_on(solver: FingerSolver, family: str, rng: np.random.Generator) -
 def _other(solver: FingerSolver, family: str, rng: np.random.Generator) -> tuple[SceneObject, ...]:
     """A hook grasp without the thumb, or an object between two fingers."""
     if rng.random() < 0.5:
-        held = objects.single(objects.cylinder(rng.uniform(0.005, 0.012), rng.uniform(0.10, 0.20)))
+        held = objects.single(cylinder(rng.uniform(0.005, 0.012), rng.uniform(0.10, 0.20)))
         axis = np.array([rng.normal(0, 0.15), rng.normal(0, 0.08), 1.0])
         centre = np.array([-0.112, -0.022, 0.0]) * solver.size
         held = objects.placed(held, _frame(axis, 0), centre)
@@ -372,7 +372,7 @@ def _other(solver: FingerSolver, family: str, rng: np.random.Generator) -> tuple
     length = rng.uniform(0.07, 0.15)
     axis = unit(axis)
     held = objects.placed(
-        objects.single(objects.cylinder(gap / 2 + 0.001, length)),
+        objects.single(cylinder(gap / 2 + 0.001, length)),
         _frame(axis, 0),
         (a + b) / 2 + axis * length * rng.uniform(-0.3, 0.3),
     )
