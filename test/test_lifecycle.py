@@ -289,7 +289,7 @@ def test_an_error_in_a_transition_ends_in_a_state_to_start_from(client, make_nod
     node, name, camera = make_node(autostart=False)
     assert client.change_state(name, CONFIGURE)
     with monkeypatch.context() as patch:
-        patch.setattr(node.node, "_start_working", lambda estimator: 1 / 0)
+        patch.setattr(node.node, "_start_working", lambda estimator, outputs: 1 / 0)
         assert not client.change_state(name, ACTIVATE)
     assert client.state(name) == "unconfigured"
     client.until(lambda: node.estimator.closed, "what was loaded is freed")

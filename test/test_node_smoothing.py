@@ -12,10 +12,9 @@ from geometry_msgs.msg import TransformStamped
 from ros_samples import header
 from scipy.spatial.transform import Rotation
 
-from wildhands_ros.ros import smoothing
-from wildhands_ros.ros.diagnostics import Health
+from wildhands_ros.ros import camera_motion
+from wildhands_ros.ros.camera_motion import CameraMotion, TransformUnavailable
 from wildhands_ros.ros.parameters import Parameters
-from wildhands_ros.ros.smoothing import CameraMotion, SmoothingFrame
 
 pytestmark = pytest.mark.ros
 
@@ -27,30 +26,24 @@ def test_parameters_set_the_filter():
     assert Parameters().estimator.smoothing == Parameters().smoothing
 
 
-def test_without_a_frame_hands_are_smoothed_in_the_camera_frame():
-    warnings = []
-    frame = SmoothingFrame(None, "", Health(warnings.append))
-    assert frame.camera_pose(header()) is None and not warnings
-    frame.close()
+def test_without_tf2_every_lookup_fails_with_the_reason(monkeypatch):
+    monkeypatch.setattr(camera_motion, "tf2_ros", None)
+    motion = CameraMotion(None, "odom")
+    assert not motion.is_available()
+    with pytest.raises(TransformUnavailable, match="tf2_ros is not installed"):
+        motion.pose(header())
+    motion.clear()
+    motion.close()
 
 
-def test_without_tf_the_camera_is_assumed_at_rest_with_a_warning(monkeypatch):
-    monkeypatch.setattr(smoothing, "tf2_ros", None)
-    warnings = []
-    frame = SmoothingFrame(None, "odom", Health(warnings.append))
-    assert frame.camera_pose(header()) is None and frame.camera_pose(header()) is None
-    assert len(warnings) == 1 and "tf2_ros" in warnings[0] and "at rest" in warnings[0]
-    frame.close()
-
-
-def test_the_cameras_pose_comes_from_tf():
+def test_camera_pose_comes_from_tf():
     pytest.importorskip("tf2_ros", reason="comes with a ROS distribution")
     rclpy.init()
     node = rclpy.create_node("smoothing_test")
     try:
         motion, image = CameraMotion(node, "odom"), header()
         with pytest.raises(LookupError, match="odom"):
-            motion(image)
+            motion.pose(image)
         turn = Rotation.from_rotvec([0.1, -0.4, 0.7])
         way = TransformStamped(header=header(), child_frame_id=image.frame_id)
         way.header.frame_id = "odom"
@@ -58,12 +51,12 @@ def test_the_cameras_pose_comes_from_tf():
         q = way.transform.rotation
         q.x, q.y, q.z, q.w = turn.as_quat()
         motion._buffer.set_transform(way, "test")
-        pose = motion(image)
+        pose = motion.pose(image)
         np.testing.assert_allclose(pose.rotation, turn.as_matrix(), atol=1e-9)
         np.testing.assert_allclose(pose.position, (1.5, 0, -0.5))
-        motion.forget()
+        motion.clear()
         with pytest.raises(LookupError, match="odom"):
-            motion(image)
+            motion.pose(image)
         motion.close()
     finally:
         node.destroy_node()

@@ -33,8 +33,7 @@ from .name_conflicts import NameConflicts
 from .outputs import Outputs
 from .pairing import ImageMessage
 from .parameters import Parameters, declare
-from .pipeline import Pipeline
-from .smoothing import SmoothingFrame
+from .pipeline import InputFrame, Pipeline
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -73,7 +72,6 @@ class WildHandsNode(ManagedNode):
         self._loader = Loader(make_estimator, self._worker, self._health, self.get_logger().fatal)
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
-        self._smoothing_frame: SmoothingFrame | None = None
         self._pipeline: Pipeline | None = None
         self._cameras = Cameras(self.resolve_topic_name("camera_info"), self._health)
         self._enabled = True
@@ -111,11 +109,11 @@ class WildHandsNode(ManagedNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         estimator = self._loader.get(self.parameters)
-        if estimator is None:
+        if estimator is None or self._outputs is None:
             return FAILURE
         self._outputs.set_estimator(estimator)
         if self._enabled:
-            self._start_working(estimator)
+            self._start_working(estimator, self._outputs)
         self.get_logger().info("ready")
         return SUCCESS
 
@@ -159,24 +157,15 @@ class WildHandsNode(ManagedNode):
 
     # Start and stop of the work
 
-    def _start_working(self, estimator: Estimator) -> None:
-        self._smoothing_frame = SmoothingFrame(self, self.parameters.smoothing__frame, self._health)
-        now = lambda: self.get_clock().now().nanoseconds  # noqa: E731
+    def _start_working(self, estimator: Estimator, outputs: Outputs) -> None:
+        smoothing_frame = self.parameters.smoothing__frame
         self._pipeline = Pipeline(
-            estimator,
-            self._smoothing_frame,
-            self._cameras,
-            self._outputs,
-            self._health,
-            now,
-            self.context.ok,
-            self._on_estimator_broken,
+            self, estimator, self._cameras, outputs, self._health, smoothing_frame, self._on_estimator_broken
         )
         self._worker.submit(self._pipeline.reset)
         self._health.stream_started()
-        self._inputs = Inputs(
-            self, self.parameters, self._health, self._on_image, self._on_camera_info, self._pipeline.given.add
-        )
+        on_detections = self._pipeline.external_detections.add
+        self._inputs = Inputs(self, self.parameters, self._health, self._on_image, self._on_camera_info, on_detections)
 
     def _stop_working(self) -> None:
         """Ends subscriptions and publishing; the result of the frame in work is discarded."""
@@ -186,9 +175,6 @@ class WildHandsNode(ManagedNode):
         if self._pipeline is not None:
             self._pipeline.stop()
             self._pipeline = None
-        if self._smoothing_frame is not None:
-            self._smoothing_frame.close()
-            self._smoothing_frame = None
         self._name_conflicts.close()
         self._worker.drop_frame()
 
@@ -197,8 +183,8 @@ class WildHandsNode(ManagedNode):
     def _on_image(self, message: ImageMessage, detections: Detection2DArray | None) -> bool:
         if self._pipeline is None:
             return False
-        work = partial(self._pipeline.work, message, time.monotonic(), detections, self.parameters)
-        return self._worker.put_frame(work)
+        frame = InputFrame(message, time.monotonic(), detections, self.parameters)
+        return self._worker.put_frame(partial(self._pipeline.process, frame))
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._cameras.add(message)
@@ -210,7 +196,9 @@ class WildHandsNode(ManagedNode):
         if self.state_label != "active":
             response.message += f"; takes effect once the node is active (now: {self.state_label})"
         elif request.data and self._inputs is None:
-            self._start_working(self._loader.get(self.parameters))
+            estimator = self._loader.get(self.parameters)
+            if estimator is not None and self._outputs is not None:
+                self._start_working(estimator, self._outputs)
         elif not request.data:
             self._stop_working()
         return response

@@ -1,4 +1,4 @@
-"""From an image message to its published hands: what happens to each frame, in the worker's thread."""
+"""Processes the images of one stream in the worker's thread: from the message to the published hands."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from rclpy.node import Node
 from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from ..geometry.pose import Pose
+from .camera_motion import CameraMotion, TransformUnavailable
 from .cameras import Cameras
 from .diagnostics import FrameStats, Health, header_warning
 from .external_detections import ExternalDetections
@@ -20,111 +25,149 @@ from .outputs import Outputs
 from .pairing import ImageMessage
 from .parameters import Parameters
 from .rejections import InputRejected, failure
-from .smoothing import SmoothingFrame
-from .stream import Stream
+from .stream import Stream, StreamTime
 
 if TYPE_CHECKING:
     from ..estimator import Estimator
 
 
+@dataclass(frozen=True)
+class InputFrame:
+    """An image and what belongs to it."""
+
+    message: ImageMessage
+    arrival: float
+    """Seconds of the monotonic clock."""
+    detections: Detection2DArray | None
+    """The detections with the stamp of the image, if images wait for their detections."""
+    parameters: Parameters
+    """The node's parameters when the image arrived."""
+
+
 class Pipeline:
-    """One stream of images; ``stop`` ends it for good."""
+    """Processes one stream of images. Create and ``stop`` it in the executor's thread; the other methods are the worker's."""
 
     def __init__(
         self,
+        node: Node,
         estimator: Estimator,
-        smoothing_frame: SmoothingFrame,
         cameras: Cameras,
         outputs: Outputs,
         health: Health,
-        now: Callable[[], int],
-        context_ok: Callable[[], bool],
-        on_broken: Callable[[], None],
+        smoothing_frame: str,
+        on_estimator_broken: Callable[[], None],
     ):
-        """Takes the stages, the node's clock in nanoseconds, whether its context is still there (a signal may end it in the midst of a
-        frame), and what is called when the estimator cannot go on."""
-        self._smoothing_frame, self._context_ok, self._on_broken = smoothing_frame, context_ok, on_broken
-        self._estimator, self._cameras, self._outputs, self._health, self._now = (
+        """Creates it for a new stream.
+
+        Args:
+            node: for its clock, its context and TF.
+            estimator: estimates the hands.
+            cameras: returns the camera of each image.
+            outputs: publishes the hands.
+            health: receives what happens.
+            smoothing_frame: TF frame in which hands are smoothed; empty for the frame of the images.
+            on_estimator_broken: called if the estimator cannot even be reset after an error.
+        """
+        self.external_detections = ExternalDetections(health)
+        self._node, self._estimator, self._cameras, self._outputs, self._health = (
+            node,
             estimator,
             cameras,
             outputs,
             health,
-            now,
         )
-        self.given = ExternalDetections(health)
+        self._camera_motion = CameraMotion(node, smoothing_frame) if smoothing_frame else None
+        self._on_estimator_broken = on_estimator_broken
         self._stream = Stream()
         self._publishing = threading.Lock()
         self._stopped = False
 
     def stop(self) -> None:
-        """From its return on nothing more is published, not even the frame in work. From any thread."""
+        """Stops for good: after it has returned nothing is published, not even the frame in work."""
         with self._publishing:
             self._stopped = True
+        if self._camera_motion is not None:
+            self._camera_motion.close()
 
     def reset(self) -> None:
-        """Forgets all hands. In the worker's thread, as ``work`` is."""
+        """Resets all tracks."""
         self._estimator.reset()
 
-    def work(
-        self, message: ImageMessage, arrival: float, found: Detection2DArray | None, parameters: Parameters
-    ) -> None:
-        """One image, whatever is wrong with it: that is counted, and the next image is a new chance.
-
-        Args:
-            message: the image.
-            arrival: seconds of a monotonic clock.
-            found: the detections of its stamp, where each image waits for its own.
-            parameters: of this moment.
-        """
+    def process(self, frame: InputFrame) -> None:
+        """Processes an image. Never raises: errors are counted, and the next image is processed."""
         if self._stopped:
             return
         try:
-            self._process(message, arrival, found, parameters)
-        except InputRejected as refusal:
-            self._health.reject(refusal)
+            self._process(frame)
+        except InputRejected as rejection:
+            self._health.reject(rejection)
         except Exception as error:
-            if self._stopped or not self._context_ok():
-                return  # what it needs may be gone already
+            if self._stopped or not self._node.context.ok():
+                return  # The node is ending, and what the frame needs may be gone.
             self._health.reject(failure(error), traceback.format_exc())
-            self._start_anew()
+            self._recover()
 
-    def _start_anew(self) -> None:
-        """After an error, of which nobody knows what it has left behind."""
+    def _recover(self) -> None:
+        """Resets the estimator after an error, which may have left it in any state."""
         try:
             self.reset()
         except Exception as error:
-            self._health.reject(failure(error), f"the estimator is made anew:\n{traceback.format_exc()}")
-            self._on_broken()
+            self._health.reject(failure(error), f"the estimator will be replaced:\n{traceback.format_exc()}")
+            self._on_estimator_broken()
 
-    def _process(
-        self, message: ImageMessage, arrival: float, found: Detection2DArray | None, parameters: Parameters
-    ) -> None:
+    def _process(self, frame: InputFrame) -> None:
         start = time.monotonic()
-        header = message.header
+        message, parameters, header = frame.message, frame.parameters, frame.message.header
         image = decode_image(message) if isinstance(message, Image) else decode_compressed(message)
         self._health.set_warning("header", header_warning(header))
         height, width = image.shape[:2]
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
-        time_of_image = self._stream.add(stamp, arrival, header.frame_id, (width, height))
-        seconds = time_of_image.seconds
-        if time_of_image.reset:
-            self._health.tracks_reset(time_of_image.reset)
-            self.reset()
-            if time_of_image.reset == "clock_jumped_back":
-                self._smoothing_frame.clock_ran_back()
+        stream_time = self._stream.add(stamp, frame.arrival, header.frame_id, (width, height))
+        self._reset_if_new_stream(stream_time)
         camera, intrinsics = self._cameras.camera(header.frame_id, width, height, parameters)
-        given = self.given.for_image(found, stamp, width, height, parameters.hand_class_ids)
+        detections = self.external_detections.for_image(
+            frame.detections, stamp, width, height, parameters.hand_class_ids
+        )
         self._estimator.smoothing = parameters.smoothing
         if parameters.smoothing is None:
             self._health.set_warning("smoothing", "")
-        camera_pose = partial(self._smoothing_frame.camera_pose, header)
-        frame = self._estimator(image, camera, stamp=seconds, detections=given, camera_pose=camera_pose)
-        before = time.monotonic()
+        estimate = self._estimator(
+            image,
+            camera,
+            stamp=stream_time.seconds,
+            detections=detections,
+            camera_pose=partial(self._camera_pose, header),
+        )
+        before_publishing = time.monotonic()
         with self._publishing:
             if self._stopped:
                 return
-            self._outputs.publish(self._estimator, frame, header, image, intrinsics, parameters)
+            self._outputs.publish(self._estimator, estimate, header, image, intrinsics, parameters)
         end = time.monotonic()
-        age = (self._now() - stamp) / 1e9 if stamp else float("nan")
-        stages = {**frame.seconds, "publish": end - before}
-        self._health.frame_processed(FrameStats(age, end - start, stages, len(frame.hands), intrinsics.name.lower()))
+        stats = FrameStats(
+            age=(self._node.get_clock().now().nanoseconds - stamp) / 1e9 if stamp else float("nan"),
+            processing=end - start,
+            stages={**estimate.seconds, "publish": end - before_publishing},
+            hands=len(estimate.hands),
+            intrinsics=intrinsics.name.lower(),
+        )
+        self._health.frame_processed(stats)
+
+    def _reset_if_new_stream(self, stream_time: StreamTime) -> None:
+        if stream_time.reset:
+            self._health.tracks_reset(stream_time.reset)
+            self.reset()
+            if stream_time.reset == "clock_jumped_back" and self._camera_motion is not None:
+                self._camera_motion.clear()
+
+    def _camera_pose(self, header: Header) -> Pose | None:
+        """Returns the pose of the camera in the smoothing frame; None to smooth in the frame of the images."""
+        if self._camera_motion is None:
+            return None
+        try:
+            pose = self._camera_motion.pose(header)
+        except TransformUnavailable as error:
+            self._health.set_warning("smoothing", f"hands are smoothed as if the camera were at rest: {error}")
+            return None
+        self._health.set_warning("smoothing", "")
+        return pose
