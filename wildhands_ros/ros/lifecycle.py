@@ -36,7 +36,8 @@ class ManagedNode(LifecycleNodeMixin, Node):
         # A waiting callback occupies its group, so nothing else may use this one.
         self.waiting_group = ReentrantCallbackGroup()
         LifecycleNodeMixin.__init__(self, callback_group=self.waiting_group)
-        self._service_change_state.callback = self._on_change_state
+        # rclpy awaits coroutines too, but its annotation does not say so.
+        self._service_change_state.callback = self._on_change_state  # type: ignore[assignment]
 
     @property
     def state_label(self) -> str:
@@ -94,8 +95,9 @@ class ManagedNode(LifecycleNodeMixin, Node):
 
         def wake(_: Future) -> None:
             done.set_result(None)
-            with suppress(InvalidHandle):  # The executor has been shut down.
-                executor.wake()
+            if executor is not None:
+                with suppress(InvalidHandle):  # The executor has been shut down.
+                    executor.wake()
 
         job.add_done_callback(wake)
         await done

@@ -15,7 +15,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, ROSClock
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -141,7 +141,8 @@ class WildHandsNode(ManagedNode):
 
     def _on_estimator_broken(self) -> None:
         """Called in the worker's thread."""
-        self.executor.create_task(self._reload)
+        if self.executor is not None:
+            self.executor.create_task(self._reload)
 
     def _after_callback(self, callback: Callable[[], None]) -> None:
         """Runs ``callback`` in the executor after the current callback has ended and its response is sent; at once without an executor."""
@@ -231,7 +232,7 @@ class WildHandsNode(ManagedNode):
             enabled=self._enabled,
             image_topic=topic,
             image_publishers=self.count_publishers(topic),
-            clock_missing=clock.ros_time_is_active and not now.nanoseconds,
+            clock_missing=isinstance(clock, ROSClock) and clock.ros_time_is_active and not now.nanoseconds,
             subscribers=self._outputs.subscribers() if self._outputs is not None else {},
         )
         snapshot = self._health.snapshot(status, self.parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
@@ -11,7 +11,7 @@ from vision_msgs.msg import Detection2DArray
 CAPACITY = 8
 """Images that wait for their detections: a quarter of a second of video, at most 22 MB at 720p."""
 
-ImageMessage = Image | CompressedImage
+ImageMessage: TypeAlias = Image | CompressedImage
 
 
 class ImageWithDetections(NamedTuple):
