@@ -227,7 +227,7 @@ def test_foreign_and_damaged_files_say_what_they_are(published, tmp_path, data_h
         b"": "not a PyTorch checkpoint",
         b"\x80\x02}q\x00.": "not a PyTorch checkpoint",
         b"<!DOCTYPE html><html>Virus scan warning</html>": "web page",
-        legacy.getvalue(): "before version 1.6",
+        legacy.getvalue(): "of PyTorch before 1.6",
         beginning: "incomplete",
     }
     for content, message in cases.items():

@@ -1,9 +1,10 @@
-"""Averages the trunk and the landmark head of a trained network with MediaPipe's, from which they began.
+"""Averages the trunk and the landmark head of a trained network with MediaPipe's, from which training started.
 
     .venv/bin/python tools/average_with_mediapipe.py WEIGHTS OUT [--share 0.6]
 
-What was learnt on renders costs a little on photographs; weights between the two keep most of both (Wortsman et al., "Robust fine-tuning
-of zero-shot models", CVPR 2022). The decoders see other features afterwards: train these on, as docs/training.md has it.
+Training on renders costs some accuracy on photographs; averaged weights keep most of both (Wortsman et al., "Robust
+fine-tuning of zero-shot models", CVPR 2022). The features change, so the decoders must be trained further: see
+docs/training.md.
 """
 
 import argparse
@@ -19,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", metavar="WEIGHTS")
     parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--share", type=float, default=0.6, help="of the trained weights; default: 0.6")
+    parser.add_argument("--share", type=float, default=0.6, help="share of the trained weights; default: 0.6")
     args = parser.parse_args()
     model, first = load_model(args.weights).model, LandmarkNet.from_mediapipe()
     with torch.no_grad():

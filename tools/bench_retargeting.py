@@ -1,4 +1,4 @@
-"""How long retargeting takes: the hands of the demo clip to the two robot hands of the package, on one core.
+"""Measures retargeting: the hands of the demo clip to the two bundled robot hands, on one core.
 
 .venv/bin/python tools/bench_retargeting.py
 """
@@ -37,9 +37,7 @@ def main() -> None:
             retargeting(joints)
             times.append(1000 * (time.process_time() - start))
         p50, p95 = np.percentile(times, (50, 95))
-        print(
-            f"{name}: {p50:.1f} ms median, {p95:.1f} ms at the 95th percentile of {len(times)} hands: {1000 / p50:.0f} Hz"
-        )
+        print(f"{name}: median {p50:.1f} ms, 95th percentile {p95:.1f} ms, {len(times)} hands, {1000 / p50:.0f} Hz")
 
 
 if __name__ == "__main__":

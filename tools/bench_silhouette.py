@@ -1,9 +1,9 @@
-"""Time of the soft silhouettes of two hands, forward and backward.
+"""Measures the soft silhouettes of two hands, forward and backward.
 
     python tools/bench_silhouette.py [--threads 2] [--device cpu] [--repeats 30]
 
-Two open hands, each drawn into an image of its own, at several sizes in the image. The least time is what the machine can do; on
-a machine that does other work beside it, the median says little.
+Two open hands are drawn, each into its own image, at several sizes. The minimum is what the machine can do; the median
+says little if the machine does other work.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
 
     hands = [open_hand(side) for side in (Side.RIGHT, Side.LEFT)]
     faces = torch.stack([torch.as_tensor(hand.faces) for hand in hands]).to(options.device)
-    # Face on to the camera.
+    # The palm or the back of the hand faces the camera.
     rest = torch.stack([torch.as_tensor(hand.v_template) for hand in hands])[:, :, [0, 2, 1]]
     rest = rest - rest.mean(1, keepdim=True)
     k = torch.tensor([[FOCAL, 0, SIZE / 2], [0, FOCAL, SIZE / 2], [0, 0, 1]]).expand(2, 3, 3).to(options.device)
@@ -47,7 +47,8 @@ def main() -> None:
         covered = float((silhouettes > 0.5).float().mean())
         milliseconds = 1000 * torch.tensor(seconds)
         print(
-            f"hands over {100 * covered:3.0f} % of their images: min {milliseconds.min():5.1f} ms, median {milliseconds.median():5.1f} ms"
+            f"hands cover {100 * covered:3.0f} % of their images: "
+            f"min {milliseconds.min():5.1f} ms, median {milliseconds.median():5.1f} ms"
         )
 
 

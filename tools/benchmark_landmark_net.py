@@ -1,4 +1,4 @@
-"""Milliseconds a crop of the landmark network on one thread: python tools/benchmark_landmark_net.py"""
+"""Measures the landmark network on one thread, in milliseconds per crop: python tools/benchmark_landmark_net.py"""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ ROUNDS, REPEATS = 20, 3
 
 
 def milliseconds(runs: dict[str, Callable[[], object]], batch: int) -> dict[str, float]:
-    """A crop's, in the best of rounds in which all take turns: other programs only add to it."""
+    """Returns the time per crop in the fastest of several rounds, in which all runtimes take turns."""
     times = {name: [] for name in runs}
     for _ in range(ROUNDS):
         for name, run in runs.items():

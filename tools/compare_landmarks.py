@@ -1,8 +1,10 @@
-"""Compares landmark networks on annotated photographs, from the true boxes: MediaPipe's own against that of a checkpoint.
+"""Compares MediaPipe's landmark network with that of a checkpoint, on annotated photographs and with ground-truth
+boxes.
 
     .venv/bin/python tools/compare_landmarks.py FOLDER [--checkpoint NAME]
 
-FOLDER holds photographs with COCO-style hand keypoints. These are the networks' bare outputs: no hand model, no fit.
+FOLDER contains photographs with COCO-style hand keypoints. The outputs are compared directly, without hand model and
+fit.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
 from wildhands_ros.runtime.predictor import Predictor
 
 LEAST_PRESENCE = 0.01
-"""So low that a hand that is hardly recognised still counts with its error."""
+"""Threshold so low that hands that are hardly recognised count, too."""
 
 
 def main() -> None:
@@ -31,7 +33,7 @@ def main() -> None:
         "--checkpoint",
         default=DEFAULT_NAME,
         metavar="NAME",
-        help="a network with landmarks; default: the weights in the box",
+        help="a network with landmarks; default: the bundled weights",
     )
     args = parser.parse_args()
     photos = read_coco_hands(args.folder)
@@ -49,7 +51,7 @@ def main() -> None:
 
 
 def measure(detector: LandmarkDetector, photo: LabelledImage) -> tuple[float, ...] | None:
-    """Presence, side right or wrong, 2D error in percent of the box, and of the world landmarks MPJPE and PA-MPJPE in mm."""
+    """Returns presence, whether the side is correct, 2D error in percent of the box, MPJPE and PA-MPJPE in mm."""
     (hand,) = photo.hands
     found = detector.detect_in_box(photo.load_image(), photo.camera, hand.box)
     if found is None:

@@ -36,7 +36,7 @@ class PickledDtype(Stub):
     def resolve(self) -> np.dtype:
         dtype = np.dtype(self.code)
         order = self.state[1] if self.state else "|"
-        return dtype.newbyteorder(order) if order in "<>" else dtype
+        return dtype.newbyteorder("<" if order == "<" else ">") if order in ("<", ">") else dtype
 
 
 class PickledArray(Stub):

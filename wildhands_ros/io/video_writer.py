@@ -44,7 +44,7 @@ class VideoWriter:
         with quiet_opencv():
             for codec in CODECS:
                 writer = cv2.VideoWriter(
-                    str(self._path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), self._fps, size
+                    str(self._path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), self._fps, size
                 )
                 if writer.isOpened():
                     return writer

@@ -152,7 +152,8 @@ class WildHandsConfig:
             raise ValueError(f"unknown configuration field(s) {', '.join(unknown)}: was this saved by a newer version?")
         if missing := sorted(kinds.keys() - values.keys()):
             raise ValueError(f"configuration field(s) {', '.join(missing)} missing")
-        return cls(**{name: _parse(name, kinds[name], value) for name, value in values.items()})
+        parsed: dict[str, typing.Any] = {name: _parse(name, kinds[name], value) for name, value in values.items()}
+        return cls(**parsed)
 
 
 def _parse(name: str, kind: type, value: object) -> object:

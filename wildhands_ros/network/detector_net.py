@@ -61,10 +61,10 @@ class HandHead(nn.Module):
         self.relu = nn.PReLU(HAND_CHANNELS)
         self.blocks = nn.Sequential(*(Separable(HAND_CHANNELS, HAND_CHANNELS) for _ in range(3)))
         self.maps = nn.Conv2d(HAND_CHANNELS, 8, 1)
-        nn.init.zeros_(self.maps.bias)
+        bias = nn.init.zeros_(self.maps.get_parameter("bias"))
         with torch.no_grad():
-            self.maps.bias[0] = torch.logit(torch.tensor(PRIOR))
-            self.maps.bias[3:5] = 1.5  # hands of 36 pixels
+            bias[0] = torch.logit(torch.tensor(PRIOR))
+            bias[3:5] = 1.5  # hands of 36 pixels
             self.maps.weight[0] *= 0.1
 
     def forward(self, front: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:

@@ -64,8 +64,9 @@ class PooledFusion(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         norm, *others = self.layers
+        assert isinstance(norm, nn.BatchNorm1d)
         # Written out because the ONNX export does not know the number of channels, and a single hand has no deviation.
-        kept = (x - norm.running_mean) * (norm.running_var + norm.eps).rsqrt()
+        kept = (x - norm.get_buffer("running_mean")) * (norm.get_buffer("running_var") + norm.eps).rsqrt()
         x = norm(x) if self.training and len(x) > 1 else kept
         for layer in others:
             x = layer(x)
@@ -123,13 +124,8 @@ class HandDecoder(nn.Module):
         """``usual_scale`` is the initial value of the camera's s in training."""
         super().__init__()
         wide, middle = features // 2, features // 4
-        self.initial_camera = nn.Sequential(
-            nn.Linear(features, middle),
-            nn.ReLU(inplace=True),
-            nn.Linear(middle, middle),
-            nn.ReLU(inplace=True),
-            nn.Linear(middle, 3),
-        )
+        first, second, last = nn.Linear(features, middle), nn.Linear(middle, middle), nn.Linear(middle, 3)
+        self.initial_camera = nn.Sequential(first, nn.ReLU(inplace=True), second, nn.ReLU(inplace=True), last)
         self.refine = nn.Sequential(
             nn.Linear(features + 6 * NUM_ROTATIONS + NUM_BETAS + 3, wide),
             nn.ReLU(inplace=True),
@@ -141,10 +137,10 @@ class HandDecoder(nn.Module):
         self.pose = nn.Linear(wide, 6 * NUM_ROTATIONS)
         self.shape = nn.Linear(wide, NUM_BETAS)
         self.camera = nn.Linear(wide, 3)
-        for layer in (self.pose, self.shape, self.camera, self.initial_camera[-1]):
+        for layer in (self.pose, self.shape, self.camera, last):
             nn.init.xavier_uniform_(layer.weight, gain=0.01)
         # Near zero, the hand would be at the far end of the range, where the scale is clipped and has no gradient.
-        nn.init.constant_(self.initial_camera[-1].bias[:1], usual_scale)
+        nn.init.constant_(last.bias[:1], usual_scale)
 
     def forward(self, features: Tensor) -> DecodedHand:
         count = features.shape[0]  # not len(), which tracing turns into a constant
@@ -152,10 +148,10 @@ class HandDecoder(nn.Module):
         betas = features.new_zeros(count, NUM_BETAS)
         camera = initial_camera = self.initial_camera(features)
         # The features' part of the first layer is the same in every iteration, and most of the work.
-        first, size = self.refine[0], features.shape[1]
-        of_features = linear(features, first.weight[:, :size], first.bias)
+        weight, size = self.refine.get_parameter("0.weight"), features.shape[1]
+        of_features = linear(features, weight[:, :size], self.refine.get_parameter("0.bias"))
         for _ in range(_ITERATIONS):
-            of_hand = linear(torch.cat([pose, betas, camera], dim=-1), first.weight[:, size:])
+            of_hand = linear(torch.cat([pose, betas, camera], dim=-1), weight[:, size:])
             hidden = self.refine[1:](of_features + of_hand)
             pose = pose + self.pose(hidden)
             betas = betas + self.shape(hidden)

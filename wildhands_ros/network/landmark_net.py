@@ -127,7 +127,7 @@ class LandmarkTrunk(nn.Module):
         """Copies the weights of ``trunk``, which sees colours only; weights of other input channels become zero."""
         state = trunk.state_dict()
         colours = state["stem.0.weight"]
-        state["stem.0.weight"] = torch.zeros_like(self.stem[0].weight)
+        state["stem.0.weight"] = torch.zeros_like(self.stem.get_parameter("0.weight"))
         state["stem.0.weight"][:, : colours.shape[1]] = colours
         self.load_state_dict(state)
 

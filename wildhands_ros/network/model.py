@@ -24,7 +24,7 @@ from .heads import (
     PooledFusion,
 )
 from .kpe import encode
-from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput
+from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput, LandmarkTrunk
 from .trunks import TRUNKS
 
 MIN_SCALE = 0.1
@@ -111,7 +111,7 @@ class WildHands(nn.Module):
             raise ValueError(f"a network on the trunk {self.config.trunk!r} cannot start from the landmark network")
         self.landmark_head.load_state_dict(net.head.state_dict())
         for trunk in (self.hand_trunk, self.image_trunk):
-            if trunk is not None:
+            if isinstance(trunk, LandmarkTrunk):
                 trunk.copy_from(net.trunk)
 
     def forward(
@@ -167,7 +167,7 @@ class WildHands(nn.Module):
         if self.config.grasp_input is GraspInput.HAND_AND_CROP:
             # The mean, which the grasp head's sum leaves unchanged.
             seen_by_grasp = features.mean(dim=(2, 3), keepdim=True)
-        if images is not None:
+        if images is not None and self.image_trunk is not None:
             image_features = self.image_trunk(images)
             if image_index is not None:
                 image_features = image_features[image_index]
@@ -205,7 +205,7 @@ class WildHands(nn.Module):
             turn: as in ``forward``.
         """
         vector = encoded.vector
-        if self.landmark_encoder is not None:
+        if self.landmark_encoder is not None and self.feature_dropout is not None:
             vector = torch.cat(
                 [self.feature_dropout(vector), self.landmark_encoder(landmarks, encoded.position)], dim=-1
             )

@@ -148,9 +148,9 @@ class PalmNet(nn.Module):
         convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
         for module, layer in zip(convolutions, weights.convolutions, strict=True):
             module.load_state_dict({name: torch.from_numpy(value) for name, value in layer._asdict().items()})
-        slopes = [module for module in net.modules() if isinstance(module, nn.PReLU)]
-        for module, values in zip(slopes, weights.slopes, strict=True):
-            module.load_state_dict({"weight": torch.from_numpy(values.copy())})
+        activations = [module for module in net.modules() if isinstance(module, nn.PReLU)]
+        for activation, values in zip(activations, weights.slopes, strict=True):
+            activation.load_state_dict({"weight": torch.from_numpy(values.copy())})
         return net.eval()
 
     def forward(self, images: Tensor) -> PalmOutput:

@@ -86,15 +86,16 @@ class TorchArchive:
     def read(self, ref: TensorRef) -> Tensor:
         """Returns the tensor, contiguous and on the CPU. Only its storage is read."""
         storage, offset, shape, stride = ref
+        elements = math.prod(shape)
         last = offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
-        if min((offset, *shape, *stride)) < 0 or (math.prod(shape) and last >= storage.length):
+        if min((offset, *shape, *stride)) < 0 or (elements and last >= storage.length):
             raise ArchiveError(f"{self._path} is damaged: a tensor of shape {shape} reaches outside of its storage")
         data = self._member(f"{self._folder}data/{storage.key}")
         if len(data) != storage.length * storage.dtype.itemsize:
             raise ArchiveError(
                 f"{self._path} is damaged: storage {storage.key} holds {len(data)} bytes, not {storage.length} elements"
             )
-        if not math.prod(shape):
+        if not elements:
             return torch.empty(shape, dtype=storage.dtype)
         return (
             torch.frombuffer(bytearray(data), dtype=storage.dtype)

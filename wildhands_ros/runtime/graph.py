@@ -81,6 +81,8 @@ class Decoder(nn.Module):
             to.
     """
 
+    mean_pose: Tensor
+
     def __init__(self, model: WildHands, mean_pose: Tensor) -> None:
         super().__init__()
         self.model = model

@@ -60,18 +60,17 @@ class OpenVinoNetwork:
         compiler = Compiler(
             core, f"{_name(model)}-{cache_key([versions.GRAPH, mean_pose.tolist(), precision, made_at])}"
         )
-        self._whole = self._encoder = self._decoder = None
+        self._graphs: tuple[Compiled, ...]
+        """The whole network, or encoder and decoder."""
         if precision == "float32":
             whole = WholeNetwork(Encoder(model), Decoder(model, mean_pose))
-            self._whole = compiler.compiled(
-                "whole", lambda: convert(whole, list(example_inputs(model.config).values())), "f32"
-            )
+            examples = list(example_inputs(model.config).values())
+            self._graphs = (compiler.compiled("whole", lambda: convert(whole, examples), "f32"),)
         else:
             make_encoder = partial(core.read_model, quantized) if quantized else partial(convert_encoder, model)
-            self._encoder = compiler.compiled("encoder", make_encoder, "bf16" if has_bfloat16() else "f32")
-            self._decoder = compiler.compiled(
-                "decoder", lambda: with_small_weights(convert_decoder(model, mean_pose)), "f32"
-            )
+            encoder = compiler.compiled("encoder", make_encoder, "bf16" if has_bfloat16() else "f32")
+            decoder = compiler.compiled("decoder", lambda: with_small_weights(convert_decoder(model, mean_pose)), "f32")
+            self._graphs = encoder, decoder
         self.name = f"cpu (OpenVINO, {precision})"
 
     def __call__(self, inputs: NetworkInput, side: Tensor) -> dict[str, np.ndarray]:
@@ -79,11 +78,11 @@ class OpenVinoNetwork:
         values |= {"side": side.numpy(), "image_index": np.zeros(len(side), np.int64)}
         of_decoder = [values[name] for name in DECODER_INPUTS]
         of_encoder = [values[name] for name in self._inputs]
-        if self._whole is not None:
-            results = self._whole(*of_encoder, *of_decoder)
-        else:
-            features, vector, position, *seen = self._encoder(*of_encoder)
-            results = self._decoder(features, vector, position, *of_decoder, *seen)
+        first, *rest = self._graphs
+        results = first(*of_encoder, *([] if rest else of_decoder))
+        for decoder in rest:
+            features, vector, position, *seen = results
+            results = decoder(features, vector, position, *of_decoder, *seen)
         named = dict(zip(self._outputs, results, strict=True))
         return named | {"is_right": named["is_right"].astype(bool)}
 
@@ -127,7 +126,7 @@ def _name(model: WildHands) -> str:
 
 def quantized_path(model: WildHands) -> Path:
     """Path to which ``wildhands quantize`` writes the int8 encoder of these weights: an .xml, with a .bin beside it."""
-    return data_folder() / "int8" / f"{_name(model)}.xml"
+    return data_folder() / "int8" / f"{_name(model)}-{versions.GRAPH}.xml"
 
 
 def quantized_encoder(model: WildHands) -> Path:

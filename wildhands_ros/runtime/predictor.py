@@ -90,9 +90,9 @@ class Predictor:
             image_rgb, pinhole = self._rectifier(image_rgb, camera)
             if pinhole is not camera:
                 boxes, camera = boxes_between(boxes, camera, pinhole), pinhole
-        usable = np.flatnonzero(usable_boxes(camera, boxes))
+        usable = np.flatnonzero(usable_boxes(camera, boxes)).tolist()
         predictions: list[NetworkPrediction | None] = [None] * len(boxes)
-        if len(usable):
+        if usable:
             known_sides = None if sides is None else [sides[i] for i in usable]
             turns = None if turns is None else np.asarray(turns)[usable]
             for i, prediction in zip(
@@ -106,7 +106,11 @@ class Predictor:
         side = 2 * IMAGE_SIZE
         turns = np.zeros(1) if self.wants_upright else None
         self.predict(
-            np.zeros((side, side, 3), np.uint8), Camera.guess(side, side), [[0, 0, side, side]], [Side.RIGHT], turns
+            np.zeros((side, side, 3), np.uint8),
+            Camera.guess(side, side),
+            np.array([[0, 0, side, side]]),
+            [Side.RIGHT],
+            turns,
         )
 
     def _run(
@@ -122,7 +126,8 @@ class Predictor:
             [BY_LANDMARKS] * len(boxes) if sides is None else [RIGHT if side is Side.RIGHT else LEFT for side in sides]
         )
         found = self._network(inputs, torch.tensor(side))
-        grasps, landmarks = found.get("grasp"), [None] * len(boxes)
+        grasps = found.get("grasp")
+        landmarks: Sequence[Landmarks | None] = [None] * len(boxes)
         if self.has_landmarks:
             landmarks = _landmarks(
                 found, boxes, np.zeros(len(boxes)) if turns is None else turns, self._config.crop_scale

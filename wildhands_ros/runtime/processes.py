@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from threading import Event, Thread
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from .threads import use_one_thread
 
 T = TypeVar("T")
 
 
-class Workers(NamedTuple):
+@dataclass(frozen=True)
+class Workers:
     """A pool of worker processes."""
 
     count: int

@@ -31,7 +31,7 @@ class TorchNetwork:
             raise ValueError("PyTorch runs the network in float32 or bfloat16: set runtime to openvino for int8")
         try:
             self._device = torch.device(device)
-            self._encoder = Encoder(model).to(self._device, memory_format=torch.channels_last).eval()
+            self._encoder = Encoder(model).to(self._device).to(memory_format=torch.channels_last).eval()
             self._decoder = Decoder(model, mean_pose).to(self._device).eval()
         except (RuntimeError, AssertionError) as error:
             raise ValueError(

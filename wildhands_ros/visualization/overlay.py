@@ -1,4 +1,4 @@
-"""Hands drawn over the picture they were found in: mesh, skeleton and a label each."""
+"""Draws estimated hands over their image: mesh, skeleton and label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIDE_COLOURS = {Side.RIGHT: (255, 150, 50), Side.LEFT: (70, 160, 255)}
 
 MESH_OPACITY = 0.72
 LIGHT = np.array([-0.38, -0.62, -0.69])
-"""Unit direction towards the light, camera frame: over the viewer's left shoulder."""
+"""Unit vector towards the light in the camera frame: over the viewer's left shoulder."""
 
 FINGER_COLOURS = ((255, 229, 180), (128, 64, 128), (255, 204, 0), (48, 255, 48), (21, 101, 192))
 """RGB of thumb to pinky as MediaPipe draws them."""
@@ -26,19 +26,19 @@ PALM_COLOUR = (128, 128, 128)
 NEAR = 0.01
 """Metres; faces nearer than this are not drawn."""
 PIXELS_PER_WIDTH, PIXELS_PER_RADIUS = 100, 50
-"""Of a small hand, for each pixel of a bone's width and of a joint's radius: they must not hide it."""
+"""Size of a hand in pixels per pixel of bone width and of joint radius: the skeleton must not hide a small hand."""
 MAX_PIXEL = 2**15
-"""Coordinates beyond this, either way, are not drawn: the rasterizer's fixed-point numbers end there."""
+"""Largest magnitude of coordinates that are drawn: the limit of the rasterizer's fixed-point numbers."""
 SUBPIXEL_BITS = 4
 
 
 def draw_frame(image_rgb: np.ndarray, frame: FrameEstimate, faces: Mapping[Side, np.ndarray]) -> np.ndarray:
-    """Draws all hands of a frame over its picture.
+    """Draws all hands of a frame over its image.
 
     Args:
-        image_rgb: (H, W, 3) uint8, the picture that the estimate was made from; it stays as it is.
+        image_rgb: (H, W, 3) uint8, the image of the estimate; it is not changed.
         frame: the estimate.
-        faces: (F, 3) triangles of each side's mesh, counter-clockwise seen from outside.
+        faces: (F, 3) triangles of each side's mesh, counter-clockwise as seen from outside.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -63,7 +63,7 @@ def draw_frame(image_rgb: np.ndarray, frame: FrameEstimate, faces: Mapping[Side,
 
 
 def _draw_meshes(image: np.ndarray, frame: FrameEstimate, faces: Mapping[Side, np.ndarray]) -> None:
-    """Paints the front faces of all hands far to near into an index image, then shades every covered pixel once."""
+    """Draws the front faces of all hands, far to near, into an index image; then shades each covered pixel once."""
     meshes = [_visible_faces(hand, frame.camera, faces[hand.side]) for hand in frame.hands]
     corners, shades, distances = (np.concatenate(parts) for parts in zip(*meshes, strict=True))
     sides = np.repeat([hand.side is Side.LEFT for hand in frame.hands], [len(mesh[0]) for mesh in meshes]).astype(
@@ -82,18 +82,19 @@ def _draw_meshes(image: np.ndarray, frame: FrameEstimate, faces: Mapping[Side, n
     x1, y1 = np.minimum(np.ceil(high[inside].max(axis=0)) + 1, (width, height)).astype(int)
     corners = corners - (x0, y0)
 
-    # 0 is the background. Lists of ints spare the drawing call a conversion each.
+    # 0 is the background.
     index = np.zeros((y1 - y0, x1 - x0), np.int32)
     fixed_point = np.round(corners * 2**SUBPIXEL_BITS).astype(np.int32)
     for number, polygon in enumerate(fixed_point, start=1):
-        cv2.fillConvexPoly(index, polygon, number, cv2.LINE_8, SUBPIXEL_BITS)
+        # OpenCV's stubs do not know that a single number is a colour.
+        cv2.fillConvexPoly(index, polygon, number, cv2.LINE_8, SUBPIXEL_BITS)  # type: ignore[call-overload]
 
     covered = np.flatnonzero(index)
     face = index.ravel()[covered] - 1
     y, x = np.divmod(covered, index.shape[1])
     planes = _shade_planes(corners, shades)[face]
     shade = planes[:, 0] * x + planes[:, 1] * y + planes[:, 2]
-    # Drawn pixels reach half a pixel over a triangle's edge, where a sliver's plane runs away.
+    # Drawn pixels extend half a pixel beyond a triangle's edge, where the plane of a thin triangle is far off.
     darkest, brightest = _extremes(shades.astype(np.float32), axis=1)
     level = np.clip(shade, darkest[face], brightest[face])
     ramps = np.concatenate([_colour_ramp(SIDE_COLOURS[side]) for side in (Side.RIGHT, Side.LEFT)])
@@ -107,10 +108,10 @@ def _draw_meshes(image: np.ndarray, frame: FrameEstimate, faces: Mapping[Side, n
 
 
 def _visible_faces(hand: HandEstimate, camera: Camera, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Faces turned to the camera and in front of it: (N, 3, 2) pixels, (N, 3) shades of their corners in [0, 1], (N,) distances."""
+    """Returns front faces: pixels (N, 3, 2), shades of the corners in [0, 1] (N, 3) and distances (N,)."""
     vertices = np.asarray(hand.vertices, dtype=np.float64)
     pixels = camera.project(vertices)
-    # The projection of a rotated camera looks along the rotated axis; what it cannot see is NaN.
+    # Points outside the field of view are NaN.
     distance = np.linalg.norm(vertices, axis=-1)
     usable = np.isfinite(pixels).all(axis=-1) & (np.abs(pixels) < MAX_PIXEL).all(axis=-1) & (distance > NEAR)
 
@@ -120,26 +121,26 @@ def _visible_faces(hand: HandEstimate, camera: Camera, faces: np.ndarray) -> tup
     front = (face_normals * centres).sum(axis=-1) < 0
     visible = faces[front & usable[faces].all(axis=-1)]
 
-    # Area-weighted, as long as the face normals are not normalised.
+    # Area-weighted, because the face normals are not normalised.
     flat = faces.ravel()
     normals = np.stack([np.bincount(flat, np.repeat(axis, 3), len(vertices)) for axis in face_normals.T], axis=-1)
-    normals /= np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
+    normals = normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
     view = -vertices / np.maximum(distance, 1e-12)[:, None]
     facing = np.clip((normals * view).sum(axis=-1), 0, 1)
     lambert = np.clip(normals @ LIGHT, 0, 1)
-    # The edges that turn away darken, so that a finger stands out from the palm behind it.
+    # Surfaces at grazing angles are darker, so that a finger stands out from the palm behind it.
     shade = (0.34 + 0.66 * lambert) * (0.50 + 0.50 * facing)
     return pixels[visible], shade[visible], np.linalg.norm(vertices[visible].mean(axis=1), axis=-1)
 
 
 def _extremes(triples: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum and maximum over an axis of length three, where NumPy's own reductions are ten times as slow."""
+    """Returns minimum and maximum over an axis of length three, ten times as fast as NumPy's reductions."""
     a, b, c = np.moveaxis(triples, axis, 0)
     return np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
 
 
 def _shade_planes(corners: np.ndarray, shades: np.ndarray) -> np.ndarray:
-    """(N, 3) float32 a, b, c: the shade at pixel (x, y) of a face is a x + b y + c."""
+    """Returns (N, 3) float32 a, b, c: the shade at pixel (x, y) of a face is a x + b y + c."""
     edge1, edge2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     rise1, rise2 = shades[:, 1] - shades[:, 0], shades[:, 2] - shades[:, 0]
     area = edge1[:, 0] * edge2[:, 1] - edge1[:, 1] * edge2[:, 0]
@@ -151,7 +152,7 @@ def _shade_planes(corners: np.ndarray, shades: np.ndarray) -> np.ndarray:
 
 
 def _colour_ramp(colour: tuple[int, int, int]) -> np.ndarray:
-    """(256, 3) float32 from shadow over the colour itself to a highlight."""
+    """Returns (256, 3) float32 colours from shadow to highlight."""
     level = np.linspace(0, 1, 256)[:, None]
     base = np.array(colour, dtype=np.float64)
     highlight = np.clip((level - 0.72) / 0.28, 0, 1) ** 2
@@ -176,7 +177,7 @@ def _draw_skeleton(image: np.ndarray, hand: HandEstimate, thickness: int) -> Non
             )
     for joint in np.flatnonzero(drawable):
         colour = PALM_COLOUR if joint == 0 else FINGER_COLOURS[(joint - 1) // 4]
-        # Not antialiased, which takes ten times as long for dots of this size.
+        # Not antialiased, which would take ten times as long for dots of this size.
         centre = (points[joint] >> SUBPIXEL_BITS).tolist()
         if radius > 1:
             cv2.circle(image, centre, radius, (255, 255, 255), cv2.FILLED)
@@ -185,7 +186,7 @@ def _draw_skeleton(image: np.ndarray, hand: HandEstimate, thickness: int) -> Non
 
 
 def label_text(hand: HandEstimate) -> str:
-    """Side, distance along the optical axis and score, and the grasp with its probability where it is known."""
+    """Returns side, distance along the optical axis and score, and the grasp with its probability if known."""
     text = f"{hand.side.value}  {hand.wrist_position[2]:.2f} m"
     if math.isfinite(hand.score):
         text += f"  {100 * hand.score:.0f} %"
@@ -198,9 +199,10 @@ def label_text(hand: HandEstimate) -> str:
 def _draw_label(
     image: np.ndarray, hand: HandEstimate, thickness: int, others: list[tuple[int, int, int, int]]
 ) -> tuple[int, int, int, int]:
-    """What is known of the hand above its box, moved inside the picture and off the other labels.
+    """Draws a hand's label above its box, moved into the image and away from other labels.
 
-    Returns the label's left, top, right and bottom, as ``others`` are.
+    Returns:
+        The label's left, top, right and bottom, as in ``others``.
     """
     text = label_text(hand)
     scale = 0.5 * max(1.0, min(image.shape[:2]) / 640)
@@ -220,7 +222,7 @@ def _draw_label(
 
 
 def _shift_off(place: tuple[int, int, int, int], others: list[tuple[int, int, int, int]], image_height: int) -> int:
-    """How far down (or up, negative) a label must move to cover no other; 0 where there is no room in the picture."""
+    """Returns how far a label must move down (up if negative) to cover no other; 0 if there is no room."""
     left, top, right, bottom = place
     near = [(y0, y1) for x0, y0, x1, y1 in others if x0 <= right and x1 >= left]
     shifts = [0, *(y0 - bottom - 1 for y0, _ in near), *(y1 - top + 1 for _, y1 in near)]

@@ -1,4 +1,4 @@
-"""Where drawn pictures go: an image for an image, a folder for a folder, a video for a video."""
+"""Outputs of overlays: an image for an image, a folder for a folder, a video for a video."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 
 from ..io.files import OutputFile
 from ..io.images import InputError, encode_image
-from ..io.sources import FolderSource, FrameSource, ImageSource, VideoSource
+from ..io.sources import ASSUMED_FPS, FolderSource, FrameSource, ImageSource, VideoSource
 from ..io.video_writer import VideoWriter
 
 VIDEO_SUFFIX = ".mp4"
 
 
 class OverlayOutput(Protocol):
-    """A context manager: entering checks that the output can be written, leaving completes it or, after an error, removes it."""
+    """Context manager: entering checks that the output is writable; leaving completes it, or removes it on errors."""
 
     def __enter__(self) -> OverlayOutput: ...
 
     def __exit__(self, *exception) -> None: ...
 
     def write(self, image_rgb: np.ndarray, name: str) -> None:
-        """Takes the picture of the frame of this name."""
+        """Writes the overlay of the frame with this name."""
         ...
 
 
@@ -47,7 +47,7 @@ class ImageOverlay:
 
 
 class FolderOverlay:
-    """A folder with an image of the same name for each input; what is written before an error stays."""
+    """A folder with an image of the same name for each input; images written before an error are kept."""
 
     def __init__(self, path: Path):
         self._path = path
@@ -86,9 +86,10 @@ class VideoOverlay:
 
 
 def overlay_for(source: FrameSource, path: Path) -> OverlayOutput:
-    """The output that fits a source.
+    """Returns the output for the overlays of a source.
 
-    :raises InputError: the path cannot hold it, or would overwrite the source.
+    Raises:
+        InputError: the path does not fit the kind of source, or would overwrite it.
     """
     if isinstance(source, ImageSource | FolderSource | VideoSource) and path.resolve() == source.path.resolve():
         raise InputError(f"{path}: the overlay would overwrite the input; give another name")
@@ -98,4 +99,4 @@ def overlay_for(source: FrameSource, path: Path) -> OverlayOutput:
         if path.is_file():
             raise InputError(f"{path}: the overlay of a folder is a folder, and this is a file")
         return FolderOverlay(path)
-    return VideoOverlay(path, source.fps)
+    return VideoOverlay(path, source.fps or ASSUMED_FPS)

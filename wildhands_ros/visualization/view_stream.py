@@ -1,4 +1,4 @@
-"""``wildhands view``: the estimator on a source of pictures, seen in the browser."""
+"""``wildhands view``: shows the hands of a source in the browser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..io.sources import Frame, FrameSource
 from .viewer import HandViewer
 
 STILL_SECONDS = 2.0
-"""For which a picture without a time is shown."""
+"""Seconds for which a still image is shown."""
 
 
 def view_stream(
@@ -23,9 +23,9 @@ def view_stream(
     port: int,
     open_browser: bool,
 ) -> None:
-    """Shows the hands of a source's frames, no faster than they were taken; the last ones stay until Ctrl-C."""
+    """Shows the hands of a source in real time at most; the last ones stay until Ctrl-C."""
     viewer = HandViewer(estimator.faces, host, port)
-    print(f"look at {viewer.url}; Ctrl-C ends", flush=True)
+    print(f"open {viewer.url} in a browser; press Ctrl-C to stop", flush=True)
     if open_browser:
         webbrowser.open(viewer.url)
     try:

@@ -1,8 +1,9 @@
-"""Hands in the browser: the scene in 3D beside the picture with its overlay, served by viser."""
+"""Shows hands in the browser with viser: the 3D scene beside the image with its overlay."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,27 +15,31 @@ from ..tracking.tracks import hand_names
 from ..types import FrameEstimate, HandEstimate, Side
 from .overlay import FINGER_COLOURS, PALM_COLOUR, SIDE_COLOURS, draw_frame, label_text
 
+if TYPE_CHECKING:
+    from viser import CameraFrustumHandle, SceneApi
+
 IMAGE_WIDTH = 640
-"""Pixels of the overlay in the panel; more only fills the wire."""
+"""Largest width of the overlay in pixels; more would only cost bandwidth."""
 JPEG_QUALITY = 80
 FRUSTUM = 0.08
-"""Metres from the camera to the picture in the scene."""
+"""Distance of the image from the camera in the scene, in metres."""
 AXES = 0.015
-"""Metres, of a joint's frame."""
+"""Length of the axes of a joint's frame, in metres."""
 BONE_COLOURS = np.array(
     [PALM_COLOUR if parent == 0 else FINGER_COLOURS[(child - 1) // 4] for parent, child in MEDIAPIPE_BONES], np.uint8
 )
 
 
 class HandViewer:
-    """A web server with one scene, in the camera's frame: camera, meshes, skeletons, joint frames, labels; beside it picture and grasps.
+    """A web server that shows camera, meshes, skeletons, joint frames and labels in the camera frame, and the image.
 
     Args:
         faces: (F, 3) triangles of each side's mesh.
-        host: address to listen on; "0.0.0.0" lets other machines see it too.
-        port: the next free one is taken where it is in use.
+        host: address to listen on; "0.0.0.0" makes it visible to other machines.
+        port: port to listen on; if it is in use, the next free one.
 
-    :raises ImportError: viser is not installed.
+    Raises:
+        ImportError: viser is not installed.
     """
 
     def __init__(self, faces: Mapping[Side, np.ndarray], host: str = "127.0.0.1", port: int = 8080):
@@ -48,9 +53,16 @@ class HandViewer:
         self._server.gui.main_panel.dock_right()
         self._server.gui.set_panel_label("wildhands")
         self._server.scene.set_up_direction("-y")
-        colours = dict(cell_color=(50, 50, 50), section_color=(90, 90, 90))
         self._server.scene.add_grid(
-            "floor", 2.0, 2.0, plane="xz", cell_size=0.1, section_size=0.5, position=(0.0, 0.3, 0.5), **colours
+            "floor",
+            2.0,
+            2.0,
+            plane="xz",
+            cell_size=0.1,
+            section_size=0.5,
+            position=(0.0, 0.3, 0.5),
+            cell_color=(50, 50, 50),
+            section_color=(90, 90, 90),
         )
         self._server.initial_camera.position = (0.42, -0.28, 0.05)
         self._server.initial_camera.look_at = (0.0, 0.03, 0.4)
@@ -58,24 +70,24 @@ class HandViewer:
             np.zeros((9, 16, 3), np.uint8), format="jpeg", jpeg_quality=JPEG_QUALITY
         )
         self._text = self._server.gui.add_markdown("")
-        self._camera = None
+        self._camera: CameraFrustumHandle | None = None
         self._hands: dict[tuple[str, Side], _Hand] = {}
 
     @property
     def url(self) -> str:
-        """Where a browser on this machine finds it."""
+        """Address for a browser on this machine."""
         host = self._server.get_host()
         return f"http://{'localhost' if host in ('0.0.0.0', '127.0.0.1') else host}:{self._server.get_port()}"
 
     def close(self) -> None:
-        """Ends the server."""
+        """Stops the server."""
         self._server.stop()
 
     def show(self, image_rgb: np.ndarray, frame: FrameEstimate) -> None:
-        """Shows one frame to whoever looks.
+        """Shows one frame.
 
         Args:
-            image_rgb: (H, W, 3) uint8, the picture that the estimate was made from.
+            image_rgb: (H, W, 3) uint8, the image of the estimate.
             frame: the estimate.
         """
         drawn = _narrowed(draw_frame(image_rgb, frame, self._faces))
@@ -92,7 +104,7 @@ class HandViewer:
             lines = [f"**{name}** ({hand.track_id or 'no track'}): {label_text(hand)}" for (name, _), hand in named]
             self._text.content = "\n\n".join(lines or ["no hands"])
 
-    def _show_camera(self, camera: Camera, picture: np.ndarray) -> None:
+    def _show_camera(self, camera: Camera, image_rgb: np.ndarray) -> None:
         field_of_view = 2 * np.arctan(camera.height / (2 * camera.k[1, 1]))
         if self._camera is None:
             self._camera = self._server.scene.add_camera_frustum(
@@ -102,17 +114,21 @@ class HandViewer:
                 scale=FRUSTUM,
                 thickness=0.002,
                 color=(160, 160, 160),
-                image=picture,
+                image=image_rgb,
                 format="jpeg",
                 jpeg_quality=JPEG_QUALITY,
             )
-        self._camera.fov, self._camera.aspect, self._camera.image = field_of_view, camera.width / camera.height, picture
+        self._camera.fov, self._camera.aspect, self._camera.image = (
+            field_of_view,
+            camera.width / camera.height,
+            image_rgb,
+        )
 
 
 class _Hand:
     """One hand in the scene."""
 
-    def __init__(self, scene, name: str, faces: np.ndarray, hand: HandEstimate):
+    def __init__(self, scene: SceneApi, name: str, faces: np.ndarray, hand: HandEstimate):
         colour = SIDE_COLOURS[hand.side]
         place = f"hands/{name}_{hand.side.value}"
         self._mesh = scene.add_mesh_simple(
@@ -146,7 +162,7 @@ class _Hand:
 
 
 def _frames(hand: HandEstimate) -> tuple[np.ndarray, np.ndarray]:
-    """(21, 4) quaternions, w first, and (21, 3) positions of the joints' frames, in MANO's basis."""
+    """Returns the joints' frames in MANO's basis: quaternions (21, 4), w first, and positions (21, 3)."""
     return np.roll(joint_quaternions([hand.mano])[0], 1, axis=1), np.asarray(hand.joints, np.float64)
 
 
