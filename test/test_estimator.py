@@ -62,7 +62,8 @@ def test_a_photograph_gives_a_consistent_hand(estimator, photo):
     assert hand.vertices[:, 2].min() > 0
     eigenvalues = np.linalg.eigvalsh(hand.wrist_covariance)
     assert (eigenvalues > 0).all()
-    # Size and distance cannot be told apart: the depth is the most uncertain coordinate, by 3 % of the distance at least.
+    # Size and distance cannot be told apart: the depth is the most uncertain coordinate, by 3 % of the distance at
+    # least.
     assert hand.wrist_covariance[2, 2] == np.diag(hand.wrist_covariance)[:3].max()
     assert np.sqrt(hand.wrist_covariance[2, 2]) > 0.03 * hand.joints[0, 2]
     assert set(frame.seconds) == {"find", "track", "predict", "fit", "smooth", "pose"}
@@ -276,7 +277,8 @@ def test_hand_length_sets_the_scale(photo):
 
 @pytest.mark.skipif(not (DEMO / "clip.mp4").is_file(), reason="the demo's clip is not there")
 def test_a_lens_changes_the_picture_but_not_the_hands(estimator):
-    """The scene through its lens, through a fisheye, and rectified: the same hands, and 2D joints where each picture shows them."""
+    """The scene through its lens, through a fisheye, and rectified: the same hands, and 2D joints where each picture
+    shows them."""
     index = 60
     image = next(frame.image for number, frame in enumerate(open_source(str(DEMO / "clip.mp4"))) if number == index)
     camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(image.shape[1], image.shape[0], rectified=False)

@@ -503,7 +503,8 @@ def test_doubtful_side_is_settled_by_the_cheaper_fit(fit, kinematics):
 
 @pytest.mark.skipif(not RHD.exists(), reason="needs ../shared/real_hands")
 def test_hands_with_known_joints(fit):
-    """True 2D keypoints alone; feasibility.md reached 11.7 mm, and a depth off by 7.4 %, over these and six more hands."""
+    """True 2D keypoints alone; feasibility.md reached 11.7 mm, and a depth off by 7.4 %, over these and six more
+    hands."""
     errors, depths = [], []
     for photo in read_coco_hands(RHD):
         (hand,) = photo.hands

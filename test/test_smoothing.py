@@ -138,7 +138,8 @@ def test_a_hand_at_rest_becomes_steadier_and_stays_where_it_is():
 
 
 def test_a_moving_camera_is_taken_out_of_it():
-    """A hand at rest in the world, seen from a camera that turns and moves: in the world's frame it is smoothed without any lag."""
+    """A hand at rest in the world, seen from a camera that turns and moves: in the world's frame it is smoothed without
+    any lag."""
     rng = np.random.default_rng(5)
     still = mano(rng)
     truth = hand_of(still).joints.astype(float)

@@ -118,21 +118,23 @@ class EstimatorConfig:
     """
 
     checkpoint: str = AUTO
-    """The network: "default" for the bundled weights, "released" for the imported published ones, the path of a checkpoint, "none" for
-    the keypoint fit alone, or "auto": the bundled weights, unless ``hand_model`` is a folder."""
+    """The network: "default" for the bundled weights, "released" for the imported published ones, the path of a
+    checkpoint, "none" for the keypoint fit alone, or "auto": the bundled weights, unless ``hand_model`` is a folder."""
     hand_model: str = AUTO
     """"auto": the checkpoint's own hand, or the open hand where it has none; "open"; or a folder with MANO's files."""
     detector: str = AUTO
     """One of ``DETECTORS``."""
     search: SearchTime | SearchWindows = SearchTime()
     """Limits how much of each image of a stream the bundled detector searches while it has found nothing; the remaining
-    windows follow in the next images. The detector "own" stops after the first window, unless this is ``SearchWindows``."""
+    windows follow in the next images. The detector "own" stops after the first window, unless this is
+    ``SearchWindows``."""
     max_hands: int = 2
     """Maximum number of hands per image, left and right together."""
     min_score: float = 0.5
     """Detection score in (0, 1) below which a hand is not reported."""
     hand_length: float = 0.0
-    """Metres from the wrist to the middle fingertip of the user's stretched hand; halves the uncertainty of depth. 0 if unknown."""
+    """Metres from the wrist to the middle fingertip of the user's stretched hand; halves the uncertainty of depth. 0 if
+    unknown."""
     refine: bool = True
     """Fit the network's estimate to the detected keypoints."""
     device: str = AUTO
@@ -140,6 +142,7 @@ class EstimatorConfig:
     runtime: str = AUTO
     """One of ``RUNTIMES``; "auto" selects OpenVINO on a CPU if it is installed."""
     precision: str = AUTO
-    """One of ``PRECISIONS`` ("int8" only after ``wildhands quantize``); "auto" selects the fastest that costs no measurable accuracy."""
+    """One of ``PRECISIONS`` ("int8" only after ``wildhands quantize``); "auto" selects the fastest that costs no
+    measurable accuracy."""
     smoothing: SmoothingConfig | None = None
     """Smooths the hands of a stream over time; None reports each image's hands as they are."""

@@ -88,8 +88,8 @@ class Estimator:
 
     - find: detects hands, follows those of the last image, and finds their keypoints.
     - track: assigns the hands to tracks and combines the evidence for their sides.
-    - predict: runs the network. One forward pass gives presence, keypoints and the 3D hand, so most passes already happen
-      while hands are found; their time counts here and not as "find".
+    - predict: runs the network. One forward pass gives presence, keypoints and the 3D hand, so most passes already
+      happen while hands are found; their time counts here and not as "find".
     - fit: fits the hand model to the keypoints.
     - smooth: smooths the parameters over time (``EstimatorConfig.smoothing``).
     - pose: computes joints and everything else that follows from the parameters. The mesh is computed when
@@ -212,13 +212,13 @@ class Estimator:
                 None for a single image.
             detections: External detections; None to use the configured detector. Those without keypoints get them from
                 the landmark network.
-            camera_pose: Returns the pose of the camera in a fixed frame, in which hands are then smoothed; without it, or
-                if it returns None, they are smoothed in the camera frame. It is called only if there are hands, and as
-                late as possible.
+            camera_pose: Returns the pose of the camera in a fixed frame, in which hands are then smoothed; without it,
+                or if it returns None, they are smoothed in the camera frame. It is called only if there are hands, and
+                as late as possible.
 
         Raises:
-            ValueError: The image is not (H, W, 3) uint8 or does not have the size of the camera, or the detector is "topic"
-                and there are no detections.
+            ValueError: The image is not (H, W, 3) uint8 or does not have the size of the camera, or the detector is
+                "topic" and there are no detections.
         """
         self._timer = _StageTimer()
         with self._timer.stage("find"):
@@ -304,7 +304,7 @@ class Estimator:
                 hand.predictions[side] = prediction
 
     def _fit_hands(self, hands: list[_Hand], camera: Camera, stamp: float | None) -> list[_Estimated]:
-        """Fits the hands with keypoints, unless predictions are to be reported unchanged; returns those with an estimate."""
+        """Fits the hands with keypoints, unless predictions are reported unchanged; returns those with an estimate."""
         estimated = []
         for hand in hands:
             detection = hand.detection
@@ -440,12 +440,13 @@ def checkpoint_name(config: EstimatorConfig) -> str:
         ValueError: The checkpoint does not fit the hand model.
     """
     if config.checkpoint == AUTO:
-        # The default weights predict the open hand's parameters, which mean something else in MANO. With MANO, hands are
-        # only fitted to keypoints.
+        # The default weights predict the open hand's parameters, which mean something else in MANO. With MANO, hands
+        # are only fitted to keypoints.
         return DEFAULT_NAME if config.hand_model in (AUTO, OPEN) else NONE
     if config.checkpoint == DEFAULT_NAME and config.hand_model not in (AUTO, OPEN):
         raise ValueError(
-            "the default weights predict the open hand's parameters: with MANO's files use checkpoint auto, none or released"
+            "the default weights predict the open hand's parameters: "
+            "with MANO's files use checkpoint auto, none or released"
         )
     return config.checkpoint
 

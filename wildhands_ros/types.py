@@ -1,7 +1,7 @@
 """Plain data that is passed between the stages of the estimator and to its users.
 
-3D values are in metres in the camera's optical frame (x right, y down, z forward). 2D values are in pixels of the source
-image, with pixel centres at integer coordinates. Joints are in MediaPipe order (see ``hand_model.joints``).
+3D values are in metres in the camera's optical frame (x right, y down, z forward). 2D values are in pixels of the
+source image, with pixel centres at integer coordinates. Joints are in MediaPipe order (see ``hand_model.joints``).
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ class Detection:
     keypoint_weights: np.ndarray | None = None
     """(21,) in [0, 1]; a keypoint of weight 0 is ignored. None stands for all ones."""
     world: np.ndarray | None = None
-    """(21, 3) root-relative joints in metres; the axes are right, down and forward as seen along the ray to the centre of
-    the box."""
+    """(21, 3) root-relative joints in metres; the axes are right, down and forward as seen along the ray to the centre
+    of the box."""
     prediction: NetworkPrediction | None = None
     """3D prediction from the forward pass that found the keypoints; None if they come from elsewhere."""
     box_from_keypoints: bool = False
@@ -197,7 +197,8 @@ class HandEstimate:
     """(6, 6) covariance of x, y, z and of the rotation about the camera's fixed x, y, z axes, as in
     geometry_msgs/PoseWithCovariance; None if unknown."""
     reprojection_error: float = float("nan")
-    """Mean distance of ``joints_2d`` to the keypoints, as a fraction of the box's longer side; NaN without keypoints."""
+    """Mean distance of ``joints_2d`` to the keypoints, as a fraction of the box's longer side; NaN without
+    keypoints."""
     keypoints: np.ndarray | None = None
     """(21, 2) detected keypoints in pixels."""
     grasp_probabilities: np.ndarray | None = None

@@ -14,10 +14,11 @@ _SAME_KEYPOINTS = 0.25
 _SAME_SIZE = 0.6
 """Minimum ratio of their sizes; otherwise the smaller one may be a fragment of the larger one."""
 _SAME_BOX = 0.7
-"""IoU above which two boxes are of one hand. If both have keypoints and their sides differ, they may be interlocked hands
-and are both kept."""
+"""IoU above which two boxes are of one hand. If both have keypoints and their sides differ, they may be interlocked
+hands and are both kept."""
 _FRAGMENT_SIZE, _FRAGMENT_WITHIN = 0.6, 0.75
-"""A fragment has less than this share of another hand's area, and more than that share of it lies in the other's box."""
+"""A fragment has less than this share of another hand's area, and more than that share of it lies in the other's
+box."""
 
 
 def without_duplicates(hands: Sequence[Detection]) -> list[Detection]:

@@ -1,4 +1,4 @@
-"""Finds the hands of an image: with the configured detector, in external boxes, and where they were in the last image."""
+"""Finds the hands of an image: with a detector, in external boxes, and where they were in the last image."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class HandFinder:
 
     Args:
         config: Detector, limits and search options.
-        infer: Landmark network. It verifies proposals, finds keypoints in boxes without them, and follows hands. It also
-            refines what MediaPipe finds, with crops that fit its keypoints better than MediaPipe's own.
-        keep_bare_boxes: Whether boxes of known side are kept although no keypoints are found in them, for a network that
-            needs none.
+        infer: Landmark network. It verifies proposals, finds keypoints in boxes without them, and follows hands. It
+            also refines what MediaPipe finds, with crops that fit its keypoints better than MediaPipe's own.
+        keep_bare_boxes: Whether boxes of known side are kept although no keypoints are found in them, for a network
+            that needs none.
         bundled: Detector to use instead of the bundled one.
 
     Raises:
@@ -94,8 +94,8 @@ class HandFinder:
     ) -> Found:
         """Finds the hands of an image.
 
-        Doubtful hands and duplicates are dropped, boxes without keypoints get them, and hands of the last image that the
-        detector lost are added if the landmark network still recognises them.
+        Doubtful hands and duplicates are dropped, boxes without keypoints get them, and hands of the last image that
+        the detector lost are added if the landmark network still recognises them.
 
         Args:
             image_rgb: (H, W, 3) uint8.
@@ -226,7 +226,7 @@ def _overlaps(detection: Detection, others: Sequence[Detection]) -> bool:
 
 
 def _merged(box: Detection, keypoints: Detection) -> Detection:
-    """Combines a detector's box and score with the landmark network's keypoints; the side is the detector's if known."""
+    """Combines the box, score and side of a detector, if it knows the side, with the keypoints of the landmarks."""
     side = box if box.side is not None else keypoints
     return replace(
         keypoints,

@@ -132,8 +132,8 @@ def hand_turn(keypoints: np.ndarray) -> float:
         keypoints: (21, 2) pixels.
 
     Returns:
-        Angle in radians from upright to the direction from the wrist to the base of the middle finger, clockwise as seen
-        in the image.
+        Angle in radians from upright to the direction from the wrist to the base of the middle finger, clockwise as
+        seen in the image.
     """
     x, y = keypoints[MIDDLE_MCP] - keypoints[WRIST]
     return float(np.arctan2(x, -y))

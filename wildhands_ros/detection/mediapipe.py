@@ -12,7 +12,8 @@ from ..types import Detection, Side
 from .mediapipe_graph import GraphHand, HandGraph
 
 _SAME_HAND = 0.15
-"""Two detections are of one hand if their keypoints are closer than this on average, as a share of the keypoints' box."""
+"""Two detections are of one hand if their keypoints are closer than this on average, as a share of the keypoints'
+box."""
 _SKIN_TONE = np.clip(np.arange(256)[:, None] * (1, 0.75, 0.65) + (40, 0, 0), 0, 255).astype(np.uint8)[None]
 """Colour of each grey value. Of 62 hands found in colour images, 40 are found in grey images and 59 in tinted ones."""
 

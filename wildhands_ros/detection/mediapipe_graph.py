@@ -1,8 +1,8 @@
 """Runs MediaPipe's hand graph with access to its presence scores and without its start-up messages.
 
-The graph is the one behind ``mp.solutions.hands.Hands`` of mediapipe 0.10.21: palm detector, landmark network, and tracking
-by the landmarks of the last image. That class hides the presence score of each hand, which is the only confidence while a
-hand is tracked.
+The graph is the one behind ``mp.solutions.hands.Hands`` of mediapipe 0.10.21: palm detector, landmark network, and
+tracking by the landmarks of the last image. That class hides the presence score of each hand, which is the only
+confidence while a hand is tracked.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _import_mediapipe() -> ModuleType:
     try:
         with _without_startup_noise():
             import mediapipe
-            from mediapipe.python import packet_creator  # noqa: F401  (missing in later releases, which dropped these graphs)
+            from mediapipe.python import packet_creator  # noqa: F401  (later releases dropped these graphs)
     except ImportError as error:
         raise ImportError(
             "The MediaPipe detector needs mediapipe 0.10.21. Install it with: pip install 'wildhands_ros[mediapipe]'"

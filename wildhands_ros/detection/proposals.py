@@ -126,7 +126,7 @@ def decode_hands(seen: View, maps: np.ndarray, least_score: float) -> list[Propo
 
 
 def _runtime(net: HandDetectorNet) -> Callable[[np.ndarray], Outputs]:
-    """Returns the network as a function of an (h, w, 3) uint8 image; on OpenVINO if it is installed, otherwise on torch."""
+    """Returns the network as a function of an (h, w, 3) uint8 image; it runs on OpenVINO if that is installed."""
     try:
         from ..runtime.openvino_detector import OpenVinoDetector
     except ImportError:

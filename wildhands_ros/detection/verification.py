@@ -1,4 +1,4 @@
-"""Verifies proposals: a proposal is a hand if the landmark network recognises it, or if it and the second stage agree."""
+"""Verifies proposals: a hand is what the landmark network recognises, or what it and the second stage agree on."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _SAME_PLACE = 0.4
 _PROMISING = 0.25
 """Minimum presence in the first forward pass for further ones with better crops."""
 _SCALES, _ROTATIONS = np.array([0.8, 1.25]), np.array([0.35, -0.35])
-"""Scale and rotation (radians) of the crops that confirm a hand. A fingertip or a face is rarely taken for a hand in all of
-them."""
+"""Scale and rotation (radians) of the crops that confirm a hand. A fingertip or a face is rarely taken for a hand in
+all of them."""
 _SUPPRESSED = 0.3
 """IoU with a verified hand above which a doubtful proposal is suppressed."""
 _NEAR, _LEAST_RATIO, _MOST_RATIO, _LEAST_COSINE = 0.35, 0.7, 1.4, 0.7
-"""Two crops are about one hand if the distance of their centres relative to the larger one, the ratio of their sides, and
-the cosine of their difference in rotation are within these limits."""
+"""Two crops are about one hand if the distance of their centres relative to the larger one, the ratio of their sides,
+and the cosine of their difference in rotation are within these limits."""
 
 _score = attrgetter("score")
 
@@ -62,8 +62,8 @@ STILL = Effort(48, 16, 0.0)
 STREAM = Effort(6, 1, 0.0)
 """For an image of a stream without known hands."""
 FOLLOWING = Effort(2, 1, 0.3)
-"""For an image of a stream with known hands: another hand is soon among the best proposals, and only one in 300 of those
-with a lower score is a hand that the landmark network recognises."""
+"""For an image of a stream with known hands: another hand is soon among the best proposals, and only one in 300 of
+those with a lower score is a hand that the landmark network recognises."""
 
 
 class ProposalVerifier:
@@ -245,8 +245,8 @@ def _with_side_of(proposal: Proposal, hand: Detection) -> Detection:
 def _mean(crops: Sequence[Proposal]) -> Proposal:
     """Averages what the second stage finds in its crops of one place; in a crop without a hand the score is 0.
 
-    The boxes err in different directions: if the score is above 0.5, the mean box overlaps the hand by half in 92 of 100
-    cases, the box in the whole image in 65.
+    The boxes err in different directions: if the score is above 0.5, the mean box overlaps the hand by half in 92 of
+    100 cases, the box in the whole image in 65.
     """
     score = sum(map(_score, crops)) / len(_SECOND_STAGE_CROPS)
     best = max(crops, key=_score)
@@ -265,8 +265,8 @@ def _evidence(probabilities: Sequence[float]) -> np.ndarray:
 
 
 def _as_proposed(proposal: Proposal, seen: Detection, probability: float) -> Detection:
-    """Returns a hand that the landmark network alone does not recognise, with the detector's box and, for lack of better
-    ones, the landmark network's keypoints."""
+    """Returns a hand that the landmark network alone does not recognise, with the detector's box and, for lack of
+    better ones, the landmark network's keypoints."""
     return replace(
         _with_side_of(proposal, seen),
         box=proposal.box,

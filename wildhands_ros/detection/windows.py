@@ -12,8 +12,8 @@ import numpy as np
 MOST_PIXELS = 65_536
 """Maximum size of the detector's input in pixels; a 16:9 image becomes 320 x 192."""
 COARSE_PIXELS = 24_576
-"""Size of a second, coarser input. Only there are palms found that fill the image, because MediaPipe's detector was trained
-at that scale."""
+"""Size of a second, coarser input. Only there are palms found that fill the image, because MediaPipe's detector was
+trained at that scale."""
 SECOND_STAGE_SIDE = 160
 """Side of the square input of the second stage in pixels."""
 LEAST_SIDE = 96

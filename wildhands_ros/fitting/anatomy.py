@@ -1,7 +1,7 @@
 """Axes and ranges of motion of the finger joints.
 
-Angles are (15, 3) arrays: one row per articulated joint in MediaPipe order (CMC, MCP and IP of the thumb, then MCP, PIP and
-DIP of index to pinky); the columns are flexion (towards the palm), abduction (towards the thumb's side) and twist
+Angles are (15, 3) arrays: one row per articulated joint in MediaPipe order (CMC, MCP and IP of the thumb, then MCP, PIP
+and DIP of index to pinky); the columns are flexion (towards the palm), abduction (towards the thumb's side) and twist
 (right-handed about the bone).
 """
 

@@ -13,7 +13,8 @@ from .keypoint_fit import FitResult, FitState, KeypointFit, keypoint_sigma
 LEAST_KEYPOINTS = 6
 """Minimum number of known keypoints for a pose."""
 SURE_SIDE = 0.8
-"""Confidence in the side below which both sides are fitted. The one of lower cost is then correct for 29 of 30 real hands."""
+"""Confidence in the side below which both sides are fitted. The one of lower cost is then correct for 29 of 30 real
+hands."""
 
 
 def fit_detection(
@@ -29,7 +30,8 @@ def fit_detection(
 
     Args:
         fits: Fit of each side's hand model.
-        detection: Detection with keypoints. If its ``side_score`` is below ``SURE_SIDE`` or unknown, both sides are tried.
+        detection: Detection with keypoints. If its ``side_score`` is below ``SURE_SIDE`` or unknown, both sides are
+            tried.
         camera: Camera of the image.
         start: State of the same hand's last fit.
         dt: Seconds since then.

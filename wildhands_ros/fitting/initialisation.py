@@ -77,7 +77,8 @@ def _position(joints: np.ndarray, evidence: Evidence) -> np.ndarray:
 
 @cache
 def _orientations() -> np.ndarray:
-    """Returns (96, 3, 3) orientations: the rotations of a cube, as they are and rotated by 45 degrees about three axes."""
+    """Returns (96, 3, 3) orientations: the rotations of a cube, as they are and rotated by 45 degrees about three
+    axes."""
     cube = Rotation.create_group("O")
     turns = [Rotation.identity(), *(Rotation.from_rotvec(np.radians(45) * axis) for axis in np.eye(3))]
     return np.concatenate([(turn * cube).as_matrix() for turn in turns])

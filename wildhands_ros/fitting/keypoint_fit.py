@@ -48,8 +48,8 @@ _LONGEST_MOMENTUM = 0.1
 _SHORTEST_STEP = 0.005
 """Minimum time step in seconds; closer stamps do not give a velocity."""
 
-# Standard deviations of the network's errors; depth as a fraction. On rendered images the default weights are off by 0.3,
-# 0.01, 0.2 and 0.17 and hardly know the shape; on photographs their errors are larger.
+# Standard deviations of the network's errors; depth as a fraction. On rendered images the default weights are off by
+# 0.3, 0.01, 0.2 and 0.17 and hardly know the shape; on photographs their errors are larger.
 _INITIAL = dict(rotation=0.4, lateral=0.05, angles=0.5, betas=2.0)
 _INITIAL_DEPTH = 0.18
 
@@ -85,7 +85,8 @@ class FitResult:
     wrist_covariance: np.ndarray
     """(6, 6) covariance of x, y, z and of the rotation about the camera's fixed axes."""
     cost: float
-    """Sum of the squared whitened residuals, without the terms in time; comparable between fits to the same keypoints."""
+    """Sum of the squared whitened residuals, without the terms in time; comparable between fits to the same
+    keypoints."""
     reprojection: float
     """Root mean square angle between joints and rays in radians."""
     state: FitState
@@ -110,8 +111,8 @@ class KeypointFit:
     """Fits one hand model to keypoints of right and left hands.
 
     Args:
-        asset_right: A right-hand model in MANO's format. Left hands are fitted mirrored. If the left-hand model is not the
-            mirrored right one, as in MANO, use a second fit with that model ``mirrored()``.
+        asset_right: A right-hand model in MANO's format. Left hands are fitted mirrored. If the left-hand model is not
+            the mirrored right one, as in MANO, use a second fit with that model ``mirrored()``.
 
     Raises:
         ValueError: The model is a left hand.
@@ -147,8 +148,8 @@ class KeypointFit:
             weights: (21,) in [0, 1]; a keypoint of weight 0 is ignored.
             start: State of the same hand's last fit.
             dt: Seconds since then.
-            hand_length: Length from the wrist to the middle fingertip of the flat hand in metres, if known; the distance
-                then does not depend on a guessed size.
+            hand_length: Length from the wrist to the middle fingertip of the flat hand in metres, if known; the
+                distance then does not depend on a guessed size.
             initial: Parameters from another estimator in the same camera frame, which are refined.
 
         Raises:
@@ -246,8 +247,8 @@ class KeypointFit:
     ) -> Evaluated:
         """Returns the best solution from all initialisations.
 
-        With a ``prediction``, its shape is kept, and the depth stays near it. A wrong depth is thus corrected over several
-        frames (14 cm in six), because a short error is better for a robot than a jump.
+        With a ``prediction``, its shape is kept, and the depth stays near it. A wrong depth is thus corrected over
+        several frames (14 cm in six), because a short error is better for a robot than a jump.
         """
         poses = self._cold_poses(evidence, world)
         if anchor is not None:

@@ -57,7 +57,8 @@ class HandKinematics:
         self.rest_dirs = dirs[order]
         self.num_betas = dirs.shape[-1]
         self.num_unknowns = NUM_RIGID + NUM_ANGLES + self.num_betas
-        # Five chains of four joints in MediaPipe order; offsets are from the previous joint, for the first from the wrist.
+        # Five chains of four joints in MediaPipe order; offsets are from the previous joint, for the first from the
+        # wrist.
         self._offsets, self._offset_dirs = _chain_offsets(self.rest_joints), _chain_offsets(self.rest_dirs)
         self._axes = joint_axes(self.rest_joints).reshape(5, 3, 3, 3)
 
@@ -66,7 +67,8 @@ class HandKinematics:
         return self.rest_joints[0] + self.rest_dirs[0] @ betas
 
     def length(self, betas: np.ndarray) -> tuple[float, np.ndarray]:
-        """Returns the length from the wrist to the middle fingertip of the flat hand in metres, and its (B,) gradient."""
+        """Returns the length from the wrist to the middle fingertip of the flat hand in metres, and its (B,)
+        gradient."""
         reach = self.rest_joints[12] - self.rest_joints[0]
         reach_dirs = self.rest_dirs[12] - self.rest_dirs[0]
         reach = reach + reach_dirs @ betas

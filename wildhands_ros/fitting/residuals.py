@@ -32,7 +32,8 @@ MIN_DEPTH = 0.01
 
 @dataclass(frozen=True)
 class Anchor:
-    """A pose near which the result should stay: the prediction from the last frame, or the result of another estimator."""
+    """A pose near which the result should stay: the prediction from the last frame, or the result of another
+    estimator."""
 
     pose: HandPose
     rotation: float
@@ -120,8 +121,8 @@ class Evaluated(NamedTuple):
 def reprojection(joints: np.ndarray, jacobian: np.ndarray, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """Returns the reprojection residuals.
 
-    They are the coordinates of each joint in the plane perpendicular to its keypoint's ray at unit distance. With one plane
-    per ray, they do not depend on the lens or on the viewing direction.
+    They are the coordinates of each joint in the plane perpendicular to its keypoint's ray at unit distance. With one
+    plane per ray, they do not depend on the lens or on the viewing direction.
 
     Returns:
         (21, 2) residuals and their (21, 2, unknowns) derivatives.

@@ -1,7 +1,7 @@
 """Smooths hands over time.
 
-The parameters of each hand are filtered; joints and mesh are then computed from the smoothed parameters, so that they stay
-consistent.
+The parameters of each hand are filtered; joints and mesh are then computed from the smoothed parameters, so that they
+stay consistent.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ class HandSmoother:
 
 
 class _HandFilter:
-    """Filtered state of one hand: wrist position (3,), rotations of the wrist and the finger joints (16), betas (B,)."""
+    """Filtered state of one hand: wrist position (3,), rotations of the wrist and the finger joints (16), betas
+    (B,)."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The One-Euro filter (Casiez, Roussel and Vogel, CHI 2012) for points and rotations.
 
-It is a low-pass filter whose cutoff frequency rises with the speed: it removes noise at rest and follows in motion. Both
-filters below are algorithm 1 of the paper, with the difference between the measurement and the last estimate as a
+It is a low-pass filter whose cutoff frequency rises with the speed: it removes noise at rest and follows in motion.
+Both filters below are algorithm 1 of the paper, with the difference between the measurement and the last estimate as a
 tangent vector, so that rotations are filtered on SO(3) and do not depend on an order of axes.
 """
 
