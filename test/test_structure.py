@@ -50,8 +50,8 @@ ROS_MODULES |= {
     "builtin_interfaces",
 }
 MOST_TRAINING_LINES = 5000
-PUBLIC = ("_asdict", "_replace", "_fields", "_exit")
-"""Documented names of the standard library (``NamedTuple`` and ``os``) that begin with an underscore."""
+PUBLIC = ("_asdict", "_replace", "_fields", "_exit", "_SubParsersAction")
+"""Names of the standard library that begin with an underscore and have no public counterpart."""
 
 
 def name_of(file: Path) -> list[str]:
