@@ -108,10 +108,8 @@ class Estimator:
         >>> from wildhands_ros import Camera, Estimator, load_image
         >>> image = load_image("photo.jpg")
         >>> frame = Estimator()(image, Camera.for_image(image, fov_degrees=70))
-        >>> for hand in frame.hands:
-        ...     print(hand.side.value, hand.wrist_position.shape)
-        left (3,)
-        right (3,)
+        >>> [hand.wrist_position.shape for hand in frame.hands]  # metres, camera frame
+        [(3,), (3,)]
     """
 
     @one_torch_thread()
