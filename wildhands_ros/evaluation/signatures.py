@@ -23,8 +23,8 @@ def failure_signatures(figures: Figures) -> list[str]:
         and pairs >= max(HIGH_MRRPE_MM, HIGH_MRRPE_RATIO * pose)
     ):
         found.append(
-            f"MRRPE {pairs:.0f} mm with an MPJPE of only {pose:.0f} mm: poses are right but positions are wrong; check the "
-            "intrinsics and the positional encoding (KPE)"
+            f"MRRPE {pairs:.0f} mm with an MPJPE of only {pose:.0f} mm: poses are right but positions are wrong; "
+            "check the intrinsics and the positional encoding (KPE)"
         )
     if pose is not None and masks is not None and pose <= GOOD_POSE_MM and masks <= POOR_MASK_IOU:
         found.append(

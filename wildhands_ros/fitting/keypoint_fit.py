@@ -239,7 +239,9 @@ class KeypointFit:
         rotation = Rotation.from_rotvec(np.asarray(initial.global_orient) * turn).as_matrix()
         angles = self._kinematics.angles(np.asarray(initial.hand_pose).reshape(15, 3) * turn)
         return Anchor(
-            HandPose(rotation, position, angles, betas), depth=_INITIAL_DEPTH * np.linalg.norm(position), **_INITIAL
+            HandPose(rotation, position, angles, betas),
+            depth=_INITIAL_DEPTH * float(np.linalg.norm(position)),
+            **_INITIAL,
         )
 
     def _solve_anew(

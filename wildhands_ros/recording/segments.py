@@ -80,7 +80,7 @@ def save(path: Path, segment: Segment) -> None:
     for name, shape in _OPTIONAL.items():
         columns[name] = _stack([getattr(hand, name) for hand in hands], shape)
     with OutputFile(path) as partial:
-        np.savez(partial, **columns)  # type: ignore[arg-type]  # NumPy's stub matches them with allow_pickle
+        np.savez(partial, **columns)
 
 
 def load(path: Path, with_meshes: bool = True) -> Segment:

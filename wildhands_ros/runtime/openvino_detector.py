@@ -32,9 +32,10 @@ class OpenVinoDetector:
 
     def __call__(self, image_rgb: np.ndarray) -> tuple[np.ndarray, ...]:
         """Returns the outputs of ``HandDetectorNet`` for an (h, w, 3) uint8 image, without their batch axis."""
-        size = image_rgb.shape[:2]
+        height, width = image_rgb.shape[:2]
+        size = height, width
         if size not in self._compiled:
-            name = f"detector-{size[0]}x{size[1]}"
+            name = f"detector-{height}x{width}"
             self._compiled[size] = self._compiler.compiled(name, lambda: self._of_size(*size), self._precision)
             if len(self._compiled) > _SIZES_KEPT:
                 self._compiled.popitem(last=False)

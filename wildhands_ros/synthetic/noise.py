@@ -29,7 +29,8 @@ def fractal(
             scale_x, scale_y = width / nx, height / ny
             x = ((np.arange(width) + 0.5) / scale_x + 1.5).astype(np.float32)
             y = ((np.arange(height) + 0.5) / scale_y + 1.5).astype(np.float32)
-            layer = cv2.remap(grain, *np.meshgrid(x, y), interpolation=cv2.INTER_CUBIC)
+            map_x, map_y = np.meshgrid(x, y)
+            layer = cv2.remap(grain, map_x, map_y, interpolation=cv2.INTER_CUBIC)
         else:
             layer = cv2.resize(grain, (width, height), interpolation=cv2.INTER_CUBIC)
         total += layer / 2**octave

@@ -12,7 +12,6 @@ import sys
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -169,7 +168,7 @@ def _make_chunk(request: FeatureRequest, folder: Path, start: int) -> None:
         if name in arrays:
             arrays["features" if name == "crop" else "image_features"] = _trunk_features(arrays.pop(name))
     with OutputFile(_chunk_path(folder, start)) as partial_file:
-        np.savez(partial_file, **cast("dict[str, Any]", arrays))
+        np.savez(partial_file, **arrays)
 
 
 def _draw(source: Source, maker: ExampleMaker, request: FeatureRequest, place: int) -> ImageExample:

@@ -60,7 +60,8 @@ def markdown(rows: list[dict], size: str) -> str:
         "# Ablations\n",
         f"Written by `wildhands ablate`: {size}. Mean and standard deviation over seeds in millimetres: "
         "root-relative joints (MPJPE), left wrist relative to the right one (MRRPE), wrist in the camera frame (root). "
-        "Lab and wild are test splits of the synthetic world; 3D labels come from the lab only, masks and grasps from the wild.\n",
+        "Lab and wild are test splits of the synthetic world; 3D labels come from the lab only, masks and grasps from "
+        "the wild.\n",
         _table([row for row in variants if row["test"] == "lab"], ("lab", "wild")),
     ]
     if fisheye := [row for row in variants if row["test"] == "fisheye"]:
