@@ -31,8 +31,8 @@ class CameraMotion:
         """Subscribes to TF.
 
         Args:
-            node: for the subscriptions to /tf and /tf_static; its executor receives the transforms.
-            frame_id: the frame in which the camera's pose is wanted, for example "odom".
+            node: the node that subscribes to /tf and /tf_static; its executor receives the transforms.
+            frame_id: frame in which the pose of the camera is returned, for example "odom".
         """
         self._frame_id = frame_id
         self._buffer = tf2_ros.Buffer() if self.is_available() else None
@@ -49,7 +49,10 @@ class CameraMotion:
             self._listener.unregister()
 
     def clear(self) -> None:
-        """Forgets all transforms except the static ones, so that TF does not reject transforms as old after the clock has jumped back."""
+        """Clears all transforms except the static ones.
+
+        Call it when the clock has jumped back: TF would otherwise reject new transforms as too old.
+        """
         if self._buffer is not None:
             self._buffer.clear()
 
@@ -57,7 +60,7 @@ class CameraMotion:
         """Returns the pose of the camera in ``frame_id`` at the time of an image. Never waits.
 
         Args:
-            header: of the image.
+            header: header of the image.
 
         Raises:
             TransformPending: TF does not cover the time of the image; a moment later it may.

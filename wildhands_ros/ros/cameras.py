@@ -32,10 +32,10 @@ class Cameras:
     """Keeps the latest CameraInfo and determines the camera of each image; ``add`` may be called from any thread."""
 
     def __init__(self, topic: str, health: Health):
-        """Creates it without a CameraInfo.
+        """Initialises the cameras without a CameraInfo.
 
         Args:
-            topic: the resolved name of the CameraInfo topic, for messages.
+            topic: resolved name of the CameraInfo topic, for error messages.
             health: receives warnings.
         """
         self._topic, self._health = topic, health
@@ -75,8 +75,8 @@ class Cameras:
         if info is None:
             raise InputRejected(
                 "no_camera_info",
-                f"images arrive, but no CameraInfo on {self._topic}: start a calibrated camera driver, remap camera_info, or "
-                "set intrinsics to horizontal_fov or guess",
+                f"images arrive, but no CameraInfo on {self._topic}: start a calibrated camera driver, remap "
+                "camera_info, or set intrinsics to horizontal_fov or guess",
             )
         self._check_frame(info.header.frame_id, frame_id)
         key = _CacheKey(calibration(info), width, height, rectified)
@@ -91,8 +91,8 @@ class Cameras:
     def _check_frame(self, info_frame: str, image_frame: str) -> None:
         """Rejects the CameraInfo of another camera.
 
-        Many drivers always send images and CameraInfo with different frames, which is only a warning. But once images have arrived in
-        the frame of the CameraInfo, it does not apply to images in another frame.
+        Many drivers always send images and CameraInfo with different frames, which is only a warning. But once images
+        have arrived in the frame of the CameraInfo, it does not apply to images in another frame.
         """
         warning = ""
         if info_frame == image_frame:
@@ -100,8 +100,8 @@ class Cameras:
         elif info_frame == self._matched_frame:
             raise InputRejected(
                 "no_camera_info",
-                f"images are now in frame {image_frame!r}, but the last CameraInfo on {self._topic} is in frame {info_frame!r}: "
-                "it belongs to another camera",
+                f"images are now in frame {image_frame!r}, but the last CameraInfo on {self._topic} is in frame "
+                f"{info_frame!r}: it belongs to another camera",
             )
         else:
             warning = (

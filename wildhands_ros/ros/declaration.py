@@ -28,9 +28,9 @@ def parameter(
     """Returns the dataclass field of a parameter. The field's name has ``__`` where the ROS name has a dot.
 
     Args:
-        default: value; a tuple for an array parameter.
+        default: default value; a tuple for an array parameter.
         text: description.
-        unit: of a number.
+        unit: unit of a number.
         bounds: inclusive range of a number.
         choices: allowed values of a string.
         fixed: whether the parameter is only read when the node is configured.

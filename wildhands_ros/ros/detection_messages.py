@@ -12,8 +12,8 @@ from ..fitting.detection_fit import LEAST_KEYPOINTS
 from ..types import Detection, Side
 
 KEYPOINT_PREFIX = "keypoint_"
-"""Results of class ``keypoint_0`` to ``keypoint_20`` (MediaPipe order) are keypoints: x and y of ``pose.pose.position`` are its pixel, and
-the score is its confidence. All other results are hypotheses about the class of the box."""
+"""Results of class ``keypoint_0`` to ``keypoint_20`` (MediaPipe order) are keypoints: x and y of ``pose.pose.position``
+are its pixel, and the score is its confidence. All other results are hypotheses about the class of the box."""
 NUM_KEYPOINTS = 21
 
 
@@ -30,7 +30,7 @@ class HandClassIds:
         return class_id in self.right or class_id in self.left or class_id in self.hand
 
     def side(self, class_id: str) -> Side | None:
-        """Returns the side of a class id; None if it does not say."""
+        """Returns the side that a class id stands for; None if it does not determine the side."""
         if class_id in self.right:
             return Side.RIGHT
         return Side.LEFT if class_id in self.left else None
@@ -48,7 +48,8 @@ class HandDetections:
 def hand_detections(message: Detection2DArray, class_ids: HandClassIds, width: int, height: int) -> HandDetections:
     """Returns the hands among the detections of a ``width`` x ``height`` image.
 
-    A rotated box is replaced by the upright box around it. Of several hypotheses the one with the highest score is used.
+    A rotated box is replaced by the upright box around it. Of several hypotheses the one with the highest score is
+    used.
     """
     found = HandDetections()
     for item in message.detections:
@@ -77,7 +78,7 @@ def _is_keypoint(class_id: str) -> bool:
 
 
 def _keypoints(item: Detection2D) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    """Returns (21, 2) pixels and (21,) weights; None if there are too few, and then the landmark network finds all of them."""
+    """Returns (21, 2) pixels and (21,) weights; None if too few (the landmark network then finds all)."""
     points, weights = np.zeros((NUM_KEYPOINTS, 2)), np.zeros(NUM_KEYPOINTS)
     for result in item.results:
         if _is_keypoint(result.hypothesis.class_id):

@@ -1,4 +1,4 @@
-"""What the node reports about itself on /diagnostics."""
+"""The status that the node publishes on /diagnostics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .parameters import Parameters
 from .rejections import FAILURES, InputRejected, Rejections
 
 WINDOW = 5.0
-"""Seconds over which rates, ages and times are taken."""
+"""Seconds over which rates, ages and times are computed."""
 MAX_REASONS = 16
 """Number of reasons for ignored detections that are counted separately."""
 PLAUSIBLE_AGE = (-0.1, 60.0)
@@ -43,7 +43,7 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class FrameStats:
-    """Figures of one frame whose hands have been published."""
+    """Measurements of one frame whose hands have been published."""
 
     age: float
     """Seconds from the stamp of the image to publication; NaN without a stamp."""
@@ -83,14 +83,14 @@ class _TimedRejection(_Timed):
 
 
 class Health:
-    """Collects what happens to the node's frames and logs what is new. All methods may be called from any thread."""
+    """Collects events and warnings of the node and logs new ones. All methods may be called from any thread."""
 
     def __init__(self, log: Callable[[str], None], now: Callable[[], float] = time.monotonic):
-        """Creates it without any events.
+        """Initialises it without any events.
 
         Args:
-            log: receives warnings.
-            now: a monotonic clock in seconds.
+            log: called with each warning.
+            now: monotonic clock in seconds.
         """
         self._log, self._now = log, now
         self._lock = threading.Lock()
@@ -126,7 +126,7 @@ class Health:
             self._last_error = message or self._last_error
 
     def stream_started(self) -> None:
-        """Reports that images are expected from now on; forgets the rates, warnings and rejections of before."""
+        """Reports that images are expected from now on; clears earlier rates, warnings and rejections."""
         with self._lock:
             self._stream_started_at = self._now()
             self._silence_reason = ""
@@ -283,8 +283,8 @@ class Health:
         age = self._last.age if self._last else 0.0
         if age < PLAUSIBLE_AGE[0] or age > PLAUSIBLE_AGE[1]:
             return (
-                f"the stamps of the images are {abs(age):.1f} s {'behind' if age > 0 else 'ahead of'} the node's clock, so ages are "
-                "unknown: set use_sim_time to play a bag, or synchronise the clocks"
+                f"the stamps of the images are {abs(age):.1f} s {'behind' if age > 0 else 'ahead of'} the node's "
+                "clock, so ages are unknown: set use_sim_time to play a bag, or synchronise the clocks"
             )
         return ""
 

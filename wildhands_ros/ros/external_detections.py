@@ -13,7 +13,7 @@ from .rejections import InputRejected
 
 
 class ExternalDetections:
-    """The detections for each image: those with its stamp or, from a detector that is slower than the camera, the latest ones."""
+    """Selects the detections for each image: those with its stamp or, if the detector is slower, the latest ones."""
 
     def __init__(self, health: Health):
         self._health = health
@@ -30,10 +30,10 @@ class ExternalDetections:
 
         Args:
             paired: the detections with the stamp of the image; None to use the latest ones, once.
-            stamp: of the image, in nanoseconds.
-            width: of the image, in pixels.
-            height: of the image, in pixels.
-            class_ids: of hands.
+            stamp: stamp of the image in nanoseconds.
+            width: width of the image in pixels.
+            height: height of the image in pixels.
+            class_ids: class ids of hands.
 
         Returns:
             The detected hands; None if there are no detections for this image.
@@ -57,8 +57,8 @@ class ExternalDetections:
         difference = abs(stamp - Time.from_msg(message.header.stamp).nanoseconds) / 1e9
         if difference > MAX_GAP:
             text = (
-                f"the stamps of the latest detections and of the image differ by {difference:.1f} s, more than {MAX_GAP:g} s: "
-                "use a faster detector"
+                f"the stamps of the latest detections and of the image differ by {difference:.1f} s, more than "
+                f"{MAX_GAP:g} s: use a faster detector"
             )
             self._health.reject(InputRejected("stale_detections", text))
             return None

@@ -14,7 +14,8 @@ from ..io.images import is_truncated
 from .rejections import InputRejected
 
 BRIDGED = ("rgb8", "bgr8", "mono8", "rgba8", "bgra8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8")
-"""Encodings that cv_bridge decodes. It does not copy rgb8; separate code for rgb8, bgr8 or mono8 was not measurably faster."""
+"""Encodings that cv_bridge decodes. It does not copy rgb8; separate code for rgb8, bgr8 or mono8 was not measurably
+faster."""
 
 # OpenCV names a Bayer pattern by its second row; the names by the first row are missing in older versions.
 CONVERSIONS = {
@@ -33,7 +34,8 @@ CONVERSIONS = {
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUYV,
     "yuyv": cv2.COLOR_YUV2RGB_YUYV,
 }
-"""OpenCV conversions for the encodings that cv_bridge's Python port lacks: 16 bits, YUV, and a misspelt Bayer pattern."""
+"""OpenCV conversions for the encodings that cv_bridge's Python port lacks: 16 bits, YUV, and a misspelt Bayer
+pattern."""
 
 _BRIDGE = CvBridge()
 
@@ -49,7 +51,7 @@ def decode(message: Image | CompressedImage, kind: str) -> np.ndarray:
 
     Args:
         message: the image.
-        kind: its type, sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage.
+        kind: type of the message, sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -115,7 +117,8 @@ def decode_compressed(message: CompressedImage) -> np.ndarray:
     if bgr is None:
         raise ImageDecodeError(
             "undecodable_image",
-            f"the compressed image (format {message.format!r}, {len(raw)} bytes) is damaged or its format is not supported",
+            f"the compressed image (format {message.format!r}, {len(raw)} bytes) is damaged, or its format is not "
+            "supported",
         )
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
@@ -129,7 +132,7 @@ def encode_image(image_rgb: np.ndarray, header: Header) -> Image:
 
 
 def to_bytes(values: np.ndarray) -> array.array:
-    """Returns the bytes as the type that a ``uint8[]`` field accepts unchecked; rclpy checks other types element by element."""
+    """Returns the bytes as an ``array.array``, the only type that rclpy does not check element by element."""
     data = array.array("B")
     data.frombytes(np.ascontiguousarray(values).data.cast("B"))
     return data
@@ -169,16 +172,17 @@ def _rows(message: Image) -> np.ndarray:
     if step < row:
         raise ImageDecodeError(
             "truncated_image",
-            f"step is {step}, but a row of {width} {message.encoding} pixels takes {row} bytes: check the camera driver",
+            f"step is {step}, but a row of {width} {message.encoding} pixels takes {row} bytes: check the camera "
+            "driver",
         )
     if len(message.data) < step * (height - 1) + row:
         raise ImageDecodeError(
             "truncated_image",
-            f"the image has {len(message.data)} of {step * height} bytes ({width}x{height} {message.encoding}, step {step}): "
-            "check the camera driver",
+            f"the image has {len(message.data)} of {step * height} bytes ({width}x{height} {message.encoding}, step "
+            f"{step}): check the camera driver",
         )
-    rows = np.ndarray((height, row), np.uint8, message.data, strides=(step, 1))
-    rows.flags.writeable = False  # It is the message's own memory.
+    rows: np.ndarray = np.ndarray((height, row), np.uint8, message.data, strides=(step, 1))
+    rows.flags.writeable = False  # It is the memory of the message.
     return rows
 
 

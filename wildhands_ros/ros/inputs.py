@@ -23,7 +23,8 @@ except ImportError:  # ROS 2 Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 IMAGE_OVERRIDES = QoSOverridingOptions((QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH))
-"""QoS policies of the image subscription that can be overridden. For its reliability there is a parameter, which also knows "auto"."""
+"""QoS policies of the image subscription that can be overridden. For its reliability there is a parameter, which also
+knows "auto"."""
 OVERRIDES = QoSOverridingOptions(
     (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 )
@@ -35,7 +36,7 @@ def image_topic(parameters: Parameters) -> str:
 
 
 class Inputs:
-    """The subscriptions; used in the executor's thread only."""
+    """The subscriptions. All methods must be called in the executor's thread."""
 
     def __init__(
         self,
@@ -49,11 +50,11 @@ class Inputs:
         """Subscribes.
 
         Args:
-            node: for the subscriptions.
-            parameters: of the node.
+            node: node that owns the subscriptions.
+            parameters: parameters of the node.
             health: receives counts and warnings.
-            on_image: called with each image and, if images wait for their detections (detector.type is topic), with these. Returns
-                whether an earlier image was dropped for it.
+            on_image: called with each image and, if images wait for their detections (detector.type is topic), with
+                those detections. Returns whether an earlier image was dropped in favour of this one.
             on_camera_info: called with each CameraInfo.
             on_detections: called with detections if images do not wait for them (detector.type is tracks).
         """
@@ -74,7 +75,10 @@ class Inputs:
             self._node.destroy_subscription(subscription)
 
     def check_publishers(self) -> None:
-        """Follows a change of the image publishers' reliability, and warns if nobody publishes detections. Call it periodically."""
+        """Adapts to a change of the image publishers' reliability and warns if nobody publishes detections.
+
+        Call it periodically.
+        """
         if self._detections_topic:
             missing = not self._node.count_publishers(self._detections_topic)
             text = f"no publisher on {self._detections_topic}: start the detector, or remap detections"
@@ -86,7 +90,10 @@ class Inputs:
             self._image = self._subscribe_to_images(wanted)
 
     def _wanted_reliability(self, default: ReliabilityPolicy) -> ReliabilityPolicy:
-        """Returns the reliability to subscribe with; ``default`` without publishers, since a restarted driver probably has the same QoS."""
+        """Returns the reliability to subscribe with.
+
+        Without publishers it is ``default``, since a restarted driver probably has the same QoS.
+        """
         if self._parameters.image_reliability != "auto":
             reliable = self._parameters.image_reliability == "reliable"
         else:
@@ -129,7 +136,7 @@ class Inputs:
 
     def _forward_pair(self, pair: ImageWithDetections | None, images_dropped: int) -> None:
         for _ in range(images_dropped):
-            text = "images arrive without detections of the same stamp: is the detector running, and as fast as the camera?"
+            text = "no detections with the stamp of the image: is the detector running, and as fast as the camera?"
             self._health.reject(InputRejected("no_detections", text))
         if pair is not None:
             self._forward(pair.image, pair.detections)

@@ -15,8 +15,8 @@ from .share import share_folder
 def isolate_graph() -> None:
     """Isolates this process and its children from other ROS nodes; call it before ``rclpy.init``.
 
-    It selects a random ROS domain on this machine only, so that nothing reaches the user's robot or comes from it. It also makes Fast DDS
-    transfer large images in one piece, unless the user has configured Fast DDS profiles.
+    It selects a random ROS domain on this machine only, so that nothing reaches the user's robot or comes from it. It
+    also makes Fast DDS transfer large images in one piece, unless the user has configured Fast DDS profiles.
     """
     os.environ.update(ROS_DOMAIN_ID=str(random.randint(1, 101)), ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST")
     for variable in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"):

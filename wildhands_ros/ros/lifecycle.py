@@ -1,9 +1,9 @@
 """A managed node whose slow transitions block neither the executor nor its services.
 
-rclpy's own LifecycleNode runs a transition inside the service callback. A model that takes seconds to load would block parameters,
-diagnostics and even the lifecycle's own services. Here the slow part of a transition is a job in another thread, and the service waits for
-it as a coroutine. Requests of impossible transitions, at which rclpy's callback raises an error that ends the process, are answered with
-``success: false``.
+rclpy's own LifecycleNode runs a transition inside the service callback. A model that takes seconds to load would block
+parameters, diagnostics and even the lifecycle's own services. Here the slow part of a transition is a job in another
+thread, and the service waits for it as a coroutine. Requests of impossible transitions, at which rclpy's callback
+raises an error that ends the process, are answered with ``success: false``.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class ManagedNode(LifecycleNodeMixin, Node):
         """Creates the node.
 
         Args:
-            name: of the node.
-            **options: of rclpy's Node.
+            name: name of the node.
+            **options: keyword arguments of rclpy's Node.
         """
         Node.__init__(self, name, **options)
         # A waiting callback occupies its group, so nothing else may use this one.
@@ -48,10 +48,10 @@ class ManagedNode(LifecycleNodeMixin, Node):
         """Starts the slow part of a transition in another thread; the transition's callback follows when it is done.
 
         Args:
-            transition: an id of lifecycle_msgs/Transition.
+            transition: id as in lifecycle_msgs/Transition.
 
         Returns:
-            The job; None if nothing is slow.
+            The job; None if nothing in the transition is slow.
         """
         return None
 
@@ -59,7 +59,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
         """Performs a transition.
 
         Args:
-            transition: an id of lifecycle_msgs/Transition.
+            transition: id as in lifecycle_msgs/Transition.
 
         Returns:
             Whether it succeeded; False also if it is impossible in the current state.
@@ -79,7 +79,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
         return result is TransitionCallbackReturn.SUCCESS
 
     def _finish(self, before: LifecycleState) -> TransitionCallbackReturn:
-        """Runs the callback of the current transition state and takes the step that follows from its result."""
+        """Runs the callback of the current transition state and triggers the transition that its result leads to."""
         callback = self._callbacks.get(self._state_machine.current_state[0])
         try:
             result = callback(before) if callback else TransitionCallbackReturn.SUCCESS

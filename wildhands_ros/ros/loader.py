@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def make_estimator(parameters: Parameters) -> Estimator:
-    """Returns the estimator that the parameters describe, ready for its first image.
+    """Creates the estimator that the parameters describe, ready for its first image.
 
     Raises:
         ValueError, OSError, ImportError: a file or a setting cannot be used; the message says what to do.
     """
-    # Imported late, since importing torch takes seconds and the node should appear in the graph before.
+    # Imported late: importing torch takes seconds, and the node should appear in the graph before that.
     from ..estimator import Estimator
 
     estimator = Estimator(parameters.estimator)
@@ -31,32 +31,32 @@ def make_estimator(parameters: Parameters) -> Estimator:
 
 
 class Loader:
-    """Manages the life of one estimator."""
+    """Owns the estimator: creates it on request and frees it."""
 
     def __init__(
         self, make: Callable[[Parameters], Estimator], worker: Worker, health: Health, log: Callable[[str], None]
     ):
-        """Creates it without an estimator.
+        """Initialises it without an estimator.
 
         Args:
-            make: makes an estimator.
+            make: creates an estimator from the parameters.
             worker: runs ``make``.
             health: receives the outcome.
-            log: receives failures.
+            log: called with the text of each failure.
         """
         self._make, self._worker, self._health, self._log = make, worker, health, log
         self._job: Future[Estimator] | None = None
         self._released: list[Future[Estimator]] = []
 
     def begin(self, parameters: Parameters) -> Future[Estimator]:
-        """Begins to make the estimator, unless that has begun already; returns the job."""
+        """Starts to create the estimator, unless that has been started already; returns the job."""
         if self._job is None:
             self.free()
             self._job = self._worker.submit(partial(self._make, parameters))
         return self._job
 
     def get(self, parameters: Parameters) -> Estimator | None:
-        """Returns the estimator and waits for it if necessary; reports the failure and returns None if it cannot be made."""
+        """Returns the estimator, waiting for it if necessary; if it cannot be created, reports why and returns None."""
         try:
             estimator = self.begin(parameters).result()
         except Exception as error:
@@ -78,7 +78,7 @@ class Loader:
             self._health.estimator_freed()
 
     def free(self) -> None:
-        """Frees released estimators after the frame in work.
+        """Frees released estimators after the current frame.
 
         Call it after a service response has been sent: freeing can stall all threads.
         """

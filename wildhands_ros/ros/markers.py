@@ -1,6 +1,7 @@
 """Converts estimates to rviz markers: mesh, skeleton and label of each hand.
 
-Building the markers of two hands as Python objects takes 25 ms and serialising them 9 ms; filling a template takes 0.2 ms.
+Building the markers of two hands as Python objects takes 25 ms and serialising them 9 ms; filling a template takes 0.2
+ms.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class MarkerBuilder:
     """Builds a serialised MarkerArray for each frame, and deletes the markers of hands that are lost."""
 
     def __init__(self, faces: Mapping[Side, np.ndarray]):
-        """Creates it for hand models with these (F, 3) triangles of each side."""
+        """Initialises it for a hand model with these (F, 3) triangles of each side."""
         self._faces = faces
         self._templates: dict[_Layout, _MarkerTemplate] = {}
         self._shown: tuple[_Shown, ...] = ()

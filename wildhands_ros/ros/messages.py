@@ -31,12 +31,12 @@ UNKNOWN_COVARIANCE = np.array([-1.0] + [0.0] * 35)
 def hand_array(
     frame: FrameEstimate, header: Header, intrinsics: IntrinsicsSource, hand_model: str, vertices: bool = True
 ) -> HandArray:
-    """Returns the message of all hands of an image.
+    """Returns the message with all hands of an image.
 
     Args:
         frame: the estimate.
-        header: of the image; copied unchanged.
-        intrinsics: where ``frame.camera`` came from.
+        header: header of the image; copied unchanged.
+        intrinsics: source of ``frame.camera``.
         hand_model: name of the hand model.
         vertices: whether to include the meshes.
     """
@@ -70,7 +70,7 @@ def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True)
         joints_in_image=in_image(estimate.joints_2d, width, height).tolist(),
         reprojection_error=float(estimate.reprojection_error),
     )
-    # The nested messages exist already; creating others and assigning them takes longer.
+    # Filling the existing nested messages is faster than creating and assigning new ones.
     set_pose(message.wrist.pose, estimate.wrist_position, Rotation.from_rotvec(estimate.mano.global_orient))
     covariance = estimate.wrist_covariance
     message.wrist.covariance = UNKNOWN_COVARIANCE if covariance is None else np.asarray(covariance, float).ravel()

@@ -18,11 +18,15 @@ from .parameters import Parameters
 
 HANDS_TYPE = "wildhands_ros/msg/HandArray"
 RESPONSE_TIMEOUT = 3.0
-"""Seconds after which a response is considered lost: DDS drops one that is sent before reader and writer have matched."""
+"""Seconds after which a response is considered lost: DDS drops one that is sent before reader and writer have
+matched."""
 
 
 class NameConflicts:
-    """Asks other nodes that publish hands for their ``tf_prefix``. Without such nodes, a check costs one query of the graph."""
+    """Asks other nodes that publish hands for their ``tf_prefix``.
+
+    Without such nodes, a check costs one query of the graph.
+    """
 
     def __init__(self, node: Node, health: Health):
         self._node, self._health = node, health
@@ -44,7 +48,10 @@ class NameConflicts:
         if names.count(own_name) > 1:
             warning = f"another node has the name {own_name} too: give each node its own name or namespace"
         elif same_frames and parameters.tf != "off":
-            warning = f"{', '.join(same_frames)} publishes the same frames on /tf: give each node its own tf_prefix, or set tf to off"
+            warning = (
+                f"{', '.join(same_frames)} publishes the same frames on /tf: give each node its own tf_prefix, or set "
+                "tf to off"
+            )
         self._health.set_warning("name_conflict", warning)
 
     def close(self) -> None:
@@ -62,7 +69,7 @@ class NameConflicts:
 
 
 class _OtherNode:
-    """Another node that publishes hands; asks for its parameters again and again, since they may change."""
+    """Another node that publishes hands. Its parameters are requested repeatedly, since they may change."""
 
     def __init__(self, node: Node, name: str):
         self.tf_prefix: str | None = None
@@ -73,7 +80,7 @@ class _OtherNode:
         self._asked_at = 0.0
 
     def poll(self) -> None:
-        """Asks for the parameters, or takes over the response if there is one."""
+        """Requests the parameters, or reads the response if it has arrived."""
         now = time.monotonic()
         if self._response is None:
             if self._client.service_is_ready():

@@ -49,16 +49,19 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class WildHandsNode(ManagedNode):
     """Estimates the hands in the images of one camera; docs/wildhands_node.md describes it.
 
-    There are three kinds of threads: the executor's (callbacks, services, transitions), the worker's (loading, frames, freeing) and those of
-    DDS. In the executor's thread only transitions that load the model wait for the worker, and they do so as coroutines.
+    There are three kinds of threads: the executor's (callbacks, services, transitions), the worker's (loading, frames,
+    freeing) and those of DDS. In the executor's thread only transitions that load the model wait for the worker, and
+    they do so as coroutines.
     """
 
     def __init__(self, make_estimator: Callable[[Parameters], Estimator] = make_estimator, **options: Any):
-        """Creates the node. With the parameter autostart it activates itself as soon as it is spun. Call ``close`` before ``destroy_node``.
+        """Creates the node. With the parameter autostart it activates itself as soon as it is spun.
+
+        Call ``close`` before ``destroy_node``.
 
         Args:
-            make_estimator: makes the estimator in the worker's thread.
-            **options: of rclpy's Node.
+            make_estimator: creates the estimator in the worker's thread.
+            **options: keyword arguments of rclpy's Node.
 
         Raises:
             ParameterError: a parameter has a value that cannot be used.
@@ -87,7 +90,7 @@ class WildHandsNode(ManagedNode):
             )
 
     def close(self) -> None:
-        """Frees everything except the node itself; waits for the frame in work or for loading to end."""
+        """Frees everything except the node itself; waits until the current frame is processed or loading has ended."""
         self._stop_working()
         self._loader.release()
         self._loader.free()
@@ -145,7 +148,10 @@ class WildHandsNode(ManagedNode):
             self.executor.create_task(self._reload)
 
     def _after_callback(self, callback: Callable[[], None]) -> None:
-        """Runs ``callback`` in the executor after the current callback has ended and its response is sent; at once without an executor."""
+        """Runs ``callback`` in the executor once the response of the current callback has been sent.
+
+        Without an executor it runs at once.
+        """
         if self.executor is not None:
             self.executor.create_task(callback)
         else:
@@ -156,7 +162,7 @@ class WildHandsNode(ManagedNode):
         if await self.change_state(Transition.TRANSITION_DEACTIVATE):
             await self.change_state(Transition.TRANSITION_ACTIVATE)
 
-    # Start and stop of the work
+    # Starting and stopping the processing of images
 
     def _start_working(self, estimator: Estimator, outputs: Outputs) -> None:
         smoothing_frame = self.parameters.smoothing__frame
@@ -169,7 +175,7 @@ class WildHandsNode(ManagedNode):
         self._inputs = Inputs(self, self.parameters, self._health, self._on_image, self._on_camera_info, on_detections)
 
     def _stop_working(self) -> None:
-        """Ends subscriptions and publishing; the result of the frame in work is discarded."""
+        """Ends subscriptions and publishing; the result of the current frame is discarded."""
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
@@ -242,7 +248,8 @@ class WildHandsNode(ManagedNode):
 def _share_one_heap() -> None:
     """Makes all threads share one heap.
 
-    glibc gives each thread its own heap, and memory freed in one is not reused in another: each reload of the model would cost 40 MB.
+    glibc gives each thread its own heap, and memory freed in one is not reused in another: each reload of the model
+    would cost 40 MB.
     """
     with contextlib.suppress(OSError, AttributeError):  # Not glibc.
         ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
@@ -252,8 +259,8 @@ def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameter
     """Runs the node until SIGINT or SIGTERM.
 
     Args:
-        arguments: of ROS; None for those of the command line.
-        make_estimator: makes the estimator in the worker's thread.
+        arguments: ROS arguments; None to use those of the command line.
+        make_estimator: creates the estimator in the worker's thread.
 
     Returns:
         The exit code.
@@ -272,7 +279,7 @@ def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameter
     except Exception:
         if rclpy.ok():
             raise
-        # A signal arrived during a callback, which then could neither publish nor respond any more.
+        # A signal arrived during a callback, which could then no longer publish or respond.
     finally:
         if node is not None:
             node.close()

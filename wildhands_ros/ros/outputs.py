@@ -38,13 +38,13 @@ except ImportError:  # ROS 2 Humble
 
 
 class Outputs:
-    """The publishers, all reliable. Create and close it in the executor's thread; the worker's thread calls ``publish``."""
+    """The publishers, all reliable. ``publish`` is called in the worker's thread, the rest in the executor's."""
 
     def __init__(self, node: Node, health: Health):
         """Creates the publishers.
 
         Args:
-            node: for the publishers.
+            node: node that owns the publishers.
             health: receives QoS mismatches.
         """
         self._node, self._health = node, health
@@ -69,7 +69,7 @@ class Outputs:
         return {topic: publisher.get_subscription_count() for topic, publisher in self._publishers.items()}
 
     def set_estimator(self, estimator: Estimator) -> None:
-        """Publishes what is constant for an estimator (latched) and prepares the markers."""
+        """Publishes the mesh topology of an estimator (latched) and prepares its markers."""
         self._marker_builder = MarkerBuilder(estimator.faces)
         for side in Side:
             self.topology.publish(mesh_topology(side, estimator.hand_model[side]))
@@ -86,12 +86,12 @@ class Outputs:
         """Publishes a frame on all topics that have subscribers.
 
         Args:
-            estimator: that made the estimate.
+            estimator: estimator that made the estimate.
             frame: the estimate.
-            header: of the image.
+            header: header of the image.
             image: (H, W, 3) uint8 RGB, for the overlay.
-            intrinsics: where ``frame.camera`` came from.
-            parameters: of the node.
+            intrinsics: source of ``frame.camera``.
+            parameters: parameters of the node.
         """
         hand_model = estimator.hand_model[Side.RIGHT].name
         self.hands.publish(hand_array(frame, header, intrinsics, hand_model, parameters.publish_vertices))
@@ -119,7 +119,9 @@ class Outputs:
     def _on_incompatible_qos(self, topic: str) -> Callable[[Any], None]:
         def on_event(event: Any) -> None:
             policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-            text = f"a subscriber of {topic} receives nothing, because it requests another {policy} (see ros2 topic info -v)"
+            text = (
+                f"a subscriber of {topic} receives nothing, because it requests another {policy} (ros2 topic info -v)"
+            )
             self._health.reject(InputRejected("incompatible_qos", text))
 
         return on_event

@@ -9,7 +9,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray
 
 CAPACITY = 8
-"""Images that wait for their detections: a quarter of a second of video, at most 22 MB at 720p."""
+"""Maximum number of images that wait for their detections: a quarter of a second of video, 22 MB at 720p."""
 
 ImageMessage: TypeAlias = Image | CompressedImage
 
@@ -22,13 +22,13 @@ class ImageWithDetections(NamedTuple):
 
 
 class StampPairs:
-    """Pairs images with detections of the same stamp; what finds no partner soon is dropped."""
+    """Pairs images with detections of the same stamp; messages without a partner are dropped after a while."""
 
     def __init__(self) -> None:
         self._images: OrderedDict[tuple[int, int], ImageMessage] = OrderedDict()
         self._detections: OrderedDict[tuple[int, int], Detection2DArray] = OrderedDict()
         self.images_dropped = 0
-        """Number of images whose detections never came."""
+        """Number of images that were dropped because their detections did not arrive."""
 
     def add_image(self, image: ImageMessage) -> ImageWithDetections | None:
         """Adds an image. Returns the pair if its detections have already arrived."""

@@ -1,4 +1,4 @@
-"""The node's parameters: declared here only, and read into a frozen dataclass that is replaced when parameters are set."""
+"""The node's parameters, read into a frozen dataclass that is replaced when parameters are set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Parameters:
 
     autostart: bool = parameter(
         True,
-        "Whether the node configures and activates itself. If false, a lifecycle manager or ros2 lifecycle has to do it.",
+        "Whether the node configures and activates itself. If false, a lifecycle manager or ros2 lifecycle has to do "
+        "it.",
         fixed=True,
     )
 
@@ -36,19 +37,21 @@ class Parameters:
     )
     image_reliability: str = parameter(
         "auto",
-        "Reliability of the image subscription. auto: reliable if all publishers are, otherwise best effort. best_effort works with "
-        "every camera, but loses many large images; reliable requires a reliable publisher.",
+        "Reliability of the image subscription. auto: reliable if all publishers are, otherwise best effort. "
+        "best_effort works with every camera, but loses many large images; reliable requires a reliable publisher.",
         choices=("auto", "best_effort", "reliable"),
         fixed=True,
     )
     rectified: bool = parameter(
         False,
-        "Whether the images are rectified. If true, CameraInfo's P is used without distortion; otherwise K with the distortion.",
+        "Whether the images are rectified. If true, CameraInfo's P is used without distortion; otherwise K with the "
+        "distortion.",
     )
     intrinsics: str = parameter(
         "camera_info",
-        "Source of the camera intrinsics. camera_info: the CameraInfo topic (images are rejected until a message has arrived); "
-        "horizontal_fov: the parameter of that name; guess: a typical camera, so that depths are not metric.",
+        "Source of the camera intrinsics. camera_info: the CameraInfo topic (images are rejected until a message has "
+        "arrived); horizontal_fov: the parameter of that name; guess: a typical camera, so that depths are not "
+        "metric.",
         choices=("camera_info", "horizontal_fov", "guess"),
     )
     horizontal_fov: float = parameter(
@@ -60,19 +63,21 @@ class Parameters:
 
     checkpoint: str = parameter(
         "auto",
-        "Weights of the 3D network. default: the bundled weights; released: the authors' weights, after wildhands import-checkpoint; a "
-        "path; none: no network, only the keypoint fit; auto: default, or none if hand_model is a folder.",
+        "Weights of the 3D network. default: the bundled weights; released: the authors' weights, after wildhands "
+        "import-checkpoint; a path; none: no network, only the keypoint fit; auto: default, or none if hand_model is "
+        "a folder.",
         fixed=True,
     )
     hand_model: str = parameter(
         "auto",
-        "Hand model. auto: the one of the checkpoint, or the open hand if it has none; open: the open hand; or a folder with MANO files.",
+        "Hand model. auto: the one of the checkpoint, or the open hand if it has none; open: the open hand; or a "
+        "folder with MANO files.",
         fixed=True,
     )
     hand_length: float = parameter(
         0.0,
-        "Distance from the wrist to the tip of the middle finger of the user's stretched hand, which halves the uncertainty of depth. "
-        "0: unknown.",
+        "Distance from the wrist to the tip of the middle finger of the user's stretched hand, which halves the "
+        "uncertainty of depth. 0: unknown.",
         "m",
         (0.0, 0.3),
         fixed=True,
@@ -85,29 +90,32 @@ class Parameters:
     )
     runtime: str = parameter(
         "auto",
-        "What executes the network. openvino (CPU only), torch, or auto: openvino on a CPU if it is installed, otherwise torch.",
+        "What executes the network. openvino (CPU only), torch, or auto: openvino on a CPU if it is installed, "
+        "otherwise torch.",
         fixed=True,
         choices=RUNTIMES,
     )
     precision: str = parameter(
         "auto",
-        "Number format of the network: float32, bfloat16, int8 (after wildhands quantize), or auto: the fastest without loss of accuracy.",
+        "Number format of the network: float32, bfloat16, int8 (after wildhands quantize), or auto: the fastest "
+        "without loss of accuracy.",
         fixed=True,
         choices=PRECISIONS,
     )
 
     detector__type: str = parameter(
         "auto",
-        "Hand detector. auto: the bundled detector, on the whole image and, as far as time allows, on tiles of it; own: the bundled "
-        "detector on the whole image only; mediapipe: MediaPipe Hands; topic: each image waits for its external detections on the topic "
-        "detections; tracks: external detections arrive now and then, and hands are tracked in between.",
+        "Hand detector. auto: the bundled detector, on the whole image and, as far as time allows, on tiles of it; "
+        "own: the bundled detector on the whole image only; mediapipe: MediaPipe Hands; topic: each image waits for "
+        "its external detections on the topic detections; tracks: external detections arrive now and then, and hands "
+        "are tracked in between.",
         choices=DETECTORS,
         fixed=True,
     )
     detector__search_time: float = parameter(
         0.02,
-        "Time per image that the detector auto may spend on further tiles if it has found no hand; the next image continues with the "
-        "remaining tiles.",
+        "Time per image that the detector auto may spend on further tiles if it has found no hand; the next image "
+        "continues with the remaining tiles.",
         "s",
         (0.0, 1.0),
         fixed=True,
@@ -129,8 +137,8 @@ class Parameters:
     )
     smoothing__frame: str = parameter(
         "",
-        "TF frame in which hands are smoothed if the camera moves, such as odom or the robot's base. TF must connect it with the frame of "
-        "the images. Empty: the frame of the images.",
+        "TF frame in which hands are smoothed if the camera moves, such as odom or the robot's base. TF must connect "
+        "it with the frame of the images. Empty: the frame of the images.",
         fixed=True,
     )
     smoothing__min_cutoff: float = parameter(
@@ -142,15 +150,16 @@ class Parameters:
     )
     smoothing__beta: float = parameter(
         SMOOTHING.position.per_speed,
-        "Increase of the cutoff frequency for each m/s of the wrist's speed; in proportion for rotations. A higher value reduces the lag "
-        "in slow motion.",
+        "Increase of the cutoff frequency for each m/s of the wrist's speed; in proportion for rotations. A higher "
+        "value reduces the lag in slow motion.",
         "Hz",
         (0.0, 1000.0),
         fixed=True,
     )
     smoothing__max_cutoff: float = parameter(
         SMOOTHING.position.most,
-        "Highest cutoff frequency f of the wrist's position, half of it for rotations. The lag in fast motion is 1 / (2 pi f) s.",
+        "Highest cutoff frequency f of the wrist's position, half of it for rotations. The lag in fast motion is 1 / "
+        "(2 pi f) s.",
         "Hz",
         (0.01, 1000.0),
         fixed=True,
@@ -165,8 +174,8 @@ class Parameters:
     )
     tf_basis: str = parameter(
         "mano",
-        "Axes of the frames on /tf. mano: those of the hand model's rest pose; operator: x out of the palm of a flat hand, z towards the "
-        "fingertips.",
+        "Axes of the frames on /tf. mano: those of the hand model's rest pose; operator: x out of the palm of a flat "
+        "hand, z towards the fingertips.",
         choices=("mano", "operator"),
     )
     tf_prefix: str = parameter(
@@ -231,8 +240,8 @@ class Parameters:
         """Returns a copy with new values.
 
         Args:
-            values: by ROS name; types and ranges have been checked by rclpy. Names of other parameters are ignored.
-            configured: whether the node is configured, and so rejects changes of fixed parameters.
+            values: new values by ROS name, whose types and ranges rclpy has checked. Unknown names are ignored.
+            configured: whether the node is configured; fixed parameters can then not be changed.
 
         Raises:
             ParameterError: a value is not one of the choices, contradicts another one, or is fixed.
@@ -241,8 +250,8 @@ class Parameters:
         new = {name: value for name, value in values.items() if name in known}
         if configured and (fixed := [name for name in new if known[name].metadata["fixed"]]):
             raise ParameterError(
-                f"{', '.join(fixed)}: read when the node is configured; deactivate and clean it up first (ros2 lifecycle set), then set "
-                "the parameter, configure and activate"
+                f"{', '.join(fixed)}: read when the node is configured; deactivate and clean it up first (ros2 "
+                "lifecycle set), then set the parameter, configure and activate"
             )
         changed = replace(self, **{known[name].name: field_value(known[name], value) for name, value in new.items()})
         changed.check()
@@ -270,7 +279,7 @@ def _fields_by_ros_name() -> dict[str, Field]:
 
 
 def descriptor(item: Field) -> ParameterDescriptor:
-    """Returns the descriptor of a field of ``Parameters``: text, unit, range, choices, and when a change takes effect."""
+    """Returns the descriptor of a field: description, unit, range, choices, and when a change takes effect."""
     fixed = item.metadata["fixed"]
     return describe(
         item, "Read when the node is configured." if fixed else "A change takes effect with the next image."
@@ -281,7 +290,8 @@ def declare(node: Node) -> Parameters:
     """Declares all parameters and reads them.
 
     Raises:
-        ParameterError: a value has the wrong type, is out of range, is not one of the choices, or contradicts another one.
+        ParameterError: a value has the wrong type, is out of range, is not one of the choices, or contradicts another
+            one.
     """
     parameters = Parameters(**declare_fields(node, Parameters, descriptor))
     parameters.check()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InputFrame:
-    """An image and what belongs to it."""
+    """An image with the data that its processing needs."""
 
     message: ImageMessage
     arrival: float
@@ -45,7 +45,7 @@ class InputFrame:
 
 
 class Pipeline:
-    """Processes one stream of images. Create and ``stop`` it in the executor's thread; the other methods are the worker's."""
+    """Processes one stream of images. It is created and stopped in the executor's thread, and used in the worker's."""
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class Pipeline:
         smoothing_frame: str,
         on_estimator_broken: Callable[[], None],
     ):
-        """Creates it for a new stream.
+        """Initialises it for a new stream.
 
         Args:
-            node: for its clock, its context and TF.
+            node: the node, whose clock, context and TF are used.
             estimator: estimates the hands.
             cameras: returns the camera of each image.
             outputs: publishes the hands.
-            health: receives what happens.
+            health: receives statistics, warnings and errors.
             smoothing_frame: TF frame in which hands are smoothed; empty for the frame of the images.
             on_estimator_broken: called if the estimator cannot even be reset after an error.
         """
@@ -83,7 +83,7 @@ class Pipeline:
         self._stopped = False
 
     def stop(self) -> None:
-        """Stops for good: after it has returned nothing is published, not even the frame in work."""
+        """Stops for good: after it has returned nothing is published any more, not even the current frame."""
         with self._publishing:
             self._stopped = True
         if self._camera_motion is not None:
@@ -103,7 +103,7 @@ class Pipeline:
             self._health.reject(rejection)
         except Exception as error:
             if self._stopped or not self._node.context.ok():
-                return  # The node is ending, and what the frame needs may be gone.
+                return  # The node is shutting down, and resources that the frame needs may be gone.
             self._health.reject(failure(error), traceback.format_exc())
             self._recover()
 

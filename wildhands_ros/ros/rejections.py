@@ -15,8 +15,8 @@ class InputRejected(ValueError):
         """Creates a rejection.
 
         Args:
-            name: under which diagnostics count it; lower case with underscores.
-            message: for the user.
+            name: name under which diagnostics count it; lower case with underscores.
+            message: message for the user.
         """
         super().__init__(message)
         self.name = name

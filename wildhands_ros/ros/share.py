@@ -1,4 +1,4 @@
-"""Data files of the package: in the repository, or in the share folder of an installed package."""
+"""Location of the package's data files: in the repository, or in the share folder of an installed package."""
 
 from pathlib import Path
 

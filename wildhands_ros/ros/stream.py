@@ -9,7 +9,8 @@ from .rejections import InputRejected
 MAX_JUMP = 1.0
 """Seconds by which stamps may deviate from the times of arrival; more means that the clock was set."""
 MAX_STRAYS = 3
-"""Consecutive late images that are rejected as out of order; more start a new stream, for example a bag that plays again."""
+"""Consecutive late images that are rejected as out of order; more start a new stream, for example a bag that plays
+again."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,9 @@ class StreamTime:
     seconds: float
     """Never decreases within a stream."""
     reset: str = ""
-    """Why the image starts a new stream: "frame_changed", "size_changed", "stamps_changed" (stamps appeared or disappeared),
-    "clock_jumped_back" or "clock_jumped_forward"; empty for an image that continues the stream, and for the first one."""
+    """Why the image starts a new stream: "frame_changed", "size_changed", "stamps_changed" (stamps appeared or
+    disappeared), "clock_jumped_back" or "clock_jumped_forward"; empty for an image that continues the stream, and for
+    the first one."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class Stream:
         """Adds an image and returns its time.
 
         Args:
-            stamp: of its header in nanoseconds; 0 if the driver sets none, and then the time of arrival is used.
-            arrival: seconds of a monotonic clock.
-            frame_id: of its header.
-            size: width and height in pixels.
+            stamp: stamp of the image in nanoseconds; if the driver sets none (0), the time of arrival is used.
+            arrival: time of arrival, in seconds of a monotonic clock.
+            frame_id: TF frame of the image.
+            size: width and height of the image in pixels.
 
         Raises:
             InputRejected: the image is older than an earlier one.

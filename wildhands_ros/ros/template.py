@@ -1,4 +1,7 @@
-"""Serialises a message once and then only overwrites its numbers: building the message objects anew would take most of the time."""
+"""Serialises a message once and then only overwrites its numbers.
+
+Building the message objects for each frame would take most of the time.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ STAMP_SENTINEL = Time(sec=0x1234ABCD, nanosec=0x1BCDEF5)
 
 
 class Template:
-    """The CDR form of a message, in which places to write to are found by their sentinels."""
+    """A serialised (CDR) message whose numbers can be overwritten in place. Sentinel values mark the places."""
 
     def __init__(self, message: Any):
         """Serialises any ROS message; all its headers must have the stamp ``STAMP_SENTINEL``."""
         data = serialize_message(message)
-        # CDR aligns numbers relative to the end of its 4-byte header. Starting the data at byte 4 aligns them in memory too.
+        # CDR aligns numbers relative to the end of its 4-byte header. Starting the data at byte 4 aligns them in memory
+        # too.
         self._buffer = np.zeros(-(-(4 + len(data)) // 8) * 8, np.uint8)
         self._message = self._buffer[4 : 4 + len(data)]
         self._message[:] = np.frombuffer(data, np.uint8)
@@ -30,7 +34,8 @@ class Template:
         """Finds all occurrences of a sentinel.
 
         Returns:
-            (N, len(mark)) indices of the numbers of the N occurrences, for ``write`` and ``view`` with the type of ``mark``.
+            (N, len(mark)) indices of the numbers of the N occurrences, for ``write`` and ``view`` with the type of
+            ``mark``.
         """
         offsets, data, bytes_of_mark = [], self._buffer.tobytes(), mark.tobytes()
         start = data.find(bytes_of_mark)

@@ -1,14 +1,16 @@
 """Converts estimates to TF frames.
 
-The parent of each frame is the frame of the image. Names are ``<prefix><side>_<joint>``, for example ``right_index_mcp``; a second right hand
-in the same image is ``right_2_index_mcp``. In the flat hand of the rest pose all frames of a hand have the same orientation, and each turns
-with its joint from there; a fingertip has the orientation of its last bone. There are two choices of axes:
+The parent of each frame is the frame of the image. Names are ``<prefix><side>_<joint>``, for example
+``right_index_mcp``; a second right hand in the same image is ``right_2_index_mcp``. In the flat hand of the rest pose
+all frames of a hand have the same orientation, and each turns with its joint from there; a fingertip has the
+orientation of its last bone. There are two choices of axes:
 
-MANO's basis, the axes of the rest pose: right hand with fingers along -x, palm towards -y, thumb side along +z; left hand mirrored in x.
+MANO's basis, the axes of the rest pose: right hand with fingers along -x, palm towards -y, thumb side along +z; left
+hand mirrored in x.
 
-The operator's basis: x forward, out of the palm; z towards the fingertips; y completes a right-handed frame (towards the thumb of a
-right hand, away from the thumb of a left hand). Two hands held up with their palms forward have the same orientation, the one of REP-103
-for bodies: x forward, y left, z up.
+The operator's basis: x forward, out of the palm; z towards the fingertips; y completes a right-handed frame (towards
+the thumb of a right hand, away from the thumb of a left hand). Two hands held up with their palms forward have the same
+orientation, the one of REP-103 for bodies: x forward, y left, z up.
 """
 
 from __future__ import annotations
@@ -41,7 +43,10 @@ class _Layout:
 
 
 class TransformBuilder:
-    """Builds a serialised TFMessage for each frame from a template: 42 transforms as Python objects take more than a millisecond."""
+    """Builds a serialised TFMessage for each frame.
+
+    It uses a template, since building 42 transforms as Python objects takes more than a millisecond.
+    """
 
     def __init__(self) -> None:
         self._templates: dict[_Layout, _TransformTemplate] = {}
@@ -57,9 +62,9 @@ class TransformBuilder:
         """Returns the CDR form of the TFMessage, for ``publisher.publish``.
 
         Args:
-            hands: of an image, at least one.
-            header: of the image.
-            prefix: of the frames' names.
+            hands: hands of an image, at least one.
+            header: header of the image.
+            prefix: prefix of the names of the frames.
             joints: whether to include the frames of all 21 joints, or only of the wrists.
             operator_basis: whether to use the operator's basis instead of MANO's.
         """
@@ -100,7 +105,11 @@ def _message(layout: _Layout) -> TFMessage:
 
 
 def _poses(hands: Sequence[HandEstimate], count: int, operator_basis: bool) -> np.ndarray:
-    """Returns (len(hands), count, 7): position in metres and quaternion x, y, z, w (w not negative) of each hand's first joints."""
+    """Returns the poses of each hand's first ``count`` joints.
+
+    Returns:
+        (len(hands), count, 7): position in metres and quaternion x, y, z, w (w not negative).
+    """
     rotations = joint_quaternions([hand.mano for hand in hands])[:, :count]
     if operator_basis:
         rotations = quaternion_product(rotations, np.stack([OPERATOR_BASIS[hand.side] for hand in hands])[:, None])

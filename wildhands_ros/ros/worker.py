@@ -26,7 +26,7 @@ class _Job(Generic[T]):
 
 
 class Worker:
-    """Loads the estimator, processes frames and frees the estimator in a single thread, so that none of these ever overlap.
+    """Loads the estimator, processes frames and frees the estimator in one thread, so that these never overlap.
 
     Jobs are run before frames. Only the latest frame waits: a slow estimator never works on old images.
     """
@@ -59,7 +59,7 @@ class Worker:
             self._frame = None
 
     def submit(self, call: Callable[[], T]) -> Future[T]:
-        """Runs ``call`` after earlier jobs and the frame in work; its result or error is that of the future.
+        """Runs ``call`` after earlier jobs and the current frame; the future receives its result or error.
 
         After ``stop`` the future is cancelled.
         """

@@ -1,4 +1,4 @@
-"""A robot arm and its hand, moved by one of the operator's hands: from the hands of a frame to the commands, without ROS."""
+"""Converts the hands of each frame to commands for a robot arm and its gripper or robot hand, without ROS."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .signals import HeldGesture, RateLimited, opening
 
 SERVICE, CURL, OTHER_HAND = "service", "curl", "other_hand"
 CLUTCHES = (SERVICE, CURL, OTHER_HAND)
-"""What closes the clutch: a service call; closing middle, ring and pinky of the same hand; the fist of the other hand. Opening the fingers
-opens the clutch."""
+"""What closes the clutch: a service call; closing middle, ring and pinky of the same hand; the fist of the other hand.
+Opening the fingers opens the clutch."""
 
 CLUTCH_FINGERS = {CURL: ("middle", "ring", "pinky"), OTHER_HAND: ("index", "middle", "ring", "pinky")}
 CURL_ON, CURL_OFF, CURL_HOLD = 0.8, 0.5, 0.3
@@ -63,7 +63,10 @@ class _HandGoal:
 
 
 class Arm:
-    """Receives the hands of each frame and returns commands, both at times ``now`` in seconds of one clock. Not thread-safe."""
+    """Moves one arm. Not thread-safe.
+
+    It has no clock: every method takes ``now``, in seconds of one clock.
+    """
 
     def __init__(
         self, config: ArmConfig, retarget: Callable[[np.ndarray], np.ndarray] | None = None, start: Pose | None = None
@@ -71,16 +74,17 @@ class Arm:
         """Creates an arm whose clutch is open.
 
         Args:
-            config: of the arm.
-            retarget: returns the positions of the robot hand's joints for (21, 3) joints of the human hand; None without a robot hand.
+            config: configuration of the arm.
+            retarget: returns the positions of the robot hand's joints for (21, 3) joints of the human hand; None
+                without a robot hand.
             start: pose of the arm until ``robot_at`` reports it; None if unknown.
         """
         self.status = "released"
-        """What the arm does, or why it does not move."""
+        """What the arm is doing, or why it does not move."""
         self.hand: HandObservation | None = None
-        """The operator's hand in the last frame; None if it was missing or not trusted."""
+        """The operator's hand in the last image; None if it was missing or not trusted."""
         self.rejected = 0
-        """Number of frames whose hand was not trusted or jumped."""
+        """Number of images whose hand was not trusted or jumped."""
         self._config, self._retarget = config, retarget
         self._lock, self._follower = HandLock(config.side), Follower(config.follower)
         self._gesture = HeldGesture(CURL_ON, CURL_OFF, CURL_HOLD)
@@ -98,17 +102,30 @@ class Arm:
         return self._follower.engaged
 
     def robot_at(self, now: float, pose: Pose) -> None:
-        """Sets the pose of the end effector as the robot reports it. It is used when a motion begins, or continues after a pause."""
+        """Sets the pose of the end effector as the robot reports it.
+
+        It is used when a motion begins or continues after a pause.
+        """
         self._robot_reported_at, self._robot = now, pose
 
     def engage(self, now: float) -> bool:
-        """Closes the clutch. Returns False, with the reason in ``status``, if the robot's pose is unknown or too old."""
+        """Closes the clutch, unless the robot's pose is unknown or too old.
+
+        Returns:
+            Whether the clutch is closed; ``status`` has the reason if it is not.
+        """
         if self._robot is None:
-            self.status = "cannot engage: the robot's pose is unknown (no robot_pose has been received, and start.orientation is not set)"
+            self.status = (
+                "cannot engage: the robot's pose is unknown (no robot_pose has been received, and start.orientation is "
+                "not set)"
+            )
             return False
         if self._robot_reported_at is not None and now - self._robot_reported_at > ROBOT_MAX_AGE:
             age = now - self._robot_reported_at
-            self.status = f"cannot engage: the last robot_pose was received {age:.1f} s ago; it must arrive at least every {ROBOT_MAX_AGE:g} s"
+            self.status = (
+                f"cannot engage: the last robot_pose was received {age:.1f} s ago; it must arrive at least every "
+                f"{ROBOT_MAX_AGE:g} s"
+            )
             return False
         self._follower.engage(now, self._robot)
         self._rejection = ""
@@ -116,13 +133,13 @@ class Arm:
         return True
 
     def release(self) -> None:
-        """Opens the clutch and releases the hand: the next one may be another person's."""
+        """Opens the clutch and forgets the hand; the next hand may be another person's."""
         self._follower.release()
         self._lock.release()
         self.status = "released"
 
     def frame(self, now: float, hands: Sequence[HandObservation]) -> None:
-        """Adds all hands of a frame, in the target frame."""
+        """Adds all hands of an image, in the target frame."""
         trusted, reasons = [], []
         for hand in hands:
             if violation := self._config.trust.violation(hand):

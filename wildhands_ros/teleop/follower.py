@@ -1,8 +1,8 @@
 """Converts the operator's wrist to the commanded pose: clutch, scaling, workspace, speed limits and watchdog.
 
-It has no clock: every method takes ``now``, seconds of one clock. Invariant: whatever is observed (hands that are lost, swapped, late or
-jump), two commands at times t1 < t2 differ by at most the speed limits times (t2 - t1), unless commands stopped between them and the robot
-has since reported that it is elsewhere.
+It has no clock: every method takes ``now``, in seconds of one clock. Invariant: whatever is observed (hands that are
+lost, swapped, late or jump), two commands at times t1 < t2 differ by at most the speed limits times (t2 - t1), unless
+commands stopped between them and the robot has since reported that it is elsewhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class FollowerConfig:
     watchdog: float = 0.1
     """Seconds without a trusted hand after which commands stop."""
     resume: float = 1.0
-    """Seconds within which a hand that reappears continues from where the robot is; later the clutch has to be engaged again."""
+    """Seconds within which a hand that reappears continues from where the robot is; later the clutch has to be engaged
+    again."""
     max_hand_speed: float = 4.0
     """m/s; a faster motion means another hand or a wrong estimate."""
 
@@ -68,7 +69,7 @@ class Follower:
         return self._engaged
 
     def stopped(self, now: float) -> bool:
-        """Returns whether the clutch is closed, but there has been no trusted hand for longer than the watchdog allows."""
+        """Returns whether the clutch is closed, but no trusted hand has been seen for ``watchdog`` seconds."""
         since = self._lost_since if self._anchor is None else self._seen_at
         return self._engaged and now - since > self._config.watchdog
 
@@ -76,7 +77,7 @@ class Follower:
         """Closes the clutch.
 
         Args:
-            now: seconds.
+            now: time in seconds.
             robot: current pose of the robot, from which it follows the next motions of the hand.
         """
         self._engaged, self._lost_since = True, now
@@ -87,11 +88,11 @@ class Follower:
         self._engaged, self._anchor, self._commanded_at = False, None, None
 
     def observe(self, now: float, wrist: Pose | None, robot: Pose | None = None) -> bool:
-        """Adds the wrist of a frame.
+        """Adds the wrist of an image.
 
         Args:
-            now: seconds.
-            wrist: None if the hand is missing or not trusted.
+            now: time in seconds.
+            wrist: pose of the wrist; None if the hand is missing or not trusted.
             robot: current pose of the robot, from which a motion starts or continues; None for the last command.
 
         Returns:

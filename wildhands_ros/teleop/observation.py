@@ -1,4 +1,4 @@
-"""A hand of the operator in one frame, and whether it is reliable enough to move a robot."""
+"""A hand of the operator in one image, and whether it is reliable enough to move a robot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FINGERS = {"index": 5, "middle": 9, "ring": 13, "pinky": 17}
 
 @dataclass(frozen=True)
 class HandObservation:
-    """A hand in one frame of the stream."""
+    """A hand in one image of the stream."""
 
     side: Side
     track: str
@@ -24,7 +24,7 @@ class HandObservation:
     wrist: Pose
     """Pose of the hand model's root joint."""
     joints: np.ndarray
-    """(21, 3) metres in MediaPipe order, in the same frame as the pose of the wrist."""
+    """(21, 3) metres in MediaPipe order, in the same TF frame as the pose of the wrist."""
     score: float = float("nan")
     """Confidence in [0, 1] that this is a hand; NaN if unknown."""
     side_score: float = float("nan")
@@ -43,10 +43,10 @@ class HandObservation:
         return self.wrist.inverse().apply(self.joints)
 
     def transformed(self, camera: Pose) -> HandObservation:
-        """Returns the observation in another frame.
+        """Returns the observation in another TF frame.
 
         Args:
-            camera: pose of the current frame, the camera's, in the other one.
+            camera: pose of the camera, in whose frame the observation is, in the other frame.
         """
         return replace(self, wrist=camera @ self.wrist, joints=camera.apply(self.joints))
 
@@ -61,7 +61,7 @@ class TrustLimits:
     """Fraction of the longer side of the hand's box."""
 
     def violation(self, hand: HandObservation) -> str:
-        """Returns why the hand is not trusted; empty if it is. Scores that the estimator does not know (NaN) are not checked."""
+        """Returns why the hand is not trusted; empty if it is. Unknown scores (NaN) are not checked."""
         if not (is_finite(hand.wrist) and np.isfinite(hand.joints).all()):
             return "the hand contains NaN or infinity"
         if hand.score < self.min_score:
@@ -80,7 +80,7 @@ def is_finite(pose: Pose) -> bool:
 
 
 def curl(joints: np.ndarray, fingers: tuple[str, ...]) -> float:
-    """Returns how far fingers are closed: about 0 if stretched, 1 if the tips are no farther from the wrist than the knuckles.
+    """Returns how far fingers are closed: about 0 if stretched, 1 if the tips are as near to the wrist as the knuckles.
 
     Args:
         joints: (21, 3) in any frame, MediaPipe order.

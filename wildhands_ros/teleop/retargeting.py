@@ -1,10 +1,12 @@
 """Retargets the joints of a human hand to a robot hand with dex-retargeting, for any URDF.
 
-A configuration is a YAML file of dex-retargeting (the published ones for known hands work). Beside ``retargeting`` it may have two keys of
-this package:
+A configuration is a YAML file of dex-retargeting (its published configurations work). Next to ``retargeting`` it may
+have two keys of this package:
 
-- ``root_rotation``: roll, pitch and yaw that rotate the palm's frame (x out of the palm, z along the fingers) into the URDF's root frame.
-- ``lengths_only``: for grippers. A ``vector`` configuration then follows the lengths of the human hand's vectors, not their directions.
+- ``root_rotation``: roll, pitch and yaw that rotate the palm's frame (x out of the palm, z along the fingers) into the
+  URDF's root frame.
+- ``lengths_only``: for grippers. A ``vector`` configuration then follows the lengths of the human hand's vectors, not
+  their directions.
 
 ``urdf_path`` is relative to the file.
 """
@@ -25,8 +27,8 @@ PALM_AXES = {
     Side.RIGHT: np.array([[0, -1, 0], [0, 0, 1], [-1, 0, 0]]),
     Side.LEFT: np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]]),
 }
-"""Rotation from the hand model's rest frame to the palm's: x out of the palm, z to the fingers, y to the thumb of a right hand and away from
-the thumb of a left hand."""
+"""Rotation from the hand model's rest frame to the palm's: x out of the palm, z to the fingers, y to the thumb of a
+right hand and away from the thumb of a left hand."""
 
 TOUCH = 0.015
 """Metres between the tip joints of two fingers that touch."""
@@ -40,14 +42,14 @@ class RobotHandError(ValueError):
 
 
 class Retargeting:
-    """Computes the joint positions of a robot hand; each result is the initialisation of the next one."""
+    """Computes the joint positions of a robot hand. Each result initialises the next optimisation."""
 
     def __init__(self, config: Path, side: Side):
-        """Reads a configuration and its URDF.
+        """Loads a configuration and its URDF.
 
         Args:
             config: path of the YAML file.
-            side: of the human hand.
+            side: side of the human hand.
 
         Raises:
             RobotHandError: the configuration or the URDF cannot be used.
@@ -90,7 +92,8 @@ class Retargeting:
         """Returns the positions (radians or metres) of ``joint_names``, within the limits of the URDF.
 
         Args:
-            joints: (21, 3) metres, MediaPipe order, in the hand model's rest frame with the wrist at the origin; finite.
+            joints: (21, 3) metres, MediaPipe order, in the hand model's rest frame with the wrist at the origin;
+                finite.
         """
         points = joints @ self._rotation.T
         indices = self._optimizer.target_link_human_indices

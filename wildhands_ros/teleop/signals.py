@@ -6,7 +6,11 @@ import numpy as np
 
 
 class HeldGesture:
-    """Becomes active when a value has been above ``on`` for ``hold`` seconds; inactive at once below ``off`` or without a value."""
+    """Detects a gesture that is held.
+
+    It becomes active when a value has been above ``on`` for ``hold`` seconds, and inactive as soon as the value is
+    below ``off`` or missing.
+    """
 
     def __init__(self, on: float, off: float, hold: float):
         self._on, self._off, self._hold = on, off, hold
@@ -25,16 +29,21 @@ class HeldGesture:
 
 
 class RateLimited:
-    """Follows values (of any shape) at a limited rate per second for each element; starts at the first value."""
+    """Follows values of any shape; each element changes at a limited rate. It starts at the first value."""
 
     def __init__(self, rate: float, longest_step: float = 0.1):
-        """Creates it without a value. At most ``longest_step`` seconds count between two values, so that a pause does not allow a jump."""
+        """Initialises it without a value.
+
+        Args:
+            rate: maximum change per second.
+            longest_step: seconds that count at most between two updates, so that a pause does not allow a jump.
+        """
         self._rate, self._longest_step = rate, longest_step
         self._value: np.ndarray | None = None
         self._at = 0.0
 
     def update(self, now: float, target: np.ndarray) -> np.ndarray:
-        """Returns the value at ``now`` (seconds) on its way to ``target``; a target with NaN or infinity does not change it."""
+        """Returns the value at ``now`` (seconds), moved towards ``target``; a non-finite target is ignored."""
         target = np.asarray(target, dtype=float)
         if self._value is None:
             self._value, self._at = target, now

@@ -29,7 +29,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class ArmTopics:
-    """The topics and the service of an arm, under teleop/<side>."""
+    """The topics and the service of an arm, in the namespace teleop/<side>."""
 
     def __init__(
         self,
@@ -42,11 +42,11 @@ class ArmTopics:
         """Creates publishers, subscription and service.
 
         Args:
-            node: for the topics.
-            side: of the hand that moves the arm.
-            parameters: of the node.
+            node: node that owns the topics.
+            side: side of the hand that moves the arm.
+            parameters: parameters of the node.
             frame_problem: returns why a pose in a TF frame cannot be used; empty if it can.
-            reject: receives rejected input.
+            reject: called with each rejected input.
 
         Raises:
             ValueError, ImportError: the robot hand cannot be used.

@@ -1,4 +1,4 @@
-"""Conversion of the messages of teleoperation: hands to observations, commands to messages."""
+"""Conversion between the teleoperation node's messages and the types of ``wildhands_ros.teleop``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIDE_OF_VALUE = {value: side for side, value in SIDES.items()}
 
 
 def observation(hand: Hand) -> HandObservation | None:
-    """Returns a hand in the camera's frame; None if its side is unknown, or its pose contains NaN or a zero quaternion."""
+    """Returns a hand in the camera's frame; None if its side is unknown or its pose is invalid."""
     wrist = pose(hand.wrist.pose)
     if hand.side not in SIDE_OF_VALUE or wrist is None:
         return None
@@ -73,7 +73,7 @@ def gripper_type(kind: str) -> type:
 
 
 def gripper(kind: type, value: float) -> Any:
-    """Returns the command of the gripper as a message of type ``kind``."""
+    """Returns a gripper command as a message of type ``kind``."""
     if kind is Float64:
         return Float64(data=value)
     return Float64MultiArray(data=[value]) if kind is Float64MultiArray else kind(position=value)

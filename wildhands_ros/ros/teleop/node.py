@@ -1,4 +1,7 @@
-"""The teleoperation node: receives hands and sends commands to one or two robot arms. The decisions are made in ``wildhands_ros.teleop``."""
+"""The teleoperation node, which receives hands and sends commands to one or two robot arms.
+
+It converts messages and looks up transforms; ``wildhands_ros.teleop`` decides what the arms do.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ class _WaitingHands:
 
     message: HandArray
     deadline: float
-    """When they are given up: seconds of the monotonic clock."""
+    """Time at which they are discarded, in seconds of the monotonic clock."""
 
 
 class TeleopNode(Node):
@@ -67,7 +70,8 @@ class TeleopNode(Node):
         if self.parameters.target_frame and self.parameters.camera is None:
             if not CameraMotion.is_available():
                 raise ParameterError(
-                    "target_frame needs tf2_ros, or camera.position and camera.orientation for a camera that does not move"
+                    "target_frame needs tf2_ros, or camera.position and camera.orientation of a camera that does not "
+                    "move"
                 )
             self._camera_motion = CameraMotion(self, self.parameters.target_frame)
         sides = dict.fromkeys(self.parameters.sides)
@@ -88,7 +92,10 @@ class TeleopNode(Node):
     def _frame_problem(self, frame_id: str) -> str:
         """Returns why a pose in this TF frame cannot be used; empty if it can."""
         if not self._frame_id:
-            return "but before the first hands arrive, the camera's frame, in which commands are sent, is unknown: set target_frame"
+            return (
+                "but commands are sent in the camera's frame, which is unknown before the first hands arrive: set "
+                "target_frame"
+            )
         if frame_id != self._frame_id:
             return f"but commands are sent in {self._frame_id!r}: set target_frame to the frame of robot_pose"
         return ""
@@ -206,8 +213,8 @@ class TeleopNode(Node):
             warnings.insert(0, f"no hands arrive on {self.resolve_topic_name('hands')}")
         elif interval > watchdog:
             warnings.append(
-                f"hands arrive every {interval:.2g} s, less often than watchdog ({watchdog:g} s) allows: raise watchdog, or speed up "
-                "the estimator"
+                f"hands arrive every {interval:.2g} s, less often than watchdog ({watchdog:g} s) allows: raise "
+                "watchdog, or speed up the estimator"
             )
         return warnings
 
@@ -216,7 +223,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM.
 
     Args:
-        arguments: of ROS; None for those of the command line.
+        arguments: ROS arguments; None to use those of the command line.
 
     Returns:
         The exit code.

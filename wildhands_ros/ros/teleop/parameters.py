@@ -1,4 +1,4 @@
-"""Parameters of the teleoperation node: declared here only, and read once into a frozen dataclass."""
+"""The parameters of the teleoperation node, read once into a frozen dataclass."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNLIMITED = 1e3
 class TeleopParameters:
     """Values of the node's parameters. A field's name has ``__`` where the ROS name has a dot."""
 
-    sides: tuple[str, ...] = parameter(("right",), "Hands that each move an arm: right, left, or both.")
+    sides: tuple[str, ...] = parameter(("right",), "Hands that move an arm each: right, left, or both.")
     target_frame: str = parameter(
         "", "TF frame of the commanded poses, such as the base of the arm. Empty: the frame of the camera."
     )
@@ -33,8 +33,8 @@ class TeleopParameters:
     )
     camera__orientation: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0, 0.0),
-        "Orientation of the optical frame of a camera that does not move, as quaternion x, y, z, w in target_frame. All zero: the pose of the "
-        "camera is looked up in TF (needs tf2_ros).",
+        "Orientation of the optical frame of a camera that does not move, as quaternion x, y, z, w in target_frame. "
+        "All zero: the pose of the camera is looked up in TF (needs tf2_ros).",
     )
     start__position: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0),
@@ -43,14 +43,14 @@ class TeleopParameters:
     )
     start__orientation: tuple[float, ...] = parameter(
         (0.0, 0.0, 0.0, 0.0),
-        "Orientation of the end effector as quaternion x, y, z, w. All zero: unknown, and the clutch cannot be engaged before a robot_pose has "
-        "been received.",
+        "Orientation of the end effector as quaternion x, y, z, w. All zero: unknown, and the clutch cannot be "
+        "engaged before a robot_pose has been received.",
     )
     rate: float = parameter(50.0, "Rate of the commands.", "Hz", (1.0, 500.0))
     clutch: str = parameter(
         "service",
-        "What closes the clutch. service: only the service engage; curl: closing middle, ring and pinky of the same hand, as long as they stay "
-        "closed; other_hand: the fist of the other hand, as long as it stays closed.",
+        "What engages the clutch. service: only the service engage; curl: closing middle, ring and pinky of the same "
+        "hand, as long as they stay closed; other_hand: the fist of the other hand, as long as it stays closed.",
         choices=CLUTCHES,
     )
     position_scale: float = parameter(1.0, "Motion of the robot relative to the motion of the hand.", "", (0.01, 10.0))
@@ -68,7 +68,8 @@ class TeleopParameters:
     watchdog: float = parameter(0.1, "Time without a trusted hand after which commands stop.", "s", (0.02, 1.0))
     resume: float = parameter(
         1.0,
-        "Time within which a hand that reappears continues the motion. Later, and with clutch: curl, the clutch has to be engaged again.",
+        "Time within which a hand that reappears continues the motion; later the clutch has to be engaged again. With "
+        "clutch: curl, a lost hand always opens the clutch.",
         "s",
         (0.0, 10.0),
     )
@@ -89,7 +90,8 @@ class TeleopParameters:
 
     gripper__message: str = parameter(
         "float64",
-        "Message type of the gripper topic: std_msgs Float64, std_msgs Float64MultiArray, or control_msgs GripperCommand.",
+        "Message type of the gripper topic: std_msgs Float64, std_msgs Float64MultiArray, or control_msgs "
+        "GripperCommand.",
         choices=GRIPPER_MESSAGES,
     )
     gripper__closed: float = parameter(
@@ -184,7 +186,8 @@ def declare(node: Node) -> TeleopParameters:
     """Declares all parameters and reads them; they are read-only.
 
     Raises:
-        ParameterError: a value has the wrong type, is out of range, is not one of the choices, or contradicts another one.
+        ParameterError: a value has the wrong type, is out of range, is not one of the choices, or contradicts another
+            one.
     """
     parameters = TeleopParameters(**declare_fields(node, TeleopParameters, describe))
     parameters.check()
