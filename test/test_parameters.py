@@ -96,6 +96,61 @@ def test_bad_values_are_rejected_with_the_reason(declared, overrides, words):
         assert word in str(raised.value)
 
 
+def test_values_of_another_type_are_used_if_nothing_is_lost(declared):
+    parameters = declared(
+        markers_max_rate=10, detector__max_hands=3.0, detector__left_class_ids=[0, 7], detector__right_class_ids=["1"]
+    )
+    assert parameters.markers_max_rate == 10.0 and isinstance(parameters.markers_max_rate, float)
+    assert parameters.detector__max_hands == 3 and isinstance(parameters.detector__max_hands, int)
+    assert parameters.detector__left_class_ids == ("0", "7")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("markers_max_rate", 2**53 + 1),
+        ("markers_max_rate", 10**4),
+        ("markers_max_rate", True),
+        ("markers_max_rate", "10"),
+        ("detector__max_hands", 2.5),
+        ("detector__left_class_ids", "left"),
+        ("detector__left_class_ids", [True]),
+        ("rectified", 1),
+    ],
+)
+def test_values_of_another_type_are_rejected_if_something_would_be_lost(declared, name, value):
+    with pytest.raises(ParameterError, match=ros_name(name)):
+        declared(**{name: value})
+
+
+def test_an_empty_list_has_no_elements(context, declared):
+    arguments = ["--ros-args", "-p", "detector.hand_class_ids:=[]"]
+    node = rclpy.create_node("empty_list_test", context=context, cli_args=arguments)
+    try:
+        assert declare(node).detector__hand_class_ids == ()
+        assert list(node.get_parameter("detector.hand_class_ids").value) == []
+        (result,) = node.set_parameters([rclpy.parameter.Parameter("detector.hand_class_ids", value=["palm"])])
+        assert result.successful
+    finally:
+        node.destroy_node()
+
+
+def test_values_of_another_type_can_be_set_later(context):
+    node = rclpy.create_node("set_test", context=context)
+    try:
+        declare(node)
+        if not hasattr(node, "add_pre_set_parameters_callback"):
+            pytest.skip("not in ROS 2 Humble")
+        values = {"markers_max_rate": 12, "detector.left_class_ids": [3], "detector.hand_class_ids": []}
+        results = node.set_parameters([rclpy.parameter.Parameter(name, value=v) for name, v in values.items()])
+        assert all(result.successful for result in results)
+        assert [node.get_parameter(name).value for name in values] == [12.0, ["3"], []]
+        (result,) = node.set_parameters([rclpy.parameter.Parameter("markers_max_rate", value="fast")])
+        assert not result.successful
+    finally:
+        node.destroy_node()
+
+
 @pytest.mark.parametrize("field", fields(Parameters), ids=lambda field: ros_name(field.name))
 def test_descriptors_are_complete(field):
     described = descriptor(field)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import textwrap
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from wildhands_ros.geometry.calibration import CalibrationError, IntrinsicsSourc
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
 from wildhands_ros.ros.camera_info import calibration, camera_info
-from wildhands_ros.ros.detection_messages import HandClassIds, HandDetections, hand_detections
+from wildhands_ros.ros.detection_messages import MAX_HANDS, HandClassIds, HandDetections, hand_detections
 from wildhands_ros.ros.diagnostics import Health, NodeStatus
 from wildhands_ros.ros.images import SUPPORTED, ImageDecodeError, decode_compressed, decode_image, encode_image
 from wildhands_ros.ros.markers import MarkerBuilder
@@ -264,9 +265,9 @@ def test_detections_of_an_external_detector():
     ]
     result = converted(*items)
     found = result.hands
-    assert [(item.side, item.score) for item in found] == [(Side.RIGHT, 0.7), (Side.LEFT, 0.6), (None, 0.8)]
-    np.testing.assert_allclose(found[0].box, (80, 70, 120, 90))
-    np.testing.assert_allclose(found[1].box, (90, 60, 110, 100))
+    assert [(item.side, item.score) for item in found] == [(None, 0.8), (Side.RIGHT, 0.7), (Side.LEFT, 0.6)]
+    np.testing.assert_allclose(found[1].box, (80, 70, 120, 90))
+    np.testing.assert_allclose(found[2].box, (90, 60, 110, 100))
     assert found[0].keypoints is None
     assert not result.ignored
 
@@ -294,6 +295,55 @@ def test_other_detections_are_ignored_and_counted():
     assert health.snapshot(status, Parameters()).values["ignored detections: class cup"] == "2"
     health.detections_ignored(Counter({f"class {i}": 1 for i in range(1000)}))
     assert len(health.snapshot(status, Parameters()).values) < 70
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), -float("inf"), 1e308, 87.0, -0.5])
+def test_scores_that_are_no_probability_are_ignored_by_name(score):
+    found = converted(detection_message({"hand": score}), detection_message({"hand": 0.5}))
+    assert [hand.score for hand in found.hands] == [0.5]
+    assert [reason.startswith("score ") for reason in found.ignored] == [True]
+
+
+def test_scores_are_rounded_into_their_range():
+    found = converted(detection_message({"hand": 1.0000001}), detection_message({"hand": float("nan"), "L": 0.4}))
+    assert [hand.score for hand in found.hands] == [1.0, 0.4]
+
+
+@pytest.mark.parametrize("size", [1e4, 1e9, 1e18, 1e300, 1e308])
+def test_huge_boxes_are_clipped_to_one_image_size_around_the_image(size):
+    (hand,) = converted(detection_message({"hand": 0.5}, width=size, height=size)).hands
+    np.testing.assert_allclose(hand.box, (-640, -480, 1280, 960))
+
+
+@pytest.mark.parametrize("change", [{"x": np.inf}, {"theta": np.inf}, {"width": np.nan}, {"width": 1e-9}])
+def test_impossible_boxes_are_ignored(change):
+    assert converted(detection_message({"hand": 0.5}, **change)).ignored == {"empty or non-finite box": 1}
+
+
+def test_of_very_many_detections_the_best_are_used():
+    items = [detection_message({"hand": score}) for score in np.linspace(0.001, 1, 20_000)]
+    start = time.perf_counter()
+    found = converted(*items)
+    assert time.perf_counter() - start < 2.0
+    assert [hand.score for hand in found.hands] == pytest.approx(np.linspace(0.001, 1, 20_000)[: -MAX_HANDS - 1 : -1])
+    assert found.ignored == {f"more than {MAX_HANDS} hands": 20_000 - MAX_HANDS}
+
+
+def test_a_thousand_class_ids_are_not_all_named():
+    found = converted(detection_message({f"{'x' * 200}{i}": 0.5 for i in range(1000)}))
+    assert not found.hands
+    assert all(len(reason) < 500 for reason in found.ignored)
+
+
+def test_keypoints_far_outside_the_image_are_ignored():
+    message = detection_message({"hand": 0.8})
+    for number in range(21):
+        keypoint = ObjectHypothesisWithPose()
+        keypoint.hypothesis.class_id, keypoint.hypothesis.score = f"keypoint_{number}", 0.9
+        keypoint.pose.pose.position.x = 1e12 if number == 3 else 100.0
+        message.results.append(keypoint)
+    (hand,) = converted(message).hands
+    assert hand.keypoint_weights[3] == 0 and np.count_nonzero(hand.keypoint_weights) == 20
 
 
 def test_keypoints_of_external_detections():
@@ -363,6 +413,20 @@ def test_markers_hold_mesh_skeleton_and_label():
             for marker in (mesh, skeleton, label):
                 assert marker.header == header(seed) and marker.action == Marker.ADD
                 assert marker.lifetime.sec > 0 and marker.color.a > 0 and marker.pose.orientation.w == 1
+                assert not marker.frame_locked
+
+
+def test_markers_have_what_rviz_needs():
+    """rviz2's sources: validateFloats and the onNewMessage of each marker type."""
+    builder = MarkerBuilder({side: open_hand(side).faces for side in Side})
+    mesh, skeleton, label = received_markers(builder.build([hand(Side.RIGHT, 1)], header(1))).values()
+    assert (mesh.scale.x, mesh.scale.y, mesh.scale.z) == (1, 1, 1) and len(mesh.points) % 3 == 0 and mesh.points
+    assert 0 < skeleton.scale.x < 0.01 and len(skeleton.points) % 2 == 0 and skeleton.points
+    # Without scale.x, a space is metres wide; with it, half as wide as it says.
+    assert 0.1 * label.scale.z < label.scale.x < label.scale.z < 0.1
+    for marker in (mesh, skeleton, label):
+        q = marker.pose.orientation
+        assert (q.x, q.y, q.z, q.w) == (0, 0, 0, 1) and np.isfinite(points(marker)).all()
 
 
 def test_markers_of_a_lost_hand_are_deleted_once():

@@ -28,6 +28,9 @@ COLOURS = {Side.RIGHT: ColorRGBA(r=1.0, g=0.54, b=0.24, a=1.0), Side.LEFT: Color
 BONE_COLOUR = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
 BONE_WIDTH = 0.003
 TEXT_HEIGHT = 0.02
+SPACE_WIDTH = 0.4 * TEXT_HEIGHT
+"""Width of a space in a label, as scale.x. rviz does not derive it from the height of the text: without it, spaces are
+metres wide."""
 TEXT_LENGTH = 64
 """Bytes of a label, padded with spaces, so that messages with the same hands have the same layout."""
 TEXT_OFFSET = np.array([0.0, -0.05, 0.0])
@@ -137,7 +140,7 @@ def _markers(name: str, header: Header, corners: int, colour: ColorRGBA) -> list
     )
     skeleton.scale.x = BONE_WIDTH
     label = Marker(type=Marker.TEXT_VIEW_FACING, id=LABEL, color=colour, text="\x01" * TEXT_LENGTH)
-    label.scale.z = TEXT_HEIGHT
+    label.scale.x, label.scale.z = SPACE_WIDTH, TEXT_HEIGHT
     label.pose.position = first
     for marker in (mesh, skeleton, label):
         marker.header, marker.ns, marker.lifetime, marker.action = header, name, LIFETIME, Marker.ADD
