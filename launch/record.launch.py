@@ -1,4 +1,4 @@
-"""Records a camera with its hands by rosbag2 into MCAP, with the services that mark episodes."""
+"""Records the images of a camera and their hands with rosbag2 (MCAP), and starts the services that mark episodes."""
 
 import os
 import tempfile
@@ -12,16 +12,21 @@ from launch_ros.actions import Node
 
 # Name, default, description.
 ARGUMENTS = [
-    ("image", "image/compressed", "Topic of the pictures to record."),
-    ("camera_info", "camera_info", "Topic of the camera's calibration."),
-    ("hands", "hands", "Topic of the hands; with it its mesh_topology is recorded."),
-    ("topics", "", "More topics, separated by spaces, such as those of the robot."),
-    ("output", "", "Folder of the bag; empty: rosbag2's own choice, the time."),
-    ("cache", "268435456", "Bytes that may wait for the disk before messages are dropped."),
+    ("image", "image/compressed", "Topic of the images to record."),
+    ("camera_info", "camera_info", "Topic of the camera's CameraInfo."),
+    ("hands", "hands", "Topic of the hands; its mesh_topology is recorded too."),
+    ("topics", "", "Further topics to record, separated by spaces, such as those of the robot."),
+    ("output", "", "Folder of the bag. Empty: rosbag2 names it after the current time."),
+    (
+        "cache",
+        "268435456",
+        "Size of the cache in bytes; if the disk is too slow and the cache is full, messages are dropped.",
+    ),
     (
         "image_reliability",
         "",
-        "reliable or best_effort; empty: what the camera offers. reliable loses least where the camera offers it.",
+        "Reliability of the image subscription: reliable or best_effort. Empty: that of the camera. reliable loses the "
+        "fewest images, but the camera must offer it.",
     ),
 ]
 
@@ -31,7 +36,7 @@ LATCHED = {**RELIABLE, "durability": "transient_local"}
 
 
 def qos_overrides(image: str, camera_info: str, hands: str, image_reliability: str) -> dict[str, dict]:
-    """By topic; what is not named here takes what its publishers offer."""
+    """Returns QoS overrides by topic. For all other topics rosbag2 adopts the QoS of the publishers."""
     overrides = {absolute(hands): RELIABLE, absolute(f"{hands}/mesh_topology"): LATCHED, "/episodes": LATCHED}
     if image_reliability:
         if image_reliability not in ("reliable", "best_effort"):
@@ -45,17 +50,17 @@ def absolute(topic: str) -> str:
 
 
 def recorder(context: LaunchContext) -> list[ExecuteProcess]:
-    given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    overrides = qos_overrides(given["image"], given["camera_info"], given["hands"], given["image_reliability"])
+    values = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    overrides = qos_overrides(values["image"], values["camera_info"], values["hands"], values["image_reliability"])
     file = Path(tempfile.mkdtemp(prefix="wildhands_record_"), "qos.yaml")
     file.write_text(yaml.safe_dump(overrides))
     topics = [
-        given["image"],
-        given["camera_info"],
-        given["hands"],
-        f"{given['hands']}/mesh_topology",
+        values["image"],
+        values["camera_info"],
+        values["hands"],
+        f"{values['hands']}/mesh_topology",
         "episodes",
-        *given["topics"].split(),
+        *values["topics"].split(),
     ]
     command = [
         "ros2",
@@ -64,14 +69,14 @@ def recorder(context: LaunchContext) -> list[ExecuteProcess]:
         "--storage",
         "mcap",
         "--max-cache-size",
-        given["cache"],
+        values["cache"],
         "--qos-profile-overrides-path",
         str(file),
     ]
-    command += ["--output", given["output"]] if given["output"] else []
-    # Until Jazzy the topics came without a word before them.
-    word = [] if os.environ.get("ROS_DISTRO") in ("humble", "iron") else ["--topics"]
-    return [ExecuteProcess(cmd=[*command, *word, *map(absolute, topics)], output="screen", on_exit=Shutdown())]
+    command += ["--output", values["output"]] if values["output"] else []
+    # Before Jazzy, topics were positional arguments.
+    option = [] if os.environ.get("ROS_DISTRO") in ("humble", "iron") else ["--topics"]
+    return [ExecuteProcess(cmd=[*command, *option, *map(absolute, topics)], output="screen", on_exit=Shutdown())]
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,4 +1,4 @@
-"""The WildHands node, and rviz where it is asked for."""
+"""Starts the WildHands node and, if requested, rviz."""
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -14,22 +14,22 @@ ARGUMENTS = [
     (
         "image",
         "image",
-        "Topic of the camera's images; with image_transport:=compressed its /compressed is listened to.",
+        "Topic of the camera's images. With image_transport:=compressed the node subscribes to <image>/compressed.",
     ),
-    ("camera_info", "camera_info", "Topic of the camera's calibration."),
+    ("camera_info", "camera_info", "Topic of the camera's CameraInfo."),
     (
         "detections",
         "detections",
-        "Topic of an external detector (vision_msgs/Detection2DArray), for detector.type: topic or tracks.",
+        "Topic of external detections (vision_msgs/Detection2DArray), for detector.type: topic or tracks.",
     ),
     (
         "params_file",
         PathJoinSubstitution([SHARE, "config", "wildhands.yaml"]),
-        "Parameter file; the default one is the reference.",
+        "Parameter file. The default one documents all parameters.",
     ),
     ("namespace", "", "Namespace of the node and of its topics."),
     ("rviz", "false", "Whether to open rviz with config/wildhands.rviz."),
-    ("fixed_frame", "camera", "Frame that rviz shows things in: the images' frame, or any that TF connects with it."),
+    ("fixed_frame", "camera", "Fixed frame of rviz: the frame of the images, or one that TF connects with it."),
 ]
 
 
@@ -40,18 +40,21 @@ def boolean(text: str) -> bool:
     return values[text.lower()]
 
 
-# Parameters that can be given here; where they are not, the parameter file counts.
+# Parameters that can be set as launch arguments; they override the parameter file.
 PARAMETERS = {
-    "autostart": (boolean, "Parameter: false where a lifecycle manager configures and activates the node."),
-    "image_transport": (str, "Parameter: raw or compressed."),
-    "rectified": (boolean, "Parameter: true where the images are rectified."),
-    "intrinsics": (str, "Parameter: camera_info, horizontal_fov or guess."),
+    "autostart": (boolean, "Parameter: whether the node activates itself; false if a lifecycle manager does it."),
+    "image_transport": (str, "Parameter: image transport: raw or compressed."),
+    "rectified": (boolean, "Parameter: whether the images are rectified."),
+    "intrinsics": (str, "Parameter: source of the camera intrinsics: camera_info, horizontal_fov or guess."),
     "horizontal_fov": (float, "Parameter: horizontal field of view in radians, for intrinsics:=horizontal_fov."),
-    "checkpoint": (str, "Parameter: the network, auto, default, released, none or a path."),
-    "hand_model": (str, "Parameter: auto, open, or a folder with MANO's files."),
-    "hand_length": (float, "Parameter: wrist to middle fingertip of the user's stretched hand, in metres."),
-    "detector.type": (str, "Parameter: who finds the hands: auto, own, mediapipe, topic or tracks."),
-    "tf_prefix": (str, "Parameter: put before the names of the TF frames."),
+    "checkpoint": (str, "Parameter: weights of the 3D network: auto, default, released, none or a path."),
+    "hand_model": (str, "Parameter: hand model: auto, open, or a folder with MANO files."),
+    "hand_length": (
+        float,
+        "Parameter: distance from wrist to middle fingertip of the user's stretched hand, in metres.",
+    ),
+    "detector.type": (str, "Parameter: hand detector: auto, own, mediapipe, topic or tracks."),
+    "tf_prefix": (str, "Parameter: prefix of the names of the TF frames."),
 }
 
 

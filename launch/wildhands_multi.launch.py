@@ -1,4 +1,4 @@
-"""Several cameras: a WildHands node for each, in the camera's namespace and with its own prefix of TF frames."""
+"""Starts a WildHands node for each of several cameras, in the camera's namespace and with its own tf_prefix."""
 
 import re
 
@@ -13,23 +13,23 @@ ARGUMENTS = [
     (
         "cameras",
         "",
-        "Namespaces of the cameras, separated by commas, such as left,right; also the prefixes of their TF frames.",
+        "Namespaces of the cameras, separated by commas, such as left,right; also used as prefixes of the TF frames.",
     ),
-    ("image", "image_raw", "Topic of each camera's images within its namespace."),
-    ("camera_info", "camera_info", "Topic of each camera's calibration within its namespace."),
+    ("image", "image_raw", "Topic of the images within the namespace of each camera."),
+    ("camera_info", "camera_info", "Topic of CameraInfo within the namespace of each camera."),
     (
         "params_file",
         PathJoinSubstitution([FindPackageShare("wildhands_ros"), "config", "wildhands.yaml"]),
-        "Parameter file for all nodes; under /<camera>/wildhands: it can hold what is one camera's own.",
+        "Parameter file for all nodes; the key /<camera>/wildhands can hold parameters of a single camera.",
     ),
 ]
 
 
 def camera_names(text: str) -> list[str]:
     names = [name.strip().strip("/") for name in text.split(",") if name.strip()]
-    wrong = [name for name in names if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", name)]
-    if not names or wrong or len(set(names)) < len(names):
-        raise ValueError(f"launch argument cameras:={text}: expected different names such as left,right")
+    invalid = [name for name in names if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", name)]
+    if not names or invalid or len(set(names)) < len(names):
+        raise ValueError(f"launch argument cameras:={text}: expected distinct names such as left,right")
     return names
 
 
