@@ -206,7 +206,7 @@ class TestTracks:
 
     @pytest.mark.parametrize("side_score", [0.95, 0.6])
     def test_a_hand_hidden_while_it_crosses_another_keeps_its_name(self, side_score):
-        """The left hand passes behind the right one and is hidden for a third of a second; its side is then doubtful."""
+        """The left hand passes behind the right one and is hidden for 1/3 s; its side is then uncertain."""
         tracks = HandTracks()
         for i in range(40):
             right = detection(400 + 2 * i)
