@@ -185,7 +185,8 @@ def test_calibration_is_scaled_to_a_resized_stream():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"k": (0.0,) * 9}, "uncalibrated"),
+        ({"k": (0.0,) * 9, "p": (0.0,) * 12}, "uncalibrated"),
+        ({"k": (0.0,) * 9}, "set rectified to true"),
         ({"k": (np.nan, *K.ravel()[1:])}, "NaN"),
         ({"k": (-610.0, *K.ravel()[1:])}, "must be positive"),
         ({"k": (610.0, 0, 9000.0, *K.ravel()[3:])}, "principal point"),

@@ -23,7 +23,7 @@ class FrameCamera:
 
 
 class FrameCameras:
-    """Gives each frame its camera. Warns once per image size if the intrinsics are guessed or scaled."""
+    """Gives each frame its camera. Warns once per image size if the intrinsics are guessed, scaled or implausible."""
 
     def __init__(self, intrinsics: Intrinsics):
         self._intrinsics = intrinsics
@@ -42,14 +42,14 @@ class FrameCameras:
 
     def _camera(self, name: str, width: int, height: int) -> FrameCamera:
         from ..geometry.calibration import CalibrationError, IntrinsicsSource
-        from ..io.camera_files import guess_warning
 
         try:
             camera, origin = self._intrinsics.camera(width, height)
+            warnings = self._intrinsics.warnings(width, height)
         except CalibrationError as error:
             raise CalibrationError(f"{name}: {error}") from error
-        if origin is IntrinsicsSource.GUESS:
-            warn(f"warning: {guess_warning(camera)}")
+        for text in warnings:
+            warn(f"warning: {text}")
         if origin is IntrinsicsSource.CAMERA_INFO_SCALED:
             warn(f"note: {name} is {width}x{height}: the calibration is scaled to this size")
         return FrameCamera(camera, origin)

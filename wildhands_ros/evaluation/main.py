@@ -15,9 +15,8 @@ from tqdm import tqdm
 
 from ..datasets.coco_hands import read_coco_hands
 from ..estimator import Estimator
-from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
-from ..io.camera_files import Intrinsics, guess_warning
+from ..io.camera_files import Intrinsics
 from ..io.files import OutputFile
 from ..io.images import InputError
 from ..io.sources import VideoSource
@@ -112,10 +111,10 @@ def _video(path: Path, intrinsics: Intrinsics) -> tuple[Iterator[tuple[np.ndarra
     first = next(iter(source), None)
     if first is None:
         raise InputError(f"{path}: none of its frames can be decoded; the file may be damaged or its codec unsupported")
-    camera, origin = intrinsics.camera(first.image.shape[1], first.image.shape[0])
-    if origin is IntrinsicsSource.GUESS:
-        _warn(f"warning: {guess_warning(camera)}")
-    return _stamped(source), camera
+    height, width = first.image.shape[:2]
+    for text in intrinsics.warnings(width, height):
+        _warn(f"warning: {text}")
+    return _stamped(source), intrinsics.camera(width, height)[0]
 
 
 def _stamped(source: VideoSource) -> Iterator[tuple[np.ndarray, float]]:

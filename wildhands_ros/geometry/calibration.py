@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .camera import Camera
+from .lens import standard_lens
+from .plausibility import intrinsics_warnings, lens_warnings, seen_fraction
 
 ASPECT_TOLERANCE = 0.005
 """Relative difference between the x and y scales of a resized stream that is attributed to rounding to whole pixels."""
@@ -16,8 +18,31 @@ MIN_FOCAL_PER_SIDE = 0.02
 """Smallest plausible focal length over the image side: a pinhole of 176 degrees. Anything less is not in pixels."""
 
 
+MAX_FOCAL_PER_SIDE = 1000.0
+"""Largest plausible focal length over the image side: a field of view of 0.06 degrees."""
+
+MAX_SIDE = 65535
+"""Largest image side in pixels that is believed."""
+
+MAX_SKEW = 0.1
+"""Largest skew of a camera matrix over its focal length."""
+
+MIN_SEEN = 0.1
+"""Fraction of the image for which the lens needs viewing directions; between it and most of the image is a warning."""
+
+
 class CalibrationError(ValueError):
     """The calibration does not fit the image. The message says why and what to do."""
+
+    def __init__(self, message: str, name: str = "bad_camera_info"):
+        """Creates an error.
+
+        Args:
+            message: for the user.
+            name: the kind of the fault, under which diagnostics count it; lower case with underscores.
+        """
+        super().__init__(message)
+        self.name = name
 
 
 class IntrinsicsSource(enum.Enum):
@@ -80,6 +105,48 @@ class Calibration:
             CalibrationError: The intrinsics are missing or invalid, the distortion model is unknown, or the size does
                 not fit.
         """
+        stream = self._binned_camera(rectified)
+        camera, source = self._fitted(stream, width, height)
+        seen = seen_fraction(camera)
+        if seen < MIN_SEEN:
+            raise CalibrationError(
+                f"the lens model has a viewing direction for only {100 * seen:.1f} % of the image: with the "
+                f"distortion coefficients {list(self.d)} the image folds back onto itself; they may be in another "
+                "order, or of another distortion model or image size: calibrate the camera again",
+                "lens_folds",
+            )
+        return camera, source
+
+    def warnings(self, width: int, height: int, rectified: bool) -> list[str]:
+        """Returns what is implausible about a camera that ``camera`` makes; empty if nothing is.
+
+        Args:
+            width: Width of the image in pixels.
+            height: Height of the image in pixels.
+            rectified: Whether the image is rectified.
+
+        Raises:
+            CalibrationError: as ``camera``.
+        """
+        camera, source = self.camera(width, height, rectified)
+        texts = [*intrinsics_warnings(self._full_camera(rectified)), *lens_warnings(camera)]
+        if max(self.binning_x, self.binning_y) > 1 and source is IntrinsicsSource.CAMERA_INFO_SCALED:
+            stream = self._binned_camera(rectified)
+            if width > stream.width:
+                texts.append(
+                    f"the CameraInfo has a binning of {self.binning_x}x{self.binning_y}, so images should have "
+                    f"{stream.width}x{stream.height} pixels, but they have {width}x{height}: width and height "
+                    "may already be those of the binned image; the driver should then set binning to 1"
+                )
+        if not rectified and any(self.d) and not self.distortion_model.strip():
+            texts.append(
+                f"the calibration has {len(self.d)} distortion coefficients, but names no distortion model: by their "
+                "number they are taken for plumb_bob or rational_polynomial, as in OpenCV; set distortion_model"
+            )
+        return texts
+
+    def _binned_camera(self, rectified: bool) -> Camera:
+        """Returns the camera of the images that ROI and binning produce."""
         full = self._full_camera(rectified)
         x0, y0, roi_width, roi_height = self.roi
         if not roi_width or not roi_height:
@@ -87,32 +154,61 @@ class Calibration:
         if x0 + roi_width > self.width or y0 + roi_height > self.height:
             raise CalibrationError(
                 f"the ROI of the CameraInfo, {roi_width}x{roi_height} at ({x0}, {y0}), exceeds the calibrated image of "
-                f"{self.width}x{self.height}: width and height must be those of the full image"
+                f"{self.width}x{self.height}: width and height must be those of the full image",
+                "bad_roi",
             )
         binning_x, binning_y = max(self.binning_x, 1), max(self.binning_y, 1)
+        if binning_x > roi_width or binning_y > roi_height:
+            raise CalibrationError(
+                f"the CameraInfo has a binning of {binning_x}x{binning_y}, which leaves no pixel of "
+                f"{roi_width}x{roi_height}: the driver may leave it uninitialised; it must be 0 or 1 without binning",
+                "bad_binning",
+            )
         binning = np.array([[1 / binning_x, 0, 0], [0, 1 / binning_y, 0]])  # image_geometry's convention: no half pixel
-        stream = full.cropped(x0, y0, roi_width, roi_height).transformed(
+        return full.cropped(x0, y0, roi_width, roi_height).transformed(
             binning, roi_width // binning_x, roi_height // binning_y
         )
+
+    def _fitted(self, stream: Camera, width: int, height: int) -> tuple[Camera, IntrinsicsSource]:
+        """Returns the camera of an image of this size, and whether it had to be scaled."""
         if (stream.width, stream.height) == (width, height):
             return stream, IntrinsicsSource.CAMERA_INFO
         sx, sy = width / stream.width, height / stream.height
         # In small images, rounding by one pixel exceeds the relative tolerance.
         if abs(sx - sy) > max(ASPECT_TOLERANCE * max(sx, sy), 1 / stream.width, 1 / stream.height):
-            raise CalibrationError(
+            text = (
                 f"the image is {width}x{height}, but its calibration is for {stream.width}x{stream.height}, which has "
-                "another aspect ratio: calibrate the camera at this size, or publish the CameraInfo (ROI, binning) "
-                "that belongs to this stream"
+                "another aspect ratio: "
             )
+            turned_x, turned_y = width / stream.height, height / stream.width
+            if abs(turned_x - turned_y) <= ASPECT_TOLERANCE * max(turned_x, turned_y):
+                text += (
+                    "width and height are exchanged, so the image may be turned by a quarter (portrait video of a "
+                    "phone, a driver that rotates): calibrate the camera in the orientation of these images, or do not "
+                    "turn them"
+                )
+            else:
+                text += (
+                    "calibrate the camera at this size, or publish the CameraInfo (ROI, binning) that belongs to this "
+                    "stream"
+                )
+            raise CalibrationError(text)
         return stream.resized(width, height), IntrinsicsSource.CAMERA_INFO_SCALED
 
     def _full_camera(self, rectified: bool) -> Camera:
         if self.width < 1 or self.height < 1:
             raise CalibrationError(
-                f"the image size in the calibration is {self.width}x{self.height}: the camera driver must fill it in"
+                f"the image size in the calibration is {self.width}x{self.height}: the camera driver must fill it in",
+                "bad_camera_size",
+            )
+        if max(self.width, self.height) > MAX_SIDE:
+            raise CalibrationError(
+                f"the image size in the calibration is {self.width}x{self.height}, more than {MAX_SIDE} pixels a side: "
+                "the camera driver may leave it uninitialised",
+                "bad_camera_size",
             )
         k, p = np.array(self.k, dtype=np.float64).reshape(3, 3), np.array(self.p, dtype=np.float64).reshape(3, 4)
-        has_lens = self.distortion_model == "equidistant" or np.any(self.d)
+        has_lens = standard_lens(self.distortion_model, self.d)[0] != ""
         if not rectified:
             matrix, name = k, "K"
         elif p.any():
@@ -126,13 +222,20 @@ class Calibration:
         if not np.isfinite(matrix).all():
             raise CalibrationError(f"{name} of the CameraInfo contains NaN or infinity: {matrix.ravel().tolist()}")
         if not matrix.any():
+            if p.any():
+                raise CalibrationError(
+                    "K of the CameraInfo is zero, so raw images are uncalibrated, but P is not: the driver probably "
+                    "publishes rectified images; set rectified to true (the node's parameter, or the argument in Python), "
+                    "else calibrate the camera (camera_calibration)"
+                )
             raise CalibrationError(
                 f"{name} of the CameraInfo is zero, so the camera is uncalibrated: calibrate it (camera_calibration)"
             )
         fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
         if fx <= 0 or fy <= 0:
             raise CalibrationError(f"{name} of the CameraInfo has focal lengths {fx:g}, {fy:g}: they must be positive")
-        if min(fx / self.width, fy / self.height) < MIN_FOCAL_PER_SIDE:
+        focal_per_side = fx / self.width, fy / self.height
+        if min(focal_per_side) < MIN_FOCAL_PER_SIDE or max(focal_per_side) > MAX_FOCAL_PER_SIDE:
             raise CalibrationError(
                 f"{name} of the CameraInfo has focal lengths {fx:g}, {fy:g} for a {self.width}x{self.height} image: "
                 "they must be in pixels"
@@ -142,9 +245,16 @@ class Calibration:
                 f"{name} of the CameraInfo has its principal point ({cx:g}, {cy:g}) outside the calibrated "
                 f"{self.width}x{self.height} image: calibrate the camera again"
             )
+        others = matrix - np.array([[fx, matrix[0, 1], cx], [0, fy, cy], [0, 0, 1]])
+        if np.abs(others).max() > 1e-6 or abs(matrix[0, 1]) > MAX_SKEW * fx:
+            raise CalibrationError(
+                f"{name} of the CameraInfo is {matrix.tolist()}, but a camera matrix is fx 0 cx, 0 fy cy, 0 0 1: its "
+                "numbers may be in another order (it is row by row)"
+            )
+        if rectified:
+            return Camera(matrix, self.width, self.height)
+        model, d = standard_lens(self.distortion_model, self.d)
         try:
-            if rectified:
-                return Camera(matrix, self.width, self.height)
-            return Camera(matrix, self.width, self.height, self.distortion_model, np.array(self.d, dtype=np.float64))
+            return Camera(matrix, self.width, self.height, model, np.array(d, dtype=np.float64))
         except ValueError as error:
-            raise CalibrationError(f"the CameraInfo is not usable: {error}") from error
+            raise CalibrationError(f"the CameraInfo is not usable: {error}", "bad_distortion") from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import cv2
 import numpy as np
 
-from .lens import LENS_MODELS, distort, undistort
+from .lens import LENS_MODELS, MAX_COEFFICIENT, distort, undistort
 
 GUESSED_FOCAL_PER_SIDE = 1000 / 1920
 """Focal length over the longer image side that WildHands assumes for EPIC and Ego4D images: 87.7 degrees of view."""
@@ -56,9 +56,18 @@ class Camera:
             )
         if self.distortion_model not in LENS_MODELS:
             supported = ", ".join(model for model in LENS_MODELS if model)
-            raise ValueError(f"unknown distortion model {self.distortion_model!r}; supported: {supported}")
+            raise ValueError(f"unknown distortion model {self.distortion_model[:60]!r}; supported: {supported}")
+        most = max(max(counts) for counts in LENS_MODELS.values())
+        if len(self.d) > most:
+            raise ValueError(
+                f"there are {len(self.d)} distortion coefficients, but no distortion model has over {most}"
+            )
         if not np.isfinite(self.d).all():
             raise ValueError(f"the distortion coefficients must be finite, but they are {self.d.tolist()}")
+        if (np.abs(self.d) > MAX_COEFFICIENT).any():
+            raise ValueError(
+                f"the distortion coefficients must be below {MAX_COEFFICIENT:g}, but they are {self.d.tolist()}"
+            )
         # With zero coefficients the polynomial models are a pinhole; the fisheye model is still equidistant.
         if self.distortion_model != "equidistant" and not self.d.any():
             set_field("distortion_model", "")

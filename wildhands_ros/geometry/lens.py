@@ -19,8 +19,44 @@ LENS_MODELS: dict[str, tuple[int, ...]] = {
 }
 """Distortion models, each with the numbers of coefficients that it may have. The empty name is the pinhole."""
 
+MAX_COEFFICIENT = 1e6
+"""Largest magnitude of a distortion coefficient; beyond it the roots of the polynomials overflow."""
+
+_POLYNOMIAL_NAMES = ("", "none", "pinhole", "plumb_bob", "radtan", "rational_polynomial")
+_FISHEYE_NAMES = ("equidistant", "equi", "fisheye", "kannala_brandt", "kannala_brandt4")
+
 ROUND_TRIP_TOLERANCE = 1e-4
 """In normalised units. Where the inverse misses its pixel by more, the polynomial is not invertible."""
+
+
+def standard_lens(name: str, d: tuple[float, ...]) -> tuple[str, tuple[float, ...]]:
+    """Translates a distortion model and its coefficients as drivers and calibration tools write them.
+
+    OpenCV and Kalibr have names of their own ("fisheye", "radtan"), and drivers publish "plumb_bob" with the eight
+    coefficients of "rational_polynomial". As in OpenCV, the number of coefficients tells the polynomials apart.
+
+    Args:
+        name: the name of the distortion model, in any case; empty if it is not stated.
+        d: the coefficients.
+
+    Returns:
+        A name and coefficients in the order of ``LENS_MODELS``. What is unknown or does not fit remains as it is, and
+        is rejected by ``Camera``.
+    """
+    plain = "_".join(name.lower().replace("-", " ").split())
+    if plain in _FISHEYE_NAMES:
+        return "equidistant", d if any(d[4:]) else d[:4]
+    if plain not in _POLYNOMIAL_NAMES:
+        return name, d
+    if not any(d):
+        return "", ()
+    if len(d) in LENS_MODELS.get(plain, ()):
+        return plain, d
+    for model in ("plumb_bob", "rational_polynomial"):
+        for count in reversed(LENS_MODELS[model]):
+            if len(d) >= count and not any(d[count:]):
+                return model, d[:count]
+    return "rational_polynomial" if len(d) > 5 else "plumb_bob", d
 
 
 def distort(points: np.ndarray, model: str, d: np.ndarray) -> np.ndarray:

@@ -9,10 +9,15 @@ import yaml
 
 from ..geometry.calibration import Calibration, CalibrationError, IntrinsicsSource
 from ..geometry.camera import Camera
+from .calibration_formats import read_calibration
 
 
 def load_calibration(path: str | Path) -> Calibration:
-    """Reads a camera calibration in the YAML format of ROS's camera_calibration and camera_info_manager.
+    """Reads a camera calibration.
+
+    Formats: the YAML files of ROS's camera_calibration and camera_info_manager and of OpenCV, the output of
+    ``ros2 topic echo --once camera_info``, Kalibr's camera chain with one camera, and the INI files of
+    camera_calibration_parsers.
 
     Args:
         path: the file.
@@ -32,22 +37,9 @@ def load_calibration(path: str | Path) -> Calibration:
         (960, 540, 'plumb_bob')
     """
     try:
-        data = yaml.safe_load(Path(path).read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CalibrationError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise CalibrationError(f"{path}: not a calibration file: expected keys such as image_width and camera_matrix")
-    try:
-        return Calibration(
-            width=_whole_number(data, "image_width"),
-            height=_whole_number(data, "image_height"),
-            k=_numbers(data, "camera_matrix", 9),
-            d=_numbers(data, "distortion_coefficients", None, optional=True),
-            distortion_model=str(data.get("distortion_model") or ""),
-            p=_numbers(data, "projection_matrix", 12, optional=True) or Calibration.p,
-        )
+        return read_calibration(Path(path))
     except CalibrationError as error:
-        raise CalibrationError(f"{path}: {error}") from error
+        raise CalibrationError(f"{path}: {error}", error.name) from error
 
 
 def calibration_yaml(camera: Camera, name: str) -> str:
@@ -101,6 +93,17 @@ class Intrinsics:
                 raise CalibrationError(str(error)) from error
         return Camera.guess(width, height), IntrinsicsSource.GUESS
 
+    def warnings(self, width: int, height: int) -> list[str]:
+        """Returns what is doubtful about the camera that ``camera`` makes: guessed or implausible intrinsics.
+
+        Raises:
+            CalibrationError: as ``camera``.
+        """
+        if self._calibration is not None:
+            return self._calibration.warnings(width, height, rectified=False)
+        camera, source = self.camera(width, height)
+        return [guess_warning(camera)] if source is IntrinsicsSource.GUESS else []
+
 
 def guess_warning(camera: Camera) -> str:
     """Returns a warning that says which intrinsics were guessed and what that means for the estimates."""
@@ -110,23 +113,3 @@ def guess_warning(camera: Camera) -> str:
         f"({fov:.1f} degrees horizontally), centred, no distortion. Depths and positions scale with f: "
         "twice the true f, twice the distance. Give --camera-info or --fov for metric results."
     )
-
-
-def _whole_number(data: dict, key: str) -> int:
-    value = data.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise CalibrationError(f"{key} must be a whole number, not {value!r}")
-    return value
-
-
-def _numbers(data: dict, key: str, count: int | None, optional: bool = False) -> tuple[float, ...]:
-    """Returns the ``data`` list of a matrix entry, or nothing if an optional entry is absent."""
-    if optional and data.get(key) is None:
-        return ()
-    entry = data.get(key)
-    values = entry.get("data") if isinstance(entry, dict) else None
-    if not isinstance(values, list) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-        raise CalibrationError(f"{key}.data must be a list of numbers; the file has {entry!r}")
-    if count is not None and len(values) != count:
-        raise CalibrationError(f"{key}.data must have {count} numbers, not {len(values)}")
-    return tuple(map(float, values))

@@ -21,6 +21,12 @@ class ImageCamera(NamedTuple):
     source: IntrinsicsSource
 
 
+class _FromInfo(NamedTuple):
+    image_camera: ImageCamera
+    warning: str
+    """What is implausible about the calibration; empty if nothing is."""
+
+
 class _CacheKey(NamedTuple):
     calibration: Calibration
     width: int
@@ -42,7 +48,7 @@ class Cameras:
         self._info: CameraInfo | None = None
         self._matched_frame: str | None = None
         self._cached_key: _CacheKey | None = None
-        self._cached: ImageCamera | None = None
+        self._cached: _FromInfo | None = None
 
     def add(self, info: CameraInfo) -> None:
         """Replaces the previous CameraInfo."""
@@ -54,7 +60,7 @@ class Cameras:
         Raises:
             InputRejected: there is no CameraInfo, or it does not fit the image.
         """
-        warning = ""
+        warning = implausible = ""
         try:
             if parameters.intrinsics == "guess":
                 camera = Camera.guess(width, height)
@@ -66,11 +72,13 @@ class Cameras:
             if parameters.intrinsics == "horizontal_fov":
                 camera = Camera.from_fov(width, height, parameters.horizontal_fov)
                 return ImageCamera(camera, IntrinsicsSource.FIELD_OF_VIEW)
-            return self._from_info(frame_id, width, height, parameters.rectified)
+            camera_from_info, implausible = self._from_info(frame_id, width, height, parameters.rectified)
+            return camera_from_info
         finally:
+            self._health.set_warning("implausible_calibration", implausible)
             self._health.set_warning("guessed_intrinsics", warning)
 
-    def _from_info(self, frame_id: str, width: int, height: int, rectified: bool) -> ImageCamera:
+    def _from_info(self, frame_id: str, width: int, height: int, rectified: bool) -> _FromInfo:
         info = self._info
         if info is None:
             raise InputRejected(
@@ -82,9 +90,11 @@ class Cameras:
         key = _CacheKey(calibration(info), width, height, rectified)
         if self._cached is None or self._cached_key != key:
             try:
-                self._cached = ImageCamera(*key.calibration.camera(width, height, rectified))
+                image_camera = ImageCamera(*key.calibration.camera(width, height, rectified))
+                warnings = key.calibration.warnings(width, height, rectified)
             except CalibrationError as error:
-                raise InputRejected("bad_camera_info", str(error)) from error
+                raise InputRejected(error.name, str(error)) from error
+            self._cached = _FromInfo(image_camera, "; ".join(warnings))
             self._cached_key = key
         return self._cached
 

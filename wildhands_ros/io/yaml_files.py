@@ -1,0 +1,109 @@
+"""Reads YAML files of unknown origin within limits of size, depth and number of values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+import yaml
+
+MAX_BYTES = 200_000
+"""Bytes up to the end of the first document. A calibration or a configuration has a few kilobytes."""
+MAX_NODES = 5_000
+"""Values, lists and mappings in a document."""
+MAX_DEPTH = 30
+
+
+class YamlFileError(ValueError):
+    """The file is not YAML that can be read. The message gives the reason, without the name of the file."""
+
+
+def load_yaml(path: str | Path) -> object:
+    """Reads the first document of a YAML file.
+
+    The file may be any input: aliases, which let a kilobyte grow to gigabytes, deep nesting and large documents are
+    refused. Differences to PyYAML's ``safe_load``: ``1e-05`` is a number as in YAML 1.2 and JSON, the header
+    ``%YAML:1.0`` of OpenCV's FileStorage is skipped, and unknown tags of mappings and lists are ignored.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Dictionaries, lists, strings and numbers; None if the document is empty.
+
+    Raises:
+        YamlFileError: the file is not YAML, or exceeds a limit.
+        OSError: the file cannot be read.
+    """
+    with Path(path).open("rb") as file:
+        loader = None
+        try:
+            loader = _Loader(_LimitedStream(file))
+            return loader.get_data() if loader.check_data() else None
+        except YamlFileError:
+            raise
+        except RecursionError as error:
+            raise YamlFileError("nested too deeply to be read") from error
+        # Besides YAMLError, the scanner raises IndexError and the constructors ValueError and OverflowError.
+        except (yaml.YAMLError, ValueError, OverflowError, LookupError, TypeError, AttributeError) as error:
+            raise YamlFileError(f"not a YAML file: {' '.join(str(error).split())[:300]}") from error
+        finally:
+            if loader is not None:
+                loader.dispose()
+
+
+class _LimitedStream:
+    """The content of a file without OpenCV's header, up to ``MAX_BYTES``."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._left = file, MAX_BYTES
+        first_line = file.readline(100)
+        if not re.match(rb"%YAML:\d\.\d\s*$", first_line):
+            file.seek(0)
+
+    def read(self, size: int) -> bytes:
+        """Returns the next bytes; PyYAML reads in small portions and stops after the first document."""
+        data = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise YamlFileError(f"more than {MAX_BYTES // 1000} kB in its first document: not read further")
+        return data
+
+
+class _Loader(yaml.SafeLoader):
+    def __init__(self, stream: _LimitedStream):
+        super().__init__(stream)
+        self._depth = self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise YamlFileError(
+                f"line {mark.line + 1} repeats another part of the file with an alias (*): aliases are not supported, "
+                "write the values out"
+            )
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise YamlFileError(f"more than {MAX_NODES} values: not read further")
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise YamlFileError(f"nested deeper than {MAX_DEPTH} levels: not read further")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _construct_untagged(loader: _Loader, _: str, node: yaml.Node) -> object:
+    """Builds the value of a node with an unknown tag, such as !!opencv-matrix, as if it had none."""
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return node.value
+
+
+_Loader.add_multi_constructor("", _construct_untagged)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
