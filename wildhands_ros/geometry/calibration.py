@@ -225,7 +225,7 @@ class Calibration:
             if p.any():
                 raise CalibrationError(
                     "K of the CameraInfo is zero, so raw images are uncalibrated, but P is not: the driver probably "
-                    "publishes rectified images; set rectified to true (the node's parameter, or the argument in Python), "
+                    "publishes rectified images; set rectified to true (a parameter of the node, an argument in Python), "
                     "else calibrate the camera (camera_calibration)"
                 )
             raise CalibrationError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rclpy.node import Node
-from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -64,14 +64,18 @@ class Inputs:
         self._image_topic = node.resolve_topic_name(image_topic(parameters))
         self._image = self._subscribe_to_images(self._wanted_reliability(default=ReliabilityPolicy.BEST_EFFORT))
         self._detections_topic = ""
+        self._on_camera_info = on_camera_info
         self._others = [self._subscribe(CameraInfo, "camera_info", on_camera_info, depth=1)]
+        self._latched_info: Subscription | None = None
+        self._subscribe_to_latched_info()
         if parameters.detector__type in (TOPIC, TRACKS):
             self._others.append(self._subscribe(Detection2DArray, "detections", self._on_detections, depth=10))
             self._detections_topic = node.resolve_topic_name("detections")
 
     def close(self) -> None:
         """Ends the subscriptions."""
-        for subscription in (self._image, *self._others):
+        latched = [] if self._latched_info is None else [self._latched_info]
+        for subscription in (self._image, *self._others, *latched):
             self._node.destroy_subscription(subscription)
 
     def check_publishers(self) -> None:
@@ -83,6 +87,7 @@ class Inputs:
             missing = not self._node.count_publishers(self._detections_topic)
             text = f"no publisher on {self._detections_topic}: start the detector, or remap detections"
             self._health.set_warning("detector", text if missing else "")
+        self._subscribe_to_latched_info()
         current = self._image.qos_profile.reliability
         wanted = self._wanted_reliability(default=current)
         if wanted != current:
@@ -108,6 +113,20 @@ class Inputs:
         """Subscribes with best effort, which matches every publisher."""
         qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
         return self._node.create_subscription(kind, topic, callback, qos, qos_overriding_options=OVERRIDES)
+
+    def _subscribe_to_latched_info(self) -> None:
+        """Subscribes to CameraInfo a second time, with transient local, if a publisher offers it.
+
+        Such a publisher may send its only CameraInfo before the node starts. Asking for it in the first place would
+        exclude all other publishers.
+        """
+        topic = self._node.resolve_topic_name("camera_info")
+        publishers = self._node.get_publishers_info_by_topic(topic) if self._latched_info is None else []
+        if any(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in publishers):
+            qos = QoSProfile(
+                depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+            )
+            self._latched_info = self._node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, qos)
 
     def _subscribe_to_images(self, reliability: ReliabilityPolicy) -> Subscription:
         return self._node.create_subscription(
