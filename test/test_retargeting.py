@@ -118,6 +118,87 @@ def test_a_wrong_urdf_is_refused(tmp_path, urdf):
         Retargeting(write(tmp_path, urdf_path=str(tmp_path / "wrong.urdf")), Side.RIGHT)
 
 
+def urdf_with(folder: Path, old: str, new: str) -> str:
+    text = (ROBOTS / "gripper.urdf").read_text()
+    assert old in text
+    (folder / "changed.urdf").write_text(text.replace(old, new, 1))
+    return str(folder / "changed.urdf")
+
+
+LIMIT = '<limit lower="0.0" upper="0.04" effort="40" velocity="0.2"/>'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (LIMIT, "", "joint 'finger_joint' has no limit"),
+        (LIMIT, LIMIT.replace("0.04", "-0.1"), "joint 'finger_joint' has the limits 0.0 to -0.1"),
+        (LIMIT, LIMIT.replace("0.04", "wide"), "joint 'finger_joint' has the limits 0.0 to wide"),
+        ('type="prismatic"', 'type="continuous"', "joint 'finger_joint' is of type 'continuous'"),
+        ('<mimic joint="finger_joint"/>', '<mimic joint="thumb"/>', "joint 'right_finger_joint' mimics 'thumb', which"),
+        (
+            '<mimic joint="finger_joint"/>',
+            '<mimic joint="left_tip_joint"/>',
+            "'right_finger_joint' mimics 'left_tip_joint', which does not move",
+        ),
+        ('<mimic joint="finger_joint"/>', '<mimic joint="finger_joint" multiplier="x"/>', "multiplier 'x'"),
+        ('<child link="left_finger"/>', '<child link="nothing"/>', "joint 'finger_joint' has the child link 'nothing'"),
+        ('name="right_finger_joint"', 'name="finger_joint"', "two joints of the name 'finger_joint'"),
+        ('<robot name="gripper">', '<robot name="gripper"><xacro:include filename="x"/>', "gripper|changed.urdf"),
+        (' effort="40"', "", "joint 'finger_joint' has a limit without effort"),
+    ],
+)
+def test_the_joint_and_the_file_of_a_wrong_urdf_are_named(tmp_path, old, new, why):
+    path = urdf_with(tmp_path, old, new)
+    with pytest.raises(RobotHandError, match=why) as refused:
+        Retargeting(write(tmp_path, urdf_path=path), Side.RIGHT)
+    assert "config.yaml" in str(refused.value) and path in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("indices", "why"),
+    [
+        ([[9], [24]], r"contains 24, but a hand has 21 joints, 0 to 20"),
+        ([[-1], [4]], r"contains -1"),
+        ([[8, 8], [4, 4]], r"shape 2x2; for 1 links"),
+        ([8, 4], r"shape 2;"),
+        ([[8], [4.5]], "joint numbers"),
+        ([[8, 3], [4]], "joint numbers"),
+        ("all", "joint numbers"),
+        (None, "needs target_link_human_indices"),
+    ],
+)
+def test_indices_of_human_joints_are_checked_at_start(tmp_path, indices, why):
+    with pytest.raises(RobotHandError, match=why) as refused:
+        Retargeting(write(tmp_path, target_link_human_indices=indices), Side.RIGHT)
+    assert "config.yaml" in str(refused.value)
+
+
+def test_the_urdf_may_be_in_the_home_folder_or_in_a_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "hands").mkdir()
+    (tmp_path / "hands" / "own.urdf").write_text((ROBOTS / "gripper.urdf").read_text())
+    Retargeting(write(tmp_path, urdf_path="~/hands/own.urdf"), Side.RIGHT)
+    with pytest.raises(RobotHandError, match=r"other.urdf does not exist \(urdf_path: ~/hands/other.urdf"):
+        Retargeting(write(tmp_path, urdf_path="~/hands/other.urdf"), Side.RIGHT)
+    pytest.importorskip("ament_index_python")
+    share = tmp_path / "prefix" / "share"
+    (share / "ament_index" / "resource_index" / "packages").mkdir(parents=True)
+    (share / "ament_index" / "resource_index" / "packages" / "some_hand").touch()
+    (share / "some_hand").mkdir()
+    (tmp_path / "hands" / "own.urdf").rename(share / "some_hand" / "own.urdf")
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path / "prefix"))
+    Retargeting(write(tmp_path, urdf_path="package://some_hand/own.urdf"), Side.RIGHT)
+    with pytest.raises(RobotHandError, match="package 'other_hand' was not found"):
+        Retargeting(write(tmp_path, urdf_path="package://other_hand/own.urdf"), Side.RIGHT)
+
+
+def test_no_files_are_left_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    Retargeting(ROBOTS / "gripper.yaml", Side.RIGHT)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_joint_without_limits_is_refused(tmp_path):
     text = (
         (ROBOTS / "gripper.urdf")

@@ -8,20 +8,28 @@ have two keys of this package:
 - ``lengths_only``: for grippers. A ``vector`` configuration then follows the lengths of the human hand's vectors, not
   their directions.
 
-``urdf_path`` is relative to the file.
+``urdf_path`` is relative to the file; ``~`` and ``package://`` may be used.
 """
 
 from __future__ import annotations
 
-from contextlib import redirect_stdout
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 from scipy.spatial.transform import Rotation
 
 from ..types import Side
+from .robot_hand_files import RobotHandError, RobotHandFiles, read_robot_hand
+
+if TYPE_CHECKING:
+    from dex_retargeting.seq_retarget import SeqRetargeting
 
 PALM_AXES = {
     Side.RIGHT: np.array([[0, -1, 0], [0, 0, 1], [-1, 0, 0]]),
@@ -33,12 +41,11 @@ right hand and away from the thumb of a left hand."""
 TOUCH = 0.015
 """Metres between the tip joints of two fingers that touch."""
 
+TRIAL_JOINTS = np.outer(np.arange(21), [-0.004, 0.002, 0.001])
+"""Joints that every configuration must be able to follow."""
+
 ROBOTS = Path(__file__).parent / "robots"
 """Two robot hands to try: gripper.yaml and five_finger_hand.yaml."""
-
-
-class RobotHandError(ValueError):
-    """The configuration or its URDF cannot be used; the message says why."""
 
 
 class Retargeting:
@@ -55,21 +62,17 @@ class Retargeting:
             RobotHandError: the configuration or the URDF cannot be used.
             ImportError: dex-retargeting is not installed.
         """
-        try:
-            from dex_retargeting.retargeting_config import RetargetingConfig
-        except ImportError as error:
-            raise ImportError(
-                f"retargeting needs dex-retargeting (pip install 'wildhands_ros[teleop]'): {error}"
-            ) from error
-        own, theirs = _read(config)
+        files = read_robot_hand(config)
+        own = files.settings
         try:
             rotation = Rotation.from_euler(
                 "xyz", np.asarray(own.get("root_rotation", (0.0, 0.0, 0.0)), float)
             ).as_matrix()
-            with redirect_stdout(StringIO()):
-                self._solver = RetargetingConfig.from_dict(theirs).build()
-        except Exception as error:  # The URDF parser, pinocchio and dex-retargeting raise various types.
-            raise RobotHandError(f"{config}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        except (TypeError, ValueError) as error:
+            raise RobotHandError(
+                f"{config}: root_rotation is {own['root_rotation']!r}; it must be roll, pitch and yaw in radians"
+            ) from error
+        self._solver = self._build(files, config)
         self._rotation = rotation @ PALM_AXES[side]
         self._optimizer = self._solver.optimizer
         model = self._optimizer.robot.model
@@ -87,6 +90,9 @@ class Retargeting:
         self._directions = self._open_directions() if own.get("lengths_only") else None
         if self._directions is not None and kind != "VECTOR":
             raise RobotHandError(f"{config}: lengths_only requires retargeting of type vector, not {kind.lower()}")
+        self._try(config)
+        self._solver = self._build(files, config)  # Without what the trial left in it.
+        self._optimizer = self._solver.optimizer
 
     def __call__(self, joints: np.ndarray) -> np.ndarray:
         """Returns the positions (radians or metres) of ``joint_names``, within the limits of the URDF.
@@ -106,6 +112,38 @@ class Retargeting:
         # The limits of the solver are a milliradian wider than those of the URDF.
         return np.clip(positions, self.lower, self.upper)
 
+    @staticmethod
+    def _build(files: RobotHandFiles, config: Path) -> SeqRetargeting:
+        try:
+            from dex_retargeting.retargeting_config import RetargetingConfig
+        except ImportError as error:
+            raise ImportError(
+                f"retargeting needs dex-retargeting (pip install 'wildhands_ros[teleop]'): {error}"
+            ) from error
+        urdf = Path(files.retargeting["urdf_path"])
+        # dex-retargeting's copy of the URDF keeps its name; in a folder of ours, none is left behind.
+        with TemporaryDirectory() as folder, _temporary_files_in(folder), redirect_stdout(StringIO()):
+            try:
+                return RetargetingConfig.from_dict(dict(files.retargeting)).build()
+            except Exception as error:  # The URDF parser, pinocchio and dex-retargeting raise various types.
+                text = " ".join(str(error).split()) or type(error).__name__
+                text = re.sub(rf"{re.escape(folder)}\S*/{re.escape(urdf.name)}", str(urdf), text)
+                raise RobotHandError(f"{config}: {text}") from error
+
+    def _try(self, config: Path) -> None:
+        """Retargets one hand, so that what does not work is found now and not while an arm is moving.
+
+        Raises:
+            RobotHandError: it does not work.
+        """
+        try:
+            positions = self(TRIAL_JOINTS)
+        except Exception as error:  # dex-retargeting and pinocchio raise various types.
+            text = " ".join(str(error).split())
+            raise RobotHandError(f"{config}: a hand cannot be retargeted ({type(error).__name__}: {text})") from error
+        if not np.isfinite(positions).all():
+            raise RobotHandError(f"{config}: the retargeting of a hand contains NaN or infinity")
+
     def tip_distance(self, positions: np.ndarray, first: str, second: str) -> float:
         """Returns the metres between the origins of two links at these joint positions."""
         robot = self._optimizer.robot
@@ -123,20 +161,11 @@ class Retargeting:
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
-def _read(config: Path) -> tuple[dict, dict]:
-    """Returns the whole file, and dex-retargeting's part of it with an absolute path of the URDF."""
+@contextmanager
+def _temporary_files_in(folder: str) -> Iterator[None]:
+    """Lets ``tempfile`` make its files in a folder."""
+    before, tempfile.tempdir = tempfile.tempdir, folder
     try:
-        data = yaml.safe_load(config.read_text())
-    except OSError as error:
-        raise RobotHandError(f"{config}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RobotHandError(f"{config}: not a YAML file: {' '.join(str(error).split())}") from error
-    theirs = data.get("retargeting") if isinstance(data, dict) else None
-    if not isinstance(theirs, dict) or not isinstance(theirs.get("urdf_path"), str):
-        raise RobotHandError(
-            f"{config}: expected a key retargeting with urdf_path and the rest of dex-retargeting's settings"
-        )
-    urdf = config.parent / theirs["urdf_path"]
-    if not urdf.is_file():
-        raise RobotHandError(f"{config}: the URDF {urdf} does not exist")
-    return data, {**theirs, "urdf_path": str(urdf.resolve())}
+        yield
+    finally:
+        tempfile.tempdir = before
