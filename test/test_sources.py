@@ -88,8 +88,9 @@ class TestImages:
 
 class TestFolder:
     def test_natural_order_and_only_images(self, tmp_path):
-        for name in ("f10.png", "f2.png", "f1.PNG", "note.txt", ".hidden.png"):
+        for name in ("f10.png", "f2.png", "f1.PNG", ".hidden.png"):
             (tmp_path / name).write_bytes(encode_image(picture(), ".png"))
+        (tmp_path / "note.txt").write_text("a note")
         assert [frame.name for frame in open_source(str(tmp_path))] == ["f1.PNG", "f2.png", "f10.png"]
         assert all(frame.stamp is None for frame in open_source(str(tmp_path)))
 

@@ -1,59 +1,75 @@
-"""Decoding and encoding of still images; truncated files are refused."""
+"""Decoding and encoding of still images; truncated, foreign and oversized files are refused."""
 
 from __future__ import annotations
 
-import re
+import logging
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+from .errors import InputError as InputError
+from .image_headers import MAX_PIXELS, ImageError, ImageHeader, read_header
 
-_JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""Any marker but those inside a scan, where 0xff is followed by 0 or is a restart marker."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm")
+
+_NOISE = bytes(range(1, 255, 2)) * 4
+_JPEG_TAIL = _NOISE + b"".join(bytes([0xFF, 0xD0 + number]) + _NOISE for number in range(8)) * 2 + b"\xff\xd9"
+"""Pixels for rows that are missing, also in a JPEG with restart markers."""
+_ROUNDING = 3
+"""Differences in a flat block that the conversion of colours can make."""
 
 
-class InputError(ValueError):
-    """An input cannot be used; the message says which one, why, and what to do."""
-
-
-def decode_image(data: bytes) -> np.ndarray:
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes a compressed image and applies its EXIF orientation.
+
+    Accepted are JPEG, PNG, WebP, uncompressed BMP, and binary PPM and PGM. The format is recognised by the first bytes,
+    and the size is read from the header before anything is decoded.
 
     Args:
         data: the contents of an image file.
+        max_pixels: larger images are refused.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: the data are empty, truncated or not an image.
+        ImageError: the data are empty, truncated, too large or not an image of an accepted format.
     """
-    if not data:
-        raise InputError("the image is empty (0 bytes)")
-    if is_truncated(data):
-        raise InputError(f"the image is truncated: its data end after {len(data)} bytes, before the image is complete")
-    try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise InputError(f"the image cannot be decoded: {error.err}") from error
-    if bgr is None:
-        raise InputError("the image cannot be decoded: it is damaged or of an unknown format")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return decode_checked(read_header(data, max_pixels))
+
+
+def decode_checked(header: ImageHeader, apply_orientation: bool = True) -> np.ndarray:
+    """Decodes an image whose header was read.
+
+    Args:
+        header: from ``read_header``.
+        apply_orientation: whether to rotate the image as its EXIF data say.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ImageError: the data are damaged or truncated.
+    """
+    flags = cv2.IMREAD_COLOR if apply_orientation else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    if not header.has_end:
+        return _without_end(header, flags)
+    return cv2.cvtColor(_decoded(header, header.data, flags), cv2.COLOR_BGR2RGB)
 
 
 def load_image(path: str | Path) -> np.ndarray:
     """Reads an image file and applies its EXIF orientation.
 
     Args:
-        path: a JPEG, PNG, WebP, TIFF or other file that OpenCV decodes.
+        path: a JPEG, PNG, WebP, BMP, PPM or PGM file of at most 50 megapixels; the suffix does not matter.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: the file is empty, truncated or not an image.
+        InputError: the file is empty, truncated, too large or not an image of an accepted format.
         OSError: the file cannot be read.
 
     Example:
@@ -85,22 +101,52 @@ def encode_image(image_rgb: np.ndarray, suffix: str) -> bytes:
     return data.tobytes()
 
 
-def is_truncated(data: bytes) -> bool:
-    """Whether a JPEG or PNG lacks its end marker: decoders fill the missing part with grey and report no error."""
-    if data.startswith(b"\xff\xd8"):
-        return not _has_jpeg_end(data)
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-4096:]
-    return False
+def _decoded(header: ImageHeader, data: bytes, flags: int) -> np.ndarray:
+    """Returns (H, W, 3) uint8 BGR."""
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise ImageError("undecodable_image", f"the {header.kind.name} image cannot be decoded: {error.err}") from error
+    if bgr is None:
+        raise ImageError("undecodable_image", f"the {header.kind.name} image cannot be decoded: it is damaged")
+    if sorted(bgr.shape[:2]) != sorted((header.width, header.height)):
+        raise ImageError(
+            "undecodable_image", f"the {header.kind.name} image is damaged: its sizes contradict each other"
+        )
+    return bgr
 
 
-def _has_jpeg_end(data: bytes) -> bool:
-    """Whether the first image has its end marker; anything may follow, such as the clip of a phone's motion photo."""
-    found = _JPEG_MARKER.search(data, 2)
-    while found is not None:
-        if found.group() == b"\xff\xd9":
-            return True
-        # Skip the marker's segment: it may hold a thumbnail with an end marker of its own.
-        length = int.from_bytes(data[found.end() : found.end() + 2], "big")
-        found = _JPEG_MARKER.search(data, found.end() + length)
-    return False
+def _without_end(header: ImageHeader, flags: int) -> np.ndarray:
+    """Decodes a JPEG without end marker.
+
+    Some cameras omit it. Rows that are missing would be filled with grey; but then they change with what follows the
+    data, while a complete image does not.
+    """
+    data = header.data.rstrip(b"\xff")
+    bgr = _decoded(header, data + b"\xff\xd9", flags)
+    is_complete = bool(flags & cv2.IMREAD_IGNORE_ORIENTATION) and _ends_with_detail(bgr)
+    if not is_complete and not np.array_equal(bgr, _decoded(header, data + _JPEG_TAIL, flags)):
+        raise ImageError(
+            "truncated_image",
+            f"the image is truncated: its data end after {len(header.data)} bytes, before the image is complete",
+        )
+    _warn_once("an image has no end marker, but all its rows: it is used (other images like this are not reported)")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def _ends_with_detail(bgr: np.ndarray) -> bool:
+    """Whether the last 8x8 block is not flat, the red component, which is stored last, included.
+
+    Blocks that are missing are flat except for their borders, which are interpolated.
+
+    This spares a stream of such images the second decoding.
+    """
+    height, width = bgr.shape[:2]
+    inside = bgr[(height - 1) // 8 * 8 + 2 :, (width - 1) // 8 * 8 + 2 :]
+    luma_and_colour = cv2.cvtColor(inside, cv2.COLOR_BGR2YCrCb)[..., :2] if inside.size else inside
+    return bool(inside.size) and bool((np.ptp(luma_and_colour, axis=(0, 1)) > _ROUNDING).all())
+
+
+@cache
+def _warn_once(text: str) -> None:
+    logging.getLogger("wildhands").warning("wildhands: warning: %s", text)

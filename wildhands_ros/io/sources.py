@@ -14,10 +14,20 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from .file_kinds import IMAGE_KINDS, Group, file_kind_of
 from .images import IMAGE_SUFFIXES, InputError, load_image
 
 ASSUMED_FPS = 30.0
 """Frame rate of videos that do not state one."""
+_MAX_FPS = 1000
+_LONGEST_GAP = 3600.0
+"""Seconds between two frames of a video. A larger step is not a time but a missing or damaged one."""
+_SMALLEST_FRAME = 8
+"""Bytes of a frame in a container at least: a larger frame count than the file has room for is damaged."""
+_MEDIA_SUFFIXES = (".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".dng", ".jp2", ".jxl", ".exr")
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".3gp")
+"""Suffixes of files that a user takes for images or videos, whatever they contain."""
+_CAMERA_DEVICE = re.compile(r"/dev/video(\d+)")
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,11 @@ class ImageSource:
 
 
 class FolderSource:
-    """The images of a folder, without its subfolders, in natural order: frame_2 before frame_10."""
+    """The images of a folder, without its subfolders, in natural order: frame_2 before frame_10.
+
+    Images are recognised by their content. Images of formats that are not accepted and videos are left out and named
+    in ``problems``; hidden files and all other files are ignored.
+    """
 
     fps = None
 
@@ -80,15 +94,32 @@ class FolderSource:
         """
         self.path = path
         self.problems: list[str] = []
-        files = (
-            f
-            for f in path.iterdir()
-            if f.is_file() and not f.name.startswith(".") and f.suffix.lower() in IMAGE_SUFFIXES
-        )
-        self._files = sorted(files, key=lambda f: _natural_key(f.name))
+        self._files: list[Path] = []
+        for file in sorted(path.iterdir(), key=lambda file: _natural_key(file.name)):
+            if file.is_file() and not file.name.startswith("."):
+                self._add(file)
         self.count = len(self._files)
         if not self._files:
-            raise InputError(f"{path}: the folder holds no images ({', '.join(IMAGE_SUFFIXES)})")
+            left_out = "; ".join(self.problems) or "no file of these kinds"
+            raise InputError(
+                f"{path}: the folder holds no images ({', '.join(kind.name for kind in IMAGE_KINDS)}): {left_out}"
+            )
+        self._left_out = len(self.problems)
+
+    def _add(self, file: Path) -> None:
+        try:
+            kind = file_kind_of(file)
+        except OSError as error:
+            self.problems.append(f"{file}: {error.strerror}")
+            return
+        if kind is not None and kind.group is Group.OTHER_IMAGE:
+            self.problems.append(f"{file}: left out: {kind.refusal()}")
+        elif kind is not None and kind.group is Group.VIDEO:
+            self.problems.append(f"{file}: left out: this is a video ({kind.name}): give it on its own")
+        elif (kind is not None and kind.group is Group.IMAGE) or file.suffix.lower() in IMAGE_SUFFIXES:
+            self._files.append(file)
+        elif file.suffix.lower() in (*_MEDIA_SUFFIXES, *_VIDEO_SUFFIXES):
+            self.problems.append(f"{file}: left out: it is damaged, or its format is unknown")
 
     def __iter__(self) -> Iterator[Frame]:
         """Skips damaged images and reports them in ``problems``.
@@ -103,8 +134,9 @@ class FolderSource:
                 self.problems.append(str(error))
                 continue
             yield Frame(image, path.name, None)
-        if len(self.problems) == self.count:
-            raise InputError(f"{self.path}: none of the {self.count} images can be read; the first: {self.problems[0]}")
+        if len(self.problems) == self.count + self._left_out:
+            first = self.problems[self._left_out]
+            raise InputError(f"{self.path}: none of the {self.count} images can be read; the first: {first}")
 
 
 class VideoSource:
@@ -118,26 +150,28 @@ class VideoSource:
         """
         self.path = path
         self.problems: list[str] = []
+        _check_container(path)
         capture = self._open()
-        count, fps = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
+        count, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
         decodes = capture.grab()
         capture.release()
         if not decodes:
             raise InputError(
                 f"{path}: the video opens, but none of its frames can be decoded; it is damaged or its codec is unknown"
             )
-        self.count = count if count > 0 else None
-        self.fps = fps if 0 < fps < 1000 else ASSUMED_FPS
+        self.count = int(count) if 0 < count <= path.stat().st_size / _SMALLEST_FRAME else None
+        self.fps = fps if 0 < fps < _MAX_FPS else ASSUMED_FPS
 
     def _open(self) -> cv2.VideoCapture:
         # FFmpeg starts threads of its own unless it is told how many; OpenCV before 4.7 cannot tell it.
         threads_property: int | None = getattr(cv2, "CAP_PROP_N_THREADS", None)
         options = [] if threads_property is None else [threads_property, max(cv2.getNumThreads(), 1)]
         with quiet_opencv():
-            capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG, options)
+            # An absolute path: FFmpeg takes what precedes a colon in a relative one for a protocol.
+            capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG, options)
         if not capture.isOpened():
             raise InputError(
-                f"{self.path}: neither an image nor a video that can be decoded; it is damaged or its format is unknown"
+                f"{self.path}: the video cannot be decoded; it is damaged, or this OpenCV lacks a decoder for it"
             )
         return capture
 
@@ -155,9 +189,7 @@ class VideoSource:
                     ok, bgr = capture.read() if is_wanted else (capture.grab(), None)
                 if not ok:
                     break
-                presentation = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                # Raw streams have no times, and times in broken ones run backwards: advance by the frame rate.
-                stamp = presentation if stamp is None or presentation > stamp else stamp + 1 / self.fps
+                stamp = self._next_stamp(stamp, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
                 read += 1
                 if bgr is not None:
                     yield read - 1, Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.path.name, stamp)
@@ -168,6 +200,15 @@ class VideoSource:
             self.problems.append(
                 f"{self.path}: the video ends after {read} of {self.count} frames; the rest cannot be decoded"
             )
+
+    def _next_stamp(self, previous: float | None, presentation: float) -> float:
+        """Returns the presentation time, or counts by the frame rate.
+
+        Raw streams have no times: FFmpeg gives a large negative number for them. Damaged ones may run backwards.
+        """
+        if previous is None:
+            return presentation if 0 <= presentation < _LONGEST_GAP * 24 else 0.0
+        return presentation if 0 < presentation - previous < _LONGEST_GAP else previous + 1 / self.fps
 
 
 class CameraSource:
@@ -190,7 +231,7 @@ class CameraSource:
                 f"camera {index} cannot be opened: it does not exist, another program uses it, or access is denied"
             )
         fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if 0 < fps < 1000 else ASSUMED_FPS
+        self.fps = fps if 0 < fps < _MAX_FPS else ASSUMED_FPS
 
     def __iter__(self) -> Iterator[Frame]:
         try:
@@ -231,17 +272,45 @@ def open_source(name: str) -> FrameSource:
         if path.is_file():
             if path.stat().st_size == 0:
                 raise InputError(f"{path}: the file is empty")
-            # A GIF may be animated: read it as a video.
-            if path.suffix.lower() != ".gif" and (
-                path.suffix.lower() in IMAGE_SUFFIXES or cv2.haveImageReader(str(path))
-            ):
-                return ImageSource(path)
-            return VideoSource(path)
+            kind = file_kind_of(path)
+            if kind is None and path.suffix.lower() not in IMAGE_SUFFIXES:
+                raise InputError(
+                    f"{path}: neither an image nor a video that can be decoded; it is damaged or its format is unknown"
+                )
+            if kind is not None and kind.group is Group.VIDEO:
+                return VideoSource(path)
+            if kind is not None and kind.group is not Group.IMAGE:
+                raise InputError(f"{path}: {kind.refusal()}")
+            return ImageSource(path)
+        if path.exists():
+            return _open_device(path)
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it") from error
     if name.isdecimal():
         return CameraSource(int(name))
     raise InputError(f"{path}: does not exist; give an image, a folder of images, a video or a camera's number")
+
+
+def _open_device(path: Path) -> FrameSource:
+    camera = _CAMERA_DEVICE.fullmatch(str(path.resolve()))
+    if camera is None:
+        raise InputError(f"{path}: neither a file nor a folder nor a camera; a camera is /dev/video0, or its number 0")
+    return CameraSource(int(camera[1]))
+
+
+def _check_container(path: Path) -> None:
+    """Raises InputError if the content of a file is not a video."""
+    kind = file_kind_of(path)
+    if kind is not None and kind.group is Group.VIDEO:
+        if "%" in str(path.absolute()) and path.suffix.lower() not in _VIDEO_SUFFIXES:
+            # FFmpeg takes such a name with the suffix of an image for the pattern of a series of files.
+            raise InputError(f"{path}: rename this video: its path contains %, and its suffix is not that of a video")
+        return
+    if kind is None:
+        raise InputError(f"{path}: not a video that can be decoded; it is damaged or its format is unknown")
+    if kind.group is Group.IMAGE:
+        raise InputError(f"{path}: this is a still image ({kind.name}), not a video: use wildhands estimate")
+    raise InputError(f"{path}: {kind.refusal()}")
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from cv_bridge import CvBridge
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from ..io.images import is_truncated
+from ..io.image_headers import MAX_PIXELS, ImageError, read_header
+from ..io.images import decode_checked
 from .rejections import InputRejected
 
 BRIDGED = ("rgb8", "bgr8", "mono8", "rgba8", "bgra8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8")
@@ -36,6 +37,8 @@ CONVERSIONS = {
 }
 """OpenCV conversions for the encodings that cv_bridge's Python port lacks: 16 bits, YUV, and a misspelt Bayer
 pattern."""
+
+_VIDEO_CODECS = ("h264", "h.264", "h265", "h.265", "hevc", "av1", "vp8", "vp9")
 
 _BRIDGE = CvBridge()
 
@@ -90,37 +93,49 @@ def decode_image(message: Image) -> np.ndarray:
     return samples if conversion is None else cv2.cvtColor(samples, conversion)
 
 
-def decode_compressed(message: CompressedImage) -> np.ndarray:
+def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes a compressed image.
+
+    Args:
+        message: the image.
+        max_pixels: larger images are rejected before they are decoded.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ImageDecodeError: the data are empty or truncated, a depth image, or in a format that OpenCV cannot read.
+        ImageDecodeError: the data are empty, truncated or too large, a depth image, or in a format that is not
+            accepted.
     """
-    data = np.frombuffer(message.data, np.uint8)
-    if not data.size:
-        raise ImageDecodeError("empty_image", "the compressed image contains no data: check the camera driver")
-    if "compressedDepth" in message.format:
+    _check_format(message.format)
+    data = np.frombuffer(message.data, np.uint8).tobytes()
+    try:
+        header = read_header(data, max_pixels)
+        if header.bits == 16 and header.channels == 1 and not message.format.startswith("mono16"):
+            raise ImageDecodeError(
+                "unsupported_encoding",
+                f"a {header.kind.name} with 16 bits and one channel (format {message.format!r}) is taken for a depth "
+                "image: remap image/compressed to a colour stream; grey images must have the format mono16",
+            )
+        # The EXIF orientation is ignored: a rotated image would no longer match the calibration.
+        return decode_checked(header, apply_orientation=False)
+    except ImageError as error:
         raise ImageDecodeError(
-            "unsupported_encoding", f"{message.format!r} is a depth image: remap image/compressed to a colour stream"
-        )
-    raw = data.tobytes()
-    if is_truncated(raw):
+            error.reason, f"compressed image (format {message.format!r}): {error}; check the camera driver"
+        ) from error
+
+
+def _check_format(name: str) -> None:
+    """Rejects depth images and videos by the ``format`` of their messages."""
+    if "compressedDepth" in name or name.startswith(("16UC1", "32FC1")):
         raise ImageDecodeError(
-            "truncated_image",
-            f"the compressed image ends early, after {len(raw)} bytes: check the camera driver and the network",
+            "unsupported_encoding", f"{name!r} is a depth image: remap image/compressed to a colour stream"
         )
-    # The EXIF orientation is ignored: a rotated image would no longer match the calibration.
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if bgr is None:
+    if any(codec in name.lower() for codec in _VIDEO_CODECS):
         raise ImageDecodeError(
-            "undecodable_image",
-            f"the compressed image (format {message.format!r}, {len(raw)} bytes) is damaged, or its format is not "
-            "supported",
+            "unsupported_encoding",
+            f"{name!r} is a part of a video: republish it decoded (image_transport republish, ffmpeg_image_transport)",
         )
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def encode_image(image_rgb: np.ndarray, header: Header) -> Image:

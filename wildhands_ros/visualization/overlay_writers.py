@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from ..io.files import OutputFile
-from ..io.images import InputError, encode_image
+from ..io.images import IMAGE_SUFFIXES, InputError, encode_image
 from ..io.sources import ASSUMED_FPS, FolderSource, FrameSource, ImageSource, VideoSource
 from ..io.video_writer import VideoWriter
 
@@ -61,6 +61,8 @@ class FolderOverlay:
         pass
 
     def write(self, image_rgb: np.ndarray, name: str) -> None:
+        if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+            name += ".jpg"  # images are recognised by their content, so the name may be any
         with OutputFile(self._path / name) as partial:
             partial.write_bytes(encode_image(image_rgb, partial.suffix))
 

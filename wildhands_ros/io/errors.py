@@ -1,0 +1,7 @@
+"""The error of every reader of files and messages."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """An input cannot be used; the message says which one, why, and what to do."""
