@@ -1,4 +1,4 @@
-"""The real node in this process, over real DDS, with an estimator that a test controls; or the same as a process of its own."""
+"""Runs the real node over DDS with a fake estimator that the test controls, in this process or in its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wildhands_ros.types import FrameEstimate, Side
 
 
 class FakeEstimator:
-    """One right hand in every image, at once."""
+    """Returns one right hand for every image, without delay."""
 
     device = "fake"
 
@@ -27,16 +27,16 @@ class FakeEstimator:
         self.smoothing = None
         self.hand_model = {side: open_hand(side) for side in Side}
         self.errors: list[Exception] = []
-        """Raised by the next frames, one each."""
+        """Errors that the next frames raise, one each."""
         self.hold = threading.Event()
-        """Cleared, frames wait for it in work."""
+        """While it is cleared, the processing of a frame does not end."""
         self.hold.set()
         self.in_work = threading.Event()
         self.calls: list[tuple] = []
         """Camera, stamp and detections of each frame."""
         self.resets = 0
         self.broken = False
-        """Whether it cannot even be reset any more."""
+        """Whether ``reset`` fails too."""
         self.closed = False
 
     @property
@@ -53,7 +53,7 @@ class FakeEstimator:
         self.closed = True
 
     def __call__(self, image, camera, stamp=None, detections=None, camera_pose=None):
-        assert not self.closed, "a frame after the end"
+        assert not self.closed, "called after close"
         self.calls.append((camera, stamp, detections))
         self.in_work.set()
         assert self.hold.wait(60)
@@ -63,7 +63,7 @@ class FakeEstimator:
 
 
 class LiveNode:
-    """The node in a thread of its own; ``estimators`` are those that it has made."""
+    """The node in its own thread; ``estimators`` lists those that it has created."""
 
     def __init__(self, namespace: str, make_estimator=FakeEstimator, **parameters):
         self.estimators: list[FakeEstimator] = []
@@ -75,7 +75,7 @@ class LiveNode:
 
         self._context = rclpy.Context()
         rclpy.init(context=self._context, domain_id=DOMAIN)
-        node.DIAGNOSTICS_PERIOD = 0.1  # tests need not wait a second each time
+        node.DIAGNOSTICS_PERIOD = 0.1  # Saves the tests a second at each step.
         overrides = [
             rclpy.parameter.Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()
         ]
@@ -105,12 +105,12 @@ class LiveNode:
         except ExternalShutdownException:
             pass
         except Exception as error:
-            if self._context.ok():  # at its end, whatever publishes fails
+            if self._context.ok():  # Publishing fails once the context is shut down.
                 self.error = error
 
 
 def held_up(by: Path):
-    """Makes fake estimators that take to load for as long as a file is there."""
+    """Returns a function that creates fake estimators; it blocks as long as a file exists."""
 
     def make(parameters):
         while by.exists():

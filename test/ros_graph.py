@@ -1,4 +1,4 @@
-"""Real processes on a DDS domain of their own, and a client that talks to them."""
+"""Node processes in their own DDS domain, and a client that communicates with them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ DOMAIN = random.randint(1, 101)
 ENVIRONMENT = {
     "ROS_DOMAIN_ID": str(DOMAIN),
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-    # Large images in one piece: datagrams get lost on a busy machine.
+    # Large images are sent in one piece, since datagrams get lost on a busy machine.
     "FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA?max_msg_size=8MB&sockets_size=8MB&non_blocking=true",
 }
 
 
 PATIENCE = 8.0
-"""Seconds after which a service is asked again."""
+"""Seconds after which a service request is repeated."""
 
 
 class NodeProcess:
-    """wildhands_node, or another ``program`` of Python, in a process; its output goes to a file."""
+    """wildhands_node, or another Python ``program``, in a process whose output goes to a file."""
 
     def __init__(
         self,
@@ -65,12 +65,12 @@ class NodeProcess:
         return self._log.read_text()
 
     def stop(self, number: int = signal.SIGINT, timeout: float = 30) -> int:
-        """Sends a signal; returns the exit code."""
+        """Sends a signal and returns the exit code."""
         self.process.send_signal(number)
         return self.wait(timeout)
 
     def wait(self, timeout: float = 30) -> int:
-        """Waits for the end; returns the exit code."""
+        """Waits until the process ends and returns the exit code."""
         try:
             return self.process.wait(timeout)
         finally:
@@ -78,7 +78,7 @@ class NodeProcess:
 
 
 class Client:
-    """A node of the test's own, with everything it received by topic."""
+    """A node of the test that stores all received messages by topic."""
 
     def __init__(self):
         self._context = rclpy.Context()
@@ -111,18 +111,21 @@ class Client:
         meanwhile: Callable[[], None] | None = None,
         every: float = 0.2,
     ) -> None:
-        """Spins until ``done``; calls ``meanwhile`` at once and ``every`` so many seconds. Fails after ``timeout`` seconds."""
+        """Spins until ``done``, and calls ``meanwhile`` every ``every`` seconds. Fails after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         due = 0.0
         while not done():
-            assert time.monotonic() < deadline, f"waited {timeout:g} s in vain: {what}"
+            assert time.monotonic() < deadline, f"not reached within {timeout:g} s: {what}"
             if meanwhile and time.monotonic() >= due:
                 meanwhile()
                 due = time.monotonic() + every
             self._executor.spin_once(timeout_sec=0.02)
 
     def call(self, kind: type, service: str, request=None, timeout: float = 40):
-        """The answer of a service. Asks anew now and then: DDS drops an answer that is sent before it has matched its reader."""
+        """Calls a service and returns its response.
+
+        Repeats the request, since DDS drops a response that is sent before writer and reader have matched.
+        """
         client = self.node.create_client(kind, service)
         try:
             self.until(client.service_is_ready, f"{service} is there", timeout)
@@ -136,7 +139,7 @@ class Client:
             self.node.destroy_client(client)
 
     def change_state(self, node: str, transition: int) -> bool:
-        """Whether a lifecycle node could go through a transition."""
+        """Performs a lifecycle transition; returns whether it succeeded."""
         return self.call(
             ChangeState, f"{node}/change_state", ChangeState.Request(transition=Transition(id=transition))
         ).success
@@ -145,7 +148,7 @@ class Client:
         return self.call(GetState, f"{node}/get_state").current_state.label
 
     def set_parameters(self, node: str, **values) -> list[str]:
-        """Sets parameters one by one; of each the reason for which it was refused, "" where it was not."""
+        """Sets parameters one by one; returns the reason for each rejection, empty if the parameter was set."""
         items = [Parameter(name.replace("__", "."), value=value).to_parameter_msg() for name, value in values.items()]
         results = self.call(SetParameters, f"{node}/set_parameters", SetParameters.Request(parameters=items)).results
         return ["" if result.successful else result.reason or "refused" for result in results]

@@ -1,4 +1,4 @@
-"""Estimates for the tests of the message builders."""
+"""Sample estimates for the tests of the message builders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def header(sec: int = 12, nanosec: int = 345, frame_id: str = "camera_optical") 
 
 
 def hand(side: Side = Side.RIGHT, seed: int = 0, **changes) -> HandEstimate:
-    """A hand of random numbers, with all that an estimate can hold."""
+    """Returns a hand of random numbers in which all fields are set."""
     rng = np.random.default_rng(seed)
     joints = rng.normal((0, 0, 0.5), 0.05, (21, 3))
     rotvecs = rng.normal(0, 0.5, (16, 3))

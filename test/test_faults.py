@@ -53,7 +53,7 @@ def hands_come(robot: Robot) -> None:
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_shows_in_diagnostics_and_the_node_recovers(node, robot, name):
+def test_a_fault_is_visible_in_diagnostics_and_the_node_recovers(node, robot, name):
     fault = FAULTS[name]
     hands_come(robot)
     before = robot.count(fault.shows)
@@ -72,7 +72,7 @@ def test_a_fault_shows_in_diagnostics_and_the_node_recovers(node, robot, name):
     assert node.error is None
 
 
-def test_new_streams_forget_the_hands(node, robot):
+def test_new_streams_reset_all_tracks(node, robot):
     hands_come(robot)
     for name in ("clock_back", "camera_swap", "other_size"):
         resets = node.estimator.resets

@@ -1,4 +1,4 @@
-"""The launch files, where ROS 2's launch is installed; PyPI has no wheel of it, so `make test` skips this."""
+"""The launch files. Without ROS 2's launch, which is not on PyPI, these tests are skipped."""
 
 import importlib.util
 import os
@@ -62,11 +62,11 @@ def test_every_argument_is_described(launch_file):
     assert all(argument.description.endswith(".") for argument in arguments)
 
 
-def test_every_parameter_is_one_of_the_nodes(launch_file):
+def test_every_parameter_exists_in_the_node(launch_file):
     assert launch_file.PARAMETERS.keys() <= {ros_name(name) for name in Parameters.__dataclass_fields__}
 
 
-def test_only_what_is_given_overrides_the_parameter_file(launch_file):
+def test_only_given_arguments_override_the_parameter_file(launch_file):
     defaults = dict.fromkeys(launch_file.PARAMETERS, "")
     assert launch_file.given_parameters(context(**defaults)) == {}
     given = {"rectified": "True", "hand_length": "0.19", "detector.type": "topic"}
@@ -74,7 +74,7 @@ def test_only_what_is_given_overrides_the_parameter_file(launch_file):
 
 
 @pytest.mark.parametrize(("name", "text"), [("rectified", "yes"), ("hand_length", "19cm")])
-def test_a_value_of_the_wrong_kind_is_refused_by_name(launch_file, name, text):
+def test_a_value_of_the_wrong_type_is_rejected_by_name(launch_file, name, text):
     with pytest.raises(ValueError, match=re.escape(f"{name}:={text}")):
         launch_file.given_parameters(context(**dict.fromkeys(launch_file.PARAMETERS, "") | {name: text}))
 
@@ -87,7 +87,7 @@ def test_cameras_need_different_names(text):
 
 @pytest.fixture
 def launched(tmp_path):
-    """Launches a file with a package whose node has an estimator that finds a hand in every image."""
+    """Returns a function that launches a file, with a node whose fake estimator finds a hand in every image."""
     share, programs = tmp_path / "share" / "wildhands_ros", tmp_path / "lib" / "wildhands_ros"
     index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
     for folder in (share, programs, index):
@@ -101,10 +101,12 @@ def launched(tmp_path):
 
     def launch(name: str, **arguments) -> subprocess.Popen:
         code = (
-            "import sys; from launch import LaunchDescription, LaunchService; from launch.actions import IncludeLaunchDescription; "
+            "import sys; from launch import LaunchDescription, LaunchService; "
+            "from launch.actions import IncludeLaunchDescription; "
             "from launch.launch_description_sources import PythonLaunchDescriptionSource; service = LaunchService(); "
-            f"service.include_launch_description(LaunchDescription([IncludeLaunchDescription(PythonLaunchDescriptionSource("
-            f"{str(ROOT / 'launch' / name)!r}), launch_arguments={list(arguments.items())!r})])); sys.exit(service.run())"
+            "service.include_launch_description(LaunchDescription([IncludeLaunchDescription("
+            f"PythonLaunchDescriptionSource({str(ROOT / 'launch' / name)!r}), "
+            f"launch_arguments={list(arguments.items())!r})])); sys.exit(service.run())"
         )
         prefixes = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("AMENT_PREFIX_PATH"))))
         environment = {**os.environ, **ENVIRONMENT, "AMENT_PREFIX_PATH": prefixes, "ROS_LOG_DIR": str(tmp_path / "log")}
@@ -125,7 +127,7 @@ def send(publishers, number: int) -> None:
 
 ONE = {"image": "/cam/image_raw", "camera_info": "/cam/camera_info", "tf_prefix": "one_"}, {"": ("/cam", "one_")}
 SEVERAL = {"cameras": "left,rig/right"}, {"/left": ("/left", "left_"), "/rig/right": ("/rig/right", "rig_right_")}
-"""Arguments; and of each node's namespace its camera's, and its frames' prefix."""
+"""Launch arguments, and for each namespace of a node the namespace of its camera and the prefix of its TF frames."""
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ SEVERAL = {"cameras": "left,rig/right"}, {"/left": ("/left", "left_"), "/rig/rig
     [("wildhands.launch.py", *ONE), ("wildhands_multi.launch.py", *SEVERAL)],
     ids=["one", "several"],
 )
-def test_launched_nodes_work_and_end_in_order(launched, name, arguments, places):
+def test_launched_nodes_work_and_end_cleanly(launched, name, arguments, places):
     process = launched(name, **arguments)
     client = Client()
     try:
@@ -153,7 +155,7 @@ def test_launched_nodes_work_and_end_in_order(launched, name, arguments, places)
                 lambda frame=frame: any(
                     item.child_frame_id == frame for tf in client.received["/tf"] for item in tf.transforms
                 ),
-                f"{frame} comes",
+                f"{frame} is published",
                 meanwhile=lambda publishers=publishers, numbers=numbers: send(publishers, next(numbers)),
             )
             client.until(lambda namespace=namespace: client.received[f"{namespace}/hands"], "hands")

@@ -1,4 +1,4 @@
-"""The node's life: transitions, pauses, loading and freeing, parameters that change; with an estimator that does what the test says."""
+"""Lifecycle of the node with a fake estimator: transitions, pauses, loading, freeing, and changes of parameters."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FAKE_PROGRAM = Path(__file__).with_name("live_node.py")
 
 
 class Camera:
-    """A driver at /<namespace>/image, with the calibration."""
+    """A camera driver that publishes /<namespace>/image and its CameraInfo."""
 
     def __init__(self, client: Client, namespace: str):
         self.images = client.publisher(f"{namespace}/image", Image)
@@ -61,7 +61,7 @@ class Camera:
 
 @pytest.fixture
 def make_node(client):
-    """Makes a node under a namespace of its own; returns it, its name, and a camera for it."""
+    """Returns a function that creates a node in its own namespace, and returns it, its name and a camera for it."""
     nodes = []
 
     def make(make_estimator=FakeEstimator, **parameters) -> tuple[LiveNode, str, Camera]:
@@ -85,7 +85,7 @@ def gives_hands(client: Client, name: str, camera: Camera) -> None:
 
 
 def gives_none(client: Client, name: str, camera: Camera) -> None:
-    spend(client, 0.5)  # what was under way has arrived
+    spend(client, 0.5)  # Messages in transit arrive.
     before = len(hands(client, name))
     spend(client, 0.5, camera)
     assert len(hands(client, name)) == before
@@ -100,7 +100,7 @@ def active(client: Client, node: LiveNode) -> None:
     client.until(lambda: node.node.state_label == "active", "the node is active")
 
 
-def test_it_starts_by_itself_and_a_manager_takes_it_down_and_up_again(client, make_node):
+def test_it_starts_by_itself_and_a_manager_can_stop_and_restart_it(client, make_node):
     node, name, camera = make_node()
     active(client, node)
     gives_hands(client, name, camera)
@@ -137,7 +137,7 @@ def test_without_autostart_it_waits_for_a_manager(client, make_node):
     assert len(node.estimators) == 1, "what configuring loaded is used"
 
 
-def test_impossible_transitions_are_refused_and_harm_nothing(client, make_node):
+def test_impossible_transitions_are_rejected_without_side_effects(client, make_node):
     node, name, camera = make_node()
     active(client, node)
     for transition in (CONFIGURE, ACTIVATE, CLEANUP, 250):
@@ -154,7 +154,7 @@ def test_loading_does_not_block_the_services(client, make_node):
 
     node, name, _ = make_node(make)
     try:
-        # Each of these would wait for ever if it waited for the model.
+        # Each of these would wait forever if it waited for the model.
         client.until(lambda: node.node.state_label == "configuring", "it loads")
         assert client.state(name) == "configuring"
         assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=True)).success
@@ -168,7 +168,7 @@ def test_loading_does_not_block_the_services(client, make_node):
 
 
 @pytest.mark.parametrize("how", ["enable", "deactivate"])
-def test_nothing_waits_for_a_frame_in_work_and_nothing_comes_of_it(client, make_node, how):
+def test_nothing_waits_for_the_current_frame_and_its_result_is_discarded(client, make_node, how):
     node, name, camera = make_node()
     active(client, node)
     gives_hands(client, name, camera)
@@ -177,7 +177,7 @@ def test_nothing_waits_for_a_frame_in_work_and_nothing_comes_of_it(client, make_
     estimator.in_work.clear()
     client.until(estimator.in_work.is_set, "a frame is in work", meanwhile=camera.send)
     held = estimator.calls[-1][1]
-    # The frame stays in work until hold is set, so an answer proves that nobody waited for it.
+    # The frame is not finished before hold is set, so a response proves that nothing waited for it.
     if how == "enable":
         assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=False)).success
     else:
@@ -224,7 +224,7 @@ def test_reset_tracks(client, make_node):
     assert client.call(Trigger, f"{name}/reset_tracks").success
 
 
-def test_a_failed_load_is_told_and_can_be_put_right(client, make_node):
+def test_a_failed_load_is_reported_and_can_be_corrected(client, make_node):
     def make(parameters):
         if parameters.checkpoint == "nowhere":
             raise ValueError("there is no checkpoint nowhere")
@@ -245,7 +245,7 @@ def test_a_failed_load_is_told_and_can_be_put_right(client, make_node):
     client.until(lambda: client.diagnostics(name[1:])["level"] != DiagnosticStatus.ERROR, "the failure is over")
 
 
-def test_no_memory_to_load_is_a_failure_to_try_again(client, make_node):
+def test_loading_can_be_repeated_after_running_out_of_memory(client, make_node):
     errors = [MemoryError("the device is full")]
 
     def make(parameters):
@@ -262,7 +262,7 @@ def test_no_memory_to_load_is_a_failure_to_try_again(client, make_node):
     gives_hands(client, name, camera)
 
 
-def test_an_estimator_that_is_broken_for_good_is_made_anew(client, make_node):
+def test_an_estimator_that_cannot_be_reset_is_replaced(client, make_node):
     node, name, camera = make_node()
     active(client, node)
     gives_hands(client, name, camera)
@@ -276,7 +276,7 @@ def test_an_estimator_that_is_broken_for_good_is_made_anew(client, make_node):
 
 def test_two_nodes_with_one_prefix_warn(client, make_node):
     _, first_name, _ = make_node()
-    # Two that come up in one process at the same moment may miss each other for good.
+    # Two nodes that start in one process at the same time may never discover each other.
     client.until(lambda: client.diagnostics(first_name[1:]), "the first is heard")
     _, second_name, _ = make_node()
     warning = lambda name: "same frames on /tf" in client.diagnostics(name[1:]).get("warnings", "")  # noqa: E731
@@ -285,7 +285,7 @@ def test_two_nodes_with_one_prefix_warn(client, make_node):
     client.until(lambda: not warning(first_name) and not warning(second_name), "both are content")
 
 
-def test_an_error_in_a_transition_ends_in_a_state_to_start_from(client, make_node, monkeypatch):
+def test_after_an_error_in_a_transition_the_node_can_be_configured_again(client, make_node, monkeypatch):
     node, name, camera = make_node(autostart=False)
     assert client.change_state(name, CONFIGURE)
     with monkeypatch.context() as patch:
@@ -297,7 +297,7 @@ def test_an_error_in_a_transition_ends_in_a_state_to_start_from(client, make_nod
     gives_hands(client, name, camera)
 
 
-def test_parameters_count_from_the_next_frame_or_are_refused_with_the_reason(client, make_node):
+def test_parameters_take_effect_with_the_next_frame_or_are_rejected_with_the_reason(client, make_node):
     node, name, camera = make_node(tf="off", publish_vertices=True)
     active(client, node)
     client.listen("/tf", TFMessage)
@@ -324,7 +324,7 @@ def test_parameters_count_from_the_next_frame_or_are_refused_with_the_reason(cli
     assert node.node.parameters.tf == "wrist" and node.node.parameters.checkpoint == "auto"
 
 
-def test_late_listeners_get_the_topology_and_outputs_are_reliable(client, make_node):
+def test_late_subscribers_receive_the_topology_and_outputs_are_reliable(client, make_node):
     node, name, _ = make_node()
     active(client, node)
     topic = f"{name.rsplit('/', 1)[0]}/hands"
@@ -338,7 +338,7 @@ def test_late_listeners_get_the_topology_and_outputs_are_reliable(client, make_n
 def test_the_image_subscription_matches_its_publishers(client, make_node):
     node, name, _ = make_node()
     active(client, node)
-    topic = f"{name.rsplit('/', 1)[0]}/image"  # on which there is a reliable camera
+    topic = f"{name.rsplit('/', 1)[0]}/image"  # It has a reliable camera.
 
     def asked() -> list[str]:
         return [info.qos_profile.reliability.name for info in client.node.get_subscriptions_info_by_topic(topic)]
@@ -363,7 +363,7 @@ def test_qos_can_be_overridden(client, make_node):
 
 
 def test_simulated_time(client, make_node):
-    """A bag in a loop with its clock: ages are of that clock, and each start is a new stream."""
+    """Plays a bag in a loop with its clock: ages are relative to that clock, and each repetition is a new stream."""
     node, name, camera = make_node(use_sim_time=True)
     active(client, node)
     status = lambda: client.diagnostics(name[1:])  # noqa: E731
@@ -374,7 +374,7 @@ def test_simulated_time(client, make_node):
     numbers = count()
 
     def play() -> None:
-        seconds = 2000 + next(numbers) % 8  # eight frames, then again
+        seconds = 2000 + next(numbers) % 8  # A loop of eight frames.
         clock.publish(Clock(clock=Time(sec=seconds, nanosec=50_000_000)))
         client.until(lambda: node.node.get_clock().now().nanoseconds // 10**9 == seconds, "the node's clock")
         camera.send(Time(sec=seconds))
@@ -394,7 +394,7 @@ def memory_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def test_a_thousand_cycles_leave_nothing_behind(client, make_node):
+def test_a_thousand_cycles_leak_nothing(client, make_node):
     node, name, camera = make_node()
     active(client, node)
     gives_hands(client, name, camera)
@@ -408,7 +408,7 @@ def test_a_thousand_cycles_leave_nothing_behind(client, make_node):
 
     def run(number: int) -> tuple[int, int, float]:
         done.clear()
-        node._executor.create_task(cycles, number)
+        node.node.executor.create_task(cycles, number)
         client.until(lambda: len(done) == number, f"{number} cycles", timeout=600)
         gc.collect()
         return threading.active_count(), len(os.listdir("/proc/self/fd")), memory_mb()
@@ -421,8 +421,8 @@ def test_a_thousand_cycles_leave_nothing_behind(client, make_node):
     gives_hands(client, name, camera)
 
 
-def test_a_signal_ends_the_process_in_order_in_every_state(client, tmp_path):
-    """Started together, since each takes its time to start."""
+def test_a_signal_ends_the_process_cleanly_in_every_state(client, tmp_path):
+    """Starts all processes at the same time, since each takes a while."""
     by_hand = {"autostart": False}
     wanted = {
         "unconfigured": (by_hand, []),
@@ -450,13 +450,13 @@ def test_a_signal_ends_the_process_in_order_in_every_state(client, tmp_path):
         client.until(lambda name=name, state=state: client.state(name) == state, f"the node is {state}")
         nodes[state].process.send_signal(signal.SIGTERM if state == "inactive" else signal.SIGINT)
         if holds[state].exists():
-            holds[state].unlink()  # what is loading is finished first
+            holds[state].unlink()  # Loading is finished first.
         assert nodes[state].wait() == 0, nodes[state].output
         assert "Traceback" not in nodes[state].output
 
 
 def test_transitions_can_be_called_directly():
-    """As rclpy has it, without a service: the calling thread waits for the model."""
+    """Calls them without a service, as rclpy offers it: the calling thread waits for the model."""
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=DOMAIN)
     node = WildHandsNode(FakeEstimator, context=context, parameter_overrides=[Parameter("autostart", value=False)])

@@ -1,4 +1,4 @@
-"""The package's messages: built, sent through the middleware's serialisation, and read back."""
+"""The messages of the package: they are built, serialised and deserialised."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ROOT = Path(__file__).parent.parent
 
 
 def sent(message):
-    """The message as a receiver has it."""
+    """Returns the message as a subscriber receives it."""
     return deserialize_message(serialize_message(message), type(message))
 
 
-def test_everything_about_a_frame_survives():
+def test_all_fields_of_a_frame_survive_serialisation():
     right, left = hand(Side.RIGHT, 1), hand(Side.LEFT, 2, source=EstimateSource.KEYPOINT_FIT)
     message = sent(hand_array(frame(right, left), header(), IntrinsicsSource.CAMERA_INFO_SCALED, "open"))
     assert message.header == header()
@@ -63,7 +63,7 @@ def test_everything_about_a_frame_survives():
         np.testing.assert_allclose(item.grasp.probabilities, estimate.grasp_probabilities, rtol=1e-6)
 
 
-def test_what_is_unknown_says_so():
+def test_unknown_values_are_marked():
     bare = hand(
         joints_stddev=None,
         wrist_covariance=None,
@@ -80,28 +80,28 @@ def test_what_is_unknown_says_so():
     assert item.grasp.label == Grasp.UNKNOWN and item.grasp.score == 0 and len(item.grasp.probabilities) == 0
 
 
-def test_joints_outside_of_the_image_are_marked():
+def test_joints_outside_the_image_are_marked():
     pixels = np.full((21, 2), 100.0)
     pixels[0], pixels[1], pixels[2], pixels[3] = (-0.6, 10), (639.4, 479.4), (639.6, 10), (math.nan, math.nan)
     (item,) = sent(hand_array(frame(hand(joints_2d=pixels)), header(), IntrinsicsSource.GUESS, "open")).hands
     assert list(item.joints_in_image) == [False, True, False, False] + [True] * 17
 
 
-def test_no_hands_is_a_message_too():
+def test_a_frame_without_hands_is_a_message_too():
     message = sent(hand_array(frame(), header(-3), IntrinsicsSource.FIELD_OF_VIEW, "open"))
     assert message.hands == [] and message.header == header(-3)
     assert message.intrinsics_source == HandArray.INTRINSICS_FIELD_OF_VIEW
 
 
 @pytest.mark.parametrize("side", Side)
-def test_topology_is_the_hand_models(side):
+def test_topology_is_that_of_the_hand_model(side):
     message = sent(mesh_topology(side, open_hand(side)))
     assert message.side == {Side.RIGHT: Hand.SIDE_RIGHT, Side.LEFT: Hand.SIDE_LEFT}[side]
     assert message.num_vertices == len(open_hand(side).v_template) and message.hand_model == open_hand(side).name
     np.testing.assert_array_equal(np.reshape(message.faces, (-1, 3)), open_hand(side).faces)
 
 
-def test_constants_agree_with_the_heart():
+def test_constants_agree_with_the_core():
     assert {name: getattr(Hand, name.upper()) for name in MEDIAPIPE_JOINT_NAMES} == {
         n: i for i, n in enumerate(MEDIAPIPE_JOINT_NAMES)
     }
@@ -114,8 +114,8 @@ def test_constants_agree_with_the_heart():
     assert constants == {source.name: source.value for source in IntrinsicsSource}
 
 
-def test_messages_hold_no_nested_arrays_of_points():
-    """Flat arrays: a mesh as Point32[] costs rclpy a hundred times more."""
+def test_messages_contain_no_nested_arrays_of_points():
+    """In rclpy a mesh as Point32[] costs a hundred times more than as a flat array."""
     for message in (Hand, HandArray, HandMeshTopology):
         assert not [kind for kind in message.get_fields_and_field_types().values() if "Point" in kind]
 

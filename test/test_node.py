@@ -1,4 +1,4 @@
-"""The node as a process, with real publishers and subscribers over DDS."""
+"""The node as a process that communicates over DDS."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ FRAME_ID = "test_camera_optical"
 
 @pytest.fixture(scope="module")
 def stream() -> tuple[list[np.ndarray], Camera]:
-    """Pictures with hands, and their camera."""
+    """Returns images with hands, and their camera."""
     video = CLIP if CLIP.is_file() else REAL_VIDEO
     if not video.is_file():
         pytest.skip("neither demo/clip.mp4 nor the video of real hands is there")
-    # From the second second on: hands have entered the picture.
+    # Skips the first second, in which hands enter the image.
     images = [frame.image for _, frame in zip(range(30 + NUM_FRAMES), open_source(str(video)), strict=False)][30:]
     height, width = images[0].shape[:2]
     if video is CLIP:
@@ -61,7 +61,7 @@ def stamp(number: int) -> Time:
 
 
 class CameraDriver:
-    """Publishes as a camera driver does, with stamps that rise."""
+    """Publishes images and CameraInfo with increasing stamps, as a camera driver does."""
 
     def __init__(self, client: Client, camera: Camera, prefix: str = "", **options):
         self.images = client.publisher(f"{prefix}/image", Image, **options)
@@ -87,7 +87,7 @@ class CameraDriver:
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory):
-    """The node with its defaults."""
+    """Starts the node with default parameters."""
     node = NodeProcess(tmp_path_factory.mktemp("node") / "log")
     yield node
     assert node.stop() == 0
@@ -104,7 +104,7 @@ def loaded(client: Client, name: str = "wildhands") -> None:
 
 
 def answered(client: Client, camera: CameraDriver, image: np.ndarray) -> Header:
-    """Sends the image, again where best effort has lost it, and returns the header of the one that the node answered last."""
+    """Sends the image until the node has processed it, since best effort may lose it; returns its header."""
     tried = []
     client.until(
         lambda: tried and client.received["/hands"] and client.received["/hands"][-1].header == tried[-1],
@@ -115,7 +115,7 @@ def answered(client: Client, camera: CameraDriver, image: np.ndarray) -> Header:
     return tried[-1]
 
 
-def test_images_wait_for_a_camera_info_and_the_node_says_so(client, node, camera, stream):
+def test_images_are_rejected_until_a_camera_info_arrives(client, node, camera, stream):
     client.listen("/hands", HandArray)
     loaded(client)
     client.until(
@@ -129,7 +129,7 @@ def test_images_wait_for_a_camera_info_and_the_node_says_so(client, node, camera
     assert not client.received["/hands"]
 
 
-def test_a_stream_becomes_hands_on_all_topics(client, node, camera, stream):
+def test_hands_of_a_stream_are_published_on_all_topics(client, node, camera, stream):
     images, intrinsics = stream
     for topic, kind in {"/hands/markers": MarkerArray, "/hands/debug_image": Image, "/tf": TFMessage}.items():
         client.listen(topic, kind)
@@ -137,7 +137,7 @@ def test_a_stream_becomes_hands_on_all_topics(client, node, camera, stream):
     client.until(
         lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count(), "the node listens"
     )
-    # What the node publishes only for listeners needs them to be known.
+    # Some topics are published only if the node knows their subscribers.
     heard = ("hands", "hands/markers", "hands/debug_image", "hands/mesh_topology", "/tf")
     client.until(
         lambda: all(client.diagnostics("wildhands")[f"subscribers: {topic}"] == "1" for topic in heard),
@@ -148,7 +148,7 @@ def test_a_stream_becomes_hands_on_all_topics(client, node, camera, stream):
         sent.append(answered(client, camera, image))
     client.until(lambda: client.received["/hands/debug_image"][-1].header == sent[-1], "the last overlay")
 
-    # Each has its answer, with its header.
+    # There is one message per image, with its header.
     messages = {(item.header.stamp.sec, item.header.stamp.nanosec): item for item in client.received["/hands"]}
     answers = [messages[header.stamp.sec, header.stamp.nanosec] for header in sent]
     assert sum(bool(answer.hands) for answer in answers) >= 0.9 * NUM_FRAMES
@@ -188,7 +188,7 @@ def test_an_image_without_hands_gives_an_empty_array(client, node, camera, strea
     assert client.received["/hands"][-1].hands == []
 
 
-def test_images_without_a_frame_give_hands_but_no_transforms(client, node, camera, stream):
+def test_images_without_a_frame_id_give_hands_but_no_transforms(client, node, camera, stream):
     def send():
         header = camera.header()
         header.frame_id = ""
@@ -241,7 +241,7 @@ BAD_INPUTS = {
 
 
 @pytest.mark.parametrize("case", BAD_INPUTS)
-def test_bad_input_is_named_and_the_node_lives_on(client, node, camera, stream, case):
+def test_invalid_input_is_named_and_the_node_keeps_running(client, node, camera, stream, case):
     make, name, words = BAD_INPUTS[case]
     image = stream[0][-1]
     counted = lambda: int(client.diagnostics("wildhands").get(f"rejected: {name}", 0))  # noqa: E731
@@ -253,7 +253,7 @@ def test_bad_input_is_named_and_the_node_lives_on(client, node, camera, stream, 
         meanwhile=lambda: camera.send(bad_image, bad_info),
     )
     assert f"{name}: " in node.output
-    # Only now: the first image may have overtaken its CameraInfo.
+    # The first image may have overtaken its CameraInfo.
     before = counted()
     refused = []
     client.until(
@@ -288,7 +288,7 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
     client.listen("/second/hands", HandArray)
     loaded(client, "second/wildhands")
 
-    # Best effort cannot match what image_reliability asks for, and the node says so.
+    # A best-effort publisher does not match image_reliability, and the node says so.
     unreliable = client.publisher("/second/image/compressed", CompressedImage, reliable=False)
     client.until(
         lambda: "image_reliability" in client.diagnostics("second/wildhands")["message"], "the mismatch is explained"
@@ -341,7 +341,7 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
     assert "Traceback" not in node.output
 
 
-def test_hands_are_followed_between_detections_that_come_now_and_then(client, stream, tmp_path):
+def test_hands_are_tracked_between_occasional_detections(client, stream, tmp_path):
     images, camera = stream
     node = NodeProcess(
         tmp_path / "log",
@@ -359,7 +359,7 @@ def test_hands_are_followed_between_detections_that_come_now_and_then(client, st
     client.until(
         lambda: "/third/detections" in client.diagnostics("third/wildhands")["warnings"], "a missing detector is named"
     )
-    # Best effort, as detectors may be.
+    # Detectors may publish with best effort.
     boxes_topic = client.publisher("/third/detections", Detection2DArray, reliable=False)
     client.until(
         lambda: boxes_topic.get_subscription_count() and driver.images.get_subscription_count(), "the node listens"
@@ -411,7 +411,7 @@ def test_hands_are_followed_between_detections_that_come_now_and_then(client, st
     assert "Traceback" not in node.output
 
 
-def test_what_cannot_be_loaded_is_named_and_the_node_lives_on(client, stream, tmp_path):
+def test_files_that_cannot_be_loaded_are_named_and_the_node_keeps_running(client, stream, tmp_path):
     corrupt = tmp_path / "corrupt.safetensors"
     corrupt.write_bytes(b"this is not a checkpoint")
     (tmp_path / "mano").mkdir()
@@ -437,13 +437,13 @@ def test_what_cannot_be_loaded_is_named_and_the_node_lives_on(client, stream, tm
         assert "Traceback" not in node.output
 
 
-def test_a_bad_parameter_ends_the_node_with_a_message(tmp_path):
+def test_an_invalid_parameter_ends_the_node_with_a_message(tmp_path):
     node = NodeProcess(tmp_path / "log", tf="everything")
     assert node.wait() == 1
     assert "off, wrist, joints" in node.output and "Traceback" not in node.output
 
 
-def test_a_signal_soon_after_the_start_ends_the_node_in_order(client, tmp_path):
+def test_a_signal_soon_after_the_start_ends_the_node_cleanly(client, tmp_path):
     node = NodeProcess(tmp_path / "log", "/ending")
     client.until(lambda: client.diagnostics("ending/wildhands"), "the node shows itself", timeout=60)
     assert node.stop(signal.SIGTERM) == 0

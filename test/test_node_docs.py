@@ -1,4 +1,4 @@
-"""docs/wildhands_node.md and docs/faults.md against the code: topics, services, parameters, diagnostics, frames, named tests."""
+"""Compares the pages about the node, its faults and troubleshooting with the code."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def active_node(namespace: str, **parameters):
 
 @pytest.fixture(scope="module")
 def graph():
-    """Returns names and types of the node's publishers, subscriptions and services, for both image transports and with an external detector."""
+    """Returns names and types of the node's publishers, subscriptions and services with all input options."""
     found = {"publishers": {}, "subscriptions": {}, "services": {}}
     for transport in ("raw", "compressed"):
         namespace = f"/docs_{transport}"
@@ -128,7 +128,7 @@ def test_diagnostics():
     health.frame_processed(FrameStats(0.1, 0.1, {}, 1, "camera_info"))
     values = health.snapshot(NodeStatus("active", True, "/image", 1), Parameters()).values
     documented = set(rows(section("Diagnostics")))
-    # The row of intrinsics names its values too.
+    # The row of intrinsics also lists its values.
     kinds = {"camera_info", "camera_info_scaled", "field_of_view", "guess"}
     assert {name for name in documented if not name.endswith("...")} - kinds == set(values)
 
@@ -170,7 +170,7 @@ def test_symptoms_are_in_the_troubleshooting_page():
 
 
 def test_diagnostics_in_the_troubleshooting_page_exist():
-    """Names of rejections and resets that the page mentions are those of the code."""
+    """All rejections and resets that the page names occur in the code."""
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
     sources = "".join(path.read_text() for path in (ROOT / "wildhands_ros" / "ros").glob("*.py"))
     named = set(re.findall(r"`rejected: (\w+)`", page))

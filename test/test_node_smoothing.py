@@ -50,7 +50,7 @@ def test_camera_pose_comes_from_tf():
         way.transform.translation.x, way.transform.translation.z = 1.5, -0.5
         q = way.transform.rotation
         q.x, q.y, q.z, q.w = turn.as_quat()
-        motion._buffer.set_transform(way, "test")
+        motion.buffer.set_transform(way, "test")
         pose = motion.pose(image)
         np.testing.assert_allclose(pose.rotation, turn.as_matrix(), atol=1e-9)
         np.testing.assert_allclose(pose.position, (1.5, 0, -0.5))

@@ -1,4 +1,4 @@
-"""The recording's launch file, where ROS 2's launch is installed; PyPI has no wheel of it, so `make test` skips this."""
+"""record.launch.py. Without ROS 2's launch, which is not on PyPI, these tests are skipped."""
 
 import importlib.util
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_every_argument_is_described(launch_file):
     assert all(argument.description.endswith(".") for argument in arguments)
 
 
-def test_the_recorder_takes_all_topics_into_mcap(launch_file, monkeypatch):
+def test_all_topics_are_recorded_to_mcap(launch_file, monkeypatch):
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
     words = command(launch_file, topics="/joint_states other", output="cups")
     assert words[:5] == ["ros2", "bag", "record", "--storage", "mcap"] and words[words.index("--output") + 1] == "cups"
@@ -47,7 +47,7 @@ def test_the_recorder_takes_all_topics_into_mcap(launch_file, monkeypatch):
     ]  # fmt: skip
 
 
-def test_older_recorders_know_no_word_before_the_topics(launch_file, monkeypatch):
+def test_older_recorders_take_topics_as_positional_arguments(launch_file, monkeypatch):
     monkeypatch.setenv("ROS_DISTRO", "humble")
     assert command(launch_file)[-5:] == [
         "/image/compressed",
@@ -59,7 +59,7 @@ def test_older_recorders_know_no_word_before_the_topics(launch_file, monkeypatch
     assert "--topics" not in command(launch_file)
 
 
-def test_only_what_is_asked_for_overrides_the_camera_s_reliability(launch_file):
+def test_the_reliability_of_the_camera_is_overridden_only_on_request(launch_file):
     plain = launch_file.qos_overrides("image", "camera_info", "hands", "")
     assert plain.keys() == {"/hands", "/hands/mesh_topology", "/episodes"}
     assert plain["/episodes"]["durability"] == "transient_local"

@@ -1,4 +1,4 @@
-"""Retargeting to the two robot hands of this repository: pinch, joint limits, speed, and configurations that cannot be used."""
+"""Retargeting to the two bundled robot hands: pinch, joint limits, speed, and invalid configurations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def robot(request):
 
 
 def demo_hands() -> list[np.ndarray]:
-    """The right hands of the demo clip, in their own frame."""
+    """Returns the right hands of the demo clip in their rest frame."""
     hands = [
         hand for frame in json.loads(TRUTH.read_text())["frames"] for hand in frame["hands"] if hand["side"] == "right"
     ]
@@ -50,7 +50,7 @@ def test_a_pinch_stays_a_pinch_and_an_open_hand_open(robot):
     assert (gap[pinch > 0.08] > 0.06).all()
 
 
-def test_joint_limits_hold_for_any_hand_at_all(robot):
+def test_joint_limits_hold_for_any_hand(robot):
     retargeting, _ = robot
     rng = np.random.default_rng(0)
     wild = [scale * rng.normal(0, 0.1, (21, 3)) for scale in (0.0, 0.1, 1.0, 10.0, 1000.0) for _ in range(4)]
@@ -64,7 +64,7 @@ def test_joint_limits_hold_for_any_hand_at_all(robot):
     assert len(retargeting.joint_names) == len(positions)
 
 
-def test_the_demo_s_hands_take_less_than_10_ms_of_one_core(robot):
+def test_a_hand_of_the_demo_takes_less_than_10_ms_of_one_core(robot):
     retargeting, _ = robot
     hands = demo_hands()
     assert len(hands) > 100
@@ -75,11 +75,12 @@ def test_the_demo_s_hands_take_less_than_10_ms_of_one_core(robot):
         start = time.process_time()
         retargeting(hand)
         times.append(time.process_time() - start)
-    # Of the process's own time, and of its quicker calls: what else the machine does, does not count (tools/bench_retargeting.py measures).
+    # CPU time of the fastest calls, so that other load on the machine does not matter; tools/bench_retargeting.py
+    # measures the speed.
     assert np.percentile(times, 10) < 0.010
 
 
-def test_a_left_hand_is_a_right_one_in_the_mirror():
+def test_a_left_hand_is_treated_as_a_mirrored_right_hand():
     right, left = (Retargeting(ROBOTS / "gripper.yaml", side) for side in Side)
     for hand in pinching_hand()[::7]:
         np.testing.assert_allclose(right(hand), left(hand * (-1, 1, 1)), atol=1e-4)
@@ -105,14 +106,14 @@ def write(folder: Path, text: str | None = None, **changes) -> Path:
         (None, {"type": "dexpilot"}, "finger_tip_link_names"),
     ],
 )
-def test_a_configuration_that_cannot_be_used_is_refused_by_name(tmp_path, text, changes, why):
+def test_an_invalid_configuration_is_rejected_by_name(tmp_path, text, changes, why):
     with pytest.raises(RobotHandError, match=why) as refused:
         Retargeting(write(tmp_path, text, **changes), Side.RIGHT)
     assert "config.yaml" in str(refused.value)
 
 
 @pytest.mark.parametrize("urdf", ["", "<robot", "<robot name='empty'><link name='base'/></robot>", "just text"])
-def test_a_wrong_urdf_is_refused(tmp_path, urdf):
+def test_an_invalid_urdf_is_rejected(tmp_path, urdf):
     (tmp_path / "wrong.urdf").write_text(urdf)
     with pytest.raises(RobotHandError, match="config.yaml"):
         Retargeting(write(tmp_path, urdf_path=str(tmp_path / "wrong.urdf")), Side.RIGHT)
@@ -199,7 +200,7 @@ def test_no_files_are_left_behind(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_joint_without_limits_is_refused(tmp_path):
+def test_a_joint_without_limits_is_rejected(tmp_path):
     text = (
         (ROBOTS / "gripper.urdf")
         .read_text()

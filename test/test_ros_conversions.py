@@ -1,4 +1,4 @@
-"""ROS messages to the heart's data and back: images, calibrations, detections, markers, transforms."""
+"""Conversion between ROS messages and the types of the core: images, calibrations, detections, markers, transforms."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ BAYER = {
     "gbrg": ((1, 0), (0, 0), (0, 1)),
     "grbg": ((0, 1), (0, 0), (1, 0)),
 }
-"""Offsets of a red, a green and a blue pixel in each 2x2 pattern."""
+"""Offsets of a red, a green and a blue pixel in each 2x2 Bayer pattern."""
 
 
 def image_message(encoding: str, pixels: np.ndarray, padding: int = 0, big_endian: bool = False) -> Image:
@@ -66,7 +66,7 @@ def image_message(encoding: str, pixels: np.ndarray, padding: int = 0, big_endia
 
 
 def encoded(encoding: str, rgb: np.ndarray) -> np.ndarray:
-    """The pixels of an RGB image in an encoding, made without OpenCV where rounding allows."""
+    """Returns the pixels of an RGB image in an encoding; uses OpenCV only for YUV, which is rounded."""
     wide = rgb.astype(np.uint16) * 257 if encoding.endswith("16") else rgb
     layout = encoding.removesuffix("8").removesuffix("16")
     if layout in ("rgb", "bgr", "rgba", "bgra"):
@@ -165,7 +165,7 @@ def test_every_other_encoding_of_sensor_msgs_is_rejected(encoding):
 
 
 def test_all_encodings_of_sensor_msgs_are_known():
-    """The other half of the list, from image_encodings.hpp."""
+    """Compares the supported encodings with image_encodings.hpp."""
     colours = [f"{order}{bits}" for order in ("rgb", "rgba", "bgr", "bgra", "mono") for bits in (8, 16)]
     bayer = [f"bayer_{order}{bits}" for order in BAYER for bits in (8, 16)]
     assert set(SUPPORTED) == {*colours, *bayer, "uyvy", "yuv422", "yuyv", "yuv422_yuy2"}
@@ -362,7 +362,7 @@ def test_keypoints_of_external_detections():
 
 
 def test_the_converter_in_the_documentation():
-    """yolo_ros's message, whose package is not on PyPI, by its fields."""
+    """Uses a stand-in with the fields of yolo_ros's message, whose package is not on PyPI."""
     text = (Path(__file__).parents[1] / "docs/detection.md").read_text()
     code = text[text.index("    from vision_msgs.msg") :]
     space = {}
@@ -417,7 +417,7 @@ def test_markers_hold_mesh_skeleton_and_label():
 
 
 def test_markers_have_what_rviz_needs():
-    """rviz2's sources: validateFloats and the onNewMessage of each marker type."""
+    """Checks what the sources of rviz2 require: validateFloats, and onNewMessage of each marker type."""
     builder = MarkerBuilder({side: open_hand(side).faces for side in Side})
     mesh, skeleton, label = received_markers(builder.build([hand(Side.RIGHT, 1)], header(1))).values()
     assert (mesh.scale.x, mesh.scale.y, mesh.scale.z) == (1, 1, 1) and len(mesh.points) % 3 == 0 and mesh.points
@@ -441,7 +441,7 @@ def test_markers_of_a_lost_hand_are_deleted_once():
 
 
 def transforms(hands, of_image: Header, **options) -> TFMessage:
-    """As a listener gets it; the second frame goes through the template of the first."""
+    """Returns the TFMessage as a subscriber receives it; the second frame uses the template of the first."""
     builder = TransformBuilder()
     others = [
         replace(hand, joints=hand.joints + 1, mano=replace(hand.mano, global_orient=-hand.mano.global_orient))
@@ -463,14 +463,14 @@ def test_transforms_of_all_joints():
 
 
 def test_frame_names_follow_the_tracks_in_any_order():
-    """The detector's order changes from frame to frame; a frame's name must not jump from one person's hand to another's."""
+    """The order of detections changes between images; a TF frame must not jump from one person's hand to another's."""
     first, second = (replace(hand(Side.RIGHT, i), track_id=f"hand_{number}") for i, number in ((1, 9), (2, 10)))
     for hands in ([first, second], [second, first]):
         assert {name: found.track_id for found, name in hand_names(hands)} == {"right": "hand_9", "right_2": "hand_10"}
 
 
 def test_the_operators_basis():
-    """Hands held up with their palms forward have the world's axes: x forward, y left, z up."""
+    """Hands held up with their palms forward have the axes of REP-103: x forward, y left, z up."""
     flat = np.zeros(45)
     for side, thumb in ((Side.RIGHT, 1), (Side.LEFT, -1)):
         estimate = hand(side)

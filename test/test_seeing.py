@@ -1,4 +1,4 @@
-"""What shows hands to people: the browser's viewer, rviz's configuration and Foxglove's layout."""
+"""Visualisation: the viewer in the browser, the rviz configuration and the Foxglove layout."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def viewer():
 
 
 def shown(viewer):
-    """Names and sides of the hands that are to be seen now."""
+    """Returns names and sides of the visible hands."""
     return {key for key, hand in viewer._hands.items() if hand._mesh.visible}
 
 
@@ -58,7 +58,7 @@ def test_the_viewer_follows_the_hands(viewer):
         assert page.status == 200 and b"<html" in page.read().lower()
 
 
-def test_without_viser_it_is_said_what_to_install(monkeypatch):
+def test_without_viser_the_error_says_what_to_install(monkeypatch):
     import sys
 
     from wildhands_ros.visualization.viewer import HandViewer
@@ -68,7 +68,7 @@ def test_without_viser_it_is_said_what_to_install(monkeypatch):
         HandViewer(FACES)
 
 
-def test_rviz_shows_everything_at_once():
+def test_rviz_shows_all_outputs():
     config = yaml.safe_load((CONFIG / "wildhands.rviz").read_text())
     displays = {display["Class"].split("/")[1]: display for display in config["Visualization Manager"]["Displays"]}
     assert all(display["Enabled"] for display in displays.values())
@@ -77,7 +77,7 @@ def test_rviz_shows_everything_at_once():
     assert displays["TF"]["Show Axes"] and displays["TF"]["Frames"]["All Enabled"]
 
 
-def test_foxgloves_layout_is_whole_and_of_the_nodes_topics():
+def test_the_foxglove_layout_is_complete_and_uses_existing_topics():
     layout = json.loads((CONFIG / "wildhands_foxglove.json").read_text())
 
     def panels(node) -> set[str]:

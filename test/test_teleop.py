@@ -163,7 +163,7 @@ def engaged_arm() -> Arm:
 
 
 def fault(during):
-    """Frames of a circling hand with something else between 1.0 and 1.2 s."""
+    """Returns frames of a circling hand, with a fault between 1.0 and 1.2 s."""
     return lambda now: during(now) if 1.0 <= now < 1.2 else [hand(circling(now))]
 
 
@@ -186,7 +186,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_stops_the_commands_within_100_ms_and_they_go_on_without_a_jump(name):
+def test_a_fault_stops_the_commands_within_100_ms_and_they_continue_without_a_jump(name):
     arm = engaged_arm()
     commands = play(arm, fault(FAULTS[name]), 2.0)
     assert_within_speed(commands)
@@ -197,10 +197,10 @@ def test_a_fault_stops_the_commands_within_100_ms_and_they_go_on_without_a_jump(
 
 
 @pytest.mark.parametrize("since", ("last command", "before it", None))
-def test_after_a_pause_the_arm_goes_on_from_where_the_robot_says_that_it_is(since):
+def test_after_a_pause_the_arm_continues_from_the_reported_pose(since):
     arm = engaged_arm()
     stopped_at = Pose(ROBOT.rotation, ROBOT.position + (0.1, 0, 0))
-    if since == "before it":  # a word older than the commands that followed says nothing
+    if since == "before it":  # A report that is older than the last command is ignored.
         arm.robot_at(0.0, ROBOT)
     last = play(arm, lambda now: [hand((-0.4 * now, 0, 0.5))], 0.5)[-1][1]
     play(arm, lambda now: [], 0.3, start=0.5)
@@ -213,7 +213,7 @@ def test_after_a_pause_the_arm_goes_on_from_where_the_robot_says_that_it_is(sinc
     assert_within_speed(commands)
 
 
-def test_hands_that_come_more_rarely_than_the_watchdog_are_not_called_followed():
+def test_hands_that_arrive_less_often_than_the_watchdog_are_not_reported_as_followed():
     arm = engaged_arm()
     said = []
     for step in range(100):
@@ -223,7 +223,7 @@ def test_hands_that_come_more_rarely_than_the_watchdog_are_not_called_followed()
         arm.tick(now)
         said.append(arm.status)
     for step in range(100):
-        if step % 20 != 10:  # there rounding decides
+        if step % 20 != 10:  # At these steps the result depends on rounding.
             assert said[step] == ("following" if step % 20 < 10 else "stopped: no trusted hand for 0.1 s")
 
 
@@ -236,7 +236,7 @@ def test_a_stopped_arm_says_why():
     assert arm.status.startswith("stopped: no trusted hand for 0.1 s (") and "score" in arm.status
 
 
-def test_a_clutch_that_opens_when_a_frame_comes_late_says_so():
+def test_a_clutch_that_opens_because_of_a_late_frame_is_reported():
     arm = engaged_arm()
     play(arm, lambda now: [hand()], 0.3)
     arm.frame(2.0, [hand()])
@@ -253,7 +253,7 @@ def test_a_second_person_does_not_take_over(order):
     np.testing.assert_allclose([pose.position for _, pose in commands], [pose.position for _, pose in expected])
 
 
-def test_without_tracks_the_nearest_hand_is_the_same_one():
+def test_without_track_ids_the_nearest_hand_is_followed():
     lock = HandLock(Side.RIGHT)
     assert lock.pick([hand((0, 0, 0.5), track="")]).wrist.position[0] == 0
     others = [hand((0.4, 0, 0.5), track="", score=1.0), hand((0.05, 0, 0.5), track="")]
@@ -261,7 +261,7 @@ def test_without_tracks_the_nearest_hand_is_the_same_one():
     assert lock.pick([others[0]]) is None
 
 
-def test_what_the_estimator_could_not_judge_is_no_doubt():
+def test_unknown_scores_do_not_make_a_hand_untrusted():
     unknown = hand(score=float("nan"), side_score=float("nan"), reprojection_error=float("nan"))
     assert TrustLimits().violation(unknown) == ""
 
@@ -269,14 +269,14 @@ def test_what_the_estimator_could_not_judge_is_no_doubt():
 # Clutch, gripper
 
 
-def test_an_arm_of_unknown_place_cannot_be_engaged():
+def test_an_arm_with_unknown_pose_cannot_be_engaged():
     arm = Arm(ArmConfig(Side.RIGHT, CONFIG))
     assert not arm.engage(0.0) and "pose is unknown" in arm.status
     arm.robot_at(0.0, ROBOT)
     assert arm.engage(0.0)
 
 
-def test_a_robot_that_fell_silent_cannot_be_engaged():
+def test_an_arm_with_an_old_robot_pose_cannot_be_engaged():
     arm = Arm(ArmConfig(Side.RIGHT, CONFIG), start=ROBOT)
     arm.robot_at(0.0, ROBOT)
     assert arm.engage(0.9 * ROBOT_MAX_AGE)
@@ -305,7 +305,7 @@ def test_the_clutch_gesture_must_be_held_and_opening_the_hand_releases(clutch):
 @pytest.mark.parametrize(
     ("clutch", "lost", "goes_on"), [(CURL, "own", False), (OTHER_HAND, "other", False), (OTHER_HAND, "own", True)]
 )
-def test_the_clutch_opens_at_once_with_the_loss_of_the_hand_that_holds_it(clutch, lost, goes_on):
+def test_the_clutch_opens_at_once_if_the_hand_that_holds_it_is_lost(clutch, lost, goes_on):
     arm = Arm(ArmConfig(Side.RIGHT, CONFIG, clutch=clutch), start=ROBOT)
     fist = flat_joints(closed=("index", "middle", "ring", "pinky")[clutch == CURL :])
 
@@ -321,13 +321,13 @@ def test_the_clutch_opens_at_once_with_the_loss_of_the_hand_that_holds_it(clutch
     assert arm.engaged == goes_on and (max(times) > 1.2) == goes_on
 
 
-def test_curl_tells_open_from_closed():
+def test_curl_distinguishes_open_and_closed_hands():
     assert curl(flat_joints(), ("index", "middle")) < 0.2
     assert curl(flat_joints(closed=("index", "middle")), ("index", "middle")) > 1
     assert curl(flat_joints(closed=("index",)), ("index", "middle")) < 0.2
 
 
-def test_a_gesture_flickers_neither_on_nor_off():
+def test_a_gesture_does_not_flicker():
     gesture = HeldGesture(on=0.8, off=0.5, hold=0.3)
     states = [
         gesture.update(0.1 * step, value)

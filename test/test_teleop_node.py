@@ -60,7 +60,7 @@ def call(client: Client, service: str, engage: bool) -> SetBool.Response:
     return future.result()
 
 
-def test_engaged_it_follows_the_hand_in_the_robot_s_frame_and_stops_with_it(tmp_path):
+def test_an_engaged_arm_follows_the_hand_in_the_target_frame_and_stops_with_it(tmp_path):
     robot_hand = {"robot_hand__right": str(GRIPPER)} if importlib.util.find_spec("dex_retargeting") else {}
     node = NodeProcess(
         tmp_path / "log",
@@ -83,7 +83,7 @@ def test_engaged_it_follows_the_hand_in_the_robot_s_frame_and_stops_with_it(tmp_
         publisher = client.publisher("hands", HandArray)
 
         def send() -> None:
-            # A hand that moves 0.2 m/s to the camera's right.
+            # A hand that moves to the right of the camera at 0.2 m/s.
             publisher.publish(hands_at(0.2 * (time.monotonic() - begun), client.node.get_clock().now().to_msg()))
 
         begun = time.monotonic()
@@ -101,7 +101,8 @@ def test_engaged_it_follows_the_hand_in_the_robot_s_frame_and_stops_with_it(tmp_
         assert not poses
         assert call(client, "/teleop/right/engage", True).success
         until(lambda: poses and poses[-1].pose.position.y < -0.05, "commands")
-        # The camera looks along the base's x, so that its right is the base's -y. The arm begins where it is and moves as the hand does.
+        # The camera looks along x of the base, so its right is -y of the base. The arm starts at its current pose and
+        # moves like the hand.
         path = np.array([[p.pose.position.x, p.pose.position.y, p.pose.position.z] for p in poses])
         assert poses[0].header.frame_id == "base"
         np.testing.assert_allclose(path[0], [0.4, 0.0, 0.3], atol=1e-9)
@@ -110,13 +111,13 @@ def test_engaged_it_follows_the_hand_in_the_robot_s_frame_and_stops_with_it(tmp_
         assert client.received["/teleop/right/gripper"] and client.received["/teleop/right/pinch"]
         if robot_hand:
             assert client.received["/teleop/right/joint_states"][-1].name == ["finger_joint", "right_finger_joint"]
-        # Nothing more is sent: the commands stop long before the clutch opens.
+        # No more hands are sent: commands stop long before the clutch opens.
         engaged = client.received["/teleop/right/engaged"]
         client.until(lambda: not engaged[-1].data, "the clutch to open")
         opened = time.time()
         client.until(lambda: time.time() > opened + 0.5, "commands that are still on their way")
         assert Time.from_msg(poses[-1].header.stamp).nanoseconds / 1e9 < opened - RESUME / 2
-        # Latched: who listens late misses what came before.
+        # Latched with depth 1: late subscribers receive the latest message only.
         assert [message.data for message in engaged][-2:] == [True, False]
         assert node.stop() == 0, node.output
     finally:
@@ -135,7 +136,7 @@ def test_engaged_it_follows_the_hand_in_the_robot_s_frame_and_stops_with_it(tmp_
         ({"robot_hand__right": "/nowhere.yaml"}, "nowhere.yaml"),
     ],
 )
-def test_what_cannot_be_used_ends_the_node_with_a_reason(tmp_path, parameters, why):
+def test_invalid_settings_end_the_node_with_a_reason(tmp_path, parameters, why):
     if why == "camera.position" and importlib.util.find_spec("tf2_ros"):
         pytest.skip("tf2_ros is installed")
     if why == "nowhere.yaml":
@@ -145,7 +146,7 @@ def test_what_cannot_be_used_ends_the_node_with_a_reason(tmp_path, parameters, w
     assert why in node.output and "Traceback" not in node.output
 
 
-def test_without_the_robot_s_pose_it_does_not_engage(tmp_path):
+def test_it_does_not_engage_without_the_pose_of_the_robot(tmp_path):
     node, client = NodeProcess(tmp_path / "log", program=("-m", MODULE)), Client()
     try:
         answer = call(client, "/teleop/right/engage", True)
@@ -155,7 +156,7 @@ def test_without_the_robot_s_pose_it_does_not_engage(tmp_path):
         node.stop()
 
 
-def test_a_message_becomes_the_observation_that_it_was_made_of():
+def test_observations_survive_the_round_trip_through_a_message():
     estimate = hand(Side.LEFT, 3)
     message = hand_array(FrameEstimate((estimate,), CAMERA), Header(), IntrinsicsSource.CAMERA_INFO, "open").hands[0]
     seen = observation(message)
@@ -170,7 +171,7 @@ def test_a_message_becomes_the_observation_that_it_was_made_of():
 
 
 @pytest.mark.parametrize("broken", ["side", "nan", "zero"])
-def test_a_broken_hand_is_none(broken):
+def test_an_invalid_hand_is_none(broken):
     message = hand_array(FrameEstimate((hand(),), CAMERA), Header(), IntrinsicsSource.CAMERA_INFO, "open").hands[0]
     if broken == "side":
         message.side = Hand.SIDE_UNKNOWN
@@ -206,7 +207,7 @@ class SmallTf:
         def set_transform(self, message, authority):
             _, times = self._moving.setdefault(message.child_frame_id, (message.header.frame_id, {}))
             stamp = Time.from_msg(message.header.stamp).nanoseconds
-            if not times or stamp > max(times) - 10e9:  # older ones are rejected
+            if not times or stamp > max(times) - 10e9:  # Older ones are rejected.
                 times[stamp] = message.transform.translation.x
 
         def set_transform_static(self, message, authority):
@@ -223,7 +224,7 @@ class SmallTf:
                     source, x = self._static[source]
                 elif source in self._moving:
                     source, times = self._moving[source]
-                    stamp = when.nanoseconds or max(times, default=0)  # 0 is the latest
+                    stamp = when.nanoseconds or max(times, default=0)  # 0 means the latest.
                     if not times or not min(times) <= stamp <= max(times):
                         raise SmallTf.ExtrapolationException("extrapolation")
                     x = np.interp(
@@ -237,7 +238,7 @@ class SmallTf:
 
 @pytest.fixture
 def make(monkeypatch):
-    """Returns a function that makes a node with parameters; ``clock.now`` is its monotonic clock, ``said()`` returns its diagnostics."""
+    """Returns a function that creates a node with a clock (``clock.now``) and its diagnostics (``said()``)."""
     if not importlib.util.find_spec("tf2_ros"):
         monkeypatch.setattr(camera_motion, "tf2_ros", SmallTf)
     clock = SimpleNamespace(now=1000.0)
@@ -284,7 +285,7 @@ def test_robot_pose_in_another_frame_than_the_commands_is_rejected(make):
     made = make(max_age=0.0)
     for frame in ("", "camera"):
         made.topics._on_robot_pose(robot_pose(frame))
-        assert not made.arm.engage(made.clock.now)  # nobody knows yet which frame the commands will be in
+        assert not made.arm.engage(made.clock.now)  # The frame of the commands is not known yet.
         assert "before the first hands" in made.said().message
     made.node._on_hands(hands_at(0.0, at(1)))
     made.topics._on_robot_pose(robot_pose("base_link"))
@@ -309,12 +310,12 @@ def test_robot_pose_must_be_in_the_target_frame(make):
 def test_hands_use_the_camera_pose_at_the_time_of_the_image(make):
     made = make(target_frame="base", max_age=5.0, max_hand_speed=50.0)
     now = time.time()
-    buffer = made.node._camera_motion._buffer
+    buffer = made.node._camera_motion.buffer
     buffer.set_transform(transform(now - 0.2, 0.1), "test")
     buffer.set_transform(transform(now - 0.1, 0.2), "test")
     made.node._on_hands(hands_at(0.1, at(now - 0.15)))
     assert made.arm.hand.wrist.position[0] == pytest.approx(0.25, abs=1e-4)
-    # Later than the last transform: they wait, in order, until TF covers them.
+    # Hands that are later than the last transform wait, in order, until TF covers them.
     for stamp in (now - 0.05, now):
         made.node._on_hands(hands_at(0.1, at(stamp)))
     assert made.arm.hand.wrist.position[0] == pytest.approx(0.25, abs=1e-4)
@@ -330,22 +331,22 @@ def test_hands_use_the_camera_pose_at_the_time_of_the_image(make):
 def test_dead_tf_publisher_is_reported(make):
     made = make(target_frame="base", max_age=5.0)
     now = time.time()
-    made.node._camera_motion._buffer.set_transform(transform(now - 1, 1.0), "test")
+    made.node._camera_motion.buffer.set_transform(transform(now - 1, 1.0), "test")
     made.node._on_hands(hands_at(0.1, at(now)))
     made.node._on_command_timer()
     assert made.said().level == DiagnosticStatus.OK
     made.clock.now += 5.1
     made.node._on_command_timer()
     assert made.arm.hand is None
-    made.clock.now -= 5.1  # hands still arrive
+    made.clock.now -= 5.1  # Hands still arrive.
     status = made.said()
     assert status.level == DiagnosticStatus.WARN and "publisher" in status.message
     assert {item.key: item.value for item in status.values}["rejected: no_transform"] == "1"
 
 
-def test_a_bag_that_begins_anew_may_move_the_camera_anew(make):
+def test_transforms_of_a_bag_that_starts_over_are_accepted(make):
     made = make(target_frame="base", max_age=0.0, max_hand_speed=50.0)
-    buffer = made.node._camera_motion._buffer
+    buffer = made.node._camera_motion.buffer
     buffer.set_transform_static(transform(0, 0.5, "head", "camera"), "test")
     for stamp in (100, 101):
         buffer.set_transform(transform(stamp, 1.0, child="head"), "test")

@@ -35,8 +35,9 @@ class CameraMotion:
             frame_id: frame in which the pose of the camera is returned, for example "odom".
         """
         self._frame_id = frame_id
-        self._buffer = tf2_ros.Buffer() if self.is_available() else None
-        self._listener = tf2_ros.TransformListener(self._buffer, node) if self.is_available() else None
+        self.buffer = tf2_ros.Buffer() if self.is_available() else None
+        """The received transforms; None without tf2_ros."""
+        self._listener = tf2_ros.TransformListener(self.buffer, node) if self.is_available() else None
 
     @staticmethod
     def is_available() -> bool:
@@ -53,8 +54,8 @@ class CameraMotion:
 
         Call it when the clock has jumped back: TF would otherwise reject new transforms as too old.
         """
-        if self._buffer is not None:
-            self._buffer.clear()
+        if self.buffer is not None:
+            self.buffer.clear()
 
     def pose(self, header: Header) -> Pose:
         """Returns the pose of the camera in ``frame_id`` at the time of an image. Never waits.
@@ -66,13 +67,11 @@ class CameraMotion:
             TransformPending: TF does not cover the time of the image; a moment later it may.
             TransformUnavailable: TF does not connect the frames, or the transform is invalid.
         """
-        if self._buffer is None:
+        if self.buffer is None:
             raise TransformUnavailable("tf2_ros is not installed; install it from your ROS distribution")
         frames = f"from {header.frame_id!r} to {self._frame_id!r}"
         try:
-            found = self._buffer.lookup_transform(
-                self._frame_id, header.frame_id, Time.from_msg(header.stamp)
-            ).transform
+            found = self.buffer.lookup_transform(self._frame_id, header.frame_id, Time.from_msg(header.stamp)).transform
         except tf2_ros.ExtrapolationException as error:
             raise TransformPending(f"TF has no transform {frames} at the time of the images") from error
         except tf2_ros.TransformException as error:
