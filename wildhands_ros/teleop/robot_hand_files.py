@@ -228,8 +228,8 @@ def _check_human_indices(retargeting: Mapping[str, Any]) -> None:
     wrong = sorted({int(index) for index in indices.ravel() if not 0 <= index < NUM_JOINTS})
     if wrong:
         raise RobotHandError(
-            f"{key} contains {', '.join(map(str, wrong))}, but a hand has {NUM_JOINTS} joints, 0 to {NUM_JOINTS - 1} in "
-            "MediaPipe order (files for 25 joints, as of Apple's or OpenXR's hands, must be renumbered)"
+            f"{key} contains {', '.join(map(str, wrong))}, but a hand has {NUM_JOINTS} joints, 0 to {NUM_JOINTS - 1} "
+            "in MediaPipe order (files for the 25 joints of Apple's or OpenXR's hands must be renumbered)"
         )
     links = "target_link_names" if kind == "position" else "target_task_link_names"
     count = len(_names(retargeting, links))
