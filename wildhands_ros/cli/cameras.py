@@ -27,7 +27,7 @@ class FrameCameras:
 
     def __init__(self, intrinsics: Intrinsics):
         self._intrinsics = intrinsics
-        self._by_size: dict[tuple[int, int], FrameCamera] = {}
+        self._by_size: dict[tuple[int, int, int], FrameCamera] = {}
 
     def __call__(self, frame: Frame) -> FrameCamera:
         """Returns the camera of an image of this frame's size.
@@ -36,16 +36,17 @@ class FrameCameras:
             CalibrationError: the calibration does not fit the image size, or is unusable.
         """
         height, width = frame.image.shape[:2]
-        if (width, height) not in self._by_size:
-            self._by_size[width, height] = self._camera(frame.name, width, height)
-        return self._by_size[width, height]
+        key = width, height, frame.rotation
+        if key not in self._by_size:
+            self._by_size[key] = self._camera(frame.name, *key)
+        return self._by_size[key]
 
-    def _camera(self, name: str, width: int, height: int) -> FrameCamera:
+    def _camera(self, name: str, width: int, height: int, rotation: int) -> FrameCamera:
         from ..geometry.calibration import CalibrationError, IntrinsicsSource
 
         try:
-            camera, origin = self._intrinsics.camera(width, height)
-            warnings = self._intrinsics.warnings(width, height)
+            camera, origin = self._intrinsics.camera(width, height, rotation)
+            warnings = self._intrinsics.warnings(width, height, rotation)
         except CalibrationError as error:
             raise CalibrationError(f"{name}: {error}") from error
         for text in warnings:

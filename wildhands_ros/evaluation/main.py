@@ -112,9 +112,9 @@ def _video(path: Path, intrinsics: Intrinsics) -> tuple[Iterator[tuple[np.ndarra
     if first is None:
         raise InputError(f"{path}: none of its frames can be decoded; the file may be damaged or its codec unsupported")
     height, width = first.image.shape[:2]
-    for text in intrinsics.warnings(width, height):
+    for text in intrinsics.warnings(width, height, first.rotation):
         _warn(f"warning: {text}")
-    return _stamped(source), intrinsics.camera(width, height)[0]
+    return _stamped(source), intrinsics.camera(width, height, first.rotation)[0]
 
 
 def _stamped(source: VideoSource) -> Iterator[tuple[np.ndarray, float]]:

@@ -145,6 +145,51 @@ class Calibration:
             )
         return texts
 
+    def turned(self, degrees: int) -> Calibration:
+        """Returns the calibration of the same images turned clockwise, as a video's rotation tag turns them.
+
+        A turned lens is a lens of the same model: radial coefficients stay, tangential ones turn like a vector.
+
+        Args:
+            degrees: a multiple of 90.
+
+        Raises:
+            CalibrationError: the lens has a tilted sensor or skewed pixels, which cannot be turned.
+        """
+        if degrees % 360 == 0:
+            return self
+        model, d = standard_lens(self.distortion_model, self.d)
+        k, p = np.array(self.k, np.float64).reshape(3, 3), np.array(self.p, np.float64).reshape(3, 4)
+        if k[0, 1] or any(d[12:]):
+            raise CalibrationError(
+                "a calibration with skew or a tilted sensor cannot be turned with the image: calibrate "
+                "with turned images"
+            )
+        if model in ("plumb_bob", "rational_polynomial") and len(d) >= 4:
+            p1, p2, prism = d[2], d[3], d[8:12]
+            d = (*d[:2], p2, -p1, *d[4:8], *((-prism[2], -prism[3], prism[0], prism[1]) if prism else ()), *d[12:])
+        x0, y0, roi_width, roi_height = self.roi
+        has_roi = roi_width > 0 and roi_height > 0
+        quarter = Calibration(
+            width=self.height,
+            height=self.width,
+            k=tuple(self._turned_matrix(k).ravel().tolist()),
+            d=d,
+            distortion_model=model,
+            p=tuple(np.hstack([self._turned_matrix(p[:, :3]), np.zeros((3, 1))]).ravel().tolist()),
+            binning_x=self.binning_y,
+            binning_y=self.binning_x,
+            roi=(self.height - y0 - roi_height, x0, roi_height, roi_width) if has_roi else (0, 0, 0, 0),
+        )
+        return quarter.turned(degrees - 90)
+
+    def _turned_matrix(self, matrix: np.ndarray) -> np.ndarray:
+        """Returns the camera matrix after a quarter turn clockwise: pixel (u, v) becomes (height - 1 - v, u)."""
+        if not matrix.any():
+            return matrix
+        fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
+        return np.array([[fy, 0, self.height - 1 - cy], [0, fx, cx], [0, 0, 1]])
+
     def _binned_camera(self, rectified: bool) -> Camera:
         """Returns the camera of the images that ROI and binning produce."""
         full = self._full_camera(rectified)
@@ -225,8 +270,8 @@ class Calibration:
             if p.any():
                 raise CalibrationError(
                     "K of the CameraInfo is zero, so raw images are uncalibrated, but P is not: the driver probably "
-                    "publishes rectified images; set rectified to true (a parameter of the node, an argument in Python), "
-                    "else calibrate the camera (camera_calibration)"
+                    "publishes rectified images; set rectified to true (a parameter of the node, an argument in "
+                    "Python), else calibrate the camera (camera_calibration)"
                 )
             raise CalibrationError(
                 f"{name} of the CameraInfo is zero, so the camera is uncalibrated: calibrate it (camera_calibration)"

@@ -78,14 +78,20 @@ class Intrinsics:
         self._calibration = calibration
         self._fov_degrees = fov_degrees
 
-    def camera(self, width: int, height: int) -> tuple[Camera, IntrinsicsSource]:
-        """Returns the camera of a ``width`` x ``height`` image, and where its intrinsics come from.
+    def camera(self, width: int, height: int, rotation: int = 0) -> tuple[Camera, IntrinsicsSource]:
+        """Returns the camera of an image, and where its intrinsics come from.
+
+        Args:
+            width: width of the image in pixels.
+            height: height of the image in pixels.
+            rotation: degrees by which the image was turned clockwise when it was read (``Frame.rotation``).
 
         Raises:
             CalibrationError: the calibration is for images of another aspect ratio, or is not usable.
         """
         if self._calibration is not None:
-            return self._calibration.camera(width, height, rectified=False)
+            calibration = self._turned(self._calibration, width, height, rotation)
+            return calibration.camera(width, height, rectified=False)
         if self._fov_degrees is not None:
             try:
                 return Camera.from_fov(width, height, math.radians(self._fov_degrees)), IntrinsicsSource.FIELD_OF_VIEW
@@ -93,16 +99,29 @@ class Intrinsics:
                 raise CalibrationError(str(error)) from error
         return Camera.guess(width, height), IntrinsicsSource.GUESS
 
-    def warnings(self, width: int, height: int) -> list[str]:
+    def warnings(self, width: int, height: int, rotation: int = 0) -> list[str]:
         """Returns what is doubtful about the camera that ``camera`` makes: guessed or implausible intrinsics.
 
         Raises:
             CalibrationError: as ``camera``.
         """
         if self._calibration is not None:
-            return self._calibration.warnings(width, height, rectified=False)
+            calibration = self._turned(self._calibration, width, height, rotation)
+            texts = calibration.warnings(width, height, rectified=False)
+            if calibration is not self._calibration:
+                texts.append(
+                    f"the rotation tag of the file turns the image by {rotation} degrees: the calibration, which is "
+                    f"for {self._calibration.width}x{self._calibration.height}, is turned with it"
+                )
+            return texts
         camera, source = self.camera(width, height)
         return [guess_warning(camera)] if source is IntrinsicsSource.GUESS else []
+
+    @staticmethod
+    def _turned(calibration: Calibration, width: int, height: int, rotation: int) -> Calibration:
+        """Returns the calibration turned with the image, if it is not already that of the turned image."""
+        is_turned = (width - height) * (calibration.width - calibration.height) < 0
+        return calibration.turned(rotation) if is_turned and rotation % 180 == 90 else calibration
 
 
 def guess_warning(camera: Camera) -> str:

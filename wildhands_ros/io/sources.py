@@ -40,6 +40,8 @@ class Frame:
     """File name without its folder, or "camera0" for a camera."""
     stamp: float | None
     """Seconds since the start of the video, or since the epoch for a live camera; None for still images."""
+    rotation: int = 0
+    """Degrees by which the rotation tag of a video has turned the image clockwise: 0, 90, 180 or 270."""
 
 
 class FrameSource(Protocol):
@@ -181,6 +183,7 @@ class VideoSource:
     def numbered(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Frame]]:
         """Yields numbered frames, from 0. Frames that are not ``wanted`` are skipped, which is faster than reading."""
         capture = self._open()
+        rotation = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
         read, stamp = 0, None
         try:
             while True:
@@ -192,7 +195,7 @@ class VideoSource:
                 stamp = self._next_stamp(stamp, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
                 read += 1
                 if bgr is not None:
-                    yield read - 1, Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.path.name, stamp)
+                    yield read - 1, Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.path.name, stamp, rotation)
         finally:
             capture.release()
         # Containers without an index only estimate the count, so a frame or two do not matter.

@@ -13,8 +13,6 @@ from tqdm import tqdm
 
 from ...config import EstimatorConfig
 from ...estimator import hand_model
-from ...geometry.calibration import IntrinsicsSource
-from ...io.camera_files import guess_warning
 from ...recording.annotation import Annotation
 from ...recording.bags import Bag, is_bag
 from ...recording.image_stream import OpenStream
@@ -70,12 +68,13 @@ def annotate(
     if is_bag(source):
         with Bag(source, scratch=output.parent) as bag:
             stream = BagStream(bag, options)
+            _warn_about_camera(stream)
             annotation = estimated(bag.readable, stream.count)
             write_annotated_bag(bag, stream.topic.topic, annotation, hand_model(config), options.smooth, bag_folder)
             problems = [*bag.problems, *annotation.problems()]
     else:
         video = VideoStream(source, options)
-        _warn_if_guessed(video)
+        _warn_about_camera(video)
         annotation = estimated(source, video.count)
         write_annotated_video(annotation, hand_model(config), options.smooth, bag_folder)
         problems = annotation.problems()
@@ -84,10 +83,11 @@ def annotate(
     return problems
 
 
-def _warn_if_guessed(video: VideoStream) -> None:
-    first = next(video.images(lambda _: True), None)
-    if first is not None and first.origin is IntrinsicsSource.GUESS:
-        print(f"wildhands: warning: {guess_warning(first.camera)}", file=sys.stderr)
+def _warn_about_camera(stream: BagStream | VideoStream) -> None:
+    """Prints what is doubtful about the camera of the first image."""
+    next(iter(stream.images(lambda _: True)), None)
+    for text in stream.camera_warnings:
+        print(f"wildhands: warning: {text}", file=sys.stderr)
 
 
 def _run(

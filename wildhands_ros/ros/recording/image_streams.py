@@ -9,7 +9,7 @@ from pathlib import Path
 
 import rosbags.interfaces as rosbag
 
-from ...geometry.calibration import CalibrationError, IntrinsicsSource
+from ...geometry.calibration import Calibration, CalibrationError, IntrinsicsSource
 from ...geometry.camera import Camera
 from ...io.camera_files import Intrinsics
 from ...io.images import InputError
@@ -58,6 +58,11 @@ class BagStream:
         self._first_info = None if self._info_topic is None else _first_message(bag, self._info_topic)
         self._cameras = _CamerasByInfo(options.intrinsics, options.rectified)
 
+    @property
+    def camera_warnings(self) -> list[str]:
+        """What is doubtful about the camera of the last image."""
+        return self._cameras.warnings
+
     def images(self, wanted: Callable[[int], bool]) -> Iterator[StreamImage | UnreadableImage]:
         """Yields the images whose index is ``wanted``, each with the preceding CameraInfo or else the first one."""
         index, info = 0, self._first_info
@@ -87,16 +92,20 @@ class _CamerasByInfo:
     def __init__(self, intrinsics: Intrinsics | None, rectified: bool):
         self._intrinsics, self._rectified = intrinsics, rectified
         self._size = 0, 0
-        self._info: Message | None = None
+        self._calibration: Calibration | None = None
         self._camera: tuple[Camera, IntrinsicsSource] | None = None
+        self.warnings: list[str] = []
 
     def __call__(self, width: int, height: int, info: Message | None) -> tuple[Camera, IntrinsicsSource]:
-        if self._camera is None or self._size != (width, height) or self._info is not info:
-            if self._intrinsics is not None:
-                self._camera = self._intrinsics.camera(width, height)
+        of_info = None if self._intrinsics is not None else calibration(info)
+        if self._camera is None or self._size != (width, height) or self._calibration != of_info:
+            if of_info is None:
+                camera = self._intrinsics.camera(width, height)
+                self.warnings = self._intrinsics.warnings(width, height)
             else:
-                self._camera = calibration(info).camera(width, height, self._rectified)
-            self._size, self._info = (width, height), info
+                camera = of_info.camera(width, height, self._rectified)
+                self.warnings = of_info.warnings(width, height, self._rectified)
+            self._camera, self._size, self._calibration = camera, (width, height), of_info
         return self._camera
 
 
@@ -115,6 +124,8 @@ class VideoStream:
         self._intrinsics = options.intrinsics or Intrinsics()
         self.count = self._source.count
         self._cameras: dict[tuple[int, int], tuple[Camera, IntrinsicsSource]] = {}
+        self.camera_warnings: list[str] = []
+        """What is doubtful about the cameras of the images so far."""
 
     @property
     def problems(self) -> list[str]:
@@ -126,7 +137,8 @@ class VideoStream:
         for index, frame in self._source.numbered(wanted):
             height, width = frame.image.shape[:2]
             if (width, height) not in self._cameras:
-                self._cameras[width, height] = self._intrinsics.camera(width, height)
+                self._cameras[width, height] = self._intrinsics.camera(width, height, frame.rotation)
+                self.camera_warnings += self._intrinsics.warnings(width, height, frame.rotation)
             camera, origin = self._cameras[width, height]
             stamp = frame.stamp or 0.0  # only still images have none
             yield StreamImage(index, stamp, frame.image, camera, origin)
