@@ -175,6 +175,7 @@ class VideoSource:
             raise InputError(
                 f"{self.path}: the video cannot be decoded; it is damaged, or this OpenCV lacks a decoder for it"
             )
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default is not the same in all versions of OpenCV
         return capture
 
     def __iter__(self) -> Iterator[Frame]:
