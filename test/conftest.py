@@ -14,7 +14,7 @@ _SHORTEST_LISTED = 1.0
 
 @pytest.fixture(scope="module")
 def client():
-    """A ROS node for the test that listens to the diagnostics."""
+    """A ROS node that subscribes to /diagnostics, for the tests of a module."""
     from diagnostic_msgs.msg import DiagnosticArray
     from ros_graph import Client
 

@@ -1,7 +1,7 @@
 """Small datasets in the published formats, with synthetic hands, to test the readers.
 
-Each maker writes its files from hands in the camera's frame by the formulas of the data set's own documentation, with
-joint orders spelled out as names, and returns the folder to open.
+Each ``make_`` function converts hands in the camera frame by the formulas in the dataset's own documentation, with
+joint orders spelled out as names, writes the files, and returns the folder to open.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Hand(NamedTuple):
 
 @cache
 def mano(side: Side):
-    """The open hand in MANO's place, with what it lacks: a mean pose, and a wrist off the origin that moves with the
-    betas."""
+    """Returns the open hand as a substitute for MANO, with two properties of MANO that it lacks: a mean pose, and a
+    wrist off the origin that moves with the betas."""
     if side is Side.LEFT:
         return mano(Side.RIGHT).mirrored()
     hand, random = open_hand(Side.RIGHT), np.random.default_rng(0)
@@ -57,7 +57,7 @@ def mano(side: Side):
 
 
 def posed(parameters: ManoParameters, side: Side) -> np.ndarray:
-    """(21, 3) joints in MediaPipe order."""
+    """Returns the (21, 3) joints in MediaPipe order."""
     layer = HandLayer(mano(Side.RIGHT), mano(Side.LEFT)).double()
     values = (parameters.global_orient, parameters.hand_pose, parameters.betas, parameters.transl)
     tensors = (torch.tensor(np.asarray(value))[None].double() for value in values)
@@ -67,7 +67,7 @@ def posed(parameters: ManoParameters, side: Side) -> np.ndarray:
 
 @cache
 def hands(seed: int) -> dict[Side, Hand]:
-    """A right and a left hand before the camera."""
+    """Returns a right and a left hand in front of the camera."""
     random = np.random.default_rng(seed)
     result = {}
     for side, x in ((Side.RIGHT, 0.12), (Side.LEFT, -0.12)):
@@ -82,7 +82,7 @@ def hands(seed: int) -> dict[Side, Hand]:
 
 
 def relative(hand: Hand, side: Side) -> np.ndarray:
-    """The pose as datasets with ``flat_hand_mean=False`` store it."""
+    """Returns the pose as datasets with ``flat_hand_mean=False`` store it."""
     return hand.mano.hand_pose - mano(side).hands_mean
 
 
@@ -91,7 +91,7 @@ def in_order(joints: np.ndarray, names: list[str]) -> np.ndarray:
 
 
 def write_image(path: Path, width: int, height: int, colour=(10, 120, 200), grey: bool = False) -> None:
-    """``colour`` is RGB."""
+    """Writes an image of a single RGB ``colour``, or a grey one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = np.full((height, width), 90, np.uint8) if grey else np.full((height, width, 3), colour[::-1], np.uint8)
     assert cv2.imwrite(str(path), image)
@@ -115,7 +115,7 @@ ARCTIC_LENS = np.array([-0.25, 0.06, 0.0007, -0.0004, 0.01, 0.05, 0.01, 0.002])
 
 
 def make_arctic(root: Path, change=None, cropped: bool = True) -> Path:
-    """Three frames of one sequence; ``change(split)`` may alter the split's content before it is written."""
+    """Writes three frames of one sequence; ``change(split)`` may alter the split's content before it is written."""
     frames = [hands(seed) for seed in range(3)]
     camera_frame, flat, parameters = (
         {},
@@ -173,7 +173,7 @@ def to_world(joints: np.ndarray) -> np.ndarray:
 
 
 def world_joints(frame: dict[Side, Hand]) -> np.ndarray:
-    """(42, 3): right, then left."""
+    """Returns (42, 3) joints: right, then left."""
     return np.concatenate(
         [to_world(in_order(frame[side].joints, TIPS_FIRST_NAMES)) for side in (Side.RIGHT, Side.LEFT)]
     )
@@ -184,8 +184,8 @@ ASSEMBLY_SEQUENCE = "nusar-2021_action_both_9081-c11b_9081_user_id_2021-02-12_16
 
 
 def make_assembly_hands(root: Path, change=None) -> Path:
-    """Three frames of one camera, the last with the right hand only; ``change(data, calib, joint_3d)`` may alter the
-    contents."""
+    """Writes three frames of one camera, the last with the right hand only; ``change(data, calib, joint_3d)`` may alter
+    the contents."""
     camera, frames = "HMC_21179183", [hands(seed) for seed in range(3)]
     pose = np.concatenate([WORLD_ROTATION, (-WORLD_ROTATION @ CAMERA_POSITION)[:, None]], axis=1).tolist()
     numbers = [30 * i for i in range(3)]
@@ -217,8 +217,8 @@ INTERHAND_FOCAL, INTERHAND_CENTRE = [420.0, 418.0], [205.5, 260.25]
 
 
 def make_interhand(root: Path, change=None) -> Path:
-    """Two frames of one camera; no MANO of the second. ``change(data, camera, joint_3d, mano)`` may alter the
-    contents."""
+    """Writes two frames of one camera, the second without MANO parameters; ``change(data, camera, joint_3d, mano)`` may
+    alter the contents."""
     frames, name = [hands(seed) for seed in range(2)], "400262"
     data, joint_3d, fits = {"images": [], "annotations": []}, {"0": {}}, {"0": {}}
     for i, frame in enumerate(frames):
@@ -263,7 +263,7 @@ def make_interhand(root: Path, change=None) -> Path:
 
 
 def world_mano(hand: Hand, side: Side) -> dict[str, list[float]]:
-    """MANO in the world: its mesh, rotated and moved as the joints are, is the camera's mesh."""
+    """Returns MANO parameters in the world frame: the extrinsics map their mesh to that in the camera frame."""
     asset, parameters = mano(side), hand.mano
     rest_wrist = asset.J_regressor[0] @ (asset.v_template + asset.shapedirs[..., :10] @ parameters.betas)
     orient = (Rotation.from_matrix(WORLD_ROTATION).inv() * Rotation.from_rotvec(parameters.global_orient)).as_rotvec()
@@ -277,7 +277,7 @@ FREIHAND_K = [[480.0, 0, 112.0], [0, 479.5, 112.0], [0, 0, 1]]
 
 
 def make_freihand(root: Path, change=None) -> Path:
-    """Two labels, eight images; ``change(k, xyz, mano)`` may alter the lists."""
+    """Writes two labels and eight images; ``change(k, xyz, mano)`` may alter the lists."""
     centred = [
         hand._replace(joints=hand.joints - hand.joints.mean(axis=0) + [0, 0, 0.6])
         for hand in (hands(i)[Side.RIGHT] for i in range(2))
@@ -302,8 +302,8 @@ H2O_INTRINSICS = (636.66, 636.25, 635.28, 366.87, 1280, 720)
 
 
 def make_h2o(root: Path, change=None) -> Path:
-    """Two frames; in the second the left hand is not annotated. ``change(number, joints, mano)`` may alter a frame's
-    rows."""
+    """Writes two frames, the second without annotations of the left hand; ``change(number, joints, mano)`` may alter
+    the rows of a frame."""
     folder = root / "subject3/k2/0/cam4"
     for name in ("rgb", "hand_pose", "hand_pose_mano"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -331,7 +331,7 @@ EGO_EXO_K = [[150.0, 0, 255.5], [0, 150.0, 255.5], [0, 0, 1]]
 
 
 def make_ego_exo(root: Path, change=None, scale: float = 1.0) -> Path:
-    """Two images, of ``scale`` times the size that the intrinsics are for; ``change(content)`` may alter the
+    """Writes two images of ``scale`` times the size that the intrinsics are for; ``change(content)`` may alter the
     content."""
     content = {}
     size = round(512 * scale)
@@ -373,7 +373,7 @@ AUTHORS_FOLDER = "/home/somebody/data/"
 def make_wild(
     root: Path, labels: str, masks: str, width: int, height: int, change=None, modal: str | None = None
 ) -> Path:
-    """Three images with boxes, grasps and masks, named by paths of another machine; the third has a left hand only.
+    """Writes three images with boxes, grasps and masks, under paths of another machine; the third has a left hand only.
 
     ``change(content, masks)`` may alter the labels and masks. The masks' sides reach over the boxes.
     """
@@ -416,7 +416,7 @@ def make_ego4d(root: Path, change=None) -> Path:
 
 
 def make_epic_handkps(root: Path, change=None) -> Path:
-    """Two images with the detector's boxes; the second has a left hand with two joints only."""
+    """Writes two images with the detector's boxes; the second has a left hand with two joints only."""
     content = {}
     names = [f"{AUTHORS_FOLDER}visor/P01/P01_0{i}_frame_0000000{i}.jpg" for i in range(2)]
     for i, name in enumerate(names):

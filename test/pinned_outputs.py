@@ -57,7 +57,7 @@ GREY_LEVELS = 0.25
 
 @dataclass(frozen=True)
 class Output:
-    """A few numbers that stand for one output."""
+    """A few numbers that represent one output."""
 
     values: np.ndarray
     """(N,) float; NaN is a value like any other."""
@@ -69,7 +69,7 @@ Outputs = dict[str, Output]
 
 
 def exact(values: object, tolerance: float = 1e-4) -> Output:
-    """All values of a small array."""
+    """Keeps all values of a small array."""
     return Output(np.asarray(values, dtype=np.float64).ravel(), tolerance)
 
 
@@ -183,7 +183,7 @@ def _batch(name: str, batch: object) -> Outputs:
 
 
 def _fingerprint(values: np.ndarray) -> Output:
-    """Of an array whose first axis counts hands or images."""
+    """Returns the fingerprint of an array whose first axis counts hands or images."""
     if values.dtype == np.uint8:
         return grid(np.moveaxis(values, 0, 2))
     if values[0].size > 200:
@@ -199,7 +199,7 @@ def _cache_in(folder: str) -> Iterator[None]:
 
 
 def detector_example_outputs() -> Outputs:
-    """What the detector's training keeps of frames, for each stage.
+    """Returns the frames that the training of the detector stores, for each stage.
 
     For the second stage, only crops around hands are pinned: crops around the first stage's mistakes differ between
     processors, because the first stage runs in bfloat16 where the processor has it.
@@ -219,7 +219,7 @@ def detector_example_outputs() -> Outputs:
 
 
 def _is_around_hand(frame: Frame) -> bool:
-    """Whether a hand that counts is at the centre of a square crop."""
+    """Tells whether a hand that is not ignored is at the centre of a square crop."""
     centres = (frame.boxes[:, :2] + frame.boxes[:, 2:]) / 2
     return bool((frame.counts & (np.abs(centres - frame.image.shape[0] / 2) < 1).all(axis=1)).any())
 
@@ -332,16 +332,16 @@ GROUPS: dict[str, Callable[[], Outputs]] = {
     "DETECTOR_EXAMPLES": detector_example_outputs,
     "ABLATION": ablation_outputs,
 }
-"""By the name of the version."""
+"""Functions that compute the outputs, by the name of the version."""
 
 
 def read_pins() -> dict[str, dict]:
-    """By group: ``version`` and ``outputs``, lists of numbers by name."""
+    """Reads the pins: for each group its ``version`` and ``outputs``, lists of numbers by name."""
     return json.loads(PINS.read_text())
 
 
 def differences(outputs: Mapping[str, Output], pinned: Mapping[str, list[float]]) -> list[str]:
-    """What differs, in words; empty where nothing does."""
+    """Describes each difference; returns an empty list if there is none."""
     found = [f"{name} is not pinned" for name in outputs.keys() - pinned.keys()]
     found += [f"{name} is pinned and no longer computed" for name in pinned.keys() - outputs.keys()]
     for name in outputs.keys() & pinned.keys():
@@ -355,7 +355,7 @@ def differences(outputs: Mapping[str, Output], pinned: Mapping[str, list[float]]
 
 
 def problem(group: str, version: int, outputs: Mapping[str, Output], pins: Mapping[str, dict]) -> str | None:
-    """What is wrong with a group, and what to do; None where its outputs are the pinned ones."""
+    """Describes what is wrong with a group and how to fix it; None if its outputs equal the pinned ones."""
     pin = pins.get(group, {"version": None, "outputs": {}})
     if pin["version"] != version:
         return f"versions.{group} is {version}, pinned is {pin['version']}: run python test/pinned_outputs.py"
@@ -369,7 +369,7 @@ def problem(group: str, version: int, outputs: Mapping[str, Output], pins: Mappi
 
 
 def updated(pins: Mapping[str, dict], groups: Iterable[str]) -> tuple[dict[str, dict], list[str]]:
-    """New pins for those of the ``groups`` whose version was raised, and what is wrong with the others."""
+    """Returns new pins for the ``groups`` whose version was raised, and the problems of the others."""
     after, wrong = dict(pins), []
     for group in groups:
         version, outputs = getattr(versions, group), GROUPS[group]()

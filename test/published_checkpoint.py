@@ -1,4 +1,4 @@
-"""Files in the layout of the published checkpoint, with random weights and a random hand in MANO's shapes."""
+"""Writes files in the layout of the published checkpoint, with random weights and a random hand in MANO's shapes."""
 
 import argparse
 import collections
@@ -15,7 +15,7 @@ from wildhands_ros.network.released import MANO_SHAPES, released_shapes
 
 
 def random_hand(seed):
-    """smplx's tensors of a hand with random numbers: valid topology, weights and parents, metres."""
+    """Returns smplx's tensors of a hand: random numbers in metres, with valid topology, weights and parents."""
     rng = torch.Generator().manual_seed(seed)
     tensors = {name: 0.03 * torch.randn(shape, generator=rng) for name, shape in MANO_SHAPES.items()}
     tensors["shapedirs"] *= 0.1
@@ -31,7 +31,11 @@ def random_hand(seed):
 
 
 def random_weights(config=RELEASED, seed=0):
-    """A state dict in the published layout. Scaled so that signals neither die nor explode and every output differs from its start."""
+    """Returns a state dict in the published layout.
+
+    The weights are scaled so that activations neither vanish nor explode and every output differs from its initial
+    value.
+    """
     rng = torch.Generator().manual_seed(seed)
     hands = {"r": random_hand(1), "l": random_hand(2)}
     state = collections.OrderedDict()
@@ -52,7 +56,7 @@ def random_weights(config=RELEASED, seed=0):
 
 
 def lightning_checkpoint(state):
-    """What PyTorch-Lightning saves around a state dict, with objects of classes that the reader does not have."""
+    """Returns what PyTorch Lightning saves around a state dict, with objects of classes that the reader lacks."""
     foreign = types.ModuleType("pytorch_lightning.utilities.parsing")
     foreign.AttributeDict = type("AttributeDict", (dict,), {"__module__": foreign.__name__})
     options = foreign.AttributeDict(
@@ -84,7 +88,7 @@ def lightning_checkpoint(state):
 
 
 def save_published(path, state, **replaced):
-    """``torch.save``s a Lightning checkpoint; while it does, the foreign class has to be importable."""
+    """Saves a Lightning checkpoint; the foreign class must be importable while ``torch.save`` runs."""
     checkpoint, foreign = lightning_checkpoint(state)
     parts = foreign.__name__.split(".")
     packages = {".".join(parts[:i]): types.ModuleType(".".join(parts[:i])) for i in range(1, len(parts))}

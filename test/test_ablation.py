@@ -1,4 +1,4 @@
-"""The comparison of variants, at its smallest."""
+"""The comparison of network variants, at the smallest size."""
 
 import dataclasses
 import json
@@ -34,14 +34,14 @@ def features(cache):
     return load_features(make_features(REQUEST, cache, workers=1), images=True)
 
 
-def test_features_are_the_same_each_time(features, tmp_path):
+def test_features_are_reproducible(features, tmp_path):
     again = load_features(make_features(REQUEST, tmp_path, workers=1), images=True)
     assert again.arrays.keys() == features.arrays.keys()
     for name, values in features.arrays.items():
         np.testing.assert_array_equal(values, again[name], err_msg=name)
 
 
-def test_key_changes_with_what_is_asked_for():
+def test_cache_key_depends_on_the_request():
     others = [
         dataclasses.replace(REQUEST, **change)
         for change in ({"split": "val"}, {"augmented": True}, {"seed": 1}, {"world": "wild"})
@@ -49,7 +49,7 @@ def test_key_changes_with_what_is_asked_for():
     assert len({request.key for request in (REQUEST, *others)}) == 5
 
 
-def test_labels_belong_to_the_crops(features):
+def test_labels_match_the_crops(features):
     joints, k = features["joints_3d"], features["k"]
     rays = joints @ k.transpose(0, 2, 1)
     np.testing.assert_allclose(rays[..., :2] / rays[..., 2:], features["joints_2d"], atol=0.05)
@@ -61,10 +61,12 @@ def test_labels_belong_to_the_crops(features):
 
 @pytest.mark.parametrize("camera", CameraDecoding)
 @pytest.mark.parametrize("key", ["sparse", "no_intrinsics", "dense"])
-def test_inputs_are_those_of_the_estimators_preprocessing(camera, key, tmp_path):
+def test_inputs_equal_those_of_the_estimators_preprocessing(camera, key, tmp_path):
     variant = VARIANTS[key]
     network = dataclasses.replace(variant.network, camera=camera)
-    features = load_features(make_features(dataclasses.replace(REQUEST, pictures=1, images=False), tmp_path, workers=1))
+    features = load_features(
+        make_features(dataclasses.replace(REQUEST, num_images=1, images=False), tmp_path, workers=1)
+    )
     ours = variant_inputs(features, dataclasses.replace(variant, network=network))
     frame = features.camera(0)
     side = np.linalg.norm(features["corners"][0, 2] - features["corners"][0, 0]) / network.crop_scale
@@ -76,7 +78,7 @@ def test_inputs_are_those_of_the_estimators_preprocessing(camera, key, tmp_path)
         np.testing.assert_allclose(getattr(ours, name)[0], getattr(theirs, name)[0], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_fisheye_angles_differ_from_a_pinholes(tmp_path):
+def test_fisheye_angles_differ_from_pinhole_angles(tmp_path):
     features = load_features(
         make_features(FeatureRequest("fisheye", "test", 2, augmented=False, images=False), tmp_path, workers=1)
     )
@@ -84,14 +86,14 @@ def test_fisheye_angles_differ_from_a_pinholes(tmp_path):
     assert (rays - pinhole).abs().max() > 0.05
 
 
-def test_labels_of_the_wild_are_masks_and_grasps(features):
+def test_wild_images_are_supervised_by_masks_and_grasps(features):
     rows = np.arange(len(features))
     targets = batch_targets(features, variant_inputs(features, VARIANTS["sparse"]), rows, rows == 0)
     assert targets.has_j3d.tolist() == targets.has_cam.tolist() == (rows == 0).tolist()
     assert targets.has_mask.tolist() == targets.has_grasp.tolist() == (rows != 0).tolist()
 
 
-def test_a_network_learns_its_pictures(features):
+def test_training_reduces_the_errors_on_the_training_images(features):
     variant = Variant("test", "test", dataclasses.replace(NETWORK, features=256), dataclasses.replace(LOSSES, mask=0))
     data = TrainingSet.of([features], [])
     before = measure(variant, train(variant, data, 1, 0), features)
@@ -102,7 +104,7 @@ def test_a_network_learns_its_pictures(features):
     assert after.grasp_accuracy is not None
 
 
-def test_a_network_that_sees_whole_pictures(features):
+def test_the_full_image_variant_trains(features):
     variant = VARIANTS["full_image"]
     assert len(features["image_features"]) == features.num_images < len(features)
     heads = train(variant, TrainingSet.of([features], []), 2, 0)
@@ -110,22 +112,22 @@ def test_a_network_that_sees_whole_pictures(features):
     assert not variant_inputs(features, variant).turn.any()
 
 
-def test_truth_has_no_error(features):
-    """The figures are of the frame and order in which the labels are."""
+def test_ground_truth_has_zero_error(features):
+    """Estimates are measured in the frame and joint order of the labels."""
 
-    class Truth(torch.nn.Module):
+    class GroundTruth(torch.nn.Module):
         def forward(self, _, kpe, targets):
             class Output:
                 grasp_logits = torch.zeros(len(kpe), 9)
 
             return Output, None, targets.joints_3d
 
-    figures = measure(VARIANTS["sparse"], Truth(), features)
+    figures = measure(VARIANTS["sparse"], GroundTruth(), features)
     assert figures.mpjpe_mm == figures.root_mm == figures.l2_px == 0
     assert len(MANO_TO_MEDIAPIPE) == 21
 
 
-def test_command_line(tmp_path, capsys):
+def test_command_line_writes_results_and_repeats_only_missing_runs(tmp_path, capsys):
     command = ["ablate", "--minutes", "0.01", "--seeds", "2", "--workers", "1", "--rows", "sparse", "no_kpe"]
     command += ["--cache", str(tmp_path), "--json", str(tmp_path / "a.json"), "--table", str(tmp_path / "a.md")]
     assert main(command) == 0
@@ -139,7 +141,7 @@ def test_command_line(tmp_path, capsys):
         assert set(row["mrrpe_mm"]) == {"mean", "std"}
     runs = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
     assert len(runs) == 4
-    # What is finished is not done again.
+    # Finished runs are not repeated.
     first = (tmp_path / "a.md").read_text()
     next(iter(runs)).unlink()
     assert main(command) == 0
@@ -148,7 +150,7 @@ def test_command_line(tmp_path, capsys):
     assert "sparse KPE" in capsys.readouterr().out
 
 
-def test_bad_requests_are_named(tmp_path, capsys):
+def test_invalid_options_are_rejected(tmp_path, capsys):
     assert main(["ablate", "--rows", "nonsense", "--cache", str(tmp_path)]) == 2
     assert "nonsense" in capsys.readouterr().err
     assert main(["ablate", "--minutes", "0", "--cache", str(tmp_path)]) == 2
@@ -157,7 +159,7 @@ def test_bad_requests_are_named(tmp_path, capsys):
     assert AblationSize.for_minutes(60).steps > AblationSize.for_minutes(6).steps
 
 
-def test_table_with_gaps():
+def test_table_shows_missing_values_as_dashes():
     nothing = dict.fromkeys(("mpjpe_mm", "pa_mpjpe_corrected_mm", "mrrpe_mm", "root_mm", "l2_px_224", "grasp_accuracy"))
     runs = {
         "fisheye_rays": [

@@ -1,4 +1,4 @@
-"""MediaPipe on real hands, and hands followed over time."""
+"""MediaPipe on photographs and video, and the tracking of hands over time."""
 
 import subprocess
 import sys
@@ -57,17 +57,17 @@ class TestMediaPipe:
             assert min(mirrored, key=lambda d, hand=hand: distance(d, hand)).side is hand.side.other
 
     def test_world_axes_are_right_down_forward(self, still_detector):
-        """The true joints, turned to the ray to the hand, point the same way; mirrored or reversed ones do not."""
+        """World landmarks correlate with the labelled joints along every axis; mirrored or reversed ones would not."""
         for photo in read_coco_hands(REAL_HANDS / "rhd"):
             (hand,) = photo.hands
             distance = lambda d, hand=hand: np.nanmean(np.linalg.norm(d.keypoints - hand.keypoints, axis=1))  # noqa: E731
             world = min(still_detector.detect(photo.load_image()), key=distance).world
-            truth = hand.joints - hand.joints.mean(0)
+            expected = hand.joints - hand.joints.mean(0)
             for axis in range(3):
-                if np.std(truth[:, axis]) > 0.01:
-                    assert np.corrcoef(world[:, axis], truth[:, axis])[0, 1] > 0.6
+                if np.std(expected[:, axis]) > 0.01:
+                    assert np.corrcoef(world[:, axis], expected[:, axis])[0, 1] > 0.6
 
-    def test_pixel_centres_are_at_whole_numbers(self, still_detector):
+    def test_pixel_centres_are_at_integer_coordinates(self, still_detector):
         image = read_rgb(REAL_HANDS / "onehand10k/1402.jpg")
         (original,), (doubled,) = (
             still_detector.detect(image),
@@ -75,20 +75,20 @@ class TestMediaPipe:
         )
         assert np.abs(doubled.keypoints - (2 * original.keypoints + 0.5)).mean() < 1.5
 
-    def test_odd_images_are_taken(self, still_detector):
+    def test_wide_and_tiny_images_are_accepted(self, still_detector):
         image = read_rgb(REAL_HANDS / "onehand10k/1402.jpg")
         assert len(still_detector.detect(np.pad(image, ((0, 0), (200, 900), (0, 0))))) == 1
         for shape in ((1, 1, 3), (2, 300, 3), (300, 2, 3)):
             assert still_detector.detect(np.zeros(shape, np.uint8)) == []
 
-    def test_grey_images_are_taken(self, still_detector):
+    def test_grey_images_are_accepted(self, still_detector):
         colour = read_rgb(REAL_HANDS / "photo_5.jpg")
         grey = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
         for image in (grey, grey[..., None], np.repeat(grey[..., None], 3, axis=2)):
             found = still_detector.detect(image)
             assert sorted(d.side.value for d in found) == ["left", "right"]
 
-    def test_bad_images_are_refused(self, still_detector):
+    def test_invalid_images_are_rejected(self, still_detector):
         with pytest.raises(ValueError, match="uint8"):
             still_detector.detect(np.zeros((4, 4, 3)))
         with pytest.raises(ValueError, match="non-empty"):
@@ -97,11 +97,11 @@ class TestMediaPipe:
             still_detector.detect(np.zeros((4, 4, 4), np.uint8))
 
     def test_boxes_lie_in_the_image(self, still_detector):
-        image = read_rgb(REAL_HANDS / "onehand10k/1402.jpg")[:220]  # cuts the wrist off
+        image = read_rgb(REAL_HANDS / "onehand10k/1402.jpg")[:220]  # without the wrist
         for found in still_detector.detect(image):
             assert (found.box[:2] >= 0).all() and (found.box[2:] <= (image.shape[1] - 1, image.shape[0] - 1)).all()
 
-    def test_closed_detector_says_so(self):
+    def test_closed_detector_raises(self):
         detector = MediaPipeDetector()
         detector.close()
         detector.close()
@@ -120,7 +120,7 @@ class TestMediaPipe:
         )
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
-    def test_two_detections_of_one_hand_become_one(self, monkeypatch):
+    def test_duplicate_detections_are_merged(self, monkeypatch):
         detector = MediaPipeDetector(tracking=False)
         image = read_rgb(REAL_HANDS / "photo_5.jpg")
         graph = detector._graph
@@ -135,7 +135,7 @@ class TestMediaPipe:
         assert sorted(found.side.value for found in detector.detect(image)) == ["left", "right"]
         detector.close()
 
-    def test_a_second_hand_is_found_soon(self):
+    def test_a_second_hand_is_found_within_three_frames(self):
         detector = MediaPipeDetector()
         both = read_rgb(REAL_HANDS / "photo_5.jpg")
         one = both.copy()
@@ -148,8 +148,8 @@ class TestMediaPipe:
         assert len(detector.detect(both)) == 2
         detector.close()
 
-    def test_video_is_followed(self):
-        """A hand in every frame, the same one throughout, drawn over its keypoints; the wrist never flips."""
+    def test_a_hand_in_a_video_is_one_track(self):
+        """Every frame has the same hand, fitted closely to its keypoints; the wrist never flips."""
         detector, tracks, fit = MediaPipeDetector(), HandTracks(), KeypointFit(open_hand(Side.RIGHT))
         video = cv2.VideoCapture(str(REAL_HANDS / "hand_video.mp4"))
         camera, ids, errors, rotations, state = Camera.guess(1280, 720), set(), [], [], None
@@ -170,14 +170,14 @@ class TestMediaPipe:
         assert np.degrees(np.arccos(np.min(cosines))) < 30
 
 
-def test_missing_mediapipe_is_explained(monkeypatch):
+def test_missing_mediapipe_error_names_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     with pytest.raises(ImportError, match=r"mediapipe.*pip install"):
         MediaPipeDetector()
 
 
 @pytest.mark.parametrize("arguments", [{"max_hands": 0}, {"min_score": 0.0}, {"min_score": 1.0}])
-def test_parameters_out_of_range_are_refused(arguments):
+def test_parameters_out_of_range_are_rejected(arguments):
     with pytest.raises(ValueError, match="must"):
         MediaPipeDetector(**arguments)
 
@@ -187,7 +187,7 @@ def detection(x: float, y: float = 100, side: Side | None = Side.RIGHT, side_sco
 
 
 class TestTracks:
-    def test_hands_keep_their_names_in_any_order(self):
+    def test_hands_keep_their_ids_in_any_order(self):
         tracks = HandTracks()
         for i in range(10):
             hands = [detection(100 + 20 * i), detection(900 - 20 * i, side=Side.LEFT), detection(500, y=500)]
@@ -198,14 +198,14 @@ class TestTracks:
             assert ids == [names[k] for k in order]
         assert sorted(names.values()) == ["hand_1", "hand_2", "hand_3"]
 
-    def test_hands_that_cross_are_told_apart_by_side(self):
+    def test_crossing_hands_are_distinguished_by_side(self):
         tracks = HandTracks()
         for i in range(20):
             right, left = tracks.update([detection(100 + 30 * i), detection(700 - 30 * i, side=Side.LEFT)], i / 30)
             assert (right.id, left.id) == ("hand_1", "hand_2")
 
     @pytest.mark.parametrize("side_score", [0.95, 0.6])
-    def test_a_hand_hidden_while_it_crosses_another_keeps_its_name(self, side_score):
+    def test_a_hand_hidden_while_crossing_another_keeps_its_id(self, side_score):
         """The left hand passes behind the right one and is hidden for 1/3 s; its side is then uncertain."""
         tracks = HandTracks()
         for i in range(40):
@@ -219,7 +219,7 @@ class TestTracks:
             assert ids == (names[1:] if is_hidden else names)
             assert found[-1].side is Side.RIGHT and (is_hidden or found[0].side is Side.LEFT)
 
-    def test_sides_do_not_flicker_when_the_detector_is_of_two_minds(self):
+    def test_the_side_does_not_flicker_if_the_detector_is_inconsistent(self):
         tracks, rng, sides = HandTracks(), np.random.default_rng(0), []
         for i in range(100):
             wrong = rng.random() < 0.25
@@ -236,14 +236,14 @@ class TestTracks:
             assert (track.side, track.id) == (Side.RIGHT, "hand_1")
         assert track.side_score > 0.9
 
-    def test_a_wrong_first_side_is_mended(self):
+    def test_a_wrong_first_side_is_corrected(self):
         tracks = HandTracks()
         tracks.update([detection(100, side=Side.LEFT)], 0.0)
         for i in range(1, 4):
             (track,) = tracks.update([detection(100)], i / 30)
         assert (track.side, track.id) == (Side.RIGHT, "hand_1")
 
-    def test_unknown_side_is_settled_by_the_fit(self):
+    def test_an_unknown_side_is_set_by_the_fit(self):
         tracks = HandTracks()
         (track,) = tracks.update([detection(100, side=None)], 0.0)
         assert (track.side, track.id) == (None, "hand_1")
@@ -254,7 +254,7 @@ class TestTracks:
             track.confirm_side(Side.LEFT)
         assert track.side_score > 0.9
 
-    def test_lost_hands_come_back_within_the_gap_only(self):
+    def test_lost_hands_keep_their_id_within_the_gap_only(self):
         tracks = HandTracks()
         (first,) = tracks.update([detection(100)], 0.0)
         assert tracks.update([], 0.1) == []
@@ -264,16 +264,16 @@ class TestTracks:
         assert late is not first
         assert late.id == "hand_2"
 
-    def test_far_jumps_and_time_running_back_make_new_hands(self):
+    def test_far_jumps_and_backward_time_start_new_tracks(self):
         tracks = HandTracks()
         (first,) = tracks.update([detection(100)], 5.0)
         (far,) = tracks.update([detection(600)], 5.1)
         assert (first.id, far.id) == ("hand_1", "hand_2")
         (replayed,) = tracks.update([detection(600)], 1.0)
         assert replayed is not far
-        assert replayed.id == "hand_3", "an id never means two hands"
+        assert replayed.id == "hand_3", "ids are never reused"
 
-    def test_fast_hands_are_followed_by_their_velocity(self):
+    def test_fast_hands_are_tracked_by_their_velocity(self):
         tracks = HandTracks()
         ids = [tracks.update([detection(80 * i), detection(80 * i + 150)], i / 30)[0].id for i in range(12)]
         assert set(ids) == {"hand_1"}

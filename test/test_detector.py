@@ -1,4 +1,4 @@
-"""The hand detector: its network, where it looks, what it proposes, and how that is verified."""
+"""The hand detector: networks, search windows, proposals, their verification, and its evaluation."""
 
 import json
 from dataclasses import replace
@@ -49,7 +49,7 @@ def propose():
 
 
 class TestNetwork:
-    def test_palms_are_those_of_mediapipes_file(self):
+    def test_palm_network_equals_mediapipes_model(self):
         openvino = pytest.importorskip("openvino")
         from wildhands_ros.network.mediapipe_weights import palm_model_path
 
@@ -64,7 +64,7 @@ class TestNetwork:
         np.testing.assert_allclose(ours.boxes, boxes, atol=2e-2)
         assert len(anchor_cells(192, 192)) == ours.logits.shape[1]
 
-    def test_weights_are_kept_and_others_are_refused(self, tmp_path):
+    def test_weights_round_trip_and_other_files_are_rejected(self, tmp_path):
         net = HandDetectorNet()
         save_detector(net, tmp_path / "net.safetensors")
         image = torch.rand(1, 3, 64, 96)
@@ -84,7 +84,7 @@ class TestWindows:
     @pytest.mark.parametrize(
         "size", [(640, 480), (1280, 720), (480, 1280), (1, 1), (7, 900), (4000, 12), (64, 64), (3000, 3000)]
     )
-    def test_any_picture_becomes_one_that_the_network_takes(self, size):
+    def test_images_of_any_size_become_valid_network_inputs(self, size):
         image = np.full((*size[::-1], 3), 200, np.uint8)
         for window in [*whole(*size), *tiles(*size)]:
             seen = view(image, window).image
@@ -93,7 +93,7 @@ class TestWindows:
             assert seen.any()
 
     @pytest.mark.parametrize("size", [(640, 480), (1280, 720), (500, 1100)])
-    def test_tiles_hold_any_small_hand_as_a_whole(self, size):
+    def test_every_small_hand_lies_entirely_within_a_tile(self, size):
         width, height = size
         rng = np.random.default_rng(0)
         for parts, share in ((2, 0.19), (4, 0.09)):
@@ -105,7 +105,7 @@ class TestWindows:
                     t.x <= x and t.y <= y and x + side <= t.x + t.width and y + side <= t.y + t.height for t in level
                 ), (parts, x, y)
 
-    def test_places_are_carried_back(self):
+    def test_window_coordinates_map_back_to_the_image(self):
         image = np.zeros((480, 640, 3), np.uint8)
         cv2.circle(image, (401, 299), 9, (255, 255, 255), -1)
         for window in [*whole(640, 480), *tiles(640, 480)]:
@@ -125,13 +125,13 @@ def detection(points, score=0.9, side=Side.RIGHT) -> Detection:
 
 
 class TestDuplicates:
-    def test_the_best_of_one_hand_stays_and_hands_in_each_other_stay_two(self):
+    def test_the_best_duplicate_is_kept_and_overlapping_hands_stay_separate(self):
         twice = detection(POINTS + 2, 0.8)
         turned = detection(POINTS[:, ::-1] + (POINTS.mean(0) - POINTS[:, ::-1].mean(0)), 0.7, Side.LEFT)
         kept = without_duplicates([twice, turned, detection(POINTS)])
         assert [(hand.score, hand.side) for hand in kept] == [(0.9, Side.RIGHT), (0.7, Side.LEFT)]
 
-    def test_hands_of_which_the_same_keypoints_are_unknown_stay_two(self):
+    def test_unknown_keypoints_do_not_make_hands_duplicates(self):
         weights = np.repeat([1.0, 0.0], [8, 13])
         hands = [replace(detection(POINTS + shift), keypoint_weights=weights) for shift in (0, 150)]
         for hand in hands:
@@ -139,14 +139,14 @@ class TestDuplicates:
         assert len(without_duplicates(hands)) == 2
         assert len(without_duplicates([hands[0], replace(hands[0], score=0.5)])) == 1
 
-    def test_a_part_of_a_hand_is_none(self):
+    def test_a_part_of_a_hand_is_suppressed(self):
         finger, hand = detection(0.3 * (POINTS - POINTS.mean(0)) + POINTS.mean(0), 0.95), detection(POINTS)
         (kept,) = without_duplicates([finger, hand])
         assert kept is hand
 
 
 class Scene:
-    """An image with hands in known places, as a landmark network and a detector see it."""
+    """An image with hands at known positions; stands in for the landmark network and the detector."""
 
     def __init__(self, hands, presence=0.95, recognised_rotated=True):
         self.hands, self.presence, self.recognised_rotated = hands, presence, recognised_rotated
@@ -184,13 +184,13 @@ def finder(scene, detector="own", search=SearchTime(), max_hands=4):  # noqa: B0
 
 
 def propose_hands(scene, score=0.6, is_right=float("nan"), places=None):
-    """Has the detector propose the scene's hands, or other places."""
+    """Makes the detector propose the scene's hands, or hands at other ``places``."""
     places = scene.hands if places is None else places
     scene.proposals = [Proposal(hand_box(points, 1000, 1000), hand_turn(points), score, is_right) for points in places]
     return scene
 
 
-def still(scene):
+def find_in_image(scene):
     return finder(scene).find(IMAGE, CAMERA).hands
 
 
@@ -201,27 +201,28 @@ class TestSearch:
     def test_a_proposal_that_the_landmark_network_recognises_is_a_hand(self):
         other = POINTS + (250, 100)
         scene = propose_hands(Scene([POINTS, other]), places=[POINTS, other, POINTS + (300, 300)])
-        found = still(scene)
+        found = find_in_image(scene)
         assert len(found) == 2
-        assert all(any(np.array_equal(hand.keypoints, truth) for truth in scene.hands) for hand in found)
+        assert all(any(np.array_equal(hand.keypoints, points) for points in scene.hands) for hand in found)
 
-    def test_a_palm_that_the_landmark_network_does_not_recognise_is_no_hand(self):
-        assert still(propose_hands(Scene([POINTS], presence=0.3))) == []
+    def test_a_palm_not_recognised_by_the_landmark_network_is_rejected(self):
+        assert find_in_image(propose_hands(Scene([POINTS], presence=0.3))) == []
 
-    def test_a_hand_that_is_recognised_in_one_rotation_only_is_none(self):
-        assert still(propose_hands(Scene([POINTS, POINTS + (250, 100)], recognised_rotated=False))) == []
+    def test_a_hand_recognised_in_one_rotation_only_is_rejected(self):
+        assert find_in_image(propose_hands(Scene([POINTS, POINTS + (250, 100)], recognised_rotated=False))) == []
 
-    def test_the_second_stage_finds_hands_that_the_landmark_network_hardly_recognises(self):
+    def test_second_stage_recovers_hands_with_low_landmark_scores(self):
         def found(score, presence):
-            return still(propose_hands(Scene([POINTS], presence=presence), score=score, is_right=0.05))
+            return find_in_image(propose_hands(Scene([POINTS], presence=presence), score=score, is_right=0.05))
 
         assert found(0.45, 0.02) == [] and len(found(0.65, 0.02)) == 1, "a high score of the second stage is enough"
         assert len(found(0.45, 0.45)) == 1, "both scores are medium"
         assert found(0.25, 0.45) == []
-        (hand,), (surer,) = found(0.65, 0.02), found(0.95, 0.02)
-        assert surer.side is Side.LEFT and surer.keypoints is not None and 0.5 < hand.score < surer.score < 1
+        (hand,), (confident,) = found(0.65, 0.02), found(0.95, 0.02)
+        assert confident.side is Side.LEFT and confident.keypoints is not None
+        assert 0.5 < hand.score < confident.score < 1
 
-    def test_the_box_is_the_mean_of_the_second_stages_boxes(self):
+    def test_second_stage_box_is_the_mean_of_its_crops(self):
         class Shifting(Scene):
             def propose(self, image, window):
                 # The whole image at two scales, then the crops of the second stage.
@@ -230,24 +231,24 @@ class TestSearch:
                 found = super().propose(image, window)
                 return [replace(proposal, box=proposal.box + shift, is_right=right) for proposal in found]
 
-        (found,) = still(propose_hands(Shifting([POINTS], presence=0.02), score=0.9, is_right=0.9))
+        (found,) = find_in_image(propose_hands(Shifting([POINTS], presence=0.02), score=0.9, is_right=0.9))
         np.testing.assert_allclose(found.box, hand_box(POINTS, 1000, 1000) + 6)
-        # The second stage says left with 0.97 on average, the landmark network right with 0.9.
+        # The second stage gives left a probability of 0.97 on average, the landmark network gives right 0.9.
         assert found.side is Side.LEFT and found.side_score == pytest.approx(0.97 * 0.1 / (0.97 * 0.1 + 0.03 * 0.9))
 
-    def test_a_recognised_hand_is_not_suppressed_by_a_proposal_beside_it_with_a_higher_score(self):
+    def test_a_recognised_hand_survives_a_higher_scoring_proposal_beside_it(self):
         scene = propose_hands(Scene([POINTS], presence=0.8))
         box = hand_box(POINTS, 1000, 1000)
         aside = np.array([0.7, 0.0, 0.7, 0.0]) * (box[2] - box[0])
         beside = replace(scene.proposals[0], box=box + aside, is_right=0.9)
         scene.proposals.append(beside)
         scene.second_stage = lambda image, window: [replace(beside, box=box + aside / 2, score=0.99)]
-        (found,) = still(scene)
+        (found,) = find_in_image(scene)
         np.testing.assert_array_equal(found.keypoints, POINTS)
         np.testing.assert_array_equal(found.box, box)
         assert found.score == 0.8
 
-    def test_while_nothing_is_found_each_image_of_a_stream_searches_other_windows(self):
+    def test_windows_alternate_over_a_stream_while_nothing_is_found(self):
         scene = Scene([])
         stream = finder(scene, "auto", SearchTime(0.0))
         everywhere = {*whole(640, 480), *tiles(640, 480)}
@@ -267,7 +268,7 @@ class TestSearch:
         finder(scene, "own", SearchTime(60.0)).find(IMAGE, CAMERA, is_stream=True)
         assert len(scene.windows) == 1
 
-    def test_after_a_hand_is_lost_the_whole_image_is_searched_at_once(self):
+    def test_losing_a_hand_triggers_a_search_of_the_whole_image(self):
         scene = propose_hands(Scene([POINTS + (250, 100)]))
         (found,) = finder(scene, "auto").find(IMAGE, CAMERA, [detection(POINTS)], is_stream=True).hands
         assert np.array_equal(found.keypoints, scene.hands[0]) and scene.windows[0] == whole(640, 480)[0]
@@ -277,7 +278,7 @@ class TestSearch:
         assert finder(scene, "auto").find(IMAGE, CAMERA, [detection(POINTS)], is_stream=True).hands == []
         assert scene.crops == 1
 
-    def test_followed_hands_cost_one_crop_each_and_a_search_now_and_then(self):
+    def test_tracked_hands_cost_one_crop_each_and_an_occasional_search(self):
         scene = propose_hands(Scene([POINTS]))
         stream = finder(scene, "auto", SearchTime(0.0))
         known = stream.find(IMAGE, CAMERA, is_stream=True).hands
@@ -290,7 +291,7 @@ class TestSearch:
 
 
 class TestProposals:
-    def test_odd_pictures_have_no_hands(self, propose):
+    def test_blank_and_tiny_images_have_no_hands(self, propose):
         for image in (
             np.zeros((480, 640, 3), np.uint8),
             np.full((480, 640, 3), 255, np.uint8),
@@ -300,35 +301,35 @@ class TestProposals:
                 assert [p for p in propose(image, window) if p.score > 0.5] == []
 
     @needs_real_hands
-    def test_palms_of_a_photograph_lie_on_its_hands(self, propose):
+    def test_the_best_proposal_on_a_photograph_lies_on_the_hand(self, propose):
         folder = BoxedFolder(REAL_HANDS, BOXES_OF_REAL_HANDS)
-        picture = next(picture for picture in folder if picture.name == "1402.jpg")
-        image = picture.load_image()
+        labelled = next(labelled for labelled in folder if labelled.name == "1402.jpg")
+        image = labelled.load_image()
         best = propose(image, whole(*image.shape[1::-1])[1])[0]
-        assert best.score > 0.8 and box_iou(best.box, picture.hands[0].box) > 0.5 and abs(best.turn) < 0.6
+        assert best.score > 0.8 and box_iou(best.box, labelled.hands[0].box) > 0.5 and abs(best.turn) < 0.6
 
 
-class TestCloseUps:
-    def test_hands_are_told_from_mistakes_and_from_parts_of_hands(self):
-        """On close-ups of the test split, by the score at their middle."""
+class TestSecondStage:
+    def test_hands_score_higher_than_false_positives_and_parts_of_hands(self):
+        """Compares the scores at the centre of second-stage crops of the test split."""
         net = ProposalNet(load_detector(SECOND_STAGE_DETECTOR), least_score=0.01)
         centre, half = second_stage.KEPT / 2, second_stage.KEPT / second_stage.SPAN / 2
         place = np.array([centre - half, centre - half, centre + half, centre + half])
-        scores = {"hand": [], "mistake": [], "part": []}
+        scores = {"hand": [], "false_positive": [], "part": []}
         for frame in islice(second_stage.drawn(world_config("second_stage", "test"), count(0)), 80):
-            at_middle = [
-                bool(shown) and np.abs((box[:2] + box[2:]) / 2 - centre).max() < 1
-                for box, shown in zip(frame.boxes, frame.counts, strict=True)
+            at_centre = [
+                bool(counts) and np.abs((box[:2] + box[2:]) / 2 - centre).max() < 1
+                for box, counts in zip(frame.boxes, frame.counts, strict=True)
             ]
-            if any(at_middle):
-                box = frame.boxes[at_middle.index(True)]
+            if any(at_centre):
+                box = frame.boxes[at_centre.index(True)]
                 scores["hand"].append(self.score(net, frame.image, box))
                 scores["part"].append(self.score(net, frame.image, centre + (place - centre) / 4))
             elif not any(box_iou(box, place) > 0.1 for box in frame.boxes):
-                scores["mistake"].append(self.score(net, frame.image, place))
-        assert len(scores["hand"]) > 20 and len(scores["mistake"]) > 15
+                scores["false_positive"].append(self.score(net, frame.image, place))
+        assert len(scores["hand"]) > 20 and len(scores["false_positive"]) > 15
         assert np.mean(np.array(scores["hand"]) > 0.4) > 0.75
-        assert np.mean(np.array(scores["mistake"]) > 0.4) < 0.1
+        assert np.mean(np.array(scores["false_positive"]) > 0.4) < 0.1
         assert np.mean(np.array(scores["part"]) > 0.4) < 0.2
 
     @staticmethod
@@ -339,17 +340,17 @@ class TestCloseUps:
 
 
 class TestFinder:
-    def test_unknown_detectors_are_refused(self):
+    def test_unknown_detectors_are_rejected(self):
         with pytest.raises(ValueError, match="unknown detector 'magic'; known: auto, own, mediapipe, topic, tracks"):
             HandFinder(EstimatorConfig(detector="magic"), Scene([POINTS]).infer)
 
-    def test_topic_needs_detections_and_tracks_does_not(self):
+    def test_topic_requires_detections_and_tracks_does_not(self):
         scene = Scene([POINTS])
         with pytest.raises(ValueError, match="topic"):
             finder(scene, "topic").find(IMAGE, CAMERA, is_stream=True)
         assert finder(scene, "tracks").find(IMAGE, CAMERA, is_stream=True).hands == []
 
-    def test_of_a_hand_that_was_detected_twice_the_better_detection_is_kept(self):
+    def test_the_better_of_two_external_detections_of_a_hand_is_kept(self):
         twice = [replace(detection(POINTS + shift, score), keypoints=None) for shift, score in ((0, 0.7), (3, 0.9))]
         (found,) = finder(Scene([POINTS]), "topic").find(IMAGE, CAMERA, detections=twice).hands
         assert found.score == 0.9
@@ -358,19 +359,19 @@ class TestFinder:
         scene = Scene([])
         box = replace(detection(POINTS), keypoints=None)
         finder(scene, "topic").find(IMAGE, CAMERA, [detection(POINTS)], is_stream=True, detections=[box])
-        assert scene.crops == 1 + 5, "the known hand once; in the box four rotations and a refinement"
+        assert scene.crops == 1 + 5, "one for the known hand; four rotations and a refinement for the box"
 
     @needs_real_hands
     @pytest.mark.parametrize("detector", ["own", "auto"])
-    def test_finds_the_hands_of_photographs_and_nothing_else(self, detector):
+    def test_finds_all_hands_in_photographs_without_false_positives(self, detector):
         folder = BoxedFolder(REAL_HANDS, BOXES_OF_REAL_HANDS)
         estimator = Estimator(EstimatorConfig(detector=detector, max_hands=8))
         counts = Counts()
-        for picture in folder:
-            if picture.name in ("1402.jpg", "33.jpg", "00111.png"):
-                image = picture.load_image()
+        for labelled in folder:
+            if labelled.name in ("1402.jpg", "33.jpg", "00111.png"):
+                image = labelled.load_image()
                 height, width = image.shape[:2]
-                counts.add(estimator.find(image, Camera.guess(width, height)), picture.hands, width)
+                counts.add(estimator.find(image, Camera.guess(width, height)), labelled.hands, width)
         figures = counts.figures()
         assert (figures["recall"], figures["precision"], figures["side_accuracy"]) == (1, 1, 1)
 
@@ -397,15 +398,15 @@ class TestCounts:
         counts.add(found[:1], [replace(right, box_fill=0.4)], 1000)
         assert counts.figures()["recall_in_clear_view"] == 0.5
 
-    def test_hands_in_each_other_are_told_apart_by_their_sides(self):
+    def test_overlapping_hands_are_matched_by_side(self):
         counts = Counts()
         boxes = [np.array([0.0, 0, 100, 100]), np.array([2.0, 2, 102, 102])]
-        truths = [LabelledHand(box, side) for box, side in zip(boxes, (Side.RIGHT, Side.LEFT), strict=True)]
-        counts.add([Detection(boxes[1], Side.RIGHT), Detection(boxes[0], Side.LEFT)], truths, 400)
+        labels = [LabelledHand(box, side) for box, side in zip(boxes, (Side.RIGHT, Side.LEFT), strict=True)]
+        counts.add([Detection(boxes[1], Side.RIGHT), Detection(boxes[0], Side.LEFT)], labels, 400)
         assert counts.figures()["side_accuracy"] == 1
 
 
-def test_the_drawn_boxes_are_whole():
+def test_annotated_boxes_lie_within_their_images():
     content = json.loads(BOXES_OF_REAL_HANDS.read_text())
     sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
     for annotation in content["annotations"]:
@@ -415,7 +416,7 @@ def test_the_drawn_boxes_are_whole():
         assert annotation["hand_type"] in ("left", "right")
 
 
-def test_evaluation_of_detectors(tmp_path, capsys):
+def test_detection_evaluation_on_the_command_line(tmp_path, capsys):
     assert (
         main(["evaluate", "detection", "--count", "2", "--detectors", "own", "--json", str(tmp_path / "out.json")]) == 0
     )
@@ -425,7 +426,7 @@ def test_evaluation_of_detectors(tmp_path, capsys):
     assert "recall, under 4 %" in capsys.readouterr().out
 
 
-def test_folders_without_boxes_are_refused(tmp_path):
+def test_folders_without_boxes_are_rejected(tmp_path):
     with pytest.raises(AnnotationError, match="name one with --boxes"):
         BoxedFolder(tmp_path)
     (tmp_path / "boxes.json").write_text('{"images": [{"id": 1}], "annotations": []}')

@@ -96,10 +96,10 @@ def test_second_stage_crops_show_labelled_hands_and_false_positives():
     assert len(with_hand) > 8 and len(kept) - len(with_hand) > 2
     for frame in kept:
         assert frame.image.shape == (second_stage.KEPT, second_stage.KEPT, 3)
-    # At the middle of the close-up of a hand lies the hand, and its longer side is so much of the close-up's.
+    # A crop of a hand has the hand at its centre; the hand's longer side is 1 / SPAN of the crop's.
     middle = np.full(2, second_stage.KEPT / 2)
     around = [np.abs((frame.boxes[:, :2] + frame.boxes[:, 2:]) / 2 - middle).max(axis=1).min() for frame in with_hand]
-    assert np.count_nonzero(np.array(around) < 0.5) > 6, "the others are mistakes beside a hand"
+    assert np.count_nonzero(np.array(around) < 0.5) > 6, "the others are false positives beside a hand"
     frame = with_hand[int(np.argmin(around))]
     sizes = (frame.boxes[:, 2:] - frame.boxes[:, :2]).max(axis=1)
     assert np.abs(sizes - second_stage.KEPT / second_stage.SPAN).min() < 0.5

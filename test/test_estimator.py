@@ -1,4 +1,4 @@
-"""The stages together, on real photographs and on what callers can get wrong."""
+"""The estimator as a whole: on photographs, in streams, and with invalid arguments."""
 
 import gc
 import json
@@ -25,7 +25,7 @@ from wildhands_ros.smoothing.hands import HandSmoother
 from wildhands_ros.types import Detection, EstimateSource, Side
 
 MIDDLE_TIP = 18
-"""In MANO order."""
+"""Order of the joints in MANO."""
 DEMO = Path(__file__).parents[1] / "demo"
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
 needs_photos = pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
@@ -47,7 +47,7 @@ def photo():
 
 @needs_photos
 def test_a_photograph_gives_a_consistent_hand(estimator, photo):
-    labelled, truth, image = photo
+    labelled, label, image = photo
     frame = estimator(image, labelled.camera)
     (hand,) = frame.hands
     assert hand.source is EstimateSource.NETWORK_AND_FIT
@@ -71,7 +71,7 @@ def test_a_photograph_gives_a_consistent_hand(estimator, photo):
 
 @needs_photos
 def test_depth_scales_with_the_focal_length(estimator):
-    """The point of the package: the same picture under another calibration is another place."""
+    """The same image with another calibration shows a hand at another distance."""
     ratios = []
     for labelled in read_coco_hands(REAL_HANDS / "onehand10k"):
         image = labelled.load_image()
@@ -79,21 +79,21 @@ def test_depth_scales_with_the_focal_length(estimator):
         found = estimator.find(image, cameras[0])
         near, far = (estimator(image, camera, detections=found).hands[0] for camera in cameras)
         ratios.append(far.joints[0, 2] / near.joints[0, 2])
-    # Not exactly: seen from nearer, the same picture is of another pose.
+    # Not exactly: from a smaller distance, the same image shows another pose.
     assert np.median(ratios) == pytest.approx(np.tan(np.radians(35)) / np.tan(np.radians(25)), rel=0.1)
 
 
 @needs_photos
 def test_a_mirrored_photograph_gives_the_other_hand(photo):
-    labelled, truth, image = photo
+    labelled, label, image = photo
     estimator = Estimator(
         EstimatorConfig(checkpoint="none")
     )  # the network's two heads are not each other's mirror image
     camera = labelled.camera
-    box = truth.box[[2, 1, 0, 3]] * (-1, 1, -1, 1) + (camera.width - 1, 0, camera.width - 1, 0)
-    mirrored_keypoints = truth.keypoints * (-1, 1) + (camera.width - 1, 0)
+    box = label.box[[2, 1, 0, 3]] * (-1, 1, -1, 1) + (camera.width - 1, 0, camera.width - 1, 0)
+    mirrored_keypoints = label.keypoints * (-1, 1) + (camera.width - 1, 0)
     hand = estimator(
-        image, camera, detections=[Detection(truth.box, Side.RIGHT, side_score=1.0, keypoints=truth.keypoints)]
+        image, camera, detections=[Detection(label.box, Side.RIGHT, side_score=1.0, keypoints=label.keypoints)]
     ).hands[0]
     mirrored = estimator(
         np.ascontiguousarray(image[:, ::-1]),
@@ -106,12 +106,12 @@ def test_a_mirrored_photograph_gives_the_other_hand(photo):
 
 
 @needs_photos
-def test_boxes_from_elsewhere_are_enough(photo):
-    labelled, truth, image = photo
+def test_external_boxes_without_keypoints_are_sufficient(photo):
+    labelled, label, image = photo
     topic = Estimator(EstimatorConfig(detector="topic"))
-    (hand,) = topic(image, labelled.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
-    size = (truth.box[2:] - truth.box[:2]).max()
-    assert np.linalg.norm(hand.joints_2d - truth.keypoints, axis=-1).mean() < 0.06 * size
+    (hand,) = topic(image, labelled.camera, detections=[Detection(label.box, Side.RIGHT, 0.9)]).hands
+    size = (label.box[2:] - label.box[:2]).max()
+    assert np.linalg.norm(hand.joints_2d - label.keypoints, axis=-1).mean() < 0.06 * size
     assert hand.score == 0.9
     with pytest.raises(ValueError, match="every image must come with its detections"):
         topic(image, labelled.camera)
@@ -119,7 +119,7 @@ def test_boxes_from_elsewhere_are_enough(photo):
 
 
 @needs_photos
-def test_a_network_that_takes_boxes_gets_those_of_the_keypoints_without_margin(photo, monkeypatch):
+def test_a_network_without_upright_crops_gets_the_keypoints_box_without_margin(photo, monkeypatch):
     estimator = Estimator(EstimatorConfig(detector="topic"))
     boxes = []
     predict = Predictor.predict
@@ -129,24 +129,24 @@ def test_a_network_that_takes_boxes_gets_those_of_the_keypoints_without_margin(p
             boxes.extend(wanted)
         return predict(self, image_rgb, camera, wanted, sides, turns if sides is None else np.zeros(len(sides)))
 
-    labelled, truth, image = photo
+    labelled, label, image = photo
     monkeypatch.setattr(Predictor, "predict", recorded)
     monkeypatch.setattr(Predictor, "wants_upright", False)
     for box_from_keypoints in (True, False):
-        given = Detection(
-            truth.box, Side.RIGHT, 0.9, 1.0, keypoints=truth.keypoints, box_from_keypoints=box_from_keypoints
+        detection = Detection(
+            label.box, Side.RIGHT, 0.9, 1.0, keypoints=label.keypoints, box_from_keypoints=box_from_keypoints
         )
-        estimator(image, labelled.camera, detections=[given])
-    np.testing.assert_allclose(boxes[0], [*truth.keypoints.min(0), *truth.keypoints.max(0)])
-    np.testing.assert_allclose(boxes[1], truth.box)
+        estimator(image, labelled.camera, detections=[detection])
+    np.testing.assert_allclose(boxes[0], [*label.keypoints.min(0), *label.keypoints.max(0)])
+    np.testing.assert_allclose(boxes[1], label.box)
     estimator.close()
 
 
 @needs_photos
 def test_the_mesh_is_posed_when_it_is_first_accessed(photo):
-    labelled, truth, image = photo
+    labelled, label, image = photo
     estimator, posed = Estimator(EstimatorConfig(detector="topic")), []
-    (hand,) = estimator(image, labelled.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9)]).hands
+    (hand,) = estimator(image, labelled.camera, detections=[Detection(label.box, Side.RIGHT, 0.9)]).hands
     counted = replace(hand, pose_mesh=lambda mano, side: posed.append(side) or hand.pose_mesh(mano, side))
     assert not posed
     np.testing.assert_array_equal(counted.vertices, counted.vertices)
@@ -156,8 +156,8 @@ def test_the_mesh_is_posed_when_it_is_first_accessed(photo):
     estimator.close()
 
 
-def test_smoothing_is_a_stage_and_does_not_change_what_is_tracked():
-    """The same hands as those of a smoother behind an estimator without smoothing."""
+def test_smoothing_does_not_change_the_tracks():
+    """The estimator equals an estimator without smoothing followed by a smoother."""
     images = [frame.image for frame in islice(open_source(str(DEMO / "clip.mp4")), 8)]
     camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(*images[0].shape[1::-1], rectified=False)
     poses = [Pose(np.eye(3), np.array([0.01 * i, 0, 0])) for i in range(len(images))]
@@ -181,30 +181,30 @@ def test_smoothing_is_a_stage_and_does_not_change_what_is_tracked():
 
 
 @needs_photos
-def test_doubtful_and_empty_boxes_are_counted(estimator, photo):
-    labelled, truth, image = photo
+def test_low_scores_and_empty_boxes_are_counted(estimator, photo):
+    labelled, label, image = photo
     wall = Detection(np.array([0, 0, 40, 40.0]), Side.RIGHT, 0.9)
-    doubtful = Detection(truth.box, Side.RIGHT, 0.1)
+    doubtful = Detection(label.box, Side.RIGHT, 0.1)
     frame = estimator(image, labelled.camera, detections=[wall, doubtful])
     assert frame.hands == ()
     assert frame.unresolved == 2
 
 
 @needs_photos
-def test_keypoints_that_are_no_hand_are_not_reported(estimator, photo):
-    labelled, truth, image = photo
-    scattered = np.random.default_rng(0).uniform(truth.box[:2], truth.box[2:], (21, 2))
+def test_implausible_keypoints_are_not_reported(estimator, photo):
+    labelled, label, image = photo
+    scattered = np.random.default_rng(0).uniform(label.box[:2], label.box[2:], (21, 2))
     frame = estimator(
-        image, labelled.camera, detections=[Detection(truth.box, Side.RIGHT, 0.9, 1.0, keypoints=scattered)]
+        image, labelled.camera, detections=[Detection(label.box, Side.RIGHT, 0.9, 1.0, keypoints=scattered)]
     )
     assert all(hand.reprojection_error < 0.25 for hand in frame.hands)
 
 
 @needs_photos
-def test_a_hand_that_the_detector_loses_is_kept_while_it_is_seen(photo):
-    labelled, truth, image = photo
+def test_a_hand_lost_by_the_detector_is_kept_while_it_is_visible(photo):
+    labelled, label, image = photo
     stream = Estimator(EstimatorConfig(detector="topic"))
-    detection = Detection(truth.box, Side.RIGHT, 0.9)
+    detection = Detection(label.box, Side.RIGHT, 0.9)
     first = stream(image, labelled.camera, 0.0, [detection]).hands[0]
     kept = stream(image, labelled.camera, 1 / 30, []).hands[0]
     assert kept.track_id == first.track_id == "hand_1"
@@ -216,14 +216,14 @@ def test_a_hand_that_the_detector_loses_is_kept_while_it_is_seen(photo):
 
 @needs_photos
 def test_the_score_falls_as_the_hand_leaves_the_image(estimator, photo):
-    labelled, truth, image = photo
-    left, right = truth.box[[0, 2]]
-    given = Detection(truth.box, Side.RIGHT, 0.9, 1.0, keypoints=truth.keypoints)
+    labelled, label, image = photo
+    left, right = label.box[[0, 2]]
+    detection = Detection(label.box, Side.RIGHT, 0.9, 1.0, keypoints=label.keypoints)
     scores = []
     for part in (1.2, 0.7, 0.3):
         width = int(left + part * (right - left))
         camera = replace(labelled.camera, width=min(width, image.shape[1]))
-        (hand,) = estimator(np.ascontiguousarray(image[:, : camera.width]), camera, detections=[given]).hands
+        (hand,) = estimator(np.ascontiguousarray(image[:, : camera.width]), camera, detections=[detection]).hands
         seen = (
             ((hand.joints_2d > -0.5) & (hand.joints_2d < (camera.width - 0.5, camera.height - 0.5))).all(axis=-1).mean()
         )
@@ -234,14 +234,14 @@ def test_the_score_falls_as_the_hand_leaves_the_image(estimator, photo):
 
 @needs_photos
 def test_the_score_falls_as_the_hand_is_hidden(photo):
-    labelled, truth, image = photo
-    x0, y0, x1, y1 = truth.box.astype(int)
+    labelled, label, image = photo
+    x0, y0, x1, y1 = label.box.astype(int)
     stream, scores = Estimator(EstimatorConfig(detector="topic", min_score=0.01)), []
     for part in (0.0, 0.6, 0.95):
         covered = image.copy()
         covered[int(y1 - part * (y1 - y0)) : y1 + 10, max(x0 - 10, 0) : x1 + 10] = (90, 110, 140)
         stream.reset()
-        stream(image, labelled.camera, 0.0, [Detection(truth.box, Side.RIGHT, 0.9)])
+        stream(image, labelled.camera, 0.0, [Detection(label.box, Side.RIGHT, 0.9)])
         hands = stream(covered, labelled.camera, 1 / 30, []).hands
         scores.append(hands[0].score if hands else 0.0)
     stream.close()
@@ -249,8 +249,8 @@ def test_the_score_falls_as_the_hand_is_hidden(photo):
 
 
 @needs_photos
-def test_a_stream_that_changes_its_size_starts_anew(photo):
-    labelled, truth, image = photo
+def test_a_change_of_the_image_size_resets_the_stream(photo):
+    labelled, label, image = photo
     stream = Estimator()
     assert stream(image, labelled.camera, 0.0).hands
     small = np.ascontiguousarray(image[::2, ::2])
@@ -260,8 +260,8 @@ def test_a_stream_that_changes_its_size_starts_anew(photo):
 
 @needs_photos
 def test_hand_length_sets_the_scale(photo):
-    labelled, truth, image = photo
-    detection = [Detection(truth.box, Side.RIGHT, side_score=1.0, keypoints=truth.keypoints)]
+    labelled, label, image = photo
+    detection = [Detection(label.box, Side.RIGHT, side_score=1.0, keypoints=label.keypoints)]
     template, dirs = joints_linear(open_hand(Side.RIGHT))
     depths = []
     for length in (0.17, 0.21):
@@ -276,22 +276,22 @@ def test_hand_length_sets_the_scale(photo):
 
 
 @pytest.mark.skipif(not (DEMO / "clip.mp4").is_file(), reason="the demo's clip is not there")
-def test_a_lens_changes_the_picture_but_not_the_hands(estimator):
-    """The scene through its lens, through a fisheye, and rectified: the same hands, and 2D joints where each picture
-    shows them."""
+def test_the_hands_do_not_depend_on_the_lens(estimator):
+    """A scene through its own lens, through a fisheye, and rectified has the same 3D hands; the 2D joints follow each
+    image."""
     index = 60
     image = next(frame.image for number, frame in enumerate(open_source(str(DEMO / "clip.mp4"))) if number == index)
     camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(image.shape[1], image.shape[0], rectified=False)
     k, d = [[330, 0, 479.5], [0, 330, 269.5], [0, 0, 1]], [0.02, -0.01, 0.002, 0.0]
     fisheye = Camera(k, camera.width, camera.height, "equidistant", d)
-    truth = {
+    labels = {
         hand["side"]: np.array(hand["joints"])
         for hand in json.loads((DEMO / "truth.json").read_text())["frames"][index]["hands"]
     }
-    as_it_is = hands_of(estimator, image, camera, truth)
+    as_it_is = hands_of(estimator, image, camera, labels)
     for target in (fisheye, camera.undistorted()):
-        found = hands_of(estimator, rectify(image, rectification_maps(camera, target)), target, truth)
-        for side, joints in truth.items():
+        found = hands_of(estimator, rectify(image, rectification_maps(camera, target)), target, labels)
+        for side, joints in labels.items():
             hand, before, seen = found[side], as_it_is[side], target.project(joints)
             assert np.linalg.norm(hand.joints_2d - seen, axis=-1).mean() < 0.05 * np.ptp(seen, axis=0).max()
             assert np.linalg.norm(hand.joints[0] - before.joints[0]) < 0.05 * joints[0, 2]
@@ -300,16 +300,16 @@ def test_a_lens_changes_the_picture_but_not_the_hands(estimator):
             )
 
 
-def hands_of(estimator, image: np.ndarray, camera: Camera, truth: dict[str, np.ndarray]) -> dict:
-    """By side, from the true keypoints."""
+def hands_of(estimator, image: np.ndarray, camera: Camera, labels: dict[str, np.ndarray]) -> dict:
+    """Returns the estimates by side, from ground-truth keypoints."""
     detections = []
-    for side, joints in truth.items():
+    for side, joints in labels.items():
         points = camera.project(joints)
         detections.append(
             Detection(np.concatenate([points.min(axis=0), points.max(axis=0)]), Side(side), 0.9, 1.0, keypoints=points)
         )
     found = {hand.side.value: hand for hand in estimator(image, camera, detections=detections).hands}
-    assert set(found) == set(truth)
+    assert set(found) == set(labels)
     return found
 
 
@@ -319,7 +319,7 @@ def test_an_image_without_hands(estimator):
     assert frame.unresolved == 0
 
 
-def test_numpy_takes_one_thread():
+def test_numpy_uses_one_thread():
     with threadpool_limits(2, user_api="blas"):
         Estimator(EstimatorConfig(checkpoint="none", detector="tracks")).close()
         assert {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"} == {1}
@@ -350,7 +350,7 @@ def test_closing_frees_the_network(monkeypatch):
         (np.zeros((100, 160, 3), np.uint8), "160x100, but its camera 160x120"),
     ],
 )
-def test_wrong_images_are_refused(estimator, image, words):
+def test_invalid_images_are_rejected(estimator, image, words):
     with pytest.raises(ValueError, match=words):
         estimator(image, Camera.guess(160, 120))
 
@@ -367,15 +367,15 @@ def test_wrong_images_are_refused(estimator, image, words):
         (EstimatorConfig(device="toaster"), "set auto or cpu"),
     ],
 )
-def test_wrong_choices_say_what_to_do(config, words):
+def test_invalid_options_are_rejected_with_a_hint(config, words):
     with pytest.raises(ValueError, match=words):
         Estimator(config)
 
 
 @pytest.mark.parametrize("checkpoint", ["default", "none"])
-def test_without_mediapipe(monkeypatch, checkpoint):
-    """It is an extra: neither the detector in the box nor the fit alone needs anything of it."""
-    monkeypatch.setitem(sys.modules, "mediapipe", None)  # importing it fails
+def test_the_estimator_works_without_mediapipe(monkeypatch, checkpoint):
+    """MediaPipe is an optional extra: neither the bundled detector nor the fit alone needs it."""
+    monkeypatch.setitem(sys.modules, "mediapipe", None)  # makes the import fail
     image = next(iter(open_source(str(DEMO / "clip.mp4")))).image
     camera, _ = load_calibration(DEMO / "camera_info.yaml").camera(image.shape[1], image.shape[0], rectified=False)
     estimator = Estimator(EstimatorConfig(checkpoint=checkpoint))

@@ -1,4 +1,4 @@
-"""Metrics against known answers, and the annotation reader on the real files."""
+"""Metrics compared with known results, and the reader of COCO-style annotations on real files."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_pa_mpjpe_ignores_similarity_but_not_reflection(joints):
 
 def test_alignment_equals_scipy(joints):
     noisy = joints + np.random.default_rng(1).normal(scale=0.05, size=joints.shape)
-    # Of the truth scaled to norm 1. scipy allows reflections, which noise this small never needs.
+    # scipy scales the ground truth to norm 1. It also allows reflections, which noise this small never needs.
     _, _, disparity = procrustes(joints, noisy)
     norm = np.linalg.norm(joints - joints.mean(axis=0))
     residual = similarity_aligned(noisy, joints) - joints
@@ -50,7 +50,7 @@ def test_box_iou():
 
 
 @pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
-def test_rhd_is_read_in_metres_and_our_order():
+def test_rhd_is_read_in_metres_and_mediapipe_order():
     photos = read_coco_hands(REAL_HANDS / "rhd")
     assert [photo.hands[0].side for photo in photos] == [Side.LEFT, Side.LEFT, Side.RIGHT]
     for photo in photos:
@@ -63,7 +63,7 @@ def test_rhd_is_read_in_metres_and_our_order():
 
 
 @pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
-def test_onehand10k_marks_what_was_not_annotated():
+def test_onehand10k_marks_unannotated_keypoints():
     photos = read_coco_hands(REAL_HANDS / "onehand10k")
     assert len(photos) == 4
     assert [int(photo.hands[0].known_keypoints.sum()) for photo in photos] == [20, 7, 15, 21]
@@ -74,7 +74,7 @@ def test_tip_to_base_order():
     assert TIP_TO_BASE[:9] == (0, 4, 3, 2, 1, 8, 7, 6, 5)
 
 
-def test_bad_annotations_are_named(tmp_path):
+def test_invalid_annotations_are_rejected_with_a_reason(tmp_path):
     with pytest.raises(AnnotationError, match=r"no \.json file"):
         read_coco_hands(tmp_path)
     (tmp_path / "a.json").write_text("{nope")

@@ -1,4 +1,4 @@
-"""The figures of evaluations on cases whose answers are known by hand, and the suites end to end."""
+"""Evaluation figures on cases worked out by hand, and the evaluation suites end to end."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ def joints(seed=0, offset=(0, 0, 0.5)):
     return np.random.default_rng(seed).normal(scale=0.03, size=(21, 3)) + offset
 
 
-def true_hand(side=Side.RIGHT, seed=0, offset=(0, 0, 0.5), **others):
+def labelled_hand(side=Side.RIGHT, seed=0, offset=(0, 0, 0.5), **others):
     points = joints(seed, offset)
     return LabelledHand(np.array([100, 100, 200, 150.0]), side, CAMERA.project(points), points, **others)
 
@@ -40,14 +40,14 @@ def result(hand, moved=(0, 0, 0), grasp=None, pixels=0.0):
     return HandResult(hand.joints + moved, hand.keypoints + (pixels, 0), hand.side, grasp)
 
 
-def picture(*hands, known=True):
-    return LabelledImage("a picture", lambda: None, CAMERA, hands, camera_is_known=known)
+def image_of(*hands, known=True):
+    return LabelledImage("an image", lambda: None, CAMERA, hands, camera_is_known=known)
 
 
-def test_a_picture_of_two_hands():
-    right, left = true_hand(), true_hand(Side.LEFT, 1, (-0.2, 0, 0.5))
+def test_figures_of_an_image_with_two_hands():
+    right, left = labelled_hand(), labelled_hand(Side.LEFT, 1, (-0.2, 0, 0.5))
     measurements = Measurements()
-    measurements.add(picture(right, left), [result(right, (0.03, 0, 0.04), pixels=4), result(left, pixels=2)])
+    measurements.add(image_of(right, left), [result(right, (0.03, 0, 0.04), pixels=4), result(left, pixels=2)])
     figures = measurements.figures()
     assert (figures.samples, figures.found, figures.pictures, figures.pairs) == (2, 2, 1, 1)
     assert figures.mpjpe_mm == pytest.approx(0, abs=1e-9)
@@ -60,8 +60,8 @@ def test_a_picture_of_two_hands():
     assert figures.grasp_accuracy is figures.mask_iou is None
 
 
-def test_mpjpe_is_a_mean_over_hands_within_pictures_and_then_over_pictures():
-    right, left = true_hand(), true_hand(Side.LEFT, 1)
+def test_mpjpe_averages_over_the_hands_of_an_image_then_over_images():
+    right, left = labelled_hand(), labelled_hand(Side.LEFT, 1)
 
     def bent(hand, distance):
         points = hand.joints.copy()
@@ -69,67 +69,67 @@ def test_mpjpe_is_a_mean_over_hands_within_pictures_and_then_over_pictures():
         return HandResult(points, hand.keypoints, hand.side)
 
     measurements = Measurements()
-    measurements.add(picture(right, left), [bent(right, 0.021), bent(left, 0.042)])
-    measurements.add(picture(right), [bent(right, 0.0)])
-    # Of 21 joints 16 are off.
+    measurements.add(image_of(right, left), [bent(right, 0.021), bent(left, 0.042)])
+    measurements.add(image_of(right), [bent(right, 0.0)])
+    # 16 of the 21 joints are moved.
     assert measurements.figures().mpjpe_mm == pytest.approx((16 + 32) / 2 / 2)
 
 
-def test_pa_as_coded_counts_hands_without_truth_as_zero():
-    hand = true_hand()
+def test_pa_as_coded_counts_hands_without_ground_truth_as_zero():
+    hand = labelled_hand()
     estimate = HandResult(
         hand.joints + np.random.default_rng(3).normal(scale=0.005, size=(21, 3)), hand.keypoints, hand.side
     )
     pairs, single = Measurements(), Measurements(two_hands=False)
-    pairs.add(picture(hand), [estimate])
-    single.add(picture(hand), [estimate])
+    pairs.add(image_of(hand), [estimate])
+    single.add(image_of(hand), [estimate])
     correct = 1000 * pa_mpjpe(estimate.joints, hand.joints)
     assert pairs.figures().pa_mpjpe_corrected_mm == single.figures().pa_mpjpe_corrected_mm == pytest.approx(correct)
     assert pairs.figures().pa_mpjpe_mm == pytest.approx(correct / 2)
     assert single.figures().pa_mpjpe_mm == pytest.approx(correct)
 
 
-def test_what_was_not_found_is_counted_and_enters_no_mean():
-    hand = true_hand()
+def test_missed_hands_are_counted_but_do_not_enter_the_means():
+    hand = labelled_hand()
     measurements = Measurements()
-    measurements.add(picture(hand), [None])
-    measurements.add(picture(hand), [result(hand, (0, 0, 0.01))])
+    measurements.add(image_of(hand), [None])
+    measurements.add(image_of(hand), [result(hand, (0, 0, 0.01))])
     figures = measurements.figures()
     assert (figures.samples, figures.found) == (2, 1)
     assert figures.root_mm == pytest.approx(10)
 
 
-def test_an_assumed_camera_leaves_out_where_the_hands_are():
-    right, left = true_hand(), true_hand(Side.LEFT, 1)
+def test_an_assumed_camera_excludes_position_errors():
+    right, left = labelled_hand(), labelled_hand(Side.LEFT, 1)
     measurements = Measurements()
-    measurements.add(picture(right, left, known=False), [result(right), result(left)])
+    measurements.add(image_of(right, left, known=False), [result(right), result(left)])
     figures = measurements.figures()
     assert figures.root_mm is figures.root_depth_percent is figures.mrrpe_mm is None
     assert figures.mpjpe_mm is not None
 
 
-def test_unknown_joints_are_left_out():
-    truth = joints()
-    predicted = truth + (0, 0, 0.3)
-    truth[7] = np.nan
-    assert mpjpe(predicted, truth) == pytest.approx(0)
-    assert pa_mpjpe(predicted, truth) == pytest.approx(0)
-    truth[0] = np.nan
-    assert np.isnan(mpjpe(predicted, truth))
-    truth[2:] = np.nan
-    assert np.isnan(pa_mpjpe(predicted, truth))
+def test_unknown_joints_are_excluded():
+    expected = joints()
+    predicted = expected + (0, 0, 0.3)
+    expected[7] = np.nan
+    assert mpjpe(predicted, expected) == pytest.approx(0)
+    assert pa_mpjpe(predicted, expected) == pytest.approx(0)
+    expected[0] = np.nan
+    assert np.isnan(mpjpe(predicted, expected))
+    expected[2:] = np.nan
+    assert np.isnan(pa_mpjpe(predicted, expected))
 
 
 def test_figures_without_3d_truth_are_none():
     hand = LabelledHand(np.array([0, 0, 10, 10.0]), Side.LEFT, np.full((21, 2), 5.0))
     measurements = Measurements()
-    measurements.add(picture(hand), [HandResult(joints(), np.full((21, 2), 6.0))])
+    measurements.add(image_of(hand), [HandResult(joints(), np.full((21, 2), 6.0))])
     figures = measurements.figures()
     assert figures.mpjpe_mm is figures.pa_mpjpe_mm is figures.pa_mpjpe_corrected_mm is figures.root_mm is None
     assert figures.l2_px == pytest.approx(2**0.5)
 
 
-def test_confusion_matrix():
+def test_confusion_matrix_counts_labelled_grasps():
     measurements = Measurements()
     cases = [
         (Grasp.LATERAL, Grasp.LATERAL),
@@ -137,9 +137,9 @@ def test_confusion_matrix():
         (Grasp.NO_GRASP, Grasp.NO_GRASP),
         (Grasp.UNKNOWN, Grasp.OTHER),
     ]
-    for truth, estimated in cases:
-        hand = true_hand(grasp=truth)
-        measurements.add(picture(hand), [result(hand, grasp=estimated)])
+    for expected, estimated in cases:
+        hand = labelled_hand(grasp=expected)
+        measurements.add(image_of(hand), [result(hand, grasp=estimated)])
     figures = measurements.figures()
     assert figures.grasp_accuracy == pytest.approx(2 / 3)
     confusion = np.array(figures.grasp_confusion)
@@ -177,16 +177,16 @@ def test_mesh_mask_of_a_square():
     vertices = np.array([(x, y, 0.5) for x in (-half, half) for y in (-half, half)])
     faces = np.array([(0, 1, 2), (1, 3, 2)])
     mask = mesh_mask(vertices, faces, CAMERA)
-    truth = np.zeros((480, 640), bool)
-    truth[140:340, 220:420] = True
-    assert mask_iou(mask, truth) > 0.98
-    assert mask_iou(mask, np.roll(truth, 100, axis=1)) == pytest.approx(1 / 3, abs=0.01)
-    assert np.isnan(mask_iou(truth & False, truth & False))
+    expected = np.zeros((480, 640), bool)
+    expected[140:340, 220:420] = True
+    assert mask_iou(mask, expected) > 0.98
+    assert mask_iou(mask, np.roll(expected, 100, axis=1)) == pytest.approx(1 / 3, abs=0.01)
+    assert np.isnan(mask_iou(expected & False, expected & False))
     behind = vertices - (0, 0, 1)
     assert not mesh_mask(behind, faces, Camera(CAMERA.k, 640, 480)).any()
 
 
-def test_hands_are_matched_as_a_whole():
+def test_hands_are_matched_jointly_by_box_and_side():
     class Estimate:
         def __init__(self, box, side):
             self.box, self.side = np.array(box, float), side
@@ -208,42 +208,42 @@ def estimator():
     estimator.close()
 
 
-def test_unreadable_pictures_are_counted(estimator):
+def test_unreadable_images_are_counted(estimator):
     def broken():
         raise OSError("a hole in the disk")
 
-    hand = true_hand()
-    pictures = [LabelledImage("bad", broken, CAMERA, (hand,)), LabelledImage("empty", broken, CAMERA, ())]
-    said = []
+    hand = labelled_hand()
+    images = [LabelledImage("bad", broken, CAMERA, (hand,)), LabelledImage("empty", broken, CAMERA, ())]
+    warnings = []
     with pytest.raises(ValueError, match="nothing to evaluate.*cannot be read.*without a hand to evaluate"):
-        evaluate_images(estimator, pictures, "a suite", warn=said.append)
-    assert said == ["bad: a hole in the disk"]
+        evaluate_images(estimator, images, "a suite", warn=warnings.append)
+    assert warnings == ["bad: a hole in the disk"]
 
 
-def test_photographs_of_another_size_than_annotated_are_counted(estimator, tmp_path):
+def test_images_of_an_unexpected_size_are_counted(estimator, tmp_path):
     (tmp_path / "small.png").write_bytes(encode_image(np.zeros((48, 64, 3), np.uint8), ".png"))
     image = {"id": 1, "file_name": "small.png", "width": 640, "height": 480}
     annotation = {"image_id": 1, "bbox": [5, 5, 30, 30], "keypoints": [20, 20, 2] * 21}
     (tmp_path / "hands.json").write_text(json.dumps({"images": [image], "annotations": [annotation]}))
-    said = []
+    warnings = []
     with pytest.raises(ValueError, match="nothing to evaluate: 1 x image or mask that cannot be read"):
-        evaluate_images(estimator, read_coco_hands(tmp_path), "photos", warn=said.append)
-    assert said == [f"{tmp_path / 'small.png'}: the image is 64x48, but its annotations are for 640x480"]
+        evaluate_images(estimator, read_coco_hands(tmp_path), "photos", warn=warnings.append)
+    assert warnings == [f"{tmp_path / 'small.png'}: the image is 64x48, but its annotations are for 640x480"]
 
 
-def test_samples_of_a_data_set_that_cannot_be_opened_are_counted(estimator, tmp_path):
+def test_unreadable_dataset_samples_are_counted(estimator, tmp_path):
     files.make_ego4d(tmp_path)
     dataset = open_dataset("ego4d_grasps", tmp_path, "train")
     lost = max(path for path in tmp_path.rglob("*.jpg"))
     lost.unlink()
-    said = []
-    evaluation = evaluate_images(estimator, dataset_images(dataset), "ego4d", given=("boxes",), warn=said.append)
+    warnings = []
+    evaluation = evaluate_images(estimator, dataset_images(dataset), "ego4d", given=("boxes",), warn=warnings.append)
     assert evaluation.skipped["image or mask that cannot be read (DatasetError)"] == 1
-    assert len(said) == 1 and lost.name in said[0]
+    assert len(warnings) == 1 and lost.name in warnings[0]
 
 
 @pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
-def test_true_keypoints_are_fitted_better_than_those_that_are_found(estimator):
+def test_ground_truth_keypoints_give_a_lower_error_than_found_ones(estimator):
     hands = read_coco_hands(REAL_HANDS / "rhd")
     evaluation = evaluate_images(estimator, hands, "rhd", given=("keypoints", "boxes"), two_hands=False)
     assert evaluation.headline == "boxes"
@@ -252,7 +252,7 @@ def test_true_keypoints_are_fitted_better_than_those_that_are_found(estimator):
     assert rows["boxes"].pa_mpjpe_mm == rows["boxes"].pa_mpjpe_corrected_mm < 15
 
 
-def test_synthetic_on_the_command_line(tmp_path, capsys):
+def test_synthetic_evaluation_on_the_command_line(tmp_path, capsys):
     assert (
         main(
             [
@@ -279,11 +279,11 @@ def test_synthetic_on_the_command_line(tmp_path, capsys):
     assert "mpjpe_mm" in capsys.readouterr().out
 
 
-def test_a_data_set_on_the_command_line(tmp_path, capsys):
+def test_dataset_evaluation_on_the_command_line(tmp_path, capsys):
     root = files.make_h2o(tmp_path / "h2o")
     assert main(["evaluate", "dataset", "h2o", str(root), "--split", "val", "--json", str(tmp_path / "a.json")]) == 0
     output = capsys.readouterr()
-    # The pictures hold no hands to be found, so there are counts but no figures.
+    # The images show no hands, so there are counts but no figures.
     data = json.loads((tmp_path / "a.json").read_text())
     assert data.keys() >= KEYS, output.err
     assert data["samples"] > 0

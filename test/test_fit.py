@@ -1,4 +1,4 @@
-"""The keypoint fit on hands whose truth is known, its derivatives, symmetries and uncertainty, and on real hands."""
+"""The keypoint fit: derivatives, hands with known parameters, symmetries, uncertainty, and real hands."""
 
 import dataclasses
 from pathlib import Path
@@ -37,7 +37,7 @@ def fit() -> KeypointFit:
 
 
 def random_pose(rng: np.random.Generator, kinematics: HandKinematics, spread: float = 0.6) -> HandPose:
-    """A right hand as the fit's priors expect it, 0.35 to 0.8 m before the camera."""
+    """Draws a right hand from the fit's priors, 0.35 to 0.8 m in front of the camera."""
     angles = np.clip(LIMITS.mean + spread * LIMITS.stddev * rng.normal(size=(15, 3)), LIMITS.low, LIMITS.high)
     position = np.array([rng.uniform(-0.25, 0.25), rng.uniform(-0.2, 0.2), rng.uniform(0.35, 0.8)])
     mean, _ = kinematics.length(np.zeros(kinematics.num_betas))
@@ -53,20 +53,20 @@ def rays_to(points: np.ndarray) -> np.ndarray:
 
 
 def noisy_rays(joints: np.ndarray, rng: np.random.Generator, part_of_box: float) -> np.ndarray:
-    """Rays to joints with errors of this part of the hand's box, across each ray."""
+    """Returns rays to joints with errors perpendicular to each ray; ``part_of_box`` relates them to the hand's box."""
     rays = rays_to(joints)
     sigma = keypoint_sigma(rays) / 0.03 * part_of_box
     return rays_to(rays + rng.normal(size=rays.shape) * sigma)
 
 
 def turn_to(ray: np.ndarray) -> Rotation:
-    """The smallest rotation from the optical axis to a ray."""
+    """Returns the smallest rotation from the optical axis to a ray."""
     axis = np.cross((0.0, 0, 1), ray)
     return Rotation.from_rotvec(axis / np.linalg.norm(axis) * np.arccos(ray[2]))
 
 
 def world_landmarks(joints: np.ndarray) -> np.ndarray:
-    """What a perfect MediaPipe would say: axes right, down, forward along the ray to the hand."""
+    """Returns ideal MediaPipe world landmarks: axes right, down, and forward along the ray to the hand."""
     return turn_to(rays_to(rays_to(joints).mean(0))).inv().apply(joints - joints.mean(0))
 
 
@@ -156,7 +156,7 @@ class TestDerivatives:
 
 
 class TestKinematics:
-    def test_angles_survive_the_way_through_axis_angles(self, kinematics):
+    def test_angles_round_trip_through_axis_angles(self, kinematics):
         pose = random_pose(np.random.default_rng(0), kinematics, spread=1.5)
         np.testing.assert_allclose(kinematics.angles(kinematics.hand_pose(pose.angles)), pose.angles, atol=1e-12)
 
@@ -176,7 +176,7 @@ class TestKinematics:
     @pytest.mark.parametrize("side", list(Side))
     @pytest.mark.parametrize("wrist", [(0.0, 0, 0), (0.096, 0.006, 0.006)])
     def test_parameters_give_the_same_joints_in_the_hand_layer(self, kinematics, side, wrist):
-        """Also for models whose wrist is not at the origin, as MANO's."""
+        """Also for models such as MANO, whose wrist is not at the origin."""
         hand = open_hand(Side.RIGHT)
         hand = dataclasses.replace(hand, v_template=hand.v_template + np.array(wrist, np.float32))
         fit, layer = KeypointFit(hand), HandLayer(hand, hand.mirrored())
@@ -196,7 +196,7 @@ class TestKinematics:
 
 
 class TestKnownHands:
-    def test_found_again_from_keypoints_world_and_length(self, fit, kinematics):
+    def test_recovered_from_keypoints_world_landmarks_and_length(self, fit, kinematics):
         rng = np.random.default_rng(0)
         errors, depths = [], []
         for _ in range(30):
@@ -210,7 +210,7 @@ class TestKnownHands:
         assert np.mean(errors) < 0.005
         assert np.mean(depths) < 0.03
 
-    def test_found_again_from_keypoints_alone(self, fit, kinematics):
+    def test_recovered_from_keypoints_alone(self, fit, kinematics):
         rng = np.random.default_rng(1)
         errors = []
         for _ in range(15):
@@ -219,7 +219,7 @@ class TestKnownHands:
             errors.append(mpjpe(fit.fit(rays, keypoint_sigma(rays), Side.RIGHT).joints, joints))
         assert np.median(errors) < 0.012
 
-    def test_followed_through_time(self, fit, kinematics):
+    def test_tracked_through_time(self, fit, kinematics):
         rng = np.random.default_rng(2)
         pose = random_pose(rng, kinematics)
         step = np.zeros(kinematics.num_unknowns)
@@ -239,7 +239,7 @@ class TestKnownHands:
         assert jitter[0] < 0.5 * jitter[1]
         assert np.linalg.norm(followed[-1], axis=1).mean() < np.linalg.norm(alone, axis=2).mean() + 0.01
 
-    def test_recovers_from_a_wrong_start(self, fit, kinematics):
+    def test_recovers_from_a_wrong_initialisation(self, fit, kinematics):
         rng = np.random.default_rng(4)
         poses = [random_pose(rng, kinematics) for _ in range(2)]
         wrong, right = (kinematics.joints(dataclasses.replace(pose, betas=poses[0].betas)) for pose in poses)
@@ -268,8 +268,8 @@ class TestKnownHands:
         assert fit.fit(rays_to(joints), 0.005, Side.RIGHT, start=state, dt=2.0).state.frames == 1
         assert fit.fit(rays_to(joints), 0.005, Side.RIGHT, start=state, dt=0.1).state.frames == 2
 
-    def test_frames_of_one_moment_do_no_harm(self, fit, kinematics):
-        """Doubled stamps must not turn noise into velocity."""
+    def test_repeated_stamps_do_no_harm(self, fit, kinematics):
+        """Repeated stamps must not turn noise into velocity."""
         rng = np.random.default_rng(6)
         joints = kinematics.joints(random_pose(rng, kinematics))
         state = None
@@ -280,7 +280,7 @@ class TestKnownHands:
             assert mpjpe(result.joints, joints) < 0.02
         assert np.abs(state.velocity[3:6]).max() < 1.0
 
-    def test_another_estimate_is_refined_and_kept_near(self, fit, kinematics):
+    def test_an_initial_estimate_is_refined_and_kept_near(self, fit, kinematics):
         joints = kinematics.joints(random_pose(np.random.default_rng(7), kinematics))
         true = fit.fit(rays_to(joints), 0.002, Side.RIGHT, world=world_landmarks(joints))
         further = true.mano.transl * 1.1
@@ -310,7 +310,7 @@ class TestKnownHands:
         assert kinematics.length(result.mano.betas)[0] == pytest.approx(0.2, abs=1e-4)
 
     def test_angles_stay_near_their_limits(self, fit, kinematics):
-        """Keypoints of hands that bend 40 degrees further than hands do."""
+        """Uses keypoints of hands bent 40 degrees beyond the anatomical limits."""
         rng = np.random.default_rng(9)
         for _ in range(10):
             pose = random_pose(rng, kinematics)
@@ -369,7 +369,7 @@ class TestSymmetries:
 
 
 class TestUncertainty:
-    def test_standard_deviations_are_honest(self, fit, kinematics):
+    def test_standard_deviations_match_the_errors(self, fit, kinematics):
         rng = np.random.default_rng(13)
         z_scores, wrist_z_scores = [], []
         for _ in range(60):
@@ -382,7 +382,7 @@ class TestUncertainty:
         assert 0.55 < within[0] < 0.8 and within[1] > 0.87
         np.testing.assert_allclose(wrist_z_scores, np.array(z_scores)[:, 0], rtol=1e-6)
 
-    def test_unknown_size_shows_as_unknown_depth(self, fit, kinematics):
+    def test_unknown_size_increases_the_depth_uncertainty(self, fit, kinematics):
         joints = kinematics.joints(random_pose(np.random.default_rng(14), kinematics))
         rays, world = rays_to(joints), world_landmarks(joints)
         ray, distance = rays[0], np.linalg.norm(joints[0])
@@ -423,7 +423,7 @@ class TestBadInput:
             (result.joints_stddev[[4, 8, 12, 16], :2] > 1.1 * full.joints_stddev[[4, 8, 12, 16], :2]).any(axis=1).all()
         )
 
-    def test_one_wild_keypoint_does_little(self, fit, joints):
+    def test_one_outlier_keypoint_has_little_influence(self, fit, joints):
         rays = rays_to(joints)
         good = fit.fit(rays, 0.003, Side.RIGHT, world=world_landmarks(joints))
         rays[12] = rays_to(rays[12] + (0.1, 0.1, 0))
@@ -433,7 +433,7 @@ class TestBadInput:
             np.linalg.norm((bad.joints - bad.joints[0]) - (good.joints - good.joints[0]), axis=1)[others].max() < 0.012
         )
 
-    def test_hopeless_input_is_refused(self, fit, joints):
+    def test_unusable_input_is_rejected(self, fit, joints):
         rays = rays_to(joints)
         with pytest.raises(ValueError, match="21 rays"):
             fit.fit(rays[:20], 0.003, Side.RIGHT)
@@ -452,7 +452,7 @@ class TestBadInput:
         with pytest.raises(ValueError, match="left"):
             KeypointFit(open_hand(Side.LEFT))
 
-    def test_detection_without_keypoints_is_refused(self, fit):
+    def test_detection_without_keypoints_is_rejected(self, fit):
         with pytest.raises(ValueError, match="keypoints"):
             fit_detection(
                 dict.fromkeys(Side, fit),
@@ -461,7 +461,7 @@ class TestBadInput:
             )
 
 
-def test_an_unknown_keypoint_does_not_count_wherever_it_is_said_to_be(fit, kinematics):
+def test_an_unknown_keypoint_is_ignored(fit, kinematics):
     rng, camera = np.random.default_rng(18), Camera.guess(1280, 720)
     joints = kinematics.joints(random_pose(rng, kinematics))
     pixels, weights = camera.project(joints), np.ones(21)
@@ -477,7 +477,7 @@ def test_an_unknown_keypoint_does_not_count_wherever_it_is_said_to_be(fit, kinem
     np.testing.assert_allclose(found.joints, again.joints, atol=1e-9)
 
 
-def test_joints_beyond_the_lens_do_not_spoil_the_error_of_the_others():
+def test_joints_outside_the_field_of_view_do_not_affect_the_error():
     points = np.random.default_rng(0).uniform(100, 200, (21, 2))
     detection, moved = Detection(np.array([100.0, 100, 200, 200]), keypoints=points), points + (3, 4)
     moved[20] = np.nan
@@ -486,7 +486,7 @@ def test_joints_beyond_the_lens_do_not_spoil_the_error_of_the_others():
     assert np.isnan(reprojection_error(moved, detection))
 
 
-def test_doubtful_side_is_settled_by_the_cheaper_fit(fit, kinematics):
+def test_an_uncertain_side_is_decided_by_the_lower_cost(fit, kinematics):
     rng = np.random.default_rng(17)
     camera = Camera.guess(1280, 720)
     right = 0
@@ -502,9 +502,8 @@ def test_doubtful_side_is_settled_by_the_cheaper_fit(fit, kinematics):
 
 
 @pytest.mark.skipif(not RHD.exists(), reason="needs ../shared/real_hands")
-def test_hands_with_known_joints(fit):
-    """True 2D keypoints alone; feasibility.md reached 11.7 mm, and a depth off by 7.4 %, over these and six more
-    hands."""
+def test_real_hands_with_3d_labels_are_recovered_from_2d_keypoints(fit):
+    """The fit sees only the ground-truth 2D keypoints."""
     errors, depths = [], []
     for photo in read_coco_hands(RHD):
         (hand,) = photo.hands
@@ -516,8 +515,8 @@ def test_hands_with_known_joints(fit):
     assert np.mean(depths) < 0.075
 
 
-def test_a_left_hand_that_is_no_mirror_image_is_fitted_as_it_is():
-    """MANO's left hand has its own shape directions: the fit's parameters must mean what the layer takes them for."""
+def test_a_left_hand_with_its_own_shape_directions_is_fitted():
+    """MANO's left hand has its own shape directions: fit and hand layer must interpret its parameters alike."""
     right = open_hand(Side.RIGHT)
     stored = right.mirrored()
     left = dataclasses.replace(stored, shapedirs=stored.shapedirs * np.array([-1, 1, 1], np.float32)[:, None])

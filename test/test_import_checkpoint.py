@@ -1,4 +1,4 @@
-"""The published checkpoint's way in: equality with a plain transcript of the model, and files that are not what they should be."""
+"""Import of the published checkpoint: equality with the reference implementation, and rejection of invalid files."""
 
 import collections
 import io
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """A whole random-weight file and its state dict."""
+    """A complete file with random weights, and its state dict."""
     state = random_weights()
-    # Views of larger storages are stored as such.
+    # torch.save stores a view together with its larger storage.
     weight, bias = "model.feature_conv.7.weight", "model.feature_conv.7.bias"
     state[weight] = state[weight].t().contiguous().t()
     state[bias] = torch.cat([torch.ones(5), state[bias]])[5:]
@@ -53,7 +53,7 @@ def data_home(tmp_path, monkeypatch):
 
 
 def hollow_weights(config=RELEASED):
-    """Right keys and shapes, every tensor one repeated number: the file stays small."""
+    """Returns tensors of the right keys and shapes, each a single repeated number, so that the file stays small."""
     state = {
         key: torch.tensor(1 if "num_batches" in key else 0.0).expand(shape)
         for key, shape in released_shapes(config).items()
@@ -63,7 +63,7 @@ def hollow_weights(config=RELEASED):
     return state
 
 
-def test_round_trip_equals_a_transcript_of_the_released_model(published, data_home):
+def test_imported_model_equals_the_reference_implementation(published, data_home):
     path, state = published
     report = import_checkpoint(path)
     assert report.output == data_home / "wildhands/released.safetensors"
@@ -98,7 +98,7 @@ def test_round_trip_equals_a_transcript_of_the_released_model(published, data_ho
         np.testing.assert_allclose(Rotation.from_rotvec(applied).as_matrix(), expected.as_matrix(), atol=2e-3)
 
 
-def test_grasp_head_is_kept_where_there_is_one(tmp_path, data_home):
+def test_grasp_head_is_imported_if_present(tmp_path, data_home):
     for grasp_input in (GraspInput.HAND, GraspInput.HAND_AND_IMAGE):
         path = save_published(tmp_path / "grasp.ckpt", hollow_weights(replace(RELEASED, grasp_input=grasp_input)))
         report = import_checkpoint(path)
@@ -106,7 +106,7 @@ def test_grasp_head_is_kept_where_there_is_one(tmp_path, data_home):
         assert load_model("released").model.config.grasp_input is grasp_input
 
 
-def test_left_over_and_differing_tensors_are_reported(tmp_path, data_home):
+def test_unused_and_conflicting_tensors_are_reported(tmp_path, data_home):
     state = hollow_weights() | {"model.depth_head.bias": torch.zeros(2)}
     state["mano_r.v_template"] = state["mano_r.v_template"] + 1
     report = import_checkpoint(save_published(tmp_path / "more.ckpt", state), tmp_path / "mine.safetensors")
@@ -131,7 +131,7 @@ def test_left_over_and_differing_tensors_are_reported(tmp_path, data_home):
         ({"model.mano_l.mano.parents": torch.arange(16)}, "left hand model is damaged"),
     ],
 )
-def test_wrong_tensors_are_named_and_nothing_is_written(change, message, tmp_path, data_home):
+def test_invalid_tensors_are_named_and_nothing_is_written(change, message, tmp_path, data_home):
     state = {key: tensor for key, tensor in (hollow_weights() | change).items() if tensor is not None}
     with pytest.raises(CheckpointError, match=message):
         import_checkpoint(save_published(tmp_path / "bad.ckpt", state))
@@ -169,7 +169,7 @@ def marker_command(tmp_path):
         lambda command: collections.defaultdict(list, {"x": Call(os.system, command)}),
     ],
 )
-def test_malicious_pickles_are_refused(attack, place, tmp_path, data_home):
+def test_malicious_pickles_are_rejected_without_executing_them(attack, place, tmp_path, data_home):
     payload = attack(marker_command(tmp_path))
     path = tmp_path / "evil.ckpt"
     with io.BytesIO() as pickled, zipfile.ZipFile(path, "w") as archive:
@@ -189,7 +189,7 @@ def archive_with(tmp_path, pickled, **members):
     return path
 
 
-def test_tensors_that_reach_outside_of_their_storage_are_refused(tmp_path, data_home):
+def test_tensors_that_exceed_their_storage_are_rejected(tmp_path, data_home):
     state = hollow_weights()
     path = save_published(tmp_path / "whole.ckpt", state)
     with zipfile.ZipFile(path) as archive:
@@ -202,13 +202,14 @@ def test_tensors_that_reach_outside_of_their_storage_are_refused(tmp_path, data_
     del members[largest]
     with pytest.raises(CheckpointError, match=f"is damaged: {'archive/' + largest} in it cannot be read"):
         import_checkpoint(archive_with(tmp_path, pickled=members.pop("data.pkl"), **members))
-    # An as_strided abuse: a tensor that claims more than its storage has.
+    # Abuse of as_strided: a tensor that claims more elements than its storage has.
     evil = {"state_dict": state | {"model.feature_conv.7.bias": torch.zeros(1).expand(2048)}}
     torch.save(evil, tmp_path / "stride.ckpt")
     with zipfile.ZipFile(tmp_path / "stride.ckpt") as archive:
         members = {name.split("/", 1)[1]: archive.read(name) for name in archive.namelist()}
     pickled = members.pop("data.pkl")
-    # (2048,) with stride (0,) becomes (2048,) with stride (1,): M\x00\x08 is 2048, K\x00 is 0, \x85 makes a tuple of one.
+    # Changes the stride of the (2048,) tensor from (0,) to (1,): M\x00\x08 is 2048, K\x00 is 0, \x85 makes a
+    # one-element tuple.
     position = pickled.rindex(b"M\x00\x08\x85")
     stride = pickled.index(b"K\x00\x85", position)
     pickled = pickled[:stride] + b"K\x01\x85" + pickled[stride + 3 :]
@@ -216,7 +217,7 @@ def test_tensors_that_reach_outside_of_their_storage_are_refused(tmp_path, data_
         import_checkpoint(archive_with(tmp_path, pickled, **members))
 
 
-def test_foreign_and_damaged_files_say_what_they_are(published, tmp_path, data_home):
+def test_other_and_damaged_files_are_rejected_with_a_reason(published, tmp_path, data_home):
     path, _ = published
     bad = tmp_path / "bad.ckpt"
     legacy = io.BytesIO()
@@ -249,7 +250,7 @@ def test_foreign_and_damaged_files_say_what_they_are(published, tmp_path, data_h
         import_checkpoint(tmp_path / "absent.ckpt")
 
 
-def test_flipped_bits_are_noticed(tmp_path, data_home):
+def test_flipped_bits_are_detected(tmp_path, data_home):
     path = save_published(tmp_path / "flipped.ckpt", hollow_weights())
     content = bytearray(path.read_bytes())
     template = random_hand(1)["v_template"].numpy().tobytes()
@@ -261,7 +262,7 @@ def test_flipped_bits_are_noticed(tmp_path, data_home):
         import_checkpoint(path)
 
 
-def test_outputs_that_cannot_be_written(tmp_path, data_home):
+def test_unwritable_outputs_are_rejected_and_leave_no_files(tmp_path, data_home):
     path = save_published(tmp_path / "wildhands.ckpt", hollow_weights())
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="cannot write to"):
@@ -273,7 +274,7 @@ def test_outputs_that_cannot_be_written(tmp_path, data_home):
     assert published.read_bytes() == b"855 MB"
     with pytest.raises(CheckpointError, match="is a folder"):
         import_checkpoint(path, tmp_path)
-    # A limit on the size of files fails in the midst of writing, as a full disk does.
+    # With a limit on the file size, writing fails halfway, as on a full disk.
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limit[1]))
     try:
@@ -284,7 +285,7 @@ def test_outputs_that_cannot_be_written(tmp_path, data_home):
     assert not any((data_home / "wildhands").iterdir())
 
 
-def test_a_file_that_would_fill_the_memory_is_refused(tmp_path, data_home):
+def test_a_compressed_archive_is_rejected(tmp_path, data_home):
     path = tmp_path / "bomb.ckpt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(10_000_000))

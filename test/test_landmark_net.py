@@ -1,4 +1,4 @@
-"""MediaPipe's landmark network in torch: equal to the file in the wheel, and a trunk of WildHands."""
+"""MediaPipe's landmark network in PyTorch: equal to the model file in the wheel, and as a trunk of WildHands."""
 
 import copy
 import dataclasses
@@ -45,7 +45,8 @@ def model(net):
 
 @pytest.fixture(scope="module")
 def reference():
-    """(224, 224, 3) RGB in 0..1 to landmarks (counted from the crop's edge), presence, handedness, world landmarks and feature map."""
+    """MediaPipe's model: maps a crop, (224, 224, 3) RGB in 0..1, to landmarks (relative to the crop's edge), presence,
+    handedness, world landmarks and feature map."""
     network = openvino.Core().read_model(landmark_model_path())
     node = network.output("Identity").get_node()
     while node.get_type_name() != "ReduceMean":
@@ -73,7 +74,7 @@ def real_hands():
 
 
 def real_input(photo):
-    """Network input of an upright crop, and the map (2, 3) from crop to image."""
+    """Returns the network's input of an upright crop, and the (2, 3) affine map from the crop to the image."""
     (hand,) = photo.hands
     keypoints = hand.keypoints[hand.known_keypoints]
     turn = hand_turn(hand.keypoints) if hand.known_keypoints[[0, 9]].all() else 0.0
@@ -106,14 +107,14 @@ def check_equal(net, reference, crops):
     return output
 
 
-def test_equals_the_file_on_random_images(net, reference):
+def test_equals_mediapipes_model_on_random_images(net, reference):
     output = check_equal(net, reference, random_crops())
     assert output.features.shape == (6, 1152, 7, 7) and output.features.std() > 0.1
     assert (output.presence < 0.1).all()
 
 
 @pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
-def test_equals_the_file_on_real_hands_and_finds_them(net, reference):
+def test_equals_mediapipes_model_on_real_hands_and_finds_them(net, reference):
     errors = []
     for photo in real_hands():
         (hand,) = photo.hands
@@ -127,12 +128,12 @@ def test_equals_the_file_on_real_hands_and_finds_them(net, reference):
     assert np.median(errors) < 0.06 and max(errors) < 0.12
 
 
-def test_wrong_crops_are_refused(net):
+def test_crops_of_another_size_are_rejected(net):
     with pytest.raises(ValueError, match=r"\(1, 3, 256, 256\)"):
         net(torch.zeros(1, 3, 256, 256))
 
 
-def test_saved_weights_need_no_wheel(net, tmp_path, monkeypatch):
+def test_saved_weights_load_without_the_mediapipe_wheel(net, tmp_path, monkeypatch):
     save_file(net.state_dict(), tmp_path / "net.safetensors")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install mediapipe==0.10.21"):
@@ -145,14 +146,14 @@ def test_saved_weights_need_no_wheel(net, tmp_path, monkeypatch):
 
 
 def synthetic_input(config=MEDIAPIPE_HAND, **changes):
-    """Two hands' worth of a blotchy square image, one turned."""
+    """Returns the network's input of two boxes, one of them rotated, on a random square image."""
     image = np.kron(
         np.random.default_rng(2).integers(0, 256, (40, 40, 3), dtype=np.uint8), np.ones((12, 12, 1), np.uint8)
     )
     camera = Camera.pinhole(400, 400, 239.5, 239.5, 480, 480)
     boxes = np.array([[100, 120, 220, 260], [300, 200, 440, 330]], dtype=float)
-    given = {"image_rgb": image, "camera": camera, "boxes": boxes, "turns": np.array([0.0, 0.7])} | changes
-    return preprocess(config=config, preprocessing=config.preprocessing, **given)
+    arguments = {"image_rgb": image, "camera": camera, "boxes": boxes, "turns": np.array([0.0, 0.7])} | changes
+    return preprocess(config=config, preprocessing=config.preprocessing, **arguments)
 
 
 @torch.inference_mode()
@@ -163,7 +164,7 @@ def run(model, inputs, is_right=None):
 def test_one_pass_gives_landmarks_side_hand_camera_and_grasp(model, net):
     inputs = synthetic_input()
     output = run(model, inputs)
-    assert inputs.crops.min() >= 0 and inputs.crops.max() <= 1, "colours as this trunk wants them"
+    assert inputs.crops.min() >= 0 and inputs.crops.max() <= 1, "this trunk takes colours in 0..1"
     with torch.inference_mode():
         alone = net(inputs.crops)
     for field in dataclasses.fields(alone):
@@ -173,14 +174,14 @@ def test_one_pass_gives_landmarks_side_hand_camera_and_grasp(model, net):
         and output.grasp_logits.shape == (2, 9)
         and output.translation.isfinite().all()
     )
-    # Without a given side, the landmark head's is decoded.
+    # Without `is_right`, the side of the landmark head is decoded.
     said = alone.is_right > 0.5
     assert torch.equal(output.betas, run(model, inputs, said).betas)
     assert not torch.equal(output.betas, run(model, inputs, ~said).betas)
 
 
 @pytest.mark.parametrize("encoding", [Encoding.DENSE, Encoding.CENTER_CORNER])
-def test_encodings_at_the_input_start_from_the_same_trunk(net, encoding):
+def test_encodings_at_the_input_leave_the_initial_landmarks_unchanged(net, encoding):
     config = dataclasses.replace(MEDIAPIPE_HAND, encoding=encoding)
     model = WildHands(config).eval()
     model.start_from(net)
@@ -202,8 +203,8 @@ def test_other_trunks_have_no_landmarks(net):
     assert run(model, synthetic_input(config), torch.tensor([True, False])).landmarks is None
 
 
-def test_a_turned_picture_turns_the_hand(net):
-    """The crop stays the same, and the hand turns with the picture about the optical axis."""
+def test_rotating_the_image_rotates_the_hand(net):
+    """The crop stays the same, and the hand rotates with the image about the optical axis."""
     torch.manual_seed(1)
     model = WildHands(dataclasses.replace(MEDIAPIPE_HAND, encoding=Encoding.NONE)).eval()
     model.start_from(net)
@@ -220,7 +221,7 @@ def test_a_turned_picture_turns_the_hand(net):
     turned = synthetic_input(
         model.config, image_rgb=np.rot90(image, -1).copy(), boxes=box, turns=np.array([0.3 + np.pi / 2])
     )
-    torch.testing.assert_close(turned.crops, straight.crops, atol=0.02, rtol=0)  # interpolation's rounding
+    torch.testing.assert_close(turned.crops, straight.crops, atol=0.02, rtol=0)  # rounding of the interpolation
     before, after = run(model, straight), run(model, dataclasses.replace(turned, crops=straight.crops))
     quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     torch.testing.assert_close(after.rotations[:, 0], quarter @ before.rotations[:, 0], atol=1e-5, rtol=0)
@@ -237,7 +238,7 @@ def test_checkpoint_round_trip(model, tmp_path):
     assert torch.equal(a.translation, b.translation) and torch.equal(a.landmarks.world, b.landmarks.world)
 
 
-def test_configuration():
+def test_configuration_accepts_older_checkpoints_and_rejects_invalid_values():
     old = {
         name: value for name, value in json.loads(RELEASED.to_json()).items() if name not in ("crop_scale", "upright")
     }
@@ -250,9 +251,9 @@ def test_configuration():
         synthetic_input(turns=None)
 
 
-def test_fine_tuning_moves_what_is_not_frozen(net):
+def test_fine_tuning_changes_unfrozen_parameters_only(net):
     torch.manual_seed(0)
-    model = WildHands(MEDIAPIPE_HAND).eval()  # no dropout: the loss is the weights' alone
+    model = WildHands(MEDIAPIPE_HAND).eval()  # no dropout: the loss depends on the weights only
     model.start_from(net)
     frozen, tuned = model.hand_trunk.blocks[:10], model.hand_trunk.blocks[10:]
     for part in (model.hand_trunk.stem, frozen):
@@ -260,7 +261,7 @@ def test_fine_tuning_moves_what_is_not_frozen(net):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     inputs = synthetic_input()
     target = run(model, inputs).landmarks.landmarks + torch.tensor([6.0, -4.0])
-    # Landmarks are hundreds of pixels away from zero: the trunk takes smaller steps than the new parts.
+    # Landmarks are hundreds of pixels from zero: the trunk needs a lower learning rate than the new parts.
     old = [p for p in (*model.hand_trunk.parameters(), *model.landmark_head.parameters()) if p.requires_grad]
     new = [p for name, p in model.named_parameters() if not name.startswith(("hand_trunk", "landmark_head"))]
     optimizer = torch.optim.Adam([{"params": new, "lr": 1e-3}, {"params": old, "lr": 1e-5}])
@@ -286,7 +287,7 @@ def test_fine_tuning_moves_what_is_not_frozen(net):
             assert torch.equal(after[name], tensor) is name.startswith(frozen_names), name
 
 
-def test_decoders_see_the_landmarks_but_do_not_train_them(model):
+def test_decoders_use_the_landmarks_but_do_not_train_them(model):
     inputs = synthetic_input()
     arguments = inputs.crops, inputs.kpe, torch.tensor([True]), inputs.focal, inputs.anchor
     output = model(*arguments, turn=inputs.turn)
@@ -300,7 +301,7 @@ def test_decoders_see_the_landmarks_but_do_not_train_them(model):
         assert (moved(*arguments, turn=inputs.turn).rotations - output.rotations).abs().max() > 1e-5
 
 
-def test_feature_dropout_takes_whole_hands_in_training_only():
+def test_feature_dropout_drops_whole_hands_in_training_only():
     features, dropout = torch.ones(1000, 5), FeatureDropout(0.25)
     dropped = dropout.train()(features)
     assert set(dropped.sum(1).tolist()) == {0.0, 5.0} and 0.15 < (dropped == 0).float().mean() < 0.35
@@ -308,8 +309,8 @@ def test_feature_dropout_takes_whole_hands_in_training_only():
 
 
 @pytest.mark.parametrize("fusion", Fusion)
-def test_vectors_tell_crops_apart(net, fusion):
-    """A fusion that has died gives all crops the same."""
+def test_feature_vectors_differ_between_crops(net, fusion):
+    """A fusion that has stopped working gives the same vector for all crops."""
     model = WildHands(dataclasses.replace(MEDIAPIPE_HAND, fusion=fusion))
     model.start_from(net)
     initialize_heads(model)
@@ -317,21 +318,21 @@ def test_vectors_tell_crops_apart(net, fusion):
     crops = torch.cat([inputs.crops, inputs.crops.flip(2), inputs.crops * 0.3])
     kpe = torch.cat([inputs.kpe] * 3)
     with torch.no_grad():
-        model.encode(crops, kpe)  # in training mode, so that averages are taken in
+        model.encode(crops, kpe)  # in training mode, to update the running averages
         vector = model.eval().encode(crops, kpe).vector
     assert vector.shape == (6, 1024) and vector.std(0).mean() > 0.1 * vector.abs().mean() > 0
 
 
-def test_the_weights_in_the_box_see_the_image():
+def test_default_weights_use_the_image():
     model, inputs = load_model("default").model, synthetic_input()
     with torch.inference_mode():
         encoded = model.encode(inputs.crops, inputs.kpe)
         landmarks = model.landmark_head(encoded.features)
         blind = dataclasses.replace(encoded, vector=torch.zeros_like(encoded.vector))
         rest = torch.tensor([True, True]), inputs.focal, inputs.anchor, inputs.turn
-        seeing, guessing = (model.decode(what, landmarks, *rest) for what in (encoded, blind))
+        with_image, without = (model.decode(encoding, landmarks, *rest) for encoding in (encoded, blind))
     assert (encoded.vector[0] - encoded.vector[1]).abs().max() > 0.1
-    assert (seeing.rotations - guessing.rotations).abs().mean() > 0.01
+    assert (with_image.rotations - without.rotations).abs().mean() > 0.01
 
 
 def test_orientation_is_relative_to_the_ray_through_the_crop(model):

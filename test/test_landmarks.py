@@ -1,4 +1,4 @@
-"""The landmark network on boxes: the same hands as MediaPipe's own pipeline finds, whatever way they are turned."""
+"""The landmark network on boxes finds the same hands as MediaPipe's own pipeline, at any rotation."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def guessed(image: np.ndarray) -> Camera:
 
 
 @pytest.mark.parametrize("index", range(4))
-def test_same_hand_as_the_whole_of_mediapipe(landmarks, index):
+def test_the_hand_equals_that_of_mediapipes_pipeline(landmarks, index):
     photo = read_coco_hands(PHOTOS)[index]
     image, (hand,) = photo.load_image(), photo.hands
     detector = MediaPipeDetector(tracking=False, max_hands=1)
@@ -44,33 +44,33 @@ def test_same_hand_as_the_whole_of_mediapipe(landmarks, index):
     size = (hand.box[2:] - hand.box[:2]).max()
     assert np.linalg.norm(found.keypoints - expected.keypoints, axis=-1).mean() < 0.06 * size
     assert found.side is expected.side
-    # World landmarks are turned with the crop: in the picture they point where the keypoints do.
+    # World landmarks are rotated back with the crop: they point the same way as the keypoints in the image.
     assert mean_cosine(found.world[:, :2], found.keypoints) > 0.95
 
 
-def test_world_landmarks_against_the_truth(landmarks):
-    """Those of the default weights, which have learnt from other hands than MediaPipe's, are to be better."""
+def test_world_landmarks_are_at_least_as_accurate_as_mediapipes(landmarks):
+    """The default weights must be at least as accurate as MediaPipe's."""
     photos = PHOTOS.parent / "rhd"
     if not photos.exists():
         pytest.skip("the photographs are not there")
     labelled = [(photo, photo.hands[0]) for photo in read_coco_hands(photos)]
     errors = {}
-    for name, detector in (("these", landmarks), ("MediaPipe's", LandmarkDetector(MediaPipeLandmarks()))):
+    for name, detector in (("ours", landmarks), ("MediaPipe's", LandmarkDetector(MediaPipeLandmarks()))):
         found = [detector.detect_in_box(photo.load_image(), photo.camera, hand.box) for photo, hand in labelled]
         errors[name] = np.mean(
             [pa_mpjpe(each.world, hand.joints) for each, (_, hand) in zip(found, labelled, strict=True)]
         )
-    assert errors["these"] <= errors["MediaPipe's"] < 0.02
+    assert errors["ours"] <= errors["MediaPipe's"] < 0.02
 
 
 def mean_cosine(a: np.ndarray, b: np.ndarray) -> float:
-    """Of the directions from the wrist to the 20 other joints."""
+    """Returns the mean cosine between the directions from the wrist to the 20 other joints."""
     a, b = (points[1:] - points[0] for points in (a, b))
     return float(np.mean((a * b).sum(axis=-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)))
 
 
 @pytest.mark.parametrize("code", [cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_COUNTERCLOCKWISE])
-def test_a_turned_picture_turns_everything(landmarks, code):
+def test_rotating_the_image_rotates_the_detection(landmarks, code):
     photo = read_coco_hands(PHOTOS)[0]
     image, (hand,) = photo.load_image(), photo.hands
     upright = landmarks.detect_in_box(image, photo.camera, hand.box)
@@ -85,12 +85,12 @@ def test_a_turned_picture_turns_everything(landmarks, code):
     turned = landmarks.detect_in_box(rotated, guessed(rotated), np.concatenate([corners.min(0), corners.max(0)]))
     size = (hand.box[2:] - hand.box[:2]).max()
     assert np.linalg.norm(turned.keypoints - turn(upright.keypoints), axis=-1).max() < 0.04 * size
-    # World landmarks turn about the viewing axis: compare them as directions in the picture.
+    # World landmarks rotate about the optical axis: compare their directions in the image.
     directions = turn(upright.world[:, :2]) - turn(np.zeros(2))
     np.testing.assert_allclose(turned.world[:, :2], directions, atol=0.01)
 
 
-def test_a_known_hand_needs_one_look(landmarks):
+def test_a_known_hand_needs_one_forward_pass(landmarks):
     photo = read_coco_hands(PHOTOS)[0]
     image, (hand,) = photo.load_image(), photo.hands
     found = landmarks.detect_in_box(image, photo.camera, hand.box)
@@ -100,12 +100,12 @@ def test_a_known_hand_needs_one_look(landmarks):
     )
 
 
-def test_no_hand_no_detection(landmarks):
+def test_a_blank_image_has_no_detection(landmarks):
     wall = np.full((200, 300, 3), 128, np.uint8)
     assert landmarks.detect_in_box(wall, guessed(wall), np.array([50, 50, 120, 120.0])) is None
 
 
-def test_turn_of_keypoints():
+def test_hand_turn_is_zero_for_an_upright_hand():
     keypoints = np.zeros((21, 2))
     keypoints[9] = (0, -5)
     assert hand_turn(keypoints) == 0

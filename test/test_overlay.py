@@ -1,4 +1,4 @@
-"""The overlay covers what the mesh covers, in the right order, and nothing else."""
+"""The overlay covers exactly the pixels of the meshes, nearer hands hide others, and labels stay readable."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def changed(drawn, image):
 
 
 def silhouette(hand, camera):
-    """By filling every projected triangle, whatever way it faces."""
+    """Fills every projected triangle, whichever way it faces."""
     mask = np.zeros((camera.height, camera.width), np.uint8)
     for triangle in np.round(camera.project(hand.vertices)[FACES[hand.side]] * 16).astype(np.int32):
         cv2.fillConvexPoly(mask, triangle, 1, cv2.LINE_8, 4)
@@ -93,7 +93,7 @@ def test_mesh_covers_the_projected_silhouette(side, camera, monkeypatch):
     assert (expected & ~covered).sum() < 0.02 * expected.sum()
 
 
-def test_without_hands_the_picture_stays():
+def test_an_image_without_hands_is_copied_unchanged():
     image = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), dtype=np.uint8)
     drawn = overlay.draw_frame(image, FrameEstimate((), CAMERA), FACES)
     assert (drawn == image).all() and drawn is not image
@@ -102,7 +102,7 @@ def test_without_hands_the_picture_stays():
 @pytest.mark.parametrize(
     "transl", [(0, 0, -0.5), (3.0, 0, 0.5), (0, 0, 0.02)], ids=["behind", "outside", "around the camera"]
 )
-def test_hands_that_cannot_be_seen_do_no_harm(transl, monkeypatch):
+def test_hands_outside_the_view_do_not_raise(transl, monkeypatch):
     mesh_only(monkeypatch)
     image = np.full((720, 1280, 3), 100, np.uint8)
     drawn = overlay.draw_frame(image, FrameEstimate((posed(Side.RIGHT, transl),), CAMERA), FACES)
@@ -121,13 +121,13 @@ def test_the_nearer_hand_hides_the_other(near_side, monkeypatch):
     swapped = overlay.draw_frame(image, FrameEstimate((far, near), CAMERA), FACES)
     alone = overlay.draw_frame(image, FrameEstimate((near,), CAMERA), FACES)
     assert (both == swapped).all()
-    # Within the near hand's outline nothing of the far one shows.
+    # The far hand is not visible within the outline of the near one.
     inner = cv2.erode(changed(alone, image).astype(np.uint8), np.ones((3, 3))).astype(bool)
     assert inner.sum() > 5000
     assert (both[inner] == alone[inner]).all(axis=-1).mean() > 0.999
 
 
-def test_sides_have_their_colours(monkeypatch):
+def test_each_side_has_its_colour(monkeypatch):
     mesh_only(monkeypatch)
     image = np.full((720, 1280, 3), 100, np.uint8)
     for side, stronger, weaker in ((Side.RIGHT, 0, 2), (Side.LEFT, 2, 0)):
@@ -159,13 +159,13 @@ def test_shading_is_smooth(monkeypatch):
         ((10, 100, 200, 120), [(150, 110, 300, 130), (0, 80, 100, 105)], 31),
         ((10, 0, 200, 20), [(0, 0, 300, 479)], 0),
     ],
-    ids=["alone", "beside", "up", "down", "top of the picture", "between two", "no room"],
+    ids=["alone", "beside", "up", "down", "top of the image", "between two", "no room"],
 )
-def test_labels_keep_off_one_another(place, others, shift):
+def test_labels_do_not_overlap(place, others, shift):
     assert overlay._shift_off(place, others, 480) == shift
 
 
-def test_nan_score_and_joints_are_drawn_around():
+def test_nan_score_and_joints_do_not_prevent_drawing():
     hand = posed(Side.LEFT, (0, 0.1, 0.5))
     hand.joints_2d[3] = np.nan
     object.__setattr__(hand, "score", float("nan"))
@@ -173,7 +173,7 @@ def test_nan_score_and_joints_are_drawn_around():
     assert overlay.draw_frame(image, FrameEstimate((hand,), CAMERA), FACES).any()
 
 
-def test_labels_name_the_grasp_where_it_is_known():
+def test_labels_name_the_grasp_if_it_is_known():
     hand = posed(Side.RIGHT, (0.0, 0.0, 0.5))
     assert overlay.label_text(hand).endswith("90 %") and "0.50 m" in overlay.label_text(hand)
     probabilities = np.array([0, 0, 0.7, 0.3, 0, 0, 0, 0, 0])
@@ -182,7 +182,7 @@ def test_labels_name_the_grasp_where_it_is_known():
 
 @pytest.mark.parametrize("distance", [0.3, 1.0, 2.5])
 def test_skeletons_do_not_hide_small_hands(distance, monkeypatch):
-    """However far the hand is, most of it is still to be seen."""
+    """Most of the hand stays visible at any distance."""
     monkeypatch.setattr(overlay, "_draw_label", lambda *_: (0, 0, 0, 0))
     monkeypatch.setattr(overlay, "_draw_meshes", lambda *_: None)
     hand = posed(Side.RIGHT, (0.0, 0.0, distance))

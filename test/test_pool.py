@@ -19,13 +19,13 @@ from wildhands_ros.training.pool import Pool, frozen_stages
 
 pytestmark = pytest.mark.slow
 
-PICTURES = 32
+IMAGES = 32
 CONFIG = TrainingConfig(
     network=dataclasses.replace(MEDIAPIPE_HAND, features=64),
     sources=(SourceConfig("world/lab"), SourceConfig("world/wild")),
     steps=10,
-    batch_size=PICTURES,
-    pool=PICTURES,
+    batch_size=IMAGES,
+    pool=IMAGES,
     start="mediapipe",
     distillation=DistillationConfig(landmarks=1, world=1, presence=1, side=1),
     optimizer=OptimizerConfig(
@@ -69,7 +69,7 @@ def test_frozen_stages_end_at_the_first_trained_one():
 
 
 def losses_of(pool: Pool) -> list[dict[str, float]]:
-    """Losses of the first batch, from the pool and drawn anew."""
+    """Returns the losses of the first batch, from the pool and without it."""
     losses, kept = [], pool._config
     for config, batches in ((kept, pool), (dataclasses.replace(kept, pool=0), Batches(kept, hand_assets(kept)))):
         objective = Objective(initial_network(config), hand_assets(config), config)
@@ -78,7 +78,7 @@ def losses_of(pool: Pool) -> list[dict[str, float]]:
     return losses
 
 
-def test_losses_equal_those_of_the_images_themselves(pool):
+def test_losses_from_the_pool_equal_those_without_it(pool):
     kept, direct = losses_of(pool)
     assert kept.keys() == direct.keys() and "mask" in kept and "distill_landmarks" in kept
     held = [name for name in kept if name.startswith("distill_")]
@@ -102,15 +102,15 @@ def test_each_epoch_uses_every_image_once_in_another_order(pool):
     epochs = [pool[step] for step in (1, 2)]
     names = [[str(name) for name in batch.targets.names] for batch in epochs]
     assert sorted(names[0]) == sorted(names[1]) and names[0] != names[1]
-    halves = Pool(dataclasses.replace(CONFIG, batch_size=PICTURES // 2), hand_assets(CONFIG))
+    halves = Pool(dataclasses.replace(CONFIG, batch_size=IMAGES // 2), hand_assets(CONFIG))
     assert [*halves[1].targets.names, *halves[2].targets.names] == names[0]
     shares = [Pool(CONFIG, hand_assets(CONFIG), rank, 2)[1] for rank in (0, 1)]
     assert [*shares[0].targets.names, *shares[1].targets.names] == names[0]
-    assert shares[1].targets.num_images == PICTURES // 2
-    np.testing.assert_array_equal(np.unique(shares[1].targets.image_index), np.arange(PICTURES // 2))
+    assert shares[1].targets.num_images == IMAGES // 2
+    np.testing.assert_array_equal(np.unique(shares[1].targets.image_index), np.arange(IMAGES // 2))
 
 
-def test_labels_that_no_hand_has_are_left_out(pool):
+def test_labels_that_no_hand_has_are_omitted(pool):
     with_3d = pool[1].targets.has_pose
     rows = (~with_3d).nonzero().flatten()[:1]
     lone = pool_module.taken(pool[1], rows, torch.tensor([0]), 1).targets
@@ -120,7 +120,7 @@ def test_labels_that_no_hand_has_are_left_out(pool):
 def test_unusable_images_are_reported_once(tmp_path, cache):
     for name in ("good.png", "bad.png"):
         (tmp_path / name).write_bytes(
-            encode_image(np.full((80, 80, 3), 99, np.uint8), ".png") if name == "good.png" else b"no picture"
+            encode_image(np.full((80, 80, 3), 99, np.uint8), ".png") if name == "good.png" else b"not an image"
         )
     config = dataclasses.replace(CONFIG, sources=(SourceConfig("photographs", root=str(tmp_path)),))
     direct = Batches(config, hand_assets(config))[1]
@@ -143,7 +143,7 @@ def test_each_machine_creates_a_whole_pool(cache, monkeypatch):
         raise InterruptedError(str(chunks))
 
     monkeypatch.setattr(pool_module, "in_processes", made)
-    config = dataclasses.replace(CONFIG, pool=4 * PICTURES, seed=3)
+    config = dataclasses.replace(CONFIG, pool=4 * IMAGES, seed=3)
     for rank, local, chunks in ((2, "0", "0, 2"), (3, "1", "1, 3")):
         monkeypatch.setenv("LOCAL_RANK", local)
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
@@ -151,7 +151,7 @@ def test_each_machine_creates_a_whole_pool(cache, monkeypatch):
             Pool(config, hand_assets(config), rank, 4)
 
 
-def test_other_photographs_are_another_pool(cache, tmp_path):
+def test_other_photographs_give_another_pool(cache, tmp_path):
     folders = []
     config = dataclasses.replace(CONFIG, sources=(SourceConfig("photographs", root=str(tmp_path)),))
     for name in ("a.jpg", "b.jpg"):

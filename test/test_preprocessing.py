@@ -1,5 +1,5 @@
-"""Released preprocessing against known numbers and a plain transcript of its steps; full-resolution preprocessing
-against geometry."""
+"""Released preprocessing compared with known values and a reference implementation; full-resolution preprocessing
+compared with geometry."""
 
 from dataclasses import replace
 
@@ -33,7 +33,7 @@ def textured_image(height=720, width=1280):
 
 
 def colours(tensor):
-    """(H, W, 3) in 0..1 of a normalised (3, H, W)."""
+    """Converts a normalised (3, H, W) tensor to (H, W, 3) colours in 0..1."""
     return tensor.permute(1, 2, 0).numpy() * np.float32(IMAGENET_STD) + np.float32(IMAGENET_MEAN)
 
 
@@ -60,7 +60,7 @@ def colours(tensor):
         ),
     ],
 )
-def test_golden_numbers_of_released_preprocessing(camera, box, box224, window, kpe_box, k224, center):
+def test_released_preprocessing_equals_reference_values(camera, box, box224, window, kpe_box, k224, center):
     crop, frame_camera = released_crop(np.array(box), camera.width, camera.height), released_camera(camera)
     assert crop.box.tolist() == box224
     assert (*crop.center, crop.side) == window
@@ -75,7 +75,7 @@ def test_golden_numbers_of_released_preprocessing(camera, box, box224, window, k
 
 
 @pytest.mark.parametrize("shape", [(720, 1280), (640, 480)])
-def test_released_pixels_equal_a_transcript_of_the_reference(shape):
+def test_released_pixels_equal_the_reference_implementation(shape):
     image, boxes = textured_image(*shape), np.array([[100, 150, 300, 320], [350.4, 20.7, 470.2, 140.9]])
     camera = Camera.pinhole(500, 500, shape[1] / 2, shape[0] / 2, shape[1], shape[0])
     inputs = preprocess(image, camera, boxes, RELEASED, Preprocessing.RELEASED)
@@ -87,7 +87,7 @@ def test_released_pixels_equal_a_transcript_of_the_reference(shape):
         np.testing.assert_allclose(inputs.kpe[i], angles, atol=1e-5)
 
 
-def test_released_preprocessing_blurs_and_reduces():
+def test_released_preprocessing_loses_fine_detail():
     """Fine stripes that are visible at full resolution vanish in the reference's crops."""
     image = np.zeros((720, 1280, 3), np.uint8)
     image[:, ::4] = image[:, 1::4] = 255
@@ -96,7 +96,7 @@ def test_released_preprocessing_blurs_and_reduces():
     assert contrast(RELEASED) < 0.05 < 0.3 < contrast(OURS)
 
 
-def test_tiny_and_clipped_boxes_are_usable_and_others_are_reported():
+def test_tiny_and_clipped_boxes_are_usable_and_invalid_inputs_are_rejected():
     image = textured_image()
     inputs = preprocess(
         image, CAMERA, np.array([[5, 5, 6, 6], [-300, 200, 40, 900]], dtype=float), RELEASED, Preprocessing.RELEASED
@@ -119,7 +119,7 @@ def test_tiny_and_clipped_boxes_are_usable_and_others_are_reported():
 
 
 def dot_position(image):
-    """Centroid (x, y) of the brightness above black."""
+    """Returns the centroid (x, y) of the brightness."""
     weight = np.clip(image.sum(axis=-1), 0, None)
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     return np.array([(weight * x).sum(), (weight * y).sum()]) / weight.sum()
@@ -127,8 +127,8 @@ def dot_position(image):
 
 @pytest.mark.parametrize("turn", [0.0, 0.6, -2.0])
 @pytest.mark.parametrize("size", [60.3, 417.0])
-def test_full_resolution_crops_are_where_their_camera_says(turn, size):
-    """A dot of the image appears in the crop at the pixel with the dot's angles, for any scale and turn."""
+def test_full_resolution_crops_agree_with_their_camera(turn, size):
+    """A dot in the image appears in the crop at the pixel with the angles of the dot, for any scale and rotation."""
     dot = np.array([640.25, 411.5])
     y, x = np.mgrid[:720, :1280]
     blob = 255 * np.exp(-((x - dot[0]) ** 2 + (y - dot[1]) ** 2) / (2 * (size / 20) ** 2))
@@ -144,7 +144,7 @@ def test_full_resolution_crops_are_where_their_camera_says(turn, size):
     np.testing.assert_allclose(at_dot, CAMERA.angles(dot), atol=0.15 * pixel)
 
 
-def test_turned_corners_are_the_true_ones():
+def test_rotated_crops_encode_their_own_corners():
     turn, half = 0.5, 1.75 * 220 / 2
     inputs = preprocess(textured_image(), CAMERA, BOX[None], OURS, OURS.preprocessing, np.array([turn]))
     up, right = np.array([np.sin(turn), -np.cos(turn)]), np.array([np.cos(turn), np.sin(turn)])
@@ -154,7 +154,7 @@ def test_turned_corners_are_the_true_ones():
     np.testing.assert_allclose(inputs.kpe[0].reshape(5, 2), expected, atol=1e-6)
 
 
-def test_shrinking_leaves_no_aliasing_and_keeps_the_mean():
+def test_downscaling_avoids_aliasing_and_keeps_the_mean():
     checkerboard = (np.indices((900, 900)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
     for factor in (1.6, 3.7, 12.0):
         affine = np.array([[1 / factor, 0, 3.3], [0, 1 / factor, -5.2]])
@@ -164,7 +164,7 @@ def test_shrinking_leaves_no_aliasing_and_keeps_the_mean():
 
 
 @pytest.mark.parametrize("replicate", [True, False])
-def test_renders_beyond_the_image_look_like_photographs(replicate):
+def test_renders_beyond_the_image_are_padded_like_photographs(replicate):
     beyond = cv2.GaussianBlur(textured_image(), (0, 0), 4)
     inner = np.ascontiguousarray(beyond[100:400, 150:500])
     turn, scale = 0.4, 0.9
@@ -175,10 +175,10 @@ def test_renders_beyond_the_image_look_like_photographs(replicate):
     whole = warp_antialiased(beyond, from_beyond, 224, replicate=False)
     difference = np.abs(hide_outside(whole, affine, 350, 300, replicate=replicate) - expected)
     assert np.abs(whole - expected).mean() > 10
-    assert np.quantile(difference, 0.98) < 3  # but for the rim, which the warp mixes with black
+    assert np.quantile(difference, 0.98) < 3  # except at the rim, where the warp mixes in black
 
 
-def test_crop_decoding_puts_the_anchor_on_the_crop_and_the_focal_length_in_its_pixels():
+def test_crop_decoding_uses_the_crops_centre_and_focal_length():
     inputs = preprocess(textured_image(), CAMERA, BOX[None], OURS, OURS.preprocessing)
     center = (BOX[:2] + BOX[2:]) / 2
     np.testing.assert_allclose(inputs.anchor[0], (center - CAMERA.k[:2, 2]) / CAMERA.k[(0, 1), (0, 1)], atol=1e-6)
@@ -194,7 +194,7 @@ def test_fake_intrinsics_change_the_encoding_only():
     assert torch.equal(fake.focal, true.focal) and torch.equal(fake.crops, true.crops)
 
 
-def test_rectified_image_and_boxes_show_the_same_things():
+def test_rectified_boxes_enclose_the_same_object():
     source = replace(CAMERA, distortion_model="plumb_bob", d=np.array([-0.25, 0.06, 0.001, -0.002, 0.0]))
     point = np.array([0.35, 0.2, 1.0])
     u, v = source.project(point)

@@ -1,4 +1,4 @@
-"""Every runtime gives what the network gives, and compiled networks are found again."""
+"""Every runtime returns the same values as the PyTorch network, and compiled networks are cached."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ TWO_TRUNKS = WildHandsConfig(trunk="resnet18", features=64, grasp_input=GraspInp
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """One cache for all that does not test it: a network takes seconds to convert."""
-    return tmp_path_factory.mktemp("kept")
+def shared_cache(tmp_path_factory):
+    """One cache for all tests that do not test the cache: converting a network takes seconds."""
+    return tmp_path_factory.mktemp("shared_cache")
 
 
 @pytest.fixture(autouse=True)
-def folders(kept, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))
+def folders(shared_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shared_cache))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
@@ -70,13 +70,12 @@ def inputs(config, hands, seed=0):
     for name in ("crops", "images", "anchor", "turn", "kpe"):
         if name in values:
             values[name] = torch.rand(values[name].shape, generator=generator)
-    given = {field.name: values.get(field.name) for field in dataclasses.fields(NetworkInput)}
-    return NetworkInput(**given)
+    return NetworkInput(**{field.name: values.get(field.name) for field in dataclasses.fields(NetworkInput)})
 
 
 @torch.inference_mode()
-def expected(model, given, is_right):
-    output = model(given.crops, given.kpe, is_right, given.focal, given.anchor, given.images, turn=given.turn)
+def expected(model, batch, is_right):
+    output = model(batch.crops, batch.kpe, is_right, batch.focal, batch.anchor, batch.images, turn=batch.turn)
     orient, pose = decode_pose(output.rotations, MEAN_POSE[output.is_right.long()])
     values = {
         "is_right": output.is_right,
@@ -93,29 +92,29 @@ def expected(model, given, is_right):
 
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])
 @pytest.mark.parametrize("which", ["default", "two_trunks"])
-def test_runtimes_give_what_the_network_gives(runtime, which, request):
+def test_runtimes_equal_the_pytorch_network(runtime, which, request):
     model = request.getfixturevalue(which)
     running = run_network(model, MEAN_POSE, runtime, "float32", "cpu")
     for sides in ([RIGHT, LEFT, RIGHT], [LEFT]):
-        given = inputs(model.config, len(sides))
-        found = running(given, torch.tensor(sides))
-        kept = {name: value.copy() for name, value in found.items()}
+        batch = inputs(model.config, len(sides))
+        found = running(batch, torch.tensor(sides))
+        copies = {name: value.copy() for name, value in found.items()}
         running(inputs(model.config, len(sides), seed=1), torch.tensor(sides))
-        truth = expected(model, given, torch.tensor(sides) == RIGHT)
-        for name, value in truth.items():
-            assert np.array_equal(found[name], kept[name]), "results outlive the next call"
+        reference = expected(model, batch, torch.tensor(sides) == RIGHT)
+        for name, value in reference.items():
+            assert np.array_equal(found[name], copies[name]), "the next call must not overwrite results"
             np.testing.assert_allclose(found[name], value, atol=1e-3 if name == "landmarks" else 2e-5, err_msg=name)
 
 
-def test_the_landmarks_tell_the_side_where_it_is_not_given(default):
-    given = inputs(default.config, 4)
-    found = run_network(default, MEAN_POSE, "openvino", "float32")(given, torch.full((4,), BY_LANDMARKS))
-    truth = expected(default, given, None)
-    assert np.array_equal(found["is_right"], truth["is_right"])
-    np.testing.assert_allclose(found["hand_pose"], truth["hand_pose"], atol=2e-5)
+def test_the_landmark_head_decides_an_unknown_side(default):
+    batch = inputs(default.config, 4)
+    found = run_network(default, MEAN_POSE, "openvino", "float32")(batch, torch.full((4,), BY_LANDMARKS))
+    reference = expected(default, batch, None)
+    assert np.array_equal(found["is_right"], reference["is_right"])
+    np.testing.assert_allclose(found["hand_pose"], reference["hand_pose"], atol=2e-5)
 
 
-def test_bfloat16_stays_close(default):
+def test_bfloat16_is_close_to_float32(default):
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         with pytest.raises(ValueError, match="no bfloat16"):
             run_network(default, MEAN_POSE, "openvino", "bfloat16")
@@ -136,12 +135,12 @@ def test_bfloat16_stays_close(default):
     hands = [predictor.predict(image, camera, squares, turns=turns) for predictor in (exact, lower)]
     for a, b, square in zip(*hands, squares, strict=True):
         missed = np.linalg.norm(a.landmarks.keypoints - b.landmarks.keypoints, axis=1).mean() / (square[2] - square[0])
-        assert 0 < missed < 0.01 and a.side is b.side, "a detector's keypoints are good to 0.03"
+        assert 0 < missed < 0.01 and a.side is b.side, "the keypoints of a detector are accurate to 0.03"
         np.testing.assert_allclose(a.mano.transl, b.mano.transl, atol=0.005)
         np.testing.assert_allclose(a.mano.hand_pose, b.mano.hand_pose, atol=0.05)
 
 
-def test_the_onnx_export_gives_what_the_network_gives(default, two_trunks, tmp_path):
+def test_onnx_export_equals_the_pytorch_network(default, two_trunks, tmp_path):
     pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
     for model in (default, two_trunks):
@@ -150,18 +149,18 @@ def test_the_onnx_export_gives_what_the_network_gives(default, two_trunks, tmp_p
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         for sides in ([LEFT], [RIGHT, LEFT, RIGHT]):
-            given = inputs(model.config, len(sides))
-            values = given.tensors() | {
+            batch = inputs(model.config, len(sides))
+            values = batch.tensors() | {
                 "side": torch.tensor(sides),
                 "image_index": torch.zeros(len(sides), dtype=torch.int64),
             }
             feed = {wanted.name: values[wanted.name].numpy() for wanted in session.get_inputs()}
             found = dict(zip(names, session.run(None, feed), strict=True))
-            for name, value in expected(model, given, torch.tensor(sides) == RIGHT).items():
+            for name, value in expected(model, batch, torch.tensor(sides) == RIGHT).items():
                 np.testing.assert_allclose(found[name], value, atol=1e-3 if name == "landmarks" else 5e-5, err_msg=name)
 
 
-def test_int8_is_made_once_and_stays_close(two_trunks):
+def test_quantized_network_is_found_and_is_close_to_float32(two_trunks):
     pytest.importorskip("nncf")
     from wildhands_ros.runtime.int8 import quantize
 
@@ -169,38 +168,38 @@ def test_int8_is_made_once_and_stays_close(two_trunks):
     path = quantize(two_trunks, frames)
     assert path.is_file() and has_int8(two_trunks)
     running, side = run_network(two_trunks, MEAN_POSE, precision="int8"), torch.tensor([RIGHT, LEFT])
-    found, truth = running(frames[0], side), expected(two_trunks, frames[0], side == RIGHT)
+    found, reference = running(frames[0], side), expected(two_trunks, frames[0], side == RIGHT)
     assert running.name == "cpu (OpenVINO, int8)"
-    assert 0 < np.abs(found["betas"] - truth["betas"]).max() < 0.1 * np.abs(truth["betas"]).max()
+    assert 0 < np.abs(found["betas"] - reference["betas"]).max() < 0.1 * np.abs(reference["betas"]).max()
 
 
-def test_compiled_networks_are_kept_by_all_that_makes_them(two_trunks, cache, monkeypatch):
-    given, side = inputs(two_trunks.config, 1), torch.tensor([RIGHT])
-    first = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, side)
+def test_compiled_networks_are_cached_per_weights_and_repaired(two_trunks, cache, monkeypatch):
+    batch, side = inputs(two_trunks.config, 1), torch.tensor([RIGHT])
+    first = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(batch, side)
     (file,) = cache.iterdir()
     written = file.stat().st_mtime_ns
     with monkeypatch.context() as patch:
         patch.setattr("wildhands_ros.runtime.openvino.convert", None)  # nothing is converted again
-        again = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, side)
+        again = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(batch, side)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert file.stat().st_mtime_ns == written
     file.write_bytes(file.read_bytes()[:1000])
-    repaired = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, side)
+    repaired = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(batch, side)
     assert np.array_equal(first["betas"], repaired["betas"]) and file.stat().st_size > 1000
 
     changed = WildHands(two_trunks.config).eval()
     changed.load_state_dict(two_trunks.state_dict())
     with torch.no_grad():
         changed.right_head.shape.bias += 1
-    other = run_network(changed, MEAN_POSE, "openvino", "float32")(given, side)
+    other = run_network(changed, MEAN_POSE, "openvino", "float32")(batch, side)
     assert len(list(cache.iterdir())) == 2 and np.abs(other["betas"] - first["betas"]).min() > 0.5
 
 
-def test_a_cache_that_cannot_be_written_only_costs_time(two_trunks, monkeypatch):
+def test_an_unwritable_cache_does_not_prevent_inference(two_trunks, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    given = inputs(two_trunks.config, 1)
+    batch = inputs(two_trunks.config, 1)
     assert np.isfinite(
-        run_network(two_trunks, MEAN_POSE, "openvino", "float32")(given, torch.tensor([LEFT]))["transl"]
+        run_network(two_trunks, MEAN_POSE, "openvino", "float32")(batch, torch.tensor([LEFT]))["transl"]
     ).all()
 
 
@@ -215,11 +214,11 @@ def test_a_cache_that_cannot_be_written_only_costs_time(two_trunks, monkeypatch)
         (dict(runtime="torch", device="nonsense"), "set auto or cpu"),
     ],
 )
-def test_choices_that_cannot_be_had_are_refused_with_what_to_do(two_trunks, choices, message):
+def test_unavailable_options_are_rejected_with_a_hint(two_trunks, choices, message):
     with pytest.raises(ValueError, match=message):
         run_network(two_trunks, MEAN_POSE, **choices)
 
 
-def test_threads():
+def test_a_network_uses_up_to_eight_threads():
     assert [network_threads(cpus) for cpus in (1, 2, 4, 16)] == [1, 2, 3, 8]
     assert 1 <= available_cpus() <= len(os.sched_getaffinity(0))

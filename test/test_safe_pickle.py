@@ -1,4 +1,4 @@
-"""The restricted unpickler calls nothing but what its table holds."""
+"""The restricted unpickler calls only the functions in its table."""
 
 import collections
 import io
@@ -23,13 +23,13 @@ def load(data, allowed=None, **options):
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_plain_data_passes(protocol):
+def test_plain_data_is_loaded(protocol):
     value = {"a": [1, 2.5, None, True], "b": ("text", 2**70)}
     assert load(pickle.dumps(value, protocol)) == value
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_foreign_call_is_refused_by_name_and_not_made(tmp_path, protocol):
+def test_unlisted_call_is_rejected_by_name_and_not_executed(tmp_path, protocol):
     target = tmp_path / "made"
     with pytest.raises(UnsafePickleError, match="mkdir"):
         load(pickle.dumps({"weights": Malicious(str(target))}, protocol))
@@ -45,24 +45,24 @@ def test_foreign_call_is_refused_by_name_and_not_made(tmp_path, protocol):
         b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
     ],
 )
-def test_every_opcode_that_names_a_global_is_covered(code):
+def test_every_opcode_that_names_a_global_is_checked(code):
     with pytest.raises(UnsafePickleError, match=r"os\.system|eval"):
         load(code)
 
 
-def test_dotted_names_do_not_reach_through_an_allowed_one():
-    """Protocol 4 resolves "a.b" attribute by attribute; the table is asked for the whole name."""
+def test_attributes_of_an_allowed_name_are_rejected():
+    """Protocol 4 resolves "a.b" attribute by attribute; the table must contain the whole name."""
     code = b"\x80\x04\x8c\x0bcollections\x8c\x1aOrderedDict.fromkeys.__cal\x93."
     with pytest.raises(UnsafePickleError, match=r"OrderedDict\.fromkeys"):
         load(code, {("collections", "OrderedDict"): collections.OrderedDict})
 
 
-def test_table_substitutes_a_stub_for_a_class():
+def test_table_can_replace_a_class_with_a_stub():
     data = pickle.dumps(collections.OrderedDict(a=1), 2)
     assert load(data, {("collections", "OrderedDict"): dict}) == {"a": 1}
 
 
-def test_persistent_objects_need_a_reader():
+def test_persistent_objects_are_rejected_without_a_loader():
     class Pickler(pickle.Pickler):
         def persistent_id(self, value):
             return ("storage", value.decode()) if isinstance(value, bytes) else None
@@ -74,7 +74,7 @@ def test_persistent_objects_need_a_reader():
     assert load(file.getvalue(), persistent_load=lambda pid: pid[1].encode()) == [b"abc"]
 
 
-def test_truncated_file_is_no_unsafe_one():
+def test_truncated_file_is_not_reported_as_unsafe():
     data = pickle.dumps(list(range(1000)))
     with pytest.raises((pickle.UnpicklingError, EOFError)) as error:
         load(data[:100])

@@ -1,4 +1,4 @@
-"""The One-Euro filter against its paper, smoothed hands that stay consistent, and how lag and jitter are measured."""
+"""The One-Euro filter compared with its paper, consistency of smoothed hands, and measuring lag and jitter."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def frame(*hands: HandEstimate) -> FrameEstimate:
 
 
 def one_euro_of_the_paper(signal: np.ndarray, rate: float, cutoffs: Cutoffs) -> list[float]:
-    """Algorithm 1 with its appendix, for one number, word for word."""
+    """Algorithm 1 and its appendix for a scalar signal, written literally."""
     alpha = lambda cutoff: 1 / (1 + (1 / (2 * np.pi * cutoff)) * rate)  # noqa: E731
     filtered, derivative, result = None, 0.0, []
     for x in signal:
@@ -78,7 +78,7 @@ def test_points_are_filtered_as_in_the_paper():
     np.testing.assert_allclose(mine, one_euro_of_the_paper(signal, 25, CUTOFFS), atol=1e-12)
 
 
-def test_rotations_about_one_axis_are_filtered_like_numbers_also_past_half_a_turn():
+def test_rotations_about_one_axis_are_filtered_like_scalars_past_180_degrees():
     angles = np.cumsum(np.random.default_rng(1).uniform(0, 0.3, 60))
     assert angles[-1] > 2 * np.pi
     axis = np.array([2, -1, 2]) / 3
@@ -89,8 +89,8 @@ def test_rotations_about_one_axis_are_filtered_like_numbers_also_past_half_a_tur
         assert (result * Rotation.from_rotvec([value * axis]).inv()).magnitude()[0] < 1e-9
 
 
-def test_filtering_commutes_with_a_turn_of_the_frame():
-    """No axis is special, which Euler angles or quaternion components would not give."""
+def test_filtering_commutes_with_a_rotation_of_the_frame():
+    """No axis is special, unlike when filtering Euler angles or quaternion components."""
     rng = np.random.default_rng(2)
     turn, rotations = (
         Rotation.random(random_state=1),
@@ -103,12 +103,12 @@ def test_filtering_commutes_with_a_turn_of_the_frame():
 
 
 @pytest.mark.parametrize("side", Side)
-def test_a_smoothed_hand_is_one_consistent_hand(side):
+def test_a_smoothed_hand_is_consistent(side):
     rng, smoother = np.random.default_rng(3), HandSmoother(HANDS)
     for i in range(5):
-        given = hand_of(mano(rng, 0.05), side)
-        (hand,) = smoother(frame(given), i / 30).hands
-    assert np.linalg.norm(hand.joints - given.joints, axis=-1).max() > 0.001
+        estimate = hand_of(mano(rng, 0.05), side)
+        (hand,) = smoother(frame(estimate), i / 30).hands
+    assert np.linalg.norm(hand.joints - estimate.joints, axis=-1).max() > 0.001
     vertices, joints, _ = POSER(hand.mano, side)
     np.testing.assert_allclose(hand.vertices, vertices, atol=1e-6)
     np.testing.assert_allclose(hand.joints, joints, atol=1e-6)
@@ -117,35 +117,35 @@ def test_a_smoothed_hand_is_one_consistent_hand(side):
     np.testing.assert_allclose(
         hand.wrist_rotation, Rotation.from_rotvec(hand.mano.global_orient).as_matrix(), atol=1e-9
     )
-    size = (given.box[2:] - given.box[:2]).max()
+    size = (estimate.box[2:] - estimate.box[:2]).max()
     assert hand.reprojection_error == pytest.approx(
-        np.linalg.norm(hand.joints_2d - given.keypoints, axis=-1).mean() / size
+        np.linalg.norm(hand.joints_2d - estimate.keypoints, axis=-1).mean() / size
     )
-    assert (hand.score, hand.track_id, hand.box.tolist()) == (given.score, given.track_id, given.box.tolist())
+    assert (hand.score, hand.track_id, hand.box.tolist()) == (estimate.score, estimate.track_id, estimate.box.tolist())
 
 
-def test_a_hand_at_rest_becomes_steadier_and_stays_where_it_is():
+def test_a_hand_at_rest_becomes_steadier_without_bias():
     rng, smoother = np.random.default_rng(4), HandSmoother(HANDS)
     pairs = []
     for i in range(90):
-        given = hand_of(mano(rng, 0.02))
-        pairs.append((given.joints, smoother(frame(given), i / 30).hands[0].joints))
+        estimate = hand_of(mano(rng, 0.02))
+        pairs.append((estimate.joints, smoother(frame(estimate), i / 30).hands[0].joints))
     raw, smooth = (np.array(joints)[20:] for joints in zip(*pairs, strict=True))
     jitter = [np.diff(joints, n=2, axis=0).std() for joints in (raw, smooth)]
     assert jitter[1] < jitter[0] / 3
-    truth = hand_of(mano(rng)).joints
-    assert np.abs(smooth.mean(0) - truth).max() < 0.004
+    expected = hand_of(mano(rng)).joints
+    assert np.abs(smooth.mean(0) - expected).max() < 0.004
 
 
-def test_a_moving_camera_is_taken_out_of_it():
+def test_camera_motion_is_compensated():
     """A hand at rest in the world, seen from a camera that turns and moves: in the world's frame it is smoothed without
     any lag."""
     rng = np.random.default_rng(5)
     still = mano(rng)
-    truth = hand_of(still).joints.astype(float)
+    expected = hand_of(still).joints.astype(float)
     errors = {"world": [], "camera": []}
     smoothers = {name: HandSmoother(HANDS) for name in errors}
-    wrist = truth[0]
+    wrist = expected[0]
     for i in range(30):
         turn = Rotation.from_rotvec([0, 0.03 * i, 0.01 * i])
         pose = Pose(turn.as_matrix(), np.array([0.01 * i, 0, 0]))
@@ -160,7 +160,7 @@ def test_a_moving_camera_is_taken_out_of_it():
     assert max(errors["camera"]) > 0.005
 
 
-def test_new_hands_gaps_and_clock_jumps_start_anew():
+def test_new_hands_gaps_and_clock_jumps_reset_the_filter():
     rng, smoother = np.random.default_rng(6), HandSmoother(HANDS)
     far, near = hand_of(mano(rng)), hand_of(mano(rng, transl=(0.1, 0, 0.8)))
 
@@ -211,7 +211,7 @@ def test_lag_without_motion_is_unknown():
 
 
 class NoisyEstimator:
-    """Knows a hand that swings, and sees it with noise: more of it in pictures on their own, of which it misses one."""
+    """Returns a swinging hand with noise: more of it in single images, one of which it misses."""
 
     hand_model = HANDS
 
@@ -236,7 +236,7 @@ def test_jitter_compares_single_frames_with_the_stream():
     assert figures["frames"] == 90 and figures["hands"] == 1
 
 
-def test_jitter_of_a_video_without_hands_is_refused():
+def test_jitter_of_a_video_without_hands_is_rejected():
     class Blind(NoisyEstimator):
         def __call__(self, *_):
             return frame()

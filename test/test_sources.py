@@ -1,4 +1,4 @@
-"""Reading frames and calibrations, and writing outputs: what goes in, and how what cannot go in is refused."""
+"""Reading images, videos and calibrations, rejecting invalid ones, and writing outputs."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from wildhands_ros.types import EstimateSource, FrameEstimate, HandEstimate, Man
 from wildhands_ros.visualization.overlay_writers import overlay_for
 
 
-def picture(value=0, width=64, height=48):
+def gradient_image(value=0, width=64, height=48):
     image = np.zeros((height, width, 3), np.uint8)
     image[..., 0] = np.linspace(0, 255, width, dtype=np.uint8)
     image[: height // 2, :, 1] = 200
@@ -45,65 +45,65 @@ def with_orientation(jpeg, orientation):
 def write_video(path, frames, codec="MJPG", fps=25):
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), fps, (64, 48))
     for index in range(frames):
-        writer.write(picture(index)[..., ::-1])
+        writer.write(gradient_image(index)[..., ::-1])
     writer.release()
     return path
 
 
 class TestImages:
-    def test_lossless_image_comes_back_in_rgb(self, tmp_path):
-        image = picture(7)
+    def test_lossless_image_is_loaded_as_rgb(self, tmp_path):
+        image = gradient_image(7)
         assert (load_image(write(tmp_path / "a.png", image)) == image).all()
 
-    def test_exif_orientation_turns_the_picture_upright(self):
-        jpeg = encode_image(picture(), ".jpg")
+    def test_exif_orientation_rotates_the_image_upright(self):
+        jpeg = encode_image(gradient_image(), ".jpg")
         upright, turned = decode_image(jpeg), decode_image(with_orientation(jpeg, 6))
         assert turned.shape == (64, 48, 3)
         assert np.abs(turned.astype(int) - np.rot90(upright, -1)).mean() < 1
 
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-    def test_cut_off_image_is_refused(self, suffix):
+    def test_truncated_image_is_rejected(self, suffix):
         data = encode_image(np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8), suffix)
         decode_image(data)
         with pytest.raises(InputError, match="truncated|cannot be decoded"):
             decode_image(data[: len(data) * 2 // 3])
 
-    def test_progressive_jpeg_with_a_tail_is_whole(self):
-        _, data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
-        # In the moving picture any bytes may come, such as those that begin a scan.
+    def test_progressive_jpeg_with_trailing_data_is_complete(self):
+        _, data = cv2.imencode(".jpg", gradient_image(), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+        # Trailing data of a motion photo may contain any bytes, such as those that begin a scan.
         decode_image(data.tobytes() + b"trailing bytes of a motion photo\xff\xda")
 
-    def test_the_end_of_a_jpeg_s_thumbnail_is_not_its_own(self):
-        jpeg, thumbnail = encode_image(picture(), ".jpg"), encode_image(picture()[:8, :8], ".jpg")
+    def test_the_end_of_a_jpeg_thumbnail_is_not_the_end_of_the_image(self):
+        jpeg, thumbnail = encode_image(gradient_image(), ".jpg"), encode_image(gradient_image()[:8, :8], ".jpg")
         whole = jpeg[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + jpeg[2:]
         decode_image(whole)
         with pytest.raises(InputError, match="truncated"):
             decode_image(whole[:-200])
 
     @pytest.mark.parametrize("data", [b"", b"not an image at all" * 20])
-    def test_garbage_is_refused(self, data):
+    def test_garbage_is_rejected(self, data):
         with pytest.raises(InputError):
             decode_image(data)
 
 
 class TestFolder:
-    def test_natural_order_and_only_images(self, tmp_path):
+    def test_images_are_read_in_natural_order_without_other_files(self, tmp_path):
         for name in ("f10.png", "f2.png", "f1.PNG", ".hidden.png"):
-            (tmp_path / name).write_bytes(encode_image(picture(), ".png"))
+            (tmp_path / name).write_bytes(encode_image(gradient_image(), ".png"))
         (tmp_path / "note.txt").write_text("a note")
         assert [frame.name for frame in open_source(str(tmp_path))] == ["f1.PNG", "f2.png", "f10.png"]
         assert all(frame.stamp is None for frame in open_source(str(tmp_path)))
 
-    def test_damaged_image_is_reported_and_the_rest_read(self, tmp_path):
-        write(tmp_path / "a.png", picture())
+    def test_a_damaged_image_is_reported_and_the_others_are_read(self, tmp_path):
+        write(tmp_path / "a.png", gradient_image())
         (tmp_path / "b.jpg").write_bytes(b"junk")
-        write(tmp_path / "c.png", picture())
+        write(tmp_path / "c.png", gradient_image())
         source = FolderSource(tmp_path)
         assert [frame.name for frame in source] == ["a.png", "c.png"]
         assert source.count == 3
         assert len(source.problems) == 1 and "b.jpg" in source.problems[0]
 
-    def test_empty_folder_and_all_damaged(self, tmp_path):
+    def test_folders_without_readable_images_are_rejected(self, tmp_path):
         with pytest.raises(InputError, match="no images"):
             open_source(str(tmp_path))
         (tmp_path / "b.jpg").write_bytes(b"junk")
@@ -112,7 +112,7 @@ class TestFolder:
 
 
 class TestVideo:
-    def test_frames_and_stamps_of_the_container(self, tmp_path):
+    def test_frames_have_the_stamps_of_the_container(self, tmp_path):
         source = open_source(str(write_video(tmp_path / "v.avi", 12)))
         frames = list(source)
         assert isinstance(source, VideoSource) and source.count == 12 and source.fps == 25
@@ -120,10 +120,11 @@ class TestVideo:
         assert [round(frame.image[..., 2].mean()) for frame in frames] == pytest.approx(np.arange(12), abs=3)
         assert not source.problems
 
-    def test_stamps_of_a_variable_frame_rate(self, tmp_path):
+    def test_stamps_follow_a_variable_frame_rate(self, tmp_path):
         path = write_video(tmp_path / "v.mp4", 10, "mp4v")
         data = bytearray(path.read_bytes())
-        # The time-to-sample table holds one run of 10 equal durations; make it 5 whole and 5 halves, and its boxes 8 bytes longer.
+        # The time-to-sample table has one run of 10 equal durations. Replace it by 5 whole and 5 half durations, and
+        # make the enclosing boxes 8 bytes longer.
         table = data.index(b"stts")
         count, samples, duration = struct.unpack_from(">III", data, table + 8)
         assert (count, samples) == (1, 10)
@@ -135,7 +136,7 @@ class TestVideo:
         stamps = [frame.stamp for frame in open_source(str(path))]
         assert np.diff(stamps) == pytest.approx([0.04] * 5 + [0.02] * 4, abs=1e-3)
 
-    def test_video_that_stops_early_says_so(self, tmp_path):
+    def test_a_truncated_video_is_reported(self, tmp_path):
         path = write_video(tmp_path / "v.avi", 200)
         os.truncate(path, path.stat().st_size // 2)
         source = open_source(str(path))
@@ -145,13 +146,13 @@ class TestVideo:
             assert len(source.problems) == 1 and f"after {count} of 200" in source.problems[0]
 
     @pytest.mark.parametrize("content", [b"text, not a film\n" * 100, b"\0\0\0\x18ftypmp42" + b"\0" * 500])
-    def test_what_is_no_video(self, tmp_path, content):
+    def test_other_content_is_not_decoded_as_video(self, tmp_path, content):
         path = tmp_path / "v.mp4"
         path.write_bytes(content)
         with pytest.raises(InputError, match="decoded"):
             open_source(str(path))
 
-    def test_mp4_without_its_index(self, tmp_path):
+    def test_mp4_without_its_index_is_rejected(self, tmp_path):
         path = write_video(tmp_path / "v.mp4", 50, "mp4v")
         os.truncate(path, path.stat().st_size // 2)
         with pytest.raises(InputError, match="damaged"):
@@ -159,21 +160,21 @@ class TestVideo:
 
 
 class TestOpen:
-    def test_what_is_not_there(self):
+    def test_missing_file_is_rejected(self):
         with pytest.raises(InputError, match="does not exist"):
             open_source("no/such/file.jpg")
 
-    def test_empty_file(self, tmp_path):
+    def test_empty_file_is_rejected(self, tmp_path):
         (tmp_path / "a.jpg").touch()
         with pytest.raises(InputError, match="empty"):
             open_source(str(tmp_path / "a.jpg"))
 
-    def test_camera_that_is_not_there(self):
+    def test_missing_camera_is_rejected(self):
         with pytest.raises(InputError, match="camera 97"):
             CameraSource(97)
 
-    def test_image_by_content_and_file_named_like_a_camera(self, tmp_path, monkeypatch):
-        (tmp_path / "7").write_bytes(encode_image(picture(), ".png"))
+    def test_an_image_is_recognised_by_content_even_if_named_like_a_camera(self, tmp_path, monkeypatch):
+        (tmp_path / "7").write_bytes(encode_image(gradient_image(), ".png"))
         monkeypatch.chdir(tmp_path)
         assert isinstance(open_source("7"), ImageSource)
 
@@ -203,7 +204,7 @@ class TestCalibration:
             and camera.distortion_model == "plumb_bob"
         )
 
-    def test_scaled_when_the_aspect_agrees_else_refused(self, tmp_path):
+    def test_scaled_if_the_aspect_ratio_agrees_and_rejected_otherwise(self, tmp_path):
         intrinsics = Intrinsics(load_calibration(self.file(tmp_path)))
         camera, origin = intrinsics.camera(320, 240)
         assert origin is IntrinsicsSource.CAMERA_INFO_SCALED and camera.k[0, 0] == pytest.approx(305.25)
@@ -223,22 +224,22 @@ class TestCalibration:
             ("image_width: 640", "image_width: [640", "YAML"),
         ],
     )
-    def test_bad_files_name_what_is_wrong(self, tmp_path, old, new, message):
+    def test_invalid_files_are_rejected_with_a_reason(self, tmp_path, old, new, message):
         path = self.file(tmp_path, old, new)
         with pytest.raises(CalibrationError, match=message):
             Intrinsics(load_calibration(path)).camera(640, 480)
 
-    def test_picture_instead_of_yaml(self, tmp_path):
+    def test_an_image_is_rejected_as_calibration(self, tmp_path):
         with pytest.raises(CalibrationError, match="not a"):
-            load_calibration(write(tmp_path / "a.png", picture()))
+            load_calibration(write(tmp_path / "a.png", gradient_image()))
 
-    def test_fov(self):
+    def test_field_of_view_sets_the_focal_length(self):
         camera, origin = Intrinsics(fov_degrees=90).camera(640, 480)
         assert origin is IntrinsicsSource.FIELD_OF_VIEW and camera.k[0, 0] == pytest.approx(320)
         with pytest.raises(CalibrationError, match="180"):
             Intrinsics(fov_degrees=200).camera(640, 480)
 
-    def test_guess_is_that_of_the_training_and_says_so(self):
+    def test_the_guess_is_that_of_the_training_and_has_a_warning(self):
         camera, origin = Intrinsics().camera(1920, 1080)
         assert origin is IntrinsicsSource.GUESS and camera.k[0, 0] == pytest.approx(1000)
         assert "f = 1000.0 px" in guess_warning(camera) and "87.7 degrees" in guess_warning(camera)
@@ -260,7 +261,7 @@ class TestOutputs:
             raise RuntimeError
         assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
-    def test_a_link_stays_and_its_target_is_written(self, tmp_path):
+    def test_a_link_is_kept_and_its_target_is_written(self, tmp_path):
         target, link = tmp_path / "target.json", tmp_path / "link.json"
         link.symlink_to(target)
         for text in ("new", "newer"):
@@ -286,19 +287,19 @@ class TestOutputs:
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert (result.stdout, result.stderr) == ("{}", "")
 
-    def test_no_folder_or_not_a_file(self, tmp_path):
+    def test_paths_that_are_not_files_are_rejected(self, tmp_path):
         for path, message in ((tmp_path / "none" / "out.json", "does not exist"), (tmp_path, "is a folder")):
             with pytest.raises(OSError, match=message), OutputFile(path):
                 pass
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-    def test_no_permission(self, tmp_path):
+    def test_missing_permission_is_reported(self, tmp_path):
         tmp_path.chmod(0o500)
         with pytest.raises(OSError, match="cannot write"), OutputFile(tmp_path / "out.json"):
             pass
 
     def test_overlay_must_fit_the_source_and_not_overwrite_it(self, tmp_path):
-        image = ImageSource(write(tmp_path / "a.png", picture()))
+        image = ImageSource(write(tmp_path / "a.png", gradient_image()))
         video = VideoSource(write_video(tmp_path / "v.avi", 3))
         for source, name, message in (
             (image, "a.png", "overwrite"),
@@ -310,22 +311,23 @@ class TestOutputs:
         with pytest.raises(InputError, match="overwrite"):
             overlay_for(FolderSource(tmp_path), tmp_path)
 
-    def test_written_video_reads_back(self, tmp_path):
+    def test_a_written_video_is_read_back(self, tmp_path):
         path = tmp_path / "v.mp4"
         writer = VideoWriter(path, 30)
         for index in range(10):
-            writer.write(picture(20 * index))
+            writer.write(gradient_image(20 * index))
         with pytest.raises(InputError, match="size"):
-            writer.write(picture(0, 32, 32))
+            writer.write(gradient_image(0, 32, 32))
         writer.close()
         frames = list(VideoSource(path))
         assert len(frames) == 10
-        assert np.abs(frames[5].image.astype(int) - picture(100)).mean() < 12
+        assert np.abs(frames[5].image.astype(int) - gradient_image(100)).mean() < 12
 
-    def test_opencv_stays_quiet_about_codecs_that_are_missing(self, tmp_path):
+    def test_opencv_does_not_report_missing_codecs(self, tmp_path):
         code = (
             "import numpy as np, pathlib; from wildhands_ros.io.video_writer import VideoWriter;"
-            f"w = VideoWriter(pathlib.Path({str(tmp_path / 'v.mp4')!r}), 30); w.write(np.zeros((48, 64, 3), np.uint8)); w.close()"
+            f"w = VideoWriter(pathlib.Path({str(tmp_path / 'v.mp4')!r}), 30);"
+            "w.write(np.zeros((48, 64, 3), np.uint8)); w.close()"
         )
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert result.stderr == ""
@@ -347,7 +349,7 @@ class TestResults:
         grasp_probabilities=np.eye(9)[2],
     )
 
-    def test_json_is_strict_and_a_different_camera_is_given_with_its_frame(self, tmp_path):
+    def test_json_is_strict_and_a_changed_camera_is_stored_with_its_frame(self, tmp_path):
         results = Results()
         for width in (640, 640, 320):
             camera = Camera.guess(width, 240)

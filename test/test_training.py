@@ -82,7 +82,7 @@ def freihand(tmp_path_factory) -> Path:
         )
         k.append(camera.k.tolist())
         cv2.imwrite(str(root / f"evaluation/rgb/{i:08d}.jpg"), rng.integers(0, 255, (224, 224, 3), np.uint8))
-    (root / "evaluation/rgb/00000005.jpg").write_bytes(b"not a picture")
+    (root / "evaluation/rgb/00000005.jpg").write_bytes(b"not an image")
     for name, values in (("K", k), ("xyz", joints), ("mano", [[0.0] * 61] * 8)):
         (root / f"evaluation_{name}.json").write_text(json.dumps(values))
     return root
@@ -177,8 +177,7 @@ def test_required_keys_and_overrides(tmp_path):
         read_config(tmp_path / "none.yaml", TrainingConfig)
 
 
-# ---------------------------------------------------------------------------------------------------- pictures and
-# labels
+# ------------------------------------------------------------------------------------------------- examples and labels
 
 
 def losses_of_perfect_predictions(config: TrainingConfig, step: int = 1):
@@ -487,8 +486,8 @@ def test_masks_and_grasps_reach_the_network_and_half_precision_agrees(freihand):
     assert losses.keys() == {"loss", "mask", "grasp"}
     losses["loss"].backward()
     assert model.fusion.layers[1].weight.grad.abs().sum() > 0 and model.grasp_head.layers[0].weight.grad.abs().sum() > 0
-    picture = draw_predictions(Objective(model, ASSETS, config), batch)
-    assert picture.dtype == np.uint8 and picture.shape == (224, 6 * 224, 3)
+    drawing = draw_predictions(Objective(model, ASSETS, config), batch)
+    assert drawing.dtype == np.uint8 and drawing.shape == (224, 6 * 224, 3)
     half = Objective(model, ASSETS, dataclasses.replace(config, precision=Precision.BFLOAT16))(batch)
     assert half["loss"].dtype == torch.float32 and torch.isclose(half["loss"], losses["loss"], rtol=0.05)
 

@@ -109,11 +109,11 @@ def test_masks_equal_the_projected_mesh_if_nothing_hides_it():
         camera.project(vertices), 1 / vertices[:, 2], open_hand(hand.side).faces, camera.width, camera.height
     )
     both, either = (mask & (index >= 0)).sum(), (mask | (index >= 0)).sum()
-    assert both / either > 0.9  # the forearm hides the cut wrist of the mesh from behind
+    assert both / either > 0.9  # the forearm hides the open wrist of the mesh
 
 
 def test_hands_are_not_inside_out():
-    """The normals and the faces of hands of both sides point outwards."""
+    """Normals and faces of both hands point outwards."""
     found = set()
     for index in range(40):
         scene = World("open", "test").scene(index)

@@ -34,7 +34,7 @@ def _add_photos(suites: Subparsers) -> None:
     photos = suites.add_parser("photos", help="on annotated photographs (COCO-style JSON next to the images)")
     photos.add_argument("input", type=Path, metavar="FOLDER")
     _add_json_option(photos)
-    _add_picture_option(photos)
+    _add_plot_option(photos)
     add_estimator_options(photos)
     photos.set_defaults(run=_evaluate_photos)
 
@@ -48,7 +48,7 @@ def _add_synthetic(suites: Subparsers) -> None:
     synthetic.add_argument("--count", type=int, default=1000, metavar="N", help="number of images; default: 1000")
     synthetic.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
     _add_json_option(synthetic)
-    _add_picture_option(synthetic)
+    _add_plot_option(synthetic)
     add_estimator_options(synthetic)
     synthetic.set_defaults(run=_evaluate_synthetic)
 
@@ -60,7 +60,7 @@ def _add_dataset(suites: Subparsers) -> None:
     dataset.add_argument("--split", help="default: the dataset's test split")
     dataset.add_argument("--count", type=int, metavar="N", help="evaluate N images, evenly spread; default: all images")
     _add_json_option(dataset)
-    _add_picture_option(dataset)
+    _add_plot_option(dataset)
     add_estimator_options(dataset)
     dataset.set_defaults(run=_evaluate_dataset)
 
@@ -147,7 +147,7 @@ def _add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
 
 
-def _add_picture_option(parser: argparse.ArgumentParser) -> None:
+def _add_plot_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture", type=Path, metavar="OUT", help="plot the distribution of the errors, as .png, .svg or .pdf"
     )

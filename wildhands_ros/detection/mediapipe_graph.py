@@ -50,7 +50,7 @@ class GraphHand:
     presence: float
     """Probability that the crop shows a hand."""
     label: str
-    """"Left" or "Right", as if the picture were mirrored."""
+    """"Left" or "Right", as if the image were mirrored."""
     label_score: float
 
 

@@ -41,7 +41,7 @@ class Counts:
         self.true: Counter[str] = Counter()
         """Number of found hands and of all hands, by size class."""
         self.clear_found = self.clear = 0
-        self.false = self.right_side = self.with_side = self.empty = self.empty_false = self.pictures = (
+        self.false = self.right_side = self.with_side = self.empty = self.empty_false = self.images = (
             self.duplicates
         ) = 0
         self.seconds: list[float] = []
@@ -54,7 +54,7 @@ class Counts:
             truths: The labelled hands.
             width: Width of the image in pixels.
         """
-        self.pictures += 1
+        self.images += 1
         overlaps = np.array([[box_iou(hand.box, truth.box) for hand in found] for truth in truths]).reshape(
             len(truths), len(found)
         )
@@ -100,7 +100,7 @@ class Counts:
             "recall_in_clear_view": _share(self.clear_found, self.clear),
             "ms_median": 1000 * float(np.median(self.seconds)) if self.seconds else None,
             "hands": true,
-            "pictures": self.pictures,
+            "pictures": self.images,
             "recall_by_size": {name: _share(self.found[name], self.true[name]) for name in SIZES},
             "hand_free_pictures_with_hands": _share(self.empty_false, self.empty),
             "pictures_with_duplicates": self.duplicates,

@@ -89,11 +89,11 @@ class Measurements:
         self.of_hands: dict[str, list[float]] = {name: [] for name in HISTOGRAMS}
         """The errors of every hand."""
         self._confusion = np.zeros((NUM_GRASPS, NUM_GRASPS), int)
-        self._samples = self._found = self._pictures = 0
+        self._samples = self._found = self._num_images = 0
 
     def add(self, image: LabelledImage, results: Sequence[HandResult | None]) -> None:
         """Add an image; ``results`` are in the order of ``image.hands``, None for a hand that was not found."""
-        self._pictures += 1
+        self._num_images += 1
         errors = []
         for hand, result in zip(image.hands, results, strict=True):
             self._samples += 1
@@ -162,7 +162,7 @@ class Measurements:
         return Figures(
             samples=self._samples,
             found=self._found,
-            pictures=self._pictures,
+            pictures=self._num_images,
             pairs=len(self._values["mrrpe_mm"]),
             grasp_accuracy=float(np.trace(self._confusion) / graded) if graded else None,
             grasp_confusion=tuple(map(tuple, self._confusion.tolist())) if graded else None,

@@ -54,7 +54,7 @@ class FeatureRequest:
     world: str
     """Name of a preset."""
     split: str
-    pictures: int
+    num_images: int
     """Number of images."""
     augmented: bool
     """Whether crops are shifted, scaled, rotated and tinted at random, as in training."""
@@ -123,10 +123,10 @@ def make_features(request: FeatureRequest, folder: Path, workers: int) -> Path:
     """
     folder = folder / "features" / request.key
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [start for start in range(0, request.pictures, _CHUNK) if not _chunk_path(folder, start).exists()]
+    missing = [start for start in range(0, request.num_images, _CHUNK) if not _chunk_path(folder, start).exists()]
     if missing:
         make = partial(_make_chunk, request, folder)
-        counts = [min(_CHUNK, request.pictures - start) for start in missing]
+        counts = [min(_CHUNK, request.num_images - start) for start in missing]
         with tqdm(total=sum(counts), unit="image", desc=f"{request.world} {request.split}", file=sys.stderr) as bar:
             for count, _ in zip(counts, in_processes(make, missing, workers), strict=True):
                 bar.update(count)
@@ -136,12 +136,12 @@ def make_features(request: FeatureRequest, folder: Path, workers: int) -> Path:
 def load_features(folder: Path, images: bool = False) -> FeatureSet:
     """Load what ``make_features`` computed, with the features of the whole images only if ``images``."""
     parts: dict[str, list[np.ndarray]] = {}
-    pictures = 0
+    num_images = 0
     for path in sorted(folder.glob("[0-9]*.npz")):
         with np.load(path, allow_pickle=False) as file:
             for name in file.files if images else set(file.files) - {"image_features"}:
-                parts.setdefault(name, []).append(file[name] + pictures if name == "image_index" else file[name])
-        pictures += len(parts["camera_k"][-1])
+                parts.setdefault(name, []).append(file[name] + num_images if name == "image_index" else file[name])
+        num_images += len(parts["camera_k"][-1])
     return FeatureSet({name: np.concatenate(arrays) for name, arrays in parts.items()})
 
 
@@ -160,7 +160,7 @@ def _make_chunk(request: FeatureRequest, folder: Path, start: int) -> None:
     assert source is not None  # the world is part of the package
     maker = ExampleMaker(network, AugmentationConfig() if request.augmented else _EXACT, open_hands())
     rows: dict[str, list] = {}
-    for number, place in enumerate(range(start, min(start + _CHUNK, request.pictures))):
+    for number, place in enumerate(range(start, min(start + _CHUNK, request.num_images))):
         example = _draw(source, maker, request, place)
         _add_image(rows, example, number)
     arrays = {name: np.stack(values) for name, values in rows.items()}

@@ -127,9 +127,9 @@ def _requests_of(
             if other.view is View.IMAGE
             for name in (*other.lab, *other.wild, *other.tests)
         }
-        pictures = size.test_pictures if is_test else size.train_pictures
+        num_images = size.test_pictures if is_test else size.train_pictures
         return FeatureRequest(
-            world, "test" if is_test else "train", pictures, augmented=not is_test, images=world in seen
+            world, "test" if is_test else "train", num_images, augmented=not is_test, images=world in seen
         )
 
     return (

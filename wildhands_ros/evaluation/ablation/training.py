@@ -180,8 +180,8 @@ def _no_image() -> np.ndarray:
 def _hands_by_image(data: TrainingSet) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return the rows of each image's hands: of the images with 3D labels, and of the others."""
     order = np.argsort(data.features["image_index"], kind="stable")
-    pictures = np.split(order, np.flatnonzero(np.diff(data.features["image_index"][order])) + 1)
-    return [rows for rows in pictures if data.has_3d[rows[0]]], [rows for rows in pictures if not data.has_3d[rows[0]]]
+    by_image = np.split(order, np.flatnonzero(np.diff(data.features["image_index"][order])) + 1)
+    return [rows for rows in by_image if data.has_3d[rows[0]]], [rows for rows in by_image if not data.has_3d[rows[0]]]
 
 
 def _batch(by_image: tuple[list[np.ndarray], list[np.ndarray]], rng: np.random.Generator) -> np.ndarray:
