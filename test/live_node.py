@@ -15,6 +15,7 @@ from ros_samples import hand
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.ros import node
 from wildhands_ros.ros.node import WildHandsNode, main
+from wildhands_ros.ros.process import run_main
 from wildhands_ros.types import FrameEstimate, Side
 
 
@@ -121,4 +122,4 @@ def held_up(by: Path):
 
 
 if __name__ == "__main__":  # python live_node.py FILE --ros-args ...
-    sys.exit(main(sys.argv[2:], held_up(Path(sys.argv[1]))))
+    run_main(lambda: main(sys.argv[2:], held_up(Path(sys.argv[1]))))

@@ -299,6 +299,92 @@ def test_robot_pose_in_another_frame_than_the_commands_is_rejected(make):
     assert made.arm.engage(made.clock.now)
 
 
+class BrokenHand:
+    """A robot hand whose retargeting fails."""
+
+    joint_names = ("finger",)
+
+    def __call__(self, joints):
+        raise IndexError("index 24 is out of bounds")
+
+
+def test_an_error_of_one_robot_hand_releases_its_arm_only(make, monkeypatch):
+    hands = {Side.RIGHT: BrokenHand(), Side.LEFT: None}
+    monkeypatch.setattr(arm_topics, "_retargeting", lambda config, side: hands[side])
+    made = make(max_age=0.0, sides="[right,left]", **START)
+    arms = [topics.arm for topics in made.node._arms]
+    for step in range(3):
+        made.clock.now += 0.02
+        message = hands_at(0.0, at(step))
+        message.hands += hands_at(0.3, at(step), Side.LEFT).hands
+        made.node._on_hands(message)
+        if step == 0:
+            assert all(arm.engage(made.clock.now) for arm in arms)
+        made.node._on_command_timer()
+    assert not arms[0].engaged and "index 24" in arms[0].status
+    assert arms[1].engaged and arms[1].status == "following"
+    status = made.said()
+    assert "right arm was released" in status.message
+    assert {item.key: item.value for item in status.values}["rejected: internal_error"] == "1"
+
+
+def hostile_messages():
+    for value in (float("nan"), float("inf"), 1e308, -1e30):
+        for field in ("position", "orientation"):
+            for axis in "xyz":
+                message = hands_at(0.0, at(5))
+                setattr(getattr(message.hands[0].wrist.pose, field), axis, value)
+                yield message
+        message = hands_at(0.0, at(5))
+        message.hands[0].joints[7] = np.float32(np.clip(value, -3e38, 3e38))
+        yield message
+        message = hands_at(0.0, at(5))
+        message.hands[0].score = message.hands[0].side_score = float(np.clip(value, -3e38, 3e38))
+        yield message
+    for change in ("sec", "nanosec", "many", "none", "side"):
+        message = hands_at(0.0, at(5))
+        if change == "sec":
+            message.header.stamp.sec = -5
+        elif change == "nanosec":
+            message.header.stamp.nanosec = 2**32 - 1
+        elif change == "side":
+            message.hands[0].side = 77
+        else:
+            message.hands = message.hands * (500 if change == "many" else 0)
+        yield message
+
+
+@pytest.mark.parametrize("robot_hand", [False, True])
+def test_no_message_ends_the_node_and_no_command_is_not_finite(make, robot_hand):
+    if robot_hand:
+        pytest.importorskip("dex_retargeting")
+    made = make(max_age=0.0, **START, **({"robot_hand__right": GRIPPER} if robot_hand else {}))
+    sent = []
+    made.topics._send = lambda command, stamp, frame: sent.append(command)
+    for message in hostile_messages():
+        for each in (hands_at(0.0, at(4)), message, hands_at(0.0, at(6))):
+            made.clock.now += 0.02
+            made.node._on_hands(each)
+            if not made.arm.engaged:
+                made.arm.engage(made.clock.now)
+            made.node._on_command_timer()
+    assert sent
+    for command in sent:
+        assert np.isfinite(command.pose.position).all() and np.isfinite(command.pose.rotation).all()
+        assert np.isfinite(command.opening) and (command.joints is None or np.isfinite(command.joints).all())
+    assert not [item.key for item in made.said().values if "internal_error" in item.key]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, 1e9])
+def test_a_robot_pose_that_cannot_be_is_rejected(make, value):
+    made = make(**CAMERA_POSE)
+    for field, axis in (("position", "x"), ("orientation", "w")):
+        message = robot_pose("base")
+        setattr(getattr(message.pose, field), axis, value)
+        made.topics._on_robot_pose(message)
+        assert not made.arm.engage(made.clock.now)
+
+
 def test_robot_pose_must_be_in_the_target_frame(make):
     made = make(**CAMERA_POSE)
     made.topics._on_robot_pose(robot_pose("camera"))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # Before the imports, which take seconds: a signal may arrive meanwhile.
+    from wildhands_ros.ros.process import run
+
+    run("wildhands_ros.ros.node")
+
 import contextlib
 import ctypes
 import sys
@@ -23,6 +28,7 @@ from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
+from . import process
 from .cameras import Cameras
 from .declaration import ParameterError
 from .diagnostics import Health, NodeStatus, diagnostic_array
@@ -89,12 +95,16 @@ class WildHandsNode(ManagedNode):
                 0.0, self._autostart, clock=steady, callback_group=self.waiting_group
             )
 
-    def close(self) -> None:
-        """Frees everything except the node itself; waits until the current frame is processed or loading has ended."""
+    def close(self, timeout: float | None = None) -> None:
+        """Frees everything except the node itself.
+
+        Args:
+            timeout: seconds to wait for the frame in work or for loading to end; None: as long as it takes.
+        """
         self._stop_working()
         self._loader.release()
         self._loader.free()
-        self._worker.stop()
+        self._worker.stop(timeout)
 
     # Transitions
 
@@ -266,12 +276,14 @@ def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameter
         The exit code.
     """
     _share_one_heap()
-    rclpy.init(args=arguments)
+    process.init(partial(rclpy.init, args=arguments))
     node = None
     try:
         node = WildHandsNode(make_estimator)
         rclpy.spin(node)
     except ParameterError as error:
+        if not rclpy.ok():  # A signal arrived meanwhile.
+            return 0
         print(f"wildhands_node: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -282,11 +294,7 @@ def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameter
         # A signal arrived during a callback, which could then no longer publish or respond.
     finally:
         if node is not None:
-            node.close()
+            node.close(process.CLOSING_TIME)
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

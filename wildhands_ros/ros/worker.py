@@ -72,12 +72,20 @@ class Worker:
                 self._condition.notify()
         return job.future
 
-    def stop(self) -> None:
-        """Finishes the work in progress and the waiting jobs, then ends the thread; blocks until it has ended."""
+    def stop(self, timeout: float | None = None) -> bool:
+        """Finishes the work in progress and the waiting jobs, then ends the thread.
+
+        Args:
+            timeout: seconds to wait for it; None: as long as it takes.
+
+        Returns:
+            Whether the thread has ended.
+        """
         with self._condition:
             self._stopped, self._frame = True, None
             self._condition.notify()
-        self._thread.join()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while (work := self._next()) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ from .parameters import TeleopParameters
 if TYPE_CHECKING:
     from ...teleop.retargeting import Retargeting
 
+ERROR_LOG_PERIOD = 5.0
+"""Seconds between two logs of errors."""
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -72,7 +75,10 @@ class ArmTopics:
 
     def frame(self, hands: list[HandObservation], stamp: Time, frame: str) -> None:
         """Adds the hands of a frame of the stream, in the target frame."""
-        self.arm.frame(time.monotonic(), hands)
+        try:
+            self.arm.frame(time.monotonic(), hands)
+        except Exception as error:  # The robot hand's solver raises various types.
+            self._fail(error)
         if (hand := self.arm.hand) is not None:
             self._wrist.publish(pose_stamped(hand.wrist, stamp, frame))
             self._pinch.publish(Float64(data=hand.pinch))
@@ -80,10 +86,26 @@ class ArmTopics:
 
     def tick(self, frame: str) -> None:
         """Publishes the current command, if there is one."""
-        command = self.arm.tick(time.monotonic())
+        command = None
+        try:
+            command = self.arm.tick(time.monotonic())
+        except Exception as error:
+            self._fail(error)
         if command is not None:
             self._send(command, self._node.get_clock().now().to_msg(), frame)
         self._publish_engaged()
+
+    def _fail(self, error: Exception) -> None:
+        """Opens the clutch after an error of this arm; the node and the other arm go on."""
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        self._node.get_logger().error(
+            f"{self.side.value} arm: this is a bug, please report it:\n{''.join(traceback.format_exception(error))}",
+            throttle_duration_sec=ERROR_LOG_PERIOD,
+        )
+        self._reject(InputRejected("internal_error", f"the {self.side.value} arm was released after an error: {text}"))
+        self.arm.release()
+        self.arm.hand = None
+        self.arm.status = f"released after an error ({text}), engage again"
 
     def _send(self, command: ArmCommand, stamp: Time, frame: str) -> None:
         closed, opened = self._parameters.gripper__closed, self._parameters.gripper__opened
@@ -104,7 +126,11 @@ class ArmTopics:
         if problem := self._frame_problem(frame_id):
             self._reject(InputRejected("invalid_robot_pose", f"robot_pose is in frame {frame_id!r}, {problem}"))
         elif value is None:
-            self._reject(InputRejected("invalid_robot_pose", "robot_pose contains NaN or a zero quaternion"))
+            self._reject(
+                InputRejected(
+                    "invalid_robot_pose", "robot_pose contains NaN, is too far away, or its quaternion is not of norm 1"
+                )
+            )
         else:
             self.arm.robot_at(time.monotonic(), value)
 

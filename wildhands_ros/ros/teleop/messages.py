@@ -17,19 +17,27 @@ from ...msg import Hand
 from ...teleop.observation import HandObservation
 from ..messages import SIDES, set_pose
 
+FARTHEST_HAND = 100.0
+"""Metres from the camera beyond which a hand is invalid."""
+FARTHEST_POSE = 1e6
+"""Metres from the origin of its frame beyond which a pose is invalid."""
+
 SIDE_OF_VALUE = {value: side for side, value in SIDES.items()}
 
 
 def observation(hand: Hand) -> HandObservation | None:
     """Returns a hand in the camera's frame; None if its side is unknown or its pose is invalid."""
     wrist = pose(hand.wrist.pose)
-    if hand.side not in SIDE_OF_VALUE or wrist is None:
+    joints = np.reshape(np.asarray(hand.joints, float), (21, 3))
+    if hand.side not in SIDE_OF_VALUE or wrist is None or (np.abs(wrist.position) > FARTHEST_HAND).any():
+        return None
+    if (np.abs(joints) > FARTHEST_HAND).any():  # False for NaN, which TrustLimits reports.
         return None
     return HandObservation(
         side=SIDE_OF_VALUE[hand.side],
         track=hand.id,
         wrist=wrist,
-        joints=np.reshape(np.asarray(hand.joints, float), (21, 3)),
+        joints=joints,
         score=hand.score,
         side_score=hand.side_score,
         reprojection_error=hand.reprojection_error,
@@ -37,10 +45,13 @@ def observation(hand: Hand) -> HandObservation | None:
 
 
 def pose(message: PoseMessage) -> Pose | None:
-    """Returns the pose; None if it contains NaN or a zero quaternion."""
+    """Returns the pose; None if it contains NaN, is too far away, or has a quaternion whose norm is not about 1."""
     p, q = message.position, message.orientation
     position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
-    if not (np.isfinite(position).all() and np.isfinite(quaternion).all() and np.linalg.norm(quaternion) > 0.5):
+    # All comparisons are False for NaN.
+    if not ((np.abs(position) <= FARTHEST_POSE).all() and (np.abs(quaternion) <= 2).all()):
+        return None
+    if not 0.5 < np.linalg.norm(quaternion) < 2:
         return None
     return Pose(Rotation.from_quat(quaternion).as_matrix(), position)
 

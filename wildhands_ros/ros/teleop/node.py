@@ -5,10 +5,16 @@ It converts messages and looks up transforms; ``wildhands_ros.teleop`` decides w
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # Before the imports, which take seconds: a signal may arrive meanwhile.
+    from wildhands_ros.ros.process import run
+
+    run("wildhands_ros.ros.teleop.node")
+
 import sys
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import rclpy
@@ -23,6 +29,7 @@ from ...geometry.pose import Pose
 from ...msg import HandArray
 from ...teleop.observation import HandObservation
 from ...types import Side
+from .. import process
 from ..camera_motion import CameraMotion, TransformPending, TransformUnavailable
 from ..declaration import ParameterError
 from ..diagnostics import Snapshot, diagnostic_array
@@ -101,6 +108,9 @@ class TeleopNode(Node):
         return ""
 
     def _on_hands(self, message: HandArray) -> None:
+        if message.header.stamp.sec < 0:
+            self._reject(InputRejected("invalid_stamp", f"the stamp of the hands is {message.header.stamp.sec} s"))
+            return
         now, stamp = time.monotonic(), Time.from_msg(message.header.stamp).nanoseconds / 1e9
         if self._frames:
             self._intervals.append(now - self._received_at)
@@ -228,22 +238,24 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    rclpy.init(args=arguments)
+    process.init(partial(rclpy.init, args=arguments))
     node = None
     try:
         node = TeleopNode()
         rclpy.spin(node)
     except (ParameterError, ValueError, ImportError) as error:
+        if not rclpy.ok():  # A signal arrived meanwhile.
+            return 0
         print(f"wildhands_teleop: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        if rclpy.ok():
+            raise
+        # A signal arrived during a callback, which could then no longer publish or respond.
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
