@@ -151,7 +151,7 @@ class Client:
         """Sets parameters one by one; returns the reason for each rejection, empty if the parameter was set."""
         items = [Parameter(name.replace("__", "."), value=value).to_parameter_msg() for name, value in values.items()]
         results = self.call(SetParameters, f"{node}/set_parameters", SetParameters.Request(parameters=items)).results
-        return ["" if result.successful else result.reason or "refused" for result in results]
+        return ["" if result.successful else result.reason or "rejected" for result in results]
 
     def diagnostics(self, name: str) -> dict[str, str]:
         """Last values of a node, with its "message" and "level"; empty before the first."""

@@ -1,4 +1,4 @@
-"""The faults in docs/faults.md, one by one, with the real node over DDS and a fake estimator."""
+"""Injects each fault in docs/faults.md into the real node, over DDS and with a fake estimator."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def robot(node):
     rclpy.shutdown(context=context)
 
 
-def hands_come(robot: Robot) -> None:
+def wait_for_hands(robot: Robot) -> None:
     before = robot.hands_received
     assert robot.spin(lambda: robot.hands_received > before + 3, 30), robot.diagnostics
 
@@ -55,17 +55,17 @@ def hands_come(robot: Robot) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_visible_in_diagnostics_and_the_node_recovers(node, robot, name):
     fault = FAULTS[name]
-    hands_come(robot)
+    wait_for_hands(robot)
     before = robot.count(fault.shows)
     fault.begin(robot)
     assert robot.spin(lambda: fault.seen(robot, before), 30), robot.diagnostics
     if fault.shows.startswith("rejected: ") and not robot.out_of_order and name != "incompatible_qos":
-        refused = robot.hands_received
+        received = robot.hands_received
         robot.spin(lambda: False, 0.2)
-        assert robot.hands_received <= refused + 1, "nothing is published for rejected images"
+        assert robot.hands_received <= received + 1, "nothing is published for rejected images"
     fault.end(robot)
     robot.heal()
-    hands_come(robot)
+    wait_for_hands(robot)
     assert robot.last_hands.header.frame_id == "camera_optical"
     assert robot.last_hands.k.reshape(3, 3) == pytest.approx(CAMERA.k)
     assert robot.last_hands.height == CAMERA.height
@@ -73,10 +73,10 @@ def test_a_fault_is_visible_in_diagnostics_and_the_node_recovers(node, robot, na
 
 
 def test_new_streams_reset_all_tracks(node, robot):
-    hands_come(robot)
+    wait_for_hands(robot)
     for name in ("clock_back", "camera_swap", "other_size"):
         resets = node.estimator.resets
         FAULTS[name].begin(robot)
         assert robot.spin(lambda resets=resets: node.estimator.resets > resets, 30)
         robot.heal()
-        hands_come(robot)
+        wait_for_hands(robot)

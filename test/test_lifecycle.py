@@ -79,41 +79,41 @@ def hands(client: Client, name: str) -> list[HandArray]:
     return client.received[f"{name.rsplit('/', 1)[0]}/hands"]
 
 
-def gives_hands(client: Client, name: str, camera: Camera) -> None:
+def wait_for_hands(client: Client, name: str, camera: Camera) -> None:
     before = len(hands(client, name))
     client.until(lambda: len(hands(client, name)) > before, "hands", meanwhile=camera.send)
 
 
-def gives_none(client: Client, name: str, camera: Camera) -> None:
-    spend(client, 0.5)  # Messages in transit arrive.
+def assert_no_hands(client: Client, name: str, camera: Camera) -> None:
+    spin_for(client, 0.5)  # Messages in transit arrive.
     before = len(hands(client, name))
-    spend(client, 0.5, camera)
+    spin_for(client, 0.5, camera)
     assert len(hands(client, name)) == before
 
 
-def spend(client: Client, seconds: float, camera: Camera | None = None) -> None:
+def spin_for(client: Client, seconds: float, camera: Camera | None = None) -> None:
     end = time.monotonic() + seconds
-    client.until(lambda: time.monotonic() > end, "some time", meanwhile=camera and camera.send)
+    client.until(lambda: time.monotonic() > end, "the time has passed", meanwhile=camera and camera.send)
 
 
-def active(client: Client, node: LiveNode) -> None:
+def wait_until_active(client: Client, node: LiveNode) -> None:
     client.until(lambda: node.node.state_label == "active", "the node is active")
 
 
 def test_it_starts_by_itself_and_a_manager_can_stop_and_restart_it(client, make_node):
     node, name, camera = make_node()
-    active(client, node)
-    gives_hands(client, name, camera)
+    wait_until_active(client, node)
+    wait_for_hands(client, name, camera)
     first = node.estimator
 
     assert client.change_state(name, DEACTIVATE) and client.state(name) == "inactive"
     client.until(lambda: first.closed, "the estimator is freed")
-    assert camera.images.get_subscription_count() == 0, "only an active node listens"
-    gives_none(client, name, camera)
+    assert camera.images.get_subscription_count() == 0, "only an active node subscribes"
+    assert_no_hands(client, name, camera)
 
     assert client.change_state(name, ACTIVATE) and client.state(name) == "active"
     assert len(node.estimators) == 2
-    gives_hands(client, name, camera)
+    wait_for_hands(client, name, camera)
 
     assert (
         client.change_state(name, DEACTIVATE)
@@ -122,27 +122,27 @@ def test_it_starts_by_itself_and_a_manager_can_stop_and_restart_it(client, make_
     )
     assert client.node.count_publishers(f"{name.rsplit('/', 1)[0]}/hands/markers") == 0
     assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
-    gives_hands(client, name, camera)
+    wait_for_hands(client, name, camera)
     assert [estimator.closed for estimator in node.estimators] == [True, True, False]
 
 
 def test_without_autostart_it_waits_for_a_manager(client, make_node):
     node, name, camera = make_node(autostart=False)
-    client.until(lambda: client.diagnostics(name[1:]).get("state") == "unconfigured", "the state is told")
+    client.until(lambda: client.diagnostics(name[1:]).get("state") == "unconfigured", "the state is reported")
     assert client.diagnostics(name[1:])["level"] == DiagnosticStatus.OK and not node.estimators
     assert client.change_state(name, CONFIGURE)
     assert client.state(name) == "inactive" and camera.images.get_subscription_count() == 0
     assert client.change_state(name, ACTIVATE)
-    gives_hands(client, name, camera)
-    assert len(node.estimators) == 1, "what configuring loaded is used"
+    wait_for_hands(client, name, camera)
+    assert len(node.estimators) == 1, "the estimator that configure loaded is used"
 
 
 def test_impossible_transitions_are_rejected_without_side_effects(client, make_node):
     node, name, camera = make_node()
-    active(client, node)
+    wait_until_active(client, node)
     for transition in (CONFIGURE, ACTIVATE, CLEANUP, 250):
         assert not client.change_state(name, transition)
-    gives_hands(client, name, camera)
+    wait_for_hands(client, name, camera)
 
 
 def test_loading_does_not_block_the_services(client, make_node):
@@ -155,27 +155,27 @@ def test_loading_does_not_block_the_services(client, make_node):
     node, name, _ = make_node(make)
     try:
         # Each of these would wait forever if it waited for the model.
-        client.until(lambda: node.node.state_label == "configuring", "it loads")
+        client.until(lambda: node.node.state_label == "configuring", "it loads the model")
         assert client.state(name) == "configuring"
         assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=True)).success
         assert client.set_parameters(name, markers_max_rate=3.0) == [""]
-        client.until(lambda: client.diagnostics(name[1:]).get("message") == "loading the model", "diagnostics go on")
+        client.until(lambda: client.diagnostics(name[1:]).get("message") == "loading the model", "diagnostics continue")
         assert not client.change_state(name, ACTIVATE)
     finally:
         release.set()
-    active(client, node)
+    wait_until_active(client, node)
     assert node.node.parameters.markers_max_rate == 3.0
 
 
 @pytest.mark.parametrize("how", ["enable", "deactivate"])
 def test_nothing_waits_for_the_current_frame_and_its_result_is_discarded(client, make_node, how):
     node, name, camera = make_node()
-    active(client, node)
-    gives_hands(client, name, camera)
+    wait_until_active(client, node)
+    wait_for_hands(client, name, camera)
     estimator = node.estimator
     estimator.hold.clear()
     estimator.in_work.clear()
-    client.until(estimator.in_work.is_set, "a frame is in work", meanwhile=camera.send)
+    client.until(estimator.in_work.is_set, "a frame is being processed", meanwhile=camera.send)
     held = estimator.calls[-1][1]
     # The frame is not finished before hold is set, so a response proves that nothing waited for it.
     if how == "enable":
@@ -186,20 +186,21 @@ def test_nothing_waits_for_the_current_frame_and_its_result_is_discarded(client,
     estimator.hold.set()
     if how == "deactivate":
         client.until(lambda: estimator.closed, "it is freed after the frame")
-    spend(client, 0.5, camera)
+    spin_for(client, 0.5, camera)
     stamps = [message.header.stamp for message in hands(client, name)]
     assert all(stamp.sec + stamp.nanosec / 1e9 < held for stamp in stamps)
     if how == "enable":
         client.until(
-            lambda: client.diagnostics(name[1:]).get("message") == "paused by the service enable", "the pause is told"
+            lambda: client.diagnostics(name[1:]).get("message") == "paused by the service enable",
+            "the pause is reported",
         )
         assert not estimator.closed and client.diagnostics(name[1:])["level"] == DiagnosticStatus.OK
         assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=True)).success
-        gives_hands(client, name, camera)
+        wait_for_hands(client, name, camera)
         assert len(node.estimators) == 1
     else:
         assert client.change_state(name, ACTIVATE)
-        gives_hands(client, name, camera)
+        wait_for_hands(client, name, camera)
 
 
 def test_a_pause_is_kept_until_the_node_is_active(client, make_node):
@@ -208,18 +209,18 @@ def test_a_pause_is_kept_until_the_node_is_active(client, make_node):
     answer = client.call(SetBool, f"{name}/enable", SetBool.Request(data=False))
     assert answer.success and "inactive" in answer.message
     assert client.change_state(name, ACTIVATE)
-    gives_none(client, name, camera)
+    assert_no_hands(client, name, camera)
     assert client.call(SetBool, f"{name}/enable", SetBool.Request(data=True)).success
-    gives_hands(client, name, camera)
+    wait_for_hands(client, name, camera)
 
 
 def test_reset_tracks(client, make_node):
     node, name, camera = make_node()
-    active(client, node)
-    gives_hands(client, name, camera)
+    wait_until_active(client, node)
+    wait_for_hands(client, name, camera)
     resets = node.estimator.resets
     assert client.call(Trigger, f"{name}/reset_tracks").success
-    client.until(lambda: node.estimator.resets == resets + 1, "it forgets")
+    client.until(lambda: node.estimator.resets == resets + 1, "the tracks are reset")
     assert client.change_state(name, DEACTIVATE)
     assert client.call(Trigger, f"{name}/reset_tracks").success
 
@@ -233,16 +234,16 @@ def test_a_failed_load_is_reported_and_can_be_corrected(client, make_node):
         return FakeEstimator()
 
     node, name, camera = make_node(make, checkpoint="nowhere")
-    client.until(lambda: client.diagnostics(name[1:]).get("level") == DiagnosticStatus.ERROR, "the failure is told")
+    client.until(lambda: client.diagnostics(name[1:]).get("level") == DiagnosticStatus.ERROR, "the failure is reported")
     status = client.diagnostics(name[1:])
     assert "there is no checkpoint nowhere" in status["message"] and status["state"] == "unconfigured"
     assert client.set_parameters(name, checkpoint="broken") == [""]
     assert not client.change_state(name, CONFIGURE) and client.state(name) == "unconfigured"
-    client.until(lambda: "RuntimeError: a bug" in client.diagnostics(name[1:])["message"], "a bug is told too")
+    client.until(lambda: "RuntimeError: a bug" in client.diagnostics(name[1:])["message"], "a bug is reported too")
     assert client.set_parameters(name, checkpoint="auto") == [""]
     assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
-    gives_hands(client, name, camera)
-    client.until(lambda: client.diagnostics(name[1:])["level"] != DiagnosticStatus.ERROR, "the failure is over")
+    wait_for_hands(client, name, camera)
+    client.until(lambda: client.diagnostics(name[1:])["level"] != DiagnosticStatus.ERROR, "the failure has ended")
 
 
 def test_loading_can_be_repeated_after_running_out_of_memory(client, make_node):
@@ -256,20 +257,20 @@ def test_loading_can_be_repeated_after_running_out_of_memory(client, make_node):
     node, name, camera = make_node(make)
     client.until(
         lambda: "MemoryError: the device is full" in client.diagnostics(name[1:]).get("message", ""),
-        "the failure is told",
+        "the failure is reported",
     )
     assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
-    gives_hands(client, name, camera)
+    wait_for_hands(client, name, camera)
 
 
 def test_an_estimator_that_cannot_be_reset_is_replaced(client, make_node):
     node, name, camera = make_node()
-    active(client, node)
-    gives_hands(client, name, camera)
+    wait_until_active(client, node)
+    wait_for_hands(client, name, camera)
     first = node.estimator
     first.broken, first.errors = True, [RuntimeError("an error that breaks it")]
-    client.until(lambda: len(node.estimators) == 2, "another one is made", meanwhile=camera.send)
-    gives_hands(client, name, camera)
+    client.until(lambda: len(node.estimators) == 2, "another estimator is created", meanwhile=camera.send)
+    wait_for_hands(client, name, camera)
     client.until(lambda: client.diagnostics(name[1:]).get("rejected: internal_error") == "2", "both errors are counted")
     assert first.closed
 
@@ -277,12 +278,12 @@ def test_an_estimator_that_cannot_be_reset_is_replaced(client, make_node):
 def test_two_nodes_with_one_prefix_warn(client, make_node):
     _, first_name, _ = make_node()
     # Two nodes that start in one process at the same time may never discover each other.
-    client.until(lambda: client.diagnostics(first_name[1:]), "the first is heard")
+    client.until(lambda: client.diagnostics(first_name[1:]), "the first image is processed")
     _, second_name, _ = make_node()
     warning = lambda name: "same frames on /tf" in client.diagnostics(name[1:]).get("warnings", "")  # noqa: E731
     client.until(lambda: warning(first_name) and warning(second_name), "both warn")
     assert client.set_parameters(second_name, tf_prefix="second_") == [""]
-    client.until(lambda: not warning(first_name) and not warning(second_name), "both are content")
+    client.until(lambda: not warning(first_name) and not warning(second_name), "neither warns")
 
 
 def test_after_an_error_in_a_transition_the_node_can_be_configured_again(client, make_node, monkeypatch):
@@ -292,16 +293,16 @@ def test_after_an_error_in_a_transition_the_node_can_be_configured_again(client,
         patch.setattr(node.node, "_start_working", lambda estimator, outputs: 1 / 0)
         assert not client.change_state(name, ACTIVATE)
     assert client.state(name) == "unconfigured"
-    client.until(lambda: node.estimator.closed, "what was loaded is freed")
+    client.until(lambda: node.estimator.closed, "the loaded estimator is freed")
     assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
-    gives_hands(client, name, camera)
+    wait_for_hands(client, name, camera)
 
 
 def test_parameters_take_effect_with_the_next_frame_or_are_rejected_with_the_reason(client, make_node):
     node, name, camera = make_node(tf="off", publish_vertices=True)
-    active(client, node)
+    wait_until_active(client, node)
     client.listen("/tf", TFMessage)
-    gives_hands(client, name, camera)
+    wait_for_hands(client, name, camera)
     assert len(hands(client, name)[-1].hands[0].vertices)
     assert client.set_parameters(name, publish_vertices=False, tf="wrist", tf_prefix="robot_") == ["", "", ""]
     before = len(hands(client, name))
@@ -326,7 +327,7 @@ def test_parameters_take_effect_with_the_next_frame_or_are_rejected_with_the_rea
 
 def test_late_subscribers_receive_the_topology_and_outputs_are_reliable(client, make_node):
     node, name, _ = make_node()
-    active(client, node)
+    wait_until_active(client, node)
     topic = f"{name.rsplit('/', 1)[0]}/hands"
     client.listen(f"{topic}/mesh_topology", HandMeshTopology, latched=True)
     client.until(lambda: len(client.received[f"{topic}/mesh_topology"]) == 2, "both sides")
@@ -337,22 +338,22 @@ def test_late_subscribers_receive_the_topology_and_outputs_are_reliable(client, 
 
 def test_the_image_subscription_matches_its_publishers(client, make_node):
     node, name, _ = make_node()
-    active(client, node)
+    wait_until_active(client, node)
     topic = f"{name.rsplit('/', 1)[0]}/image"  # It has a reliable camera.
 
     def asked() -> list[str]:
         return [info.qos_profile.reliability.name for info in client.node.get_subscriptions_info_by_topic(topic)]
 
-    client.until(lambda: asked() == ["RELIABLE"], "it has matched")
+    client.until(lambda: asked() == ["RELIABLE"], "the subscription matches")
     other = client.publisher(topic, Image, reliable=False)
-    client.until(lambda: asked() == ["BEST_EFFORT"], "it hears both")
+    client.until(lambda: asked() == ["BEST_EFFORT"], "it has both subscriptions")
     client.node.destroy_publisher(other)
-    client.until(lambda: asked() == ["RELIABLE"], "it has matched again")
+    client.until(lambda: asked() == ["RELIABLE"], "the subscription matches again")
 
 
 def test_qos_can_be_overridden(client, make_node):
     node, name, camera = make_node(**{"qos_overrides./hands.publisher.depth": 3})
-    active(client, node)
+    wait_until_active(client, node)
     names = client.call(ListParameters, f"{name}/list_parameters").result.names
     topic = f"{name.rsplit('/', 1)[0]}"
     for policy in (
@@ -365,12 +366,14 @@ def test_qos_can_be_overridden(client, make_node):
 def test_simulated_time(client, make_node):
     """Plays a bag in a loop with its clock: ages are relative to that clock, and each repetition is a new stream."""
     node, name, camera = make_node(use_sim_time=True)
-    active(client, node)
+    wait_until_active(client, node)
     status = lambda: client.diagnostics(name[1:])  # noqa: E731
-    gives_hands(client, name, camera)
-    client.until(lambda: "/clock" in status().get("warnings", ""), "the missing clock is told", meanwhile=camera.send)
+    wait_for_hands(client, name, camera)
+    client.until(
+        lambda: "/clock" in status().get("warnings", ""), "the missing clock is reported", meanwhile=camera.send
+    )
     clock = client.publisher("/clock", Clock)
-    client.until(clock.get_subscription_count, "the node listens to the clock")
+    client.until(clock.get_subscription_count, "the node subscribes to the clock")
     numbers = count()
 
     def play() -> None:
@@ -387,7 +390,7 @@ def test_simulated_time(client, make_node):
     client.until(
         lambda: int(status().get("resets: clock_jumped_back", 0)) > 2, "it plays in a loop", timeout=60, meanwhile=play
     )
-    gives_hands(client, name, camera)
+    wait_for_hands(client, name, camera)
 
 
 def memory_mb() -> float:
@@ -396,8 +399,8 @@ def memory_mb() -> float:
 
 def test_a_thousand_cycles_leak_nothing(client, make_node):
     node, name, camera = make_node()
-    active(client, node)
-    gives_hands(client, name, camera)
+    wait_until_active(client, node)
+    wait_for_hands(client, name, camera)
     request = node.node.change_state
     done = []
 
@@ -418,7 +421,7 @@ def test_a_thousand_cycles_leak_nothing(client, make_node):
     assert all(done)
     assert later_threads <= threads and later_files <= files + 2
     assert later_memory < memory + 20
-    gives_hands(client, name, camera)
+    wait_for_hands(client, name, camera)
 
 
 def test_a_signal_ends_the_process_cleanly_in_every_state(client, tmp_path):

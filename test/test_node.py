@@ -45,7 +45,7 @@ def stream() -> tuple[list[np.ndarray], Camera]:
     """Returns images with hands, and their camera."""
     video = CLIP if CLIP.is_file() else REAL_VIDEO
     if not video.is_file():
-        pytest.skip("neither demo/clip.mp4 nor the video of real hands is there")
+        pytest.skip("neither demo/clip.mp4 nor the video of real hands exists")
     # Skips the first second, in which hands enter the image.
     images = [frame.image for _, frame in zip(range(30 + NUM_FRAMES), open_source(str(video)), strict=False)][30:]
     height, width = images[0].shape[:2]
@@ -99,16 +99,16 @@ def camera(client, stream):
     return CameraDriver(client, stream[1])
 
 
-def loaded(client: Client, name: str = "wildhands") -> None:
+def wait_until_loaded(client: Client, name: str = "wildhands") -> None:
     client.until(lambda: client.diagnostics(name).get("state") == "active", f"{name} has loaded", timeout=300)
 
 
-def answered(client: Client, camera: CameraDriver, image: np.ndarray) -> Header:
+def send_until_processed(client: Client, camera: CameraDriver, image: np.ndarray) -> Header:
     """Sends the image until the node has processed it, since best effort may lose it; returns its header."""
     tried = []
     client.until(
         lambda: tried and client.received["/hands"] and client.received["/hands"][-1].header == tried[-1],
-        "the image's hands",
+        "the hands of the image",
         meanwhile=lambda: tried.append(camera.send(image)),
         every=5,
     )
@@ -117,7 +117,7 @@ def answered(client: Client, camera: CameraDriver, image: np.ndarray) -> Header:
 
 def test_images_are_rejected_until_a_camera_info_arrives(client, node, camera, stream):
     client.listen("/hands", HandArray)
-    loaded(client)
+    wait_until_loaded(client)
     client.until(
         lambda: "rejected: no_camera_info" in client.diagnostics("wildhands"),
         "no_camera_info is counted",
@@ -135,17 +135,17 @@ def test_hands_of_a_stream_are_published_on_all_topics(client, node, camera, str
         client.listen(topic, kind)
     client.listen("/hands/mesh_topology", HandMeshTopology, latched=True)
     client.until(
-        lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count(), "the node listens"
+        lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count(), "the node subscribes"
     )
     # Some topics are published only if the node knows their subscribers.
     heard = ("hands", "hands/markers", "hands/debug_image", "hands/mesh_topology", "/tf")
     client.until(
         lambda: all(client.diagnostics("wildhands")[f"subscribers: {topic}"] == "1" for topic in heard),
-        "the node is listened to",
+        "the node has a subscriber",
     )
     sent = []
     for image in images:
-        sent.append(answered(client, camera, image))
+        sent.append(send_until_processed(client, camera, image))
     client.until(lambda: client.received["/hands/debug_image"][-1].header == sent[-1], "the last overlay")
 
     # There is one message per image, with its header.
@@ -167,7 +167,7 @@ def test_hands_of_a_stream_are_published_on_all_topics(client, node, camera, str
             assert hand.wrist.covariance[0] > 0
 
     topologies = {item.side: item for item in client.received["/hands/mesh_topology"]}
-    assert set(topologies) == {Hand.SIDE_RIGHT, Hand.SIDE_LEFT}, "a late listener gets both"
+    assert set(topologies) == {Hand.SIDE_RIGHT, Hand.SIDE_LEFT}, "a late subscriber receives both"
     first = next(answer for answer in answers if answer.hands)
     assert len(first.hands[0].vertices) == 3 * topologies[first.hands[0].side].num_vertices
 
@@ -179,12 +179,12 @@ def test_hands_of_a_stream_are_published_on_all_topics(client, node, camera, str
     overlay = decode_image(client.received["/hands/debug_image"][-1])
     assert overlay.shape == images[-1].shape and (overlay != images[-1]).any()
     client.until(
-        lambda: client.diagnostics("wildhands")["intrinsics"] == "camera_info", "the next diagnostics tell the source"
+        lambda: client.diagnostics("wildhands")["intrinsics"] == "camera_info", "the next diagnostics report the source"
     )
 
 
 def test_an_image_without_hands_gives_an_empty_array(client, node, camera, stream):
-    answered(client, camera, np.full_like(stream[0][0], 90))
+    send_until_processed(client, camera, np.full_like(stream[0][0], 90))
     assert client.received["/hands"][-1].hands == []
 
 
@@ -255,14 +255,14 @@ def test_invalid_input_is_named_and_the_node_keeps_running(client, node, camera,
     assert f"{name}: " in node.output
     # The first image may have overtaken its CameraInfo.
     before = counted()
-    refused = []
+    rejected = []
     client.until(
         lambda: counted() > before,
         f"{name} is counted again",
-        meanwhile=lambda: refused.append(camera.send_image(bad_image)),
+        meanwhile=lambda: rejected.append(camera.send_image(bad_image)),
     )
-    assert not [item for item in client.received["/hands"] if item.header in refused], (
-        "nothing is published for a refused image"
+    assert not [item for item in client.received["/hands"] if item.header in rejected], (
+        "nothing is published for a rejected image"
     )
     answered = len(client.received["/hands"])
     client.until(
@@ -286,12 +286,12 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
         publish_vertices=False,
     )
     client.listen("/second/hands", HandArray)
-    loaded(client, "second/wildhands")
+    wait_until_loaded(client, "second/wildhands")
 
     # A best-effort publisher does not match image_reliability, and the node says so.
     unreliable = client.publisher("/second/image/compressed", CompressedImage, reliable=False)
     client.until(
-        lambda: "image_reliability" in client.diagnostics("second/wildhands")["message"], "the mismatch is explained"
+        lambda: "image_reliability" in client.diagnostics("second/wildhands")["message"], "the mismatch is reported"
     )
     client.node.destroy_publisher(unreliable)
 
@@ -300,7 +300,7 @@ def test_compressed_images_external_detections_and_a_field_of_view(client, strea
     image_topic = client.publisher("/second/image/compressed", CompressedImage)
     boxes_topic = client.publisher("/second/detections", Detection2DArray)
     client.until(
-        lambda: image_topic.get_subscription_count() and boxes_topic.get_subscription_count(), "the node listens"
+        lambda: image_topic.get_subscription_count() and boxes_topic.get_subscription_count(), "the node subscribes"
     )
     result = ObjectHypothesisWithPose()
     result.hypothesis.class_id, result.hypothesis.score = "r", 0.9
@@ -353,7 +353,7 @@ def test_hands_are_tracked_between_occasional_detections(client, stream, tmp_pat
         detector__max_hands=1,
     )
     client.listen("/third/hands", HandArray)
-    loaded(client, "third/wildhands")
+    wait_until_loaded(client, "third/wildhands")
     box = next(answer for answer in client.received["/hands"][::-1] if answer.hands).hands[0].bbox
     driver = CameraDriver(client, camera, "/third")
     client.until(
@@ -362,7 +362,7 @@ def test_hands_are_tracked_between_occasional_detections(client, stream, tmp_pat
     # Detectors may publish with best effort.
     boxes_topic = client.publisher("/third/detections", Detection2DArray, reliable=False)
     client.until(
-        lambda: boxes_topic.get_subscription_count() and driver.images.get_subscription_count(), "the node listens"
+        lambda: boxes_topic.get_subscription_count() and driver.images.get_subscription_count(), "the node subscribes"
     )
     client.until(
         lambda: client.received["/third/hands"],
@@ -387,7 +387,8 @@ def test_hands_are_tracked_between_occasional_detections(client, stream, tmp_pat
 
     client.until(lambda: client.received["/third/hands"][-1].hands, "the detection is used", meanwhile=send)
     client.until(
-        lambda: "ignored detections: class cup" in client.diagnostics("third/wildhands"), "other classes are counted"
+        lambda: "ignored detections: class cup" in client.diagnostics("third/wildhands"),
+        "detections of other classes are counted",
     )
     assert "/third/detections" not in client.diagnostics("third/wildhands")["warnings"]
     count = len(client.received["/third/hands"])
@@ -404,7 +405,7 @@ def test_hands_are_tracked_between_occasional_detections(client, stream, tmp_pat
 
     client.until(
         lambda: "rejected: stale_detections" in client.diagnostics("third/wildhands"),
-        "late ones are named",
+        "late detections are named",
         meanwhile=send_late,
     )
     assert node.stop() == 0

@@ -107,9 +107,9 @@ def write(folder: Path, text: str | None = None, **changes) -> Path:
     ],
 )
 def test_an_invalid_configuration_is_rejected_by_name(tmp_path, text, changes, why):
-    with pytest.raises(RobotHandError, match=why) as refused:
+    with pytest.raises(RobotHandError, match=why) as error:
         Retargeting(write(tmp_path, text, **changes), Side.RIGHT)
-    assert "config.yaml" in str(refused.value)
+    assert "config.yaml" in str(error.value)
 
 
 @pytest.mark.parametrize("urdf", ["", "<robot", "<robot name='empty'><link name='base'/></robot>", "just text"])
@@ -151,9 +151,9 @@ LIMIT = '<limit lower="0.0" upper="0.04" effort="40" velocity="0.2"/>'
 )
 def test_the_joint_and_the_file_of_a_wrong_urdf_are_named(tmp_path, old, new, why):
     path = urdf_with(tmp_path, old, new)
-    with pytest.raises(RobotHandError, match=why) as refused:
+    with pytest.raises(RobotHandError, match=why) as error:
         Retargeting(write(tmp_path, urdf_path=path), Side.RIGHT)
-    assert "config.yaml" in str(refused.value) and path in str(refused.value)
+    assert "config.yaml" in str(error.value) and path in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ def test_the_joint_and_the_file_of_a_wrong_urdf_are_named(tmp_path, old, new, wh
     ],
 )
 def test_indices_of_human_joints_are_checked_at_start(tmp_path, indices, why):
-    with pytest.raises(RobotHandError, match=why) as refused:
+    with pytest.raises(RobotHandError, match=why) as error:
         Retargeting(write(tmp_path, target_link_human_indices=indices), Side.RIGHT)
-    assert "config.yaml" in str(refused.value)
+    assert "config.yaml" in str(error.value)
 
 
 def test_the_urdf_may_be_in_the_home_folder_or_in_a_package(tmp_path, monkeypatch):

@@ -100,7 +100,7 @@ def test_every_supported_encoding_is_decoded(encoding, padding):
     if exact:
         np.testing.assert_array_equal(decoded, expected)
     else:
-        # Subsampled colours: interior pixels, within what a smooth picture's interpolation loses.
+        # Subsampled colours: interior pixels, within the interpolation error of a smooth image.
         assert np.abs(decoded[2:-2, 2:-2].astype(int) - expected[2:-2, 2:-2]).mean() < 8
 
 
@@ -185,7 +185,7 @@ def test_compressed_images(suffix):
     ("message", "name"),
     [
         (CompressedImage(format="jpeg"), "empty_image"),
-        (CompressedImage(format="jpeg", data=array.array("B", b"no picture at all")), "undecodable_image"),
+        (CompressedImage(format="jpeg", data=array.array("B", b"not an image")), "undecodable_image"),
         (CompressedImage(format="16UC1; compressedDepth png", data=array.array("B", b"12345")), "unsupported_encoding"),
     ],
 )

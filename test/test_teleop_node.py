@@ -115,7 +115,7 @@ def test_an_engaged_arm_follows_the_hand_in_the_target_frame_and_stops_with_it(t
         engaged = client.received["/teleop/right/engaged"]
         client.until(lambda: not engaged[-1].data, "the clutch to open")
         opened = time.time()
-        client.until(lambda: time.time() > opened + 0.5, "commands that are still on their way")
+        client.until(lambda: time.time() > opened + 0.5, "the last commands arrive")
         assert Time.from_msg(poses[-1].header.stamp).nanoseconds / 1e9 < opened - RESUME / 2
         # Latched with depth 1: late subscribers receive the latest message only.
         assert [message.data for message in engaged][-2:] == [True, False]
@@ -187,7 +187,7 @@ def test_an_invalid_hand_is_none(broken):
 # The node in this process; the tests call its callbacks and set its clock
 
 
-class SmallTf:
+class FakeTf:
     """The part of tf2_ros that the node uses, for translations only; used if no ROS distribution is installed."""
 
     class TransformException(Exception):
@@ -226,21 +226,21 @@ class SmallTf:
                     source, times = self._moving[source]
                     stamp = when.nanoseconds or max(times, default=0)  # 0 means the latest.
                     if not times or not min(times) <= stamp <= max(times):
-                        raise SmallTf.ExtrapolationException("extrapolation")
+                        raise FakeTf.ExtrapolationException("extrapolation")
                     x = np.interp(
                         stamp - min(times), np.array(sorted(times)) - min(times), [times[at] for at in sorted(times)]
                     )
                 else:
-                    raise SmallTf.TransformException(f"{source} is unknown")
+                    raise FakeTf.TransformException(f"{source} is unknown")
                 found.transform.translation.x += float(x)
             return found
 
 
 @pytest.fixture
 def make(monkeypatch):
-    """Returns a function that creates a node with a clock (``clock.now``) and its diagnostics (``said()``)."""
+    """Returns a function that creates a node with a clock (``clock.now``) and its diagnostics (``status()``)."""
     if not importlib.util.find_spec("tf2_ros"):
-        monkeypatch.setattr(camera_motion, "tf2_ros", SmallTf)
+        monkeypatch.setattr(camera_motion, "tf2_ros", FakeTf)
     clock = SimpleNamespace(now=1000.0)
     for module in (teleop_node, arm_topics):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
@@ -253,11 +253,13 @@ def make(monkeypatch):
         published = []
         made[0]._diagnostics = SimpleNamespace(publish=published.append)
 
-        def said():
+        def status():
             made[0]._on_diagnostics_timer()
             return published[-1].status[0]
 
-        return SimpleNamespace(node=made[0], arm=made[0]._arms[0].arm, topics=made[0]._arms[0], clock=clock, said=said)
+        return SimpleNamespace(
+            node=made[0], arm=made[0]._arms[0].arm, topics=made[0]._arms[0], clock=clock, status=status
+        )
 
     yield node
     for each in made:
@@ -286,11 +288,11 @@ def test_robot_pose_in_another_frame_than_the_commands_is_rejected(make):
     for frame in ("", "camera"):
         made.topics._on_robot_pose(robot_pose(frame))
         assert not made.arm.engage(made.clock.now)  # The frame of the commands is not known yet.
-        assert "before the first hands" in made.said().message
+        assert "before the first hands" in made.status().message
     made.node._on_hands(hands_at(0.0, at(1)))
     made.topics._on_robot_pose(robot_pose("base_link"))
     assert not made.arm.engage(made.clock.now)
-    status = made.said()
+    status = made.status()
     assert (
         status.level == DiagnosticStatus.WARN and "'base_link'" in status.message and "target_frame" in status.message
     )
@@ -411,7 +413,7 @@ def test_hands_use_the_camera_pose_at_the_time_of_the_image(make):
     buffer.set_transform(transform(now, 0.4), "test")
     made.node._on_command_timer()
     assert made.arm.hand.wrist.position[0] == pytest.approx(0.5, abs=1e-4)
-    assert made.said().level == DiagnosticStatus.OK
+    assert made.status().level == DiagnosticStatus.OK
 
 
 def test_dead_tf_publisher_is_reported(make):
@@ -420,12 +422,12 @@ def test_dead_tf_publisher_is_reported(make):
     made.node._camera_motion.buffer.set_transform(transform(now - 1, 1.0), "test")
     made.node._on_hands(hands_at(0.1, at(now)))
     made.node._on_command_timer()
-    assert made.said().level == DiagnosticStatus.OK
+    assert made.status().level == DiagnosticStatus.OK
     made.clock.now += 5.1
     made.node._on_command_timer()
     assert made.arm.hand is None
     made.clock.now -= 5.1  # Hands still arrive.
-    status = made.said()
+    status = made.status()
     assert status.level == DiagnosticStatus.WARN and "publisher" in status.message
     assert {item.key: item.value for item in status.values}["rejected: no_transform"] == "1"
 
@@ -452,7 +454,7 @@ def test_hands_that_arrive_less_often_than_the_watchdog_allows_are_reported(make
     for step in range(6):
         made.clock.now += interval
         made.node._on_hands(hands_at(0.0, at(1 + step * interval)))
-    status = made.said()
+    status = made.status()
     assert (status.level == DiagnosticStatus.WARN) == rare
     assert ("hands arrive every 0.2 s" in status.message and "raise watchdog" in status.message) == rare
 
@@ -461,9 +463,9 @@ def test_recent_rejections_are_warnings(make):
     made = make(max_age=0.5, **START)
     made.arm.engage(made.clock.now)
     made.node._on_hands(hands_at(0.0, at(time.time() - 20)))
-    status = made.said()
+    status = made.status()
     assert status.level == DiagnosticStatus.WARN and "max_age" in status.message
     for _ in range(80):
         made.clock.now += 0.05
         made.node._on_hands(hands_at(0.0, at(time.time())))
-    assert made.said().level == DiagnosticStatus.OK
+    assert made.status().level == DiagnosticStatus.OK
