@@ -325,7 +325,7 @@ def test_an_error_of_one_robot_hand_releases_its_arm_only(make, monkeypatch):
         made.node._on_command_timer()
     assert not arms[0].engaged and "index 24" in arms[0].status
     assert arms[1].engaged and arms[1].status == "following"
-    status = made.said()
+    status = made.status()
     assert "right arm was released" in status.message
     assert {item.key: item.value for item in status.values}["rejected: internal_error"] == "1"
 
@@ -374,7 +374,7 @@ def test_no_message_ends_the_node_and_no_command_is_not_finite(make, robot_hand)
     for command in sent:
         assert np.isfinite(command.pose.position).all() and np.isfinite(command.pose.rotation).all()
         assert np.isfinite(command.opening) and (command.joints is None or np.isfinite(command.joints).all())
-    assert not [item.key for item in made.said().values if "internal_error" in item.key]
+    assert not [item.key for item in made.status().values if "internal_error" in item.key]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, 1e9])
