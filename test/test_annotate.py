@@ -197,7 +197,7 @@ def end_it(_) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_killed_worker_is_reported_with_what_to_do(tmp_path, video):
+def test_a_killed_worker_is_reported_with_a_hint(tmp_path, video):
     with (
         pytest.raises(ChildProcessError, match=r"short.mp4: a worker process was killed.*run the same command again"),
         processes(1) as workers,
@@ -356,7 +356,7 @@ def test_all_bag_formats_get_hands_beside_their_topics(tmp_path, kind):
         ),
     ],
 )
-def test_an_incomplete_recording_is_refused_with_what_to_do(tmp_path, options, choices, why):
+def test_an_incomplete_recording_is_rejected_with_a_hint(tmp_path, options, choices, why):
     with pytest.raises(InputError, match=why):
         annotate(recording(tmp_path, **options), tmp_path / "out", choices, CONFIG, {}, NO_WORKERS)
     assert not (tmp_path / "out").exists()

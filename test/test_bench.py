@@ -31,7 +31,7 @@ def test_node_and_stages(tmp_path, capfd):
     assert figures["fit_ms"] > 0 and figures["node_overhead_ms"] > 0 and figures["markers_ms"] > 0
 
 
-def test_unknown_parts_and_unwritable_outputs_fail_before_the_work(tmp_path, capsys):
+def test_unknown_parts_and_unwritable_outputs_fail_at_once(tmp_path, capsys):
     assert main(["bench", "everything"]) == 2
     assert "hands_curve" in capsys.readouterr().err
     assert main(["bench", "stages", "--json", str(tmp_path / "no/such/folder.json")]) == 2

@@ -1,4 +1,4 @@
-"""The ``wildhands`` command in a process of its own, as a user runs it, on the first frames of the demo clip."""
+"""The ``wildhands`` command as a user runs it, in its own process, on the first frames of the demo clip."""
 
 import json
 import os
@@ -163,14 +163,14 @@ class TestFaults:
             assert result.returncode == 2 and result.stdout == ""
             assert result.stderr.startswith("wildhands: ") and result.stderr.count("\n") == 1
 
-    def test_unreadable_inputs(self, refused, frames, tmp_path):
+    def test_unreadable_inputs_are_rejected(self, refused, frames, tmp_path):
         (tmp_path / "text.mp4").write_text("not a film")
         (tmp_path / "folder").mkdir()
         refused(("estimate", tmp_path / "none.jpg"), "none.jpg", "does not exist")
         refused(("estimate", tmp_path / "text.mp4"), "text.mp4", "decoded")
         refused(("estimate", tmp_path / "folder"), "no images")
 
-    def test_unusable_calibrations(self, refused, frames, tmp_path):
+    def test_unusable_calibrations_are_rejected(self, refused, frames, tmp_path):
         image = frames / "images" / "frame_0.jpg"
         text = (DEMO / "camera_info.yaml").read_text()
         other = tmp_path / "other.yaml"
@@ -182,7 +182,7 @@ class TestFaults:
         refused(("estimate", image, "--camera-info", tmp_path / "none.yaml"), "none.yaml")
         refused(("estimate", image, "--fov", 190), "180")
 
-    def test_outputs_are_checked_before_the_work(self, refused, frames, tmp_path, monkeypatch):
+    def test_outputs_are_checked_before_the_estimation(self, refused, frames, tmp_path, monkeypatch):
         monkeypatch.setattr(estimate, "make_estimator", lambda *_: pytest.fail("the work began"))
         image = frames / "images" / "frame_0.jpg"
         refused(("estimate", image, "--json", tmp_path / "none" / "out.json"), "none does not exist")
@@ -192,14 +192,14 @@ class TestFaults:
         if Path("/proc/version").exists():  # not even root can write there
             refused(("estimate", image, "--json", "/proc/out.json"), "cannot write to /proc/out.json")
 
-    def test_outputs_of_an_evaluation_are_checked_before_the_work(self, refused, frames, tmp_path, monkeypatch):
+    def test_outputs_of_an_evaluation_are_checked_before_it_starts(self, refused, frames, tmp_path, monkeypatch):
         monkeypatch.setattr(evaluation, "make_estimator", lambda *_: None)
         refused(
             ("evaluate", "video", frames / "short.mp4", "--json", tmp_path / "none" / "out.json"), "none does not exist"
         )
         refused(("evaluate", "synthetic", "--picture", tmp_path / "out.xyz"), "out.xyz", ".png")
 
-    def test_unusable_models(self, refused, frames, tmp_path):
+    def test_unusable_models_are_rejected(self, refused, frames, tmp_path):
         image = frames / "images" / "frame_0.jpg"
         refused(("estimate", image, "--checkpoint", "no_such_model", "--json", tmp_path / "out.json"), "no_such_model")
         assert not list(tmp_path.iterdir())

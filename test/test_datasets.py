@@ -204,7 +204,7 @@ def test_each_process_opens_the_mask_file_itself(datasets, monkeypatch):
     assert archive._file is not handle
 
 
-# Single data sets
+# Individual datasets
 
 
 def test_arctic_lens_puts_labels_where_the_image_shows_the_hands(datasets, tmp_path):
@@ -538,7 +538,7 @@ def test_objects_in_masks_are_not_unpickled(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_a_dataset_without_usable_samples_says_why(tmp_path):
+def test_a_dataset_without_usable_samples_is_rejected_with_the_reasons(tmp_path):
     with pytest.raises(
         DatasetError, match=r"no sample of the split 'training'.*\n  2 x sample: labels that are not finite"
     ):

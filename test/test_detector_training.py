@@ -111,7 +111,7 @@ def test_second_stage_crops_show_labelled_hands_and_false_positives():
 
 
 def test_a_second_stage_crop_shows_what_the_frame_shows():
-    """For a hand smaller and one larger than in the stored crop."""
+    """Tested with a hand smaller and one larger than in the stored crop."""
     image = np.zeros((480, 640, 3), np.uint8)
     image[200:240, 300:320] = 255
     for times in (1, 6):

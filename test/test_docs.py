@@ -31,14 +31,14 @@ LINK = re.compile(r"(?<!\\)\[[^\]]*\]\(([^)\s]+)(?:\s+\"[^\"]*\")?\)")
 
 
 def prose(page: Path) -> str:
-    """The page without its code."""
+    """Returns the page without its code."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
     text = re.sub(r"(?<=\n)\n(?:(?: {4}|\t).*\n)+", "\n", text)
     return re.sub(r"`[^`\n]*`(?!\])", "", text)
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of the headings, as GitHub and MkDocs name them."""
+    """Returns the anchors of the headings, as GitHub and MkDocs name them."""
     found = set()
     for heading in re.findall(r"^#{1,6} (.+)$", page.read_text(), re.M):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)|`", r"\1", heading).strip().lower()

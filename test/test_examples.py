@@ -54,7 +54,7 @@ def test_the_node_is_short():
 
 
 @pytest.mark.ros
-def test_the_node_publishes_where_a_hand_pinches(tmp_path):
+def test_the_node_publishes_the_position_of_a_pinch(tmp_path):
     pytest.importorskip("rclpy")
     from geometry_msgs.msg import PointStamped
     from pinching_hand import pinching_hand

@@ -16,7 +16,7 @@ ANCHOR, TURN = (0.5, -0.2), 0.6
 
 
 def hand_and_teacher():
-    """A hand in a turned, off-axis crop, labels in MANO order, and a teacher whose output equals them."""
+    """Returns a hand in a rotated, off-axis crop, labels in MANO order, and a teacher whose output equals them."""
     rng = np.random.default_rng(0)
     seen = rng.uniform(-0.08, 0.08, (21, 3))
     ray = np.array([*ANCHOR, 1]) / np.linalg.norm([*ANCHOR, 1])

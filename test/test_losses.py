@@ -27,7 +27,7 @@ NONE = LossWeights(*[0] * 9)
 
 
 def make(pairs=2, seed=0, camera=CameraDecoding.CROP):
-    """A prediction and labels of ``pairs`` images with a right and a left hand each: (targets, arguments of
+    """Returns a prediction and labels of ``pairs`` images with a right and a left hand each: (targets, arguments of
     compute_losses)."""
     batch = 2 * pairs
     generator = torch.Generator().manual_seed(seed)
@@ -84,7 +84,7 @@ def camera_labels(targets):
 
 
 def perfect(targets, arguments):
-    """A prediction that equals the labels."""
+    """Returns a prediction that equals the labels."""
     label = camera_labels(targets)
     grasps = 1e3 * torch.eye(9)[targets.grasp]
     output = WildHandsOutput(
@@ -106,8 +106,8 @@ def test_perfect_predictions_have_no_loss(camera, style):
 
 
 def one_off(name, **change):
-    """The weight-one term ``name`` of a prediction that is right but for ``change`` (a function of the right value) in
-    the first hand."""
+    """Returns the term ``name``, at weight one, of a prediction that is correct except for the first hand, which
+    ``change`` (functions of the correct values) alters."""
     targets, arguments = perfect(*make(camera=CameraDecoding.FRAME))
     for field, function in change.items():
         of_output = hasattr(arguments["output"], field)
@@ -122,8 +122,8 @@ def one_off(name, **change):
     return losses.total.item()
 
 
-def test_each_term_by_hand():
-    """One of four hands is off, so a term is 2 (right and left are added) times a quarter of that hand's mean error."""
+def test_each_term_equals_its_value_computed_by_hand():
+    """One of four hands is wrong, so a term is 2 (right and left are added) times a quarter of that hand's mean error."""
     half = 2 / 4
     assert one_off("pose", rotations=lambda r: r + 0.3) == pytest.approx(half * 0.09, rel=1e-4)
     assert one_off("beta", betas=lambda b: b - 2) == pytest.approx(half * 4, rel=1e-4)
@@ -142,7 +142,7 @@ def test_each_term_by_hand():
     assert one_off("mask", silhouettes=lambda s: 1 - s) == pytest.approx(half, rel=1e-5)
 
 
-def test_camera_terms_by_hand():
+def test_camera_terms_equal_values_computed_by_hand():
     def shift(camera):
         return camera + torch.tensor([0.3, 0, 0])
 
@@ -191,8 +191,8 @@ def test_camera_label_is_the_inverse_of_decoding():
 @pytest.mark.parametrize("camera", CameraDecoding)
 @pytest.mark.parametrize("style", LossStyle)
 def test_missing_labels_may_be_nan(camera, style):
-    """Each label is there for one hand only; the others' gradients are exactly zero, and the terms as if they were not
-    there."""
+    """Each label exists for one hand only: the gradients of the others are exactly zero, and they do not affect the
+    terms."""
     targets, arguments = make(pairs=3, camera=camera)
     changes = {}
     for i, (flag, label) in enumerate(zip(FLAGS, LABELS, strict=True)):
@@ -254,7 +254,7 @@ def test_unlabelled_kinds_and_empty_batches():
         assert len(losses.terms) == 9 and losses.total.item() == 0
 
 
-def test_styles_agree_on_full_batches_but_for_the_total():
+def test_styles_agree_on_full_batches_except_for_the_total():
     for camera in CameraDecoding:
         targets, arguments = make(pairs=3, camera=camera)
         corrected, released = (compute_losses(targets=targets, **arguments, style=style) for style in LossStyle)
@@ -329,7 +329,7 @@ def test_half_precision_outputs():
         ("mask", 255.0, r"sample clip_7/0002 has mask with values outside of \[0, 1\]"),
     ],
 )
-def test_bad_labels_name_their_sample(label, value, message):
+def test_invalid_labels_are_rejected_by_sample(label, value, message):
     targets, arguments = make()
     bad = getattr(targets, label).clone()
     bad[2] = value

@@ -19,7 +19,7 @@ FACES = {side: open_hand(side).faces for side in Side}
 
 
 def posed(side, transl, camera=CAMERA):
-    """A hand in the camera frame: fingers up, palm away from the camera."""
+    """Returns a hand in the camera frame: fingers up, palm away from the camera."""
     layer = HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT))
     x = np.array([0, 1.0, 0]) * (1 if side is Side.RIGHT else -1)
     rotation = np.stack([x, [0, 0, -1.0], np.cross(x, [0, 0, -1.0])], axis=-1)

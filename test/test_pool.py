@@ -130,7 +130,7 @@ def test_unusable_images_are_reported_once(tmp_path, cache):
     assert not second.skipped and not second.details and not Pool(config, hand_assets(config), 1, 2)[1].skipped
 
 
-def test_it_is_created_once(pool, monkeypatch):
+def test_the_pool_is_created_once(pool, monkeypatch):
     monkeypatch.setattr(pool_module, "in_processes", lambda *_: pytest.fail("made again"))
     Pool(CONFIG, hand_assets(CONFIG))
     for change in ({"seed": 2}, {"distillation": DistillationConfig()}):

@@ -1,4 +1,4 @@
-"""What ``import wildhands_ros`` offers: imported lazily, typed, and documented with examples that run."""
+"""The public API of ``import wildhands_ros``: imported lazily, typed, and documented with examples that run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The estimator on the real images of this repository: it finds the hands in them and, where there is no hand, none."""
+"""The estimator finds the hands in the real images of this repository, and none in those without hands."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ MIN_IOU = 0.3
 
 @pytest.fixture(scope="module")
 def found():
-    """By file name: the annotations of an image, its camera, and the hands that the estimator finds."""
+    """For each file name: the annotations of the image, its camera, and the estimated hands."""
     content = json.loads((IMAGES / "boxes.json").read_text())
     results = {}
     estimator = Estimator()
@@ -31,7 +31,7 @@ def found():
 
 
 def best(hands, label):
-    """The hand that overlaps most with a label, and the IoU."""
+    """Returns the hand that overlaps most with a label, and the IoU."""
     x, y, width, height = label["bbox"]
     box = np.array([x, y, x + width, y + height])
     overlaps = [
@@ -51,14 +51,14 @@ def test_every_hand_is_found(found):
     assert min(ious.values()) > MIN_IOU, ious
 
 
-def test_images_without_hands_stay_empty(found):
+def test_images_without_hands_have_no_estimates(found):
     empty = {name: len(hands) for name, (labels, _, hands) in found.items() if not labels}
     assert len(empty) == 4
     assert not any(empty.values()), empty
 
 
-def test_beside_the_hands_hardly_anything_is_found(found):
-    """One false hand today: the tip of the pliers that lie on the palm."""
+def test_there_is_at_most_one_false_positive(found):
+    """Currently one: the tip of the pliers that lie on the palm."""
     assert sum(len(hands) - len(labels) for labels, _, hands in found.values()) <= 1
 
 

@@ -260,7 +260,7 @@ def test_lerobot_loads_the_dataset(annotated):
     assert about["camera"]["width"] == original.shape[1] and about["camera"]["intrinsics_source"] == "camera_info"
 
 
-def test_late_topics_are_recorded_and_missing_ones_named(tmp_path):
+def test_late_topics_are_recorded_and_missing_topics_reported(tmp_path):
     recorder = start(
         "wildhands_ros.cli.main", "record", "early", "late", "never", "--output", "bag", log=tmp_path / "log"
     )
@@ -287,7 +287,7 @@ def test_late_topics_are_recorded_and_missing_ones_named(tmp_path):
 
 
 def test_an_unwritable_bag_ends_the_recording(tmp_path):
-    """For example if the disk was removed with the folder."""
+    """For example, the folder disappears when a disk is removed."""
     rclpy.init()
     try:
         with closing(Recorder(tmp_path / "bag", ["x"])) as recorder:
@@ -310,6 +310,6 @@ def test_counts_are_shown_by_topic():
 @pytest.mark.parametrize(
     ("arguments", "why"), [(["record"], "name the topics"), (["record", "x", "--output", "."], "already exists")]
 )
-def test_wrong_arguments_are_refused(tmp_path, arguments, why):
+def test_invalid_arguments_are_rejected(tmp_path, arguments, why):
     run = wildhands(*arguments, cwd=tmp_path)
     assert run.returncode == 2 and why in run.stderr and "Traceback" not in run.stderr

@@ -138,7 +138,7 @@ def test_a_hand_at_rest_becomes_steadier_without_bias():
 
 
 def test_camera_motion_is_compensated():
-    """A hand at rest in the world, seen from a camera that turns and moves: in the world's frame it is smoothed without
+    """A hand at rest in the world, seen from a rotating and moving camera: in the world frame it is smoothed without
     any lag."""
     rng = np.random.default_rng(5)
     still = mano(rng)

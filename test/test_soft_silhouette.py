@@ -19,8 +19,8 @@ def camera(fx, fy, cx, cy, dtype=torch.float64):
 
 
 def triangle_soup(seed, triangles=40, dtype=torch.float64):
-    """Triangles of all sizes, some reaching out of a 32 x 24 image of a camera with focal length 30, overlapping at
-    several depths."""
+    """Returns triangles of all sizes, overlapping at several depths, some reaching beyond a 32 x 24 image of a camera with
+    focal length 30."""
     generator = torch.Generator().manual_seed(seed)
     centre = torch.rand(triangles, 1, 3, generator=generator, dtype=dtype) * torch.tensor(
         [1.2, 0.9, 1.0]
@@ -33,7 +33,7 @@ def triangle_soup(seed, triangles=40, dtype=torch.float64):
 
 
 def dense_silhouette(vertices, faces, k, width, height, settings):
-    """The same by the formula, for all pairs of a triangle and a pixel; (H, W), differentiable by autograd."""
+    """Evaluates the formula for all pairs of a triangle and a pixel; returns (H, W), differentiable by autograd."""
     screen = vertices @ k.T
     screen = screen[:, :2] / screen[:, 2:]
     a, b, c = screen[faces].unbind(1)
@@ -66,7 +66,7 @@ def dense_silhouette(vertices, faces, k, width, height, settings):
 
 @pytest.fixture(scope="module")
 def hands():
-    """Three posed hands at 0.3 to 0.5 m, (3, V, 3) float32, with (3, F, 3) faces; the second is a left one."""
+    """Returns three posed hands at 0.3 to 0.5 m, (3, V, 3) float32, with (3, F, 3) faces; the second is a left one."""
     right, left = open_hand(Side.RIGHT), open_hand(Side.LEFT)
     generator = torch.Generator().manual_seed(3)
     posed = HandLayer(right, left)(
@@ -228,7 +228,7 @@ def test_triangles_outside_the_image_are_discarded():
     assert seen.start.tolist() == [[3], [4], [5]]
 
 
-def test_nothing_to_draw(hands):
+def test_an_empty_scene_has_an_empty_silhouette(hands):
     vertices, faces = (value[:0] for value in hands)
     assert soft_silhouettes(vertices, faces, K_HANDS[:0], 8, 6).shape == (0, 6, 8)
     drawn = soft_silhouettes(

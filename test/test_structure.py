@@ -1,4 +1,4 @@
-"""The package's structure: which way imports run, what stays private, and what is imported by whom."""
+"""The structure of the package: direction of imports, use of private names, and external dependencies."""
 
 import ast
 import subprocess
@@ -28,7 +28,7 @@ LAYERS = (
     ("ros",),
     ("cli",),
 )
-"""From the lowest to the highest. Packages import from their own layer and from lower ones, and never in a circle."""
+"""Layers, lowest first. Packages import from their own layer and from lower ones, and never in a circle."""
 ROS_PACKAGES = ("ros", "cli")
 """Only these may import ROS; the command line does so inside the commands that need it."""
 ROS_MODULES = {
@@ -55,12 +55,12 @@ PUBLIC = ("_asdict", "_replace", "_fields", "_exit", "_SubParsersAction")
 
 
 def name_of(file: Path) -> list[str]:
-    """A module's path as a list of names, from the package's name on."""
+    """Returns a module's path as a list of names, starting with the package."""
     return list(file.relative_to(ROOT).with_suffix("").parts)
 
 
 def imports(file: Path) -> Iterator[tuple[list[str], int]]:
-    """All that a file imports, anywhere in it, as lists of names, with the line."""
+    """Yields every import in a file as a list of names, with its line."""
     for node in ast.walk(TREES[file]):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -73,7 +73,7 @@ def imports(file: Path) -> Iterator[tuple[list[str], int]]:
 
 
 def part_imports() -> Iterator[tuple[str, str, str]]:
-    """(part, imported part, place) of every import between two of the package's direct members."""
+    """Yields (part, imported part, place) of every import between two of the package's direct members."""
     for file in FILES:
         part = name_of(file)[1]
         for target, line in imports(file):
@@ -104,7 +104,7 @@ def test_no_parts_import_each_other_in_a_circle():
 
 
 def private_names(tree: ast.AST) -> set[str]:
-    """Attributes that a file defines itself: on ``self`` or ``cls``, in a class's body, and module-level names."""
+    """Returns the names that a file defines itself: on ``self`` or ``cls``, in class bodies, and at module level."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
@@ -117,7 +117,7 @@ def private_names(tree: ast.AST) -> set[str]:
 
 
 def reach_ins(file: Path, tree: ast.AST) -> list[str]:
-    """Uses of private names of other modules or of their objects."""
+    """Returns the uses of private names of other modules or of their objects."""
     own, found = private_names(tree), []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -134,7 +134,7 @@ def reach_ins(file: Path, tree: ast.AST) -> list[str]:
 
 
 @pytest.mark.parametrize("folder", ["wildhands_ros", "tools", "examples"])
-def test_nothing_reaches_into_private_parts(folder):
+def test_private_names_of_other_objects_are_not_used(folder):
     files = sorted((ROOT / folder).rglob("*.py"))
     found = [line for file in files for line in reach_ins(file, ast.parse(file.read_text(encoding="utf-8")))]
     assert not found, "\n".join(found)
@@ -149,7 +149,7 @@ def test_private_use_is_recognised(tmp_path):
     assert found("class A:\n  def f(self, other):\n    self._x = other._x") == 0, "of the same class"
 
 
-def test_package_code_names_nothing_outside_the_package():
+def test_package_code_does_not_refer_to_files_outside_the_package():
     """An installed package has neither the repository's tests nor the folder beside it."""
     found = []
     for file in FILES:
@@ -171,7 +171,7 @@ def test_only_the_ros_parts_import_ros():
     assert not found, "\n".join(found)
 
 
-def test_training_stays_small():
+def test_training_code_stays_small():
     lines = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in (PACKAGE / "training").rglob("*.py")}
     assert sum(lines.values()) < MOST_TRAINING_LINES
 
