@@ -35,6 +35,10 @@ RELIABLE = {**KEEP, "reliability": "reliable", "durability": "volatile"}
 LATCHED = {**RELIABLE, "durability": "transient_local"}
 
 
+TEMPORARY: list[tempfile.TemporaryDirectory] = []
+"""Removed when the launch process ends, with the recorder."""
+
+
 def qos_overrides(image: str, camera_info: str, hands: str, image_reliability: str) -> dict[str, dict]:
     """Returns QoS overrides by topic. For all other topics rosbag2 adopts the QoS of the publishers."""
     overrides = {absolute(hands): RELIABLE, absolute(f"{hands}/mesh_topology"): LATCHED, "/episodes": LATCHED}
@@ -52,7 +56,8 @@ def absolute(topic: str) -> str:
 def recorder(context: LaunchContext) -> list[ExecuteProcess]:
     values = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     overrides = qos_overrides(values["image"], values["camera_info"], values["hands"], values["image_reliability"])
-    file = Path(tempfile.mkdtemp(prefix="wildhands_record_"), "qos.yaml")
+    TEMPORARY.append(tempfile.TemporaryDirectory(prefix="wildhands_record_"))
+    file = Path(TEMPORARY[-1].name, "qos.yaml")
     file.write_text(yaml.safe_dump(overrides))
     topics = [
         values["image"],

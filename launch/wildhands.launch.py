@@ -7,6 +7,8 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+RESPAWN_DELAY = 2.0
+"""Seconds before the node is started again."""
 SHARE = FindPackageShare("wildhands_ros")
 
 # Name, default, description.
@@ -28,6 +30,12 @@ ARGUMENTS = [
         "Parameter file. The default one documents all parameters.",
     ),
     ("namespace", "", "Namespace of the node and of its topics."),
+    (
+        "respawn",
+        "false",
+        "Whether the node is started again if it has ended.",
+    ),
+    ("log_level", "info", "Least severity of the node's log messages: debug, info, warn, error or fatal."),
     ("rviz", "false", "Whether to open rviz with config/wildhands.rviz."),
     ("fixed_frame", "camera", "Fixed frame of rviz: the frame of the images, or one that TF connects with it."),
 ]
@@ -42,6 +50,7 @@ def boolean(text: str) -> bool:
 
 # Parameters that can be set as launch arguments; they override the parameter file.
 PARAMETERS = {
+    "use_sim_time": (boolean, "Parameter: whether the time comes from /clock, as of a simulation or a bag."),
     "autostart": (boolean, "Parameter: whether the node activates itself; false if a lifecycle manager does it."),
     "image_transport": (str, "Parameter: image transport: raw or compressed."),
     "rectified": (boolean, "Parameter: whether the images are rectified."),
@@ -82,6 +91,9 @@ def wildhands_node(context: LaunchContext) -> list[Node]:
             ("camera_info", LaunchConfiguration("camera_info")),
             ("detections", LaunchConfiguration("detections")),
         ],
+        respawn=boolean(LaunchConfiguration("respawn").perform(context)),
+        respawn_delay=RESPAWN_DELAY,
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )
     return [node]

@@ -22,7 +22,12 @@ ARGUMENTS = [
         PathJoinSubstitution([FindPackageShare("wildhands_ros"), "config", "wildhands.yaml"]),
         "Parameter file for all nodes; the key /<camera>/wildhands can hold parameters of a single camera.",
     ),
+    ("use_sim_time", "false", "Whether the time comes from /clock, as of a simulation or a bag: true or false."),
+    ("respawn", "false", "Whether a node is started again if it has ended: true or false."),
+    ("log_level", "info", "Least severity of the nodes' log messages: debug, info, warn, error or fatal."),
 ]
+RESPAWN_DELAY = 2.0
+"""Seconds before a node is started again."""
 
 
 def camera_names(text: str) -> list[str]:
@@ -33,14 +38,28 @@ def camera_names(text: str) -> list[str]:
     return names
 
 
+def boolean(context: LaunchContext, name: str) -> bool:
+    text = LaunchConfiguration(name).perform(context)
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"launch argument {name}:={text}: it must be true or false")
+    return text.lower() in ("true", "1")
+
+
 def wildhands_node(context: LaunchContext, camera: str) -> Node:
+    use_sim_time, respawn = (boolean(context, name) for name in ("use_sim_time", "respawn"))
     image, camera_info = (LaunchConfiguration(name).perform(context) for name in ("image", "camera_info"))
     return Node(
         package="wildhands_ros",
         executable="wildhands_node",
         namespace=camera,
-        parameters=[LaunchConfiguration("params_file"), {"tf_prefix": f"{camera.replace('/', '_')}_"}],
+        parameters=[
+            LaunchConfiguration("params_file"),
+            {"tf_prefix": f"{camera.replace('/', '_')}_", **({"use_sim_time": True} if use_sim_time else {})},
+        ],
         remappings=[("image", image), ("image/compressed", f"{image}/compressed"), ("camera_info", camera_info)],
+        respawn=respawn,
+        respawn_delay=RESPAWN_DELAY,
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )
 

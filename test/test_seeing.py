@@ -16,6 +16,7 @@ from wildhands_ros.types import FrameEstimate, Side
 
 CONFIG = Path(__file__).parents[1] / "config"
 NODE = Path(__file__).parents[1] / "wildhands_ros/ros/outputs.py"
+RECORDER = NODE.parent / "demo" / "recorder.py"
 PUBLISHED = {f"/{topic}" for topic in re.findall(r'self\._publisher\(\w+, "/?([\w/]+)"', NODE.read_text())} | {
     "/diagnostics"
 }
@@ -83,9 +84,12 @@ def test_the_foxglove_layout_is_complete_and_uses_existing_topics():
     def panels(node) -> set[str]:
         return {node} if isinstance(node, str) else panels(node["first"]) | panels(node["second"])
 
-    assert panels(layout["layout"]) == set(layout["configById"])
-    assert {"3D", "Image", "Plot", "RawMessages", "DiagnosticSummary"} == {
+    tabs = {tab["layout"] for tab in layout["configById"]["Tab!overlays"]["tabs"]}
+    assert panels(layout["layout"]) | tabs == set(layout["configById"])
+    assert {"3D", "Image", "Plot", "RawMessages", "DiagnosticSummary", "Tab"} == {
         panel.split("!")[0] for panel in layout["configById"]
     }
     named = set(re.findall(r'"(/[a-z_]+(?:/[a-z_]+)*)', json.dumps(layout)))
-    assert named == {"/hands", "/hands/markers", "/hands/debug_image", "/diagnostics"} <= PUBLISHED
+    recorded = "/hands/debug_image/compressed"
+    assert f'COMPRESSED_DEBUG_IMAGE = "{recorded}"' in RECORDER.read_text()  # Also published by image_transport.
+    assert named - {recorded} == {"/hands", "/hands/markers", "/hands/debug_image", "/diagnostics"} <= PUBLISHED

@@ -13,6 +13,7 @@ from .. import __version__
 from . import estimate, evaluation, network, recording, ros, training, view
 from .console import warn
 from .exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR
+from .ros_environment import foreign_ros, prepare_middleware
 
 EXIT_CODES = """\
 exit codes: 0 success; 1 some of the input could not be read (listed on stderr); 2 failure (the reason is on stderr).
@@ -23,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     args = parse(arguments)
     try:
+        prepare_middleware(getattr(args, "needs_middleware", False))
         return args.run(args)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -31,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
     except (ValueError, OSError, ImportError) as error:
-        warn(" ".join(str(error).split()))
+        explanation = foreign_ros(error) if isinstance(error, ImportError) else ""
+        warn(explanation or " ".join(str(error).split()))
         return EXIT_USER_ERROR
 
 

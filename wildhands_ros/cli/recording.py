@@ -36,7 +36,7 @@ def _add_record(commands: Subparsers) -> None:
     record.add_argument(
         "--output", type=Path, metavar="FOLDER", help="the new bag; default: recording_ and the current time"
     )
-    record.set_defaults(run=_record)
+    record.set_defaults(run=_record, needs_middleware=True)
 
 
 def _add_episode(commands: Subparsers) -> None:
@@ -45,9 +45,9 @@ def _add_episode(commands: Subparsers) -> None:
     )
     start = actions.add_parser("start", help="start an episode")
     start.add_argument("task", metavar="TASK", help="what is demonstrated, in words")
-    start.set_defaults(action="start", run=_episode)
+    start.set_defaults(action="start", run=_episode, needs_middleware=True)
     for action, text in (("stop", "stop the episode"), ("discard", "discard the running episode, or the last one")):
-        actions.add_parser(action, help=text).set_defaults(action=action, task="", run=_episode)
+        actions.add_parser(action, help=text).set_defaults(action=action, task="", run=_episode, needs_middleware=True)
 
 
 def _add_annotate(commands: Subparsers) -> None:

@@ -19,7 +19,7 @@ def add_commands(commands: Subparsers) -> None:
         metavar="INPUT",
         help="video, folder of images or camera number; default: the bundled demo clip",
     )
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(run=_demo, needs_middleware=True)
 
     bench = commands.add_parser(
         "bench", help="measure the speed on this machine: stages, networks, the node over DDS, and comparable nodes"
@@ -35,18 +35,18 @@ def add_commands(commands: Subparsers) -> None:
         "--seconds", type=_seconds, default=30.0, metavar="S", help="duration of each stream; default: 30"
     )
     bench.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
-    bench.set_defaults(run=_bench)
+    bench.set_defaults(run=_bench, needs_middleware=True)
 
     soak = commands.add_parser("soak", help="run the ROS 2 node under overload and inject a fault every few seconds")
     soak.add_argument("--minutes", type=float, default=30.0, metavar="N", help="duration; default: 30")
     soak.add_argument("--json", type=Path, metavar="OUT", help="also write the report to a file")
-    soak.set_defaults(run=_soak)
+    soak.set_defaults(run=_soak, needs_middleware=True)
 
     costs = commands.add_parser(
         "node-costs", help="measure the cost of the ROS 2 node's services, markers and transforms, and of an idle node"
     )
     costs.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
-    costs.set_defaults(run=_node_costs)
+    costs.set_defaults(run=_node_costs, needs_middleware=True)
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -34,9 +34,14 @@ CONVERSIONS = {
     "uyvy": cv2.COLOR_YUV2RGB_UYVY,
     "yuv422_yuy2": cv2.COLOR_YUV2RGB_YUYV,
     "yuyv": cv2.COLOR_YUV2RGB_YUYV,
+    "nv12": cv2.COLOR_YUV2RGB_NV12,
+    "nv21": cv2.COLOR_YUV2RGB_NV21,
 }
 """OpenCV conversions for the encodings that cv_bridge's Python port lacks: 16 bits, YUV, and a misspelt Bayer
 pattern."""
+
+_CHROMA_BELOW = ("nv12", "nv21")
+"""Encodings whose chroma, at half the resolution, lies in further rows below the luma."""
 
 _VIDEO_CODECS = ("h264", "h.264", "h265", "h.265", "hevc", "av1", "vp8", "vp9")
 
@@ -176,7 +181,7 @@ def _layout(encoding: str) -> tuple[int, int]:
 
 
 def _rows(message: Image) -> np.ndarray:
-    """Returns an (H, bytes of a row) view without the padding of the rows."""
+    """Returns an (H, bytes of a row) view without the padding of the rows; (3 H / 2, W) if the chroma lies below."""
     width, height, step = message.width, message.height, message.step
     if not width or not height or not len(message.data):
         raise ImageDecodeError(
@@ -184,6 +189,14 @@ def _rows(message: Image) -> np.ndarray:
         )
     itemsize, channels = _layout(message.encoding)
     row = width * channels * itemsize
+    if message.encoding in _CHROMA_BELOW:
+        if width % 2 or height % 2:
+            raise ImageDecodeError(
+                "undecodable_image",
+                f"the image is {width}x{height}, but {message.encoding} needs an even width and height: check the camera "
+                "driver",
+            )
+        height += height // 2
     if step < row:
         raise ImageDecodeError(
             "truncated_image",
@@ -193,7 +206,7 @@ def _rows(message: Image) -> np.ndarray:
     if len(message.data) < step * (height - 1) + row:
         raise ImageDecodeError(
             "truncated_image",
-            f"the image has {len(message.data)} of {step * height} bytes ({width}x{height} {message.encoding}, step "
+            f"the image has {len(message.data)} of {step * height} bytes ({width}x{message.height} {message.encoding}, step "
             f"{step}): check the camera driver",
         )
     rows: np.ndarray = np.ndarray((height, row), np.uint8, message.data, strides=(step, 1))

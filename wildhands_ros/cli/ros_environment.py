@@ -1,0 +1,62 @@
+"""The ROS environment of the shell, as far as it can break commands: another middleware, or the ROS of another Python."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+MIDDLEWARE = "RMW_IMPLEMENTATION"
+
+
+def prepare_middleware(is_needed: bool) -> None:
+    """Checks the middleware that RMW_IMPLEMENTATION selects, or ignores it in a command that talks to no other process.
+
+    Without this, ROS's C library would end the process with exit code 102.
+
+    Raises:
+        ValueError: the middleware is needed, but is not installed.
+    """
+    name = os.environ.get(MIDDLEWARE)
+    if not name:
+        return
+    if not is_needed:
+        del os.environ[MIDDLEWARE]
+        return
+    try:
+        from ament_index_python.resources import get_resources
+    except ImportError:  # The command itself says that ROS is missing.
+        return
+    installed = sorted(set(get_resources("rmw_typesupport")) - {"rmw_implementation"})
+    if name not in installed:
+        raise ValueError(
+            f"{MIDDLEWARE} is {name}, which is not installed for this Python ({sys.prefix}); it has "
+            f"{', '.join(installed) or 'none'}: unset {MIDDLEWARE}"
+        )
+
+
+def foreign_ros(error: ImportError) -> str:
+    """Returns the explanation of an import error that comes from the ROS of another Python; empty for any other error."""
+    # rclpy raises errors without a name of its own, for its C extension and for those of messages.
+    found = re.search(r"No module named '(\w+)\.", str(error))
+    if found is None or not re.search(r"_pybind11|C extension|rosidl", str(error)):
+        return ""
+    package = found[1]
+    spec = find_spec(package)
+    origin = Path(spec.origin).parent if spec is not None and spec.origin else None
+    if origin is None:
+        return ""
+    advice = "use the Python that this ROS was built for"
+    if any(entry and origin.is_relative_to(Path(entry).resolve()) for entry in _python_path()):
+        advice = "PYTHONPATH leads there: use a shell in which no ROS is sourced, or unset PYTHONPATH"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return (
+        f"{origin} cannot be loaded by Python {version} ({sys.executable}); it may belong to the ROS of another Python. "
+        f"{advice[0].upper()}{advice[1:]}. ({' '.join(str(error).split())})"
+    )
+
+
+def _python_path() -> list[str]:
+    return os.environ.get("PYTHONPATH", "").split(os.pathsep)
