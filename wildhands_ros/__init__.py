@@ -25,10 +25,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:  # For type checkers and editors; keep equal to _MODULES.
     from .config import EstimatorConfig, SearchTime, SearchWindows, SmoothingConfig
     from .estimator import Estimator
+    from .geometry.calibration import Calibration, CalibrationError
     from .geometry.camera import Camera
     from .geometry.pose import Pose
     from .hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
     from .io.camera_files import load_calibration
+    from .io.errors import InputError
     from .io.images import load_image
     from .io.sources import open_source
     from .smoothing.hands import HandSmoother
@@ -36,6 +38,8 @@ if TYPE_CHECKING:  # For type checkers and editors; keep equal to _MODULES.
     from .visualization.overlay import draw_frame
 
 _MODULES = {
+    "Calibration": "geometry.calibration",
+    "CalibrationError": "geometry.calibration",
     "Camera": "geometry.camera",
     "Detection": "types",
     "Estimator": "estimator",
@@ -44,6 +48,7 @@ _MODULES = {
     "Grasp": "types",
     "HandEstimate": "types",
     "HandSmoother": "smoothing.hands",
+    "InputError": "io.errors",
     "MEDIAPIPE_BONES": "hand_model.joints",
     "MEDIAPIPE_JOINT_NAMES": "hand_model.joints",
     "ManoParameters": "types",
@@ -62,6 +67,8 @@ _MODULES = {
 __all__ = [
     "MEDIAPIPE_BONES",
     "MEDIAPIPE_JOINT_NAMES",
+    "Calibration",
+    "CalibrationError",
     "Camera",
     "Detection",
     "Estimator",
@@ -70,6 +77,7 @@ __all__ = [
     "Grasp",
     "HandEstimate",
     "HandSmoother",
+    "InputError",
     "ManoParameters",
     "Pose",
     "SearchTime",

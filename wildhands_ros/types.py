@@ -227,6 +227,7 @@ class FrameEstimate:
     hands: tuple[HandEstimate, ...]
     camera: Camera
     unresolved: int = 0
-    """Number of detections without an estimate: doubtful ones, too many, without keypoints, or fitted by no hand."""
+    """Number of detections without an estimate: their score was too low, they had no keypoints, no hand fitted them, or
+    (external detections only) they exceeded ``max_hands``."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time spent in each stage: find, track, predict, fit, smooth and pose."""

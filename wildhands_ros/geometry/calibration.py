@@ -32,7 +32,17 @@ MIN_SEEN = 0.1
 
 
 class CalibrationError(ValueError):
-    """The calibration does not fit the image. The message says why and what to do."""
+    """The calibration does not fit the image. The message says why and what to do.
+
+    Example:
+        >>> import numpy as np
+        >>> from wildhands_ros import CalibrationError, load_calibration
+        >>> try:
+        ...     load_calibration("camera.yaml").for_image(np.zeros((100, 900, 3), np.uint8))
+        ... except CalibrationError:
+        ...     print("another aspect ratio")
+        another aspect ratio
+    """
 
     def __init__(self, message: str, name: str = "bad_camera_info"):
         """Creates an error.
@@ -83,6 +93,12 @@ class Calibration:
 
         Raises:
             CalibrationError: The calibration is not usable, or is for images of another aspect ratio.
+
+        Example:
+            >>> from wildhands_ros import load_calibration, load_image
+            >>> camera = load_calibration("camera.yaml").for_image(load_image("photo.jpg"))
+            >>> camera.width, camera.height
+            (960, 540)
         """
         return self.camera(image.shape[1], image.shape[0], rectified)[0]
 
