@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import resource
 import shutil
+import sqlite3
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,18 +15,21 @@ import pytest
 
 pytest.importorskip("rosbags")
 
+import lz4.frame
 from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.rosbag1 import Writer as Writer1
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, storage_mcap
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from wildhands_ros.io.images import InputError
+from wildhands_ros.recording import storage
 from wildhands_ros.recording.bag_writer import BagWriter, DiskFull
 from wildhands_ros.recording.bags import Bag, is_bag
 from wildhands_ros.recording.definitions import UnknownTypeError, learn, typestore
 from wildhands_ros.recording.episodes import DISCARD, START, STOP, EpisodeBook, EpisodeError, Mark, episodes
 
+zstd = storage.zstd
 SECOND = 10**9
 TEXT = "std_msgs/msg/String"
 
@@ -162,6 +168,162 @@ def test_other_files_are_rejected(tmp_path, content):
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match="no recording in this folder"):
         numbers(tmp_path / "folder")
+
+
+# Metadata that does not agree with the files
+
+
+def edit_metadata(folder: Path, old: str, new: str) -> None:
+    file = folder / "metadata.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def read_counts(path: Path) -> tuple[dict[str, int], list[str]]:
+    with Bag(path) as bag:
+        return Counter(topic.topic for topic, _, _ in bag.messages()), bag.problems
+
+
+def test_an_edited_qos_loses_no_message(tmp_path):
+    folder = write_mcap(tmp_path / "bag")
+    edit_metadata(folder, "reliability: 1", "reliability: 2")
+    assert numbers(folder) == (list(range(50)), [])
+
+
+def test_a_newer_version_of_the_metadata_is_a_warning(tmp_path, caplog):
+    folder = write_mcap(tmp_path / "bag")
+    edit_metadata(folder, "version: 8", "version: 12")
+    assert numbers(folder) == (list(range(50)), [])
+    assert "version 12" in caplog.text
+
+
+@pytest.mark.parametrize("write", [write_mcap, write_sqlite])
+def test_a_missing_split_is_named_and_the_rest_is_read(tmp_path, write):
+    folder = write(tmp_path / "bag")
+    (file,) = (file.name for file in folder.iterdir() if file.suffix in (".mcap", ".db3"))
+    edit_metadata(folder, f"  - {file}", f"  - {file}\n  - bag_1.mcap")
+    read, problems = numbers(folder)
+    assert read == list(range(50)) and len(problems) == 1 and "bag_1.mcap" in problems[0]
+    (folder / file).unlink()
+    with pytest.raises(InputError, match=f"lacks {file}, bag_1.mcap"):
+        numbers(folder)
+
+
+def test_renamed_files_are_read(tmp_path):
+    folder = write_mcap(tmp_path / "bag")
+    (folder / "bag.mcap").rename(folder / "other.mcap")
+    read, problems = numbers(folder)
+    assert read == list(range(50)) and "bag.mcap" in problems[0] and "other.mcap" in problems[0]
+
+
+def test_fewer_messages_than_counted_are_a_problem(tmp_path):
+    folder = write_mcap(tmp_path / "bag")
+    edit_metadata(folder, "message_count: 50", "message_count: 60")
+    _, problems = numbers(folder)
+    assert len(problems) == 1 and "/text: 50 of 60 messages" in problems[0]
+
+
+def test_a_topic_that_only_the_metadata_knows_is_a_problem(tmp_path):
+    folder = write_mcap(tmp_path / "bag")
+    edit_metadata(folder, "name: /text", "name: /txt")
+    _, problems = numbers(folder)
+    assert len(problems) == 1 and "/txt" in problems[0]
+
+
+@pytest.mark.parametrize(
+    "content", ["a: [", "a: &a [1]\nb: {<<: *a}", "[" * 5000, "text", "rosbag2_bagfile_information: 3"]
+)
+def test_damaged_metadata_is_not_needed(tmp_path, content):
+    folder = write_mcap(tmp_path / "bag")
+    (folder / "metadata.yaml").write_text(content)
+    read, problems = numbers(folder)
+    assert read == list(range(50)) and len(problems) == 1 and "metadata.yaml" in problems[0]
+
+
+# Types
+
+
+def test_a_topic_without_definition_is_left_out_and_named(tmp_path):
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    store.register(get_types_from_msg("float64 value", "camera_msgs/msg/Metadata"))
+    with Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        known = writer.add_connection("/text", TEXT, typestore=store)
+        unknown = writer.add_connection("/metadata", "camera_msgs/msg/Metadata", typestore=store)
+        for number, data in strings(store, 5):
+            writer.write(known, SECOND + number, data)
+            writer.write(unknown, SECOND + number, b"\0\1\0\0" + bytes(8))
+    # As recorders before Jazzy write it.
+    with closing(sqlite3.connect(tmp_path / "bag" / "bag.db3")) as file, file:
+        file.execute("DELETE FROM message_definitions")
+        file.execute("UPDATE topics SET type_description_hash = ''")
+    edit_metadata(tmp_path / "bag", "type_description_hash", "unused")
+    counts, problems = read_counts(tmp_path / "bag")
+    assert (
+        counts == {"/text": 5} and len(problems) == 1 and "/metadata is left out: camera_msgs/msg/Meta" in problems[0]
+    )
+
+
+def test_a_ros1_topic_with_an_empty_definition_is_left_out_and_named(tmp_path):
+    store = get_typestore(Stores.ROS1_NOETIC)
+    with Writer1(tmp_path / "old.bag") as writer:
+        good = writer.add_connection("/text", TEXT, typestore=store)
+        bad = writer.add_connection("/thing", "robot_msgs/msg/Thing", msgdef="", md5sum="a" * 32)
+        for number in range(5):
+            writer.write(good, SECOND + number, store.serialize_ros1(store.types[TEXT](data=f"{number} text"), TEXT))
+            writer.write(bad, SECOND + number, b"1234")
+    read, problems = numbers(tmp_path / "old.bag")
+    assert read == list(range(5)) and len(problems) == 1 and "/thing is left out" in problems[0]
+
+
+def test_wrong_data_are_an_error_of_the_input(tmp_path):
+    with BagWriter(tmp_path / "bag") as writer:
+        topic = writer.topic("/text", TEXT)
+        for number, data in enumerate((b"", b"\0\1\0\0\xff\xff\xff\xff", b"\0\1\0\0\2\0\0\0\xff\xff")):
+            writer.write(topic, number, data)
+    with Bag(tmp_path / "bag") as bag:
+        for topic, _, data in bag.messages():
+            with pytest.raises(InputError, match="/text.*String"):
+                bag.read(topic, data)
+
+
+# Compression
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_compressed_file_is_read(tmp_path, alone):
+    folder = write_sqlite(tmp_path / "bag")
+    packed = folder / "bag.db3.zstd"
+    packed.write_bytes(zstd.compress((folder / "bag.db3").read_bytes()))
+    (folder / "bag.db3").unlink()
+    edit_metadata(folder, "- bag.db3", "- bag.db3.zstd")
+    assert is_bag(packed)
+    assert numbers(packed if alone else folder) == (list(range(50)), [])
+
+
+def test_compressed_messages_are_read(tmp_path):
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    writer = Writer(tmp_path / "bag", version=8, storage_plugin=StoragePlugin.SQLITE3)
+    writer.set_compression(CompressionMode.MESSAGE, CompressionFormat.ZSTD)
+    with writer:
+        topic = writer.add_connection("/text", TEXT, typestore=store)
+        for number, data in strings(store, 50):
+            writer.write(topic, SECOND + number, data)
+    assert numbers(tmp_path / "bag") == (list(range(50)), [])
+
+
+def test_what_unfolds_without_bounds_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "MAX_UNPACKED", 2**20)
+    monkeypatch.setattr(storage, "_FREE_SIZE", 2**20)
+    (tmp_path / "a.db3.zstd").write_bytes(zstd.compress(bytes(200 * 2**20)))
+    with pytest.raises(InputError, match=r"a\.db3\.zstd: unfolds to more than"):
+        numbers(tmp_path / "a.db3.zstd")
+    assert storage.unpacked(zstd.compress(b"text")) == b"text"
+    with pytest.raises(InputError, match="unfold"):
+        storage.unpacked(zstd.compress(bytes(2**21)))
+    for name, packed in (("zstd", zstd.compress(bytes(2**21))), ("lz4", lz4.frame.compress(bytes(2**21)))):
+        with pytest.raises(InputError):
+            storage_mcap.DECOMPRESSORS[name](packed, 2**21)
 
 
 # A full disk

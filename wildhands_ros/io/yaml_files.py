@@ -19,7 +19,9 @@ class YamlFileError(ValueError):
     """The file is not YAML that can be read. The message gives the reason, without the name of the file."""
 
 
-def load_yaml(path: str | Path) -> object:
+def load_yaml(
+    path: str | Path, *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES, aliases: bool = False
+) -> object:
     """Reads the first document of a YAML file.
 
     The file may be any input: aliases, which let a kilobyte grow to gigabytes, deep nesting and large documents are
@@ -28,6 +30,10 @@ def load_yaml(path: str | Path) -> object:
 
     Args:
         path: the file.
+        max_bytes: limit of the size.
+        max_nodes: limit of the number of values.
+        aliases: whether a value may be repeated by an alias. It is then the same object each time, so it takes no more
+            memory, but code that walks through the values must not follow them all.
 
     Returns:
         Dictionaries, lists, strings and numbers; None if the document is empty.
@@ -39,7 +45,7 @@ def load_yaml(path: str | Path) -> object:
     with Path(path).open("rb") as file:
         loader = None
         try:
-            loader = _Loader(_LimitedStream(file))
+            loader = _Loader(_LimitedStream(file, max_bytes), max_nodes, aliases)
             return loader.get_data() if loader.check_data() else None
         except YamlFileError:
             raise
@@ -56,8 +62,8 @@ def load_yaml(path: str | Path) -> object:
 class _LimitedStream:
     """The content of a file without OpenCV's header, up to ``MAX_BYTES``."""
 
-    def __init__(self, file: BinaryIO):
-        self._file, self._left = file, MAX_BYTES
+    def __init__(self, file: BinaryIO, limit: int):
+        self._file, self._left, self._limit = file, limit, limit
         first_line = file.readline(100)
         if not re.match(rb"%YAML:\d\.\d\s*$", first_line):
             file.seek(0)
@@ -67,25 +73,31 @@ class _LimitedStream:
         data = self._file.read(size)
         self._left -= len(data)
         if self._left < 0:
-            raise YamlFileError(f"more than {MAX_BYTES // 1000} kB in its first document: not read further")
+            raise YamlFileError(f"more than {self._limit // 1000} kB in its first document: not read further")
         return data
 
 
 class _Loader(yaml.SafeLoader):
-    def __init__(self, stream: _LimitedStream):
+    def __init__(self, stream: _LimitedStream, max_nodes: int, aliases: bool):
         super().__init__(stream)
         self._depth = self._nodes = 0
+        self._max_nodes, self._aliases = max_nodes, aliases
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuses merge keys, which copy what an alias repeats."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise YamlFileError("merge keys (<<) are not supported: write the values out")
 
     def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
+        if self.check_event(yaml.AliasEvent) and not self._aliases:
             mark = self.peek_event().start_mark
             raise YamlFileError(
                 f"line {mark.line + 1} repeats another part of the file with an alias (*): aliases are not supported, "
                 "write the values out"
             )
         self._nodes += 1
-        if self._nodes > MAX_NODES:
-            raise YamlFileError(f"more than {MAX_NODES} values: not read further")
+        if self._nodes > self._max_nodes:
+            raise YamlFileError(f"more than {self._max_nodes} values: not read further")
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise YamlFileError(f"nested deeper than {MAX_DEPTH} levels: not read further")

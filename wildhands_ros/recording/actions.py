@@ -23,6 +23,9 @@ class Command:
 class CommandTopic:
     """The messages of one command topic, in the order of receipt.
 
+    Numbers are joined by their names: several nodes may publish joint states on one topic, each with its own joints and
+    in any order. The last value of each counts.
+
     Attributes:
         topic: name of the topic.
         names: names of the numbers; empty before the first message.
@@ -32,6 +35,8 @@ class CommandTopic:
         self.topic = topic
         self.names: tuple[str, ...] = ()
         self._received: list[int] = []
+        self._places: dict[str, int] = {}
+        self._last = np.zeros(0, np.float32)
         self._values: list[np.ndarray] = []
 
     def __len__(self) -> int:
@@ -41,23 +46,37 @@ class CommandTopic:
         """Adds a message received at ``received``, in nanoseconds.
 
         Raises:
-            InputError: its numbers have other names than those of earlier messages.
+            InputError: its numbers do not fit their names, or the length of an array changes.
         """
         command = COMMAND_TYPES[message_type](message)
-        names = tuple(f"{self.topic.strip('/').replace('/', '.')}.{name}" for name in command.names)
-        if self.names and names != self.names:
+        if len(command.names) != len(command.values):
             raise InputError(
-                f"{self.topic}: the names in its messages change from {', '.join(self.names)} to {', '.join(names)}; "
-                "perhaps several nodes publish on this topic: export another one"
+                f"{self.topic}: a message has {len(command.names)} names and {len(command.values)} positions; perhaps "
+                "it holds only velocities or efforts: export another topic"
             )
-        self.names = names
+        names = [f"{self.topic.strip('/').replace('/', '.')}.{name}" for name in command.names]
+        if self.names and message_type not in _JOINED_BY_NAME and tuple(names) != self.names:
+            raise InputError(
+                f"{self.topic}: the messages have {len(self.names)} numbers, then {len(names)}; perhaps several nodes "
+                "publish on this topic: export another one"
+            )
+        for name in names:
+            self._places.setdefault(name, len(self._places))
+        if len(self._places) > len(self.names):
+            self.names = tuple(self._places)
+            added = len(self.names) - len(self._last)
+            self._last = np.concatenate([self._last, np.zeros(added, np.float32)])
+        self._last = self._last.copy()
+        self._last[[self._places[name] for name in names]] = np.asarray(command.values, np.float32)
         self._received.append(received)
-        self._values.append(np.asarray(command.values, np.float32))
+        self._values.append(self._last)
 
     def at(self, time: int) -> np.ndarray | None:
-        """Returns the last command received until ``time``, in nanoseconds; None if there is none."""
+        """Returns the last value of each number until ``time``, in nanoseconds; None if one of them has none yet."""
         place = bisect_right(self._received, time)
-        return self._values[place - 1] if place else None
+        if not place or len(self._values[place - 1]) < len(self.names):
+            return None
+        return self._values[place - 1]
 
 
 def _pose(message: Message) -> Command:
@@ -80,3 +99,4 @@ COMMAND_TYPES: dict[str, Callable[[Message], Command]] = {
     ),
 }
 """Message types that can be exported as actions."""
+_JOINED_BY_NAME = ("sensor_msgs/msg/JointState",)

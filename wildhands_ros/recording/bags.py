@@ -1,8 +1,10 @@
-"""Reads recordings: rosbag2 folders and files (MCAP, sqlite3) and ROS 1 bags, also if they are cut off."""
+"""Reads recordings: rosbag2 folders and files (MCAP, sqlite3, zstd) and ROS 1 bags, also if they are damaged."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import redirect_stdout
 from io import StringIO
@@ -11,16 +13,19 @@ from types import TracebackType
 
 import rosbags.interfaces as rosbag
 from rosbags.convert import ConverterError, convert
-from rosbags.highlevel import AnyReader, AnyReaderError
-from rosbags.rosbag2 import ReaderError, StoragePlugin, Writer
+from rosbags.rosbag1 import Reader as Reader1
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from ..io.images import InputError
+from ..io.yaml_files import YamlFileError
+from .bag_metadata import BagMetadata, read_metadata
 from .definitions import typestore
 from .message import Message
+from .storage import SUFFIXES, StorageFiles, check_file, unpack_file
 
-SUFFIXES = (".mcap", ".db3", ".bag")
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 MAX_RECORD = 2**30
 """Bytes. A larger record in a damaged MCAP file is taken for damage too."""
@@ -30,7 +35,7 @@ def is_bag(path: Path) -> bool:
     """Returns whether a path looks like a recording, by its name or by the files in the folder."""
     if path.is_dir():
         return (path / "metadata.yaml").is_file() or bool(_storage_files(path))
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in (*SUFFIXES, ".bag") or _is_packed(path)
 
 
 class Bag:
@@ -55,8 +60,10 @@ class Bag:
         self.path = self.readable = path
         self.problems: list[str] = []
         self._scratch_folder = scratch
-        self._open_reader: AnyReader | None = None
+        self._open_files: StorageFiles | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._counts: dict[str, int] = {}
+        self._is_salvaged = False
 
     def __enter__(self) -> Bag:
         """Opens the recording.
@@ -67,7 +74,7 @@ class Bag:
         if not self.path.exists():
             raise InputError(f"{self.path}: does not exist; give a rosbag2 folder or an .mcap, .db3 or .bag file")
         try:
-            self._open_reader = self._open()
+            self._open_files = self._open()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -76,35 +83,35 @@ class Bag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._open_reader is not None:
-            self._open_reader.close()
+        if self._open_files is not None:
+            self._open_files.close()
         if self._temporary is not None:
             self._temporary.cleanup()
 
     @property
-    def _reader(self) -> AnyReader:
-        if self._open_reader is None:
+    def _files(self) -> StorageFiles:
+        if self._open_files is None:
             raise RuntimeError(f"{self.path} is not open: use the bag in a with statement")
-        return self._open_reader
+        return self._open_files
 
     @property
     def connections(self) -> list[rosbag.Connection]:
-        """The topics: each has ``topic``, ``msgtype`` and ``msgcount``."""
-        return self._reader.connections
+        """The topics: each has ``topic``, ``msgtype`` and ``msgcount``. One in several files has several."""
+        return self._files.connections
 
     @property
     def types(self) -> Typestore:
         """The message definitions of the recording."""
-        return self._reader.typestore
+        return self._files.types
 
     @property
     def start(self) -> int:
         """When the first message was received, in nanoseconds."""
-        return self._reader.start_time
+        return self._files.start
 
     def count(self, topic: str) -> int:
         """Returns the number of messages of a topic according to the index of the recording."""
-        return self._reader.topics[topic].msgcount
+        return sum(connection.msgcount for connection in self.connections if connection.topic == topic)
 
     def of_type(self, *kinds: str) -> list[rosbag.Connection]:
         """Returns the topics of these message types."""
@@ -121,92 +128,231 @@ class Bag:
             connections: the topics; all topics if empty.
             start: time of the first message in nanoseconds; None for the start of the recording.
         """
-        count = 0
-        if connections:
-            # A recording in several files has a connection per file.
-            wanted = {(connection.topic, connection.msgtype) for connection in connections}
-            connections = [
-                connection for connection in self.connections if (connection.topic, connection.msgtype) in wanted
-            ]
+        # A recording in several files has a connection per file.
+        wanted = {(connection.topic, connection.msgtype) for connection in connections or self.connections}
+        chosen = [connection for connection in self.connections if (connection.topic, connection.msgtype) in wanted]
+        read: Counter[str] = Counter()
         try:
-            for item in self._reader.messages(connections=connections, start=start):
+            for item in self._files.messages(chosen, start):
                 yield item
-                count += 1
+                read[item[0].topic] += 1
         except Exception as error:  # the libraries of the storage formats raise all kinds of errors on damaged data
             if isinstance(error, OSError) and not isinstance(error, EOFError):
                 raise
-            self._add_problem(f"{self.path}: damaged after {count} messages; the rest cannot be read ({_line(error)})")
+            self._add_problem(
+                f"{self.path}: damaged after {read.total()} messages; the rest cannot be read ({_line(error)})"
+            )
+            return
+        if start is None:
+            self._compare_counts(read, {topic for topic, _ in wanted})
+
+    def _compare_counts(self, read: Counter[str], topics: Collection[str]) -> None:
+        """Reports topics of which fewer messages were read than there should be."""
+        if self._is_salvaged:
+            return  # This was reported.
+        for topic in sorted(topics):
+            expected = max(self._counts.get(topic, 0), self.count(topic))
+            if read[topic] < expected:
+                self._add_problem(
+                    f"{self.path}: {topic}: {read[topic]} of {expected} messages could be read; a file of the "
+                    "recording is missing or damaged, or metadata.yaml was edited"
+                )
 
     def read(self, connection: rosbag.Connection, data: bytes) -> Message:
-        """Deserialises a message."""
-        return self.types.deserialize_cdr(data, connection.msgtype)
+        """Deserialises a message.
+
+        Raises:
+            InputError: the data do not fit the type.
+        """
+        try:
+            return self.types.deserialize_cdr(data, connection.msgtype)
+        except Exception as error:  # code that is generated from the definition meets arbitrary data
+            raise InputError(
+                f"{self.path}: a message on {connection.topic} ({len(data)} bytes) is not a {connection.msgtype}: "
+                f"{_line(error)}"
+            ) from error
 
     def _add_problem(self, text: str) -> None:
         if text not in self.problems:
             self.problems.append(text)
 
-    def _open(self) -> AnyReader:
+    def _open(self) -> StorageFiles:
         path = self.path
         if path.suffix.lower() == ".bag":
             path = self.readable = self._as_ros2(path)
-        paths, files = [path], _storage_files(path) if path.is_dir() else [path]
-        if path.is_dir() and not (path / "metadata.yaml").is_file():
-            if not files:
-                raise InputError(f"{path}: no recording in this folder (no metadata.yaml, .mcap or .db3 file)")
+        given = self._storage_files(path)
+        readable = [file for number, file in enumerate(given) for file in self._readable_files(file, number)]
+        if not readable:
+            # The last problem says why; with a single file it is the only one.
+            raise InputError(self.problems[-1])
+        if readable != given:
+            # Other processes open the same files.
+            self.readable = self._scratch() / "files"
+            self.readable.mkdir()
+            for number, file in enumerate(readable):
+                (self.readable / f"{number:04d}{file.suffix}").symlink_to(file.absolute())
+        files = StorageFiles(readable, typestore())
+        for topic, reason in sorted(files.left_out.items()):
+            self._add_problem(f"{self.path}: {topic} is left out: {reason}")
+        if not self._is_salvaged:
+            present = {connection.topic for connection in files.connections} | files.left_out.keys()
+            for topic in sorted(topic for topic, count in self._counts.items() if count and topic not in present):
+                self._add_problem(
+                    f"{self.path}: metadata.yaml counts {self._counts[topic]} messages on {topic}, but the files do "
+                    "not have this topic; a file is missing, or metadata.yaml was edited"
+                )
+        return files
+
+    def _storage_files(self, path: Path) -> list[Path]:
+        """Returns the files of the recording, in the order of metadata.yaml if there is one."""
+        if not path.is_dir():
+            return [path]
+        found = _storage_files(path)
+        metadata = BagMetadata(found)
+        try:
+            metadata = read_metadata(path)
+        except FileNotFoundError as error:
+            if not found:
+                raise InputError(
+                    f"{path}: no recording in this folder (no metadata.yaml, .mcap or .db3 file)"
+                ) from error
             self._add_problem(
                 f"{path}: metadata.yaml is missing, perhaps the recorder was killed; its files are read without it"
             )
-            paths = files
+        except YamlFileError as error:
+            self._add_problem(f"{path}: metadata.yaml cannot be read ({error}); the files are read without it")
+        if metadata.warning:
+            logging.getLogger("wildhands").warning("wildhands: warning: %s: %s", path, metadata.warning)
+        self._counts = metadata.counts
+        if not metadata.missing:
+            files = metadata.files or found
+        elif found:
+            files = found  # They may have been renamed.
+            self._add_problem(
+                f"{path}: {', '.join(metadata.missing)} of metadata.yaml is missing; these files are read: "
+                f"{', '.join(file.name for file in found)}"
+            )
+        else:
+            files = []
+        if not files:
+            missing = ", ".join(metadata.missing) or "any file"
+            raise InputError(f"{path}: the recording lacks {missing}: copy it into this folder")
+        return files
+
+    def _readable_files(self, file: Path, number: int) -> list[Path]:
+        """Returns the file, a readable copy of it, or nothing if it cannot be read."""
         try:
-            return _opened(paths)
-        except (AnyReaderError, ReaderError, OSError, ValueError) as error:
-            if isinstance(error, PermissionError):
-                raise
-            mcaps = [file for file in files if file.suffix == ".mcap"]
-            if not mcaps:
-                raise InputError(f"{self.path}: cannot be read: {_line(error)}") from error
-            return self._salvaged(mcaps, error)
-        except Exception as error:  # errors of sqlite, and errors that malformed data causes
-            raise InputError(f"{self.path}: cannot be read: {_line(error)}") from error
+            if _is_packed(file):
+                packed, file = file, self._scratch() / f"unpacked_{number}{Path(file.stem).suffix}"
+                unpack_file(packed, file)
+            check_file(file)
+            return [file]
+        except PermissionError:
+            raise
+        except Exception as error:  # errors of sqlite, and errors that malformed data cause
+            reason: Exception = error
+        if isinstance(reason, InputError):
+            self._add_problem(str(reason))
+        elif file.suffix.lower() == ".mcap":
+            return self._salvaged(file, number, reason)
+        else:
+            self._add_problem(f"{_in_folder(self.path, file)}: cannot be read: {_line(reason)}")
+        return []
 
     def _scratch(self) -> Path:
-        self._temporary = tempfile.TemporaryDirectory(prefix=".wildhands-", dir=self._scratch_folder)
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix=".wildhands-", dir=self._scratch_folder)
         return Path(self._temporary.name)
 
     def _as_ros2(self, path: Path) -> Path:
+        try:
+            return self._converted(path)
+        except ConverterError as error:
+            reason = _line(error)
+        # One topic without a usable definition makes the library refuse all of them.
+        try:
+            copy = self._without_undefined_topics(path)
+            if copy is not None:
+                return self._converted(copy)
+        except Exception as error:  # malformed data cause all kinds of errors
+            reason = _line(error)
+        raise InputError(
+            f"{path}: the ROS 1 bag cannot be read: {reason}. It may be cut off (then repair it: rosbag "
+            "reindex) or damaged otherwise"
+        )
+
+    def _converted(self, path: Path) -> Path:
         folder = self._scratch() / "ros2"
+        store = get_typestore(Stores.ROS2_JAZZY)
         try:
             with redirect_stdout(StringIO()):
-                convert(
-                    [path], folder, "mcap", 8, "zstd", "storage", None, get_typestore(Stores.ROS2_JAZZY), (), (), (), ()
-                )
-        except ConverterError as error:
-            raise InputError(
-                f"{path}: the ROS 1 bag cannot be read: {_line(error)}. If it was cut off, repair it: rosbag reindex"
-            ) from error
+                convert([path], folder, "mcap", 8, "zstd", "storage", None, store, (), (), (), ())
+        except ConverterError:
+            raise
+        except Exception as error:  # malformed data cause all kinds of errors
+            raise ConverterError(f"{type(error).__name__}: {_line(error)}") from error
         if not folder.is_dir():
-            raise InputError(f"{path}: the ROS 1 bag holds no messages")
+            raise InputError(f"{self.path}: the ROS 1 bag holds no messages")
         return folder
 
-    def _salvaged(self, files: list[Path], reason: Exception) -> AnyReader:
-        """Copies what can be read of MCAP files without an index into a bag with an index, and opens that."""
-        folder = self._scratch() / "salvaged"
-        count = 0
+    def _without_undefined_topics(self, path: Path) -> Path | None:
+        """Copies a ROS 1 bag without the topics whose definitions do not agree with their hashes; None if all do."""
+        copy = self._scratch() / "defined.bag"
+        with Reader1(path) as reader, Writer1(copy) as writer:
+            kept = {}
+            for connection in reader.connections:
+                if _is_defined(connection):
+                    kept[connection.id] = writer.add_connection(
+                        connection.topic,
+                        connection.msgtype,
+                        msgdef=connection.msgdef.data,
+                        md5sum=connection.digest,
+                    )
+                else:
+                    self._add_problem(
+                        f"{path}: {connection.topic} is left out: the definition of {connection.msgtype} in the bag is "
+                        "empty or does not agree with its hash"
+                    )
+            if len(kept) == len(reader.connections):
+                return None
+            chosen = [connection for connection in reader.connections if connection.id in kept]
+            for connection, received, data in reader.messages(connections=chosen) if chosen else ():
+                writer.write(kept[connection.id], received, data)
+        return copy
+
+    def _salvaged(self, file: Path, number: int, reason: Exception) -> list[Path]:
+        """Copies what can be read of an MCAP file without an index into one with an index."""
+        folder = self._scratch() / f"salvaged_{number}"
         with Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-            for file in files:
-                count += _salvage(file, writer)
+            count = _salvage(file, writer)
+        name = _in_folder(self.path, file)
         if not count:
-            raise InputError(f"{self.path}: cannot be read, and no message can be salvaged: {_line(reason)}")
-        self.readable = folder
-        self._add_problem(f"{self.path}: the recording is cut off; {count} messages could be read")
-        return _opened([folder])
+            self._add_problem(f"{name}: cannot be read, and no message can be salvaged: {_line(reason)}")
+            return []
+        self._is_salvaged = True
+        self._add_problem(
+            f"{name}: {count} messages could be read; the rest is cut off or damaged, perhaps because the recorder was "
+            f"killed or the disk was full ({_line(reason)})"
+        )
+        return [folder / f"{folder.name}.mcap"]
 
 
-def _opened(paths: list[Path]) -> AnyReader:
-    # Bags of older distributions contain no definitions: use the installed ones.
-    reader = AnyReader(paths, default_typestore=typestore())
-    reader.open()
-    return reader
+def _in_folder(recording: Path, file: Path) -> str:
+    """Returns the name of a file of a recording for a message."""
+    return f"{recording}/{file.name}" if recording.is_dir() else str(recording)
+
+
+def _is_packed(file: Path) -> bool:
+    return file.suffix.lower() == ".zstd" and Path(file.stem).suffix.lower() in SUFFIXES
+
+
+def _is_defined(connection: rosbag.Connection) -> bool:
+    store = get_typestore(Stores.EMPTY)
+    try:
+        store.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
+        return store.generate_msgdef(connection.msgtype)[1] == connection.digest
+    except Exception:  # the parsers of definitions raise all kinds of errors
+        return False
 
 
 def _salvage(file: Path, writer: Writer) -> int:
@@ -239,7 +385,7 @@ def _salvage(file: Path, writer: Writer) -> int:
 
 
 def _storage_files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix in (".mcap", ".db3"))
+    return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES or _is_packed(file))
 
 
 def _line(error: BaseException) -> str:

@@ -87,6 +87,7 @@ class _Frame:
     """An image that has hands."""
 
     stamp: int
+    """Nanoseconds; the time of receipt if the header has none."""
     received: int
     hands: Message
 
@@ -96,6 +97,10 @@ class _BagContents:
     """Everything in a bag except the images."""
 
     frames: list[_Frame]
+    num_images: int
+    num_hands: int
+    num_unstamped: int
+    """Images whose headers have the stamp 0."""
     marks: list[Mark]
     commands: list[CommandTopic]
 
@@ -116,13 +121,10 @@ def demonstrations(path: Path, config: ExportConfig) -> Iterator[Demonstration]:
         frames = contents.frames
         notes = list(bag.problems)
         if len(frames) < 2:
-            raise InputError(
-                f"{path}: {len(frames)} images of {images.topic} have hands on {hands.topic}: "
-                "run wildhands annotate on it first"
-            )
-        missing = images.msgcount - len(frames)
+            raise InputError(_why_no_frames(path, images.topic, hands.topic, contents))
+        missing = contents.num_images - len(frames)
         if missing > 0:
-            notes.append(f"{path}: {missing} of {images.msgcount} images have no hands message and are left out")
+            notes.append(f"{path}: {missing} of {contents.num_images} images have no hands message and are left out")
         found, problems = episodes(contents.marks, frames[-1].received)
         notes += [f"{path}: {problem}" for problem in problems]
         if not contents.marks:
@@ -138,6 +140,22 @@ def demonstrations(path: Path, config: ExportConfig) -> Iterator[Demonstration]:
                 reasons = "; ".join(demonstration.notes)
                 raise InputError(f"{path}: the episode {episode.task!r} has no frames: {reasons}")
             yield demonstration
+
+
+def _why_no_frames(path: Path, images: str, hands: str, contents: _BagContents) -> str:
+    """Returns the message for a bag of which fewer than two images have hands."""
+    counts = f"{path}: {contents.num_images} images on {images}, {contents.num_hands} messages on {hands}"
+    if not contents.num_images or not contents.num_hands:
+        return f"{counts}: run wildhands annotate on it first"
+    if contents.num_unstamped:
+        return (
+            f"{counts}, but {contents.num_unstamped} images have the stamp 0 in their headers, so images and hands "
+            "cannot be joined; run wildhands annotate, which writes hands with the time of receipt of their image"
+        )
+    return (
+        f"{counts}, but only {len(contents.frames)} of them have the same stamp; perhaps the hands are of another "
+        "camera: set --image and --hands, or run wildhands annotate"
+    )
 
 
 def _demonstration(
@@ -195,9 +213,9 @@ class _ImageReader:
             found = next(self._messages, None)
             if found is None:
                 raise InputError(f"{self._bag.path}: the images are not in the order of their stamps")
-            connection, _, data = found
+            connection, received, data = found
             message = self._bag.read(connection, data)
-            if _stamp(message.header) == stamp:
+            if _stamp(message.header, received) == stamp:
                 self._stamp, self._image = stamp, self._decode(message, connection.msgtype)
         return self._image
 
@@ -241,15 +259,19 @@ def _read(
     bag: Bag, images: rosbag.Connection, hands: rosbag.Connection, command_topics: list[rosbag.Connection]
 ) -> _BagContents:
     received_by_stamp: dict[int, int] = {}
+    num_images = num_hands = num_unstamped = 0
     hands_by_stamp: dict[int, Message] = {}
     marks: list[Mark] = []
     commands = {topic.topic: CommandTopic(topic.topic) for topic in command_topics}
     for connection, received, data in bag.messages([images, hands, *bag.of_type(EVENT), *command_topics]):
         message = bag.read(connection, data)
         if connection.topic == images.topic:
-            received_by_stamp[_stamp(message.header)] = received
+            received_by_stamp[_stamp(message.header, received)] = received
+            num_images += 1
+            num_unstamped += not _stamp(message.header, 0)
         elif connection.topic == hands.topic:
-            hands_by_stamp[_stamp(message.header)] = message
+            hands_by_stamp[_stamp(message.header, received)] = message
+            num_hands += 1
         elif connection.msgtype == EVENT:
             marks.append(Mark(message.event, message.episode, message.task, received))
         else:
@@ -259,8 +281,9 @@ def _read(
             raise InputError(f"{bag.path}: there is no message on {command.topic}")
     stamps = sorted(received_by_stamp.keys() & hands_by_stamp.keys())
     frames = [_Frame(stamp, received_by_stamp[stamp], hands_by_stamp[stamp]) for stamp in stamps]
-    return _BagContents(frames, marks, list(commands.values()))
+    return _BagContents(frames, num_images, num_hands, num_unstamped, marks, list(commands.values()))
 
 
-def _stamp(header: Message) -> int:
-    return header.stamp.sec * 10**9 + header.stamp.nanosec
+def _stamp(header: Message, received: int) -> int:
+    """Returns the stamp of a message, or else its time of receipt, which annotation writes for hands too."""
+    return header.stamp.sec * 10**9 + header.stamp.nanosec or received

@@ -69,6 +69,8 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
         raise FileExistsError(f"{folder} already exists; remove it, or choose another --output")
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)  # what cannot be written is found before the work; LeRobot wants to create it itself
+    partial.rmdir()
     dataset = first = None
     about: dict[str, object] = {}
     notes: list[str] = []

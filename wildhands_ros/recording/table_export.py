@@ -25,19 +25,10 @@ def export_parquet(demonstrations: Iterable[Demonstration], file: Path) -> Expor
     import pyarrow as pa
     from pyarrow import parquet
 
-    episodes = _collected(demonstrations)
-    state, action = (np.concatenate([_stack(episode, name) for episode in episodes]) for name in ("state", "action"))
-    lengths = [len(episode.samples) for episode in episodes]
-    columns = {
-        "episode": pa.array(np.repeat(np.arange(len(episodes)), lengths)),
-        "frame": pa.array(np.concatenate([np.arange(length) for length in lengths])),
-        "task": pa.array([episode.task for episode in episodes for _ in episode.samples]),
-        "stamp": pa.array([sample.stamp for episode in episodes for sample in episode.samples], pa.int64()),
-        **{f"state.{name}": pa.array(state[:, place]) for place, name in enumerate(STATE_NAMES)},
-        **{f"action.{name}": pa.array(action[:, place]) for place, name in enumerate(episodes[0].action_names)},
-    }
-    with OutputFile(file) as partial:
-        parquet.write_table(pa.table(columns).replace_schema_metadata({"fps": str(episodes[0].fps)}), partial)
+    with OutputFile(file) as partial:  # what cannot be written is found before the work
+        episodes = _collected(demonstrations)
+        table = pa.table(_columns(episodes)).replace_schema_metadata({"fps": str(episodes[0].fps)})
+        parquet.write_table(table, partial)
     return _summary(episodes)
 
 
@@ -53,8 +44,8 @@ def export_hdf5(demonstrations: Iterable[Demonstration], file: Path) -> ExportSu
     """
     import h5py
 
-    episodes = _collected(demonstrations)
     with OutputFile(file) as partial, h5py.File(partial, "w") as output:
+        episodes = _collected(demonstrations)
         data = output.create_group("data")
         data.attrs["state_names"], data.attrs["action_names"] = list(STATE_NAMES), list(episodes[0].action_names)
         for number, episode in enumerate(episodes):
@@ -63,6 +54,19 @@ def export_hdf5(demonstrations: Iterable[Demonstration], file: Path) -> ExportSu
             group["state"], group["action"] = _stack(episode, "state"), _stack(episode, "action")
             group["stamp"] = np.array([sample.stamp for sample in episode.samples], np.int64)
     return _summary(episodes)
+
+
+def _columns(episodes: list[Demonstration]) -> dict[str, object]:
+    state, action = (np.concatenate([_stack(episode, name) for episode in episodes]) for name in ("state", "action"))
+    lengths = [len(episode.samples) for episode in episodes]
+    return {
+        "episode": np.repeat(np.arange(len(episodes)), lengths),
+        "frame": np.concatenate([np.arange(length) for length in lengths]),
+        "task": [episode.task for episode in episodes for _ in episode.samples],
+        "stamp": np.array([sample.stamp for episode in episodes for sample in episode.samples], np.int64),
+        **{f"state.{name}": state[:, place] for place, name in enumerate(STATE_NAMES)},
+        **{f"action.{name}": action[:, place] for place, name in enumerate(episodes[0].action_names)},
+    }
 
 
 def _collected(demonstrations: Iterable[Demonstration]) -> list[Demonstration]:

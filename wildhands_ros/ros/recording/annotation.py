@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from ...recording.image_stream import OpenStream
 from ...runtime.processes import Workers, repeated
 from .annotated_bags import write_annotated_bag, write_annotated_video
 from .image_streams import AnnotationOptions, BagStream, VideoStream, open_stream
+
+_IMAGE_NUMBER = re.compile(r"\bimage \d+\b")
 
 
 def annotate(
@@ -51,6 +54,7 @@ def annotate(
     if output.exists():
         raise FileExistsError(f"{output} already exists; remove it, or choose another --output")
     partial_folder = output.with_name(f"{output.name}.partial")
+    _check_writable(partial_folder)
     inputs = {
         **asdict(config),
         **settings,
@@ -68,6 +72,7 @@ def annotate(
     if is_bag(source):
         with Bag(source, scratch=output.parent) as bag:
             stream = BagStream(bag, options)
+            stream.check()
             _warn_about_camera(stream)
             annotation = estimated(bag.readable, stream.count)
             write_annotated_bag(bag, stream.topic.topic, annotation, hand_model(config), options.smooth, bag_folder)
@@ -80,7 +85,25 @@ def annotate(
         problems = annotation.problems()
     bag_folder.rename(output)
     shutil.rmtree(partial_folder, ignore_errors=True)
-    return problems
+    return summarized(problems)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raises OSError if a folder cannot be created, which is to be found before the work."""
+    if not folder.exists():
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise OSError(f"cannot write to {folder}: {error.strerror}") from error
+        folder.rmdir()
+
+
+def summarized(problems: list[str]) -> list[str]:
+    """Replaces problems that differ only in the number of the image by the first of them and their count."""
+    alike: dict[str, list[str]] = {}
+    for problem in problems:
+        alike.setdefault(_IMAGE_NUMBER.sub("image", problem), []).append(problem)
+    return [each[0] if len(each) == 1 else f"{each[0]} (and {len(each) - 1} more like this)" for each in alike.values()]
 
 
 def _warn_about_camera(stream: BagStream | VideoStream) -> None:

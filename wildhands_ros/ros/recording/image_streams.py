@@ -22,6 +22,7 @@ from ..images import decode
 from ..rejections import InputRejected
 
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+_IMAGES_TO_CHECK = 10
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class BagStream:
 
     keeps_jpegs = False
     problems: tuple[str, ...] = ()
-    """Empty: the bag has its own problems."""
+    """CameraInfo that cannot be read. The bag has its own problems."""
 
     def __init__(self, bag: Bag, options: AnnotationOptions):
         """Finds the topics.
@@ -63,20 +64,43 @@ class BagStream:
         """What is doubtful about the camera of the last image."""
         return self._cameras.warnings
 
+    def check(self) -> None:
+        """Reads the first images.
+
+        Raises:
+            InputError: none of them can be used, so that the same is to be expected of the rest.
+        """
+        problem, count = "", 0
+        for image in self.images(lambda _: True):
+            if isinstance(image, StreamImage):
+                return
+            problem, count = problem or image.problem, count + 1
+            if count == _IMAGES_TO_CHECK:
+                break
+        found = f"none of the first {count} images can be used; {problem}" if count else "the images cannot be read"
+        raise InputError(f"{self._bag.path}: {found}")
+
     def images(self, wanted: Callable[[int], bool]) -> Iterator[StreamImage | UnreadableImage]:
         """Yields the images whose index is ``wanted``, each with the preceding CameraInfo or else the first one."""
         index, info = 0, self._first_info
         topics = [self.topic] if self._info_topic is None else [self.topic, self._info_topic]
         for topic, _, data in self._bag.messages(topics):
             if topic.topic != self.topic.topic:
-                info = self._bag.read(topic, data)
+                info = self._info(topic, data) or info
                 continue
             if wanted(index):
                 try:
                     yield self._image(index, self._bag.read(topic, data), info)
-                except (InputRejected, CalibrationError) as error:
+                except (InputRejected, CalibrationError, InputError) as error:
                     yield UnreadableImage(index, f"{topic.topic}, image {index}: {error}")
             index += 1
+
+    def _info(self, topic: rosbag.Connection, data: bytes) -> Message | None:
+        try:
+            return self._bag.read(topic, data)
+        except InputError as error:
+            self.problems = (*self.problems, str(error)) if str(error) not in self.problems else self.problems
+            return None
 
     def _image(self, index: int, message: Message, info: Message | None) -> StreamImage:
         image = decode(message, self.topic.msgtype)
