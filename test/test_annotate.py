@@ -40,7 +40,7 @@ from wildhands_ros.recording import annotation as engine
 from wildhands_ros.recording.bags import Bag
 from wildhands_ros.recording.estimation import Job, segment_path
 from wildhands_ros.recording.segments import AnnotatedFrame, Segment, load, save
-from wildhands_ros.ros.recording.annotation import annotate
+from wildhands_ros.ros.recording.annotation import annotate, summarized
 from wildhands_ros.ros.recording.image_streams import AnnotationOptions
 from wildhands_ros.runtime.processes import Workers, processes
 from wildhands_ros.smoothing.offline import smooth_track
@@ -360,6 +360,30 @@ def test_an_incomplete_recording_is_rejected_with_a_hint(tmp_path, options, choi
     with pytest.raises(InputError, match=why):
         annotate(recording(tmp_path, **options), tmp_path / "out", choices, CONFIG, {}, NO_WORKERS)
     assert not (tmp_path / "out").exists()
+
+
+def test_images_of_which_none_can_be_used_are_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "images", lambda: [b"no image"] * 30)
+    with pytest.raises(InputError, match="none of the first 10 images can be used; /camera/image/compressed, image 0"):
+        annotate(recording(tmp_path), tmp_path / "out", AnnotationOptions(), CONFIG, {}, NO_WORKERS)
+
+
+def test_equal_problems_are_one_line():
+    problems = [*(f"/image, image {number}: damaged" for number in range(40)), "/image, image 3: too large"]
+    assert summarized(problems) == ["/image, image 0: damaged (and 39 more like this)", "/image, image 3: too large"]
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path, video):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="cannot write"):
+        annotate(video, tmp_path / "file" / "out", AnnotationOptions(), CONFIG, {}, NO_WORKERS)
+
+
+def test_a_still_image_is_refused_by_name(tmp_path):
+    path = tmp_path / "still.png"
+    path.write_bytes(encode_image(np.zeros((8, 8, 3), np.uint8), ".png"))
+    with pytest.raises(InputError, match="still image"):
+        annotate(path, tmp_path / "out", AnnotationOptions(), CONFIG, {}, NO_WORKERS)
 
 
 def test_an_existing_output_is_not_overwritten(tmp_path, video):
