@@ -123,7 +123,7 @@ def one_off(name, **change):
 
 
 def test_each_term_equals_its_value_computed_by_hand():
-    """One of four hands is wrong, so a term is 2 (right and left are added) times a quarter of that hand's mean error."""
+    """One of four hands is off, so a term is 2 (right and left are added) times a quarter of that hand's mean error."""
     half = 2 / 4
     assert one_off("pose", rotations=lambda r: r + 0.3) == pytest.approx(half * 0.09, rel=1e-4)
     assert one_off("beta", betas=lambda b: b - 2) == pytest.approx(half * 4, rel=1e-4)

@@ -19,8 +19,8 @@ def camera(fx, fy, cx, cy, dtype=torch.float64):
 
 
 def triangle_soup(seed, triangles=40, dtype=torch.float64):
-    """Returns triangles of all sizes, overlapping at several depths, some reaching beyond a 32 x 24 image of a camera with
-    focal length 30."""
+    """Returns triangles of all sizes and several depths, some reaching beyond a 32 x 24 image of a camera with focal
+    length 30."""
     generator = torch.Generator().manual_seed(seed)
     centre = torch.rand(triangles, 1, 3, generator=generator, dtype=dtype) * torch.tensor(
         [1.2, 0.9, 1.0]
