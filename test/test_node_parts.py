@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.serialization import deserialize_message, serialize_message
 from ros_samples import CAMERA, header
@@ -20,6 +21,7 @@ from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.ros.camera_info import camera_info
 from wildhands_ros.ros.cameras import Cameras
 from wildhands_ros.ros.diagnostics import FrameStats, Health, NodeStatus, diagnostic_array, header_warning
+from wildhands_ros.ros.inputs import image_topic
 from wildhands_ros.ros.pairing import CAPACITY, StampPairs
 from wildhands_ros.ros.parameters import Parameters
 from wildhands_ros.ros.rejections import InputRejected, Rejections, failure
@@ -378,3 +380,26 @@ class TestHealth:
         assert self.log == ["frames differ"] and self.verdict() == (WARN, "frames differ")
         self.health.set_warning("frame", "")
         assert self.verdict()[0] == OK
+
+
+@pytest.mark.parametrize(
+    ("transport", "remappings", "topic"),
+    [
+        ("raw", ("image:=/cam/image_raw",), "/cam/image_raw"),
+        ("compressed", ("image:=/cam/image_raw",), "/cam/image_raw/compressed"),
+        ("compressed", ("image:=/cam/image_raw", "image/compressed:=/cam/jpeg"), "/cam/jpeg"),
+        ("compressed", ("image/compressed:=/cam/jpeg",), "/cam/jpeg"),
+        ("compressed", ("__ns:=/left",), "/left/image/compressed"),
+        ("compressed", ("__ns:=/left", "image:=raw"), "/left/raw/compressed"),
+    ],
+)
+def test_the_compressed_topic_follows_the_remapping_of_the_image(transport, remappings, topic):
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    arguments = ["--ros-args", *(word for rule in remappings for word in ("-r", rule))]
+    node = rclpy.create_node("topic_test", context=context, cli_args=arguments)
+    try:
+        assert image_topic(node, Parameters(image_transport=transport)) == topic
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)

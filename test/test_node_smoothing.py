@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -13,7 +16,7 @@ from ros_samples import header
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.ros import camera_motion
-from wildhands_ros.ros.camera_motion import CameraMotion, TransformUnavailable
+from wildhands_ros.ros.camera_motion import RETRY, WAIT, CameraMotion, TransformPending, TransformUnavailable
 from wildhands_ros.ros.parameters import Parameters
 
 pytestmark = pytest.mark.ros
@@ -61,3 +64,37 @@ def test_camera_pose_comes_from_tf():
     finally:
         node.destroy_node()
         rclpy.shutdown()
+
+
+class LateMotion(CameraMotion):
+    """TF that covers the time of the image only after some seconds."""
+
+    def __init__(self, delay: float):
+        self._wait_again = 0.0
+        self._from = time.monotonic() + delay
+
+    def pose(self, header):
+        if time.monotonic() < self._from:
+            raise TransformPending("not yet")
+        return "pose"
+
+
+def test_an_image_waits_for_tf_that_arrives_a_little_later():
+    assert LateMotion(0.4 * WAIT).wait_for_pose(header()) == "pose"
+
+
+def test_the_wait_for_tf_is_bounded_and_not_repeated_for_every_image():
+    motion, start = LateMotion(60), time.monotonic()
+    for _ in range(20):
+        with pytest.raises(TransformPending):
+            motion.wait_for_pose(header())
+    assert WAIT <= time.monotonic() - start < min(RETRY, 5 * WAIT)
+
+
+def test_the_wait_for_tf_ends_with_the_stream():
+    stopped = threading.Event()
+    stopped.set()
+    start = time.monotonic()
+    with pytest.raises(TransformPending):
+        LateMotion(60).wait_for_pose(header(), stopped.is_set)
+    assert time.monotonic() - start < WAIT

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 from rclpy.node import Node
 from rclpy.time import Time
@@ -14,6 +17,15 @@ try:
     import tf2_ros
 except ImportError:  # Not among the PyPI wheels; every ROS distribution has it.
     tf2_ros = None
+
+
+WAIT = 0.1
+"""Seconds for which ``wait_for_pose`` waits for TF, which often arrives after the image."""
+RETRY = 1.0
+"""Seconds after a wait in vain for which ``wait_for_pose`` does not wait again: a dead TF publisher must not slow down
+the images."""
+POLL = 0.005
+"""Seconds between two lookups."""
 
 
 class TransformUnavailable(LookupError):
@@ -35,6 +47,7 @@ class CameraMotion:
             frame_id: frame in which the pose of the camera is returned, for example "odom".
         """
         self._frame_id = frame_id
+        self._wait_again = 0.0
         self.buffer = tf2_ros.Buffer() if self.is_available() else None
         """The received transforms; None without tf2_ros."""
         self._listener = tf2_ros.TransformListener(self.buffer, node) if self.is_available() else None
@@ -81,3 +94,27 @@ class CameraMotion:
         if not np.isfinite([*position, *quaternion]).all() or np.linalg.norm(quaternion) < 0.5:
             raise TransformUnavailable(f"the TF transform {frames} contains NaN or a zero quaternion")
         return Pose(Rotation.from_quat(quaternion).as_matrix(), position)
+
+    def wait_for_pose(self, header: Header, is_stopped: Callable[[], bool] = lambda: False) -> Pose:
+        """Returns the same as ``pose``, but waits a bounded time for TF to cover the time of the image.
+
+        Not to be called in the executor's thread, which receives TF.
+
+        Args:
+            header: header of the image.
+            is_stopped: returns whether waiting has become pointless.
+
+        Raises:
+            TransformUnavailable: as for ``pose``.
+        """
+        start = time.monotonic()
+        deadline = start + WAIT if start >= self._wait_again else start
+        while True:
+            try:
+                return self.pose(header)
+            except TransformPending:
+                if time.monotonic() >= deadline or is_stopped():
+                    if deadline > start:
+                        self._wait_again = time.monotonic() + RETRY
+                    raise
+            time.sleep(POLL)

@@ -30,9 +30,13 @@ OVERRIDES = QoSOverridingOptions(
 )
 
 
-def image_topic(parameters: Parameters) -> str:
-    """Returns the name of the image topic, before remapping."""
-    return "image/compressed" if parameters.image_transport == "compressed" else "image"
+def image_topic(node: Node, parameters: Parameters) -> str:
+    """Returns the name of the image topic after remapping. If only ``image`` is remapped, its ``/compressed`` follows."""
+    if parameters.image_transport != "compressed":
+        return node.resolve_topic_name("image")
+    name = node.resolve_topic_name("image/compressed")
+    is_remapped = name != node.resolve_topic_name("image/compressed", only_expand=True)
+    return name if is_remapped else f"{node.resolve_topic_name('image')}/compressed"
 
 
 class Inputs:
@@ -61,7 +65,7 @@ class Inputs:
         self._node, self._parameters, self._health = node, parameters, health
         self._on_image_and_detections, self._on_unpaired_detections = on_image, on_detections
         self._pairs = StampPairs() if parameters.detector__type == TOPIC else None
-        self._image_topic = node.resolve_topic_name(image_topic(parameters))
+        self._image_topic = image_topic(node, parameters)
         self._image = self._subscribe_to_images(self._wanted_reliability(default=ReliabilityPolicy.BEST_EFFORT))
         self._detections_topic = ""
         self._on_camera_info = on_camera_info
@@ -131,7 +135,7 @@ class Inputs:
     def _subscribe_to_images(self, reliability: ReliabilityPolicy) -> Subscription:
         return self._node.create_subscription(
             CompressedImage if self._parameters.image_transport == "compressed" else Image,
-            image_topic(self._parameters),
+            self._image_topic,
             self._on_image,
             QoSProfile(depth=1, reliability=reliability),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),

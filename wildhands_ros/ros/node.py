@@ -240,7 +240,7 @@ class WildHandsNode(ManagedNode):
         if self._inputs is not None:
             self._inputs.check_publishers()
             self._name_conflicts.check(self.parameters)
-        topic = self.resolve_topic_name(image_topic(self.parameters))
+        topic = image_topic(self, self.parameters)
         clock = self.get_clock()
         now = clock.now()
         status = NodeStatus(

@@ -165,7 +165,7 @@ class Pipeline:
         if self._camera_motion is None:
             return None
         try:
-            pose = self._camera_motion.pose(header)
+            pose = self._camera_motion.wait_for_pose(header, lambda: self._stopped)
         except TransformUnavailable as error:
             self._health.set_warning("smoothing", f"hands are smoothed as if the camera were at rest: {error}")
             return None
