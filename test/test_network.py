@@ -201,7 +201,7 @@ def test_damaged_checkpoints_are_rejected_with_a_reason(small_model, tmp_path):
     check(r"no place for tail\.bias", **{"network.tail.bias": torch.zeros(7)})
     check("one side only", **{"mano.left.parents": torch.zeros(16)})
     check("unexpected tensor optimizer", **{"optimizer.step": torch.zeros(1)})
-    check("not a checkpoint of this project", metadata=None)
+    check("not a checkpoint of this version", metadata=None)
     check("dct", metadata=metadata | {"config": SMALL.to_json().replace("center+corner_latent", "dct")})
     for content, message in (
         (whole[: len(whole) // 2], "incomplete"),
