@@ -27,7 +27,7 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
         "--camera-info",
         type=Path,
         metavar="YAML",
-        help="ROS camera_info calibration file; the images must be unrectified",
+        help="calibration file of ROS, OpenCV or Kalibr (docs/calibration.md); the images must be unrectified",
     )
     group.add_argument(
         "--fov", type=float, metavar="DEG", help="horizontal field of view in degrees, if there is no calibration file"

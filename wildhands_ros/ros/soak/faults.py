@@ -77,6 +77,16 @@ def _set_k(*values: float) -> Callable[[Robot], None]:
     return _set(alter_info=alter)
 
 
+def _set_info(**fields: object) -> Callable[[Robot], None]:
+    """Sets fields of CameraInfo."""
+
+    def alter(info: CameraInfo) -> None:
+        for name, value in fields.items():
+            setattr(info, name, value)
+
+    return _set(alter_info=alter)
+
+
 def _halve_image_and_info(robot: Robot) -> None:
     """Switches the camera to another mode, with a CameraInfo that fits."""
 
@@ -139,6 +149,18 @@ FAULTS: dict[str, Fault] = {
     "k_nan": Fault("NaN in K", BAD_INFO, REJECTS, _set_k(float("nan"))),
     "k_negative": Fault(
         "A negative focal length in K", BAD_INFO, REJECTS, _set_k(-500.0, 0.0, 320.0, 0.0, 500.0, 180.0)
+    ),
+    "huge_binning": Fault(
+        "A binning of 2^32 - 1 in CameraInfo", "rejected: bad_binning", REJECTS, _set_info(binning_x=2**32 - 1)
+    ),
+    "many_coefficients": Fault(
+        "1000 distortion coefficients in CameraInfo", "rejected: bad_distortion", REJECTS, _set_info(d=[0.1] * 1000)
+    ),
+    "folding_lens": Fault(
+        "Distortion coefficients that fold the image",
+        "rejected: lens_folds",
+        REJECTS,
+        _set_info(distortion_model="plumb_bob", d=[2500.0, -800.0, 0.0, 0.0, 0.0]),
     ),
     "no_camera_info": Fault(
         "Images of another camera that has no CameraInfo",
