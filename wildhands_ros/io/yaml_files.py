@@ -68,7 +68,7 @@ class _LimitedStream:
         if not re.match(rb"%YAML:\d\.\d\s*$", first_line):
             file.seek(0)
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         """Returns the next bytes; PyYAML reads in small portions and stops after the first document."""
         data = self._file.read(size)
         self._left -= len(data)
@@ -88,7 +88,7 @@ class _Loader(yaml.SafeLoader):
         if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
             raise YamlFileError("merge keys (<<) are not supported: write the values out")
 
-    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent) and not self._aliases:
             mark = self.peek_event().start_mark
             raise YamlFileError(

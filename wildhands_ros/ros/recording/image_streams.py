@@ -123,12 +123,13 @@ class _CamerasByInfo:
     def __call__(self, width: int, height: int, info: Message | None) -> tuple[Camera, IntrinsicsSource]:
         of_info = None if self._intrinsics is not None else calibration(info)
         if self._camera is None or self._size != (width, height) or self._calibration != of_info:
-            if of_info is None:
-                camera = self._intrinsics.camera(width, height)
-                self.warnings = self._intrinsics.warnings(width, height)
-            else:
+            if of_info is not None:
                 camera = of_info.camera(width, height, self._rectified)
                 self.warnings = of_info.warnings(width, height, self._rectified)
+            else:
+                intrinsics = self._intrinsics or Intrinsics()
+                camera = intrinsics.camera(width, height)
+                self.warnings = intrinsics.warnings(width, height)
             self._camera, self._size, self._calibration = camera, (width, height), of_info
         return self._camera
 
