@@ -37,7 +37,12 @@ ARGUMENTS = [
     ),
     ("log_level", "info", "Least severity of the node's log messages: debug, info, warn, error or fatal."),
     ("rviz", "false", "Whether to open rviz with config/wildhands.rviz."),
-    ("fixed_frame", "camera", "Fixed frame of rviz: the frame of the images, or one that TF connects with it."),
+    (
+        "fixed_frame",
+        "",
+        "Fixed frame of rviz, such as one that TF connects with the frame of the images. Empty: the frame of the "
+        "images, for which rviz waits until a CameraInfo or hands arrive, 15 s at most.",
+    ),
 ]
 
 
@@ -99,6 +104,21 @@ def wildhands_node(context: LaunchContext) -> list[Node]:
     return [node]
 
 
+def rviz(context: LaunchContext) -> list[Node]:
+    frame = LaunchConfiguration("fixed_frame").perform(context)
+    node = Node(
+        # wildhands_rviz is rviz2 with the frame of the images.
+        package="rviz2" if frame else "wildhands_ros",
+        executable="rviz2" if frame else "wildhands_rviz",
+        namespace=LaunchConfiguration("namespace"),
+        arguments=[*(["-f", frame] if frame else []), "-d", PathJoinSubstitution([SHARE, "config", "wildhands.rviz"])],
+        remappings=[("camera_info", LaunchConfiguration("camera_info"))],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+        output="screen",
+    )
+    return [node]
+
+
 def generate_launch_description() -> LaunchDescription:
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS
@@ -106,17 +126,4 @@ def generate_launch_description() -> LaunchDescription:
     declared += [
         DeclareLaunchArgument(name, default_value="", description=text) for name, (_, text) in PARAMETERS.items()
     ]
-    rviz = Node(
-        package="rviz2",
-        executable="rviz2",
-        namespace=LaunchConfiguration("namespace"),
-        arguments=[
-            "-d",
-            PathJoinSubstitution([SHARE, "config", "wildhands.rviz"]),
-            "-f",
-            LaunchConfiguration("fixed_frame"),
-        ],
-        condition=IfCondition(LaunchConfiguration("rviz")),
-        output="screen",
-    )
-    return LaunchDescription([*declared, OpaqueFunction(function=wildhands_node), rviz])
+    return LaunchDescription([*declared, OpaqueFunction(function=wildhands_node), OpaqueFunction(function=rviz)])

@@ -93,3 +93,23 @@ def test_the_foxglove_layout_is_complete_and_uses_existing_topics():
     recorded = "/hands/debug_image/compressed"
     assert f'COMPRESSED_DEBUG_IMAGE = "{recorded}"' in RECORDER.read_text()  # Also published by image_transport.
     assert named - {recorded} == {"/hands", "/hands/markers", "/hands/debug_image", "/diagnostics"} <= PUBLISHED
+
+
+@pytest.mark.ros
+def test_rviz_gets_the_frame_of_the_images(monkeypatch):
+    rclpy = pytest.importorskip("rclpy")
+    from std_msgs.msg import Header
+
+    from wildhands_ros.ros import rviz
+
+    monkeypatch.setattr("sys.argv", ["wildhands_rviz", "-d", "some.rviz"])
+    called = []
+    monkeypatch.setattr(rviz.os, "execvp", lambda name, arguments: called.append(arguments))
+
+    def sent(kind, topic, callback, qos):
+        callback(kind(header=Header(frame_id="left_camera_optical_frame")))
+
+    monkeypatch.setattr("rclpy.node.Node.create_subscription", lambda self, *arguments: sent(*arguments))
+    rviz.main()
+    assert called == [["rviz2", "-f", "left_camera_optical_frame", "-d", "some.rviz"]]
+    assert not rclpy.ok()

@@ -1,4 +1,4 @@
-"""The ROS environment of the shell, as far as it can break commands: another middleware, or the ROS of another Python."""
+"""ROS settings of the shell that can break commands: another middleware, or the ROS of another Python."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def prepare_middleware(is_needed: bool) -> None:
 
 
 def foreign_ros(error: ImportError) -> str:
-    """Returns the explanation of an import error that comes from the ROS of another Python; empty for any other error."""
+    """Returns the explanation of an import error due to the ROS of another Python; empty for any other error."""
     # rclpy raises errors without a name of its own, for its C extension and for those of messages.
     found = re.search(r"No module named '(\w+)\.", str(error))
     if found is None or not re.search(r"_pybind11|C extension|rosidl", str(error)):
@@ -53,8 +53,8 @@ def foreign_ros(error: ImportError) -> str:
         advice = "PYTHONPATH leads there: use a shell in which no ROS is sourced, or unset PYTHONPATH"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return (
-        f"{origin} cannot be loaded by Python {version} ({sys.executable}); it may belong to the ROS of another Python. "
-        f"{advice[0].upper()}{advice[1:]}. ({' '.join(str(error).split())})"
+        f"{origin} cannot be loaded by Python {version} ({sys.executable}); it may belong to the ROS of another "
+        f"Python. {advice[0].upper()}{advice[1:]}. ({' '.join(str(error).split())})"
     )
 
 

@@ -31,7 +31,7 @@ OVERRIDES = QoSOverridingOptions(
 
 
 def image_topic(node: Node, parameters: Parameters) -> str:
-    """Returns the name of the image topic after remapping. If only ``image`` is remapped, its ``/compressed`` follows."""
+    """Returns the name of the image topic after remapping. ``image/compressed`` follows ``image``."""
     if parameters.image_transport != "compressed":
         return node.resolve_topic_name("image")
     name = node.resolve_topic_name("image/compressed")
