@@ -6,11 +6,13 @@ Each is refused by name before a decoder sees it, or used; none takes memory or 
 from __future__ import annotations
 
 import array
+import pickle
 import random
 import re
 import resource
 import struct
 import time
+import zipfile
 import zlib
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +21,13 @@ import cv2
 import numpy as np
 import pytest
 
+from wildhands_ros.datasets.coco_hands import AnnotationError, read_coco_hands
 from wildhands_ros.io import images
 from wildhands_ros.io.file_kinds import Group, file_kind
 from wildhands_ros.io.image_headers import ImageError, read_header
 from wildhands_ros.io.images import InputError, decode_image, encode_image, load_image
+from wildhands_ros.io.safe_numpy import read_npy, read_pickle
+from wildhands_ros.io.safe_pickle import UnsafePickleError
 from wildhands_ros.io.sources import CameraSource, ImageSource, VideoSource, open_source
 
 
@@ -367,3 +372,71 @@ class TestMessages:
         assert decode_compressed(message).shape == (48, 64, 3)
         message = CompressedImage(format="jpeg", data=array.array("B", encode_image(picture(), ".jpg")[:-2]))
         assert decode_compressed(message).shape == (48, 64, 3)
+
+
+def memo_bomb(place: int = 0x14000000) -> bytes:
+    """A pickle of an empty dictionary that is stored at a place in the memo which takes gigabytes."""
+    return b"\x80\x02}r" + struct.pack("<I", place) + b"."
+
+
+class TestPickles:
+    def test_a_place_in_the_memo_beyond_all_memory(self, tmp_path):
+        for data in (memo_bomb(), b"\x80\x02}p335544320\n.", b"(lp9999999999\n."):
+            (tmp_path / "a.pkl").write_bytes(data)
+            with cheap(), pytest.raises(UnsafePickleError, match="would fill the memory"):
+                read_pickle(tmp_path / "a.pkl")
+
+    def test_every_protocol_is_still_read(self, tmp_path):
+        value = {"a": [np.arange(5), "text" * 100], "b": [list(range(300))] * 3}
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            (tmp_path / "a.pkl").write_bytes(pickle.dumps(value, protocol))
+            read = read_pickle(tmp_path / "a.pkl")
+            assert read["b"] == value["b"] and (read["a"][0] == value["a"][0]).all()
+
+    def test_arrays_of_objects(self, tmp_path):
+        with (tmp_path / "a.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+            file.write(memo_bomb())
+        with cheap(), pytest.raises(UnsafePickleError, match="memory"):
+            read_npy(tmp_path / "a.npy")
+
+    def test_an_array_that_is_larger_than_its_file(self, tmp_path):
+        with (tmp_path / "a.npy").open("wb") as file:
+            header = {"descr": "<f8", "fortran_order": False, "shape": (10**5, 10**5)}
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(bytes(100))
+        with cheap(), pytest.raises(ValueError, match="claims an array"):
+            read_npy(tmp_path / "a.npy")
+
+    def test_torch_archives(self, tmp_path):
+        archives = pytest.importorskip("wildhands_ros.network.torch_archive")
+        path = tmp_path / "a.ckpt"
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("archive/data.pkl", memo_bomb())
+        with cheap(), pytest.raises(archives.ArchiveError, match=r"a\.ckpt.*memory"):
+            archives.TorchArchive(path)
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("archive/data.pkl", pickle.dumps({}))
+            file.writestr("archive/data/0", bytes(400))
+        data, rng = path.read_bytes(), random.Random(3)
+        for _ in range(500):
+            changed = bytearray(data)
+            for _ in range(rng.randrange(1, 4)):
+                changed[rng.randrange(len(data))] = rng.randrange(256)
+            path.write_bytes(changed)
+            try:
+                with archives.TorchArchive(path) as archive:
+                    storage = archives.StorageRef("0", archives.torch.float32, 100)
+                    archive.read(archives.TensorRef(storage, 0, (10, 10), (10, 1)))
+            except archives.ArchiveError as error:
+                assert "a.ckpt" in str(error)
+        path.write_bytes(data)
+        with archives.TorchArchive(path) as archive, cheap(), pytest.raises(archives.ArchiveError, match="repeats"):
+            archive.read(archives.TensorRef(storage, 0, (10**9, 100), (0, 1)))
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"images": 3}', "[]", '{"images": [[]], "annotations": []}', "\0"])
+def test_annotations_of_any_content(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(AnnotationError, match=r"a\.json: not COCO"):
+        read_coco_hands(tmp_path)

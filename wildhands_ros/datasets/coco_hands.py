@@ -54,7 +54,7 @@ def _read_file(file: Path) -> list[LabelledImage]:
             _read_hand(annotation, images[annotation["image_id"]], file.parent, order)
             for annotation in content["annotations"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise AnnotationError(f"{file}: not COCO-style hand keypoints ({type(error).__name__}: {error})") from error
 
 

@@ -103,7 +103,7 @@ def read_npy(path: Path) -> Any:
         Exception: of any kind, if the file is damaged.
     """
     with path.open("rb") as file:
-        if not _holds_objects(file):
+        if not _holds_objects(file, path.stat().st_size):
             return np.load(path, allow_pickle=False)
         array = resolved(RestrictedUnpickler(file, NUMPY_GLOBALS, encoding="latin1").load())
     if not isinstance(array, np.ndarray):
@@ -111,11 +111,18 @@ def read_npy(path: Path) -> Any:
     return array.item() if array.ndim == 0 else array
 
 
-def _holds_objects(file: BinaryIO) -> bool:
-    """Reads the header and leaves the file's position at the data."""
+def _holds_objects(file: BinaryIO, size: int) -> bool:
+    """Reads the header and leaves the file's position at the data.
+
+    Raises:
+        ValueError: the array would be larger than the file.
+    """
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read_header(file)[2].hasobject
+    shape, _, dtype = read_header(file)
+    if not dtype.hasobject and math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"the header claims an array of {shape}, but the file has {size} bytes")
+    return dtype.hasobject
 
 
 def _reconstruct(*_args: Any) -> PickledArray:

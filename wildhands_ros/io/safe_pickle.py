@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 
 class UnsafePickleError(pickle.UnpicklingError, ValueError):
     """A pickle refers to something that its file format does not need; loading it could run foreign code."""
+
+
+def _check_memo(file: BinaryIO) -> None:
+    """Refuses places in the table of repeated objects that no pickler writes; leaves the position as it was.
+
+    Python allocates the table up to the highest place, of which a file of ten bytes can name one beyond all memory.
+
+    Raises:
+        UnsafePickleError: there is such a place.
+    """
+    start = file.tell()
+    try:
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+            if opcode.name in _PUTS and (not isinstance(argument, int) or argument > number):
+                raise UnsafePickleError(
+                    f"refused: the pickle stores its object {number} at place {argument}, which would fill the memory; "
+                    "no program writes this. Get the file from its original source."
+                )
+    except UnsafePickleError:
+        raise
+    except Exception as error:  # pickletools raises all kinds of errors on damaged data
+        raise pickle.UnpicklingError(f"the pickle is damaged: {error}") from error
+    file.seek(start)
+
+
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 class RestrictedUnpickler(pickle.Unpickler):
@@ -37,6 +64,7 @@ class RestrictedUnpickler(pickle.Unpickler):
         persistent_load: Callable[[Any], Any] | None = None,
         encoding: str = "ASCII",
     ):
+        _check_memo(file)
         super().__init__(file, fix_imports=False, encoding=encoding)
         self._allowed = allowed
         self._load_persistent = persistent_load

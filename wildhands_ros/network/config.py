@@ -143,7 +143,10 @@ class WildHandsConfig:
             ValueError: a field is unknown, missing or has a value that this version does not know; the message names
                 it.
         """
-        values = json.loads(text)
+        try:
+            values = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("the configuration is nested too deeply") from error
         if not isinstance(values, dict):
             raise ValueError("the configuration is not a JSON object")
         values = _ADDED_FIELDS | values

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import sys
 import zipfile
-import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -20,6 +20,9 @@ import torch
 from torch import Tensor
 
 from ..io.safe_pickle import RestrictedUnpickler, UnsafePickleError
+
+_MAX_EXPANDED = 10**8
+"""Elements of a tensor that repeats those of a smaller storage. One of a small file could fill the memory."""
 
 
 class ArchiveError(ValueError):
@@ -60,6 +63,8 @@ class TorchArchive:
             self._zip = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
             raise ArchiveError(f"{path} is incomplete: the end is missing. Download it again") from error
+        except (NotImplementedError, ValueError, LookupError, struct.error, OverflowError) as error:
+            raise ArchiveError(f"{path} is damaged: its table of contents cannot be read ({error})") from error
         try:
             pickles = [name for name in self._zip.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
             if len(pickles) != 1:
@@ -90,6 +95,11 @@ class TorchArchive:
         last = offset + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
         if min((offset, *shape, *stride)) < 0 or (elements and last >= storage.length):
             raise ArchiveError(f"{self._path} is damaged: a tensor of shape {shape} reaches outside of its storage")
+        if elements > max(storage.length, _MAX_EXPANDED):
+            raise ArchiveError(
+                f"{self._path} is refused: a tensor of shape {shape} repeats the {storage.length} elements of its "
+                "storage without end"
+            )
         data = self._member(f"{self._folder}data/{storage.key}")
         if len(data) != storage.length * storage.dtype.itemsize:
             raise ArchiveError(
@@ -111,7 +121,9 @@ class TorchArchive:
                     f"{self._path} is refused: its member {name} is compressed, which PyTorch never does"
                 )
             return self._zip.read(name)
-        except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+        except ArchiveError:
+            raise
+        except Exception as error:  # the headers of the member can hold anything, which zipfile reports in many ways
             raise ArchiveError(
                 f"{self._path} is damaged: {name} in it cannot be read ({error}). Download it again"
             ) from error
