@@ -394,3 +394,17 @@ def test_the_command_line_warns_once_of_an_implausible_calibration(capsys):
     for name in ("a.jpg", "b.jpg"):
         cameras(Frame(np.zeros((480, 640, 3), np.uint8), name, None))
     assert capsys.readouterr().err.count("viewing direction for only") == 1
+
+
+def test_other_configurations_refuse_aliases_too(tmp_path):
+    from wildhands_ros.teleop.robot_hand_files import RobotHandError, read_robot_hand
+    from wildhands_ros.training.config import TrainingConfig
+    from wildhands_ros.training.config_file import ConfigError, read_config
+
+    path = saved(tmp_path, bomb(9))
+    with pytest.raises(RobotHandError, match="alias"):
+        read_robot_hand(path)
+    with pytest.raises(ConfigError, match="alias"):
+        read_config(path, TrainingConfig)
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        read_config(saved(tmp_path, "k: " + "[" * 5000), TrainingConfig)

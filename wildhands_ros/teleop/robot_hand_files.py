@@ -14,7 +14,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-import yaml
+
+from ..io.yaml_files import YamlFileError, load_yaml
 
 NUM_JOINTS = 21
 """Joints of the human hand, in MediaPipe order."""
@@ -45,11 +46,11 @@ def read_robot_hand(config: Path) -> RobotHandFiles:
         RobotHandError: one of them cannot be used.
     """
     try:
-        settings = yaml.safe_load(config.read_text())
+        settings = load_yaml(config)
     except OSError as error:
         raise RobotHandError(f"{config}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise RobotHandError(f"{config}: not a YAML file: {' '.join(str(error).split())}") from error
+    except YamlFileError as error:
+        raise RobotHandError(f"{config}: {error}") from error
     retargeting = settings.get("retargeting") if isinstance(settings, dict) else None
     if not isinstance(retargeting, dict) or not isinstance(retargeting.get("urdf_path"), str):
         raise RobotHandError(

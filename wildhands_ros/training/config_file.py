@@ -39,8 +39,12 @@ def read_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
         values = yaml.load(path.read_text(), _UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deeply to be a configuration") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} contains no keys")
     try:
@@ -178,7 +182,13 @@ def _item(values: list, place: str, override: str) -> Any:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Rejects duplicate keys, of which PyYAML would silently use the last."""
+    """Rejects duplicate keys, of which PyYAML would silently use the last, and aliases, whose values can be endless."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            line = self.peek_event().start_mark.line + 1
+            raise ConfigError(f"line {line} repeats another part with an alias (*): write the values out")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         mapping: dict = {}
