@@ -19,7 +19,7 @@ from rosbags.typesys.store import Typestore
 from ..io.errors import InputError
 
 try:
-    from compression import zstd  # type: ignore[import-not-found]  # Python 3.14
+    from compression import zstd  # Python 3.14
 except ImportError:
     from backports import zstd
 
