@@ -58,7 +58,7 @@ ruff: setup
 	@.venv/bin/ruff format --quiet --check . || { echo 'Not formatted: make format' >&2; exit 1; }
 
 lint: ruff
-	@.venv/bin/mypy | tail -n 1
+	@.venv/bin/mypy
 
 format: setup
 	@.venv/bin/ruff check --fix .

@@ -193,8 +193,8 @@ def _rows(message: Image) -> np.ndarray:
         if width % 2 or height % 2:
             raise ImageDecodeError(
                 "undecodable_image",
-                f"the image is {width}x{height}, but {message.encoding} needs an even width and height: check the camera "
-                "driver",
+                f"the image is {width}x{height}, but {message.encoding} needs an even width and height: check the "
+                "camera driver",
             )
         height += height // 2
     if step < row:
@@ -206,8 +206,8 @@ def _rows(message: Image) -> np.ndarray:
     if len(message.data) < step * (height - 1) + row:
         raise ImageDecodeError(
             "truncated_image",
-            f"the image has {len(message.data)} of {step * height} bytes ({width}x{message.height} {message.encoding}, step "
-            f"{step}): check the camera driver",
+            f"the image has {len(message.data)} of {step * height} bytes ({width}x{message.height} {message.encoding}, "
+            f"step {step}): check the camera driver",
         )
     rows: np.ndarray = np.ndarray((height, row), np.uint8, message.data, strides=(step, 1))
     rows.flags.writeable = False  # It is the memory of the message.

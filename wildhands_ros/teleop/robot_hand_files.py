@@ -51,7 +51,9 @@ def read_robot_hand(config: Path) -> RobotHandFiles:
         raise RobotHandError(f"{config}: {error.strerror}") from error
     except YamlFileError as error:
         raise RobotHandError(f"{config}: {error}") from error
-    retargeting = settings.get("retargeting") if isinstance(settings, dict) else None
+    if not isinstance(settings, dict):
+        raise RobotHandError(f"{config}: expected a mapping with the key retargeting")
+    retargeting = settings.get("retargeting")
     if not isinstance(retargeting, dict) or not isinstance(retargeting.get("urdf_path"), str):
         raise RobotHandError(
             f"{config}: expected a key retargeting with urdf_path and the rest of dex-retargeting's settings"

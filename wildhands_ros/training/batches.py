@@ -150,7 +150,7 @@ def load_batches(batches: BatchSource, first: int, last: int, workers: int) -> I
         sampler=range(first, last + 1),
         num_workers=workers,
         prefetch_factor=2 if workers else None,
-        # Never forked: the threads of OpenVINO, DDS or MediaPipe that may run in this process make a forked copy of it unsafe.
+        # Never forked: threads of OpenVINO, DDS or MediaPipe that may run in this process make a fork of it unsafe.
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_start_worker if workers else None,
     )
