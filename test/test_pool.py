@@ -9,7 +9,7 @@ import torch
 from wildhands_ros.io.images import encode_image
 from wildhands_ros.network.config import MEDIAPIPE_HAND, Encoding, Fusion
 from wildhands_ros.training import pool as pool_module
-from wildhands_ros.training.batch_files import load_joined, save_batch
+from wildhands_ros.training.batch_files import load_joined, save_batch, select_hands
 from wildhands_ros.training.batches import Batches
 from wildhands_ros.training.config import DistillationConfig, GroupConfig, OptimizerConfig, SourceConfig, TrainingConfig
 from wildhands_ros.training.initialisation import hand_assets, initial_network
@@ -113,7 +113,7 @@ def test_each_epoch_uses_every_image_once_in_another_order(pool):
 def test_labels_that_no_hand_has_are_omitted(pool):
     with_3d = pool[1].targets.has_pose
     rows = (~with_3d).nonzero().flatten()[:1]
-    lone = pool_module.taken(pool[1], rows, torch.tensor([0]), 1).targets
+    lone = select_hands(pool[1], rows, torch.tensor([0]), 1).targets
     assert lone.rotations is None and lone.mask is not None and lone.has_mask.all()
 
 
