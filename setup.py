@@ -28,7 +28,7 @@ setup(
             "**/*.md",
             "**/*.txt",
             "**/*.tsv",
-            "**/*.safetensors",
+            "**/*.onnx",
             "teleop/robots/*",
         ],
     },
@@ -43,8 +43,6 @@ setup(
         "safetensors",
         "scipy",
         "threadpoolctl",
-        "torch",
-        "torchvision",
         "tqdm",
     ],
     extras_require={
@@ -53,17 +51,19 @@ setup(
         "bags": ["cv-bridge", "mcap", "rosbags"],
         # Newer versions of pyarrow fail to import with numpy 1.
         "export": ["h5py", "pyarrow<22"],
+        # PyTorch runs the networks on a GPU, and checkpoints that have not been exported to ONNX.
+        "gpu": ["torch", "torchvision"],
         "int8": ["nncf"],
         # lerobot needs numpy 2 and mediapipe numpy 1, so they cannot share an environment.
         "lerobot": ["cv-bridge", "lerobot>=0.4", "mcap", "rosbags"],
         # For comparison, and as the initialisation of training. Later wheels lack the networks; this one needs numpy 1
         # and protobuf 4.
         "mediapipe": ["mediapipe==0.10.21"],
-        "onnx": ["onnx"],
+        "onnx": ["onnx", "torch", "torchvision"],
         "ray": ["ray[data]"],
         # dex-retargeting imports six without depending on it.
         "teleop": ["dex-retargeting", "six"],
-        "train": ["numba", "tensorboard"],
+        "train": ["numba", "onnx", "tensorboard", "torch", "torchvision"],
         "view": ["viser"],
         "test": [
             "hypothesis",
@@ -79,6 +79,8 @@ setup(
             "scipy-stubs",
             "smplx",
             "tensorboard",
+            "torch",
+            "torchvision",
             "types-PyYAML",
             "types-tqdm",
         ],

@@ -230,29 +230,33 @@ def graph_outputs() -> Outputs:
     Converting a graph takes seconds, so only the decoder is converted, whose weights are also quantized. PyTorch runs
     the others.
     """
-    from wildhands_ros.runtime.graph import DECODER_INPUTS, Encoder, encoder_inputs, example_inputs, outputs
-    from wildhands_ros.runtime.network import run_network
-    from wildhands_ros.runtime.openvino import compile_exactly, convert_decoder
+    from wildhands_ros.runtime.graph import Encoder, example_inputs
+    from wildhands_ros.runtime.network import network_graphs, run_network
+    from wildhands_ros.runtime.openvino import compile_exactly
+    from wildhands_ros.runtime.signature import DECODER_INPUTS, encoder_inputs, outputs
     from wildhands_ros.runtime.small_weights import with_small_weights
 
     rng = np.random.default_rng(1)
     model = _with_fixed_weights(WildHands(dataclasses.replace(MEDIAPIPE_HAND, features=256)))
-    mean_pose = torch.from_numpy(0.1 * np.sin(np.arange(90.0, dtype=np.float32)).reshape(2, 45))
+    mean_pose = 0.1 * np.sin(np.arange(90.0, dtype=np.float32)).reshape(2, 45)
     values = example_inputs(model.config, hands=3)
     for name in ("crops", "kpe", "anchor", "turn"):
         values[name] = torch.from_numpy(rng.uniform(0, 1, values[name].shape).astype(np.float32))
     values["side"] = torch.tensor([1, 0, -1])
-    inputs = NetworkInput(**{field.name: values.get(field.name) for field in dataclasses.fields(NetworkInput)})
+    arrays = {name: tensor.numpy() for name, tensor in values.items()}
+    inputs = NetworkInput(**{field.name: arrays.get(field.name) for field in dataclasses.fields(NetworkInput)})
     with torch.inference_mode():
         encoded = [
             tensor.numpy() for tensor in Encoder(model)(*(values[name] for name in encoder_inputs(model.config)))
         ]
         detected = _with_fixed_weights(HandDetectorNet())(torch.from_numpy(rng.random((1, 3, 96, 128), np.float32)))
-    decoder = compile_exactly(with_small_weights(convert_decoder(model, mean_pose)))
-    decoded = decoder(*encoded[:3], *(values[name].numpy() for name in DECODER_INPUTS), *encoded[3:])
-    whole = run_network(model, mean_pose, "torch", "float32", "cpu")(inputs, values["side"])
+    decoder = compile_exactly(with_small_weights(network_graphs(model, mean_pose).decoder()))
+    decoded = decoder(*encoded[:3], *(arrays[name] for name in DECODER_INPUTS), *encoded[3:])
+    whole = run_network(model, mean_pose, "torch", "float32", "cpu")(inputs, arrays["side"])
     found = {f"encoder/{number}": spread(value) for number, value in enumerate(encoded)}
-    found |= {f"decoder/{name}": spread(value, parts=24) for name, value in zip(outputs(model), decoded, strict=True)}
+    found |= {
+        f"decoder/{name}": spread(value, parts=24) for name, value in zip(outputs(model.config), decoded, strict=True)
+    }
     found |= {f"network/{name}": spread(value, parts=24) for name, value in whole.items()}
     return found | {f"detector/{number}": spread(value) for number, value in enumerate(detected)}
 

@@ -24,14 +24,11 @@ from wildhands_ros.evaluation.annotated_boxes import BoxedFolder
 from wildhands_ros.evaluation.detection import Counts
 from wildhands_ros.geometry.boxes import box_iou, hand_box
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.network.detector_net import (
-    DEFAULT_DETECTOR,
-    SECOND_STAGE_DETECTOR,
-    HandDetectorNet,
-    load_detector,
-    save_detector,
-)
-from wildhands_ros.network.palm_net import PalmNet, anchor_cells
+from wildhands_ros.network.detector_cells import anchor_cells
+from wildhands_ros.network.detector_net import HandDetectorNet, load_detector
+from wildhands_ros.network.network_file import DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR
+from wildhands_ros.network.palm_net import PalmNet
+from wildhands_ros.runtime.onnx import save_detector
 from wildhands_ros.synthetic.config import world_config
 from wildhands_ros.training.detector import second_stage
 from wildhands_ros.types import Detection, Side
@@ -45,7 +42,7 @@ POINTS = np.random.default_rng(3).uniform(0, 1, (21, 2)) * (60, 90) + 100
 
 @pytest.fixture(scope="module")
 def propose():
-    return ProposalNet(load_detector())
+    return ProposalNet()
 
 
 class TestNetwork:
@@ -66,16 +63,16 @@ class TestNetwork:
 
     def test_weights_round_trip_and_other_files_are_rejected(self, tmp_path):
         net = HandDetectorNet()
-        save_detector(net, tmp_path / "net.safetensors")
+        save_detector(net, tmp_path / "net.onnx")
         image = torch.rand(1, 3, 64, 96)
         with torch.inference_mode():
-            for before, after in zip(net(image), load_detector(tmp_path / "net.safetensors")(image), strict=True):
+            for before, after in zip(net(image), load_detector(tmp_path / "net.onnx")(image), strict=True):
                 np.testing.assert_allclose(after, before, rtol=0.05, atol=0.05)
-        (tmp_path / "junk").write_bytes(b"this is not a safetensors file at all")
-        with pytest.raises(ValueError, match="junk does not hold the weights"):
+        (tmp_path / "junk").write_bytes(b"this is not an ONNX file at all")
+        with pytest.raises(ValueError, match="junk does not hold a hand detector"):
             load_detector(tmp_path / "junk")
-        with pytest.raises(ValueError, match="does not hold the weights of a hand detector"):
-            load_detector(DEFAULT_DETECTOR.parents[1] / "default_weights/default.safetensors")
+        with pytest.raises(ValueError, match="does not hold a hand detector"):
+            load_detector(DEFAULT_DETECTOR.parents[1] / "default_weights/default.onnx")
         with pytest.raises(OSError, match="nowhere"):
             load_detector(tmp_path / "nowhere")
 
@@ -312,7 +309,7 @@ class TestProposals:
 class TestSecondStage:
     def test_hands_score_higher_than_false_positives_and_parts_of_hands(self):
         """Compares the scores at the centre of second-stage crops of the test split."""
-        net = ProposalNet(load_detector(SECOND_STAGE_DETECTOR), least_score=0.01)
+        net = ProposalNet(SECOND_STAGE_DETECTOR, least_score=0.01)
         centre, half = second_stage.KEPT / 2, second_stage.KEPT / second_stage.SPAN / 2
         place = np.array([centre - half, centre - half, centre + half, centre + half])
         scores = {"hand": [], "false_positive": [], "part": []}

@@ -11,8 +11,9 @@ import torch
 
 from wildhands_ros.detection.proposals import decode_hands
 from wildhands_ros.detection.windows import View
-from wildhands_ros.network.detector_net import HandDetectorNet, HandMaps, load_detector, save_detector
+from wildhands_ros.network.detector_net import HandDetectorNet, HandMaps, load_detector
 from wildhands_ros.network.palm_net import PalmOutput
+from wildhands_ros.runtime.onnx import save_detector
 from wildhands_ros.synthetic.config import world_config
 from wildhands_ros.synthetic.frames import make_frame
 from wildhands_ros.training.config_file import ConfigError
@@ -223,10 +224,8 @@ def test_the_hand_head_uses_the_frozen_trunk_of_an_earlier_run(small_pool, tmp_p
     pytest.importorskip("mediapipe")
     earlier = HandDetectorNet.from_mediapipe()
     torch.nn.init.normal_(earlier.trunk.fine.lateral.weight)
-    save_detector(earlier, tmp_path / "earlier.safetensors")
-    trainer = DetectorTrainer(
-        dataclasses.replace(CONFIG, start=str(tmp_path / "earlier.safetensors")), tmp_path / "run"
-    )
+    save_detector(earlier, tmp_path / "earlier.onnx")
+    trainer = DetectorTrainer(dataclasses.replace(CONFIG, start=str(tmp_path / "earlier.onnx")), tmp_path / "run")
     batch, seen = collate(small_pool[1]), []
     trainer._net.hand_head.register_forward_pre_hook(lambda _, features: seen.append(features))
     trainer._train(1, batch)
@@ -237,13 +236,13 @@ def test_the_hand_head_uses_the_frozen_trunk_of_an_earlier_run(small_pool, tmp_p
 
 
 def test_a_full_disk_keeps_the_previous_weights(tmp_path):
-    path, net = tmp_path / "detector.safetensors", HandDetectorNet()
+    path, net = tmp_path / "detector.onnx", HandDetectorNet()
     save_detector(net, path)
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     torch.nn.init.zeros_(net.hand_head.maps.weight)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(OSError, match="cannot write .*detector.safetensors"):
+        with pytest.raises(OSError, match="cannot write .*detector.onnx"):
             save_detector(net, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -18,9 +18,10 @@ from reference import reference_prediction
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.network.checkpoint import CheckpointError, load_model
+from wildhands_ros.network.checkpoint import load_model
 from wildhands_ros.network.config import RELEASED, GraspInput, Preprocessing
 from wildhands_ros.network.import_checkpoint import import_checkpoint
+from wildhands_ros.network.network_file import CheckpointError
 from wildhands_ros.network.released import released_shapes
 from wildhands_ros.runtime.predictor import Predictor
 from wildhands_ros.types import Side

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.network.kpe import Encoding, encode, encode_angles, kpe_values
+from wildhands_ros.network.kpe import Encoding, kpe_values
+from wildhands_ros.network.kpe_channels import encode, encode_angles
 
 CAMERA = Camera.pinhole(159.628, 159.6735, 113.6625, 114.429, 224, 224)
 

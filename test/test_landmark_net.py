@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -73,6 +74,13 @@ def real_hands():
     return [photo for name in SETS for photo in read_coco_hands(REAL_HANDS / name)]
 
 
+def as_tensors(inputs):
+    """Inputs as tensors, as ``WildHands.forward`` takes them."""
+    return SimpleNamespace(
+        **{"images": None} | {name: torch.from_numpy(array) for name, array in inputs.arrays().items()}
+    )
+
+
 def real_input(photo):
     """Returns the network's input of an upright crop, and the (2, 3) affine map from the crop to the image."""
     (hand,) = photo.hands
@@ -83,7 +91,8 @@ def real_input(photo):
     centre, side = to_image @ (along.min(0) + along.max(0)) / 2, (along.max(0) - along.min(0)).max()
     box = np.concatenate([centre - side / 2, centre + side / 2])
     image = photo.load_image()
-    inputs = preprocess(image, photo.camera, box[None], MEDIAPIPE_HAND, MEDIAPIPE_HAND.preprocessing, np.array([turn]))
+    turns = np.array([turn])
+    inputs = as_tensors(preprocess(image, photo.camera, box[None], MEDIAPIPE_HAND, MEDIAPIPE_HAND.preprocessing, turns))
     linear = to_image * MEDIAPIPE_HAND.crop_scale * side / 224
     return inputs, np.column_stack([linear, centre - linear @ np.full(2, 111.5)])
 
@@ -153,7 +162,7 @@ def synthetic_input(config=MEDIAPIPE_HAND, **changes):
     camera = Camera.pinhole(400, 400, 239.5, 239.5, 480, 480)
     boxes = np.array([[100, 120, 220, 260], [300, 200, 440, 330]], dtype=float)
     arguments = {"image_rgb": image, "camera": camera, "boxes": boxes, "turns": np.array([0.0, 0.7])} | changes
-    return preprocess(config=config, preprocessing=config.preprocessing, **arguments)
+    return as_tensors(preprocess(config=config, preprocessing=config.preprocessing, **arguments))
 
 
 @torch.inference_mode()

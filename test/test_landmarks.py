@@ -14,7 +14,7 @@ from wildhands_ros.evaluation.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.evaluation.metrics import pa_mpjpe
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hands
-from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
+from wildhands_ros.network.network_file import DEFAULT_NAME, open_network
 from wildhands_ros.runtime.predictor import Predictor
 
 PHOTOS = Path(__file__).parents[2] / "shared/real_hands/onehand10k"
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.skipif(not PHOTOS.exists(), reason="the photographs are
 def landmarks(request) -> LandmarkDetector:
     if request.param == "mediapipe":
         return LandmarkDetector(MediaPipeLandmarks())
-    loaded = load_model(DEFAULT_NAME)
-    return LandmarkDetector(NetworkLandmarks(Predictor(loaded.model, loaded.preprocessing, open_hands())))
+    network = open_network(DEFAULT_NAME)
+    return LandmarkDetector(NetworkLandmarks(Predictor(network, network.config.preprocessing, open_hands())))
 
 
 def guessed(image: np.ndarray) -> Camera:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,10 +18,11 @@ from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand, open_hands
 from wildhands_ros.hand_model.layer import HandLayer
 from wildhands_ros.io import paths
-from wildhands_ros.network.checkpoint import CheckpointError, load_model, save_checkpoint
+from wildhands_ros.network.checkpoint import load_model, save_checkpoint
 from wildhands_ros.network.config import RELEASED, CameraDecoding, GraspInput, Preprocessing, WildHandsConfig
 from wildhands_ros.network.kpe import Encoding
 from wildhands_ros.network.model import WildHands, decode_pose, decode_translation
+from wildhands_ros.network.network_file import CheckpointError
 from wildhands_ros.network.preprocessing import preprocess
 from wildhands_ros.network.released import from_released_key, released_shapes, to_released_key
 from wildhands_ros.runtime.predictor import Predictor
@@ -44,8 +46,15 @@ def layer():
     return HandLayer(open_hand(Side.RIGHT), open_hand(Side.LEFT))
 
 
+def as_tensors(inputs):
+    """Inputs as tensors, as ``WildHands.forward`` takes them."""
+    return SimpleNamespace(
+        **{"images": None} | {name: torch.from_numpy(array) for name, array in inputs.arrays().items()}
+    )
+
+
 def run(model, boxes, right, image=IMAGE):
-    x = preprocess(image, CAMERA, boxes, model.config, model.config.preprocessing)
+    x = as_tensors(preprocess(image, CAMERA, boxes, model.config, model.config.preprocessing))
     with torch.inference_mode():
         return model(x.crops, x.kpe, torch.tensor(right), x.focal, x.anchor, x.images)
 
@@ -95,7 +104,7 @@ def test_every_encoding_except_none_affects_the_output(encoding):
     assert (
         output.rotations.shape == (1, 16, 3, 3) and output.translation.isfinite().all() and output.grasp_logits is None
     )
-    x = preprocess(IMAGE, CAMERA, BOXES[:1], config, config.preprocessing)
+    x = as_tensors(preprocess(IMAGE, CAMERA, BOXES[:1], config, config.preprocessing))
     with torch.inference_mode():
         other = model(x.crops, x.kpe + 0.3, torch.tensor([True]), x.focal, x.anchor, x.images)
     assert torch.equal(output.camera, other.camera) is (encoding is Encoding.NONE)
@@ -115,7 +124,10 @@ def test_hands_in_a_batch_are_independent(small_model):
 
 
 def test_crops_use_the_image_that_image_index_names(small_model):
-    a, b = (preprocess(image, CAMERA, BOXES[:1], SMALL, SMALL.preprocessing) for image in (IMAGE, IMAGE[::-1].copy()))
+    a, b = (
+        as_tensors(preprocess(image, CAMERA, BOXES[:1], SMALL, SMALL.preprocessing))
+        for image in (IMAGE, IMAGE[::-1].copy())
+    )
     both = [
         torch.cat(pair)
         for pair in ((b.crops, a.crops), (b.kpe, a.kpe), (b.focal, a.focal), (b.anchor, a.anchor), (a.images, b.images))

@@ -6,7 +6,6 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-import torch
 from reference import reference_frame, reference_hand
 
 from wildhands_ros.geometry.camera import Camera
@@ -16,7 +15,7 @@ from wildhands_ros.network.crop_geometry import released_camera, released_crop, 
 from wildhands_ros.network.crop_pixels import hide_outside, warp_antialiased
 from wildhands_ros.network.kpe import Encoding
 from wildhands_ros.network.preprocessing import preprocess
-from wildhands_ros.network.trunks import IMAGENET_MEAN, IMAGENET_STD
+from wildhands_ros.network.trunk_kinds import IMAGENET_MEAN, IMAGENET_STD
 
 OURS = WildHandsConfig()
 CAMERA = Camera.pinhole(912.16, 912.42, 649.5, 373.88, 1280, 720)
@@ -32,9 +31,9 @@ def textured_image(height=720, width=1280):
     )
 
 
-def colours(tensor):
+def colours(image):
     """Converts a normalised (3, H, W) tensor to (H, W, 3) colours in 0..1."""
-    return tensor.permute(1, 2, 0).numpy() * np.float32(IMAGENET_STD) + np.float32(IMAGENET_MEAN)
+    return image.transpose(1, 2, 0) * np.float32(IMAGENET_STD) + np.float32(IMAGENET_MEAN)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +100,7 @@ def test_tiny_and_clipped_boxes_are_usable_and_invalid_inputs_are_rejected():
     inputs = preprocess(
         image, CAMERA, np.array([[5, 5, 6, 6], [-300, 200, 40, 900]], dtype=float), RELEASED, Preprocessing.RELEASED
     )
-    assert inputs.crops.isfinite().all() and inputs.kpe.isfinite().all()
+    assert np.isfinite(inputs.crops).all() and np.isfinite(inputs.kpe).all()
     bad = np.array([[1300, 0, 1400, 50], [10, 10, 10, 40], [np.nan, 0, 50, 50], [-50, -60, 0, -1]])
     assert not usable_boxes(CAMERA, bad).any()
     with pytest.raises(ValueError, match="1300"):
@@ -138,7 +137,7 @@ def test_full_resolution_crops_agree_with_their_camera(turn, size):
     box = np.concatenate([center - size / 2, center + size / 2])
     inputs = preprocess(image, CAMERA, box[None], config, config.preprocessing, np.array([turn]))
     u, v = dot_position(colours(inputs.crops[0]))
-    angles = inputs.kpe[0].numpy()
+    angles = inputs.kpe[0]
     at_dot = [cv2.remap(a, np.float32([[u]]), np.float32([[v]]), cv2.INTER_LINEAR)[0, 0] for a in angles]
     pixel = 1.75 * size / 224 / 912
     np.testing.assert_allclose(at_dot, CAMERA.angles(dot), atol=0.15 * pixel)
@@ -191,7 +190,7 @@ def test_fake_intrinsics_change_the_encoding_only():
     )
     true = preprocess(textured_image(), CAMERA, BOX[None], RELEASED, Preprocessing.RELEASED)
     np.testing.assert_allclose(fake.kpe[0, :2], np.arctan2((158 - 112, 121 - 112), 112), atol=1e-6)
-    assert torch.equal(fake.focal, true.focal) and torch.equal(fake.crops, true.crops)
+    assert np.array_equal(fake.focal, true.focal) and np.array_equal(fake.crops, true.crops)
 
 
 def test_rectified_boxes_enclose_the_same_object():

@@ -16,14 +16,16 @@ from wildhands_ros.geometry.boxes import rotated_square
 from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.sources import open_source
-from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
+from wildhands_ros.network.checkpoint import load_model
 from wildhands_ros.network.config import GraspInput, WildHandsConfig
 from wildhands_ros.network.model import WildHands, decode_pose
+from wildhands_ros.network.network_file import DEFAULT_NAME
 from wildhands_ros.network.preprocessing import NetworkInput
-from wildhands_ros.runtime.graph import BY_LANDMARKS, LEFT, RIGHT, example_inputs
-from wildhands_ros.runtime.network import has_int8, run_network
+from wildhands_ros.runtime.graph import example_inputs
+from wildhands_ros.runtime.network import has_int8, network_graphs, run_network
 from wildhands_ros.runtime.onnx import export_onnx
 from wildhands_ros.runtime.predictor import Predictor
+from wildhands_ros.runtime.signature import BY_LANDMARKS, LEFT, RIGHT
 from wildhands_ros.runtime.threads import available_cpus, network_threads
 
 openvino = pytest.importorskip("openvino")
@@ -31,7 +33,7 @@ openvino = pytest.importorskip("openvino")
 pytestmark = pytest.mark.slow
 
 DEMO = Path(__file__).parent.parent / "demo"
-MEAN_POSE = 0.1 * torch.arange(90.0).reshape(2, 45).sin()
+MEAN_POSE = (0.1 * torch.arange(90.0).reshape(2, 45).sin()).numpy()
 TWO_TRUNKS = WildHandsConfig(trunk="resnet18", features=64, grasp_input=GraspInput.HAND_AND_IMAGE)
 
 
@@ -70,13 +72,15 @@ def inputs(config, hands, seed=0):
     for name in ("crops", "images", "anchor", "turn", "kpe"):
         if name in values:
             values[name] = torch.rand(values[name].shape, generator=generator)
-    return NetworkInput(**{field.name: values.get(field.name) for field in dataclasses.fields(NetworkInput)})
+    arrays = {name: tensor.numpy() for name, tensor in values.items()}
+    return NetworkInput(**{field.name: arrays.get(field.name) for field in dataclasses.fields(NetworkInput)})
 
 
 @torch.inference_mode()
 def expected(model, batch, is_right):
-    output = model(batch.crops, batch.kpe, is_right, batch.focal, batch.anchor, batch.images, turn=batch.turn)
-    orient, pose = decode_pose(output.rotations, MEAN_POSE[output.is_right.long()])
+    tensors = {name: torch.from_numpy(array) for name, array in batch.arrays().items()}
+    output = model(is_right=is_right, **tensors)
+    orient, pose = decode_pose(output.rotations, torch.from_numpy(MEAN_POSE)[output.is_right.long()])
     values = {
         "is_right": output.is_right,
         "transl": output.translation,
@@ -97,9 +101,9 @@ def test_runtimes_equal_the_pytorch_network(runtime, which, request):
     running = run_network(model, MEAN_POSE, runtime, "float32", "cpu")
     for sides in ([RIGHT, LEFT, RIGHT], [LEFT]):
         batch = inputs(model.config, len(sides))
-        found = running(batch, torch.tensor(sides))
+        found = running(batch, np.array(sides))
         copies = {name: value.copy() for name, value in found.items()}
-        running(inputs(model.config, len(sides), seed=1), torch.tensor(sides))
+        running(inputs(model.config, len(sides), seed=1), np.array(sides))
         reference = expected(model, batch, torch.tensor(sides) == RIGHT)
         for name, value in reference.items():
             assert np.array_equal(found[name], copies[name]), "the next call must not overwrite results"
@@ -108,7 +112,7 @@ def test_runtimes_equal_the_pytorch_network(runtime, which, request):
 
 def test_the_landmark_head_decides_an_unknown_side(default):
     batch = inputs(default.config, 4)
-    found = run_network(default, MEAN_POSE, "openvino", "float32")(batch, torch.full((4,), BY_LANDMARKS))
+    found = run_network(default, MEAN_POSE, "openvino", "float32")(batch, np.full(4, BY_LANDMARKS))
     reference = expected(default, batch, None)
     assert np.array_equal(found["is_right"], reference["is_right"])
     np.testing.assert_allclose(found["hand_pose"], reference["hand_pose"], atol=2e-5)
@@ -150,11 +154,8 @@ def test_onnx_export_equals_the_pytorch_network(default, two_trunks, tmp_path):
         names = [output.name for output in session.get_outputs()]
         for sides in ([LEFT], [RIGHT, LEFT, RIGHT]):
             batch = inputs(model.config, len(sides))
-            values = batch.tensors() | {
-                "side": torch.tensor(sides),
-                "image_index": torch.zeros(len(sides), dtype=torch.int64),
-            }
-            feed = {wanted.name: values[wanted.name].numpy() for wanted in session.get_inputs()}
+            values = batch.arrays() | {"side": np.array(sides), "image_index": np.zeros(len(sides), np.int64)}
+            feed = {wanted.name: values[wanted.name] for wanted in session.get_inputs()}
             found = dict(zip(names, session.run(None, feed), strict=True))
             for name, value in expected(model, batch, torch.tensor(sides) == RIGHT).items():
                 np.testing.assert_allclose(found[name], value, atol=1e-3 if name == "landmarks" else 5e-5, err_msg=name)
@@ -165,21 +166,21 @@ def test_quantized_network_is_found_and_is_close_to_float32(two_trunks):
     from wildhands_ros.runtime.int8 import quantize
 
     frames = [inputs(two_trunks.config, 2, seed) for seed in range(4)]
-    path = quantize(two_trunks, frames)
+    path = quantize(network_graphs(two_trunks), frames)
     assert path.is_file() and has_int8(two_trunks)
-    running, side = run_network(two_trunks, MEAN_POSE, precision="int8"), torch.tensor([RIGHT, LEFT])
-    found, reference = running(frames[0], side), expected(two_trunks, frames[0], side == RIGHT)
+    running, side = run_network(two_trunks, MEAN_POSE, precision="int8"), np.array([RIGHT, LEFT])
+    found, reference = running(frames[0], side), expected(two_trunks, frames[0], torch.from_numpy(side == RIGHT))
     assert running.name == "cpu (OpenVINO, int8)"
     assert 0 < np.abs(found["betas"] - reference["betas"]).max() < 0.1 * np.abs(reference["betas"]).max()
 
 
 def test_compiled_networks_are_cached_per_weights_and_repaired(two_trunks, cache, monkeypatch):
-    batch, side = inputs(two_trunks.config, 1), torch.tensor([RIGHT])
+    batch, side = inputs(two_trunks.config, 1), np.array([RIGHT])
     first = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(batch, side)
     (file,) = cache.iterdir()
     written = file.stat().st_mtime_ns
     with monkeypatch.context() as patch:
-        patch.setattr("wildhands_ros.runtime.openvino.convert", None)  # nothing is converted again
+        patch.setattr("wildhands_ros.runtime.openvino_torch.convert", None)  # nothing is converted again
         again = run_network(two_trunks, MEAN_POSE, "openvino", "float32")(batch, side)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     assert file.stat().st_mtime_ns == written
@@ -199,7 +200,7 @@ def test_an_unwritable_cache_does_not_prevent_inference(two_trunks, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     batch = inputs(two_trunks.config, 1)
     assert np.isfinite(
-        run_network(two_trunks, MEAN_POSE, "openvino", "float32")(batch, torch.tensor([LEFT]))["transl"]
+        run_network(two_trunks, MEAN_POSE, "openvino", "float32")(batch, np.array([LEFT]))["transl"]
     ).all()
 
 

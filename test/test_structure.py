@@ -1,6 +1,7 @@
 """The structure of the package: direction of imports, use of private names, and external dependencies."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -181,3 +182,43 @@ def test_importing_the_package_imports_neither_torch_nor_ros():
     code = f"import sys, wildhands_ros; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "network.config",
+        "network.preprocessing",
+        "network.network_file",
+        "hand_model.posing",
+        "fitting.stream_fit",
+        "smoothing.hands",
+        "tracking.tracks",
+        "detection.finder",
+        "runtime.predictor",
+        "runtime.openvino",
+        "estimator",
+    ],
+)
+def test_inference_imports_no_torch(module):
+    code = f"import sys, {PACKAGE.name}.{module}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_image_to_hands_imports_no_torch():
+    """From the public API, with the default options, on a machine without a GPU."""
+    code = (
+        "import sys; from wildhands_ros import Camera, Estimator, load_image, open_source;"
+        "image = next(iter(open_source('demo/clip.mp4'))).image;"
+        "frame = Estimator()(image, Camera.for_image(image, fov_degrees=70));"
+        "print(len(frame.hands), 'torch' in sys.modules)"
+    )
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    hands, has_torch = done.stdout.split()
+    assert int(hands) > 0
+    if not Path("/dev/nvidiactl").exists():
+        assert has_torch == "False"

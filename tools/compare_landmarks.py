@@ -19,7 +19,7 @@ from wildhands_ros.detection.network_landmarks import NetworkLandmarks
 from wildhands_ros.evaluation.mediapipe_landmarks import MediaPipeLandmarks
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.hand_model.asset import open_hands
-from wildhands_ros.network.checkpoint import DEFAULT_NAME, load_model
+from wildhands_ros.network.network_file import DEFAULT_NAME, open_network
 from wildhands_ros.runtime.predictor import Predictor
 
 LEAST_PRESENCE = 0.01
@@ -37,8 +37,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     photos = read_coco_hands(args.folder)
-    loaded = load_model(args.checkpoint)
-    predictor = Predictor(loaded.model, loaded.preprocessing, open_hands())
+    network = open_network(args.checkpoint)
+    predictor = Predictor(network, network.config.preprocessing, open_hands())
     print(f"{'':>12}  {'found':>5}  {'presence':>8}  {'side':>5}  {'2D, % of box':>12}  {'MPJPE mm':>8}  {'PA mm':>6}")
     for name, look in (("MediaPipe", MediaPipeLandmarks()), (Path(args.checkpoint).stem, NetworkLandmarks(predictor))):
         detector = LandmarkDetector(look, LEAST_PRESENCE)

@@ -17,8 +17,8 @@ topic: external detections come with every image.
 tracks: external detections come now and then; hands are tracked in between.
 """
 
-TORCH, OPENVINO = "torch", "openvino"
-RUNTIMES = (AUTO, TORCH, OPENVINO)
+TORCH, OPENVINO, ONNXRUNTIME = "torch", "openvino", "onnxruntime"
+RUNTIMES = (AUTO, TORCH, OPENVINO, ONNXRUNTIME)
 """What executes the network."""
 
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
@@ -140,7 +140,8 @@ class EstimatorConfig:
     device: str = AUTO
     """Torch device of the network; "auto" selects a GPU if there is one."""
     runtime: str = AUTO
-    """One of ``RUNTIMES``; "auto" selects OpenVINO on a CPU if it is installed."""
+    """One of ``RUNTIMES``; "auto" selects OpenVINO on a CPU if it is installed, otherwise ONNX Runtime, and PyTorch on
+    a GPU."""
     precision: str = AUTO
     """One of ``PRECISIONS`` ("int8" only after ``wildhands quantize``); "auto" selects the fastest that costs no
     measurable accuracy."""

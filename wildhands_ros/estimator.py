@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 
 from .config import AUTO, NONE, OPEN, TOPIC, TRACKS, EstimatorConfig, SmoothingConfig
 from .detection.finder import HandFinder
@@ -25,9 +24,9 @@ from .geometry.pose import Pose
 from .hand_model.asset import HandAsset, open_hands
 from .hand_model.mano_files import load_mano
 from .hand_model.posing import HandPoser, PosedJoints
-from .network.checkpoint import DEFAULT_NAME, LoadedModel, load_model
+from .network.network_file import DEFAULT_NAME, NetworkFile, open_network
 from .runtime.predictor import Predictor
-from .runtime.threads import one_blas_thread, one_torch_thread
+from .runtime.threads import one_blas_thread
 from .smoothing.hands import ParameterSmoother, TrackedHand
 from .tracking.tracks import MAX_GAP, HandTracks, Track
 from .types import (
@@ -112,7 +111,6 @@ class Estimator:
         [(3,), (3,)]
     """
 
-    @one_torch_thread()
     def __init__(self, config: EstimatorConfig | None = None):
         one_blas_thread()
         self._config = config = config or EstimatorConfig()
@@ -125,7 +123,7 @@ class Estimator:
             self._landmark_predictor = self._predictor
         else:
             self._landmark_predictor = _predictor(
-                replace(config, precision=AUTO), load_model(DEFAULT_NAME), open_hands()
+                replace(config, precision=AUTO), open_network(DEFAULT_NAME), open_hands()
             )
         self._infer = NetworkLandmarks(
             self._landmark_predictor, keep_predictions=self._landmark_predictor is self._predictor
@@ -190,6 +188,8 @@ class Estimator:
             # The finder refers to the landmark network too.
             del self._finder, self._infer, self._predictor, self._landmark_predictor
             if on_gpu:
+                import torch
+
                 gc.collect()
                 torch.cuda.empty_cache()
 
@@ -426,9 +426,9 @@ def _side_of(predictions: dict[Side, NetworkPrediction]) -> Side | None:
     return Side.RIGHT if landmarks.is_right > 0.5 else Side.LEFT
 
 
-def _checkpoint(config: EstimatorConfig) -> LoadedModel | None:
+def _checkpoint(config: EstimatorConfig) -> NetworkFile | None:
     name = checkpoint_name(config)
-    return load_model(name) if name != NONE else None
+    return open_network(name) if name != NONE else None
 
 
 def checkpoint_name(config: EstimatorConfig) -> str:
@@ -449,8 +449,8 @@ def checkpoint_name(config: EstimatorConfig) -> str:
     return config.checkpoint
 
 
-def _predictor(config: EstimatorConfig, loaded: LoadedModel, assets: dict[Side, HandAsset]) -> Predictor:
-    return Predictor(loaded.model, loaded.preprocessing, assets, config.device, config.runtime, config.precision)
+def _predictor(config: EstimatorConfig, loaded: NetworkFile, assets: dict[Side, HandAsset]) -> Predictor:
+    return Predictor(loaded, loaded.config.preprocessing, assets, config.device, config.runtime, config.precision)
 
 
 def hand_model(config: EstimatorConfig) -> dict[Side, HandAsset]:
@@ -458,8 +458,8 @@ def hand_model(config: EstimatorConfig) -> dict[Side, HandAsset]:
     return _hand_model(config.hand_model, _checkpoint(config))
 
 
-def _hand_model(name: str, loaded: LoadedModel | None) -> dict[Side, HandAsset]:
-    own = loaded.assets if loaded is not None else None
+def _hand_model(name: str, loaded: NetworkFile | None) -> dict[Side, HandAsset]:
+    own = loaded.hand_model if loaded is not None else None
     if name == AUTO:
         return own or open_hands()
     if name == OPEN:

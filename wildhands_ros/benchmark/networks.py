@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from ..hand_model.asset import open_hands
-from ..network.checkpoint import DEFAULT_NAME, load_model
+from ..network.checkpoint import load_model
 from ..network.config import RELEASED
 from ..network.model import WildHands, decode_pose
+from ..network.network_file import DEFAULT_NAME, NetworkFile, open_network
 from ..network.preprocessing import preprocess
-from ..runtime.graph import mean_pose
-from ..runtime.network import has_int8
+from ..runtime.network import has_int8, network_graphs
 from ..runtime.predictor import Predictor
+from ..runtime.signature import mean_pose
 from ..types import Side
 from .clip import HEIGHT, WIDTH, Clip
 from .figures import alternating, ratio
@@ -30,12 +31,14 @@ def released_network(seed: int = 0) -> WildHands:
     return WildHands(RELEASED).eval()
 
 
-def default_network() -> WildHands:
+def default_network() -> NetworkFile:
     """Returns the network with the bundled weights."""
-    return load_model(DEFAULT_NAME).model
+    return open_network(DEFAULT_NAME)
 
 
-def compare(make: Callable[[], WildHands], clip: Clip, repeats: int, with_int8: bool = False) -> dict[str, object]:
+def compare(
+    make: Callable[[], NetworkFile | WildHands], clip: Clip, repeats: int, with_int8: bool = False
+) -> dict[str, object]:
     """Measures the time from image and boxes to parameters.
 
     Compares the runtime and precision that "auto" selects, int8 if it is available, and eager PyTorch in float32.
@@ -50,21 +53,22 @@ def compare(make: Callable[[], WildHands], clip: Clip, repeats: int, with_int8: 
         Milliseconds; ``ratio`` is that of eager PyTorch to the fastest other one.
     """
     hand_model = open_hands()
-    eager, image = make(), clip.frames[0]
+    network, image = make(), clip.frames[0]
+    eager = load_model(network.path).model if isinstance(network, NetworkFile) else network
     if with_int8:
-        _quantize(eager, clip)
+        _quantize(network, clip)
     turns = np.zeros(len(BOXES)) if eager.config.upright else None
-    int8 = ["int8"] if has_int8(eager) else []
+    int8 = ["int8"] if has_int8(network) else []
     predictors = {
         name: Predictor(make(), eager.config.preprocessing, hand_model, precision=name) for name in ("auto", *int8)
     }
-    mean, is_right = mean_pose(hand_model), torch.tensor([side is Side.RIGHT for side in SIDES])
+    mean, is_right = torch.from_numpy(mean_pose(hand_model)), torch.tensor([side is Side.RIGHT for side in SIDES])
     undistorted = clip.camera.undistorted()
 
     @torch.inference_mode()
     def run_eager() -> None:
         inputs = preprocess(image, undistorted, BOXES, eager.config, eager.config.preprocessing, turns)
-        output = eager(inputs.crops, inputs.kpe, is_right, inputs.focal, inputs.anchor, inputs.images, turn=inputs.turn)
+        output = eager(is_right=is_right, **{name: torch.from_numpy(array) for name, array in inputs.arrays().items()})
         decode_pose(output.rotations, mean[is_right.long()])
 
     calls: dict[str, Callable[[], object]] = {"torch_fp32": run_eager}
@@ -83,24 +87,26 @@ def compare(make: Callable[[], WildHands], clip: Clip, repeats: int, with_int8: 
     }
 
 
-def _quantize(model: WildHands, clip: Clip) -> None:
+def _quantize(network: NetworkFile | WildHands, clip: Clip) -> None:
     frames = (
-        preprocess(image, clip.camera.undistorted(), BOXES, model.config, model.config.preprocessing)
+        preprocess(image, clip.camera.undistorted(), BOXES, network.config, network.config.preprocessing)
         for image in clip.frames[::3]
     )
     try:
         from ..runtime.int8 import quantize
 
-        quantize(model, frames)
+        quantize(network_graphs(network), frames)
     except ImportError:
         pass  # OpenVINO and nncf are optional
 
 
-def cost_per_hand(make: Callable[[], WildHands], clip: Clip, repeats: int, max_hands: int = 8) -> dict[str, float]:
+def cost_per_hand(
+    make: Callable[[], NetworkFile | WildHands], clip: Clip, repeats: int, max_hands: int = 8
+) -> dict[str, float]:
     """Returns the network's milliseconds for 1, 2, 4, ... hands in one frame, by the number of hands."""
-    model = make()
-    config = model.config
-    predictor = Predictor(model, config.preprocessing, open_hands())
+    network = make()
+    config = network.config
+    predictor = Predictor(network, config.preprocessing, open_hands())
     counts = [1 << i for i in range(max_hands.bit_length())]
     rng = np.random.default_rng(0)
     corners = rng.uniform((0, 0), (WIDTH - 250, HEIGHT - 250), (max_hands, 2))

@@ -31,7 +31,7 @@ def add_commands(commands: Subparsers) -> None:
         "output",
         type=Path,
         metavar="OUT",
-        help="an .onnx file; wildhands_ros/runtime/graph.py documents its inputs and outputs",
+        help="an .onnx file; wildhands_ros/runtime/signature.py documents its inputs and outputs",
     )
     _add_checkpoint_option(export)
     export.set_defaults(run=_export_onnx)
@@ -65,14 +65,12 @@ def _import_checkpoint(args: argparse.Namespace) -> int:
 
 def _export_onnx(args: argparse.Namespace) -> int:
     from ..hand_model.asset import open_hands
-    from ..io.files import OutputFile
     from ..network.checkpoint import load_model
-    from ..runtime.graph import mean_pose
     from ..runtime.onnx import export_onnx
+    from ..runtime.signature import mean_pose
 
     loaded = load_model(args.checkpoint)
-    with OutputFile(args.output) as file:
-        export_onnx(loaded.model, mean_pose(loaded.assets or open_hands()), file)
+    export_onnx(loaded.model, mean_pose(loaded.assets or open_hands()), args.output)
     print(f"wrote {args.output}")
     return EXIT_OK
 

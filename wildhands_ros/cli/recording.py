@@ -189,8 +189,7 @@ def _settings(args: argparse.Namespace, config: EstimatorConfig) -> dict[str, ob
     """Returns what the hands depend on besides input and ``config``. Work with other settings is not resumed."""
     from .. import __version__
     from ..config import NONE
-    from ..network.checkpoint import checkpoint_path
-    from ..network.detector_net import DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR
+    from ..network.network_file import DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR, checkpoint_path
 
     weights = [DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR]
     if config.checkpoint != NONE:

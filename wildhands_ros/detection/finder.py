@@ -12,7 +12,7 @@ import numpy as np
 from ..config import AUTO, DETECTORS, OWN, TOPIC, TRACKS, EstimatorConfig, SearchTime
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
-from ..network.detector_net import SECOND_STAGE_DETECTOR, load_detector
+from ..network.network_file import SECOND_STAGE_DETECTOR
 from ..types import Detection
 from .duplicates import without_duplicates
 from .known_hands import KnownHands
@@ -218,7 +218,7 @@ class _Search:
 
 
 def _load_bundled() -> BundledDetector:
-    return BundledDetector(ProposalNet(load_detector()), ProposalNet(load_detector(SECOND_STAGE_DETECTOR)).hands)
+    return BundledDetector(ProposalNet(), ProposalNet(SECOND_STAGE_DETECTOR).hands)
 
 
 def _overlaps(detection: Detection, others: Sequence[Detection]) -> bool:

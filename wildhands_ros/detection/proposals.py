@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
 from scipy.special import expit
 
 from ..geometry.boxes import box_iou
-from ..network.detector_net import CELL, HandDetectorNet
-from ..network.landmark_net import LANDMARK_CROP_SCALE
-from ..network.palm_net import PALM_KEYPOINTS, anchor_cells
+from ..network.config import LANDMARK_CROP_SCALE
+from ..network.detector_cells import CELL, PALM_KEYPOINTS, anchor_cells
+from ..network.network_file import DEFAULT_DETECTOR
+from ..runtime.detector import run_detector
 from .windows import View, Window, view
 
 PALM_WRIST, PALM_MIDDLE = 0, 2
@@ -24,9 +24,6 @@ _SAME_PALM = 0.4
 """IoU above which two squares are of one palm."""
 _MOST = 24
 """Maximum number of proposals of each head for one window."""
-
-Outputs = tuple[np.ndarray, ...]
-"""Palm logits (N,), palm boxes (N, 18) and hand maps (8, h / 8, w / 8)."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +49,12 @@ class ProposalNet:
     """Runs a detector network on windows of images. Not thread-safe.
 
     Args:
-        net: The network.
+        path: The detector's ONNX file.
         least_score: Score below which there are no proposals.
     """
 
-    def __init__(self, net: HandDetectorNet, least_score: float = 0.1):
-        self._run = _runtime(net)
+    def __init__(self, path: Path = DEFAULT_DETECTOR, least_score: float = 0.1):
+        self._run = run_detector(path)
         self._least = least_score
         self._anchors: dict[tuple[int, int], np.ndarray] = {}
 
@@ -76,7 +73,7 @@ class ProposalNet:
     def _palms(self, seen: View, logits: np.ndarray, boxes: np.ndarray) -> list[Proposal]:
         height, width = seen.image.shape[:2]
         if (height, width) not in self._anchors:
-            self._anchors[height, width] = anchor_cells(height, width).numpy()
+            self._anchors[height, width] = anchor_cells(height, width)
         likely = np.flatnonzero(logits > np.log(self._least / (1 - self._least)))
         likely = likely[np.argsort(-logits[likely])]
         values = boxes[likely].astype(np.float64)
@@ -123,24 +120,3 @@ def decode_hands(seen: View, maps: np.ndarray, least_score: float) -> list[Propo
         box, turn = np.concatenate([centre - half, centre + half]), float(np.arctan2(up_x, -up_y))
         found.append(Proposal(box, turn, float(expit(logit)), float(expit(right))))
     return found
-
-
-def _runtime(net: HandDetectorNet) -> Callable[[np.ndarray], Outputs]:
-    """Returns the network as a function of an (h, w, 3) uint8 image; it runs on OpenVINO if that is installed."""
-    try:
-        from ..runtime.openvino_detector import OpenVinoDetector
-    except ImportError:
-        return _TorchDetector(net)
-    return OpenVinoDetector(net)
-
-
-class _TorchDetector:
-    """Runs the network on torch."""
-
-    def __init__(self, net: HandDetectorNet):
-        self._net = net.eval()
-
-    @torch.inference_mode()
-    def __call__(self, image: np.ndarray) -> Outputs:
-        batch = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-        return tuple(output[0].numpy() for output in self._net(batch))

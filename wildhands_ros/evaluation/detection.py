@@ -18,7 +18,6 @@ from ..detection.windows import whole
 from ..estimator import Estimator
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
-from ..network.detector_net import load_detector
 from .annotated_boxes import BoxedFolder, BoxedVideo, frames_of, world_frames
 from .main import outputs, progress, text, write
 
@@ -177,7 +176,7 @@ def evaluate_detection(
 
 def network_milliseconds() -> float:
     """Return the median time of the detector's first stage on a 640 x 480 image, in milliseconds."""
-    propose, image = ProposalNet(load_detector()), np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    propose, image = ProposalNet(), np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     seconds = []
     for _ in range(30):
         start = time.perf_counter()

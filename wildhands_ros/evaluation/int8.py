@@ -13,10 +13,11 @@ from ..detection.landmarks import hand_turn
 from ..geometry.boxes import rotated_square
 from ..hand_model.asset import open_hands
 from ..hand_model.posing import HandPoser
-from ..network.checkpoint import LoadedModel, load_model
 from ..network.crop_geometry import usable_boxes
+from ..network.network_file import NetworkFile, open_network
 from ..network.preprocessing import NetworkInput, preprocess
 from ..runtime.int8 import quantize
+from ..runtime.network import network_graphs
 from ..runtime.predictor import Predictor
 from .metrics import mpjpe
 from .synthetic import world_images
@@ -36,8 +37,8 @@ def quantize_checkpoint(checkpoint: str, count: int) -> int:
         ImportError: A package is missing.
         OSError: A file cannot be read or written.
     """
-    loaded = load_model(checkpoint)
-    path = quantize(loaded.model, (_inputs(loaded, image) for image in _images("train", count)))
+    loaded = open_network(checkpoint)
+    path = quantize(network_graphs(loaded), (_inputs(loaded, image) for image in _images("train", count)))
     errors = {precision: _mpjpe_mm(checkpoint, precision, count) for precision in ("float32", "int8")}
     loss = 100 * (errors["int8"] / errors["float32"] - 1)
     print(f"MPJPE on synthetic images: float32 {errors['float32']:.2f} mm, int8 {errors['int8']:.2f} mm, {loss:+.2f} %")
@@ -75,9 +76,9 @@ def _usable(image: LabelledImage, hand: LabelledHand) -> bool:
     return bool(usable_boxes(image.camera.undistorted(), hand.box[None])[0])
 
 
-def _views(loaded: LoadedModel, image: LabelledImage) -> tuple[np.ndarray, np.ndarray | None]:
+def _views(loaded: NetworkFile, image: LabelledImage) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the boxes (N, 4) and, for a network with upright crops, the turns (N,) from the ground truth."""
-    if not loaded.model.config.upright:
+    if not loaded.config.upright:
         return np.stack([hand.box for hand in image.hands]), None
     turns = np.array([hand_turn(_keypoints(hand)) for hand in image.hands])
     return np.stack(
@@ -85,20 +86,20 @@ def _views(loaded: LoadedModel, image: LabelledImage) -> tuple[np.ndarray, np.nd
     ), turns
 
 
-def _inputs(loaded: LoadedModel, image: LabelledImage) -> NetworkInput:
+def _inputs(loaded: NetworkFile, image: LabelledImage) -> NetworkInput:
     # Distortion is ignored: it hardly changes the range of the activations.
     boxes, turns = _views(loaded, image)
     return preprocess(
-        image.load_image(), image.camera.undistorted(), boxes, loaded.model.config, loaded.preprocessing, turns
+        image.load_image(), image.camera.undistorted(), boxes, loaded.config, loaded.config.preprocessing, turns
     )
 
 
 def _mpjpe_mm(checkpoint: str, precision: str, count: int) -> float:
-    loaded = load_model(checkpoint)
-    assets = loaded.assets or open_hands()
+    loaded = open_network(checkpoint)
+    assets = loaded.hand_model or open_hands()
     poser = HandPoser(assets)
     predictor = Predictor(
-        loaded.model, loaded.preprocessing, assets, device="cpu", runtime="openvino", precision=precision
+        loaded, loaded.config.preprocessing, assets, device="cpu", runtime="openvino", precision=precision
     )
     errors = []
     for image in _images("test", count):

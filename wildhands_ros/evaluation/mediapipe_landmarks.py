@@ -11,7 +11,8 @@ import numpy as np
 from ..detection.landmarks import detection_from_landmarks
 from ..geometry.boxes import rotation_matrix_2d
 from ..geometry.camera import Camera
-from ..network.landmark_net import LANDMARK_CROP_SCALE, LANDMARK_CROP_SIZE
+from ..network.config import LANDMARK_CROP_SCALE
+from ..network.landmark_net import LANDMARK_CROP_SIZE
 from ..network.mediapipe_weights import OUTPUTS, landmark_model_path
 from ..types import Detection, Landmarks
 

@@ -1,4 +1,4 @@
-"""This project's checkpoints: safetensors files with the network's configuration in the metadata.
+"""Loads networks into PyTorch, and writes checkpoints: safetensors files with the configuration in the metadata.
 
 A checkpoint may include its hand model. Tensors are named ``network.<key of WildHands.state_dict()>`` and
 ``mano.<right|left>.<smplx's name>``.
@@ -17,22 +17,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..hand_model.asset import HandAsset
-from ..hand_model.mano_files import mano_from_buffers
-from ..io.paths import released_checkpoint
 from ..types import Side
 from .config import Preprocessing, WildHandsConfig
 from .model import WildHands
-
-RELEASED_NAME, DEFAULT_NAME = "released", "default"
-"""Names of the imported published checkpoint and of the bundled weights, accepted wherever a checkpoint is named."""
-
-_DEFAULT_WEIGHTS = Path(__file__).parent / "default_weights" / "default.safetensors"
-
-_FORMAT = "wildhands_ros checkpoint 1"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing or not usable; the message says what to do."""
+from .network_file import CHECKPOINT_FORMAT, WEIGHTS_PREFIX, CheckpointError, open_network
+from .onnx_file import OnnxError, read_weights
 
 
 class LoadedModel(NamedTuple):
@@ -43,53 +32,21 @@ class LoadedModel(NamedTuple):
     preprocessing: Preprocessing
 
 
-def checkpoint_path(name_or_path: str | Path) -> Path:
-    """Returns the path of a checkpoint.
-
-    Args:
-        name_or_path: ``released``, ``default`` or a path.
-
-    Raises:
-        CheckpointError: there is no such file.
-    """
-    if str(name_or_path) == DEFAULT_NAME:
-        path = _DEFAULT_WEIGHTS
-    elif str(name_or_path) == RELEASED_NAME:
-        path = released_checkpoint()
-        if not path.exists():
-            raise CheckpointError(
-                f"the released model has not been imported ({path} does not exist). Download the authors' "
-                "wildhands.ckpt (see docs/released_model.md), then run: wildhands import-checkpoint wildhands.ckpt"
-            )
-    else:
-        path = Path(name_or_path).expanduser()
-        if not path.is_file():
-            raise CheckpointError(
-                f"there is no checkpoint {str(name_or_path)!r}; give auto, {DEFAULT_NAME}, {RELEASED_NAME}, none "
-                "or the path of a .safetensors file"
-            )
-    return path
-
-
 def load_model(name_or_path: str | Path) -> LoadedModel:
-    """Loads a checkpoint.
+    """Loads a network with its weights.
 
     Args:
         name_or_path: ``released``, ``default`` or the path of a file.
 
     Raises:
-        CheckpointError: the checkpoint is missing or not usable.
+        CheckpointError: the file is missing or not usable.
     """
-    path = checkpoint_path(name_or_path)
-    config, network, hands = _read(path)
-    model = empty_model(config)
-    _check(path, network, {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()})
-    model.load_state_dict(network, assign=True)
-    assets = {
-        side: mano_from_buffers({name: t.numpy() for name, t in buffers.items()}, side)
-        for side, buffers in hands.items()
-    }
-    return LoadedModel(model.eval(), assets or None, config.preprocessing)
+    file = open_network(name_or_path)
+    weights = _onnx_weights(file.path) if file.is_onnx else _checkpoint_weights(file.path)
+    model = empty_model(file.config)
+    _check(file.path, weights, {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()})
+    model.load_state_dict(weights, assign=True)
+    return LoadedModel(model.eval(), file.hand_model, file.config.preprocessing)
 
 
 def save_checkpoint(
@@ -109,7 +66,9 @@ def save_checkpoint(
     tensors = {f"network.{key}": tensor for key, tensor in model.state_dict().items()}
     for side, buffers in (hands or {}).items():
         tensors |= {f"mano.{side.value}.{name}": tensor for name, tensor in buffers.items()}
-    save_tensors(path, tensors, {"format": _FORMAT, "config": model.config.to_json(), "license": license_note})
+    save_tensors(
+        path, tensors, {"format": CHECKPOINT_FORMAT, "config": model.config.to_json(), "license": license_note}
+    )
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
@@ -143,43 +102,28 @@ def empty_model(config: WildHandsConfig) -> WildHands:
         return WildHands(config)
 
 
-def _read(path: Path) -> tuple[WildHandsConfig, dict[str, Tensor], dict[Side, dict[str, Tensor]]]:
-    """Returns the configuration, the network's tensors by key, and the buffers of each side's hand model."""
-    with path.open("rb") as file:
-        if file.read(4) == b"PK\x03\x04":
-            raise CheckpointError(
-                f"{path} is a PyTorch checkpoint; convert it first: wildhands import-checkpoint {path}"
-            )
-    network: dict[str, Tensor] = {}
-    hands: dict[Side, dict[str, Tensor]] = {}
+def _onnx_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        weights = read_weights(path)
+    except OnnxError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return {
+        name.removeprefix(WEIGHTS_PREFIX): _full_precision(torch.from_numpy(values))
+        for name, values in weights.items()
+        if name.startswith(WEIGHTS_PREFIX)
+    }
+
+
+def _checkpoint_weights(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise CheckpointError(
-                    f"{path} is a safetensors file, but not a checkpoint of this version of wildhands_ros"
-                )
-            config = WildHandsConfig.from_json(metadata.get("config", "null"))
-            for name in file.keys():  # noqa: SIM118 - not a dict
-                kind, _, key = name.partition(".")
-                if kind == "network":
-                    network[key] = _full_precision(file.get_tensor(name))
-                elif kind == "mano":
-                    side, _, key = key.partition(".")
-                    hands.setdefault(Side(side), {})[key] = file.get_tensor(name)
-                else:
-                    raise CheckpointError(f"{path}: unexpected tensor {name}")
+            return {
+                name.removeprefix("network."): _full_precision(file.get_tensor(name))
+                for name in file.keys()  # noqa: SIM118 - not a dict
+                if name.startswith("network.")
+            }
     except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file, or is incomplete ({error}); import or download it again"
-        ) from error
-    except CheckpointError:
-        raise
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    if hands and hands.keys() != set(Side):
-        raise CheckpointError(f"{path} holds the hand model of one side only")
-    return config, network, hands
+        raise CheckpointError(f"{path} is incomplete ({error}); import or download it again") from error
 
 
 def _full_precision(tensor: Tensor) -> Tensor:

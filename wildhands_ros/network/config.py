@@ -8,13 +8,15 @@ import json
 import typing
 
 from .kpe import Encoding
-from .landmark_net import LANDMARK_CROP_SCALE
-from .trunks import TRUNKS
+from .trunk_kinds import TRUNKS
 
 IMAGE_SIZE = 224
 """Side in pixels of both network inputs: the whole image and a hand's crop."""
 RELEASED_CROP_SCALE = 1.75
 """The published model's ``WildHandsConfig.crop_scale``."""
+LANDMARK_CROP_SCALE = 1.5
+"""Side of the crops on which MediaPipe's landmark network was trained, relative to the longer side of the hand's box
+along the axes of the turned crop."""
 
 _ADDED_FIELDS = {
     "features": 2048,
@@ -82,7 +84,7 @@ class WildHandsConfig:
     """Architecture of a ``WildHands`` network. The defaults are this project's; ``RELEASED`` is the published model."""
 
     trunk: str = "resnet50"
-    """A name in ``trunks.TRUNKS``, for both trunks."""
+    """A name in ``trunk_kinds.TRUNKS``, for both trunks."""
     full_image_trunk: bool = True
     """Whether a second trunk sees the whole image; its features are added to those of every crop."""
     encoding: Encoding = Encoding.CENTER_CORNER_LATENT

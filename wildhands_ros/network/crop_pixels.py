@@ -11,7 +11,7 @@ import numpy as np
 
 from .config import IMAGE_SIZE, Preprocessing
 from .crop_geometry import RENDER_SIZE, CropGeometry, frame_affine, released_affine
-from .trunks import TrunkKind
+from .trunk_kinds import TrunkKind
 
 
 class CropPixels(NamedTuple):

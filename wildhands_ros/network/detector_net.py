@@ -12,23 +12,15 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .checkpoint import save_tensors
-from .palm_net import COARSE_CHANNELS, FINE_CHANNELS, STRIDES, PalmHead, PalmNet, PalmOutput, PalmTrunk, Separable
+from .network_file import DEFAULT_DETECTOR, detector_digest
+from .onnx_file import OnnxError, read_weights
+from .palm_net import COARSE_CHANNELS, FINE_CHANNELS, PalmHead, PalmNet, PalmOutput, PalmTrunk, Separable
 
-CELL = STRIDES[0]
-"""Stride of the hand head's cells in pixels."""
 HAND_CHANNELS = 96
 PRIOR = 0.01
 """Initial score of all cells: hardly any cell is a hand's centre (Lin et al., ICCV 2017)."""
-DEFAULT_DETECTOR = Path(__file__).parent / "detector_weights" / "detector.safetensors"
-SECOND_STAGE_DETECTOR = DEFAULT_DETECTOR.with_name("second_stage.safetensors")
-"""Weights of the same network, trained on crops around the proposals of the first one."""
-KIND = "wildhands hand detector 1"
-_MOST_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -111,16 +103,6 @@ class HandDetectorNet(nn.Module):
         return palms.logits, palms.boxes, maps
 
 
-def save_detector(net: HandDetectorNet, path: Path) -> None:
-    """Writes the weights in half precision, to a safetensors file.
-
-    Raises:
-        OSError: the file cannot be written; the message gives the reason.
-    """
-    weights = {name: tensor.detach().cpu().half() for name, tensor in net.state_dict().items()}
-    save_tensors(path, weights, {"kind": KIND})
-
-
 def load_detector(path: Path = DEFAULT_DETECTOR) -> HandDetectorNet:
     """Loads a hand detector's weights.
 
@@ -131,18 +113,12 @@ def load_detector(path: Path = DEFAULT_DETECTOR) -> HandDetectorNet:
         ValueError: the file does not hold a hand detector's weights.
         OSError: there is no such file.
     """
-    if not path.is_file():
-        raise OSError(f"there are no weights of a hand detector at {path}")
-    if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"{path} is too large for the weights of a hand detector")
+    detector_digest(path)
     net = HandDetectorNet()
     try:
-        with safe_open(path, framework="pt") as file:
-            kind = (file.metadata() or {}).get("kind")
-        if kind != KIND:
-            raise ValueError(f"{path} does not hold the weights of a hand detector")
-        net.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
-    except (SafetensorError, RuntimeError) as error:
+        weights = {name: torch.from_numpy(values).float() for name, values in read_weights(path).items()}
+        net.load_state_dict({key: weights[key] for key in net.state_dict()})
+    except (OnnxError, KeyError, RuntimeError) as error:
         raise ValueError(
             f"{path} does not hold the weights of a hand detector: {str(error).splitlines()[0]}"
         ) from error

@@ -14,8 +14,9 @@ from ..hand_model.mano_files import mano_from_buffers
 from ..io.paths import released_checkpoint
 from ..types import Side
 from . import released
-from .checkpoint import RELEASED_NAME, CheckpointError, check_finite, check_keys, empty_model, listing, save_checkpoint
+from .checkpoint import check_finite, check_keys, empty_model, listing, save_checkpoint
 from .config import RELEASED, GraspInput
+from .network_file import RELEASED_NAME, CheckpointError
 from .torch_archive import ArchiveError, TensorRef, TorchArchive
 
 LICENSE_NOTE = (

@@ -15,8 +15,6 @@ from __future__ import annotations
 import enum
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..geometry.camera import Camera
 
@@ -73,7 +71,7 @@ class Encoding(enum.Enum):
 
 
 def kpe_values(encoding: Encoding, camera: Camera, corners: np.ndarray, map_size: int) -> np.ndarray:
-    """Computes the values of one crop, which ``encode`` turns into channels.
+    """Computes the values of one crop, which ``kpe_channels.encode`` turns into channels.
 
     Args:
         encoding: what is encoded.
@@ -110,30 +108,6 @@ def kpe_values(encoding: Encoding, camera: Camera, corners: np.ndarray, map_size
             centered = (grid - camera.k[:2, 2]) / (np.array([camera.width, camera.height]) / 2)
             values = np.concatenate([centered, _angles(camera, grid, center), _normalized(camera, grid)], axis=-1)
     return (values.transpose(2, 0, 1) if encoding.is_map else values.reshape(-1)).astype(np.float32)
-
-
-def encode(encoding: Encoding, values: Tensor, n_freq: int, size: int) -> Tensor:
-    """Encodes values of ``kpe_values``, (B, C) or (B, C, size, size), as (B, encoding.channels(n_freq), size, size)."""
-    if encoding is Encoding.NONE:
-        return values.new_zeros(len(values), 0, size, size)
-    if encoding.is_map:
-        values = values.movedim(1, -1)
-    if encoding is not Encoding.CAM_CONV:
-        values = torch.cat([encode_angles(group, n_freq) for group in values.split(encoding.groups, dim=-1)], dim=-1)
-    if encoding.is_map:
-        return values.movedim(-1, 1)
-    return values[:, :, None, None].expand(-1, -1, size, size)
-
-
-def encode_angles(angles: Tensor, n_freq: int) -> Tensor:
-    """Encodes (..., C) radians as (..., 2 * C * n_freq): sine and cosine of 2^l times each angle, without a factor pi.
-
-    Order, slowest index first: frequency l = 0 .. n_freq - 1, entry of ``angles``, [sine, cosine], as in the authors'
-    code.
-    """
-    frequencies = 2.0 ** torch.arange(n_freq, dtype=angles.dtype, device=angles.device)
-    phases = frequencies[:, None] * angles[..., None, :]
-    return torch.stack([phases.sin(), phases.cos()], dim=-1).flatten(-3)
 
 
 def _angles(camera: Camera, points: np.ndarray, center: np.ndarray) -> np.ndarray:

@@ -19,12 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .mediapipe_weights import OUTPUTS, read_landmark_weights
+from .trunk_kinds import TRUNKS
 
 LANDMARK_CROP_SIZE = 224
 """Side in pixels of the crops on which the heads were trained."""
-LANDMARK_CROP_SCALE = 1.5
-"""Side of these crops, relative to the longer side of the hand's box along the axes of the turned crop."""
-TRUNK_CHANNELS = 1152
+TRUNK_CHANNELS = TRUNKS["mediapipe_hand"].channels
 NUM_LANDMARKS = 21
 
 

@@ -23,9 +23,10 @@ from .heads import (
     LandmarkEncoder,
     PooledFusion,
 )
-from .kpe import encode
+from .kpe_channels import encode
 from .landmark_net import LandmarkHead, LandmarkNet, LandmarkOutput, LandmarkTrunk
-from .trunks import TRUNKS
+from .trunk_kinds import TRUNKS
+from .trunks import build_trunk
 
 MIN_SCALE = 0.1
 """Smallest scale s that is decoded, which limits the depth; as in the authors' code."""
@@ -77,8 +78,8 @@ class WildHands(nn.Module):
         self.config = config
         kind, at_input = TRUNKS[config.trunk], config.encoding.at_input
         kpe_channels = config.encoding.channels(config.n_freq)
-        self.hand_trunk = kind.build(3 + kpe_channels if at_input else 3)
-        self.image_trunk = kind.build(3) if config.full_image_trunk else None
+        self.hand_trunk = build_trunk(config.trunk, 3 + kpe_channels if at_input else 3)
+        self.image_trunk = build_trunk(config.trunk) if config.full_image_trunk else None
         self.landmark_head = LandmarkHead() if kind.has_landmarks else None
         trunk_channels = kind.channels
         fused = trunk_channels if at_input else trunk_channels + kpe_channels

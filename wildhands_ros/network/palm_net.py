@@ -14,16 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .detector_cells import ANCHORS, PALM_KEYPOINTS
 from .landmark_net import SameConv2d
 from .mediapipe_weights import read_palm_weights
 
-STRIDES = (8, 16)
-"""Strides of the fine and the coarse cells in pixels."""
-ANCHORS = (2, 6)
-"""Anchors per fine and per coarse cell."""
 FINE_CHANNELS, COARSE_CHANNELS = 128, 256
-PALM_KEYPOINTS = 7
-"""Wrist; bases of the index, middle, ring and little finger; two joints of the thumb."""
 FROZEN_STAGES = 3
 """Number of stages up to the encoder features of the fine cells."""
 
@@ -156,13 +151,3 @@ class PalmNet(nn.Module):
     def forward(self, images: Tensor) -> PalmOutput:
         """Detects palms in images, (B, 3, H, W) RGB in 0..1, whose sides are multiples of 32."""
         return self.head(*self.trunk(images))
-
-
-def anchor_cells(height: int, width: int) -> Tensor:
-    """Returns the (N, 2) centres x, y of the anchors' cells for an image size, in pixels from the image's edge."""
-    cells = []
-    for stride, count in zip(STRIDES, ANCHORS, strict=True):
-        y, x = torch.meshgrid(torch.arange(height // stride), torch.arange(width // stride), indexing="ij")
-        middles = (torch.stack([x, y], dim=-1).reshape(-1, 2) + 0.5) * stride
-        cells.append(middles.repeat_interleave(count, dim=0))
-    return torch.cat(cells)

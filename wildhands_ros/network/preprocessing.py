@@ -1,33 +1,31 @@
-"""From an image, its camera and boxes of hands to the network's input tensors."""
+"""From an image, its camera and boxes of hands to the network's inputs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..geometry.camera import Camera
 from .config import Preprocessing, WildHandsConfig
 from .crop_geometry import crop_geometry
 from .crop_pixels import cut_crops, normalize
-from .trunks import TRUNKS
+from .trunk_kinds import TRUNKS
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """Arguments of ``WildHands.forward`` for the B hands of one image; see there."""
+    """Arguments of ``WildHands.forward`` for the B hands of one image, as arrays; see there."""
 
-    crops: Tensor
-    kpe: Tensor
-    focal: Tensor
-    anchor: Tensor
-    turn: Tensor
-    images: Tensor | None
+    crops: np.ndarray
+    kpe: np.ndarray
+    focal: np.ndarray
+    anchor: np.ndarray
+    turn: np.ndarray
+    images: np.ndarray | None
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The tensors that are present, by name."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the arrays that are present, by name."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -57,10 +55,10 @@ def preprocess(
     pixels = cut_crops(image_rgb, geometry, config.full_image_trunk)
     kind = TRUNKS[config.trunk]
     return NetworkInput(
-        crops=torch.from_numpy(normalize(pixels.crops, kind)),
-        kpe=torch.from_numpy(geometry.kpe),
-        focal=torch.from_numpy(geometry.focal),
-        anchor=torch.from_numpy(geometry.anchor),
-        turn=torch.from_numpy(geometry.turn),
-        images=None if pixels.frame is None else torch.from_numpy(normalize(pixels.frame[None], kind)),
+        crops=normalize(pixels.crops, kind),
+        kpe=geometry.kpe,
+        focal=geometry.focal,
+        anchor=geometry.anchor,
+        turn=geometry.turn,
+        images=None if pixels.frame is None else normalize(pixels.frame[None], kind),
     )

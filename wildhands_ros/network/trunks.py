@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-
 from torch import Tensor, nn
 
-from .landmark_net import TRUNK_CHANNELS, LandmarkTrunk
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from .landmark_net import LandmarkTrunk
+from .trunk_kinds import TRUNKS
 
 
 class ResNetTrunk(nn.Module):
@@ -35,24 +30,6 @@ class ResNetTrunk(nn.Module):
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
-@dataclass(frozen=True)
-class TrunkKind:
-    """An entry of ``TRUNKS``."""
-
-    build: Callable[[int], nn.Module]
-    """Builds the trunk for a number of input channels, of which the first three are RGB."""
-    channels: int
-    stride: int
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Colours are normalised as (RGB in 0..1 - mean) / std."""
-    has_landmarks: bool = False
-    """Whether the trunk has a ``LandmarkHead``."""
-
-
-TRUNKS = {
-    "resnet50": TrunkKind(partial(ResNetTrunk, "resnet50"), 2048, 32, IMAGENET_MEAN, IMAGENET_STD),
-    "resnet18": TrunkKind(partial(ResNetTrunk, "resnet18"), 512, 32, IMAGENET_MEAN, IMAGENET_STD),
-    "mediapipe_hand": TrunkKind(LandmarkTrunk, TRUNK_CHANNELS, 32, has_landmarks=True),
-}
-"""Known trunks by name."""
+def build_trunk(name: str, in_channels: int = 3) -> nn.Module:
+    """Builds a trunk of ``TRUNKS`` for a number of input channels, of which the first three are RGB."""
+    return LandmarkTrunk(in_channels) if TRUNKS[name].has_landmarks else ResNetTrunk(name, in_channels)

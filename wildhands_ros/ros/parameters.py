@@ -90,8 +90,8 @@ class Parameters:
     )
     runtime: str = parameter(
         "auto",
-        "What executes the network. openvino (CPU only), torch, or auto: openvino on a CPU if it is installed, "
-        "otherwise torch.",
+        "What executes the network. openvino or onnxruntime (CPU only), torch, or auto: torch on a GPU; on a CPU the "
+        "first of openvino, onnxruntime and torch that is installed.",
         fixed=True,
         choices=RUNTIMES,
     )

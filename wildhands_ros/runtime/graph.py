@@ -6,49 +6,13 @@ all of the time and tolerates lower precision; the decoder is small and determin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..hand_model.asset import HandAsset
 from ..network.config import IMAGE_SIZE, WildHandsConfig
 from ..network.model import EncodedHands, WildHands, decode_pose
-from ..types import Side
-
-RIGHT, LEFT, BY_LANDMARKS = 1, 0, -1
-"""Values of the input ``side``; ``BY_LANDMARKS`` leaves the decision to the landmark head."""
-
-
-def mean_pose(hand_model: Mapping[Side, HandAsset]) -> Tensor:
-    """Returns the mean poses of the left and the right hand, (2, 45) radians."""
-    return torch.from_numpy(
-        np.stack([hand_model[side].hands_mean for side in (Side.LEFT, Side.RIGHT)]).astype(np.float32)
-    )
-
-
-def encoder_inputs(config: WildHandsConfig) -> tuple[str, ...]:
-    """Returns the names of the encoder's inputs."""
-    return ("crops", "kpe", "images", "image_index") if config.full_image_trunk else ("crops", "kpe")
-
-
-DECODER_INPUTS = ("side", "focal", "anchor", "turn")
-
-
-def outputs(model: WildHands) -> tuple[str, ...]:
-    """Returns the names of the network's outputs, which have one row per hand.
-
-    ``is_right`` (B,) bool; ``transl`` (B, 3), ``global_orient`` (B, 3), ``hand_pose`` (B, 45) and ``betas`` (B, 10) as
-    in ``ManoParameters``; ``grasp`` (B, 9) probabilities; ``landmarks`` (B, 21, 2) pixels of the crop; ``presence``
-    (B,) and ``right`` (B,) probabilities; ``world`` (B, 21, 3) metres along the crop's axes.
-    """
-    names = ["is_right", "transl", "global_orient", "hand_pose", "betas"]
-    if model.grasp_head is not None:
-        names.append("grasp")
-    if model.landmark_head is not None:
-        names += ["landmarks", "presence", "right", "world"]
-    return tuple(names)
+from .signature import DECODER_INPUTS, encoder_inputs
 
 
 class Encoder(nn.Module):
@@ -73,7 +37,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """``WildHands.decode`` with the landmark head; returns the values that ``outputs`` names.
+    """``WildHands.decode`` with the landmark head; returns the values that ``signature.outputs`` names.
 
     Args:
         model: the network.
@@ -83,10 +47,10 @@ class Decoder(nn.Module):
 
     mean_pose: Tensor
 
-    def __init__(self, model: WildHands, mean_pose: Tensor) -> None:
+    def __init__(self, model: WildHands, mean_pose: np.ndarray) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("mean_pose", mean_pose.clone(), persistent=False)
+        self.register_buffer("mean_pose", torch.tensor(mean_pose), persistent=False)
 
     def forward(
         self,
@@ -105,7 +69,7 @@ class Decoder(nn.Module):
             features: output of ``Encoder``.
             vector: output of ``Encoder``.
             position: output of ``Encoder``.
-            side: (B,) int64 ``RIGHT``, ``LEFT`` or, if the network has a landmark head, ``BY_LANDMARKS``.
+            side: (B,) int64 ``signature.RIGHT``, ``LEFT`` or, if there is a landmark head, ``BY_LANDMARKS``.
             focal: (B,), as in ``WildHands.forward``.
             anchor: (B, 2), as in ``WildHands.forward``.
             turn: (B,), as in ``WildHands.forward``.

@@ -12,21 +12,20 @@ from pathlib import Path
 import numpy as np
 import openvino
 
-from ..network.model import WildHands
 from ..network.preprocessing import NetworkInput
-from .graph import encoder_inputs
-from .openvino import convert_encoder, quantized_path
+from .openvino import NetworkGraphs, quantized_path
+from .signature import encoder_inputs
 
 _IN_FLOAT = ("Add", "MatMul", "Multiply")
 """Operations that stay in float, because in int8 they save little time and cost accuracy: the default network loses 1.9
 % of the MPJPE with these in float, and 3.5 % with additions in int8."""
 
 
-def quantize(model: WildHands, frames: Iterable[NetworkInput]) -> Path:
+def quantize(graphs: NetworkGraphs, frames: Iterable[NetworkInput]) -> Path:
     """Quantizes a network's encoder and stores it where ``precision`` int8 finds it.
 
     Args:
-        model: the network.
+        graphs: the network.
         frames: inputs from which the ranges of all activations are taken.
 
     Returns:
@@ -42,19 +41,17 @@ def quantize(model: WildHands, frames: Iterable[NetworkInput]) -> Path:
     except ImportError as error:
         raise ImportError("quantizing needs nncf: pip install 'wildhands_ros[int8]' (or: pip install nncf)") from error
     nncf.set_log_level(logging.WARNING)
-    names = encoder_inputs(model.config)
+    names = encoder_inputs(graphs.config)
     samples = [[_value(frame, name) for name in names] for frame in frames]
     if not samples:
         raise ValueError("there are no frames to quantize the network for")
     in_float = nncf.IgnoredScope(types=list(_IN_FLOAT), validate=False)
-    quantized = nncf.quantize(
-        convert_encoder(model), nncf.Dataset(samples), subset_size=len(samples), ignored_scope=in_float
-    )
-    path = quantized_path(model)
+    quantized = nncf.quantize(graphs.encoder(), nncf.Dataset(samples), subset_size=len(samples), ignored_scope=in_float)
+    path = quantized_path(graphs)
     path.parent.mkdir(parents=True, exist_ok=True)
     openvino.save_model(quantized, path)
     return path
 
 
 def _value(frame: NetworkInput, name: str) -> np.ndarray:
-    return np.zeros(len(frame.crops), np.int64) if name == "image_index" else getattr(frame, name).numpy()
+    return np.zeros(len(frame.crops), np.int64) if name == "image_index" else frame.arrays()[name]

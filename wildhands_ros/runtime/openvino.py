@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import mmap
 import os
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import openvino
-import torch
-from torch import Tensor, nn
+from openvino import opset13 as opset
+from openvino.passes import ConstantFolding, Manager
 
 from .. import versions
 from ..io.cache_key import cache_key
 from ..io.paths import cache_folder, data_folder
-from ..network.model import WildHands
+from ..network.config import WildHandsConfig
+from ..network.network_file import NetworkFile
 from ..network.preprocessing import NetworkInput
-from ..network.weights_digest import weights_digest
-from .graph import DECODER_INPUTS, Decoder, Encoder, WholeNetwork, encoder_inputs, example_inputs, outputs
+from .signature import DECODER_INPUTS, encoder_inputs, outputs, used_encoder_outputs
 from .small_weights import with_small_weights
 from .threads import openvino_threads
 
@@ -34,108 +34,130 @@ def has_bfloat16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+class NetworkGraphs(Protocol):
+    """The graphs of one network."""
+
+    config: WildHandsConfig
+    name: str
+    """Identifies everything that the graphs depend on."""
+    weights_name: str
+    """Identifies configuration and weights."""
+    encoder_outputs: tuple[str, ...]
+    """Names of the encoder's outputs, in order; its inputs are ``signature.encoder_inputs``."""
+    decoder_inputs: tuple[str, ...]
+    """Names of the decoder's inputs, in order."""
+
+    def whole(self) -> openvino.Model:
+        """Returns encoder and decoder as one graph, which takes the encoder's inputs, then ``DECODER_INPUTS``."""
+        ...
+
+    def encoder(self) -> openvino.Model: ...
+
+    def decoder(self) -> openvino.Model: ...
+
+
+class OnnxGraphs:
+    """The ``NetworkGraphs`` of an ONNX file, which is cut behind the encoder's outputs.
+
+    Args:
+        file: the file.
+    """
+
+    def __init__(self, file: NetworkFile) -> None:
+        self.config, self._path = file.config, file.path
+        self.name = self.weights_name = str(file.digest)[:32]
+        self.encoder_outputs = used_encoder_outputs(file.config)
+        self.decoder_inputs = (*self.encoder_outputs, *DECODER_INPUTS)
+
+    def whole(self) -> openvino.Model:
+        return openvino.Core().read_model(self._path)
+
+    def encoder(self) -> openvino.Model:
+        model = self.whole()
+        places = _places(model)
+        inputs = [places[name].get_node() for name in encoder_inputs(self.config)]
+        return openvino.Model([opset.result(places[name]) for name in self.encoder_outputs], inputs)
+
+    def decoder(self) -> openvino.Model:
+        model = self.whole()
+        places = _places(model)
+        encoded = []
+        for name in self.encoder_outputs:
+            place = places[name]
+            encoded.append(opset.parameter(place.get_partial_shape(), place.get_element_type(), name))
+            for reader in place.get_target_inputs():
+                reader.replace_source_output(encoded[-1].output(0))
+        model = openvino.Model(model.get_results(), [*encoded, *(places[name].get_node() for name in DECODER_INPUTS)])
+        # Weights are then constants in float32, as ``with_small_weights`` expects.
+        folding = Manager()
+        folding.register_pass(ConstantFolding())
+        folding.run_passes(model)
+        return model
+
+
+def _places(model: openvino.Model) -> dict[str, openvino.Output]:
+    """Returns the outputs of all nodes by the names of their tensors."""
+    return {name: output for node in model.get_ops() for output in node.outputs() for name in output.get_names()}
+
+
 class OpenVinoNetwork:
     """A ``network.RunningNetwork`` on OpenVINO.
 
     Preparing it takes seconds the first time, and less than one with a cached network.
 
     Args:
-        model: see ``network.run_network``.
-        mean_pose: see ``network.run_network``.
+        graphs: the network.
         precision: float32, bfloat16 or int8.
 
     Raises:
         ValueError: the precision is not available here.
     """
 
-    def __init__(self, model: WildHands, mean_pose: Tensor, precision: str) -> None:
+    def __init__(self, graphs: NetworkGraphs, precision: str) -> None:
         core = openvino.Core()
         if precision == "bfloat16" and not has_bfloat16():
             raise ValueError(
                 "this processor has no bfloat16, which would only cost accuracy: set precision to auto or float32"
             )
-        self._inputs, self._outputs = encoder_inputs(model.config), outputs(model)
-        quantized = quantized_encoder(model) if precision == "int8" else None
+        self._inputs, self._outputs = encoder_inputs(graphs.config), outputs(graphs.config)
+        self._encoder_outputs, self._decoder_inputs = graphs.encoder_outputs, graphs.decoder_inputs
+        quantized = quantized_encoder(graphs) if precision == "int8" else None
         made_at = quantized and quantized.stat().st_mtime_ns
-        compiler = Compiler(
-            core, f"{_name(model)}-{cache_key([versions.GRAPH, mean_pose.tolist(), precision, made_at])}"
-        )
+        compiler = Compiler(core, f"{graphs.name}-{cache_key([versions.GRAPH, precision, made_at])}")
         self._graphs: tuple[Compiled, ...]
         """The whole network, or encoder and decoder."""
         if precision == "float32":
-            whole = WholeNetwork(Encoder(model), Decoder(model, mean_pose))
-            examples = list(example_inputs(model.config).values())
-            self._graphs = (compiler.compiled("whole", lambda: convert(whole, examples), "f32"),)
+            self._graphs = (compiler.compiled("whole", graphs.whole, "f32"),)
         else:
-            make_encoder = partial(core.read_model, quantized) if quantized else partial(convert_encoder, model)
+            make_encoder = partial(core.read_model, quantized) if quantized else graphs.encoder
             encoder = compiler.compiled("encoder", make_encoder, "bf16" if has_bfloat16() else "f32")
-            decoder = compiler.compiled("decoder", lambda: with_small_weights(convert_decoder(model, mean_pose)), "f32")
+            decoder = compiler.compiled("decoder", lambda: with_small_weights(graphs.decoder()), "f32")
             self._graphs = encoder, decoder
         self.name = f"cpu (OpenVINO, {precision})"
 
-    def __call__(self, inputs: NetworkInput, side: Tensor) -> dict[str, np.ndarray]:
-        values = {name: tensor.numpy() for name, tensor in inputs.tensors().items()}
-        values |= {"side": side.numpy(), "image_index": np.zeros(len(side), np.int64)}
-        of_decoder = [values[name] for name in DECODER_INPUTS]
-        of_encoder = [values[name] for name in self._inputs]
+    def __call__(self, inputs: NetworkInput, side: np.ndarray) -> dict[str, np.ndarray]:
+        values = {**inputs.arrays(), "side": side, "image_index": np.zeros(len(side), np.int64)}
         first, *rest = self._graphs
-        results = first(*of_encoder, *([] if rest else of_decoder))
+        results = first(*(values[name] for name in (*self._inputs, *([] if rest else DECODER_INPUTS))))
         for decoder in rest:
-            features, vector, position, *seen = results
-            results = decoder(features, vector, position, *of_decoder, *seen)
+            values |= dict(zip(self._encoder_outputs, results, strict=True))
+            results = decoder(*(values[name] for name in self._decoder_inputs))
         named = dict(zip(self._outputs, results, strict=True))
         return named | {"is_right": named["is_right"].astype(bool)}
 
 
-def convert(
-    module: nn.Module, examples: Sequence[Tensor], shapes: Sequence[Sequence[int]] | None = None
-) -> openvino.Model:
-    """Converts a module to an OpenVINO graph.
-
-    Args:
-        module: the module.
-        examples: its inputs.
-        shapes: shapes of the inputs, with -1 for a dynamic size; by default the first axis is dynamic.
-    """
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the tracer warns about shapes, which are constant here
-        shapes = shapes or [[-1, *example.shape[1:]] for example in examples]
-        return openvino.convert_model(module.eval(), example_input=tuple(examples), input=list(shapes))
-
-
-def convert_encoder(model: WildHands) -> openvino.Model:
-    """Returns ``graph.Encoder`` as an OpenVINO graph."""
-    examples = example_inputs(model.config)
-    return convert(Encoder(model), [examples[name] for name in encoder_inputs(model.config)])
-
-
-@torch.no_grad()
-def convert_decoder(model: WildHands, mean_pose: Tensor) -> openvino.Model:
-    """Returns ``graph.Decoder`` as an OpenVINO graph."""
-    examples = example_inputs(model.config)
-    encoded = Encoder(model)(*(examples[name] for name in encoder_inputs(model.config)))
-    return convert(
-        Decoder(model, mean_pose), [*encoded[:3], *(examples[name] for name in DECODER_INPUTS), *encoded[3:]]
-    )
-
-
-def _name(model: WildHands) -> str:
-    """Returns a name that identifies a network's configuration and weights."""
-    return cache_key([model.config.to_json(), weights_digest(model)])
-
-
-def quantized_path(model: WildHands) -> Path:
+def quantized_path(graphs: NetworkGraphs) -> Path:
     """Path to which ``wildhands quantize`` writes the int8 encoder of these weights: an .xml, with a .bin beside it."""
-    return data_folder() / "int8" / f"{_name(model)}-{versions.GRAPH}.xml"
+    return data_folder() / "int8" / f"{graphs.weights_name}-{versions.GRAPH}.xml"
 
 
-def quantized_encoder(model: WildHands) -> Path:
+def quantized_encoder(graphs: NetworkGraphs) -> Path:
     """Returns the file of the int8 encoder.
 
     Raises:
         ValueError: these weights have not been quantized.
     """
-    path = quantized_path(model)
+    path = quantized_path(graphs)
     if not path.is_file():
         raise ValueError(
             "this network has not been quantized yet: run wildhands quantize once, with the same --checkpoint"

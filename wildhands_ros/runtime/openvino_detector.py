@@ -1,18 +1,17 @@
-"""Runs the hand detector's network on OpenVINO, and its frozen stages in training."""
+"""Runs the hand detector's network on OpenVINO."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import openvino
-import torch
-from torch import Tensor, nn
 
 from .. import versions
-from ..network.weights_digest import weights_digest
-from .openvino import Compiled, Compiler, convert, has_bfloat16
+from ..network.network_file import detector_digest
+from .openvino import Compiled, Compiler, has_bfloat16
 
 _SIZES_KEPT = 4
 
@@ -22,11 +21,18 @@ class OpenVinoDetector:
 
     The network is compiled for each image size, of which a stream has two. All sizes are cached on disk, and the last
     few in memory. It runs in bfloat16 if the CPU has it.
+
+    Args:
+        path: the detector's ONNX file.
+
+    Raises:
+        ValueError: the file does not hold a hand detector.
+        OSError: the file cannot be read.
     """
 
-    def __init__(self, net: nn.Module) -> None:
-        self._net = net
-        self._compiler = Compiler(openvino.Core(), f"{weights_digest(net)[:16]}-{versions.GRAPH}")
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._compiler = Compiler(openvino.Core(), f"{detector_digest(path)[:32]}-{versions.GRAPH}")
         self._precision = "bf16" if has_bfloat16() else "f32"
         self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
 
@@ -45,18 +51,8 @@ class OpenVinoDetector:
 
     @cached_property
     def _model(self) -> openvino.Model:
-        return convert(self._net, [torch.zeros(1, 3, 64, 64)], [[1, 3, -1, -1]])
+        return openvino.Core().read_model(self._path)
 
     def _of_size(self, height: int, width: int) -> openvino.Model:
         self._model.reshape([1, 3, height, width])
         return self._model
-
-
-class OpenVinoStages:
-    """Runs the frozen first stages of a trunk in training, on inputs of one shape; in bfloat16 if the CPU has it."""
-
-    def __init__(self, stages: nn.Module, shape: tuple[int, ...]) -> None:
-        self._compiled = openvino.Core().compile_model(convert(stages, [torch.zeros(shape)], [list(shape)]), "CPU")
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.from_numpy(self._compiled(x.numpy())[0].copy())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ..config import AUTO
 from ..geometry.boxes import rotation_matrix_2d
@@ -14,18 +14,21 @@ from ..geometry.undistort import Rectifier, boxes_between
 from ..hand_model.asset import HandAsset
 from ..network.config import IMAGE_SIZE, Preprocessing
 from ..network.crop_geometry import usable_boxes
-from ..network.model import WildHands
+from ..network.network_file import NetworkFile
 from ..network.preprocessing import preprocess
 from ..types import Landmarks, ManoParameters, NetworkPrediction, Side
-from .graph import BY_LANDMARKS, LEFT, RIGHT, mean_pose
 from .network import run_network
+from .signature import BY_LANDMARKS, LEFT, RIGHT, has_landmarks, mean_pose
+
+if TYPE_CHECKING:
+    from ..network.model import WildHands
 
 
 class Predictor:
     """Predicts the hands in given boxes. Not thread-safe.
 
     Args:
-        model: the network, in evaluation mode and on the CPU. It must not be used by the caller afterwards.
+        network: see ``network.run_network``.
         preprocessing: how crops are made.
         hand_model: the hand model whose parameters the network predicts, of both sides. The predicted rotations are
             relative to its mean pose.
@@ -39,16 +42,16 @@ class Predictor:
 
     def __init__(
         self,
-        model: WildHands,
+        network: NetworkFile | WildHands,
         preprocessing: Preprocessing,
         hand_model: Mapping[Side, HandAsset],
         device: str = AUTO,
         runtime: str = AUTO,
         precision: str = AUTO,
     ) -> None:
-        self._network = run_network(model, mean_pose(hand_model), runtime, precision, device)
-        self._config, self._preprocessing = model.config, preprocessing
-        self.has_landmarks = model.landmark_head is not None
+        self._network = run_network(network, mean_pose(hand_model), runtime, precision, device)
+        self._config, self._preprocessing = network.config, preprocessing
+        self.has_landmarks = has_landmarks(network.config)
         """Whether the predictions have ``landmarks``."""
         self._rectifier = Rectifier()
 
@@ -125,7 +128,7 @@ class Predictor:
         side = (
             [BY_LANDMARKS] * len(boxes) if sides is None else [RIGHT if side is Side.RIGHT else LEFT for side in sides]
         )
-        found = self._network(inputs, torch.tensor(side))
+        found = self._network(inputs, np.array(side))
         grasps = found.get("grasp")
         landmarks: Sequence[Landmarks | None] = [None] * len(boxes)
         if self.has_landmarks:

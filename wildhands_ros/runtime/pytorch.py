@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from ..network.detector_net import load_detector
 from ..network.model import WildHands
 from ..network.preprocessing import NetworkInput
-from .graph import DECODER_INPUTS, Decoder, Encoder, encoder_inputs, outputs
+from .graph import Decoder, Encoder
+from .signature import DECODER_INPUTS, encoder_inputs, outputs
 
 
 class TorchNetwork:
@@ -26,7 +28,7 @@ class TorchNetwork:
         ValueError: the precision or the device is not available here.
     """
 
-    def __init__(self, model: WildHands, mean_pose: Tensor, precision: str, device: str) -> None:
+    def __init__(self, model: WildHands, mean_pose: np.ndarray, precision: str, device: str) -> None:
         if precision == "int8":
             raise ValueError("PyTorch runs the network in float32 or bfloat16: set runtime to openvino for int8")
         try:
@@ -40,13 +42,14 @@ class TorchNetwork:
         lower = precision == "bfloat16"
         self._autocast = (lambda: torch.autocast(self._device.type, torch.bfloat16)) if lower else nullcontext
         self._pinned = self._device.type == "cuda"
-        self._inputs, self._outputs = encoder_inputs(model.config), outputs(model)
+        self._inputs, self._outputs = encoder_inputs(model.config), outputs(model.config)
         self.name = f"{self._device} (PyTorch, {precision})"
 
     @torch.inference_mode()
-    def __call__(self, inputs: NetworkInput, side: Tensor) -> dict[str, np.ndarray]:
+    def __call__(self, inputs: NetworkInput, side: np.ndarray) -> dict[str, np.ndarray]:
         hands = len(side)
-        values = {"image_index": torch.zeros(hands, dtype=torch.int64), **inputs.tensors(), "side": side}
+        arrays = {"image_index": np.zeros(hands, np.int64), **inputs.arrays(), "side": side}
+        values = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if self._pinned:
             values = {name: value.pin_memory() for name, value in values.items()}
         values = {name: value.to(self._device, non_blocking=True) for name, value in values.items()}
@@ -62,3 +65,24 @@ class TorchNetwork:
             name: part.reshape(result.shape) for name, part, result in zip(self._outputs, parts, results, strict=True)
         }
         return unpacked | {"is_right": unpacked["is_right"] > 0.5}
+
+
+class TorchDetector:
+    """Runs the hand detector's network on PyTorch, on the CPU.
+
+    Args:
+        path: the detector's ONNX file.
+
+    Raises:
+        ValueError: the file does not hold a hand detector.
+        OSError: the file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._net = load_detector(path)
+
+    @torch.inference_mode()
+    def __call__(self, image_rgb: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Returns the outputs of ``HandDetectorNet`` for an (h, w, 3) uint8 image, without their batch axis."""
+        batch = torch.from_numpy(image_rgb).permute(2, 0, 1)[None].float() / 255
+        return tuple(output[0].numpy() for output in self._net(batch))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -31,11 +31,12 @@ def use_one_thread() -> None:
 
     It is one of several processes with one core each, and results must not depend on their number.
     """
-    import torch
-
     global _alone
     _alone = False
-    torch.set_num_threads(1)
+    with suppress(ImportError):
+        import torch
+
+        torch.set_num_threads(1)
     cv2.setNumThreads(1)
     threadpool_limits(1)
 
@@ -69,9 +70,14 @@ def one_torch_thread() -> Iterator[None]:
 def openvino_threads() -> dict[str, object]:
     """Returns OpenVINO's options for the threads of this process."""
     if _alone:
-        return {"INFERENCE_NUM_THREADS": network_threads(available_cpus())}
+        return {"INFERENCE_NUM_THREADS": inference_threads()}
     # With pinning, all processes would run on the first core.
-    return {"INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
+    return {"INFERENCE_NUM_THREADS": inference_threads(), "ENABLE_CPU_PINNING": False}
+
+
+def inference_threads() -> int:
+    """Returns the number of threads of the network in this process."""
+    return network_threads(available_cpus()) if _alone else 1
 
 
 def network_threads(cpus: int) -> int:

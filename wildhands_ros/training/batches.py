@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..hand_model.asset import HandAsset
-from ..network.trunks import TrunkKind
+from ..network.trunk_kinds import TrunkKind
 from ..types import Side
 from .config import TrainingConfig
 from .examples import ExampleMaker, HandExample, ImageExample

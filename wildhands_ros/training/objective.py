@@ -14,7 +14,7 @@ from ..hand_model.layer import HandLayer, HandOutput
 from ..network.config import IMAGE_SIZE
 from ..network.landmark_net import LandmarkNet, LandmarkTrunk
 from ..network.model import WildHands, WildHandsOutput
-from ..network.trunks import TRUNKS
+from ..network.trunk_kinds import TRUNKS
 from ..types import Side
 from .batches import Batch, normalized
 from .config import Precision, TrainingConfig

@@ -27,7 +27,7 @@ from ..io.files import OutputFile
 from ..io.paths import cache_folder
 from ..network.config import Fusion
 from ..network.landmark_net import BLOCKS, LandmarkNet, LandmarkTrunk
-from ..network.trunks import TRUNKS
+from ..network.trunk_kinds import TRUNKS
 from ..network.weights_digest import weights_digest
 from ..runtime.processes import in_processes
 from ..runtime.threads import available_cpus

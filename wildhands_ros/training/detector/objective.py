@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...network.detector_net import CELL, HandMaps
+from ...network.detector_cells import CELL
+from ...network.detector_net import HandMaps
 from ...network.palm_net import PalmOutput
 from .config import DetectorLossWeights
 from .frames import Frame

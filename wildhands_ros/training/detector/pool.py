@@ -18,7 +18,7 @@ from ... import versions
 from ...io.cache_key import cache_key
 from ...io.files import OutputFile
 from ...io.paths import cache_folder
-from ...network.detector_net import DEFAULT_DETECTOR
+from ...network.network_file import DEFAULT_DETECTOR
 from ...runtime.processes import in_processes
 from ...runtime.threads import available_cpus
 from ...synthetic.backgrounds import photo_files

@@ -12,7 +12,7 @@ import numpy as np
 from ...detection.proposals import Proposal, ProposalNet
 from ...detection.windows import SECOND_STAGE_SIDE, whole
 from ...geometry.boxes import box_iou
-from ...network.detector_net import load_detector
+from ...network.network_file import DEFAULT_DETECTOR
 from ...synthetic.config import WorldConfig
 from ...synthetic.frames import make_frame
 from .frames import Frame, detector_frame, label_frame, window
@@ -95,4 +95,4 @@ def _size(frame: Frame) -> tuple[int, int]:
 
 @cache
 def _detector() -> ProposalNet:
-    return ProposalNet(load_detector(), _MIN_SCORE)
+    return ProposalNet(DEFAULT_DETECTOR, _MIN_SCORE)

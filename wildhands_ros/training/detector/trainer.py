@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ...network.detector_net import DEFAULT_DETECTOR, HandDetectorNet, load_detector, save_detector
+from ...network.detector_net import HandDetectorNet, load_detector
+from ...network.network_file import DEFAULT_DETECTOR
 from ...network.palm_net import PalmNet
+from ...runtime.onnx import save_detector
 from ..checkpointing import Checkpoints
 from ..ema import WeightAverage
 from ..progress import Means, Progress
@@ -25,7 +27,7 @@ from .config import RESUMABLE_CHANGES, START_DEFAULT, START_MEDIAPIPE, DetectorT
 from .objective import DetectorBatch, collate, detector_losses
 from .pool import FramePool
 
-EXPORT_NAME = "detector.safetensors"
+EXPORT_NAME = "detector.onnx"
 
 
 class DetectorTrainer:
@@ -214,7 +216,7 @@ def _front(net: HandDetectorNet, batch_size: int, width: int, height: int) -> Ca
     """The trunk's first stages, which never change; with OpenVINO, if it is installed, they are several times as
     fast."""
     try:
-        from ...runtime.openvino_detector import OpenVinoStages
+        from ...runtime.openvino_torch import OpenVinoStages
     except ImportError:
         return net.trunk.front
     return OpenVinoStages(net.trunk.front, (batch_size, 3, height, width))

@@ -1,0 +1,42 @@
+"""Chooses the runtime of the hand detector's network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+DetectorOutputs = tuple[np.ndarray, ...]
+"""Palm logits (N,), palm boxes (N, 18) and hand maps (8, h / 8, w / 8)."""
+
+
+def run_detector(path: Path) -> Callable[[np.ndarray], DetectorOutputs]:
+    """Returns a detector as a function of an (h, w, 3) uint8 image.
+
+    It runs on OpenVINO if that is installed, otherwise on ONNX Runtime or PyTorch.
+
+    Args:
+        path: the detector's ONNX file.
+
+    Raises:
+        ValueError: the file does not hold a hand detector.
+        OSError: the file cannot be read.
+    """
+    try:
+        from .openvino_detector import OpenVinoDetector
+
+        return OpenVinoDetector(path)
+    except ImportError:
+        pass
+    try:
+        from .onnxruntime import OnnxRuntimeDetector
+
+        return OnnxRuntimeDetector(path)
+    except ImportError:
+        pass
+    try:
+        from .pytorch import TorchDetector
+    except ImportError as error:
+        raise ValueError("no runtime for the hand detector is installed: pip install openvino") from error
+    return TorchDetector(path)
