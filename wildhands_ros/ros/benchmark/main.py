@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +21,10 @@ from ...io.files import OutputFile
 from ..share import share_folder
 from .overhead import markers_ms, overhead_ms, run_overhead
 from .streams import streams
+
+if TYPE_CHECKING:
+    from ...network.model import WildHands
+    from ...network.network_file import NetworkFile
 
 PARTS = ("stages", "default", "released", "end_to_end", "peers", "hands_curve", "cameras_curve")
 """What can be measured, in this order."""
@@ -87,7 +93,10 @@ def _measure(parts: list[str], seconds: float, figures: Figures) -> None:
     if "released" in parts:
         figures.add(released=compare(released_network, clip, repeats, with_int8=True))
     if "hands_curve" in parts:
-        networks = {"default": default_network, "released": released_network}
+        networks: dict[str, Callable[[], NetworkFile | WildHands]] = {
+            "default": default_network,
+            "released": released_network,
+        }
         figures.add(network_ms_by_hands={name: cost_per_hand(make, clip, repeats) for name, make in networks.items()})
     if "end_to_end" in parts or "peers" in parts:
         figures.add(**_end_to_end(seconds, with_peers="peers" in parts))
