@@ -231,7 +231,7 @@ def test_rotating_the_image_rotates_the_hand(net):
         model.config, image_rgb=np.rot90(image, -1).copy(), boxes=box, turns=np.array([0.3 + np.pi / 2])
     )
     torch.testing.assert_close(turned.crops, straight.crops, atol=0.02, rtol=0)  # rounding of the interpolation
-    before, after = run(model, straight), run(model, dataclasses.replace(turned, crops=straight.crops))
+    before, after = run(model, straight), run(model, SimpleNamespace(**{**vars(turned), "crops": straight.crops}))
     quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     torch.testing.assert_close(after.rotations[:, 0], quarter @ before.rotations[:, 0], atol=1e-5, rtol=0)
     torch.testing.assert_close(after.rotations[:, 1:], before.rotations[:, 1:], atol=1e-5, rtol=0)
