@@ -140,7 +140,7 @@ def test_hands_of_a_stream_are_published_on_all_topics(client, node, camera, str
     # Some topics are published only if the node knows their subscribers.
     heard = ("hands", "hands/markers", "hands/debug_image", "hands/mesh_topology", "/tf")
     client.until(
-        lambda: all(client.diagnostics("wildhands")[f"subscribers: {topic}"] == "1" for topic in heard),
+        lambda: all(client.diagnostics("wildhands").get(f"subscribers: {topic}") == "1" for topic in heard),
         "the node has a subscriber",
     )
     sent = []
