@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import add_camera_options, add_estimator_options, intrinsics, make_estimator
+from .options import add_camera_options, add_estimator_options, add_workers_option, intrinsics, make_estimator
 
 if TYPE_CHECKING:
     from .options import Subparsers
@@ -133,13 +132,7 @@ def _add_ablate(commands: Subparsers) -> None:
     ablate.add_argument(
         "--cache", type=Path, metavar="FOLDER", help="keeps intermediate results; default: the user's cache folder"
     )
-    ablate.add_argument(
-        "--workers",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="number of processes; default: one per core",
-    )
+    add_workers_option(ablate)
     ablate.set_defaults(run=_ablate)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,17 @@ SEARCH_WINDOWS = 2
 one core."""
 MAX_HANDS = 2
 """Default of ``--max-hands``."""
+
+
+def add_workers_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--workers``, a number of processes."""
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="number of processes; default: one per core",
+    )
 
 
 def add_camera_options(parser: argparse.ArgumentParser) -> None:

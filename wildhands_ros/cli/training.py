@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .exit_codes import EXIT_OK
+from .options import add_workers_option
 
 if TYPE_CHECKING:
     from .options import Subparsers
@@ -33,13 +33,7 @@ def add_commands(commands: Subparsers) -> None:
     synth.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
     synth.add_argument("--count", type=int, default=1000, metavar="N", help="number of frames; default: 1000")
     synth.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
-    synth.add_argument(
-        "--workers",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="number of processes; default: one per core",
-    )
+    add_workers_option(synth)
     synth.set_defaults(run=_synth)
 
 

@@ -4,6 +4,8 @@ them."""
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -45,8 +47,22 @@ def read_coco_hands(folder: str | Path) -> list[LabelledImage]:
     return [image for file in files for image in _read_file(file)]
 
 
-def _read_file(file: Path) -> list[LabelledImage]:
+@contextmanager
+def annotation_errors(file: Path, kind: str) -> Iterator[None]:
+    """Turns whatever the reading of an annotation file raises into an ``AnnotationError`` that names the file.
+
+    Args:
+        file: The JSON file.
+        kind: What it should hold, such as "hand keypoints".
+    """
     try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise AnnotationError(f"{file}: not COCO-style {kind} ({type(error).__name__}: {error})") from error
+
+
+def _read_file(file: Path) -> list[LabelledImage]:
+    with annotation_errors(file, "hand keypoints"):
         content = json.loads(file.read_text())
         images = {image["id"]: image for image in content["images"]}
         order = JOINT_ORDERS.get(content.get("info", {}).get("description"), BASE_TO_TIP)
@@ -54,8 +70,6 @@ def _read_file(file: Path) -> list[LabelledImage]:
             _read_hand(annotation, images[annotation["image_id"]], file.parent, order)
             for annotation in content["annotations"]
         ]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise AnnotationError(f"{file}: not COCO-style hand keypoints ({type(error).__name__}: {error})") from error
 
 
 def _read_hand(annotation: dict, image: dict, folder: Path, order: tuple[int, ...]) -> LabelledImage:

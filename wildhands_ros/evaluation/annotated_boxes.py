@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.coco_hands import AnnotationError
+from ..datasets.coco_hands import AnnotationError, annotation_errors
 from ..datasets.labels import LabelledHand, LabelledImage
 from ..geometry.camera import Camera
 from ..io.images import load_image
@@ -89,7 +89,7 @@ def world_frames(count: int, seed: int) -> Iterator[LabelledImage]:
 
 
 def _read(file: Path, folder: Path) -> list[tuple[Path, int | None, tuple[LabelledHand, ...]]]:
-    try:
+    with annotation_errors(file, "boxes of hands"):
         content = json.loads(file.read_text())
         of_image: dict[object, list[LabelledHand]] = {image["id"]: [] for image in content["images"]}
         for annotation in content["annotations"]:
@@ -102,5 +102,3 @@ def _read(file: Path, folder: Path) -> list[tuple[Path, int | None, tuple[Labell
             (folder / image["file_name"], image.get("frame"), tuple(of_image[image["id"]]))
             for image in content["images"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise AnnotationError(f"{file}: not COCO-style boxes of hands ({type(error).__name__}: {error})") from error

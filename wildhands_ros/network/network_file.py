@@ -119,24 +119,26 @@ def detector_digest(path: Path) -> str:
     """
     if not path.is_file():
         raise OSError(f"there are no weights of a hand detector at {path}")
+    content = path.read_bytes()
     try:
-        metadata = read_metadata(path)
+        metadata = read_metadata(content)
     except OnnxError as error:
         raise ValueError(f"{path} does not hold a hand detector: {error}") from error
     if metadata.get("format") != DETECTOR_FORMAT:
         raise ValueError(f"{path} does not hold a hand detector of this version of wildhands_ros")
-    return _digest(path)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _open_onnx(path: Path) -> NetworkFile:
-    metadata = read_metadata(path)
+    content = path.read_bytes()
+    metadata = read_metadata(content)
     if metadata.get("format") != NETWORK_FORMAT:
         raise CheckpointError(f"{path} is an ONNX file, but not a network of this version of wildhands_ros")
     config = WildHandsConfig.from_json(metadata.get("config", "null"))
     mean_pose = np.array(json.loads(metadata.get("mean_pose", "null")), np.float32)
     if mean_pose.shape != (2, 45):
         raise CheckpointError(f"{path} lacks the mean pose of its hand model; export it again")
-    return NetworkFile(path, config, None, _digest(path), mean_pose)
+    return NetworkFile(path, config, None, hashlib.sha256(content).hexdigest(), mean_pose)
 
 
 def _open_checkpoint(path: Path) -> NetworkFile:
@@ -164,11 +166,3 @@ def _open_checkpoint(path: Path) -> NetworkFile:
         raise CheckpointError(f"{path} holds the hand model of one side only")
     assets = {side: mano_from_buffers(buffers, side) for side, buffers in hands.items()}
     return NetworkFile(path, config, assets or None, None, None)
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

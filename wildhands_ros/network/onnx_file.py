@@ -29,16 +29,15 @@ class OnnxError(ValueError):
     """The file is not an ONNX file or is damaged."""
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Returns the metadata of an ONNX file.
+def read_metadata(content: bytes) -> dict[str, str]:
+    """Returns the metadata of an ONNX file, given its content.
 
     Raises:
-        OnnxError: the file is not an ONNX file or is damaged.
-        OSError: the file cannot be read.
+        OnnxError: it is not an ONNX file or is damaged.
     """
     return {
         str(item[_KEY][0], "utf-8", "replace"): str(item[_VALUE][0], "utf-8", "replace")
-        for item in map(_message, _messages(path.read_bytes(), _METADATA))
+        for item in map(_message, _messages(content, _METADATA))
         if item.keys() >= {_KEY, _VALUE}
     }
 

@@ -9,7 +9,7 @@ import onnxruntime
 
 from ..network.network_file import NetworkFile, detector_digest
 from ..network.preprocessing import NetworkInput
-from .signature import outputs
+from .signature import detector_input, outputs
 from .threads import inference_threads
 
 
@@ -55,8 +55,8 @@ class OnnxRuntimeDetector:
 
     def __call__(self, image_rgb: np.ndarray) -> tuple[np.ndarray, ...]:
         """Returns the outputs of ``HandDetectorNet`` for an (h, w, 3) uint8 image, without their batch axis."""
-        batch = np.ascontiguousarray(image_rgb.transpose(2, 0, 1)[None], dtype=np.float32) / 255
-        return tuple(output[0] for output in self._session.run(None, {"images": batch}))
+        results = self._session.run(None, {"images": detector_input(image_rgb)})
+        return tuple(output[0] for output in results)
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

@@ -12,6 +12,7 @@ import openvino
 from .. import versions
 from ..network.network_file import detector_digest
 from .openvino import Compiled, Compiler, has_bfloat16
+from .signature import detector_input
 
 _SIZES_KEPT = 4
 
@@ -46,8 +47,7 @@ class OpenVinoDetector:
             if len(self._compiled) > _SIZES_KEPT:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(size)
-        batch = np.ascontiguousarray(image_rgb.transpose(2, 0, 1)[None], dtype=np.float32) / 255
-        return tuple(output[0] for output in self._compiled[size](batch))
+        return tuple(output[0] for output in self._compiled[size](detector_input(image_rgb)))
 
     @cached_property
     def _model(self) -> openvino.Model:

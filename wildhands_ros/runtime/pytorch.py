@@ -12,7 +12,7 @@ from ..network.detector_net import load_detector
 from ..network.model import WildHands
 from ..network.preprocessing import NetworkInput
 from .graph import Decoder, Encoder
-from .signature import DECODER_INPUTS, encoder_inputs, outputs
+from .signature import DECODER_INPUTS, detector_input, encoder_inputs, outputs
 
 
 class TorchNetwork:
@@ -84,5 +84,4 @@ class TorchDetector:
     @torch.inference_mode()
     def __call__(self, image_rgb: np.ndarray) -> tuple[np.ndarray, ...]:
         """Returns the outputs of ``HandDetectorNet`` for an (h, w, 3) uint8 image, without their batch axis."""
-        batch = torch.from_numpy(image_rgb).permute(2, 0, 1)[None].float() / 255
-        return tuple(output[0].numpy() for output in self._net(batch))
+        return tuple(output[0].numpy() for output in self._net(torch.from_numpy(detector_input(image_rgb))))

@@ -20,6 +20,11 @@ def mean_pose(hand_model: Mapping[Side, HandAsset]) -> np.ndarray:
     return np.stack([hand_model[side].hands_mean for side in (Side.LEFT, Side.RIGHT)]).astype(np.float32)
 
 
+def detector_input(image_rgb: np.ndarray) -> np.ndarray:
+    """Returns the hand detector's input, (1, 3, h, w) float32 in 0..1, of an (h, w, 3) uint8 image."""
+    return np.ascontiguousarray(image_rgb.transpose(2, 0, 1)[None], dtype=np.float32) / 255
+
+
 def has_landmarks(config: WildHandsConfig) -> bool:
     """Whether the network has a landmark head."""
     return TRUNKS[config.trunk].has_landmarks
