@@ -128,6 +128,10 @@ def _ini_values(text: str) -> dict:
     return data
 
 
+def _missing(name: str) -> CalibrationError:
+    return CalibrationError(f"{name} is missing: expected a calibration file of ROS, or `ros2 topic echo camera_info`")
+
+
 def _find(data: dict, names: tuple[str, ...]) -> tuple[str, object]:
     """Returns the first of the names that the file has, and its value; the first name and None without any."""
     return next(((name, data[name]) for name in names if data.get(name) is not None), (names[0], None))
@@ -140,9 +144,7 @@ def _whole_number(data: dict, names: tuple[str, ...], default: int | None = None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if value is None:
-        raise CalibrationError(
-            f"{name} is missing: expected a calibration file of ROS, or `ros2 topic echo camera_info`"
-        )
+        raise _missing(name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise CalibrationError(f"{name} must be a whole number, not {_short(value)}")
     if not 0 <= value < 2**32:
@@ -156,9 +158,7 @@ def _numbers(data: dict, names: tuple[str, ...], count: int | None, optional: bo
     if optional and entry is None:
         return ()
     if entry is None:
-        raise CalibrationError(
-            f"{name} is missing: expected a calibration file of ROS, or `ros2 topic echo camera_info`"
-        )
+        raise _missing(name)
     label = name
     if isinstance(entry, dict):
         label, entry = f"{name}.data", entry.get("data")

@@ -69,13 +69,8 @@ class Pipeline:
             on_estimator_broken: called if the estimator cannot even be reset after an error.
         """
         self.external_detections = ExternalDetections(health)
-        self._node, self._estimator, self._cameras, self._outputs, self._health = (
-            node,
-            estimator,
-            cameras,
-            outputs,
-            health,
-        )
+        self._node, self._estimator, self._cameras = node, estimator, cameras
+        self._outputs, self._health = outputs, health
         self._camera_motion = CameraMotion(node, smoothing_frame) if smoothing_frame else None
         self._on_estimator_broken = on_estimator_broken
         self._stream = Stream()

@@ -72,14 +72,13 @@ def annotate(
     if is_bag(source):
         with Bag(source, scratch=output.parent) as bag:
             stream = BagStream(bag, options)
-            stream.check()
-            _warn_about_camera(stream)
+            _check(stream)
             annotation = estimated(bag.readable, stream.count)
             write_annotated_bag(bag, stream.topic.topic, annotation, hand_model(config), options.smooth, bag_folder)
             problems = [*bag.problems, *annotation.problems()]
     else:
         video = VideoStream(source, options)
-        _warn_about_camera(video)
+        _check(video)
         annotation = estimated(source, video.count)
         write_annotated_video(annotation, hand_model(config), options.smooth, bag_folder)
         problems = annotation.problems()
@@ -106,9 +105,9 @@ def summarized(problems: list[str]) -> list[str]:
     return [each[0] if len(each) == 1 else f"{each[0]} (and {len(each) - 1} more like this)" for each in alike.values()]
 
 
-def _warn_about_camera(stream: BagStream | VideoStream) -> None:
-    """Prints what is doubtful about the camera of the first image."""
-    next(iter(stream.images(lambda _: True)), None)
+def _check(stream: BagStream | VideoStream) -> None:
+    """Checks that a stream can be used, and prints what is doubtful about its camera."""
+    stream.check()
     for text in stream.camera_warnings:
         print(f"wildhands: warning: {text}", file=sys.stderr)
 

@@ -157,6 +157,14 @@ class VideoStream:
         """What ``images`` could not read; complete after the last image."""
         return self._source.problems
 
+    def check(self) -> None:
+        """Reads the first image.
+
+        Raises:
+            CalibrationError: the calibration does not fit it.
+        """
+        next(self.images(lambda _: True), None)
+
     def images(self, wanted: Callable[[int], bool]) -> Iterator[StreamImage]:
         """Yields the images whose index is ``wanted``."""
         for index, frame in self._source.numbered(wanted):
