@@ -222,3 +222,14 @@ def test_image_to_hands_imports_no_torch():
     assert int(hands) > 0
     if not Path("/dev/nvidiactl").exists():
         assert has_torch == "False"
+
+
+def test_openvino_reports_nothing_over_the_network():
+    """It would fork a process from a thread as soon as it is imported."""
+    code = (
+        "import multiprocessing, sys, threading, wildhands_ros.runtime.openvino\n"
+        "print(sys.modules['openvino_telemetry'], [thread.name for thread in threading.enumerate()])\n"
+        "print(multiprocessing.active_children())"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split("\n")[:2] == ["None ['MainThread']", "[]"]

@@ -15,10 +15,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from typing import TYPE_CHECKING
 
 # The generated messages (wildhands_ros.msg) are installed beside a source checkout, not inside it: merge both folders.
 __path__ = pkgutil.extend_path(__path__, __name__)
+
+# OpenVINO reports each import to Google Analytics, from a process that it forks beside all running threads. A robot's
+# node must do neither; without this module OpenVINO and nncf report nothing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes an import fail
 
 __version__ = "0.1.0"
 
