@@ -273,6 +273,12 @@ class TestTracks:
         assert replayed is not far
         assert replayed.id == "hand_3", "ids are never reused"
 
+    def test_the_score_is_averaged_over_the_track(self):
+        tracks = HandTracks()
+        for i, (score, expected) in enumerate([(0.9, 0.9), (0.4, 0.8), (float("nan"), float("nan")), (0.7, 0.7)]):
+            (track,) = tracks.update([replace(detection(100), score=score)], i / 30)
+            np.testing.assert_allclose(track.score, expected)
+
     def test_fast_hands_are_tracked_by_their_velocity(self):
         tracks = HandTracks()
         ids = [tracks.update([detection(80 * i), detection(80 * i + 150)], i / 30)[0].id for i in range(12)]

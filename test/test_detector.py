@@ -286,6 +286,43 @@ class TestSearch:
             assert len(known) == 1
         assert len(scene.windows) == 2 and scene.crops <= 2 * SEARCH_EVERY
 
+    def test_a_doubtful_hand_of_a_stream_is_reported_once_it_was_seen_twice(self):
+        scene = propose_hands(Scene([POINTS], presence=0.6))
+        stream = finder(scene)
+        counts = [len(stream.find(IMAGE, CAMERA, is_stream=True).hands) for _ in range(2)]
+        assert counts == [0, 1]
+        assert len(finder(scene).find(IMAGE, CAMERA).hands) == 1, "in a still image there is no second chance"
+        stream.reset()
+        elsewhere = propose_hands(Scene([POINTS + (300, 100)], presence=0.6))
+        assert stream.find(IMAGE, CAMERA, is_stream=True).hands == []
+        scene.hands, scene.proposals = elsewhere.hands, elsewhere.proposals
+        assert stream.find(IMAGE, CAMERA, is_stream=True).hands == [], "seen once at each of two places"
+
+    def test_a_sure_hand_of_a_stream_is_reported_at_once(self):
+        scene = propose_hands(Scene([POINTS], presence=0.95))
+        assert len(finder(scene).find(IMAGE, CAMERA, is_stream=True).hands) == 1
+
+    def test_a_known_hand_is_lost_less_easily_than_found(self):
+        counts = [
+            len(finder(Scene([POINTS], presence=presence)).find(IMAGE, CAMERA, [detection(POINTS)], True).hands)
+            for presence in (0.4, 0.2)
+        ]
+        assert counts == [1, 0]
+
+
+class TestExternalBoxes:
+    @pytest.mark.parametrize("score", [0.9, float("nan")])
+    def test_a_box_always_gets_an_estimate_whose_score_is_low_if_no_hand_is_recognised(self, score):
+        box = Detection(hand_box(POINTS, 1000, 1000), Side.LEFT, score)
+        for presence in (0.95, 0.1):
+            found = finder(Scene([POINTS], presence=presence), "topic").find(IMAGE, CAMERA, detections=[box]).hands
+            assert len(found) == 1 and found[0].keypoints is not None and found[0].side is Side.LEFT
+            np.testing.assert_array_equal(found[0].box, box.box)
+            if presence < 0.5:
+                assert found[0].score == pytest.approx(0.1 * np.nan_to_num(score, nan=1.0))
+            else:
+                np.testing.assert_equal(found[0].score, score)
+
 
 class TestProposals:
     def test_blank_and_tiny_images_have_no_hands(self, propose):

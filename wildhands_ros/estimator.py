@@ -264,12 +264,14 @@ class Estimator:
                 self.reset()
 
     def _track(self, hands: list[_Hand], stamp: float | None) -> None:
-        """Assigns the hands of a stream to tracks, and takes over the sides for which these have gathered evidence."""
+        """Assigns the hands of a stream to tracks, and takes over their scores and the sides that they have gathered
+        evidence for."""
         if stamp is None:
             return
         tracks = self._tracks.update([hand.detection for hand in hands], stamp)
         for hand, track in zip(hands, tracks, strict=True):
             hand.track = track
+            hand.detection = replace(hand.detection, score=track.score)
             if track.side is not None:
                 hand.detection = replace(hand.detection, side=track.side, side_score=track.side_score)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +21,12 @@ from .landmarks import LandmarkDetector, LandmarkInference
 from .mediapipe import MediaPipeDetector
 from .proposals import ProposalNet
 from .verification import FOLLOWING, STILL, STREAM, ProposalVerifier, Propose
-from .windows import WindowSchedule
+from .windows import Window, WindowSchedule
 
 SEARCH_EVERY = 4
 """While some hands are followed, further hands are searched for in every fourth image."""
+SURE = 0.8
+"""Score from which a new hand of a stream is reported at once; others must be found in two consecutive images."""
 _SAME_HAND = 0.3
 """IoU above which two boxes are of one hand."""
 
@@ -95,7 +98,8 @@ class HandFinder:
         """Finds the hands of an image.
 
         Doubtful hands and duplicates are dropped, boxes without keypoints get them, and hands of the last image that
-        the detector lost are added if the landmark network still recognises them.
+        the detector lost are added if the landmark network still recognises them. A box from outside is kept even if
+        the landmark network recognises no hand in it; its score is then low.
 
         Args:
             image_rgb: (H, W, 3) uint8.
@@ -153,7 +157,7 @@ class HandFinder:
     def _completed(
         self, detection: Detection, image_rgb: np.ndarray, camera: Camera, last: KnownHands
     ) -> Detection | None:
-        """Returns the detection with keypoints; None if it is doubtful or none are found."""
+        """Returns the detection with keypoints; None if its score is low or the camera does not see it."""
         if detection.score < self._config.min_score:  # False for NaN, an unknown score
             return None
         if detection.keypoints is not None:
@@ -162,7 +166,7 @@ class HandFinder:
             image_rgb, camera, detection.box
         )
         if found is not None:
-            return _merged(detection, found)
+            return self._merged(detection, found)
         return detection if self._keep_bare_boxes and detection.side is not None else None
 
     def _followed_into(self, box: np.ndarray, last: KnownHands) -> Detection | None:
@@ -172,6 +176,24 @@ class HandFinder:
             return None
         (found,) = last.follow([index])
         return found if found is not None and _overlaps(found, [last.hands[index]]) else None
+
+    def _merged(self, box: Detection, keypoints: Detection) -> Detection:
+        """Combines the box, score and side of a detector, if it knows the side, with the keypoints of the landmarks.
+
+        Where the landmark network recognises no hand, its presence lowers the score.
+        """
+        side = box if box.side is not None else keypoints
+        score = box.score
+        if keypoints.score < self._config.min_score:
+            score = keypoints.score * (1.0 if np.isnan(score) else score)
+        return replace(
+            keypoints,
+            box=box.box,
+            box_from_keypoints=False,
+            score=score,
+            side=side.side,
+            side_score=side.side_score,
+        )
 
 
 class _Search:
@@ -186,10 +208,13 @@ class _Search:
             self._limit = SearchTime(0.0)
         self._max_hands = config.max_hands
         self._since_search = SEARCH_EVERY
+        self._pending: list[Detection] = []
+        self._pending_window: Window | None = None
 
     def reset(self) -> None:
         """Starts a new stream."""
         self._since_search = SEARCH_EVERY
+        self._pending, self._pending_window = [], None
         self._schedule.reset()
 
     def still(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
@@ -199,18 +224,34 @@ class _Search:
         return self._verifier.verify(image_rgb, camera, proposals, [], STILL)[: self._max_hands]
 
     def next(self, image_rgb: np.ndarray, camera: Camera, last: KnownHands) -> list[Detection]:
-        """Returns the hands of the next image of a stream. Known hands are followed first."""
+        """Returns the hands of the next image of a stream.
+
+        Known hands are followed first. A further hand is reported at once if it is sure, otherwise once it has been
+        found in two consecutive images.
+        """
         start = time.monotonic()
         followed = last.follow(range(len(last.hands)))
         hands = without_duplicates([hand for hand in followed if hand is not None])
         is_lost = len(hands) < len(last.hands)
         self._since_search += 1
-        if len(hands) >= self._max_hands or (hands and not is_lost and self._since_search < SEARCH_EVERY):
+        is_due = is_lost or bool(self._pending) or self._since_search >= SEARCH_EVERY
+        if len(hands) >= self._max_hands or (hands and not is_due):
+            self._pending = []
             return hands[: self._max_hands]
         self._since_search = 0
-        for count, window in enumerate(self._schedule.following(image_rgb, whole_first=is_lost), start=1):
+        pending, self._pending = self._pending, []
+        windows = self._schedule.following(image_rgb, whole_first=is_lost)
+        if pending and self._pending_window is not None:
+            windows = chain([self._pending_window], windows)
+        for count, window in enumerate(windows, start=1):
             proposals = self._propose(image_rgb, window)
-            hands = self._verifier.verify(image_rgb, camera, proposals, hands, FOLLOWING if hands else STREAM)
+            found = self._verifier.verify(image_rgb, camera, proposals, hands, FOLLOWING if hands else STREAM)
+            new = [hand for hand in found if not any(hand is other for other in hands)]
+            born = [hand for hand in new if hand.score >= SURE or _overlaps(hand, [*pending, *hands])]
+            doubtful = [hand for hand in new if not any(hand is other for other in born)]
+            if doubtful:
+                self._pending, self._pending_window = [*self._pending, *doubtful], window
+            hands = [hand for hand in found if not any(hand is other for other in doubtful)]
             # Without hands there is nothing else to do in the time; with all of them, the other stages need it.
             if len(hands) >= max(len(last.hands), 1) or self._limit.is_spent(count, time.monotonic() - start):
                 break
@@ -223,16 +264,3 @@ def _load_bundled() -> BundledDetector:
 
 def _overlaps(detection: Detection, others: Sequence[Detection]) -> bool:
     return any(box_iou(detection.box, other.box) > _SAME_HAND for other in others)
-
-
-def _merged(box: Detection, keypoints: Detection) -> Detection:
-    """Combines the box, score and side of a detector, if it knows the side, with the keypoints of the landmarks."""
-    side = box if box.side is not None else keypoints
-    return replace(
-        keypoints,
-        box=box.box,
-        box_from_keypoints=False,
-        score=box.score,
-        side=side.side,
-        side_score=side.side_score,
-    )

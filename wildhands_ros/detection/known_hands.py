@@ -11,6 +11,9 @@ from ..geometry.camera import Camera
 from ..types import Detection, Side
 from .landmarks import LandmarkDetector
 
+HYSTERESIS = 0.6
+"""Factor of the minimum presence for a hand that is already known: it is lost less easily than found."""
+
 
 class KnownHands:
     """The hands of the last image while the current image is searched. Each is followed at most once.
@@ -32,7 +35,8 @@ class KnownHands:
         wanted = list(indices)
         new = [i for i in wanted if i not in self._followed]
         keypoints = [points for i in new if (points := self.hands[i].keypoints) is not None]
-        self._followed.update(zip(new, self._landmarks.follow(self._image, self._camera, keypoints), strict=True))
+        found = self._landmarks.follow(self._image, self._camera, keypoints, HYSTERESIS)
+        self._followed.update(zip(new, found, strict=True))
         return [self._followed[i] for i in wanted]
 
 

@@ -54,7 +54,7 @@ class LandmarkDetector:
         self._min_score = min_score
 
     def detect_in_box(self, image_rgb: np.ndarray, camera: Camera, box: np.ndarray) -> Detection | None:
-        """Finds the hand in a box.
+        """Finds the keypoints of the hand in a box, whether or not the network recognises a hand there.
 
         Args:
             image_rgb: (H, W, 3) uint8.
@@ -62,7 +62,7 @@ class LandmarkDetector:
             box: (4,) box of the hand.
 
         Returns:
-            The hand, or None if the network recognises none.
+            The hand, whose score is the presence; None if the camera does not see the box.
         """
         first = self._infer(image_rgb, camera, np.tile(box, (len(QUARTER_TURNS), 1)), QUARTER_TURNS)
         best = max((found for found in first if found is not None), key=lambda found: found.score, default=None)
@@ -70,25 +70,29 @@ class LandmarkDetector:
             return None
         # With quarter turns the crop is off by up to 45 degrees: close enough for keypoints, but not for the other
         # outputs of the network.
-        (refined,) = self.follow(image_rgb, camera, [best.keypoints])
-        return refined or self._if_present(replace(best, prediction=None))
+        (refined,) = infer_around_keypoints(self._infer, image_rgb, camera, [best.keypoints])
+        found = [hand for hand in (refined, replace(best, prediction=None)) if hand is not None]
+        return next(filter(self._is_present, found), max(found, key=lambda hand: hand.score))
 
-    def follow(self, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray]) -> list[Detection | None]:
+    def follow(
+        self, image_rgb: np.ndarray, camera: Camera, keypoints: Sequence[np.ndarray], hysteresis: float = 1.0
+    ) -> list[Detection | None]:
         """Infers hands whose keypoints are known roughly.
 
         Args:
             image_rgb: (H, W, 3) uint8.
             camera: Camera of the image.
             keypoints: (21, 2) rough keypoints of each hand.
+            hysteresis: Factor of the minimum presence: below 1 for hands that are known already.
 
         Returns:
             Each hand in this image; None if the network recognises none.
         """
         found = infer_around_keypoints(self._infer, image_rgb, camera, keypoints)
-        return [self._if_present(detection) for detection in found]
+        return [hand if hand is not None and self._is_present(hand, hysteresis) else None for hand in found]
 
-    def _if_present(self, detection: Detection | None) -> Detection | None:
-        return detection if detection is not None and detection.score >= self._min_score else None
+    def _is_present(self, hand: Detection, hysteresis: float = 1.0) -> bool:
+        return hand.score >= hysteresis * self._min_score
 
 
 def infer_around_keypoints(

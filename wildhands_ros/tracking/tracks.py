@@ -20,6 +20,8 @@ _OTHER_SIDE = 0.7
 """Cost of a detection that is certainly of the other side, in the same units."""
 _MEMORY = 0.9
 """Share of the evidence for a side that is kept from frame to frame."""
+_SCORE_MEMORY = 0.8
+"""Share of a track's score that is kept from frame to frame."""
 _MOST_EVIDENCE = 6.0
 """Limit of the evidence in log-odds; with more, a wrong side would be too hard to correct."""
 _FIT_EVIDENCE = 1.0
@@ -40,6 +42,8 @@ class Track:
     """(2,) velocity of the box's centre in pixels per second."""
     evidence: float = 0.0
     """Log-odds that this is a right hand."""
+    score: float = float("nan")
+    """Confidence in [0, 1] that this is a hand, averaged over its last detections; NaN if unknown."""
 
     @property
     def side(self) -> Side | None:
@@ -63,6 +67,8 @@ class Track:
         if dt > 0:
             self.velocity = (_centre(detection.box) - _centre(self.box)) / dt
         self.box, self.stamp = detection.box, stamp
+        is_known = np.isfinite([self.score, detection.score]).all()
+        self.score = _SCORE_MEMORY * self.score + (1 - _SCORE_MEMORY) * detection.score if is_known else detection.score
         self._add_evidence(_log_odds_right(detection), _MEMORY)
 
     def _add_evidence(self, log_odds: float, memory: float) -> None:
