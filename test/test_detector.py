@@ -20,8 +20,8 @@ from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.detection.proposals import Proposal, ProposalNet
 from wildhands_ros.detection.windows import MOST_PIXELS, SECOND_STAGE_SIDE, Window, tiles, view, whole
 from wildhands_ros.estimator import Estimator
-from wildhands_ros.evaluation.annotated_boxes import BoxedFolder
-from wildhands_ros.evaluation.detection import Counts
+from wildhands_ros.datasets.real_images.reader import read_boxed_images
+from wildhands_ros.evaluation.detection_figures import Counts
 from wildhands_ros.geometry.boxes import box_iou, hand_box
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.network.detector_cells import anchor_cells
@@ -336,9 +336,9 @@ class TestProposals:
 
     @needs_real_hands
     def test_the_best_proposal_on_a_photograph_lies_on_the_hand(self, propose):
-        folder = BoxedFolder(REAL_HANDS, BOXES_OF_REAL_HANDS)
-        labelled = next(labelled for labelled in folder if labelled.name == "1402.jpg")
-        image = labelled.load_image()
+        images = read_boxed_images(REAL_HANDS, BOXES_OF_REAL_HANDS).images
+        labelled = next(labelled for labelled in images if labelled.path.name == "1402.jpg")
+        image = labelled.load()
         best = propose(image, whole(*image.shape[1::-1])[1])[0]
         assert best.score > 0.8 and box_iou(best.box, labelled.hands[0].box) > 0.5 and abs(best.turn) < 0.6
 
@@ -398,46 +398,16 @@ class TestFinder:
     @needs_real_hands
     @pytest.mark.parametrize("detector", ["own", "auto"])
     def test_finds_all_hands_in_photographs_without_false_positives(self, detector):
-        folder = BoxedFolder(REAL_HANDS, BOXES_OF_REAL_HANDS)
+        images = read_boxed_images(REAL_HANDS, BOXES_OF_REAL_HANDS).images
         estimator = Estimator(EstimatorConfig(detector=detector, max_hands=8))
         counts = Counts()
-        for labelled in folder:
-            if labelled.name in ("1402.jpg", "33.jpg", "00111.png"):
-                image = labelled.load_image()
+        for labelled in images:
+            if labelled.path.name in ("1402.jpg", "33.jpg", "00111.png"):
+                image = labelled.load()
                 height, width = image.shape[:2]
                 counts.add(estimator.find(image, Camera.guess(width, height)), labelled.hands, width)
         figures = counts.figures()
         assert (figures["recall"], figures["precision"], figures["side_accuracy"]) == (1, 1, 1)
-
-
-class TestCounts:
-    def test_recall_precision_sides_and_sizes(self):
-        counts = Counts()
-        right = LabelledHand(np.array([0.0, 0, 100, 100]), Side.RIGHT, box_fill=0.3)
-        left = LabelledHand(np.array([300.0, 0, 330, 30]), Side.LEFT, box_fill=0.5)
-        part = LabelledHand(np.array([500.0, 0, 520, 20]), Side.LEFT, ignore=True)
-        found = [
-            Detection(box, side)
-            for box, side in (((10, 0, 110, 100), Side.LEFT), ((500, 0, 520, 20), Side.LEFT), ((600, 0, 640, 40), None))
-        ]
-        found = [replace(hand, box=np.array(hand.box, float)) for hand in found]
-        counts.add(found, [right, left, part], 1000)
-        counts.add([], [], 1000)
-        counts.add(found[2:], [], 1000)
-        figures = counts.figures()
-        assert (figures["recall"], figures["precision"], figures["side_accuracy"]) == (0.5, 1 / 3, 0)
-        assert figures["recall_by_size"] == {"under 4 %": 0.0, "4 to 8 %": None, "8 to 15 %": 1.0, "over 15 %": None}
-        assert figures["hand_free_pictures_with_hands"] == 0.5
-        assert figures["recall_in_clear_view"] == 0
-        counts.add(found[:1], [replace(right, box_fill=0.4)], 1000)
-        assert counts.figures()["recall_in_clear_view"] == 0.5
-
-    def test_overlapping_hands_are_matched_by_side(self):
-        counts = Counts()
-        boxes = [np.array([0.0, 0, 100, 100]), np.array([2.0, 2, 102, 102])]
-        labels = [LabelledHand(box, side) for box, side in zip(boxes, (Side.RIGHT, Side.LEFT), strict=True)]
-        counts.add([Detection(boxes[1], Side.RIGHT), Detection(boxes[0], Side.LEFT)], labels, 400)
-        assert counts.figures()["side_accuracy"] == 1
 
 
 def test_annotated_boxes_lie_within_their_images():
@@ -448,21 +418,3 @@ def test_annotated_boxes_lie_within_their_images():
         assert x >= 0 and y >= 0 and width > 10 and height > 10
         assert x + width <= sizes[annotation["image_id"]][0] and y + height <= sizes[annotation["image_id"]][1]
         assert annotation["hand_type"] in ("left", "right")
-
-
-def test_detection_evaluation_on_the_command_line(tmp_path, capsys):
-    assert (
-        main(["evaluate", "detection", "--count", "2", "--detectors", "own", "--json", str(tmp_path / "out.json")]) == 0
-    )
-    figures = json.loads((tmp_path / "out.json").read_text())["own"]
-    assert {"recall", "precision", "side_accuracy", "ms_median"} <= figures.keys()
-    assert figures["suites"]["synthetic"]["pictures"] == 2 and figures["ms_median"] > 0
-    assert "recall, under 4 %" in capsys.readouterr().out
-
-
-def test_folders_without_boxes_are_rejected(tmp_path):
-    with pytest.raises(AnnotationError, match="name one with --boxes"):
-        BoxedFolder(tmp_path)
-    (tmp_path / "boxes.json").write_text('{"images": [{"id": 1}], "annotations": []}')
-    with pytest.raises(AnnotationError, match="not COCO-style boxes"):
-        BoxedFolder(tmp_path)

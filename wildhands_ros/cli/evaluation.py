@@ -11,8 +11,8 @@ from .options import add_camera_options, add_estimator_options, add_workers_opti
 if TYPE_CHECKING:
     from .options import Subparsers
 
-MAX_HANDS_IN_DETECTION = 8
-"""Default of ``evaluate detection --max-hands``."""
+FRAMES_IN_DETECTION = 200
+"""Number of synthetic frames of ``evaluate detection`` without photographs."""
 
 
 def add_commands(commands: Subparsers) -> None:
@@ -76,13 +76,28 @@ def _add_video(suites: Subparsers) -> None:
 
 
 def _add_detection(suites: Subparsers) -> None:
-    detection = suites.add_parser("detection", help="compare detectors on synthetic frames and annotated photographs")
+    detection = suites.add_parser("detection", help="compare detectors on annotated photographs or synthetic frames")
     detection.add_argument(
-        "--photos", type=Path, metavar="FOLDER", help="photographs with COCO-style boxes of all their hands"
+        "--photos",
+        type=Path,
+        metavar="FOLDER",
+        help="photographs with COCO-style boxes of their hands, or a folder of such folders",
     )
     detection.add_argument("--boxes", type=Path, metavar="JSON", help="the boxes, if they are not in the folder")
     detection.add_argument(
-        "--count", type=int, default=200, metavar="N", help="number of synthetic frames; default: 200"
+        "--split",
+        default="all",
+        choices=("train", "validation", "test", "all"),
+        help="scenes of the photographs; default: all",
+    )
+    detection.add_argument(
+        "--limit", type=int, metavar="N", help="at most N photographs of each folder, always the same; default: all"
+    )
+    detection.add_argument(
+        "--count",
+        type=int,
+        metavar="N",
+        help=f"number of synthetic frames; default: {FRAMES_IN_DETECTION}, or none with --photos",
     )
     detection.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
     detection.add_argument(
@@ -95,11 +110,17 @@ def _add_detection(suites: Subparsers) -> None:
     detection.add_argument(
         "--max-hands",
         type=int,
-        default=MAX_HANDS_IN_DETECTION,
         metavar="N",
-        help=f"maximum number of hands per image; default: {MAX_HANDS_IN_DETECTION}",
+        help="maximum number of hands per image; default: all (in practice 50), and 8 in videos",
     )
     _add_json_option(detection)
+    detection.add_argument(
+        "--picture",
+        type=Path,
+        metavar="OUT",
+        help="plot precision over recall and the reliability of the scores, as .png, .svg or .pdf",
+    )
+    add_workers_option(detection)
     detection.set_defaults(run=_evaluate_detection)
 
 
@@ -175,9 +196,21 @@ def _evaluate_video(args: argparse.Namespace) -> int:
 
 
 def _evaluate_detection(args: argparse.Namespace) -> int:
-    from ..evaluation.detection import evaluate_detection
+    from ..evaluation.detection import DetectionOptions, evaluate_detection
 
-    return evaluate_detection(args.photos, args.boxes, args.count, args.seed, args.detectors, args.max_hands, args.json)
+    count = args.count if args.count is not None else 0 if args.photos else FRAMES_IN_DETECTION
+    options = DetectionOptions(
+        photos=args.photos,
+        boxes=args.boxes,
+        split=args.split,
+        limit=args.limit,
+        count=count,
+        seed=args.seed,
+        detectors=args.detectors,
+        max_hands=args.max_hands,
+        workers=args.workers,
+    )
+    return evaluate_detection(options, args.json, args.picture)
 
 
 def _jitter(args: argparse.Namespace) -> int:

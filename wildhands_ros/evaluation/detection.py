@@ -2,138 +2,96 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ..config import OWN, EstimatorConfig
-from ..datasets.labels import LabelledHand, LabelledImage
+from ..datasets.labels import LabelledImage
+from ..datasets.real_images.reader import ALL, BoxedImage, read_boxed_images
 from ..detection.proposals import ProposalNet
 from ..detection.windows import whole
 from ..estimator import Estimator
-from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
-from .annotated_boxes import BoxedFolder, BoxedVideo, frames_of, world_frames
+from ..runtime.processes import in_processes
+from ..types import Side
+from .annotated_boxes import BoxedVideo, boxed_videos, frames_of, world_frames
+from .detection_figures import MIN_SCORE, SIZES, Counts, has_duplicates
+from .detection_plot import draw_detection
 from .main import outputs, progress, text, write
 
-MIN_IOU = 0.5
-SIZES = {"under 4 %": 0.04, "4 to 8 %": 0.08, "8 to 15 %": 0.15, "over 15 %": np.inf}
-"""Upper limits of the size classes: longer side of the box relative to the width of the image."""
-CLEAR = 0.4
-"""A hand is in clear view if its visible pixels fill at least this fraction of its box, about that of a bare open
-hand."""
-_SAME_SIDE = 0.1
-"""Bonus, in IoU, for the correct side when overlapping hands are matched."""
-_DUPLICATE_IOU = 0.7
+PHOTOS = "photos"
+"""Suite of all photographs but those that are only for evaluation."""
+LEAST_SCORE = 0.05
+"""Score of the detections from which average precision and calibration are computed."""
+MANY, MANY_IN_VIDEO = 50, 8
+"""Maximum number of hands per image where none is given."""
+_TIMED = 8
+"""Number of photographs on which the time of an image is measured, without other work beside it."""
+_NO_TABLE = ("calibration", "precision_recall", "recall_by_size")
 
 
-class Counts:
-    """Accumulates detections over images."""
+@dataclass(frozen=True)
+class DetectionOptions:
+    """What to compare detectors on."""
 
-    def __init__(self) -> None:
-        self.found: Counter[str] = Counter()
-        self.true: Counter[str] = Counter()
-        """Number of found hands and of all hands, by size class."""
-        self.clear_found = self.clear = 0
-        self.false = self.right_side = self.with_side = self.empty = self.empty_false = self.images = (
-            self.duplicates
-        ) = 0
-        self.seconds: list[float] = []
-
-    def add(self, found: Sequence, truths: Sequence[LabelledHand], width: int) -> None:
-        """Add an image.
-
-        Args:
-            found: Detections or estimates, anything with ``box`` and ``side``.
-            truths: The labelled hands.
-            width: Width of the image in pixels.
-        """
-        self.images += 1
-        overlaps = np.array([[box_iou(hand.box, truth.box) for hand in found] for truth in truths]).reshape(
-            len(truths), len(found)
-        )
-        worth = overlaps + _SAME_SIDE * np.array(
-            [[hand.side is truth.side for hand in found] for truth in truths]
-        ).reshape(overlaps.shape)
-        worth[overlaps < MIN_IOU] = 0
-        # Hands that count come first: an ignored hand must not take a detection from them.
-        worth += np.array([0.0 if truth.ignore else 1.0 for truth in truths]).reshape(-1, 1) * (overlaps >= MIN_IOU)
-        rows, columns = linear_sum_assignment(worth, maximize=True)
-        pairs = {i: j for i, j in zip(rows.tolist(), columns.tolist(), strict=True) if overlaps[i, j] >= MIN_IOU}
-        for i, truth in enumerate(truths):
-            if truth.ignore:
-                continue
-            share = (truth.box[2:] - truth.box[:2]).max() / width
-            size = next(name for name, most in SIZES.items() if share <= most)
-            self.true[size] += 1
-            is_clear = truth.box_fill >= CLEAR
-            self.clear += is_clear
-            self.clear_found += is_clear and i in pairs
-            if i in pairs:
-                self.found[size] += 1
-                if truth.side is not None and found[pairs[i]].side is not None:
-                    self.with_side += 1
-                    self.right_side += found[pairs[i]].side is truth.side
-        excused = {
-            j for j, hand in enumerate(found) for truth in truths if truth.ignore and _mostly_in(hand.box, truth.box)
-        }
-        false = set(range(len(found))) - set(pairs.values()) - excused
-        self.false += len(false)
-        self.duplicates += has_duplicates(found)
-        if not truths:
-            self.empty += 1
-            self.empty_false += bool(found)
-
-    def figures(self) -> dict:
-        """Return the figures (see docs/evaluation.md); None where one does not apply."""
-        found, true = self.found.total(), self.true.total()
-        return {
-            "recall": _share(found, true),
-            "precision": _share(found, found + self.false),
-            "side_accuracy": _share(self.right_side, self.with_side),
-            "recall_in_clear_view": _share(self.clear_found, self.clear),
-            "ms_median": 1000 * float(np.median(self.seconds)) if self.seconds else None,
-            "hands": true,
-            "pictures": self.images,
-            "recall_by_size": {name: _share(self.found[name], self.true[name]) for name in SIZES},
-            "hand_free_pictures_with_hands": _share(self.empty_false, self.empty),
-            "pictures_with_duplicates": self.duplicates,
-        }
+    photos: Path | None = None
+    """Folder of annotated photographs and videos, or of such folders."""
+    boxes: Path | None = None
+    """Its annotations, if they are not in the folder."""
+    split: str = ALL
+    """Split of the scenes of photographs, or "all"."""
+    limit: int | None = None
+    """Maximum number of photographs of each source, chosen by a hash of their names; None for all."""
+    count: int = 0
+    """Number of synthetic frames."""
+    seed: int = 0
+    """Seed of the synthetic frames."""
+    detectors: Sequence[str] = ("mediapipe", "own", "auto")
+    max_hands: int | None = None
+    """Maximum number of hands per image; None for ``MANY`` in photographs and ``MANY_IN_VIDEO`` in videos."""
+    workers: int = 1
+    """Number of processes that search photographs."""
 
 
-def has_duplicates(found: Sequence) -> bool:
-    """Return whether one hand was found twice."""
-    return any(
-        a.side is b.side and box_iou(a.box, b.box) > _DUPLICATE_IOU for i, a in enumerate(found) for b in found[:i]
-    )
+class Hand(NamedTuple):
+    """A detection without what need not travel between processes."""
+
+    box: np.ndarray
+    side: Side | None
+    score: float
 
 
-def evaluate_detection(
-    photos: Path | None,
-    boxes: Path | None,
-    count: int,
-    seed: int,
-    detectors: Sequence[str],
-    max_hands: int,
-    json_path: Path | None,
-) -> int:
+class Searched(NamedTuple):
+    """A photograph and what a detector found in it."""
+
+    index: int
+    width: int
+    found: list[Hand]
+    """The reported hands."""
+    candidates: list[Hand]
+    """Hands of any score."""
+    error: str | None = None
+    """Why the photograph could not be used."""
+
+
+def evaluate_detection(options: DetectionOptions, json_path: Path | None, plot_path: Path | None = None) -> int:
     """Compare detectors on synthetic frames and on annotated photographs and videos.
 
     Args:
-        photos: Folder of annotated photographs and videos, if any.
-        boxes: Its annotations, if they are not in the folder.
-        count: Number of synthetic frames.
-        seed: Seed of the synthetic frames.
-        detectors: Names of the detectors.
-        max_hands: Maximum number of hands per image.
+        options: What to compare, and on what.
         json_path: File for the figures: for each detector those of the photographs (of the synthetic frames if there
             are none) at the top level, with the time per video frame if there is a video, and those of each suite in
-            ``suites``.
+            ``suites``: all photographs, each source of them, videos, and synthetic frames.
+        plot_path: File for precision-recall curves and reliability diagrams of the photographs.
 
     Returns:
         The exit code.
@@ -142,26 +100,27 @@ def evaluate_detection(
         ValueError: An image or its annotation cannot be used, or none of the detectors is available.
         OSError: A file cannot be read.
     """
-    folder = BoxedFolder(photos, boxes) if photos is not None else None
+    stills: list[BoxedImage] = []
+    videos: list[BoxedVideo] = []
+    if options.photos is not None:
+        images = read_boxed_images(options.photos, options.boxes, options.split)
+        for line in images.report():
+            _warn(line)
+        stills = _sampled([image for image in images.images if image.frame is None], options.limit)
+        videos = boxed_videos(images.images)
+        if not stills and not videos:
+            raise ValueError(
+                f"{options.photos}: no annotated image in split {options.split!r}; --split all takes them all"
+            )
     results: dict[str, dict] = {}
-    with outputs(json_path, None) as (json_file, _):
-        for name in detectors:
+    with outputs(json_path, plot_path) as (json_file, plot_file):
+        for name in options.detectors:
             try:
-                estimator = Estimator(EstimatorConfig(detector=name, max_hands=max_hands))
-                suites = (
-                    {"synthetic": evaluate_images(estimator, progress(world_frames(count, seed), count))}
-                    if count
-                    else {}
-                )
-                if folder is not None and len(folder):
-                    suites["photos"] = evaluate_images(estimator, progress(folder, len(folder)))
-                for video in folder.videos if folder is not None else ():
-                    suites[video.path.name] = evaluate_stream(estimator, video)
-                estimator.close()
+                suites = _suites(name, options, stills, videos)
             except ImportError as error:
-                print(f"wildhands: {name} is skipped: {error}", file=sys.stderr)
+                _warn(f"{name} is skipped: {error}")
                 continue
-            results[name] = {**suites["photos" if "photos" in suites else next(iter(suites))], "suites": suites}
+            results[name] = {**suites[PHOTOS if PHOTOS in suites else next(iter(suites))], "suites": suites}
             if streams := [suite["ms_median"] for suite in suites.values() if "lost_frames" in suite]:
                 results[name]["ms_median"] = float(np.median(streams))
             if name == OWN:
@@ -171,7 +130,138 @@ def evaluate_detection(
             raise ValueError("none of the detectors is available here")
         _print(results)
         write(json_file, results)
+        if plot_file is not None:
+            draw_detection(results, plot_file)
     return 0
+
+
+def _suites(
+    name: str, options: DetectionOptions, stills: Sequence[BoxedImage], videos: Sequence[BoxedVideo]
+) -> dict[str, dict]:
+    """Measure one detector on everything."""
+    suites: dict[str, dict] = {}
+    config = EstimatorConfig(detector=name, max_hands=options.max_hands or MANY)
+    if options.count:
+        estimator = Estimator(config)
+        suites["synthetic"] = evaluate_images(
+            estimator, progress(world_frames(options.count, options.seed), options.count)
+        )
+        estimator.close()
+    if stills:
+        suites |= evaluate_photos(config, stills, options.workers)
+    for video in videos:
+        estimator = Estimator(replace(config, max_hands=options.max_hands or MANY_IN_VIDEO))
+        suites[video.path.name] = evaluate_stream(estimator, video)
+        estimator.close()
+    return suites
+
+
+def evaluate_photos(config: EstimatorConfig, images: Sequence[BoxedImage], workers: int = 1) -> dict[str, dict]:
+    """Measure a detector on photographs.
+
+    Images whose hands have no boxes are left out unless they are verified to show none.
+
+    Args:
+        config: Configuration of the estimator.
+        images: The photographs.
+        workers: Number of processes.
+
+    Returns:
+        Figures of all photographs, without those of sources that are only for evaluation, as ``PHOTOS``; if there are
+        several sources, those of each as well.
+
+    Raises:
+        ValueError: None of the photographs can be used.
+    """
+    images = [image for image in images if image.hands_boxed or image.hand_free]
+    counts: dict[str, Counts] = defaultdict(Counts)
+    search = partial(_search, config)
+    errors = 0
+    for searched in progress(in_processes(search, enumerate(images), workers), len(images)):
+        image = images[searched.index]
+        if searched.error is not None:
+            errors += 1
+            _warn(searched.error)
+            continue
+        for suite in ([] if image.evaluate_only else [PHOTOS]) + [image.source]:
+            counts[suite].add(
+                searched.found,
+                image.hands,
+                searched.width,
+                complete=image.hands_complete,
+                hand_free=image.hand_free,
+                candidates=searched.candidates,
+                approximate=image.approximate,
+            )
+    if not counts:
+        raise ValueError("none of the images can be measured: their hands have no boxes, or they cannot be read")
+    for suite, seconds in _timed(config, [image for image in images if not image.evaluate_only] or images).items():
+        counts[suite].seconds = seconds
+    sources = sorted(set(counts) - {PHOTOS})
+    suites = [PHOTOS] if PHOTOS in counts else []
+    suites += sources if len(sources) > 1 or not suites else []
+    return {suite: counts[suite].figures() for suite in suites}
+
+
+def _search(config: EstimatorConfig, item: tuple[int, BoxedImage]) -> Searched:
+    """Search one photograph, as hands are reported by default and for hands of any score."""
+    index, labelled = item
+    try:
+        image = labelled.load()
+    except (ValueError, OSError) as error:
+        return Searched(index, 0, [], [], f"left out: {error}")
+    camera = Camera.guess(image.shape[1], image.shape[0])
+    found, candidates = (
+        [
+            Hand(hand.box, hand.side, hand.score)
+            for hand in _estimator(replace(config, min_score=score)).find(image, camera)
+        ]
+        for score in (MIN_SCORE, LEAST_SCORE)
+    )
+    return Searched(index, image.shape[1], found, candidates)
+
+
+@lru_cache(maxsize=2)
+def _estimator(config: EstimatorConfig) -> Estimator:
+    """Return the estimator of this process for a configuration."""
+    return Estimator(config)
+
+
+def _timed(config: EstimatorConfig, images: Sequence[BoxedImage]) -> dict[str, list[float]]:
+    """Return the seconds per image of some photographs, for all of them and by source, with nothing else running."""
+    estimator = _estimator(config)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for image in _sampled(images, max(1, _TIMED // len({image.source for image in images}))):
+        try:
+            pixels = image.load()
+        except (ValueError, OSError):
+            continue  # counted before
+        camera = Camera.guess(pixels.shape[1], pixels.shape[0])
+        start = time.perf_counter()
+        estimator.find(pixels, camera)
+        for suite in ([] if image.evaluate_only else [PHOTOS]) + [image.source]:
+            seconds[suite].append(time.perf_counter() - start)
+    return seconds
+
+
+def _sampled(images: Sequence[BoxedImage], limit: int | None) -> list[BoxedImage]:
+    """Return at most ``limit`` images of each source, by a hash of their names, in their original order.
+
+    Only images that can be measured are chosen from.
+    """
+    if limit is None:
+        return list(images)
+    ranked = sorted(
+        (i for i, image in enumerate(images) if image.hands_boxed or image.hand_free),
+        key=lambda i: hashlib.sha256(f"{images[i].source}/{images[i].name}".encode()).hexdigest(),
+    )
+    taken: Counter[str] = Counter()
+    chosen = []
+    for i in ranked:
+        if taken[images[i].source] < limit:
+            taken[images[i].source] += 1
+            chosen.append(i)
+    return [images[i] for i in sorted(chosen)]
 
 
 def network_milliseconds() -> float:
@@ -186,7 +276,7 @@ def network_milliseconds() -> float:
 
 
 def evaluate_images(estimator: Estimator, images: Iterable[LabelledImage]) -> dict:
-    """Measure the detector on still images."""
+    """Measure the detector on still images in which every hand is labelled, at the estimator's own minimum score."""
     counts = Counts()
     for labelled in images:
         image = labelled.load_image()
@@ -194,7 +284,7 @@ def evaluate_images(estimator: Estimator, images: Iterable[LabelledImage]) -> di
         start = time.perf_counter()
         found = estimator.find(image, Camera.guess(width, height))
         counts.seconds.append(time.perf_counter() - start)
-        counts.add(found, labelled.hands, width)
+        counts.add(found, labelled.hands, width, candidates=found)
     return counts.figures()
 
 
@@ -206,7 +296,7 @@ def evaluate_stream(estimator: Estimator, video: BoxedVideo) -> dict:
         counts.seconds.append(sum(estimate.seconds[stage] for stage in ("find", "track", "predict")))
         has_hands.append(bool(estimate.hands))
         if truths is not None:
-            counts.add(estimate.hands, truths, image.shape[1])
+            counts.add(estimate.hands, truths, image.shape[1], candidates=estimate.hands)
         duplicates += has_duplicates(estimate.hands)
     seen = np.flatnonzero(has_hands)
     lost = 0 if len(seen) == 0 else int(len(has_hands[seen[0] : seen[-1] + 1]) - len(seen))
@@ -217,7 +307,7 @@ def _print(results: dict[str, dict]) -> None:
     for suite in next(iter(results.values()))["suites"]:
         print(suite)
         rows = {name: result["suites"][suite] for name, result in results.items()}
-        names = [key for key, value in next(iter(rows.values())).items() if not isinstance(value, dict)]
+        names = [key for key in next(iter(rows.values())) if key not in _NO_TABLE]
         for key in names:
             print(f"{key:>30}  " + "  ".join(f"{text(row[key]):>10}" for row in rows.values()))
         for size in SIZES:
@@ -228,10 +318,5 @@ def _print(results: dict[str, dict]) -> None:
     print(f"{'':>30}  " + "  ".join(f"{name:>10}" for name in results))
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
-def _mostly_in(box: np.ndarray, other: np.ndarray) -> bool:
-    middle = (box[:2] + box[2:]) / 2
-    return bool((middle > other[:2]).all() and (middle < other[2:]).all())
+def _warn(line: str) -> None:
+    print(f"wildhands: {line}", file=sys.stderr)
