@@ -10,17 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from wildhands_ros.cli.main import main
 from wildhands_ros.config import EstimatorConfig, SearchTime, SearchWindows
-from wildhands_ros.datasets.coco_hands import AnnotationError
-from wildhands_ros.datasets.labels import LabelledHand
+from wildhands_ros.datasets.real_images.reader import read_boxed_images
 from wildhands_ros.detection.duplicates import without_duplicates
 from wildhands_ros.detection.finder import SEARCH_EVERY, BundledDetector, HandFinder
 from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.detection.proposals import Proposal, ProposalNet
 from wildhands_ros.detection.windows import MOST_PIXELS, SECOND_STAGE_SIDE, Window, tiles, view, whole
 from wildhands_ros.estimator import Estimator
-from wildhands_ros.datasets.real_images.reader import read_boxed_images
 from wildhands_ros.evaluation.detection_figures import Counts
 from wildhands_ros.geometry.boxes import box_iou, hand_box
 from wildhands_ros.geometry.camera import Camera

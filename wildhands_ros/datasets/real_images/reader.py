@@ -4,8 +4,8 @@ A folder is one source (images and JSON files), or contains sources. Beyond COCO
 
 - ``hands_boxed``: its hands have boxes. Without them nothing is known about its hands. Default: true.
 - ``hands_complete``: every hand has its box, so that whatever else is found is false. Default: ``hands_boxed``.
-- ``hand_free``: true if somebody looked and saw no hand, false if there are hands, null if unknown. Default: whether
-  a completely boxed image has no box.
+- ``hand_free``: true if somebody looked and saw no hand, false if there are hands, null if unknown. Default: true for
+  a completely boxed image without a box.
 - ``approximate``: the boxes were drawn by eye and are good for an IoU of 0.3. Default: false.
 - ``scene``: images of one scene are never in different splits. Default: the image is a scene of its own.
 - ``egocentric``, ``annotation_origin``, ``license``: texts.
@@ -186,7 +186,7 @@ def _read(file: Path, root: Path, labels: OwnLabels, result: BoxedImages) -> Non
         hands = _hands(of_image[number], categories, size, where, result)
         boxed = bool(entry.get("hands_boxed", True))
         complete = boxed and bool(entry.get("hands_complete", True))
-        hand_free = entry.get("hand_free", (complete and not hands) if "hand_free" not in entry else None)
+        hand_free = entry["hand_free"] if "hand_free" in entry else _hand_free(hands, complete)
         if hand_free and hands:
             result.note("image stated to be free of hands has a box: taken as unknown", where)
             hand_free, complete = None, False
@@ -214,6 +214,12 @@ def _read(file: Path, root: Path, labels: OwnLabels, result: BoxedImages) -> Non
             frame=entry.get("frame"),
         )
         result.images.append(_with_own_labels(image, labels, result))
+
+
+def _hand_free(hands: Sequence[LabelledHand], complete: bool) -> bool | None:
+    if hands:
+        return False
+    return True if complete else None
 
 
 def _is_licensed(source: str, root: Path) -> bool:
