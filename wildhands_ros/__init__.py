@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # For type checkers and editors; keep equal to _MODULES.
     from .estimator import Estimator
     from .geometry.calibration import Calibration, CalibrationError
     from .geometry.camera import Camera
+    from .geometry.depth_image import DepthImage, DepthNoise
     from .geometry.pose import Pose
     from .hand_model.joints import MEDIAPIPE_BONES, MEDIAPIPE_JOINT_NAMES
     from .io.camera_files import load_calibration
@@ -39,13 +40,16 @@ if TYPE_CHECKING:  # For type checkers and editors; keep equal to _MODULES.
     from .io.images import load_image
     from .io.sources import open_source
     from .smoothing.hands import HandSmoother
-    from .types import Detection, FrameEstimate, Grasp, HandEstimate, ManoParameters, Side
+    from .types import DepthStatus, Detection, FrameEstimate, Grasp, HandEstimate, ManoParameters, Side
     from .visualization.overlay import draw_frame
 
 _MODULES = {
     "Calibration": "geometry.calibration",
     "CalibrationError": "geometry.calibration",
     "Camera": "geometry.camera",
+    "DepthImage": "geometry.depth_image",
+    "DepthNoise": "geometry.depth_image",
+    "DepthStatus": "types",
     "Detection": "types",
     "Estimator": "estimator",
     "EstimatorConfig": "config",
@@ -75,6 +79,9 @@ __all__ = [
     "Calibration",
     "CalibrationError",
     "Camera",
+    "DepthImage",
+    "DepthNoise",
+    "DepthStatus",
     "Detection",
     "Estimator",
     "EstimatorConfig",

@@ -15,11 +15,13 @@ from .detection.finder import HandFinder
 from .detection.known_hands import known_hand
 from .detection.landmarks import hand_turn
 from .detection.network_landmarks import NetworkLandmarks
+from .fitting.depth_fit import DepthFit
 from .fitting.detection_fit import possible_sides, reprojection_error
 from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import StreamFit
 from .geometry.boxes import rotated_square
 from .geometry.camera import Camera, in_image
+from .geometry.depth_image import DepthImage
 from .geometry.pose import Pose
 from .hand_model.asset import HandAsset, open_hands
 from .hand_model.mano_files import load_mano
@@ -30,6 +32,7 @@ from .runtime.threads import one_blas_thread
 from .smoothing.hands import ParameterSmoother, TrackedHand
 from .tracking.tracks import MAX_GAP, HandTracks, Track
 from .types import (
+    DepthStatus,
     Detection,
     EstimateSource,
     FrameEstimate,
@@ -58,6 +61,7 @@ class _Hand:
     """Output of the network for each side that the hand may be of."""
     fit: FitResult | None = None
     """None if there was nothing to fit, or if no hand explains the keypoints."""
+    depth: DepthStatus = DepthStatus.NONE
 
     def side(self, refine: bool) -> Side | None:
         """Returns the side as which the hand is estimated; None if there is no estimate."""
@@ -89,7 +93,7 @@ class Estimator:
     - track: assigns the hands to tracks and combines the evidence for their sides.
     - predict: runs the network. One forward pass gives presence, keypoints and the 3D hand, so most passes already
       happen while hands are found; their time counts here and not as "find".
-    - fit: fits the hand model to the keypoints.
+    - fit: fits the hand model to the keypoints, and to the depth image if there is one.
     - smooth: smooths the parameters over time (``EstimatorConfig.smoothing``).
     - pose: computes joints and everything else that follows from the parameters. The mesh is computed when
       ``HandEstimate.vertices`` is first accessed.
@@ -133,6 +137,7 @@ class Estimator:
         self._finder = HandFinder(config, self._infer_landmarks, keep_bare_boxes)
         self._tracks = HandTracks()
         self._fit = StreamFit(self.hand_model, config.hand_length or None)
+        self._depth_fit = DepthFit(self.hand_model)
         self._smoothing: SmoothingConfig | None = None
         self._smoother: ParameterSmoother | None = None
         self.smoothing = config.smoothing
@@ -200,6 +205,7 @@ class Estimator:
         stamp: float | None = None,
         detections: Sequence[Detection] | None = None,
         camera_pose: PoseLookup | None = None,
+        depth: DepthImage | DepthStatus = DepthStatus.NONE,
     ) -> FrameEstimate:
         """Estimates the hands of one image.
 
@@ -213,6 +219,8 @@ class Estimator:
             camera_pose: Returns the pose of the camera in a fixed frame, in which hands are then smoothed; without it,
                 or if it returns None, they are smoothed in the camera frame. It is called only if there are hands, and
                 as late as possible.
+            depth: Depth image of the same moment, aligned or not; without one, the reason why, which is reported for
+                each hand (``HandEstimate.depth``).
 
         Raises:
             ValueError: The image is not (H, W, 3) uint8 or does not have the size of the camera, or the detector is
@@ -226,7 +234,9 @@ class Estimator:
         with self._timer.stage("predict"):
             self._predict(hands, image_rgb, camera)
         with self._timer.stage("fit"):
-            estimated = self._fit_hands(hands, camera, stamp)
+            self._fit_hands(hands, camera, stamp)
+            self._refine_with_depth(hands, depth)
+            estimated = self._estimated(hands)
         with self._timer.stage("smooth"):
             self._smooth(estimated, stamp, camera_pose)
         with self._timer.stage("pose"):
@@ -303,9 +313,8 @@ class Estimator:
             if prediction is not None:
                 hand.predictions[side] = prediction
 
-    def _fit_hands(self, hands: list[_Hand], camera: Camera, stamp: float | None) -> list[_Estimated]:
-        """Fits the hands with keypoints, unless predictions are reported unchanged; returns those with an estimate."""
-        estimated = []
+    def _fit_hands(self, hands: list[_Hand], camera: Camera, stamp: float | None) -> None:
+        """Fits the hands with keypoints, unless predictions are reported unchanged."""
         for hand in hands:
             detection = hand.detection
             if detection.keypoints is not None and (self._config.refine or not hand.predictions):
@@ -313,6 +322,23 @@ class Estimator:
                 hand.fit = self._fit.fit(detection, camera, hand.track, stamp, initial)
                 if hand.fit is not None and hand.track is not None and len(possible_sides(detection)) > 1:
                     hand.track.confirm_side(hand.fit.side)
+
+    def _refine_with_depth(self, hands: list[_Hand], depth: DepthImage | DepthStatus) -> None:
+        """Refines the fits with the depth image; each hand that it does not help keeps the fit to its keypoints."""
+        for hand in hands:
+            if isinstance(depth, DepthStatus):
+                hand.depth = depth
+            elif hand.fit is None:
+                hand.depth = DepthStatus.UNSUPPORTED
+            else:
+                hand.fit, hand.depth = self._depth_fit.refine(hand.fit, depth)
+                if hand.track is not None and hand.depth is DepthStatus.USED:
+                    self._fit.correct(hand.track, hand.fit)
+
+    def _estimated(self, hands: list[_Hand]) -> list[_Estimated]:
+        """Returns the hands with an estimate."""
+        estimated = []
+        for hand in hands:
             side = hand.side(self._config.refine)
             if side is not None:
                 mano = hand.fit.mano if hand.fit is not None else hand.predictions[side].mano
@@ -374,6 +400,7 @@ class Estimator:
             keypoints=detection.keypoints,
             grasp_probabilities=prediction.grasp_probabilities if prediction is not None else None,
             track_id=hand.track.id if hand.track is not None else "",
+            depth=hand.depth,
         )
 
 

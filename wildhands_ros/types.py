@@ -62,6 +62,30 @@ class EstimateSource(enum.Enum):
     NETWORK_AND_FIT = "network_and_fit"
 
 
+class DepthStatus(enum.Enum):
+    """Whether a hand's estimate uses the depth image, or why not.
+
+    Example:
+        >>> from wildhands_ros import DepthStatus
+        >>> DepthStatus("used")
+        <DepthStatus.USED: 'used'>
+    """
+
+    NONE = "none"
+    """No depth image was given."""
+    USED = "used"
+    UNSUPPORTED = "unsupported"
+    """The hand was not fitted to keypoints, which the depth fit continues from."""
+    LATE = "late"
+    """There is no depth image of the moment of the colour image."""
+    EMPTY = "empty"
+    """The depth of too few pixels of the hand is known: too near, too far, sunlight, black or shining surfaces."""
+    OCCLUDED = "occluded"
+    """Another object is in front of the hand."""
+    CONTRADICTS = "contradicts"
+    """The surface is not that of the hand in the colour image: another moment, calibration or pose of the cameras."""
+
+
 @dataclass(frozen=True)
 class ManoParameters:
     """MANO parameters of one hand: vertices = hand(betas, global_orient, hand_pose) + transl.
@@ -205,6 +229,8 @@ class HandEstimate:
     """(9,) in the order of ``Grasp``; None if the network has no grasp head."""
     track_id: str = ""
     """Name of the hand's track, such as "hand_1"; empty for a single image."""
+    depth: DepthStatus = DepthStatus.NONE
+    """Whether the estimate uses the depth image, or why not."""
 
     @cached_property
     def vertices(self) -> np.ndarray:

@@ -24,6 +24,7 @@ def add_commands(commands: Subparsers) -> None:
     _add_synthetic(suites)
     _add_dataset(suites)
     _add_video(suites)
+    _add_depth(suites)
     _add_detection(suites)
     _add_jitter(commands)
     _add_ablate(commands)
@@ -73,6 +74,17 @@ def _add_video(suites: Subparsers) -> None:
     add_estimator_options(video)
     add_camera_options(video)
     video.set_defaults(run=_evaluate_video)
+
+
+def _add_depth(suites: Subparsers) -> None:
+    depth = suites.add_parser(
+        "depth", help="what a depth camera adds, on the synthetic world, and what damaged depth images cost"
+    )
+    depth.add_argument("--count", type=int, default=200, metavar="N", help="number of images; default: 200")
+    depth.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
+    _add_json_option(depth)
+    add_estimator_options(depth)
+    depth.set_defaults(run=_evaluate_depth)
 
 
 def _add_detection(suites: Subparsers) -> None:
@@ -193,6 +205,12 @@ def _evaluate_video(args: argparse.Namespace) -> int:
     from ..evaluation.main import evaluate_video_file
 
     return evaluate_video_file(make_estimator(args), args.input, intrinsics(args), args.json)
+
+
+def _evaluate_depth(args: argparse.Namespace) -> int:
+    from ..evaluation.main import evaluate_with_depth
+
+    return evaluate_with_depth(make_estimator(args), args.seed, args.count, args.json)
 
 
 def _evaluate_detection(args: argparse.Namespace) -> int:

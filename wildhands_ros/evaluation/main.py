@@ -84,6 +84,17 @@ def evaluate_dataset(
         return _report(dataclasses.replace(evaluation, skipped=evaluation.skipped + dataset.skipped), *files)
 
 
+def evaluate_with_depth(estimator: Estimator, seed: int, count: int, json_path: Path | None) -> int:
+    """Print and write the figures of ``evaluate_depth`` for ``count`` images. Returns the exit code."""
+    from .depth import describe_depth, evaluate_depth
+
+    with outputs(json_path, None) as (json_file, _):
+        figures = evaluate_depth(estimator, progress(range(count), count), seed)
+        print(describe_depth(figures))
+        write(json_file, figures)
+    return 0
+
+
 def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
     """Print and write the figures of ``evaluate_video``. Returns the exit code."""
     frames, camera = _video(path, intrinsics)

@@ -90,6 +90,10 @@ class FitResult:
     reprojection: float
     """Root mean square angle between joints and rays in radians."""
     state: FitState
+    evidence: Evidence
+    """What was seen of the hand; mirrored for a left hand. With ``anchor`` the depth fit continues from here."""
+    anchor: Anchor | None
+    """Result of another estimator near which the fit stays; mirrored for a left hand."""
 
 
 def keypoint_sigma(rays: np.ndarray) -> float:
@@ -175,7 +179,7 @@ class KeypointFit:
             frames=1 if start is None else start.frames + 1,
             hand_length=hand_length,
         )
-        return self._result(state, solution, evidence, mirror)
+        return self._result(state, solution, evidence, anchor, mirror)
 
     def _evidence(
         self,
@@ -299,7 +303,9 @@ class KeypointFit:
                 break
         return lasting
 
-    def _result(self, state: FitState, solution: Evaluated, evidence: Evidence, mirror: np.ndarray) -> FitResult:
+    def _result(
+        self, state: FitState, solution: Evaluated, evidence: Evidence, anchor: Anchor | None, mirror: np.ndarray
+    ) -> FitResult:
         pose, normal, joints, jacobian = solution
         kinematics = self._kinematics
         covariance = np.linalg.inv(normal.matrix)
@@ -328,6 +334,8 @@ class KeypointFit:
             cost=float(normal.cost),
             reprojection=float(np.sqrt(np.mean(np.arccos(np.clip(cosine[seen], -1, 1)) ** 2))),
             state=state,
+            evidence=evidence,
+            anchor=anchor,
         )
 
 

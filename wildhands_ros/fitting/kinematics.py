@@ -8,6 +8,7 @@ angles (45) and shape (B).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -47,6 +48,19 @@ class HandPose:
         return replace(self, rotation=rotation, position=position)
 
 
+class FingerChains(NamedTuple):
+    """Frames of the five fingers of a posed hand, thumb first."""
+
+    frames: np.ndarray
+    """(5, 4, 3, 3) rotations of the wrist and the three joints of each finger."""
+    positions: np.ndarray
+    """(5, 4, 3) positions of the joints and the fingertip of each finger."""
+    axes: np.ndarray
+    """(5, 3, 3, 3) axes of the three angles of each joint: finger, joint, angle, xyz."""
+    shape_dirs: np.ndarray
+    """(5, 4, 3, B) derivatives of the positions by the shape."""
+
+
 class HandKinematics:
     """Kinematics of one right-hand model."""
 
@@ -82,24 +96,29 @@ class HandKinematics:
 
     def joints_with_jacobian(self, pose: HandPose) -> tuple[np.ndarray, np.ndarray]:
         """Returns the (21, 3) joints in MediaPipe order and their (21, 3, unknowns) derivatives."""
-        frames, chain, middle_axis = self._chains(pose)
+        frames, chain, axes, shape_dirs = self.chains(pose)
         joints = np.concatenate([pose.position[None], chain.reshape(20, 3)])
         result = np.zeros((21, 3, self.num_unknowns))
         result[:, :, :3] = _cross_columns(np.eye(3), (joints - pose.position)[:, None, :])
         result[:, :, 3:6] = np.eye(3)
         # A rotation of joint l about axis a moves the joints m > l of its finger by a x (X_m - X_l).
-        axes = np.empty((5, 3, 3, 3))  # finger, joint, angle, xyz
-        axes[:, :, 0] = (frames[:, :3] @ self._axes[..., 1:2])[..., 0]
-        axes[:, :, 1] = (frames[:, :3] @ (self._axes @ middle_axis[..., None]))[..., 0]
-        axes[:, :, 2] = (frames[:, 1:] @ self._axes[..., 0:1])[..., 0]
         angles = np.zeros((5, 4, 3, 5, 3, 3))
         own = np.einsum("fjxflk->fjxlk", angles)  # a view: the effect of each finger's joints on itself
         for level in range(3):
             arms = chain[:, level + 1 :] - chain[:, level, None]
             own[:, level + 1 :, :, level] = _cross_columns(axes[:, None, level], arms[:, :, None])
         result[1:, :, NUM_RIGID : NUM_RIGID + NUM_ANGLES] = angles.reshape(20, 3, NUM_ANGLES)
-        result[1:, :, NUM_RIGID + NUM_ANGLES :] = np.cumsum(frames @ self._offset_dirs, axis=1).reshape(20, 3, -1)
+        result[1:, :, NUM_RIGID + NUM_ANGLES :] = shape_dirs.reshape(20, 3, -1)
         return joints, result
+
+    def chains(self, pose: HandPose) -> FingerChains:
+        """Returns frames, positions and derivatives of the fingers."""
+        frames, chain, middle_axis = self._chains(pose)
+        axes = np.empty((5, 3, 3, 3))
+        axes[:, :, 0] = (frames[:, :3] @ self._axes[..., 1:2])[..., 0]
+        axes[:, :, 1] = (frames[:, :3] @ (self._axes @ middle_axis[..., None]))[..., 0]
+        axes[:, :, 2] = (frames[:, 1:] @ self._axes[..., 0:1])[..., 0]
+        return FingerChains(frames, chain, axes, np.cumsum(frames @ self._offset_dirs, axis=1))
 
     def hand_pose(self, angles: np.ndarray) -> np.ndarray:
         """Converts (15, 3) angles to (45,) axis-angle vectors in MANO order."""

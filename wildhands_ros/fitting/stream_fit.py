@@ -61,6 +61,10 @@ class StreamFit:
             self._states[track] = fitted.state, stamp
         return fitted
 
+    def correct(self, track: Track, fitted: FitResult) -> None:
+        """Replaces the last fit of a track, from which its next one starts."""
+        self._states[track] = fitted.state, self._states[track][1]
+
     def _explained(
         self,
         detection: Detection,

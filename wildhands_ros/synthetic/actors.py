@@ -117,7 +117,7 @@ def _place(
     if not np.isfinite(ray).all() or ray[2] < 0.15:
         ray = camera.rays(np.array([camera.width, camera.height]) / 2)
     if egocentric:
-        return ray, float(np.exp(rng.uniform(np.log(0.22), np.log(0.72))))
+        return ray, float(np.exp(rng.uniform(*np.log(config.wearer_distances))))
     share = np.exp(rng.uniform(*np.log(config.hand_shares)))
     return ray, float(np.clip(0.17 * camera.focal / (share * min(camera.width, camera.height)), 0.2, config.farthest))
 

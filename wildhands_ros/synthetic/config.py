@@ -49,6 +49,8 @@ class WorldConfig:
 
     The others show hands from any direction.
     """
+    wearer_distances: tuple[float, float] = (0.22, 0.72)
+    """Distances in metres of the wearer's hands, evenly distributed in the logarithm."""
     hand_shares: tuple[float, float] = (0.12, 0.75)
     """Sizes of hands in images that are not egocentric, over the shorter image side."""
     farthest: float = 2.5
@@ -144,6 +146,18 @@ PRESETS = {
     "frames": _FRAMES,
     # For the second stage of the detector: more skin that is not a hand.
     "second_stage": replace(_FRAMES, name="second_stage", hand_free=0.2, bodies=0.6),
+    # For depth cameras: hands within their range.
+    "depth": replace(
+        _LAB,
+        name="depth",
+        objects="varied",
+        occluders=0.1,
+        plain_background=0.5,
+        skin_tones=(0.0, 0.8),
+        wearer_distances=(0.3, 1.2),
+        frame_sizes=((1280, 720),),
+        distorted=0.5,
+    ),
     "fisheye": replace(_LAB, name="fisheye", fisheye=1.0, fov_degrees=(110.0, 140.0)),
     # The lab world with one property changed.
     "lab_looks": replace(

@@ -1,0 +1,244 @@
+"""Refines a fitted hand with a depth image: pose, shape and position follow the surface that the sensor sees.
+
+The keypoint fit's result is the prior: its pose with the inverse covariance of all unknowns. The hand's surface is
+projected into the depth image, through the depth camera's own lens, and each visible point is compared with the depth
+at its pixel, along the surface's normal. So the depth image does not have to be aligned with the colour image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..geometry.depth_image import FARTHEST, DepthImage
+from ..hand_model.asset import HandAsset
+from ..types import DepthStatus, ManoParameters, Side
+from .keypoint_fit import FitResult
+from .kinematics import NUM_ANGLES, HandKinematics, HandPose
+from .residuals import add_anchor, evaluate
+from .surface import HandSurface, PosedSurface
+
+SURFACE_STDDEV = 0.002
+"""Standard deviation in metres of a hand's surface about the model's."""
+REDUNDANCY = 6.0
+"""Number of neighbouring points that count as one: their errors are alike."""
+_FACING = 0.35
+"""Least cosine between a point's normal and the direction to the camera."""
+_STEEPEST = 0.012
+"""Largest range in metres of the depths around a pixel at an edge or on a slope; above, it may be a flying pixel."""
+_OFFSET_SPREAD = 0.012
+"""Standard deviation in metres of the surface's depth about the offset that all points share."""
+_MOST_SCALE = 0.5
+LEAST_SUPPORT = 0.3
+GATE = (0.02, 0.012, 0.006, 0.003)
+ITERATIONS = 5
+KEYPOINTS = 1.0
+FEWEST_AGREEING = 0.45
+_ROBUST = 2.5
+"""Number of standard deviations at which Geman and McClure's weights have fallen to a quarter."""
+_FEWEST_POINTS = 20
+_FEWEST_KNOWN = 0.3
+"""Least share of visible points whose depth is known."""
+_AGREES = 0.010
+"""Metres along the normal within which a point agrees, besides the noise."""
+
+
+class _Observed(NamedTuple):
+    """The depth image at the visible points of a surface. Only points with a known depth are listed."""
+
+    chosen: np.ndarray
+    """(N,) indices of points."""
+    offsets: np.ndarray
+    """(N,) metres by which the sensor sees the surface farther along the optical axis than the model has it."""
+    per_offset: np.ndarray
+    """(N,) shift along the point's normal for each metre of offset."""
+    depths: np.ndarray
+    """(N,) depths of the model's points."""
+    stddev: np.ndarray
+    """(N,) of the offsets."""
+    known: float
+    """Share of visible points that have a known depth."""
+
+
+class DepthResult(NamedTuple):
+    """Result of the depth fit of one hand."""
+
+    fit: FitResult
+    """The refined fit, or the given one if the depth image could not be used."""
+    status: DepthStatus
+
+
+class DepthFit:
+    """Refines fits of right and left hands.
+
+    Args:
+        assets: Hand model of each side.
+    """
+
+    def __init__(self, assets: Mapping[Side, HandAsset]):
+        self._models = {
+            Side.RIGHT: _model(assets[Side.RIGHT]),
+            # Left hands are fitted mirrored, as in the keypoint fit.
+            Side.LEFT: _model(assets[Side.LEFT].mirrored()),
+        }
+
+    def refine(self, fit: FitResult, depth: DepthImage) -> DepthResult:
+        """Refines one hand.
+
+        Args:
+            fit: Result of the keypoint fit.
+            depth: Depth image of the same moment.
+        """
+        kinematics, surface = self._models[fit.side]
+        mirror = np.array([-1.0 if fit.side is Side.LEFT else 1.0, 1, 1])
+        posed = surface.pose(fit.state.pose)
+        observed = _observe(surface, posed, mirror, depth)
+        if len(observed.chosen) < _FEWEST_POINTS or observed.known < _FEWEST_KNOWN:
+            return DepthResult(fit, DepthStatus.EMPTY)
+        scale = _common_scale(observed)
+        if scale is None:
+            occluded = np.median(observed.offsets) < 0
+            return DepthResult(fit, DepthStatus.OCCLUDED if occluded else DepthStatus.CONTRADICTS)
+        # Points keep their pixels while the hand moves along the rays.
+        pose = replace(fit.state.pose, position=fit.state.pose.position * scale)
+        for iteration in range(ITERATIONS):
+            posed = surface.pose(pose)
+            observed = _observe(surface, posed, mirror, depth)
+            if len(observed.chosen) < _FEWEST_POINTS:
+                return DepthResult(fit, DepthStatus.CONTRADICTS)
+            normal = evaluate(kinematics, pose, fit.evidence).normal
+            if fit.anchor is not None:
+                add_anchor(normal, pose, fit.anchor, fit.evidence.mean_ray)
+            residuals = observed.offsets * observed.per_offset
+            stddev = np.hypot(observed.stddev * observed.per_offset, SURFACE_STDDEV)
+            # The gate closes step by step.
+            width = _ROBUST * stddev + GATE[min(iteration, len(GATE) - 1)]
+            weights = 1 / (1 + (residuals / width) ** 2) ** 2
+            rows = surface.along_normals(posed, observed.chosen)
+            weighted = rows * (weights / (stddev**2 * REDUNDANCY))[:, None]
+            matrix = normal.matrix / KEYPOINTS + weighted.T @ rows
+            gradient = normal.gradient / KEYPOINTS - weighted.T @ residuals
+            pose = pose.moved(-np.linalg.solve(matrix, gradient))
+        status = _judge(surface, surface.pose(pose), mirror, depth)
+        if status is not DepthStatus.USED:
+            return DepthResult(fit, status)
+        return DepthResult(_refined(fit, kinematics, pose, matrix, mirror, depth), status)
+
+
+def _model(asset: HandAsset) -> tuple[HandKinematics, HandSurface]:
+    kinematics = HandKinematics(asset)
+    return kinematics, HandSurface(asset, kinematics)
+
+
+def _observe(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, depth: DepthImage) -> _Observed:
+    """Looks up the depth at the points that the depth camera sees."""
+    to_depth = depth.pose.inverse()
+    points = to_depth.apply(posed.points * mirror)
+    normals = (posed.normals * mirror) @ to_depth.rotation.T
+    distances = np.linalg.norm(points, axis=1)
+    facing = -(points * normals).sum(1)
+    candidates = np.flatnonzero((facing > _FACING * distances) & (points[:, 2] > 0.05))
+    centres = to_depth.apply(posed.spheres * mirror)
+    candidates = candidates[~_hidden(points[candidates], distances[candidates], centres, surface.radii)]
+    pixels = depth.camera.project(points[candidates])
+    seen, range_around = _pixels(depth.depth, pixels)
+    z = points[candidates, 2]
+    slope = 1 / (depth.camera.focal / np.maximum(z, 0.05))  # metres per pixel
+    stddev = depth.noise.stddev(z)
+    known = (seen > 0) & (seen < FARTHEST)
+    inside = known & (range_around < _STEEPEST + 4 * stddev + 4 * slope)
+    share = float(known.mean()) if len(candidates) else 0.0
+    candidates, z, seen, stddev = candidates[inside], z[inside], seen[inside], stddev[inside]
+    return _Observed(candidates, seen - z, facing[candidates] / -z, z, stddev, share)
+
+
+def _hidden(points: np.ndarray, distances: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Returns (N,) bool: which points lie behind a sphere, as seen from the origin."""
+    along = (points / distances[:, None]) @ centres.T
+    across = (centres**2).sum(1) - along**2
+    return ((across < radii**2) & (along < distances[:, None] - 1.6 * radii)).any(1)
+
+
+def _pixels(depth: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the (N,) depths at the nearest pixels, 0 outside the image, and the range of the 3 x 3 around."""
+    height, width = depth.shape
+    rounded = np.nan_to_num(np.round(pixels), nan=-1e6).astype(np.int64)
+    x, y = rounded.T
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    steps = np.arange(-1, 2)
+    columns = np.clip(x[:, None] + steps, 0, width - 1)
+    rows = np.clip(y[:, None] + steps, 0, height - 1)
+    window = depth[rows[:, :, None], columns[:, None, :]].reshape(-1, 9).astype(np.float64)
+    centre = np.where(inside, window[:, 4], 0.0)
+    valid = (window > 0) & (window < FARTHEST)
+    low, high = np.where(valid, window, np.inf).min(1), np.where(valid, window, -np.inf).max(1)
+    return np.nan_to_num(centre, nan=0.0, posinf=0.0, neginf=0.0), high - low
+
+
+def _common_scale(observed: _Observed) -> float | None:
+    """Returns the factor by which most points are farther than the keypoint fit has them; None if too few agree."""
+    offsets, z = observed.offsets, observed.depths
+    scales = 1 + offsets / z
+    candidates = np.sort(scales[np.abs(np.log(scales)) < _MOST_SCALE])[:: max(len(scales) // 48, 1)]
+    if not len(candidates):
+        return None
+    spread = (_OFFSET_SPREAD + observed.stddev) / z
+    support = np.exp(-0.5 * ((scales - candidates[:, None]) / spread) ** 2).mean(1)
+    best = int(support.argmax())
+    return float(candidates[best]) if support[best] > LEAST_SUPPORT else None
+
+
+def _judge(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, depth: DepthImage) -> DepthStatus:
+    """Decides whether the refined hand agrees with the depth image."""
+    observed = _observe(surface, posed, mirror, depth)
+    if len(observed.chosen) < _FEWEST_POINTS:
+        return DepthStatus.CONTRADICTS
+    residuals = observed.offsets * observed.per_offset
+    agrees = np.abs(residuals) < _AGREES + 2 * observed.stddev * np.abs(observed.per_offset)
+    if agrees.mean() < FEWEST_AGREEING:
+        return DepthStatus.OCCLUDED if np.median(observed.offsets) < -_AGREES else DepthStatus.CONTRADICTS
+    return DepthStatus.USED
+
+
+def _refined(
+    fit: FitResult,
+    kinematics: HandKinematics,
+    pose: HandPose,
+    matrix: np.ndarray,
+    mirror: np.ndarray,
+    depth: DepthImage,
+) -> FitResult:
+    """Returns the fit with another pose and the inverse covariance of its unknowns."""
+    joints, jacobian = kinematics.joints_with_jacobian(pose)
+    covariance = np.linalg.inv(matrix)
+    # An error of the sensor's scale moves the whole hand along the ray.
+    distance = float(np.linalg.norm(pose.position))
+    along = pose.position / distance
+    common = np.outer(along, along) * (depth.noise.bias * distance) ** 2
+    covariance[3:6, 3:6] += common
+    rows = jacobian.reshape(63, -1)
+    variance = ((rows @ covariance) * rows).sum(1).reshape(21, 3)
+    order = [3, 4, 5, 0, 1, 2]
+    turn = np.array([1.0, mirror[0], mirror[0]])
+    signs = np.concatenate([mirror, turn])
+    rotation = pose.rotation * np.outer(mirror, mirror)
+    mano = ManoParameters(
+        transl=(pose.position - kinematics.wrist_at_rest(pose.betas)) * mirror,
+        global_orient=Rotation.from_matrix(rotation).as_rotvec(),
+        hand_pose=(kinematics.hand_pose(pose.angles).reshape(15, 3) * turn).reshape(NUM_ANGLES),
+        betas=pose.betas.copy(),
+    )
+    return replace(
+        fit,
+        mano=mano,
+        joints=joints * mirror,
+        joints_stddev=np.sqrt(variance),
+        wrist_position=pose.position * mirror,
+        wrist_rotation=rotation,
+        wrist_covariance=covariance[np.ix_(order, order)] * np.outer(signs, signs),
+        state=replace(fit.state, pose=pose),
+    )
