@@ -326,18 +326,7 @@ def test_detection_evaluation_on_the_command_line(tmp_path, capsys):
     write_source(tmp_path / "desk", [{}, {}], [{"id": 1, "image_id": 1, "bbox": [1, 1, 30, 30]}], size=(96, 96))
     write_source(tmp_path / "evaluate_only" / "gloves", [{}], size=(96, 96))
     (tmp_path / "desk" / "images" / "1.jpg").write_bytes(b"no image")
-    command = [
-        "evaluate",
-        "detection",
-        "--count",
-        "1",
-        "--detectors",
-        "own",
-        "--workers",
-        "1",
-        "--photos",
-        str(tmp_path),
-    ]
+    command = ["evaluate", "detection", "--photos", str(tmp_path), "--count", "1", "--detectors", "mediapipe"]
     assert main([*command, "--json", str(tmp_path / "out.json"), "--picture", str(tmp_path / "out.png")]) == 0
     figures = json.loads((tmp_path / "out.json").read_text())["mediapipe"]
     assert {
