@@ -19,6 +19,8 @@ NUM_BETAS = 10
 NUM_GRASPS = 9
 
 _ITERATIONS = 3
+_HAND_VALUES = 6 * NUM_ROTATIONS + NUM_BETAS + 3
+"""Number of values that an iteration refines: rotations, betas and camera."""
 _HAND_SIZE = 0.1
 """Metres from a hand's centre to its fingertips, about."""
 
@@ -127,7 +129,7 @@ class HandDecoder(nn.Module):
         first, second, last = nn.Linear(features, middle), nn.Linear(middle, middle), nn.Linear(middle, 3)
         self.initial_camera = nn.Sequential(first, nn.ReLU(inplace=True), second, nn.ReLU(inplace=True), last)
         self.refine = nn.Sequential(
-            nn.Linear(features + 6 * NUM_ROTATIONS + NUM_BETAS + 3, wide),
+            nn.Linear(features + _HAND_VALUES, wide),
             nn.ReLU(inplace=True),
             nn.Dropout(0.5),
             nn.Linear(wide, wide),
@@ -148,7 +150,8 @@ class HandDecoder(nn.Module):
         betas = features.new_zeros(count, NUM_BETAS)
         camera = initial_camera = self.initial_camera(features)
         # The features' part of the first layer is the same in every iteration, and most of the work.
-        weight, size = self.refine.get_parameter("0.weight"), features.shape[1]
+        weight = self.refine.get_parameter("0.weight")
+        size = weight.shape[1] - _HAND_VALUES
         of_features = linear(features, weight[:, :size], self.refine.get_parameter("0.bias"))
         for _ in range(_ITERATIONS):
             of_hand = linear(torch.cat([pose, betas, camera], dim=-1), weight[:, size:])

@@ -118,7 +118,34 @@ def _exported(
             do_constant_folding=False,
             training=torch.onnx.TrainingMode.PRESERVE,
         )
-    return onnx.load_model_from_string(exported.getvalue())
+    graph = onnx.load_model_from_string(exported.getvalue())
+    _merge_padding(graph.graph)
+    return graph
+
+
+def _merge_padding(graph: onnx.GraphProto) -> None:
+    """Replaces the padding in front of convolutions (``SameConv2d``) by their own, which may be uneven.
+
+    PyTorch's convolutions only know even padding. Between a convolution and the next, a node of its own makes ONNX
+    Runtime change the memory layout twice.
+    """
+    padded = {node.output[0]: node for node in graph.node if node.op_type == "Pad"}
+    for node in graph.node:
+        if node.op_type != "Conv" or node.input[0] not in padded:
+            continue
+        attributes = {attribute.name: attribute.ints for attribute in node.attribute}
+        totals = [k - s for k, s in zip(attributes["kernel_shape"], attributes["strides"], strict=True)]
+        before = [total // 2 for total in totals]
+        attributes["pads"][:] = [*before, *(total - first for total, first in zip(totals, before, strict=True))]
+        node.input[0] = padded[node.input[0]].input[0]
+    used = {output.name for output in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if used.intersection(node.output):
+            kept.append(node)
+            used.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
 
 
 def _write(graph: onnx.ModelProto, state: Mapping[str, Tensor], metadata: dict[str, str], path: Path) -> None:
