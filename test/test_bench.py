@@ -10,25 +10,54 @@ import pytest
 pytest.importorskip("rclpy")
 
 from wildhands_ros.benchmark.figures import alternating, percentiles, ratio
+from wildhands_ros.benchmark.limits import TRUNK_GMAC, trunk_limit_ms
 from wildhands_ros.benchmark.stages import FIT, POSE
 from wildhands_ros.cli.main import main
 from wildhands_ros.ros.benchmark.overhead import STEPS
 from wildhands_ros.ros.benchmark.streams import Answer, StreamRun
 
 
-def test_node_and_stages(tmp_path, capfd):
+def test_quick_run(tmp_path, capfd):
+    pytest.importorskip("mediapipe")
     output = tmp_path / "bench.json"
-    assert main(["bench", "stages", "end_to_end", "--seconds", "2", "--json", str(output)]) == 0
+    assert main(["bench", "--quick", "--json", str(output)]) == 0
     figures = json.loads(output.read_text())
     stream = figures["end_to_end"]
     assert stream["input_hz"] > 0 and stream["fps"] > 0 and 0 < stream["age_p50_ms"] <= stream["age_p95_ms"]
     assert stream["hands"] > 1.5, "both hands are in view"
     assert stream["cpu_percent"] > 0 and 100 < figures["rss_mb"] <= figures["peak_rss_mb"]
-    assert figures["peak_fps"] > 0 and figures["start_up_s"] > 0 and figures["machine"]["cpus"] >= 1
+    assert figures["peak_fps"] > 0 and figures["start_up_s"] > 0
     assert {FIT, POSE, "fit_per_hand", *STEPS} < figures["stages"].keys()
     for stage, times in figures["stages"].items():
         assert 0 <= times["p50_ms"] <= times["p95_ms"], stage
     assert figures["fit_ms"] > 0 and figures["node_overhead_ms"] > 0 and figures["markers_ms"] > 0
+    assert figures["machine"]["cores"] >= figures["machine"]["cpus"] >= 1 and figures["machine"]["flags"]
+    # Both are times of one frame: the trunk's arithmetic alone, and everything.
+    assert 1 < figures["frame_over_limit"] == pytest.approx(figures["frame_ms"] / figures["trunk_limit_ms"], rel=0.01)
+    assert 1 < figures["gemm_gflops_core"] < 1000
+    assert figures["peers"].keys() == {"mediapipe"} and figures["peers"]["mediapipe"]["fps"] > 0
+
+
+def test_the_limit_is_the_trunks_arithmetic():
+    """Counts the multiplications of the trunk's convolutions."""
+    torch = pytest.importorskip("torch")
+    from wildhands_ros.network.landmark_net import LandmarkTrunk
+
+    count = 0
+
+    def add(layer, _, output):
+        nonlocal count
+        count += layer.weight.numel() * output.shape[2] * output.shape[3]
+
+    trunk = LandmarkTrunk()
+    for layer in trunk.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(add)
+    with torch.no_grad():
+        trunk(torch.zeros(1, 3, 224, 224))
+    assert count / 1e9 == pytest.approx(TRUNK_GMAC, abs=5e-4)
+    assert trunk_limit_ms(66.2, hands=2, cores=8) == trunk_limit_ms(66.2, hands=1, cores=1) == pytest.approx(10)
+    assert trunk_limit_ms(66.2, hands=2, cores=1) == pytest.approx(20)
 
 
 def test_unknown_parts_and_unwritable_outputs_fail_at_once(tmp_path, capsys):

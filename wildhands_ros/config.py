@@ -140,8 +140,8 @@ class EstimatorConfig:
     device: str = AUTO
     """Torch device of the network; "auto" selects a GPU if there is one."""
     runtime: str = AUTO
-    """One of ``RUNTIMES``; "auto" selects OpenVINO on a CPU if it is installed, otherwise ONNX Runtime, and PyTorch on
-    a GPU."""
+    """One of ``RUNTIMES``; "auto" selects PyTorch on a GPU, and on a CPU the faster of OpenVINO and ONNX Runtime, which
+    is measured at the first start."""
     precision: str = AUTO
     """One of ``PRECISIONS`` ("int8" only after ``wildhands quantize``); "auto" selects the fastest that costs no
     measurable accuracy."""

@@ -10,16 +10,28 @@ from pathlib import Path
 from .. import __version__
 from ..runtime.threads import available_cpus
 
-_PACKAGES = ("mediapipe", "numpy", "openvino", "torch")
+_PACKAGES = ("mediapipe", "numpy", "onnxruntime", "openvino", "torch")
+_FLAGS = (
+    *("sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni"),
+    *("avx512f", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16"),
+    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"),
+)
+"""Instruction sets of x86 and ARM on which the speed of networks depends, by their names in /proc/cpuinfo."""
 
 
 def machine() -> dict[str, object]:
-    """Returns processor, cores, memory, versions and ``load``, the load average over the last minute."""
+    """Returns processor, instruction sets, cores, memory, versions and ``load``, the load average over the last minute.
+
+    ``cores`` are the machine's, ``cpus`` those that this process may use.
+    """
     fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
     names = {name.strip(): value.strip() for name, value in fields.items()}
+    available = (names.get("flags") or names.get("Features", "")).split()
     memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     return {
         "processor": names.get("model name", platform.machine()),
+        "flags": [flag for flag in _FLAGS if flag in available],
+        "cores": os.cpu_count(),
         "cpus": available_cpus(),
         "memory_gb": round(int(memory.split()[1]) / 2**20, 1),
         "load": round(os.getloadavg()[0], 2),

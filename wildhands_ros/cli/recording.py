@@ -180,13 +180,13 @@ def _resolved(config: EstimatorConfig) -> EstimatorConfig:
     """Replaces "auto" by what this machine chooses, so that all machines of a cluster compute the same."""
     from ..config import NONE
     from ..estimator import checkpoint_name
-    from ..network.network_file import open_network
+    from ..network.network_file import DEFAULT_NAME, open_network
     from ..runtime.network import choose
 
     checkpoint = checkpoint_name(config)
     # Without a checkpoint, only the bundled landmark network runs.
-    is_onnx = checkpoint == NONE or open_network(checkpoint).is_onnx
-    runtime, precision, device = choose(config.runtime, config.precision, config.device, is_onnx)
+    network = open_network(DEFAULT_NAME if checkpoint == NONE else checkpoint)
+    runtime, precision, device = choose(network, config.runtime, config.precision, config.device)
     return replace(config, runtime=runtime, precision=precision, device=device, checkpoint=checkpoint)
 
 

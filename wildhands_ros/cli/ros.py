@@ -34,6 +34,11 @@ def add_commands(commands: Subparsers) -> None:
     bench.add_argument(
         "--seconds", type=_seconds, default=30.0, metavar="S", help="duration of each stream; default: 30"
     )
+    bench.add_argument(
+        "--quick",
+        action="store_true",
+        help="stages, node and MediaPipe only, in streams of two seconds: half a minute, for a first impression",
+    )
     bench.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
     bench.set_defaults(run=_bench, needs_middleware=True)
 
@@ -60,7 +65,7 @@ def _bench(args: argparse.Namespace) -> int:
 
     if unknown := sorted(set(args.parts) - set(PARTS)):
         raise ValueError(f"unknown part {', '.join(unknown)}; the parts are: {', '.join(PARTS)}")
-    return run_bench(args.parts, args.seconds, args.json)
+    return run_bench(args.parts, args.seconds, args.json, args.quick)
 
 
 def _soak(args: argparse.Namespace) -> int:

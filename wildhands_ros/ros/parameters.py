@@ -91,7 +91,7 @@ class Parameters:
     runtime: str = parameter(
         "auto",
         "What executes the network. openvino or onnxruntime (CPU only), torch, or auto: torch on a GPU; on a CPU the "
-        "first of openvino, onnxruntime and torch that is installed.",
+        "faster one of openvino and onnxruntime, which is measured at the first start.",
         fixed=True,
         choices=RUNTIMES,
     )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ..config import AUTO, PRECISIONS, RUNTIMES
+from ..config import AUTO, BFLOAT16, FLOAT32, INT8, ONNXRUNTIME, OPENVINO, PRECISIONS, RUNTIMES, TORCH
 from ..network.network_file import NetworkFile
 from ..network.preprocessing import NetworkInput
+from .fastest import fastest
 from .threads import one_torch_thread
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ def run_network(
         network: the file, or the network in evaluation mode and on the CPU. It must not be used by the caller
             afterwards. Anything but an ONNX file needs PyTorch.
         mean_pose: (2, 45) radians, mean poses of the left and the right hand model.
-        runtime: one of ``RUNTIMES``; auto is OpenVINO on a CPU if it is installed, otherwise ONNX Runtime for an ONNX
-            file, otherwise PyTorch.
+        runtime: one of ``RUNTIMES``; see ``choose`` for auto.
         precision: precision of the encoder, one of ``PRECISIONS``; auto is bfloat16 if the processor is fast at it,
             where it costs no measurable accuracy, otherwise float32.
         device: torch device, or auto for a GPU if there is one.
@@ -62,37 +62,49 @@ def run_network(
     Raises:
         ValueError: a choice is not available on this machine; the message says what to do.
     """
-    runtime, precision, device = choose(runtime, precision, device, _onnx_file(network) is not None)
+    runtime, precision, device = choose(network, runtime, precision, device)
     file = _onnx_file(network)
     if file is not None and (file.mean_pose is None or not np.array_equal(file.mean_pose, mean_pose)):
         raise ValueError(
             f"{file.path} was exported for another hand model than the one that is used with it: set hand_model to "
             "the one it was trained with, or export the checkpoint again"
         )
-    if runtime == "openvino":
-        from .openvino import OpenVinoNetwork
+    try:
+        if runtime == OPENVINO:
+            from .openvino import OpenVinoNetwork
 
-        return OpenVinoNetwork(network_graphs(network, mean_pose), precision)
-    if runtime == "onnxruntime":
-        if file is None:
-            raise ValueError("ONNX Runtime needs an ONNX file: make one with wildhands export-onnx")
-        from .onnxruntime import OnnxRuntimeNetwork
+            return OpenVinoNetwork(network_graphs(network, mean_pose), precision)
+        if runtime == ONNXRUNTIME:
+            if file is None:
+                raise ValueError("ONNX Runtime needs an ONNX file: make one with wildhands export-onnx")
+            from .onnxruntime import OnnxRuntimeNetwork
 
-        return OnnxRuntimeNetwork(file, precision)
+            return OnnxRuntimeNetwork(file, precision)
+    except ImportError as error:
+        raise ValueError(
+            f"the runtime {runtime} is installed, but cannot be used here ({error}): install it again, or set runtime "
+            "to another one"
+        ) from error
     model = _model(network)
     from .pytorch import TorchNetwork
 
     return TorchNetwork(model, mean_pose, precision, device)
 
 
-def choose(runtime: str, precision: str, device: str, is_onnx: bool) -> tuple[str, str, str]:
+def choose(
+    network: NetworkFile | WildHands, runtime: str = AUTO, precision: str = AUTO, device: str = AUTO
+) -> tuple[str, str, str]:
     """Replaces auto by the choice for this machine.
 
+    On a CPU, the runtime of an ONNX file is the faster one of OpenVINO and ONNX Runtime, as measured at the first start
+    (``fastest``). If that cannot be kept, it is OpenVINO on processors with bfloat16, otherwise ONNX Runtime. Networks
+    without an ONNX file run on OpenVINO, or on PyTorch if that is not installed.
+
     Args:
+        network: see ``run_network``.
         runtime: see ``run_network``.
         precision: see ``run_network``.
         device: see ``run_network``.
-        is_onnx: whether the network is an ONNX file.
 
     Returns:
         Runtime, precision and device.
@@ -105,30 +117,48 @@ def choose(runtime: str, precision: str, device: str, is_onnx: bool) -> tuple[st
             f"unknown runtime {runtime!r} or precision {precision!r}; known runtimes: {', '.join(RUNTIMES)}; "
             f"known precisions: {', '.join(PRECISIONS)}"
         )
-    for_cpu = runtime in ("openvino", "onnxruntime")
+    for_cpu = runtime in (OPENVINO, ONNXRUNTIME)
     if device == AUTO:
         device = "cuda" if not for_cpu and _has_cuda() else "cpu"
     if for_cpu and device != "cpu":
         raise ValueError(
             f"the runtime {runtime} runs on the CPU, not on {device!r}: set device to cpu, or runtime to torch"
         )
-    lower = device.startswith("cuda") and _has_cuda() and _cuda_has_bfloat16()
-    if device == "cpu" and runtime in (AUTO, "openvino"):
-        try:
-            from .openvino import has_bfloat16
-        except ImportError as error:
-            if runtime == "openvino":
-                raise ValueError("the runtime openvino is not installed: pip install openvino") from error
-        else:
-            runtime, lower = "openvino", has_bfloat16()
-    if device == "cpu" and runtime in (AUTO, "onnxruntime"):
-        if find_spec("onnxruntime") is not None:
-            runtime = "onnxruntime" if is_onnx or runtime != AUTO else runtime
-        elif runtime == "onnxruntime":
-            raise ValueError("the runtime onnxruntime is not installed: pip install onnxruntime")
+    if for_cpu and find_spec(runtime) is None:
+        raise ValueError(f"the runtime {runtime} is not installed: pip install {runtime}")
+    if runtime == AUTO and device == "cpu":
+        runtime, precision = _cpu_runtime(_onnx_file(network), precision)
+    if runtime == AUTO:
+        runtime = TORCH
     if precision == AUTO:
-        precision = "bfloat16" if lower else "float32"
-    return "torch" if runtime == AUTO else runtime, precision, device
+        precision = BFLOAT16 if _is_fast_in_bfloat16(runtime, device) else FLOAT32
+    return runtime, precision, device
+
+
+def _cpu_runtime(file: NetworkFile | None, precision: str) -> tuple[str, str]:
+    """Returns the runtime on a CPU, and the precision if that was measured, too."""
+    installed = [runtime for runtime in (OPENVINO, ONNXRUNTIME) if find_spec(runtime) is not None]
+    if file is None or precision in (BFLOAT16, INT8):  # for OpenVINO only
+        return OPENVINO if OPENVINO in installed else TORCH, precision
+    if len(installed) > 1:
+        found = fastest(file, installed, precision)
+        if found is not None:
+            return found.runtime, found.precision
+        return OPENVINO if _is_fast_in_bfloat16(OPENVINO, "cpu") else ONNXRUNTIME, precision
+    return (installed or [TORCH])[0], precision
+
+
+def _is_fast_in_bfloat16(runtime: str, device: str) -> bool:
+    if device.startswith("cuda"):
+        return _has_cuda() and _cuda_has_bfloat16()
+    if runtime != OPENVINO:
+        return False
+    try:
+        from .openvino import has_bfloat16
+    except ImportError:
+        return False
+
+    return has_bfloat16()
 
 
 def has_int8(network: NetworkFile | WildHands) -> bool:

@@ -1,7 +1,8 @@
-"""Runs networks on ONNX Runtime, where OpenVINO is not installed."""
+"""Runs networks on ONNX Runtime."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from .threads import inference_threads
 
 class OnnxRuntimeNetwork:
     """A ``network.RunningNetwork`` on ONNX Runtime, in float32.
+
+    Several hands run side by side, each on a core of its own as far as there are cores: threads that share one layer
+    wait for one another at each of a hundred layers.
 
     Args:
         file: an ONNX file.
@@ -31,11 +35,24 @@ class OnnxRuntimeNetwork:
             raise ValueError("ONNX Runtime runs the network in float32: set runtime to openvino for other precisions")
         self._session = _session(file.path)
         self._inputs, self._outputs = [node.name for node in self._session.get_inputs()], outputs(file.config)
+        self._pool = ThreadPoolExecutor(threads) if (threads := inference_threads()) > 1 else None
 
     def __call__(self, inputs: NetworkInput, side: np.ndarray) -> dict[str, np.ndarray]:
         values = {**inputs.arrays(), "side": side, "image_index": np.zeros(len(side), np.int64)}
-        results = self._session.run(list(self._outputs), {name: values[name] for name in self._inputs})
+        feed = {name: values[name] for name in self._inputs}
+        if self._pool is None or len(side) == 1:
+            results = self._run(feed)
+        else:
+            # The whole image, which is not one row for each hand, belongs to every hand.
+            rows = [
+                {name: value if name == "images" else value[i : i + 1] for name, value in feed.items()}
+                for i in range(len(side))
+            ]
+            results = [np.concatenate(parts) for parts in zip(*self._pool.map(self._run, rows), strict=True)]
         return dict(zip(self._outputs, results, strict=True))
+
+    def _run(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return self._session.run(list(self._outputs), feed)
 
 
 class OnnxRuntimeDetector:
@@ -62,5 +79,7 @@ class OnnxRuntimeDetector:
 def _session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = inference_threads()
+    # Threads that spin while they wait would take the cores from one another.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # the training's counters in the file are no reason for warnings
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -7,20 +7,22 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...benchmark.clip import RATE, load_clip
+from ...benchmark.clip import RATE, Clip, load_clip
 from ...benchmark.figures import percentiles
+from ...benchmark.limits import gemm_gflops, trunk_limit_ms
 from ...benchmark.machine import machine
-from ...benchmark.networks import compare, cost_per_hand, default_network, released_network
 from ...benchmark.stages import POSE, run_stages
 from ...io.files import OutputFile
+from ...runtime.threads import available_cpus
 from ..share import share_folder
-from .overhead import markers_ms, overhead_ms, run_overhead
-from .streams import streams
+from .overhead import frame_ms, markers_ms, overhead_ms, run_overhead
+from .streams import SETTLE, streams
 
 if TYPE_CHECKING:
     from ...network.model import WildHands
@@ -29,19 +31,23 @@ if TYPE_CHECKING:
 PARTS = ("stages", "default", "released", "end_to_end", "peers", "hands_curve", "cameras_curve")
 """What can be measured, in this order."""
 DEFAULT_PARTS = PARTS[:5]
+QUICK_PARTS = ("stages", "end_to_end", "peers")
+QUICK_SECONDS = 2.0
+"""Duration of each stream in a quick run."""
 ROUNDS = 3
 """Number of turns that nodes take when they are compared."""
 MAX_CAMERAS = 3
 """Largest number of cameras in the curve."""
 
 
-def run_bench(parts: list[str], seconds: float, output: Path | None) -> int:
+def run_bench(parts: list[str], seconds: float, output: Path | None, quick: bool = False) -> int:
     """Measures, prints the figures and writes them as JSON.
 
     Args:
-        parts: some of ``PARTS``; ``DEFAULT_PARTS`` if empty.
+        parts: some of ``PARTS``; if empty, ``DEFAULT_PARTS`` or, in a quick run, ``QUICK_PARTS``.
         seconds: duration of each stream.
         output: the JSON file, if any.
+        quick: whether to measure streams for ``QUICK_SECONDS`` only, and to leave out the slow naive node.
 
     Returns:
         The exit code: 1 if a node or the camera failed, with the reason on stderr.
@@ -53,7 +59,10 @@ def run_bench(parts: list[str], seconds: float, output: Path | None) -> int:
     try:
         # Open the output first: a path that cannot be written fails before the work.
         with OutputFile(output) if output else nullcontext() as file:
-            _measure(parts or list(DEFAULT_PARTS), seconds, figures)
+            if quick:
+                _measure(parts or list(QUICK_PARTS), QUICK_SECONDS, figures, ["mediapipe"])
+            else:
+                _measure(parts or list(DEFAULT_PARTS), seconds, figures, ["naive", "mediapipe"])
             if file is not None:
                 file.write_text(json.dumps(figures, indent=2) + "\n")
     except RuntimeError as error:
@@ -74,10 +83,11 @@ class Figures(dict[str, object]):
             print(f"{name}: {json.dumps(value)}", flush=True)
 
 
-def _measure(parts: list[str], seconds: float, figures: Figures) -> None:
+def _measure(parts: list[str], seconds: float, figures: Figures, peers: list[str]) -> None:
     clip = load_clip(share_folder("demo"))
     figures.add(machine=machine())
     if "stages" in parts:
+        gflops = gemm_gflops()
         stages = run_stages(clip, frames=max(10, round(seconds * RATE)))
         steps = run_overhead(clip, stages.estimates)
         times = {**stages.seconds, "fit_per_hand": stages.fit_seconds_per_hand, **steps}
@@ -87,6 +97,30 @@ def _measure(parts: list[str], seconds: float, figures: Figures) -> None:
             markers_ms=markers_ms(steps),
             fit_ms=percentiles(stages.fit_seconds_per_hand)["p50_ms"],
         )
+        hands = round(float(np.mean([len(estimate.hands) for estimate in stages.estimates])))
+        limit = trunk_limit_ms(gflops, max(1, hands), available_cpus())
+        frame = frame_ms(stages.seconds, steps)
+        figures.add(
+            gemm_gflops_core=round(gflops, 1),
+            trunk_limit_ms=round(limit, 2),
+            frame_ms=round(frame, 2),
+            frame_over_limit=round(frame / limit, 2),
+        )
+    if {"default", "released", "hands_curve"} & set(parts):
+        _measure_networks(parts, clip, seconds, figures)
+    if "end_to_end" in parts or "peers" in parts:
+        figures.add(**_end_to_end(seconds, peers if "peers" in parts else []))
+    if "cameras_curve" in parts:
+        figures.add(cameras=_cameras_curve(seconds))
+
+
+def _measure_networks(parts: list[str], clip: Clip, seconds: float, figures: Figures) -> None:
+    """Measures the networks alone, which needs PyTorch."""
+    if find_spec("torch") is None:
+        print("without PyTorch, networks are not compared with it: pip install 'wildhands_ros[train]'", flush=True)
+        return
+    from ...benchmark.networks import compare, cost_per_hand, default_network, released_network
+
     repeats = max(5, round(seconds))
     if "default" in parts:
         figures.add(default=compare(default_network, clip, repeats))
@@ -98,19 +132,18 @@ def _measure(parts: list[str], seconds: float, figures: Figures) -> None:
             "released": released_network,
         }
         figures.add(network_ms_by_hands={name: cost_per_hand(make, clip, repeats) for name, make in networks.items()})
-    if "end_to_end" in parts or "peers" in parts:
-        figures.add(**_end_to_end(seconds, with_peers="peers" in parts))
-    if "cameras_curve" in parts:
-        figures.add(cameras=_cameras_curve(seconds))
 
 
-def _end_to_end(seconds: float, with_peers: bool) -> dict[str, object]:
+def _end_to_end(seconds: float, peers: list[str]) -> dict[str, object]:
     """Measures the node at 30 Hz and at its maximum rate.
 
     Comparable nodes take turns with it, each for a part of the time.
     """
-    kinds = ["wildhands", "naive", "mediapipe"] if with_peers else ["wildhands"]
-    rounds = ROUNDS if with_peers else 1
+    kinds = ["wildhands", *peers]
+    if "mediapipe" in kinds and find_spec("mediapipe") is None:
+        print("MediaPipe is not installed and therefore not compared: pip install 'wildhands_ros[mediapipe]'")
+        kinds.remove("mediapipe")
+    rounds = ROUNDS if len(kinds) > 1 and seconds >= ROUNDS * SETTLE else 1
     runs: dict[str, list[dict[str, float]]] = defaultdict(list)
     with streams({kind: kind for kind in kinds}) as nodes:
         start_up = {kind: round(nodes.start(kind), 1) for kind in kinds}
@@ -127,7 +160,7 @@ def _end_to_end(seconds: float, with_peers: bool) -> dict[str, object]:
         "start_up_s": start_up["wildhands"],
         **memory["wildhands"],
     }
-    if with_peers:
+    if peers:
         figures["peers"] = {
             kind: {**_median(runs[kind]), **memory[kind], "age_ratios": _age_ratios(runs[kind], runs["wildhands"])}
             for kind in kinds[1:]

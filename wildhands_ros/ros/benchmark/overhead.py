@@ -92,6 +92,17 @@ def overhead_ms(steps: Mapping[str, Sequence[float]], pose: Sequence[float]) -> 
     return round(1e3 * float(sum(medians) + np.median(pose)), 3)
 
 
+def frame_ms(stages: Mapping[str, Sequence[float]], steps: Mapping[str, Sequence[float]]) -> float:
+    """Returns the milliseconds of a whole frame, from the image message to the published hands, without markers.
+
+    Args:
+        stages: seconds of the estimator's stages, by their names in ``FrameEstimate.seconds``.
+        steps: what ``run_overhead`` returned.
+    """
+    estimator = np.median(np.sum(list(stages.values()), axis=0))
+    return 1e3 * float(estimator + sum(np.median(seconds) for step, seconds in steps.items() if step != "markers"))
+
+
 def markers_ms(steps: Mapping[str, Sequence[float]]) -> float:
     """Returns the milliseconds per frame of the markers."""
     return round(1e3 * float(np.median(steps["markers"])), 3)

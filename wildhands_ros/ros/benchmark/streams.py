@@ -29,7 +29,7 @@ SETTLE = 2.0
 """Seconds at the start of each run that are not evaluated: discovery, QoS matching, convergence of the hands'
 shapes."""
 DRAIN = 0.5
-"""Seconds to wait for the last hands."""
+"""Seconds without hands after which, with the camera stopped, no more are expected: some nodes queue images."""
 
 _COMMANDS = {
     "wildhands": ("wildhands_ros.ros.node",),
@@ -92,6 +92,8 @@ class Listener(Node):
     def __init__(self, namespaces: Sequence[str]):
         super().__init__("bench")
         self.answers: dict[str, dict[int, Answer]] = defaultdict(dict)
+        self.last_answer = 0.0
+        """Monotonic time of the last receipt."""
         for name in namespaces:
             self.create_subscription(HandArray, f"/{name}/hands", partial(self._on_hands, name), 10)
             self.create_subscription(MarkerArray, f"/{name}/hands/markers", lambda _: None, 1, raw=True)
@@ -99,6 +101,7 @@ class Listener(Node):
 
     def _on_hands(self, name: str, message: HandArray) -> None:
         stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        self.last_answer = time.monotonic()
         self.answers[name][stamp] = Answer(time.time_ns(), len(message.hands))
 
 
@@ -139,11 +142,11 @@ class Streams:
         before = {name: cpu_seconds(self._nodes[name].pid) for name in names}
         start = time.monotonic()
         with _camera(names, rate, SETTLE + seconds) as camera:
-            end = None
-            while end is None or time.monotonic() < end:
+            stopped = None
+            while stopped is None or time.monotonic() < max(stopped, self._listener.last_answer) + DRAIN:
                 rclpy.spin_once(self._listener, timeout_sec=0.05)
-                if end is None and camera.poll() is not None:
-                    end = time.monotonic() + DRAIN
+                if stopped is None and camera.poll() is not None:
+                    stopped = time.monotonic()
             output = camera.stdout.read() if camera.stdout else ""
         if camera.returncode or not output:
             raise RuntimeError("the benchmark's camera process failed: its messages above may say why")
