@@ -149,7 +149,7 @@ def _end_to_end(seconds: float, peers: list[str]) -> dict[str, object]:
         start_up = {kind: round(nodes.start(kind), 1) for kind in kinds}
         for _ in range(rounds):
             for kind in kinds:
-                runs[kind].append(nodes.run([kind], RATE, seconds / rounds)[kind].figures())
+                runs[kind].append(nodes.run([kind], RATE, seconds / rounds)[kind].figures(kind))
         peak = nodes.run(["wildhands"], 0.0, seconds / rounds)["wildhands"].figures()
         memory = {kind: nodes.memory(kind) for kind in kinds}
     node = _median(runs["wildhands"])

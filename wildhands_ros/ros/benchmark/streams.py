@@ -28,7 +28,7 @@ START_TIMEOUT = 180.0
 SETTLE = 2.0
 """Seconds at the start of each run that are not evaluated: discovery, QoS matching, convergence of the hands'
 shapes."""
-DRAIN = 0.5
+DRAIN = 2.0
 """Seconds without hands after which, with the camera stopped, no more are expected: some nodes queue images."""
 
 _COMMANDS = {
@@ -58,8 +58,11 @@ class StreamRun:
     cpu_percent: float = 0.0
     """Percent of one core."""
 
-    def figures(self) -> dict[str, float]:
+    def figures(self, name: str = "the node") -> dict[str, float]:
         """Returns rates, ages and losses, without the first seconds.
+
+        Args:
+            name: how messages call the node.
 
         Raises:
             RuntimeError: there are too few hands to measure.
@@ -69,7 +72,7 @@ class StreamRun:
         answered = [stamp for stamp in sent if stamp in self.answers]
         if len(answered) < 2:
             raise RuntimeError(
-                f"the node answered only {len(answered)} of {len(sent)} images: its messages above may say why"
+                f"{name} answered only {len(answered)} of {len(sent)} images: its messages above may say why"
             )
         answers = [self.answers[stamp] for stamp in answered]
         ages = np.array([answer.received - stamp for answer, stamp in zip(answers, answered, strict=True)]) / 1e6
