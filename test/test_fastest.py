@@ -40,7 +40,9 @@ def test_runtimes_are_measured_once(file, cache, monkeypatch, caplog):
 
 def test_the_fastest_one_is_chosen_and_damaged_files_are_replaced(file, cache, monkeypatch):
     times = {"openvino": 30.0, "onnxruntime": 20.0}
-    monkeypatch.setattr(module, "_measured", lambda path, name, precision: module.Measured(name, "float32", times[name]))
+    monkeypatch.setattr(
+        module, "_measured", lambda path, name, precision: module.Measured(name, "float32", times[name])
+    )
     assert fastest(file, list(times)).runtime == "onnxruntime"
     times["onnxruntime"] = 40.0
     assert fastest(file, list(times)).runtime == "onnxruntime", "it is kept"
