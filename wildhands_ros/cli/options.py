@@ -91,7 +91,9 @@ def add_estimator_options(
         help=f"maximum number of hands per image; default: {max_hands_default}",
     )
     parser.add_argument("--device", default="auto", help="torch device of the network; default: a GPU if there is one")
-    parser.add_argument("--runtime", default="auto", help="what runs the network: openvino, onnxruntime or torch; default: auto")
+    parser.add_argument(
+        "--runtime", default="auto", help="what runs the network: openvino, onnxruntime or torch; default: auto"
+    )
     parser.add_argument(
         "--precision",
         default="auto",
