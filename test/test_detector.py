@@ -44,13 +44,16 @@ def propose():
 
 class TestNetwork:
     def test_palm_network_equals_mediapipes_model(self):
-        openvino = pytest.importorskip("openvino")
+        pytest.importorskip("openvino")
         from wildhands_ros.network.mediapipe_weights import palm_model_path
+        from wildhands_ros.network.openvino_core import openvino_core
 
         image = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 1, (192, 192, 3)), (0, 0), 6).astype(np.float32)
-        original = openvino.compile_model(palm_model_path(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
-            image[None]
-        ).to_tuple()
+        original = (
+            openvino_core()
+            .compile_model(palm_model_path(), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(image[None])
+            .to_tuple()
+        )
         boxes, scores = sorted(original, key=lambda output: -output.shape[-1])
         with torch.inference_mode():
             ours = PalmNet.from_mediapipe()(torch.from_numpy(image).permute(2, 0, 1)[None])

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-import openvino
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,6 +23,7 @@ from wildhands_ros.network.kpe import Encoding
 from wildhands_ros.network.landmark_net import LandmarkNet
 from wildhands_ros.network.mediapipe_weights import landmark_model_path
 from wildhands_ros.network.model import WildHands, ray_rotation
+from wildhands_ros.network.openvino_core import openvino_core
 from wildhands_ros.network.preprocessing import preprocess
 from wildhands_ros.training.initialisation import initialize_heads
 
@@ -48,12 +48,14 @@ def model(net):
 def reference():
     """MediaPipe's model: maps a crop, (224, 224, 3) RGB in 0..1, to landmarks (relative to the crop's edge), presence,
     handedness, world landmarks and feature map."""
-    network = openvino.Core().read_model(landmark_model_path())
+    network = openvino_core().read_model(landmark_model_path())
     node = network.output("Identity").get_node()
     while node.get_type_name() != "ReduceMean":
         node = node.input_value(0).get_node()
     network.add_outputs([node.input_value(0)])
-    compiled = openvino.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
+    compiled = openvino_core().compile_model(
+        network, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    )
     names = ("Identity", "Identity_1", "Identity_2", "Identity_3")
     return lambda crop: [compiled(crop[None])[output] for output in (*names, compiled.outputs[-1])]
 

@@ -20,6 +20,7 @@ from wildhands_ros.network.checkpoint import load_model
 from wildhands_ros.network.config import GraspInput, WildHandsConfig
 from wildhands_ros.network.model import WildHands, decode_pose
 from wildhands_ros.network.network_file import DEFAULT_NAME
+from wildhands_ros.network.openvino_core import openvino_core
 from wildhands_ros.network.preprocessing import NetworkInput
 from wildhands_ros.runtime.graph import example_inputs
 from wildhands_ros.runtime.network import has_int8, network_graphs, run_network
@@ -119,7 +120,7 @@ def test_the_landmark_head_decides_an_unknown_side(default):
 
 
 def test_bfloat16_is_close_to_float32(default):
-    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         with pytest.raises(ValueError, match="no bfloat16"):
             run_network(default, MEAN_POSE, "openvino", "bfloat16")
         return

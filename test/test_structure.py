@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -222,6 +223,32 @@ def test_image_to_hands_imports_no_torch():
     assert int(hands) > 0
     if not Path("/dev/nvidiactl").exists():
         assert has_torch == "False"
+
+
+def test_openvino_has_one_core_whose_signal_stack_stays():
+    """Cores that are destroyed in the order of creation leave a freed stack to the handlers of the next signal."""
+    others = [
+        path
+        for folder in ("wildhands_ros", "test", "tools")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path.name not in ("openvino_core.py", Path(__file__).name)
+        and re.search(r"openvino\.(Core|compile_model)\(", path.read_text())
+    ]
+    assert not others
+    code = (
+        "import os, signal\n"
+        "from wildhands_ros.network.network_file import DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR\n"
+        "from wildhands_ros.runtime.openvino_detector import OpenVinoDetector\n"
+        "import numpy as np\n"
+        "detectors = [OpenVinoDetector(path) for path in (DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR)]\n"
+        "for detector in detectors: detector(np.zeros((64, 64, 3), np.uint8))\n"
+        "del detectors[0], detector\n"
+        "del detectors\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('handled'))\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "handled\n"), result.stderr
 
 
 def test_openvino_reports_nothing_over_the_network():

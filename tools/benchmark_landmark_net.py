@@ -5,11 +5,11 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import openvino
 import torch
 
 from wildhands_ros.network.landmark_net import LandmarkNet
 from wildhands_ros.network.mediapipe_weights import landmark_model_path
+from wildhands_ros.network.openvino_core import openvino_core
 
 ROUNDS, REPEATS = 20, 3
 
@@ -31,7 +31,7 @@ def main() -> None:
     torch.set_num_threads(1)
     net = LandmarkNet.from_mediapipe()
     channels_last = LandmarkNet.from_mediapipe().to(memory_format=torch.channels_last)
-    core = openvino.Core()
+    core = openvino_core()
     for batch in (1, 2, 8):
         crops = torch.rand(batch, 3, 224, 224)
         reordered = crops.to(memory_format=torch.channels_last)

@@ -31,10 +31,10 @@ class MediaPipeLandmarks:
     def __init__(self):
         model = landmark_model_path()
         try:
-            import openvino
+            from ..network.openvino_core import openvino_core
         except ImportError as error:
             raise ImportError("MediaPipe's network needs openvino here: pip install openvino") from error
-        self._network = openvino.Core().compile_model(model, "CPU", _OPENVINO_CONFIG)
+        self._network = openvino_core().compile_model(model, "CPU", _OPENVINO_CONFIG)
 
     def __call__(
         self, image_rgb: np.ndarray, camera: Camera, boxes: np.ndarray, turns: np.ndarray

@@ -84,10 +84,10 @@ def read_palm_weights() -> PalmWeights:
 
 def _read(path: Path):
     try:
-        import openvino
+        from .openvino_core import openvino_core
     except ImportError as error:
         raise ImportError("reading the weights of MediaPipe's networks needs openvino: pip install openvino") from error
-    return openvino.Core().read_model(path)
+    return openvino_core().read_model(path)
 
 
 def _convolutions(network) -> list:
@@ -107,8 +107,10 @@ def _constants(sources: list) -> list[np.ndarray]:
     """Evaluates constants: the file stores half precision in another order of axes, which added operations convert."""
     import openvino
 
+    from .openvino_core import openvino_core
+
     model = openvino.Model(sources, [])
-    return list(openvino.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({}).to_tuple())
+    return list(openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})({}).to_tuple())
 
 
 def _linear_layer(node):

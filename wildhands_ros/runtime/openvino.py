@@ -19,6 +19,7 @@ from ..io.cache_key import cache_key
 from ..io.paths import cache_folder, data_folder
 from ..network.config import WildHandsConfig
 from ..network.network_file import NetworkFile
+from ..network.openvino_core import openvino_core
 from ..network.preprocessing import NetworkInput
 from .signature import DECODER_INPUTS, encoder_inputs, outputs, used_encoder_outputs
 from .small_weights import with_small_weights
@@ -31,7 +32,7 @@ _EXACT = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
 @cache
 def has_bfloat16() -> bool:
     """Whether this processor has instructions for bfloat16."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class NetworkGraphs(Protocol):
@@ -70,7 +71,7 @@ class OnnxGraphs:
         self.decoder_inputs = (*self.encoder_outputs, *DECODER_INPUTS)
 
     def whole(self) -> openvino.Model:
-        return openvino.Core().read_model(self._path)
+        return openvino_core().read_model(self._path)
 
     def encoder(self) -> openvino.Model:
         model = self.whole()
@@ -114,7 +115,7 @@ class OpenVinoNetwork:
     """
 
     def __init__(self, graphs: NetworkGraphs, precision: str) -> None:
-        core = openvino.Core()
+        core = openvino_core()
         if precision == "bfloat16" and not has_bfloat16():
             raise ValueError(
                 "this processor has no bfloat16, which would only cost accuracy: set precision to auto or float32"
@@ -167,7 +168,7 @@ def quantized_encoder(graphs: NetworkGraphs) -> Path:
 
 def compile_exactly(graph: openvino.Model) -> Compiled:
     """Compiles a graph in float32, without the cache."""
-    return Compiled(openvino.Core().compile_model(graph, "CPU", {**_EXACT, "INFERENCE_PRECISION_HINT": "f32"}))
+    return Compiled(openvino_core().compile_model(graph, "CPU", {**_EXACT, "INFERENCE_PRECISION_HINT": "f32"}))
 
 
 class Compiled:

@@ -11,6 +11,7 @@ import openvino
 
 from .. import versions
 from ..network.network_file import detector_digest
+from ..network.openvino_core import openvino_core
 from .openvino import Compiled, Compiler, has_bfloat16
 from .signature import detector_input
 
@@ -33,7 +34,7 @@ class OpenVinoDetector:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._compiler = Compiler(openvino.Core(), f"{detector_digest(path)[:32]}-{versions.GRAPH}")
+        self._compiler = Compiler(openvino_core(), f"{detector_digest(path)[:32]}-{versions.GRAPH}")
         self._precision = "bf16" if has_bfloat16() else "f32"
         self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
 
@@ -51,7 +52,7 @@ class OpenVinoDetector:
 
     @cached_property
     def _model(self) -> openvino.Model:
-        return openvino.Core().read_model(self._path)
+        return openvino_core().read_model(self._path)
 
     def _of_size(self, height: int, width: int) -> openvino.Model:
         self._model.reshape([1, 3, height, width])

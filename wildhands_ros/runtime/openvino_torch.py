@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..io.cache_key import cache_key
 from ..network.model import WildHands
+from ..network.openvino_core import openvino_core
 from ..network.weights_digest import weights_digest
 from .graph import Decoder, Encoder, WholeNetwork, example_inputs
 from .signature import DECODER_INPUTS, encoder_inputs, encoder_outputs
@@ -68,7 +69,7 @@ class OpenVinoStages:
     """Runs the frozen first stages of a trunk in training, on inputs of one shape; in bfloat16 if the CPU has it."""
 
     def __init__(self, stages: nn.Module, shape: tuple[int, ...]) -> None:
-        self._compiled = openvino.Core().compile_model(convert(stages, [torch.zeros(shape)], [list(shape)]), "CPU")
+        self._compiled = openvino_core().compile_model(convert(stages, [torch.zeros(shape)], [list(shape)]), "CPU")
 
     def __call__(self, x: Tensor) -> Tensor:
         return torch.from_numpy(self._compiled(x.numpy())[0].copy())
