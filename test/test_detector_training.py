@@ -1,6 +1,7 @@
 """Frames for the detector's training, their labels, and its training runs."""
 
 import dataclasses
+import json
 import resource
 from itertools import count, islice
 
@@ -22,6 +23,7 @@ from wildhands_ros.training.detector.config import DetectorLossWeights, Detector
 from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, augmented, detector_frame, label_frame
 from wildhands_ros.training.detector.objective import collate, detector_losses
 from wildhands_ros.training.detector.pool import FramePool
+from wildhands_ros.training.detector.real_images import RealImages
 from wildhands_ros.training.detector.trainer import EXPORT_NAME, DetectorTrainer
 
 pytestmark = pytest.mark.slow
@@ -38,7 +40,7 @@ def frame_of(boxes, image=None, right=None, counts=None) -> Frame:
     return Frame(
         np.zeros((HEIGHT, WIDTH, 3), np.uint8) if image is None else image,
         np.array(boxes, float).reshape(-1, 4),
-        np.array([True] * count if right is None else right, bool),
+        np.array([True] * count if right is None else right, float),
         np.tile([0.6, -0.8], (count, 1)),
         np.array([True] * count if counts is None else counts, bool),
     )
@@ -85,7 +87,7 @@ def test_boxes_follow_the_augmentation():
         if min(x0, y0) <= 0 or x1 >= moved.image.shape[1] - 1 or y1 >= moved.image.shape[0] - 1:
             continue  # of what is cut off, the middle is another
         assert abs(np.median(columns) - (x0 + x1) / 2) < 4 and abs(np.median(rows) - (y0 + y1) / 2) < 4
-        sides.add(bool(moved.right[0]))
+        sides.add(bool(moved.right[0] == 1))
         assert np.linalg.norm(moved.up[0]) == pytest.approx(1)
     assert sides == {True, False}, "a mirrored hand is the other one"
 
@@ -140,6 +142,16 @@ def test_label_maps_decode_to_the_labelled_hands():
         assert proposal.turn == pytest.approx(np.arctan2(0.6, 0.8), abs=1e-5)
 
 
+def test_hands_of_unknown_side_are_not_learned_as_a_side():
+    maps = torch.zeros(1, 8, HEIGHT // 8, WIDTH // 8, requires_grad=True)
+    for right, is_learned in ((1.0, True), (float("nan"), False)):
+        batch = collate([frame_of([(40, 30, 90, 100)], right=[right])])
+        losses = detector_losses(None, maps, None, batch, DetectorLossWeights())
+        (gradient,) = torch.autograd.grad(losses["right"], maps)
+        assert bool(gradient.any()) == is_learned
+        assert "palms" not in losses
+
+
 def losses_of(batch, heat):
     maps = torch.cat([torch.logit(heat.clamp(1e-3, 1 - 1e-3))[:, None], batch.labels], dim=1)
     palms = PalmOutput(torch.full((1, 10), -9.0), torch.zeros(1, 10, 18))
@@ -192,6 +204,78 @@ def test_trains_on_second_stage_crops(tmp_path, monkeypatch):
     load_detector(tmp_path / "run" / EXPORT_NAME)
     with pytest.raises(ValueError, match="images must be frames or second_stage, not 'films'"):
         dataclasses.replace(CONFIG, images="films")
+
+
+REAL_BOX = (60, 40, 120, 130)
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of one source: a photograph with all boxes, one with one of two hands boxed, and ones not to use."""
+    folder = tmp_path / "photographs"
+    (folder / "mine").mkdir(parents=True)
+    (folder / "LICENCES.md").write_text("| mine | CC BY 4.0 | A |")
+    images, annotations = [], []
+    for number, (name, entry) in enumerate(
+        {"complete": {}, "incomplete": {"hands_complete": False}, "unboxed": {"hands_boxed": False}}.items()
+    ):
+        pixels = np.random.default_rng(number).integers(0, 80, (160, 200, 3), np.uint8)
+        pixels[REAL_BOX[1] : REAL_BOX[3], REAL_BOX[0] : REAL_BOX[2]] = 230
+        cv2.imwrite(str(folder / "mine" / f"{name}.png"), pixels)
+        images.append({"id": number, "file_name": f"{name}.png", "width": 200, "height": 160, **entry})
+        x0, y0, x1, y1 = REAL_BOX
+        annotations.append({"id": number, "image_id": number, "bbox": [x0, y0, x1 - x0, y1 - y0]})
+    content = json.dumps({"images": images, "annotations": annotations})
+    (folder / "mine" / "annotations.json").write_text(content)
+    hidden = folder / "evaluate_only" / "mine"
+    hidden.mkdir(parents=True)
+    (hidden / "annotations.json").write_text(content)
+    cv2.imwrite(str(hidden / "complete.png"), pixels)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["frames", "second_stage"])
+def test_photographs_are_augmented_with_their_boxes(photographs, kind):
+    real = RealImages(photographs, kind)
+    assert len(real) == 2
+    bright, ignored = [], 0
+    for seed in range(30):
+        frame = real(np.random.default_rng(seed))
+        assert frame.image.shape[1::-1] == pool.KINDS[kind].size
+        assert np.isnan(frame.right).all()
+        heat = collate([frame]).heat
+        ignored += bool((heat == -1).any())
+        for box in frame.boxes[frame.counts].astype(int):
+            inside = frame.image[box[1] + 3 : box[3] - 3, box[0] + 3 : box[2] - 3].mean()
+            bright.append(inside > frame.image.mean())
+    assert len(bright) > 10 and np.mean(bright) > 0.9
+    assert 0 < ignored < 30, "beside the boxes of the incomplete photograph nothing is background"
+
+
+def test_a_folder_without_usable_photographs_is_rejected(photographs):
+    (photographs / "LICENCES.md").unlink()
+    with pytest.raises(ValueError, match="no image for training"):
+        RealImages(photographs, "frames")
+
+
+def test_photographs_share_the_batches_with_renders_and_batches_can_be_cached(small_pool, photographs, tmp_path):
+    config = dataclasses.replace(
+        CONFIG,
+        start="default",
+        real_images=str(photographs),
+        cached_batches=1,
+        trunk_factor=0.5,
+        trunk_frozen_until=0,
+        losses=DetectorLossWeights(palms=0),
+    )
+    trainer = DetectorTrainer(config, tmp_path / "run")
+    assert trainer.run().step == 4
+    before, after = load_detector().state_dict(), load_detector(tmp_path / "run" / EXPORT_NAME).state_dict()
+    changed = {name.partition(".")[2] for name in after if not torch.equal(before[name], after[name])}
+    assert {name.split(".")[0] for name in changed} <= {"fine", "gather", "relu", "blocks", "maps"}
+    assert any(name.startswith("fine") for name in changed) and any(name.startswith("maps") for name in changed)
+    with pytest.raises(ValueError, match="losses.palms"):
+        dataclasses.replace(config, losses=DetectorLossWeights())
 
 
 def test_training_resumes_where_it_stopped(small_pool, tmp_path):

@@ -84,10 +84,14 @@ class PalmTrunk(nn.Module):
         """The first ``FROZEN_STAGES`` stages, from images to (B, 128, H / 8, W / 8)."""
         return self.stages[:FROZEN_STAGES]
 
+    def coarse_features(self, front: Tensor) -> Tensor:
+        """Returns the features of the coarse cells, given the result of ``front``."""
+        middle = self.stages[3](front)
+        return self.coarse(self.stages[4](middle), middle)
+
     def back(self, front: Tensor) -> tuple[Tensor, Tensor]:
         """Runs the remaining stages on the result of ``front``."""
-        middle = self.stages[3](front)
-        coarse = self.coarse(self.stages[4](middle), middle)
+        coarse = self.coarse_features(front)
         return self.fine(coarse, front), coarse
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,6 +38,10 @@ class DetectorTrainingConfig:
     """What it learns from: whole ``frames``, or ``second_stage`` crops around the bundled detector's proposals."""
     world: str = "frames"
     """Preset of the synthetic world."""
+    real_images: str = ""
+    """Folder of photographs with boxes of hands (see docs/training.md) to learn from as well; empty for none."""
+    real_share: float = 0.5
+    """Share of the photographs in each batch."""
     seed: int = 1
     start: str = START_MEDIAPIPE
     """Initial weights: ``mediapipe`` (its palm detector), ``default`` (the bundled detector) or a file of an earlier
@@ -46,6 +50,9 @@ class DetectorTrainingConfig:
     trunk_factor: float = 0.05
     """Learning rate of the trunk's last stages and of the palm heads, relative to ``lr``; the first stages are
     frozen."""
+    cached_batches: int = 0
+    """Number of batches whose trunk features are computed once, kept in memory and reused in turn; 0 for new images in
+    each step. With it, only the trunk's last upsampling step and the hand head are trained, at a tenth of the cost."""
     trunk_frozen_until: int = 500
     """Number of initial steps in which only the hand head is trained."""
     warmup_steps: int = 100
@@ -66,9 +73,13 @@ class DetectorTrainingConfig:
         for name in ("steps", "batch_size", "pool"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
-        for name in ("seed", "workers", "trunk_frozen_until", "warmup_steps"):
+        for name in ("seed", "workers", "cached_batches", "trunk_frozen_until", "warmup_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.cached_batches and self.losses.palms > 0:
+            raise ValueError("cached_batches cannot train the palm heads: set losses.palms to 0")
+        if not 0 <= self.real_share <= 1:
+            raise ValueError(f"real_share must lie between 0 and 1, not {self.real_share}")
         if not (self.lr > 0 and self.clip_norm > 0 and self.trunk_factor >= 0 and 0 <= self.ema_decay < 1):
             raise ValueError(
                 "lr and clip_norm must be positive, trunk_factor not negative, ema_decay at least 0 and below 1"

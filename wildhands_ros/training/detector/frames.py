@@ -36,7 +36,7 @@ class Frame:
     boxes: np.ndarray
     """(N, 4) pixels"""
     right: np.ndarray
-    """(N,) bool"""
+    """(N,) 1 for right hands, 0 for left hands, NaN where the side is unknown."""
     up: np.ndarray
     """(N, 2) unit vectors from the wrist to the middle finger's base, or zero if unknown."""
     counts: np.ndarray
@@ -81,7 +81,7 @@ def detector_frame(image: LabelledImage) -> Frame:
     return Frame(
         image.load_image(),
         np.array([hand.box for hand in hands]).reshape(-1, 4),
-        np.array([hand.side is Side.RIGHT for hand in hands], bool),
+        np.array([np.nan if hand.side is None else float(hand.side is Side.RIGHT) for hand in hands]),
         np.array([_up(hand) for hand in hands]).reshape(-1, 2),
         np.array([not hand.ignore for hand in hands], bool),
     )
@@ -147,7 +147,7 @@ def window(
         place: (2,) point of the frame that is moved to ``target``.
         target: (2,) point of the window.
         size: Width and height of the window.
-        min_shown: Hands with a smaller fraction of their box in the window are dropped.
+        min_shown: Hands that count are dropped if a smaller fraction of their box lies in the window.
         rng: Random numbers.
     """
     mirror = -1.0 if rng.random() < 0.5 else 1.0
@@ -162,11 +162,12 @@ def window(
     whole = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     boxes = np.clip(whole, 0, [*size, *size])
     share = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) / np.maximum((whole[:, 2:] - whole[:, :2]).prod(axis=1), 1e-6)
-    inside = share > min_shown
+    # What is to be ignored may be as large as the frame, of which a window shows little.
+    inside = (share > min_shown) | (~frame.counts & (share > 0))
     return Frame(
         _photometric(image, rng),
         boxes[inside],
-        (frame.right ^ (mirror < 0))[inside],
+        (1 - frame.right if mirror < 0 else frame.right)[inside],
         (frame.up @ (linear / zoom).T)[inside],
         (frame.counts & (share > 0.45) & ((boxes[:, 2:] - boxes[:, :2]).max(axis=1) > 7))[inside],
     )

@@ -4,7 +4,7 @@ detector."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,9 +30,13 @@ class DetectorBatch:
     heat: Tensor
     """(B, H', W') in [0, 1]: 1 at a hand's centre, decreasing around it, -1 in cells to be ignored."""
     labels: Tensor
-    """(B, 7, H', W') the other channels of ``HandMaps``, with right being 0 or 1."""
+    """(B, 7, H', W') the other channels of ``HandMaps``, with right being 0, 1 or, if the side is unknown, -1."""
     weight: Tensor
     """(B, H', W') weights of the cells' ``labels``: 1 at the centre, less beside it, 0 elsewhere."""
+
+    def without_images(self) -> DetectorBatch:
+        """Return the labels alone."""
+        return replace(self, images=self.images[:, :, :0].clone())
 
 
 def collate(frames: Sequence[Frame]) -> DetectorBatch:
@@ -65,20 +69,24 @@ def _maps(frame: Frame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         labels[0][near] = (centre[0] - columns - 0.5)[near]
         labels[1][near] = (centre[1] - rows - 0.5)[near]
         labels[2:4, near] = np.log(np.maximum(size, 0.3))[:, None]
-        labels[4, near] = frame.right[i]
+        labels[4, near] = np.nan_to_num(frame.right[i], nan=-1.0)
         labels[5:7, near] = frame.up[i][:, None]
     return heat, labels, weight
 
 
 def detector_losses(
-    palms: PalmOutput, maps: Tensor, taught: PalmOutput, batch: DetectorBatch, weights: DetectorLossWeights
+    palms: PalmOutput | None,
+    maps: Tensor,
+    taught: PalmOutput | None,
+    batch: DetectorBatch,
+    weights: DetectorLossWeights,
 ) -> dict[str, Tensor]:
     """Compute the weighted terms and their sum, ``loss``.
 
     Args:
-        palms: Output of the palm heads.
+        palms: Output of the palm heads; None leaves out their term.
         maps: Output of the hand head.
-        taught: MediaPipe's palm detector's output for the same images.
+        taught: MediaPipe's palm detector's output for the same images; None leaves out their term.
         batch: The labels.
         weights: Weights of the terms.
     """
@@ -95,18 +103,27 @@ def detector_losses(
     terms["log_size"] = mean(
         F.smooth_l1_loss(hands.log_size, batch.labels[:, 2:4], beta=0.1, reduction="none").sum(dim=1)
     )
-    terms["right"] = mean(F.binary_cross_entropy_with_logits(hands.right_logit, batch.labels[:, 4], reduction="none"))
+    right = batch.labels[:, 4]
+    terms["right"] = mean(
+        (right >= 0) * F.binary_cross_entropy_with_logits(hands.right_logit, right.clamp(min=0), reduction="none")
+    )
     known = (batch.labels[:, 5:7].norm(dim=1) > 0.5).float()
     terms["up"] = mean(known * F.smooth_l1_loss(hands.up, batch.labels[:, 5:7], beta=0.2, reduction="none").sum(dim=1))
+    if palms is not None and taught is not None:
+        terms["palms"] = _distillation(palms, taught)
+    terms = {name: getattr(weights, name) * value for name, value in terms.items()}
+    return {"loss": sum(terms.values(), batch.heat.new_zeros(())), **terms}
+
+
+def _distillation(palms: PalmOutput, taught: PalmOutput) -> Tensor:
+    """Return the distance of the palms' logits and boxes from the teacher's."""
     scores = taught.logits.sigmoid()
     sure = (scores > _MIN_PALM_SCORE).float()
     logits = F.binary_cross_entropy_with_logits(palms.logits, scores, reduction="none") * (1 + 20 * sure)
     boxes = (
         F.smooth_l1_loss(palms.boxes, taught.boxes, beta=2.0, reduction="none").mean(dim=2) * sure
     ).sum() / sure.sum().clamp(min=1)
-    terms["palms"] = logits.mean() * 10 + 0.1 * boxes
-    terms = {name: getattr(weights, name) * value for name, value in terms.items()}
-    return {"loss": sum(terms.values(), batch.heat.new_zeros(())), **terms}
+    return logits.mean() * 10 + 0.1 * boxes
 
 
 def _focal(logit: Tensor, heat: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from ...synthetic.config import WorldConfig, world_config
 from ..randomness import generator
 from . import frames, second_stage
 from .frames import Frame
+from .real_images import RealImages
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,16 @@ class FramePool:
     """Images of the synthetic world, rendered if they are missing; ``pool[step]`` is the batch of that step, from 1
     on."""
 
-    def __init__(self, kind: str, world: str, seed: int, pool: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        kind: str,
+        world: str,
+        seed: int,
+        pool: int,
+        batch_size: int,
+        real: RealImages | None = None,
+        real_share: float = 0.0,
+    ) -> None:
         """
         Args:
             kind: A key of ``KINDS``.
@@ -67,31 +77,38 @@ class FramePool:
             seed: Of the world and of the order.
             pool: Number of stored images.
             batch_size: Images per step.
+            real: Source of photographs.
+            real_share: Their share of each batch.
 
         Raises:
             ValueError: The world is unknown.
             OSError: The cache folder cannot be written.
         """
         self.size = KINDS[kind].size
-        self._kind, self._seed, self._count, self._batch_size = kind, seed, pool, batch_size
+        self._kind, self._seed, self._count = kind, seed, pool
+        self._real, self._real_count = real, round(real_share * batch_size) if real is not None else 0
+        self._rendered_count = batch_size - self._real_count
         self._paths = _make(kind, world, seed, -(-pool // _CHUNK))
 
     def __getitem__(self, step: int) -> list[Frame]:
-        places = [(step - 1) * self._batch_size + place for place in range(self._batch_size)]
-        return [
+        places = [(step - 1) * self._rendered_count + place for place in range(self._rendered_count)]
+        rendered = [
             KINDS[self._kind].cut(
                 self._frame(int(_order(self._seed, place // self._count, self._count)[place % self._count])),
                 generator(self._seed, 1, place),
             )
             for place in places
         ]
+        if self._real is None:
+            return rendered
+        return rendered + [self._real(generator(self._seed, 2, step, place)) for place in range(self._real_count)]
 
     def _frame(self, number: int) -> Frame:
         jpegs, jpeg_starts, labels, starts = _loaded(self._paths[number // _CHUNK])
         place = number % _CHUNK
         bgr = cv2.imdecode(jpegs[jpeg_starts[place] : jpeg_starts[place + 1]], cv2.IMREAD_COLOR)
         rows = np.array(labels[starts[place] : starts[place + 1]])
-        return Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rows[:, :4], rows[:, 4] > 0, rows[:, 5:7], rows[:, 7] > 0)
+        return Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rows[:, :4], rows[:, 4], rows[:, 5:7], rows[:, 7] > 0)
 
 
 def _make(kind: str, world: str, seed: int, chunks: int) -> list[Path]:

@@ -3,13 +3,13 @@ positives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 
 import cv2
 import numpy as np
 
-from ...detection.proposals import Proposal, ProposalNet
+from ...detection.proposals import ProposalNet
 from ...detection.windows import SECOND_STAGE_SIDE, whole
 from ...geometry.boxes import box_iou
 from ...network.network_file import DEFAULT_DETECTOR
@@ -42,10 +42,7 @@ def drawn(config: WorldConfig, indices: Iterator[int]) -> Iterator[Frame]:
         frame = detector_frame(label_frame(scene, scene.camera.width, scene.camera.height))
         rng = np.random.default_rng([config.seed, index, 2])
         hands = [frame.boxes[i] for i in rng.permutation(np.flatnonzero(frame.counts))[:_MAX_HANDS]]
-        mistakes = _mistakes(
-            frame, [proposal for part in whole(*_size(frame)) for proposal in _detector()(frame.image, part)]
-        )
-        places = [*hands, *mistakes[:_MAX_MISTAKES]]
+        places = [*hands, *mistakes(frame.image, frame.boxes)[:_MAX_MISTAKES]]
         if not places:
             middle, half = (
                 rng.uniform(0, 1, 2) * _size(frame),
@@ -65,12 +62,19 @@ def augmented(frame: Frame, rng: np.random.Generator) -> Frame:
     )
 
 
-def _mistakes(frame: Frame, proposals: Sequence[Proposal]) -> list[np.ndarray]:
-    """(4,) boxes of proposals where there is no hand, the best first."""
+def mistakes(image: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
+    """Return the (4,) boxes of the bundled detector's false positives, the best first.
+
+    Args:
+        image: (H, W, 3) RGB uint8.
+        boxes: (N, 4) boxes of all hands.
+    """
+    parts = whole(image.shape[1], image.shape[0])
+    proposals = [proposal for part in parts for proposal in _detector()(image, part)]
     found: list[np.ndarray] = []
     for proposal in sorted(proposals, key=lambda proposal: -proposal.score):
         if proposal.score >= _MIN_SCORE and not (
-            any(box_iou(proposal.box, box) > _NO_HAND for box in frame.boxes)
+            any(box_iou(proposal.box, box) > _NO_HAND for box in boxes)
             or any(box_iou(proposal.box, box) > _SAME for box in found)
         ):
             found.append(proposal.box)
@@ -78,6 +82,7 @@ def _mistakes(frame: Frame, proposals: Sequence[Proposal]) -> list[np.ndarray]:
 
 
 def crop_around(frame: Frame, box: np.ndarray) -> Frame:
+    """Cut a (KEPT, KEPT, 3) crop out of a frame, SPAN times as large as a (4,) box."""
     centre, scale = (box[:2] + box[2:]) / 2, KEPT / max(SPAN * (box[2:] - box[:2]).max(), 8.0)
     # Reduced by area averaging, like the detector's input.
     shrunk = min(scale, 1.0)

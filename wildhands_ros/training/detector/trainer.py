@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...network.detector_net import HandDetectorNet, load_detector
 from ...network.network_file import DEFAULT_DETECTOR
-from ...network.palm_net import PalmNet
+from ...network.palm_net import PalmNet, PalmOutput
 from ...runtime.onnx import save_detector
 from ..checkpointing import Checkpoints
 from ..ema import WeightAverage
@@ -26,6 +27,7 @@ from ..runs import Outcome, TrainingError, check_same_run, config_text, only_run
 from .config import RESUMABLE_CHANGES, START_DEFAULT, START_MEDIAPIPE, DetectorTrainingConfig
 from .objective import DetectorBatch, collate, detector_losses
 from .pool import FramePool
+from .real_images import RealImages
 
 EXPORT_NAME = "detector.onnx"
 
@@ -44,17 +46,25 @@ class DetectorTrainer:
             ValueError: The run cannot be configured like this, or (``ConfigError``) was started with another
                 configuration.
             OSError: The folder cannot be written.
-            ImportError: mediapipe, whose network is the teacher, is not installed.
+            ImportError: mediapipe, whose network is the teacher of the palm heads, is not installed.
         """
         self._config, self._folder = config, folder
         self._checkpoints = Checkpoints(folder / "checkpoints")
-        self._pool = FramePool(config.images, config.world, config.seed, config.pool, config.batch_size)
+        real = RealImages(Path(config.real_images), config.images) if config.real_images else None
+        self._pool = FramePool(
+            config.images, config.world, config.seed, config.pool, config.batch_size, real, config.real_share
+        )
         seed_torch(config.seed)  # for the random initial weights of the hand head
         self._net = _initial_network(config.start)
         self._net.to(memory_format=torch.channels_last)
-        self._teacher = PalmNet.from_mediapipe().to(memory_format=torch.channels_last)
+        self._teacher = None
+        if config.losses.palms > 0:
+            self._teacher = PalmNet.from_mediapipe().to(memory_format=torch.channels_last)
         self._front = _front(self._net, config.batch_size, *self._pool.size)
-        trunk = [self._net.trunk.stages[3:], self._net.trunk.coarse, self._net.trunk.fine, self._net.palm_head]
+        self._cache: dict[int, _Features] = {}
+        trunk: list[nn.Module] = [self._net.trunk.fine]
+        if not config.cached_batches:
+            trunk += [self._net.trunk.stages[3:], self._net.trunk.coarse, self._net.palm_head]
         self._trunk = [parameter for part in trunk for parameter in part.parameters()]
         self._net.requires_grad_(False)
         self._adam = torch.optim.AdamW(
@@ -77,10 +87,10 @@ class DetectorTrainer:
             self._checkpoints.clean_up()
             progress = Progress(self._folder, self._step, config.steps)
             stack.callback(progress.close)
-            for batch in self._batches():
+            for features in self._batches():
                 step = self._step + 1
                 seed_torch(config.seed, step)
-                losses, norm = self._train(step, batch)
+                losses, norm = self._train(step, features)
                 if not (math.isfinite(norm) and math.isfinite(losses["loss"])):
                     raise TrainingError(
                         f"the gradients of step {step} are not finite: lower lr and resume from the last saved state"
@@ -102,8 +112,16 @@ class DetectorTrainer:
                     break
         return Outcome(self._step, self._step < config.steps, self._unsaved)
 
-    def _batches(self) -> Iterator[DetectorBatch]:
+    def _batches(self) -> Iterator[_Features]:
         if self._step >= self._config.steps:
+            return
+        if cached := self._config.cached_batches:
+            for step in range(self._step, self._config.steps):
+                number = 1 + step % cached
+                if number not in self._cache:
+                    features = self._features(collate(self._pool[number]))
+                    self._cache[number] = replace(features.map(Tensor.half), batch=features.batch.without_images())
+                yield self._cache[number].map(Tensor.float)
             return
         loader = DataLoader(
             _Steps(self._pool),
@@ -114,9 +132,14 @@ class DetectorTrainer:
             # Never forked: OpenVINO's threads run in this process.
             multiprocessing_context="spawn" if self._config.workers else None,
         )
-        yield from loader
+        yield from map(self._features, loader)
 
-    def _train(self, step: int, batch: DetectorBatch) -> tuple[dict[str, float], float]:
+    @torch.no_grad()
+    def _features(self, batch: DetectorBatch) -> _Features:
+        front = self._front(batch.images).contiguous(memory_format=torch.channels_last)
+        return _Features(batch, front, self._net.trunk.coarse_features(front) if self._config.cached_batches else None)
+
+    def _train(self, step: int, features: _Features) -> tuple[dict[str, float], float]:
         trains_trunk = step > self._config.trunk_frozen_until and self._config.trunk_factor > 0
         for parameter in self._trunk:
             parameter.requires_grad_(trains_trunk)
@@ -127,16 +150,20 @@ class DetectorTrainer:
             self._adam.param_groups, (1.0, self._config.trunk_factor if trains_trunk else 0.0), strict=True
         ):
             group["lr"] = factor * self._rate(step)
-        with torch.no_grad():
-            front = self._front(batch.images).contiguous(memory_format=torch.channels_last)
-            fine, coarse = self._teacher.trunk.back(front)
-            taught = self._teacher.head(fine, coarse)
-        if trains_trunk or self._config.start != START_MEDIAPIPE:
-            palms, maps = self._net.back(front)
+        net, front, taught = self._net, features.front, None
+        if self._teacher is not None:
+            with torch.no_grad():
+                fine, coarse = self._teacher.trunk.back(front)
+                taught = self._teacher.head(fine, coarse)
+        palms: PalmOutput | None = None
+        if features.coarse is not None:
+            maps = net.hand_head(front, net.trunk.fine(features.coarse, front), features.coarse)
+        elif taught is None or trains_trunk or self._config.start != START_MEDIAPIPE:
+            palms, maps = net.back(front)
         else:
             # The trunk is still identical to the teacher's.
-            palms, maps = taught, self._net.hand_head(front, fine, coarse)
-        losses = detector_losses(palms, maps, taught, batch, self._config.losses)
+            palms, maps = taught, net.hand_head(front, fine, coarse)
+        losses = detector_losses(palms, maps, taught, features.batch, self._config.losses)
         losses["loss"].backward()
         trained = [p for group in self._adam.param_groups for p in group["params"] if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(trained, self._config.clip_norm)
@@ -196,6 +223,20 @@ class DetectorTrainer:
         path = self._folder / EXPORT_NAME
         save_detector(net, path)
         return path
+
+
+@dataclass(frozen=True)
+class _Features:
+    """A batch and what the parts of the trunk that never change make of it."""
+
+    batch: DetectorBatch
+    front: Tensor
+    """See ``PalmTrunk.front``."""
+    coarse: Tensor | None
+    """See ``PalmTrunk.coarse_features``; None if those are trained."""
+
+    def map(self, convert: Callable[[Tensor], Tensor]) -> _Features:
+        return replace(self, front=convert(self.front), coarse=None if self.coarse is None else convert(self.coarse))
 
 
 class _Steps(Dataset):
