@@ -145,11 +145,14 @@ class TestDuplicates:
 class Scene:
     """An image with hands at known positions; stands in for the landmark network and the detector."""
 
-    def __init__(self, hands, presence=0.95, recognised_rotated=True):
-        self.hands, self.presence, self.recognised_rotated = hands, presence, recognised_rotated
+    def __init__(self, hands, presence=0.95, shown=0.9, right=0.5):
+        self.hands, self.presence = hands, presence
+        self.shown, self.right = shown, right
+        """Score of each hand in the second stage, and its confidence in a right hand."""
         self.proposals: list[Proposal] = []
         self.windows: list[Window] = []
         """Windows that the detector ran on."""
+        self.second_stage_windows: list[Window] = []
         self.crops = 0
         """Number of crops that the landmark network ran on."""
 
@@ -158,20 +161,19 @@ class Scene:
         return [p for p in self.proposals if window.x <= p.box[0] and p.box[2] <= window.x + window.width]
 
     def second_stage(self, image, window):
-        return [proposal for proposal in self.propose(image, window) if not proposal.is_palm]
+        """Shows each hand whose centre lies in the window."""
+        self.second_stage_windows.append(window)
+        shown = [Proposal(hand_box(hand, 1000, 1000), hand_turn(hand), self.shown, self.right) for hand in self.hands]
+        corner, side = np.array([window.x, window.y]), window.width
+        return [p for p in shown if (np.abs((p.box[:2] + p.box[2:]) / 2 - corner - side / 2) < side / 2).all()]
 
     def infer(self, image, camera, boxes, turns):
         self.crops += len(boxes)
         found = []
-        for box, turn in zip(boxes, turns, strict=True):
+        for box in boxes:
             hand = max(self.hands, key=lambda points: box_iou(hand_box(points, 1000, 1000), box), default=None)
             overlap = 0.0 if hand is None else box_iou(hand_box(hand, 1000, 1000), box)
-            hidden = not np.isclose(np.cos(turn - turns[0]), 1) and not self.recognised_rotated
-            found.append(
-                replace(
-                    detection(POINTS if hand is None else hand), score=self.presence * (overlap > 0.2) * (not hidden)
-                )
-            )
+            found.append(replace(detection(POINTS if hand is None else hand), score=self.presence * (overlap > 0.2)))
         return found
 
 
@@ -202,48 +204,44 @@ class TestSearch:
         assert len(found) == 2
         assert all(any(np.array_equal(hand.keypoints, points) for points in scene.hands) for hand in found)
 
-    def test_a_palm_not_recognised_by_the_landmark_network_is_rejected(self):
-        assert find_in_image(propose_hands(Scene([POINTS], presence=0.3))) == []
+    def test_no_network_decides_alone(self):
+        def found(shown, presence):
+            return find_in_image(propose_hands(Scene([POINTS], presence, shown)))
 
-    def test_a_hand_recognised_in_one_rotation_only_is_rejected(self):
-        assert find_in_image(propose_hands(Scene([POINTS, POINTS + (250, 100)], recognised_rotated=False))) == []
+        assert found(0.05, 0.05) == [] == found(0.3, 0.05)
+        assert len(found(0.9, 0.05)) == 1, "gloved hands are not recognised by the landmark network"
+        assert len(found(0.5, 0.95)) == 1
+        (doubtful,), (medium,), (sure,) = found(0.9, 0.05), found(0.6, 0.9), found(0.95, 0.99)
+        assert 0.5 < doubtful.score < sure.score < 1 and medium.score < sure.score
 
-    def test_second_stage_recovers_hands_with_low_landmark_scores(self):
-        def found(score, presence):
-            return find_in_image(propose_hands(Scene([POINTS], presence=presence), score=score, is_right=0.05))
+    def test_a_box_is_the_weighted_mean_of_both_networks_or_the_second_stages_alone(self):
+        box, shift = hand_box(POINTS, 1000, 1000), 6.0
+        for presence, expected in ((0.98, shift / 2), (0.02, shift)):
+            scene = propose_hands(Scene([POINTS], presence, 0.98))
+            show = scene.second_stage
+            scene.second_stage = lambda image, window, show=show: [
+                replace(proposal, box=proposal.box + shift) for proposal in show(image, window)
+            ]
+            (found,) = find_in_image(scene)
+            np.testing.assert_allclose(found.box, box + expected)
+            np.testing.assert_array_equal(found.keypoints, POINTS)
+            assert found.box_from_keypoints == (presence > 0.5)
 
-        assert found(0.45, 0.02) == [] and len(found(0.65, 0.02)) == 1, "a high score of the second stage is enough"
-        assert len(found(0.45, 0.45)) == 1, "both scores are medium"
-        assert found(0.25, 0.45) == []
-        (hand,), (confident,) = found(0.65, 0.02), found(0.95, 0.02)
-        assert confident.side is Side.LEFT and confident.keypoints is not None
-        assert 0.5 < hand.score < confident.score < 1
-
-    def test_second_stage_box_is_the_mean_of_its_crops(self):
-        class Shifting(Scene):
-            def propose(self, image, window):
-                # The whole image at two scales, then the crops of the second stage.
-                shifts = {0: (0, 0.5), 1: (0, 0.3), 2: (4, 0.02), 3: (8, 0.04)}
-                shift, right = shifts[min(len(self.windows), 3)]
-                found = super().propose(image, window)
-                return [replace(proposal, box=proposal.box + shift, is_right=right) for proposal in found]
-
-        (found,) = find_in_image(propose_hands(Shifting([POINTS], presence=0.02), score=0.9, is_right=0.9))
-        np.testing.assert_allclose(found.box, hand_box(POINTS, 1000, 1000) + 6)
-        # The second stage gives left a probability of 0.97 on average, the landmark network gives right 0.9.
+    def test_both_networks_decide_the_side(self):
+        (found,) = find_in_image(propose_hands(Scene([POINTS], right=0.03)))
+        # The second stage gives left a probability of 0.97, the landmark network gives right 0.9.
         assert found.side is Side.LEFT and found.side_score == pytest.approx(0.97 * 0.1 / (0.97 * 0.1 + 0.03 * 0.9))
 
-    def test_a_recognised_hand_survives_a_higher_scoring_proposal_beside_it(self):
-        scene = propose_hands(Scene([POINTS], presence=0.8))
-        box = hand_box(POINTS, 1000, 1000)
-        aside = np.array([0.7, 0.0, 0.7, 0.0]) * (box[2] - box[0])
-        beside = replace(scene.proposals[0], box=box + aside, is_right=0.9)
-        scene.proposals.append(beside)
-        scene.second_stage = lambda image, window: [replace(beside, box=box + aside / 2, score=0.99)]
-        (found,) = find_in_image(scene)
-        np.testing.assert_array_equal(found.keypoints, POINTS)
-        np.testing.assert_array_equal(found.box, box)
-        assert found.score == 0.8
+    def test_places_without_a_hand_cost_one_crop(self):
+        scene = propose_hands(Scene([POINTS]), 0.4, places=[POINTS, POINTS + (300, 0), POINTS + (0, 250)])
+        assert len(find_in_image(scene)) == 1
+        assert len(scene.second_stage_windows) == 4 and scene.crops == 2
+
+    def test_tiles_of_a_still_image_are_searched_only_if_nothing_is_found(self):
+        for hands, is_searched in (([POINTS], False), ([], True)):
+            scene = propose_hands(Scene(hands))
+            finder(scene, "auto").find(IMAGE, CAMERA)
+            assert (len(scene.windows) > len(whole(640, 480))) == is_searched
 
     def test_windows_alternate_over_a_stream_while_nothing_is_found(self):
         scene = Scene([])
@@ -287,13 +285,16 @@ class TestSearch:
         assert len(scene.windows) == 2 and scene.crops <= 2 * SEARCH_EVERY
 
     def test_a_doubtful_hand_of_a_stream_is_reported_once_it_was_seen_twice(self):
-        scene = propose_hands(Scene([POINTS], presence=0.6))
-        stream = finder(scene)
-        counts = [len(stream.find(IMAGE, CAMERA, is_stream=True).hands) for _ in range(2)]
-        assert counts == [0, 1]
+        scene = propose_hands(Scene([POINTS], presence=0.05, shown=0.65))
+        stream, known = finder(scene), []
+        counts = []
+        for _ in range(4):
+            known = stream.find(IMAGE, CAMERA, known, is_stream=True).hands
+            counts.append(len(known))
+        assert counts == [0, 1, 1, 1]
         assert len(finder(scene).find(IMAGE, CAMERA).hands) == 1, "in a still image there is no second chance"
         stream.reset()
-        elsewhere = propose_hands(Scene([POINTS + (300, 100)], presence=0.6))
+        elsewhere = propose_hands(Scene([POINTS + (300, 100)]))
         assert stream.find(IMAGE, CAMERA, is_stream=True).hands == []
         scene.hands, scene.proposals = elsewhere.hands, elsewhere.proposals
         assert stream.find(IMAGE, CAMERA, is_stream=True).hands == [], "seen once at each of two places"

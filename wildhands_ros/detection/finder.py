@@ -26,7 +26,8 @@ from .windows import Window, WindowSchedule
 SEARCH_EVERY = 4
 """While some hands are followed, further hands are searched for in every fourth image."""
 SURE = 0.8
-"""Score from which a new hand of a stream is reported at once; others must be found in two consecutive images."""
+"""Score from which a new hand of a stream is reported at once; others must be found in two consecutive images. In a
+tile of a still image only hands with this score are reported."""
 _SAME_HAND = 0.3
 """IoU above which two boxes are of one hand."""
 
@@ -218,10 +219,16 @@ class _Search:
         self._schedule.reset()
 
     def still(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
-        """Returns the hands of a single image, for which all windows are searched."""
-        windows = self._schedule.all(image_rgb)
-        proposals = [proposal for window in windows for proposal in self._propose(image_rgb, window)]
-        return self._verifier.verify(image_rgb, camera, proposals, [], STILL)[: self._max_hands]
+        """Returns the hands of a single image: of the whole image or, if there are none, sure ones of its tiles.
+
+        Where the whole image shows no hand there is seldom one.
+        """
+        for windows, least in zip(self._schedule.stages(image_rgb), (0.0, SURE), strict=False):
+            proposals = [proposal for window in windows for proposal in self._propose(image_rgb, window)]
+            hands = self._verifier.verify(image_rgb, camera, proposals, [], STILL)
+            if hands := [hand for hand in hands if hand.score >= least]:
+                return hands[: self._max_hands]
+        return []
 
     def next(self, image_rgb: np.ndarray, camera: Camera, last: KnownHands) -> list[Detection]:
         """Returns the hands of the next image of a stream.
@@ -240,6 +247,8 @@ class _Search:
             return hands[: self._max_hands]
         self._since_search = 0
         pending, self._pending = self._pending, []
+        # Some hands are recognised by the second stage only, and so are not followed.
+        familiar = [*pending, *last.hands]
         windows = self._schedule.following(image_rgb, whole_first=is_lost)
         if pending and self._pending_window is not None:
             windows = chain([self._pending_window], windows)
@@ -247,7 +256,7 @@ class _Search:
             proposals = self._propose(image_rgb, window)
             found = self._verifier.verify(image_rgb, camera, proposals, hands, FOLLOWING if hands else STREAM)
             new = [hand for hand in found if not any(hand is other for other in hands)]
-            born = [hand for hand in new if hand.score >= SURE or _overlaps(hand, [*pending, *hands])]
+            born = [hand for hand in new if hand.score >= SURE or _overlaps(hand, familiar)]
             doubtful = [hand for hand in new if not any(hand is other for other in born)]
             if doubtful:
                 self._pending, self._pending_window = [*self._pending, *doubtful], window

@@ -1,47 +1,52 @@
-"""Verifies proposals: a hand is what the landmark network recognises, or what it and the second stage agree on."""
+"""Verifies proposals: the second stage examines each, then the landmark network, and all scores together decide.
+
+The cost grows with what a proposal promises: one crop of the second stage for each place, a second crop and the
+landmark network for the places where the first one showed a hand.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit, logit
 
-from ..geometry.boxes import box_iou, rotated_square
+from ..geometry.boxes import box_iou, box_ious
 from ..geometry.camera import Camera
 from ..types import Detection, Side
 from .duplicates import same_hand, without_duplicates
-from .landmarks import LandmarkInference, hand_turn, infer_around_keypoints
+from .landmarks import LandmarkInference, infer_around_keypoints
 from .proposals import Proposal
 from .windows import SECOND_STAGE_SIDE, Window
 
 Propose = Callable[[np.ndarray, Window], list[Proposal]]
 """Returns the proposals for a window of an (H, W, 3) uint8 image."""
 
-_WEIGHTS, _BIAS = np.array([1.82, 0.74]), 0.93
-"""Logistic regression of a hand on the logits of the second stage's mean score and of the presence. It was fitted to
-proposals in images of the validation split; 0.2 of the bias was added for gloved hands in photographs."""
-_LEAST_PRESENCE = 0.15
-"""Presence below which it is no further evidence against a hand, because that of gloved hands is arbitrary."""
-_SECOND_STAGE_CROPS = (1.5, 2.2)
-"""Sides of the crops of the second stage, relative to the hand's."""
-_SECOND_STAGE_SCORE = 0.2
-"""Minimum score of a proposal for the second stage."""
-_SAME_PLACE = 0.4
-"""Minimum IoU of a proposal and what the second stage finds there."""
-_PROMISING = 0.25
-"""Minimum presence in the first forward pass for further ones with better crops."""
-_SCALES, _ROTATIONS = np.array([0.8, 1.25]), np.array([0.35, -0.35])
-"""Scale and rotation (radians) of the crops that confirm a hand. A fingertip or a face is rarely taken for a hand in
-all of them."""
+WEIGHTS, BIAS = np.array([0.9, 1.32, 0.43, 0.12, 1.44]), -1.42
+"""Logistic regression of a hand on ``Candidate.features``, fitted to the validation split of real images by
+``tools/fit_acceptance.py``."""
+_CROPS = (1.8, 2.2)
+"""Sides of the second stage's crops relative to the hand's: around the proposal, then around what the first crop shows.
+"""
+_SAME_PLACE = 0.25
+"""Minimum IoU of a place and what the second stage finds there."""
+_SAME_PROPOSAL = 0.55
+"""IoU above which two proposals are of one place."""
+_SURE_PROPOSAL = 0.5
+"""Score of a proposal from which the landmark network looks there even if the second stage shows nothing."""
+_WORTH_REFINING = 0.1
+"""Minimum presence for a second forward pass of the landmark network, with a crop that fits the keypoints."""
 _SUPPRESSED = 0.3
-"""IoU with a verified hand above which a doubtful proposal is suppressed."""
-_NEAR, _LEAST_RATIO, _MOST_RATIO, _LEAST_COSINE = 0.35, 0.7, 1.4, 0.7
-"""Two crops are about one hand if the distance of their centres relative to the larger one, the ratio of their sides,
-and the cosine of their difference in rotation are within these limits."""
+"""IoU with a hand that is known above which a proposal is suppressed."""
+_SAME_SEEN, _WITHIN = 0.5, 0.8
+"""Two hands are one if their IoU, or the share of the smaller box that lies in the other one, exceeds these."""
+_KEEPS = 0.8
+"""The second forward pass replaces the first one unless its presence is less than this share of the first one's."""
+_SEEN = 0.3
+"""Presence from which the keypoints tell where the hand is."""
 
 _score = attrgetter("score")
 
@@ -50,20 +55,48 @@ class Effort(NamedTuple):
     """How much work goes into the proposals of one image."""
 
     proposals: int
-    """Maximum number of proposals that the landmark network verifies."""
-    second_stage: int
-    """Maximum number of proposals for the second stage."""
+    """Maximum number of places that the second stage examines."""
+    hands: int
+    """Maximum number of places at which the landmark network looks for a hand."""
     least_score: float
     """Minimum score of a proposal."""
 
 
-STILL = Effort(48, 16, 0.0)
+STILL = Effort(10, 10, 0.08)
 """For a single image."""
-STREAM = Effort(6, 1, 0.0)
+STREAM = Effort(4, 2, 0.1)
 """For an image of a stream without known hands."""
-FOLLOWING = Effort(2, 1, 0.3)
-"""For an image of a stream with known hands: another hand is soon among the best proposals, and only one in 300 of
-those with a lower score is a hand that the landmark network recognises."""
+FOLLOWING = Effort(2, 1, 0.2)
+"""For an image of a stream with known hands."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A place in an image that may show a hand, as each network sees it."""
+
+    proposal: Proposal
+    crops: tuple[Proposal, ...]
+    """What the second stage shows in its crops, of those in which it shows a hand."""
+    hand: Detection
+    """Output of the landmark network, whose score is the presence."""
+
+    @property
+    def place(self) -> Proposal:
+        """Where the hand is without its keypoints."""
+        return _place(self.proposal, self.crops)
+
+    @property
+    def features(self) -> np.ndarray:
+        """(5,) evidence for a hand: logits of the first stage, the second stage and the presence, and how far the
+        boxes of the second stage agree with each other and with the keypoints, as IoU."""
+        agreement = box_iou(self.crops[0].box, self.crops[-1].box) if len(self.crops) == len(_CROPS) else 0.0
+        logits = _evidence([self.proposal.score, _second_stage_score(self.crops), self.hand.score])
+        return np.array([*logits, agreement, box_iou(self.place.box, self.hand.box)])
+
+    @property
+    def probability(self) -> float:
+        """Calibrated probability of a hand."""
+        return _probability(self.features)
 
 
 class ProposalVerifier:
@@ -72,7 +105,7 @@ class ProposalVerifier:
     Args:
         second_stage: Second-stage detector, for a crop around a proposal.
         infer: Landmark network.
-        min_score: Minimum presence, or probability according to both networks, of a hand.
+        min_score: Minimum probability of a hand.
     """
 
     def __init__(self, second_stage: Propose, infer: LandmarkInference, min_score: float):
@@ -98,126 +131,127 @@ class ProposalVerifier:
         Returns:
             All hands, best first.
         """
-        candidates = [proposal for proposal in proposals if proposal.score >= effort.least_score]
-        candidates = _without_near(candidates, found, effort.proposals)
-        recognised, first_pass = self._recognised(image_rgb, camera, candidates, found)
-        hands = [*found, *recognised]
-        doubtful = [
-            proposal
-            for proposal, seen in zip(candidates, first_pass, strict=True)
-            if seen is not None and proposal.score >= _SECOND_STAGE_SCORE and not _is_suppressed(proposal, hands)
-        ][: effort.second_stage]
-        crops = [seen for proposal in doubtful if (seen := self._second_stage_crops(image_rgb, proposal.box))]
-        best = [max(seen, key=_score) for seen in crops]
-        recognised, first_pass = self._recognised(image_rgb, camera, best, hands)
-        hands += recognised
-        # Hands that the landmark network recognises come first, whatever their scores: it locates them more precisely
-        # than the second stage.
-        further = [
-            _as_proposed(proposal, seen, probability)
-            for proposal, seen in zip(map(_mean, crops), first_pass, strict=True)
-            if seen is not None
-            and not _is_suppressed(proposal, hands)
-            and (probability := _probability(proposal, seen)) >= self._min_score
-        ]
-        return without_duplicates(
-            [*hands, *(hand for hand in further if not any(same_hand(hand, other) for other in hands))]
-        )
-
-    def _recognised(
-        self, image_rgb: np.ndarray, camera: Camera, proposals: Sequence[Proposal], found: Sequence[Detection]
-    ) -> tuple[list[Detection], list[Detection | None]]:
-        """Returns the further hands that the landmark network recognises, and its first output for each proposal."""
-        if not proposals:
-            return [], []
-        squares = np.stack([_square(proposal.box) for proposal in proposals])
-        first_pass = self._infer(image_rgb, camera, squares, np.array([proposal.turn for proposal in proposals]))
-        promising = [
-            (proposal, hand, hand.keypoints)
-            for proposal, hand in zip(proposals, first_pass, strict=True)
-            if hand is not None and hand.keypoints is not None and hand.score >= _PROMISING
-        ]
-        second_pass = infer_around_keypoints(self._infer, image_rgb, camera, [points for _, _, points in promising])
+        size = image_rgb.shape[1], image_rgb.shape[0]
         hands = [
-            _with_side_of(proposal, hand)
-            for (proposal, _, _), hand in zip(promising, second_pass, strict=True)
-            if hand is not None
+            hand_of(candidate, *size)
+            for candidate in self.candidates(image_rgb, camera, proposals, found, effort)
+            if candidate.probability >= self._min_score
         ]
-        hands = without_duplicates([hand for hand in hands if hand.score >= self._min_score])
         hands = [hand for hand in hands if not any(same_hand(hand, other) for other in found)]
-        return self._confirmed(image_rgb, camera, hands), first_pass
+        return without_duplicates([*found, *hands])
 
-    def _second_stage_crops(self, image_rgb: np.ndarray, box: np.ndarray) -> list[Proposal]:
-        """Returns the best hand that the second stage finds at this place in each of its crops."""
-        centre, longer = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max()
-        seen = []
-        for side in longer * np.array(_SECOND_STAGE_CROPS):
-            x, y = centre - side / 2
-            found = self._second_stage(image_rgb, Window(x, y, side, side, SECOND_STAGE_SIDE**2))
-            hands = [proposal for proposal in found if box_iou(proposal.box, box) > _SAME_PLACE]
-            seen += [max(hands, key=_score)] if hands else []
-        return seen
+    def candidates(
+        self,
+        image_rgb: np.ndarray,
+        camera: Camera,
+        proposals: Sequence[Proposal],
+        found: Sequence[Detection],
+        effort: Effort,
+    ) -> list[Candidate]:
+        """Returns the places at which the landmark network looked for a hand; arguments are those of ``verify``."""
+        proposals = [proposal for proposal in proposals if proposal.score >= effort.least_score]
+        places = _without_same(proposals, [hand.box for hand in found], effort.proposals)
+        shown = [
+            (place, (seen,)) for place in places if (seen := self._shown(image_rgb, place.box, _CROPS[0])) is not None
+        ]
+        crops = [
+            (place, tuple(filter(None, (*seen, self._shown(image_rgb, seen[0].box, _CROPS[1])))))
+            for place, seen in _best_of_each_place(shown)
+            if self._may_be_a_hand(place, (seen[0].score + 1) / len(_CROPS))
+        ]
+        # The landmark network may recognise a hand that the second stage does not.
+        crops += [
+            (place, ())
+            for place in places
+            if place.score >= _SURE_PROPOSAL and not any(_is_same(place.box, _mean(seen).box) for _, seen in crops)
+        ]
+        crops = [(place, seen) for place, seen in crops if self._may_be_a_hand(place, _second_stage_score(seen))]
+        crops = sorted(crops, key=lambda pair: -_place(*pair).score)[: effort.hands]
+        # Where the second stage is less sure, its box may be of a part of the hand.
+        starts = [max(place, _place(place, seen), key=_score) for place, seen in crops]
+        hands = self._landmarks(image_rgb, camera, starts)
+        candidates = [
+            Candidate(place, seen, hand) for (place, seen), hand in zip(crops, hands, strict=True) if hand is not None
+        ]
+        return _without_same_hands(candidates, image_rgb.shape[1], image_rgb.shape[0])
 
-    def _confirmed(self, image_rgb: np.ndarray, camera: Camera, hands: Sequence[Detection]) -> list[Detection]:
-        """Returns the hands that are recognised in rotated and scaled crops too; the lowest presence is their score."""
-        if not hands:
-            return []
-        crops = [_crop_of(hand) for hand in hands]
-        turns = np.array([[turn] for _, turn in crops])
-        squares = np.stack([square for square, _ in crops])
-        centres, halves = (squares[:, :2] + squares[:, 2:]) / 2, (squares[:, 2:] - squares[:, :2]) / 2
-        around = np.stack(
-            [np.concatenate([centres - c * halves, centres + c * halves], axis=1) for c in _SCALES], axis=1
+    def _may_be_a_hand(self, place: Proposal, second_stage_score: float) -> bool:
+        """Returns whether a place is a hand if the landmark network recognises it."""
+        best = np.array([*_evidence([place.score, second_stage_score, 1.0]), 1.0, 1.0])
+        return _probability(best) >= self._min_score
+
+    def _shown(self, image_rgb: np.ndarray, box: np.ndarray, scale: float) -> Proposal | None:
+        """Returns the best hand that the second stage shows at a place in a crop around it."""
+        side = scale * (box[2:] - box[:2]).max()
+        x, y = (box[:2] + box[2:]) / 2 - side / 2
+        found = self._second_stage(image_rgb, Window(x, y, side, side, SECOND_STAGE_SIDE**2))
+        return max(
+            (proposal for proposal in found if box_iou(proposal.box, box) > _SAME_PLACE), key=_score, default=None
         )
-        views = self._infer(image_rgb, camera, around.reshape(-1, 4), (turns + _ROTATIONS).ravel())
-        confirmed = []
-        for i, hand in enumerate(hands):
-            score = min([hand.score, *(0.0 if seen is None else seen.score for seen in views[2 * i : 2 * i + 2])])
-            if score >= self._min_score:
-                confirmed.append(replace(hand, score=score))
-        return confirmed
+
+    def _landmarks(self, image_rgb: np.ndarray, camera: Camera, places: Sequence[Proposal]) -> list[Detection | None]:
+        """Returns what the landmark network finds at each place, with a second forward pass where it is worth it."""
+        if not places:
+            return []
+        squares = np.stack([_square(place.box) for place in places])
+        hands = self._infer(image_rgb, camera, squares, np.array([place.turn for place in places]))
+        promising = [
+            (i, hand.keypoints)
+            for i, hand in enumerate(hands)
+            if hand is not None and hand.keypoints is not None and hand.score >= _WORTH_REFINING
+        ]
+        refined = infer_around_keypoints(self._infer, image_rgb, camera, [points for _, points in promising])
+        for (i, _), hand in zip(promising, refined, strict=True):
+            before = hands[i]
+            if hand is not None and before is not None and hand.score >= _KEEPS * before.score:
+                hands[i] = hand
+        return hands
 
 
-def _without_near(proposals: Sequence[Proposal], found: Sequence[Detection], most: int) -> list[Proposal]:
-    """Suppresses proposals of hands that are found already and of better proposals; returns the best ``most``."""
+def _without_same(proposals: Sequence[Proposal], known: Sequence[np.ndarray], most: int) -> list[Proposal]:
+    """Suppresses proposals at places of known boxes and of better proposals; returns the best ``most``."""
     ranked = sorted(proposals, key=_score, reverse=True)
-    squares = np.array([_square(proposal.box) for proposal in ranked]).reshape(-1, 4)
-    turns = np.array([proposal.turn for proposal in ranked])
+    boxes = np.array([proposal.box for proposal in ranked]).reshape(-1, 4)
     rest = np.arange(len(ranked))
-    for square, turn in map(_crop_of, found):
-        rest = rest[~_are_near(squares[rest], turns[rest], square, turn)]
+    for box in known:
+        rest = rest[box_ious(boxes[rest], box) <= _SUPPRESSED]
     kept: list[Proposal] = []
     while len(rest) and len(kept) < most:
         best, rest = rest[0], rest[1:]
         kept.append(ranked[best])
-        rest = rest[~_are_near(squares[rest], turns[rest], squares[best], turns[best])]
+        rest = rest[box_ious(boxes[rest], boxes[best]) <= _SAME_PROPOSAL]
     return kept
 
 
-def _are_near(squares: np.ndarray, turns: np.ndarray, square: np.ndarray, turn: float) -> np.ndarray:
-    """Returns for each of N crops, (N, 4) and (N,), whether it is about the same hand as another one, (4,)."""
-    sizes, size = squares[:, 2] - squares[:, 0], square[2] - square[0]
-    offsets = squares[:, :2] + squares[:, 2:] - square[:2] - square[2:]
-    distances = np.linalg.norm(offsets, axis=1) / 2
-    ratios = sizes / max(size, 1e-9)
-    return (
-        (distances < _NEAR * np.maximum(sizes, size))
-        & (ratios > _LEAST_RATIO)
-        & (ratios < _MOST_RATIO)
-        & (np.cos(turns - turn) > _LEAST_COSINE)
-    )
+def _best_of_each_place(
+    shown: Sequence[tuple[Proposal, tuple[Proposal, ...]]],
+) -> list[tuple[Proposal, tuple[Proposal, ...]]]:
+    """Keeps the best of the places at which the second stage shows the same hand, with the best of their scores."""
+    kept: list[tuple[Proposal, tuple[Proposal, ...]]] = []
+    for place, (seen, *_) in sorted(shown, key=lambda pair: -pair[1][0].score):
+        same = [i for i, (_, (other, *_)) in enumerate(kept) if box_iou(seen.box, other.box) > _SAME_PROPOSAL]
+        for i in same:
+            better, other = kept[i]
+            kept[i] = replace(better, score=max(better.score, place.score)), other
+        if not same:
+            kept.append((place, (seen,)))
+    return kept
 
 
-def _crop_of(hand: Detection) -> tuple[np.ndarray, float]:
-    """Returns square and rotation of the upright crop around a hand."""
-    if hand.keypoints is None:
-        raise ValueError("a hand without keypoints has no upright crop")
-    turn = hand_turn(hand.keypoints)
-    return rotated_square(hand.keypoints, turn), turn
+def _without_same_hands(candidates: Sequence[Candidate], width: int, height: int) -> list[Candidate]:
+    """Keeps the most probable of the candidates for one hand, best first."""
+    kept: list[tuple[Candidate, np.ndarray]] = []
+    for candidate in sorted(candidates, key=lambda candidate: -candidate.probability):
+        box = hand_of(candidate, width, height).box
+        if not any(_is_same(box, other) for _, other in kept):
+            kept.append((candidate, box))
+    return [candidate for candidate, _ in kept]
 
 
-def _is_suppressed(proposal: Proposal, hands: Sequence[Detection]) -> bool:
-    return any(box_iou(proposal.box, hand.box) > _SUPPRESSED for hand in hands)
+def _is_same(a: np.ndarray, b: np.ndarray) -> bool:
+    overlap = float(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod())
+    smaller = float(min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()))
+    return overlap > _WITHIN * smaller or box_iou(a, b) > _SAME_SEEN
 
 
 def _square(box: np.ndarray) -> np.ndarray:
@@ -226,37 +260,32 @@ def _square(box: np.ndarray) -> np.ndarray:
     return np.concatenate([centre - half, centre + half])
 
 
-def _with_side_of(proposal: Proposal, hand: Detection) -> Detection:
-    """Combines the sides of both networks: the detector sees the arm, the landmark network the fingers."""
-    if proposal.is_palm:
-        return hand
-    right = expit(
-        _evidence([proposal.is_right, hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score]).sum()
-    )
-    side = Side.RIGHT if right > 0.5 else Side.LEFT
-    return replace(
-        hand,
-        side=side,
-        side_score=float(max(right, 1 - right)),
-        prediction=hand.prediction if side is hand.side else None,
-    )
+def _place(proposal: Proposal, crops: Sequence[Proposal]) -> Proposal:
+    """Returns the mean of what the second stage shows, or the proposal if that is nothing."""
+    return _mean(crops) if crops else proposal
 
 
 def _mean(crops: Sequence[Proposal]) -> Proposal:
-    """Averages what the second stage finds in its crops of one place; in a crop without a hand the score is 0.
+    """Averages what the second stage shows in its crops of one place; in a crop without a hand the score is 0.
 
-    The boxes err in different directions: if the score is above 0.5, the mean box overlaps the hand by half in 92 of
-    100 cases, the box in the whole image in 65.
+    The boxes err in different directions, so that their mean is better than each.
     """
-    score = sum(map(_score, crops)) / len(_SECOND_STAGE_CROPS)
     best = max(crops, key=_score)
-    right = sum(crop.is_right for crop in crops) / len(crops)
-    return replace(best, box=np.mean([crop.box for crop in crops], axis=0), score=score, is_right=right)
+    return replace(
+        best,
+        box=np.mean([crop.box for crop in crops], axis=0),
+        score=_second_stage_score(crops),
+        is_right=sum(crop.is_right for crop in crops) / len(crops),
+    )
 
 
-def _probability(proposal: Proposal, seen: Detection) -> float:
-    """Returns the probability of a hand according to the second stage and the landmark network."""
-    return float(expit(_WEIGHTS @ _evidence([proposal.score, max(seen.score, _LEAST_PRESENCE)]) + _BIAS))
+def _second_stage_score(crops: Sequence[Proposal]) -> float:
+    return float(sum(map(_score, crops))) / len(_CROPS)
+
+
+def _probability(features: np.ndarray) -> float:
+    """Returns the calibrated probability of a hand, given ``Candidate.features``."""
+    return float(expit(WEIGHTS @ features + BIAS))
 
 
 def _evidence(probabilities: Sequence[float]) -> np.ndarray:
@@ -264,13 +293,27 @@ def _evidence(probabilities: Sequence[float]) -> np.ndarray:
     return logit(np.clip(probabilities, 0.01, 0.99))
 
 
-def _as_proposed(proposal: Proposal, seen: Detection, probability: float) -> Detection:
-    """Returns a hand that the landmark network alone does not recognise, with the detector's box and, for lack of
-    better ones, the landmark network's keypoints."""
+def hand_of(candidate: Candidate, width: int, height: int) -> Detection:
+    """Returns the hand of a candidate.
+
+    Both networks know something about its side: the detector sees the arm, the landmark network the fingers. Both know
+    something about its box, too: it is the mean of theirs, weighted with their scores, unless the landmark network does
+    not recognise the hand.
+    """
+    place, hand = candidate.place, candidate.hand
+    by_landmarks = hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score
+    right = expit(_evidence([0.5 if place.is_palm else place.is_right, by_landmarks]).sum())
+    side = Side.RIGHT if right > 0.5 else Side.LEFT
+    is_seen = hand.score >= _SEEN
+    weight = hand.score / (hand.score + _second_stage_score(candidate.crops)) if is_seen else 0.0
+    box = weight * hand.box + (1 - weight) * place.box
+    box = np.clip(box, 0, [width - 1, height - 1] * 2)
     return replace(
-        _with_side_of(proposal, seen),
-        box=proposal.box,
-        box_from_keypoints=False,
-        score=probability,
-        prediction=None,
+        hand,
+        box=box,
+        score=candidate.probability,
+        side=side,
+        side_score=float(max(right, 1 - right)),
+        prediction=hand.prediction if is_seen and side is hand.side else None,
+        box_from_keypoints=is_seen,
     )

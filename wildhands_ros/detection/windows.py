@@ -74,10 +74,15 @@ class WindowSchedule:
         """Starts with the first window again."""
         self._next = 0
 
-    def all(self, image: np.ndarray) -> list[Window]:
-        """Returns all windows of an (H, W, 3) image."""
+    def stages(self, image: np.ndarray) -> list[list[Window]]:
+        """Returns the windows of a single (H, W, 3) image in stages.
+
+        Each stage is only for images in which the one before found nothing. The smallest tiles are left out: a search
+        for hands that are so far away would take most of the time.
+        """
         height, width = image.shape[:2]
-        return [*whole(width, height), *(tiles(width, height) if self._with_tiles else ())]
+        large = [tile for tile in tiles(width, height) if 2 * tile.width >= max(width, height)]
+        return [whole(width, height), large] if self._with_tiles else [whole(width, height)]
 
     def following(self, image: np.ndarray, whole_first: bool) -> Iterator[Window]:
         """Yields each window of an (H, W, 3) image once.

@@ -17,6 +17,14 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> float:
     return overlap / union if union > 0 else 0.0
 
 
+def box_ious(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Returns the (N,) intersection over union of (N, 4) boxes with a (4,) box."""
+    sides = np.clip(np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]), 0, None)
+    overlap = sides.prod(axis=1)
+    union = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod() - overlap
+    return overlap / np.maximum(union, 1e-12)
+
+
 def hand_box(keypoints: np.ndarray, width: int, height: int) -> np.ndarray:
     """Returns the box of a hand, given its keypoints.
 
