@@ -40,13 +40,8 @@ demo: setup
 bench: setup
 	@.venv/bin/wildhands bench $(BENCH)
 
-# Training runs in a process of its own. After the tests of ROS, OpenVINO and MediaPipe in the same process, starting data
-# loader workers has ended in SIGSEGV twice, without a trace: the thread that crashes has its signals blocked.
-APART := test/test_training.py test/test_world.py
-
 test: lint
-	@.venv/bin/python -m pytest $(APART:%=--ignore=%)
-	@.venv/bin/python -m pytest $(APART)
+	@.venv/bin/python -m pytest
 
 # What to run before a push: no ROS graph, no long tests; ruff, but not mypy.
 test-fast: ruff
