@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,9 @@ def test_every_argument_is_described(launch_file):
 
 
 def test_every_parameter_exists_in_the_node(launch_file):
-    assert launch_file.PARAMETERS.keys() <= {ros_name(name) for name in Parameters.__dataclass_fields__}
+    # rclpy declares use_sim_time itself.
+    names = {ros_name(name) for name in Parameters.__dataclass_fields__} | {"use_sim_time"}
+    assert launch_file.PARAMETERS.keys() <= names
 
 
 def test_only_given_arguments_override_the_parameter_file(launch_file):
@@ -98,10 +101,13 @@ def launched(tmp_path):
     node.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "live_node.py"} {tmp_path / "nothing"} "$@"\n')
     node.chmod(0o755)
     started = []
+    log = tmp_path / "output"
 
-    def launch(name: str, **arguments) -> subprocess.Popen:
+    def launch(name: str, **arguments) -> tuple[subprocess.Popen, Path]:
         code = (
-            "import sys; from launch import LaunchDescription, LaunchService; "
+            # A shell that runs the tests in the background ignores SIGINT, and its children inherit that.
+            "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "from launch import LaunchDescription, LaunchService; "
             "from launch.actions import IncludeLaunchDescription; "
             "from launch.launch_description_sources import PythonLaunchDescriptionSource; service = LaunchService(); "
             "service.include_launch_description(LaunchDescription([IncludeLaunchDescription("
@@ -110,12 +116,19 @@ def launched(tmp_path):
         )
         prefixes = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("AMENT_PREFIX_PATH"))))
         environment = {**os.environ, **ENVIRONMENT, "AMENT_PREFIX_PATH": prefixes, "ROS_LOG_DIR": str(tmp_path / "log")}
-        started.append(subprocess.Popen([sys.executable, "-c", code], env=environment, start_new_session=True))
-        return started[-1]
+        command = [sys.executable, "-c", code]
+        with log.open("w") as output:
+            started.append(
+                subprocess.Popen(
+                    command, env=environment, start_new_session=True, stdout=output, stderr=subprocess.STDOUT
+                )
+            )
+        return started[-1], log
 
     yield launch
     for process in started:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def send(publishers, number: int) -> None:
@@ -136,7 +149,7 @@ SEVERAL = {"cameras": "left,rig/right"}, {"/left": ("/left", "left_"), "/rig/rig
     ids=["one", "several"],
 )
 def test_launched_nodes_work_and_end_cleanly(launched, name, arguments, places):
-    process = launched(name, **arguments)
+    process, log = launched(name, **arguments)
     client = Client()
     try:
         client.listen("/tf", TFMessage)
@@ -159,7 +172,10 @@ def test_launched_nodes_work_and_end_cleanly(launched, name, arguments, places):
                 meanwhile=lambda publishers=publishers, numbers=numbers: send(publishers, next(numbers)),
             )
             client.until(lambda namespace=namespace: client.received[f"{namespace}/hands"], "hands")
-        process.send_signal(signal.SIGINT)
+        # As a terminal does at Ctrl-C. Otherwise launch waits 5 s before it ends the nodes.
+        os.killpg(process.pid, signal.SIGINT)
         assert process.wait(30) == 0
+        output = log.read_text()
+        assert "Traceback" not in output and "failed to terminate" not in output, output
     finally:
         client.close()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # Before the imports, which take seconds: a signal may arrive meanwhile.
+    from wildhands_ros.ros.process import run
+
+    run("wildhands_ros.ros.rviz")
+
 import os
 import sys
 import time
@@ -12,6 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
 
 from ..msg import HandArray
+from . import process
 
 PATIENCE = 15.0
 """Seconds after which rviz is started without a frame, to show that nothing arrives."""
@@ -39,15 +45,23 @@ def main() -> int:
     """Replaces this process by rviz2, with the arguments of the command line and the fixed frame.
 
     Returns:
-        The exit code, after a signal.
+        The exit code after a signal, or without rviz2.
     """
-    rclpy.init()
+    process.init(rclpy.init)
     try:
         frame = image_frame()
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
+    except Exception:
+        if rclpy.ok():
+            raise
+        return 0  # A signal arrived while the node was created.
     if not rclpy.ok():
         return 0
     rclpy.try_shutdown()
-    # Before the other arguments, which end with those of ROS.
-    os.execvp("rviz2", ["rviz2", *(["-f", frame] if frame else []), *sys.argv[1:]])
+    try:
+        # Before the other arguments, which end with those of ROS.
+        os.execvp("rviz2", ["rviz2", *(["-f", frame] if frame else []), *sys.argv[1:]])
+    except FileNotFoundError:
+        print("wildhands_rviz: rviz2 is not on PATH: install the distribution's package rviz2", file=sys.stderr)
+        return 1

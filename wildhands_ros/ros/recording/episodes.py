@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+if __name__ == "__main__":  # Before the imports, which take seconds: a signal may arrive meanwhile.
+    from wildhands_ros.ros.process import run
+
+    run("wildhands_ros.ros.recording.episodes")
+
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import rclpy
@@ -16,6 +21,7 @@ from std_srvs.srv import Trigger
 from ...msg import EpisodeEvent
 from ...recording.episodes import EpisodeBook, EpisodeError, Mark
 from ...srv import StartEpisode
+from .. import process
 
 TOPIC = "episodes"
 TIMEOUT = 5.0
@@ -108,20 +114,17 @@ def call(action: str, task: str = "") -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a node with the services until SIGINT or SIGTERM, beside a recorder such as ros2 bag record."""
-    rclpy.init(args=arguments)
-    node = rclpy.create_node("wildhands_episodes")
-    services = EpisodeServices(node)
+    process.init(partial(rclpy.init, args=arguments))
     try:
+        node = rclpy.create_node("wildhands_episodes")
+        EpisodeServices(node)
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    finally:
+    except Exception:
         if rclpy.ok():
-            services.finish()
-        node.destroy_node()
+            raise
+        # A signal arrived while the node was created or during a callback.
+    finally:
         rclpy.try_shutdown()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
