@@ -397,6 +397,7 @@ def test_the_command_line_warns_once_of_an_implausible_calibration(capsys):
 
 
 def test_other_configurations_refuse_aliases_too(tmp_path):
+    pytest.importorskip("torch")
     from wildhands_ros.teleop.robot_hand_files import RobotHandError, read_robot_hand
     from wildhands_ros.training.config import TrainingConfig
     from wildhands_ros.training.config_file import ConfigError, read_config

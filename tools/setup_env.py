@@ -49,6 +49,12 @@ print(json.dumps(info))
 """
 
 
+def use(folder: Path) -> None:
+    """Make the environment in a folder other than .venv (see distro_env.py)."""
+    global VENV, PYTHON, BUILD, STAMPS
+    VENV, PYTHON, BUILD, STAMPS = folder, folder / "bin" / "python", folder / "build", folder / "stamps"
+
+
 class SetupError(Exception):
     """An error that the user has to fix; the message says how."""
 

@@ -175,7 +175,7 @@ class VideoSource:
             raise InputError(
                 f"{self.path}: the video cannot be decoded; it is damaged, or this OpenCV lacks a decoder for it"
             )
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)  # the default is not the same in all versions of OpenCV
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # See _rotation.
         return capture
 
     def __iter__(self) -> Iterator[Frame]:
@@ -184,7 +184,7 @@ class VideoSource:
     def numbered(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Frame]]:
         """Yields numbered frames, from 0. Frames that are not ``wanted`` are skipped, which is faster than reading."""
         capture = self._open()
-        rotation = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 360
+        rotation = _rotation(capture)
         read, stamp = 0, None
         try:
             while True:
@@ -196,7 +196,8 @@ class VideoSource:
                 stamp = self._next_stamp(stamp, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
                 read += 1
                 if bgr is not None:
-                    yield read - 1, Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), self.path.name, stamp, rotation)
+                    rgb = _turned(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rotation)
+                    yield read - 1, Frame(rgb, self.path.name, stamp, rotation)
         finally:
             capture.release()
         # Containers without an index only estimate the count, so a frame or two do not matter.
@@ -213,6 +214,21 @@ class VideoSource:
         if previous is None:
             return presentation if 0 <= presentation < _LONGEST_GAP * 24 else 0.0
         return presentation if 0 < presentation - previous < _LONGEST_GAP else previous + 1 / self.fps
+
+
+def _rotation(capture: cv2.VideoCapture) -> int:
+    """Returns the degrees by which the rotation tag of a video turns its images clockwise.
+
+    OpenCV 4.6 (Ubuntu 24.04) has the sign wrong, and would turn portrait videos upside down by itself (opencv #22088).
+    """
+    degrees = round(capture.get(cv2.CAP_PROP_ORIENTATION_META))
+    return (-degrees if cv2.__version__.startswith("4.6.") else degrees) % 360
+
+
+def _turned(image: np.ndarray, rotation: int) -> np.ndarray:
+    """Turns an image clockwise by a multiple of 90 degrees."""
+    codes = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
+    return cv2.rotate(image, codes[rotation]) if rotation in codes else image
 
 
 class CameraSource:
