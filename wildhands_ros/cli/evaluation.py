@@ -33,6 +33,7 @@ def add_commands(commands: Subparsers) -> None:
 def _add_photos(suites: Subparsers) -> None:
     photos = suites.add_parser("photos", help="on annotated photographs (COCO-style JSON next to the images)")
     photos.add_argument("input", type=Path, metavar="FOLDER")
+    _add_split_option(photos)
     _add_json_option(photos)
     _add_plot_option(photos)
     add_estimator_options(photos)
@@ -96,12 +97,7 @@ def _add_detection(suites: Subparsers) -> None:
         help="photographs with COCO-style boxes of their hands, or a folder of such folders",
     )
     detection.add_argument("--boxes", type=Path, metavar="JSON", help="the boxes, if they are not in the folder")
-    detection.add_argument(
-        "--split",
-        default="all",
-        choices=("train", "validation", "test", "all"),
-        help="scenes of the photographs; default: all",
-    )
+    _add_split_option(detection)
     detection.add_argument(
         "--limit", type=int, metavar="N", help="at most N photographs of each folder, always the same; default: all"
     )
@@ -169,6 +165,15 @@ def _add_ablate(commands: Subparsers) -> None:
     ablate.set_defaults(run=_ablate)
 
 
+def _add_split_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--split",
+        default="all",
+        choices=("train", "validation", "test", "all"),
+        help="scenes of the photographs, where they are divided; default: all",
+    )
+
+
 def _add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
 
@@ -182,7 +187,7 @@ def _add_plot_option(parser: argparse.ArgumentParser) -> None:
 def _evaluate_photos(args: argparse.Namespace) -> int:
     from ..evaluation.main import evaluate_photo_folder
 
-    return evaluate_photo_folder(make_estimator(args), args.input, args.json, args.picture)
+    return evaluate_photo_folder(make_estimator(args), args.input, args.json, args.picture, args.split)
 
 
 def _evaluate_synthetic(args: argparse.Namespace) -> int:

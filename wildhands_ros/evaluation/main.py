@@ -14,6 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ..datasets.coco_hands import read_coco_hands
+from ..datasets.real_images.reader import ALL as ALL_SPLITS
+from ..datasets.real_images.reader import is_boxed, read_boxed_images
 from ..estimator import Estimator
 from ..geometry.camera import Camera
 from ..io.camera_files import Intrinsics
@@ -23,6 +25,7 @@ from ..io.sources import VideoSource
 from ..types import Grasp
 from .figures import Figures
 from .jitter import describe_jitter, measure_jitter
+from .keypoints import PCK_LIMITS, compare_keypoints, hands_with_keypoints
 from .report_plot import check_format, draw_report
 from .suite import Evaluation, evaluate_images
 from .video import evaluate_video
@@ -31,17 +34,51 @@ T = TypeVar("T")
 
 
 def evaluate_photo_folder(
-    estimator: Estimator, folder: Path, json_path: Path | None, plot_path: Path | None = None
+    estimator: Estimator, folder: Path, json_path: Path | None, plot_path: Path | None = None, split: str = ALL_SPLITS
 ) -> int:
-    """Evaluate on annotated photographs. Returns the exit code."""
-    labelled = read_coco_hands(folder)
-    images = progress(labelled, len(labelled))
+    """Evaluate on annotated photographs with keypoints, and compare these with MediaPipe's.
+
+    Args:
+        estimator: The estimator to measure.
+        folder: Photographs with COCO-style keypoints, or sources of boxed images for which there are keypoints.
+        json_path: File for the figures, with those of ``compare_keypoints`` in ``keypoints_by_source``.
+        plot_path: File for the plot of the error distributions.
+        split: Split of the scenes of boxed images, or "all".
+
+    Returns:
+        The exit code.
+    """
     given = ("keypoints", "boxes", "images")
+    if is_boxed(folder):
+        boxed = read_boxed_images(folder, split=split)
+        for line in boxed.report():
+            _warn(line)
+        labelled = hands_with_keypoints(boxed.images)
+        given = given[:2]  # ``evaluate detection`` measures what is found in these images
+    else:
+        labelled = read_coco_hands(folder)
     with outputs(json_path, plot_path) as files:
         evaluation = evaluate_images(
-            estimator, images, f"photos {folder.name}", given=given, two_hands=False, warn=_warn
+            estimator,
+            progress(labelled, len(labelled)),
+            f"photos {folder.name}",
+            given=given,
+            two_hands=False,
+            warn=_warn,
         )
-        return _report(evaluation, *files)
+        try:
+            by_source = compare_keypoints(estimator, progress(labelled, len(labelled)))
+        except ImportError as error:
+            _warn(f"keypoints are not compared with MediaPipe's: {error}")
+            by_source = {}
+        for source, methods in by_source.items():
+            print(f"2D keypoints in true boxes, {source}: % of the box (PCK at {PCK_LIMITS[0]} %)")
+            for name, row in methods.items():
+                print(
+                    f"{name:>26}  {text(row['l2_box_percent'])} ({text(row[f'pck_{PCK_LIMITS[0]}'])}), "
+                    f"{row['found']} of {row['hands']} hands"
+                )
+        return _report(evaluation, *files, {"keypoints_by_source": by_source})
 
 
 def evaluate_synthetic(
@@ -144,7 +181,7 @@ def outputs(json_path: Path | None, plot_path: Path | None) -> Iterator[tuple[Pa
         yield json_file, files.enter_context(OutputFile(plot_path)) if plot_path else None
 
 
-def _report(evaluation: Evaluation, json_file: Path | None, plot_file: Path | None) -> int:
+def _report(evaluation: Evaluation, json_file: Path | None, plot_file: Path | None, more: dict | None = None) -> int:
     rows = evaluation.rows
     names = [f.name for f in dataclasses.fields(Figures) if f.name != "grasp_confusion"]
     width = max(len(name) for name in (*names, *Grasp.__members__))
@@ -162,7 +199,7 @@ def _report(evaluation: Evaluation, json_file: Path | None, plot_file: Path | No
         print(f"not evaluated: {count} x {reason}")
     for signature in evaluation.signatures:
         print(f"note: {signature}")
-    write(json_file, evaluation.as_dict())
+    write(json_file, {**evaluation.as_dict(), **(more or {})})
     if plot_file is not None:
         draw_report(evaluation, plot_file)
     return 0

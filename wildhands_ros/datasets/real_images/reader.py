@@ -143,6 +143,11 @@ def read_boxed_images(folder: Path, boxes: Path | None = None, split: str = ALL)
     return result
 
 
+def is_boxed(folder: Path) -> bool:
+    """Return whether a folder is a source of boxed images, or holds such sources."""
+    return any(folder.rglob("annotations.json"))
+
+
 def _annotation_files(folder: Path, boxes: Path | None) -> list[tuple[Path, Path]]:
     """Return each annotation file with the folder of its images."""
     if boxes is not None:
