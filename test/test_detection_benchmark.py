@@ -12,7 +12,7 @@ from wildhands_ros.cli.main import main
 from wildhands_ros.datasets.coco_hands import AnnotationError
 from wildhands_ros.datasets.labels import LabelledHand
 from wildhands_ros.datasets.real_images import own_labels
-from wildhands_ros.datasets.real_images.reader import read_boxed_images
+from wildhands_ros.datasets.real_images.reader import BoxedImage, is_boxed, read_boxed_images
 from wildhands_ros.datasets.real_images.split import (
     SPLITS,
     SceneSize,
@@ -34,6 +34,7 @@ from wildhands_ros.evaluation.detection_figures import (
     scored_hands,
 )
 from wildhands_ros.evaluation.detection_plot import draw_detection
+from wildhands_ros.evaluation.keypoints import hands_with_keypoints
 from wildhands_ros.types import Detection, Side
 
 REAL_IMAGES = Path(__file__).parents[2] / "shared/real_images"
@@ -345,3 +346,48 @@ def test_a_split_without_images_is_named(tmp_path, capsys):
     write_source(tmp_path, [{}])
     assert main(["evaluate", "detection", "--photos", str(tmp_path), "--split", "test"]) != 0
     assert "no annotated image in split 'test'" in capsys.readouterr().err
+
+
+@needs_real_images
+def test_every_own_label_belongs_to_a_box():
+    result = read_boxed_images(REAL_IMAGES)
+    assert not [problem for problem in result.problems if problem.startswith("label of this project")]
+    hands = [hand for image in result.images for hand in image.hands]
+    assert sum(hand.side is not None for hand in hands) >= 680
+    assert sum(hand.keypoints is not None for hand in hands) >= 300
+    boxes = [hand for hand in hands if hand.keypoints is not None]
+    for hand in boxes:
+        inside = (hand.keypoints > hand.box[:2] - 0.5 * np.ptp(hand.box.reshape(2, 2), axis=0).max()).all(axis=1)
+        assert inside[hand.known_keypoints].all()
+
+
+class TestKeypoints:
+    def test_sources_are_told_apart_from_photographs_with_keypoints(self, tmp_path):
+        write_source(tmp_path / "a", [{}])
+        assert not is_boxed(tmp_path)
+        write_source(tmp_path / "b", [{"hands_boxed": True}])
+        assert is_boxed(tmp_path) and is_boxed(tmp_path / "b")
+
+    def test_only_hands_with_keypoints_are_samples(self):
+        labelled = replace(truth(0), keypoints=np.zeros((21, 2)))
+        others = (truth(200), replace(labelled, ignore=True))
+        image = BoxedImage(Path("a.jpg"), "src", "a.jpg", "a.jpg", None, (640, 480), (labelled, *others))
+        (sample,) = hands_with_keypoints([image, replace(image, hands=others)])
+        assert sample.hands == (labelled,) and sample.camera.width == 640
+
+    @needs_real_hands
+    def test_photographs_are_compared_by_source(self, tmp_path, capsys):
+        source = REAL_HANDS / "onehand10k"
+        (tmp_path / "onehand").mkdir()
+        content = json.loads((source / "test_onehand10k.json").read_text())
+        content["annotations"] = content["annotations"][:1]
+        (tmp_path / "onehand" / "one.json").write_text(json.dumps(content))
+        name = next(i["file_name"] for i in content["images"] if i["id"] == content["annotations"][0]["image_id"])
+        (tmp_path / "onehand" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "onehand" / name).write_bytes((source / name).read_bytes())
+        assert main(["evaluate", "photos", str(tmp_path / "onehand"), "--json", str(tmp_path / "out.json")]) == 0
+        (methods,) = json.loads((tmp_path / "out.json").read_text())["keypoints_by_source"].values()
+        assert set(methods) == {"network", "fit", "mediapipe"}
+        for row in methods.values():
+            assert row["hands"] == row["found"] == 1 and row["l2_box_percent"] < 15 and 0 < row["pck_10"] <= 1
+        assert "2D keypoints in true boxes" in capsys.readouterr().out

@@ -144,8 +144,16 @@ def read_boxed_images(folder: Path, boxes: Path | None = None, split: str = ALL)
 
 
 def is_boxed(folder: Path) -> bool:
-    """Return whether a folder is a source of boxed images, or holds such sources."""
-    return any(folder.rglob("annotations.json"))
+    """Return whether a folder is a source of boxed images, or holds such sources: their images state what is boxed.
+
+    Raises:
+        AnnotationError: An annotation file is not JSON.
+    """
+    for file in folder.rglob("annotations.json"):
+        with annotation_errors(file, "boxes of hands"):
+            if any("hands_boxed" in image for image in json.loads(file.read_text())["images"]):
+                return True
+    return False
 
 
 def _annotation_files(folder: Path, boxes: Path | None) -> list[tuple[Path, Path]]:
