@@ -12,7 +12,7 @@ import pytest
 from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.detection.known_hands import known_hand
 from wildhands_ros.detection.mediapipe import MediaPipeDetector
-from wildhands_ros.fitting.detection_fit import fit_detection
+from wildhands_ros.fitting.detection_fit import FitRequest, fit_detections
 from wildhands_ros.fitting.keypoint_fit import KeypointFit
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
@@ -157,7 +157,7 @@ class TestMediaPipe:
             found = detector.detect(video.read()[1][..., ::-1])
             (track,) = tracks.update(found, frame / 30)
             detection = replace(found[0], side=track.side, side_score=track.side_score)
-            result = fit_detection(dict.fromkeys(Side, fit), detection, camera, start=state)
+            (result,) = fit_detections(dict.fromkeys(Side, fit), [FitRequest(detection, state)], camera)
             state = result.state
             ids.add(track.id)
             errors.append(np.linalg.norm(camera.project(result.joints) - found[0].keypoints, axis=1).mean())

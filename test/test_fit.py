@@ -12,13 +12,13 @@ from wildhands_ros.datasets.coco_hands import read_coco_hands
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.fitting import residuals
 from wildhands_ros.fitting.anatomy import LIMITS
-from wildhands_ros.fitting.detection_fit import fit_detection, reprojection_error
-from wildhands_ros.fitting.keypoint_fit import KeypointFit, keypoint_sigma
+from wildhands_ros.fitting.detection_fit import FitRequest, fit_detections, reprojection_error
+from wildhands_ros.fitting.keypoint_fit import FitResult, KeypointFit, keypoint_sigma
 from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
 from wildhands_ros.fitting.residuals import Anchor, Evidence
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
-from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
+from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE, MEDIAPIPE_BONES
 from wildhands_ros.hand_model.layer import HandLayer
 from wildhands_ros.types import Detection, Side
 
@@ -46,6 +46,12 @@ def random_pose(rng: np.random.Generator, kinematics: HandKinematics, spread: fl
         deviation = (kinematics.length(betas)[0] / mean - 1) / 0.07
         if rng.random() < np.exp(-(deviation**2) / 2):
             return HandPose(Rotation.random(random_state=rng.integers(1 << 30)).as_matrix(), position, angles, betas)
+
+
+def fit_one(fits, detection: Detection, camera: Camera) -> FitResult:
+    (result,) = fit_detections(fits, [FitRequest(detection)], camera)
+    assert result is not None
+    return result
 
 
 def rays_to(points: np.ndarray) -> np.ndarray:
@@ -107,26 +113,24 @@ class TestDerivatives:
     def test_reprojection(self, kinematics, case):
         pose, evidence = case
         numeric = numeric_jacobian(
-            lambda p: residuals.reprojection(*kinematics.joints_with_jacobian(p), evidence)[0],
-            pose,
-            kinematics.num_unknowns,
+            lambda p: residuals.reprojection(kinematics.joints(p), evidence)[0], pose, kinematics.num_unknowns
         )
-        np.testing.assert_allclose(
-            residuals.reprojection(*kinematics.joints_with_jacobian(pose), evidence)[1], numeric, atol=1e-4
-        )
+        joints, jacobian = kinematics.joints_with_jacobian(pose)
+        np.testing.assert_allclose(residuals.reprojection(joints, evidence)[1] @ jacobian, numeric, atol=1e-4)
 
     def test_bone_directions_include_the_bones_lengths(self, kinematics, case):
         pose, evidence = case
         numeric = numeric_jacobian(
-            lambda p: residuals.bone_directions(*kinematics.joints_with_jacobian(p), evidence.directions)[0],
+            lambda p: residuals.bone_directions(kinematics.joints(p), evidence.directions)[0],
             pose,
             kinematics.num_unknowns,
         )
-        np.testing.assert_allclose(
-            residuals.bone_directions(*kinematics.joints_with_jacobian(pose), evidence.directions)[1],
-            numeric,
-            atol=1e-6,
+        joints, jacobian = kinematics.joints_with_jacobian(pose)
+        parents, children = np.array(MEDIAPIPE_BONES).T
+        derivative = residuals.bone_directions(joints, evidence.directions)[1] @ (
+            jacobian[children] - jacobian[parents]
         )
+        np.testing.assert_allclose(derivative, numeric, atol=1e-6)
 
     def test_gradient_of_the_whole_cost(self, kinematics, case):
         pose, evidence = case
@@ -144,11 +148,11 @@ class TestDerivatives:
         anchor = Anchor(pose.moved(step), rotation=0.1, lateral=0.03, depth=0.007, angles=0.2, betas=0.01)
 
         def cost(p: HandPose) -> np.ndarray:
-            normal = residuals.NormalEquations(kinematics.num_unknowns)
+            normal = residuals.NormalEquations.zero(kinematics.num_unknowns)
             residuals.add_anchor(normal, p, anchor, evidence.mean_ray)
             return np.array(normal.cost)
 
-        normal = residuals.NormalEquations(kinematics.num_unknowns)
+        normal = residuals.NormalEquations.zero(kinematics.num_unknowns)
         residuals.add_anchor(normal, pose, anchor, evidence.mean_ray)
         np.testing.assert_allclose(
             2 * normal.gradient, numeric_jacobian(cost, pose, kinematics.num_unknowns), rtol=1e-5, atol=1e-3
@@ -360,7 +364,7 @@ class TestSymmetries:
             box = np.concatenate([keypoints.min(0), keypoints.max(0)])
             detection = Detection(box, Side.RIGHT, 0.9, 0.99, keypoints, world=world_landmarks(joints))
             results.append(
-                fit_detection(
+                fit_one(
                     dict.fromkeys(Side, fit), dataclasses.replace(detection, side=Side.RIGHT, side_score=0.99), camera
                 )
             )
@@ -452,13 +456,38 @@ class TestBadInput:
         with pytest.raises(ValueError, match="left"):
             KeypointFit(open_hand(Side.LEFT))
 
-    def test_detection_without_keypoints_is_rejected(self, fit):
-        with pytest.raises(ValueError, match="keypoints"):
-            fit_detection(
-                dict.fromkeys(Side, fit),
-                Detection(np.array([0, 0, 9, 9]), Side.RIGHT, side_score=0.9),
-                Camera.guess(640, 480),
+    def test_a_detection_without_keypoints_has_no_fit(self, fit):
+        detection = Detection(np.array([0, 0, 9, 9]), Side.RIGHT, side_score=0.9)
+        assert fit_detections(dict.fromkeys(Side, fit), [FitRequest(detection)], Camera.guess(640, 480)) == [None]
+
+
+def test_hands_fitted_together_are_those_fitted_alone(fit, kinematics):
+    """Hands of both sides, with and without last fit, world landmarks and initial parameters."""
+    rng = np.random.default_rng(30)
+    problems = []
+    for i in range(6):
+        pose = random_pose(rng, kinematics)
+        joints = kinematics.joints(pose)
+        side, mirror = (Side.LEFT, MIRROR) if i % 2 else (Side.RIGHT, np.ones(3))
+        world = world_landmarks(joints * mirror) if i < 4 else None
+        before = fit.fit(noisy_rays(joints * mirror, rng, 0.02), 0.003, side, world)
+        rays = noisy_rays((joints + (0.01, 0, 0)) * mirror, rng, 0.02)
+        problems.append(
+            fit.problem(
+                rays,
+                0.003,
+                side,
+                world,
+                start=before.state if i % 3 else None,
+                initial=before.mano if i in (0, 1, 4) else None,
             )
+        )
+    for problem, together in zip(problems, fit.solve(problems), strict=True):
+        (alone,) = fit.solve([problem])
+        assert together.side is alone.side and together.cost == pytest.approx(alone.cost, rel=1e-9)
+        for name in ("joints", "joints_stddev", "wrist_rotation", "wrist_covariance"):
+            np.testing.assert_allclose(getattr(together, name), getattr(alone, name), atol=1e-9, err_msg=name)
+    assert fit.solve([]) == []
 
 
 def test_an_unknown_keypoint_is_ignored(fit, kinematics):
@@ -469,9 +498,7 @@ def test_an_unknown_keypoint_is_ignored(fit, kinematics):
     away = pixels.copy()
     away[6] = 0
     found, again = (
-        fit_detection(
-            {Side.RIGHT: fit}, Detection(np.array([0, 0, 9.0, 9]), Side.RIGHT, 0.9, 0.9, points, weights), camera
-        )
+        fit_one({Side.RIGHT: fit}, Detection(np.array([0, 0, 9.0, 9]), Side.RIGHT, 0.9, 0.9, points, weights), camera)
         for points in (pixels, away)
     )
     np.testing.assert_allclose(found.joints, again.joints, atol=1e-9)
@@ -495,9 +522,9 @@ def test_an_uncertain_side_is_decided_by_the_lower_cost(fit, kinematics):
         mirror = MIRROR if side is Side.LEFT else np.ones(3)
         joints = kinematics.joints(random_pose(rng, kinematics)) * mirror
         detection = Detection(np.zeros(4), None, 0.9, keypoints=camera.project(joints), world=world_landmarks(joints))
-        right += fit_detection(dict.fromkeys(Side, fit), dataclasses.replace(detection, side=None), camera).side is side
+        right += fit_one(dict.fromkeys(Side, fit), dataclasses.replace(detection, side=None), camera).side is side
         told = dataclasses.replace(detection, side=side.other, side_score=0.95)
-        assert fit_detection(dict.fromkeys(Side, fit), told, camera).side is side.other
+        assert fit_one(dict.fromkeys(Side, fit), told, camera).side is side.other
     assert right >= 19
 
 

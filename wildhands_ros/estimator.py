@@ -18,7 +18,7 @@ from .detection.network_landmarks import NetworkLandmarks
 from .fitting.depth_fit import DepthFit
 from .fitting.detection_fit import possible_sides, reprojection_error
 from .fitting.keypoint_fit import FitResult
-from .fitting.stream_fit import StreamFit
+from .fitting.stream_fit import DetectedHand, StreamFit
 from .geometry.boxes import rotated_square
 from .geometry.camera import Camera, in_image
 from .geometry.depth_image import DepthImage
@@ -315,13 +315,23 @@ class Estimator:
 
     def _fit_hands(self, hands: list[_Hand], camera: Camera, stamp: float | None) -> None:
         """Fits the hands with keypoints, unless predictions are reported unchanged."""
-        for hand in hands:
-            detection = hand.detection
-            if detection.keypoints is not None and (self._config.refine or not hand.predictions):
-                initial = {side: prediction.mano for side, prediction in hand.predictions.items()}
-                hand.fit = self._fit.fit(detection, camera, hand.track, stamp, initial)
-                if hand.fit is not None and hand.track is not None and len(possible_sides(detection)) > 1:
-                    hand.track.confirm_side(hand.fit.side)
+        wanted = [
+            hand
+            for hand in hands
+            if hand.detection.keypoints is not None and (self._config.refine or not hand.predictions)
+        ]
+        detected = [
+            DetectedHand(
+                hand.detection,
+                hand.track,
+                {side: prediction.mano for side, prediction in hand.predictions.items()},
+            )
+            for hand in wanted
+        ]
+        for hand, fitted in zip(wanted, self._fit.fit(detected, camera, stamp), strict=True):
+            hand.fit = fitted
+            if fitted is not None and hand.track is not None and len(possible_sides(hand.detection)) > 1:
+                hand.track.confirm_side(fitted.side)
 
     def _refine_with_depth(self, hands: list[_Hand], depth: DepthImage | DepthStatus) -> None:
         """Refines the fits with the depth image; each hand that it does not help keeps the fit to its keypoints."""

@@ -1,14 +1,15 @@
-"""Fits the hand of a detection: converts its keypoints to rays, and tries both sides if the side is uncertain."""
+"""Fits the hands of detections: converts keypoints to rays, and tries both sides where the side is uncertain."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..geometry.camera import Camera
 from ..types import Detection, ManoParameters, Side
-from .keypoint_fit import FitResult, FitState, KeypointFit, keypoint_sigma
+from .keypoint_fit import FitProblem, FitResult, FitState, KeypointFit, keypoint_sigma
 
 LEAST_KEYPOINTS = 6
 """Minimum number of known keypoints for a pose."""
@@ -17,46 +18,75 @@ SURE_SIDE = 0.8
 hands."""
 
 
-def fit_detection(
-    fits: Mapping[Side, KeypointFit],
-    detection: Detection,
-    camera: Camera,
-    start: FitState | None = None,
-    dt: float = 1 / 30,
-    hand_length: float | None = None,
-    initial: Mapping[Side, ManoParameters] | None = None,
-) -> FitResult:
-    """Fits the hand of one detection.
+@dataclass(frozen=True)
+class FitRequest:
+    """A detection to fit."""
+
+    detection: Detection
+    """Detection with keypoints. If its ``side_score`` is below ``SURE_SIDE`` or unknown, both sides are tried."""
+    start: FitState | None = None
+    """State of the same hand's last fit."""
+    dt: float = 1 / 30
+    """Seconds since then."""
+    initial: Mapping[Side, ManoParameters] = field(default_factory=dict)
+    """Parameters from another estimator, for any of the sides."""
+
+
+def fit_detections(
+    fits: Mapping[Side, KeypointFit], requests: Sequence[FitRequest], camera: Camera, hand_length: float | None = None
+) -> list[FitResult | None]:
+    """Fits the hands of several detections at once.
 
     Args:
-        fits: Fit of each side's hand model.
-        detection: Detection with keypoints. If its ``side_score`` is below ``SURE_SIDE`` or unknown, both sides are
-            tried.
+        fits: Fit of each side's hand model. Hands of both sides are fitted together if it is the same.
+        requests: The detections.
         camera: Camera of the image.
-        start: State of the same hand's last fit.
-        dt: Seconds since then.
         hand_length: Length from the wrist to the middle fingertip in metres, if known.
-        initial: Parameters from another estimator, for any of the sides.
 
     Returns:
-        The fit of lower cost; its ``side`` is the side as which the hand was fitted.
+        For each detection the fit of lower cost, whose ``side`` is the side as which the hand was fitted; None if it
+        has no keypoints, or if the camera sees too few of them.
+    """
+    problems: list[FitProblem] = []
+    owners: list[int] = []
+    for i, request in enumerate(requests):
+        try:
+            found = _problems(fits, request, camera, hand_length)
+        except ValueError:
+            continue
+        problems += found
+        owners += [i] * len(found)
+    results: list[FitResult | None] = [None] * len(requests)
+    for fit in {id(fit): fit for fit in fits.values()}.values():
+        own = [i for i, problem in enumerate(problems) if fits[problem.side] is fit]
+        for i, result in zip(own, fit.solve([problems[i] for i in own]), strict=True):
+            best = results[owners[i]]
+            if best is None or result.cost < best.cost:
+                results[owners[i]] = result
+    return results
+
+
+def _problems(
+    fits: Mapping[Side, KeypointFit], request: FitRequest, camera: Camera, hand_length: float | None
+) -> list[FitProblem]:
+    """Returns the fit of each possible side.
 
     Raises:
         ValueError: The detection has no keypoints, or the camera sees too few of them.
     """
+    detection = request.detection
     keypoints = detection.known_keypoints
     if keypoints is None:
         raise ValueError("the keypoint fit needs a detection with keypoints")
     rays = camera.rays(keypoints)
     sigma = keypoint_sigma(rays)
-    initial = initial or {}
-    results = [
-        fits[side].fit(
-            rays, sigma, side, detection.world, detection.keypoint_weights, start, dt, hand_length, initial.get(side)
+    world, weights = detection.world, detection.keypoint_weights
+    return [
+        fits[side].problem(
+            rays, sigma, side, world, weights, request.start, request.dt, hand_length, request.initial.get(side)
         )
         for side in possible_sides(detection)
     ]
-    return min(results, key=lambda result: result.cost)
 
 
 def possible_sides(detection: Detection) -> tuple[Side, ...]:

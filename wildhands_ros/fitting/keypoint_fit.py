@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -10,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..types import ManoParameters, Side
+from .batches import rows, selected, stacked
 from .initialisation import blind_poses, pose_from_world
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
 from .residuals import Anchor, Evaluated, Evidence, NormalEquations, add_anchor, evaluate
@@ -96,6 +100,39 @@ class FitResult:
     """Result of another estimator near which the fit stays; mirrored for a left hand."""
 
 
+@dataclass(frozen=True)
+class FitProblem:
+    """One hand to fit, with its input checked. Made by ``KeypointFit.problem``."""
+
+    side: Side
+    evidence: Evidence
+    """Mirrored for a left hand, as all of the following."""
+    world: np.ndarray | None
+    """(21, 3) detected root-relative joints in the camera frame."""
+    anchor: Anchor | None
+    """Result of another estimator."""
+    start: FitState | None
+    """State of the last fit, if this one continues it."""
+    prediction: Anchor | None
+    """Where the hand is expected after the last fit."""
+    dt: float
+    hand_length: float | None
+
+    @property
+    def mirror(self) -> np.ndarray:
+        """(3,) factors that turn the hand into a right one and back."""
+        return np.array([-1.0 if self.side is Side.LEFT else 1.0, 1, 1])
+
+
+class _Job(NamedTuple):
+    """One run of the solver."""
+
+    pose: HandPose
+    evidence: Evidence
+    anchor: Anchor | None
+    prediction: Anchor | None
+
+
 def keypoint_sigma(rays: np.ndarray) -> float:
     """Returns the standard deviation of the rays to detected keypoints.
 
@@ -141,7 +178,22 @@ class KeypointFit:
         hand_length: float | None = None,
         initial: ManoParameters | None = None,
     ) -> FitResult:
-        """Finds pose, shape and position of one hand.
+        """Finds pose, shape and position of one hand; see ``problem`` for arguments and errors."""
+        return self.solve([self.problem(rays, sigma, side, world, weights, start, dt, hand_length, initial)])[0]
+
+    def problem(
+        self,
+        rays: np.ndarray,
+        sigma: float,
+        side: Side,
+        world: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+        start: FitState | None = None,
+        dt: float = _FRAME,
+        hand_length: float | None = None,
+        initial: ManoParameters | None = None,
+    ) -> FitProblem:
+        """Checks the input of a fit.
 
         Args:
             rays: (21, 3) unit directions to the keypoints in the camera frame, MediaPipe order; NaN rows are ignored.
@@ -161,25 +213,45 @@ class KeypointFit:
         """
         mirror = np.array([-1.0 if side is Side.LEFT else 1.0, 1, 1])
         evidence, world = self._evidence(rays, sigma, world, weights, hand_length, mirror)
-        anchor = None if initial is None else self._initial_anchor(initial, mirror)
         if start is not None and not _continues(start, side, dt, hand_length):
             start = None
-        solution, prediction, last = None, None, start
-        if start is not None:
-            prediction = _predict(start, dt)
-            solution = self._solve(prediction.pose, evidence, anchor, prediction, _WARM_ITERATIONS)
-        if solution is None or solution.normal.cost > _SUSPICIOUS_COST:
-            cold = self._solve_anew(evidence, world, anchor, prediction)
-            if solution is None or cold.normal.cost < _CLEARLY_LESS * solution.normal.cost:
-                solution, last = cold, None
-        state = FitState(
+        return FitProblem(
             side=side,
-            pose=solution.pose,
-            velocity=_velocity(last, solution.pose, dt),
-            frames=1 if start is None else start.frames + 1,
+            evidence=evidence,
+            world=world,
+            anchor=None if initial is None else self._initial_anchor(initial, mirror),
+            start=start,
+            prediction=None if start is None else _predict(start, dt),
+            dt=dt,
             hand_length=hand_length,
         )
-        return self._result(state, solution, evidence, anchor, mirror)
+
+    def solve(self, problems: Sequence[FitProblem]) -> list[FitResult]:
+        """Finds pose, shape and position of several hands at once, which takes hardly longer than one."""
+        solutions: list[Evaluated | None] = [None] * len(problems)
+        warm = {i: prediction for i, problem in enumerate(problems) if (prediction := problem.prediction) is not None}
+        jobs = [_Job(warm[i].pose, problems[i].evidence, problems[i].anchor, warm[i]) for i in warm]
+        for i, solution in zip(warm, self._run(jobs, _WARM_ITERATIONS), strict=True):
+            solutions[i] = solution
+        # Anew without a last fit, and to compare where the fit to it is suspicious.
+        anew = [i for i, found in enumerate(solutions) if found is None or found.normal.cost > _SUSPICIOUS_COST]
+        starts: list[FitState | None] = [problem.start for problem in problems]
+        for i, cold in zip(anew, self._solve_anew([problems[i] for i in anew]), strict=True):
+            found = solutions[i]
+            if found is None or cold.normal.cost < _CLEARLY_LESS * found.normal.cost:
+                solutions[i], starts[i] = cold, None
+        states, best = [], [solution for solution in solutions if solution is not None]
+        for problem, last, solution in zip(problems, starts, best, strict=True):
+            states.append(
+                FitState(
+                    side=problem.side,
+                    pose=solution.pose,
+                    velocity=_velocity(last, solution.pose, problem.dt),
+                    frames=1 if problem.start is None else problem.start.frames + 1,
+                    hand_length=problem.hand_length,
+                )
+            )
+        return self._results(problems, states, best)
 
     def _evidence(
         self,
@@ -241,102 +313,130 @@ class KeypointFit:
         betas = np.asarray(initial.betas, dtype=np.float64)
         position = np.asarray(initial.transl) * mirror + self._kinematics.wrist_at_rest(betas)
         rotation = Rotation.from_rotvec(np.asarray(initial.global_orient) * turn).as_matrix()
-        angles = self._kinematics.angles(np.asarray(initial.hand_pose).reshape(15, 3) * turn)
+        angles = self._kinematics.angles((np.asarray(initial.hand_pose).reshape(15, 3) * turn).reshape(45))
         return Anchor(
             HandPose(rotation, position, angles, betas),
             depth=_INITIAL_DEPTH * float(np.linalg.norm(position)),
             **_INITIAL,
         )
 
-    def _solve_anew(
-        self, evidence: Evidence, world: np.ndarray | None, anchor: Anchor | None, prediction: Anchor | None
-    ) -> Evaluated:
-        """Returns the best solution from all initialisations.
+    def _solve_anew(self, problems: Sequence[FitProblem]) -> list[Evaluated]:
+        """Returns the best solution of each problem from all initialisations.
 
-        With a ``prediction``, its shape is kept, and the depth stays near it. A wrong depth is thus corrected over
-        several frames (14 cm in six), because a short error is better for a robot than a jump.
+        With a prediction, its shape is kept, and the depth stays near it. A wrong depth is thus corrected over several
+        frames (14 cm in six), because a short error is better for a robot than a jump.
         """
-        poses = self._cold_poses(evidence, world)
-        if anchor is not None:
-            poses = [anchor.pose, *poses]
-        if prediction is not None:
-            poses = [replace(pose, betas=prediction.pose.betas) for pose in poses]
-            # The pose was lost: anything but a jump in depth or another shape is possible.
-            prediction = replace(prediction, rotation=np.inf, lateral=np.inf, angles=np.inf)
-        solutions = [self._solve(pose, evidence, anchor, prediction, _COLD_ITERATIONS) for pose in poses]
-        return min(solutions, key=lambda solution: solution.normal.cost)
+        jobs, owners = [], []
+        for i, problem in enumerate(problems):
+            poses, prediction = self._cold_poses(problem.evidence, problem.world), problem.prediction
+            if problem.anchor is not None:
+                poses = [problem.anchor.pose, *poses]
+            if prediction is not None:
+                poses = [replace(pose, betas=prediction.pose.betas) for pose in poses]
+                # The pose was lost: anything but a jump in depth or another shape is possible.
+                prediction = replace(prediction, rotation=np.inf, lateral=np.inf, angles=np.inf)
+            jobs += [_Job(pose, problem.evidence, problem.anchor, prediction) for pose in poses]
+            owners += [i] * len(poses)
+        found: list[list[Evaluated]] = [[] for _ in problems]
+        for i, solution in zip(owners, self._run(jobs, _COLD_ITERATIONS), strict=True):
+            found[i].append(solution)
+        return [min(solutions, key=lambda solution: solution.normal.cost) for solutions in found]
 
     def _cold_poses(self, evidence: Evidence, world: np.ndarray | None) -> list[HandPose]:
         if world is None:
             return blind_poses(self._kinematics, evidence)
         return [pose_from_world(self._kinematics, evidence, world)]
 
-    def _solve(
-        self, pose: HandPose, evidence: Evidence, anchor: Anchor | None, prediction: Anchor | None, iterations: int
-    ) -> Evaluated:
-        """Runs Levenberg-Marquardt. The normal equations of the result do not include the prediction."""
+    def _run(self, jobs: Sequence[_Job], iterations: int) -> list[Evaluated]:
+        """Runs the solver on all jobs, those with the same terms at once."""
+        groups: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
+        for i, job in enumerate(jobs):
+            terms = (job.evidence.directions, job.anchor, job.prediction)
+            groups[tuple(term is None for term in terms)].append(i)
+        found: dict[int, Evaluated] = {}
+        for group in groups.values():
+            found.update(zip(group, self._minimise(stacked([jobs[i] for i in group]), iterations), strict=True))
+        return [found[i] for i in range(len(jobs))]
+
+    def _minimise(self, job: _Job, iterations: int) -> list[Evaluated]:
+        """Runs Levenberg-Marquardt on a stack of jobs, each with a damping of its own and until it converges.
+
+        The normal equations of the results do not include the prediction.
+        """
 
         def both(pose: HandPose) -> tuple[Evaluated, NormalEquations]:
-            lasting = evaluate(self._kinematics, pose, evidence)
-            if anchor is not None:
-                add_anchor(lasting.normal, pose, anchor, evidence.mean_ray)
-            if prediction is None:
+            lasting = evaluate(self._kinematics, pose, job.evidence)
+            if job.anchor is not None:
+                add_anchor(lasting.normal, pose, job.anchor, job.evidence.mean_ray)
+            if job.prediction is None:
                 return lasting, lasting.normal
             total = lasting.normal.copy()
-            add_anchor(total, pose, prediction, evidence.mean_ray)
+            add_anchor(total, pose, job.prediction, job.evidence.mean_ray)
             return lasting, total
 
-        damping = 1e-3
-        lasting, normal = both(pose)
+        found: dict[int, Evaluated] = {}
+        numbers = np.arange(len(job.pose.position))
+        damping = np.full(len(numbers), 1e-3)
+        lasting, normal = both(job.pose)
         for _ in range(iterations):
-            matrix = normal.matrix.copy()
-            matrix.reshape(-1)[:: len(matrix) + 1] *= 1 + damping
-            trial_lasting, trial = both(lasting.pose.moved(np.linalg.solve(matrix, -normal.gradient)))
-            if trial.cost >= normal.cost:
-                if damping > 1e3:
-                    break
-                damping *= 10
+            damped = normal.copy()
+            damped.diagonal[...] *= 1 + damping[:, None]
+            step = np.linalg.solve(damped.matrix, -normal.gradient[..., None])[..., 0]
+            trial_lasting, trial = both(lasting.pose.moved(step))
+            better = trial.cost < normal.cost
+            ended = np.where(better, normal.cost - trial.cost < _CONVERGED * normal.cost, damping > 1e3)
+            lasting, normal = selected(better, trial_lasting, lasting), selected(better, trial, normal)
+            damping = np.where(better, damping / 5, damping * 10)
+            if not ended.any():
                 continue
-            converged = normal.cost - trial.cost < _CONVERGED * normal.cost
-            lasting, normal, damping = trial_lasting, trial, damping / 5
-            if converged:
+            found |= {int(numbers[i]): rows(lasting, i) for i in np.flatnonzero(ended)}
+            left = np.flatnonzero(~ended)
+            numbers, damping = numbers[left], damping[left]
+            if not len(left):
                 break
-        return lasting
+            lasting, normal, job = rows(lasting, left), rows(normal, left), rows(job, left)
+        found |= {int(number): rows(lasting, i) for i, number in enumerate(numbers)}
+        return [found[i] for i in range(len(found))]
 
-    def _result(
-        self, state: FitState, solution: Evaluated, evidence: Evidence, anchor: Anchor | None, mirror: np.ndarray
-    ) -> FitResult:
-        pose, normal, joints, jacobian = solution
+    def _results(
+        self, problems: Sequence[FitProblem], states: Sequence[FitState], solutions: Sequence[Evaluated]
+    ) -> list[FitResult]:
+        if not problems:
+            return []
         kinematics = self._kinematics
+        pose, normal, joints, jacobian = stacked(solutions)
+        rays, weights = (np.stack([getattr(p.evidence, name) for p in problems]) for name in ("rays", "weights"))
+        mirrors = np.stack([problem.mirror for problem in problems])
+        turns = np.stack([np.ones(len(problems)), mirrors[:, 0], mirrors[:, 0]], axis=1)  # of axis-angle vectors
         covariance = np.linalg.inv(normal.matrix)
-        rows = jacobian.reshape(-1, jacobian.shape[-1])
-        joints_variance = ((rows @ covariance) * rows).sum(1).reshape(joints.shape)
-        order = [3, 4, 5, 0, 1, 2]
-        turn = np.array([1.0, mirror[0], mirror[0]])
-        signs = np.concatenate([mirror, turn])
-        rotation = pose.rotation * np.outer(mirror, mirror)
-        mano = ManoParameters(
-            transl=(pose.position - kinematics.wrist_at_rest(pose.betas)) * mirror,
-            global_orient=Rotation.from_matrix(rotation).as_rotvec(),
-            hand_pose=(kinematics.hand_pose(pose.angles).reshape(15, 3) * turn).reshape(45),
-            betas=pose.betas.copy(),
-        )
-        seen = evidence.weights > 0
-        cosine = (joints * evidence.rays).sum(1) / np.linalg.norm(joints, axis=1)
-        return FitResult(
-            side=state.side,
-            mano=mano,
-            joints=joints * mirror,
-            joints_stddev=np.sqrt(joints_variance),
-            wrist_position=pose.position * mirror,
-            wrist_rotation=rotation,
-            wrist_covariance=covariance[np.ix_(order, order)] * np.outer(signs, signs),
-            cost=float(normal.cost),
-            reprojection=float(np.sqrt(np.mean(np.arccos(np.clip(cosine[seen], -1, 1)) ** 2))),
-            state=state,
-            evidence=evidence,
-            anchor=anchor,
-        )
+        by_joint = jacobian.reshape(len(problems), 63, -1)
+        variance = ((by_joint @ covariance) * by_joint).sum(-1).reshape(joints.shape)
+        order = np.array([3, 4, 5, 0, 1, 2])
+        signs = np.concatenate([mirrors, turns], axis=1)
+        wrist_covariance = covariance[:, order[:, None], order] * (signs[:, :, None] * signs[:, None])
+        rotations = pose.rotation * (mirrors[:, :, None] * mirrors[:, None])
+        orients = Rotation.from_matrix(rotations).as_rotvec()
+        hand_poses = kinematics.hand_pose(pose.angles).reshape(-1, 15, 3) * turns[:, None]
+        translations = (pose.position - kinematics.wrist_at_rest(pose.betas)) * mirrors
+        cosines = (joints * rays).sum(-1) / np.sqrt((joints * joints).sum(-1))
+        angles = np.arccos(np.clip(cosines, -1, 1))
+        return [
+            FitResult(
+                side=problem.side,
+                mano=ManoParameters(translations[i], orients[i], hand_poses[i].reshape(45), pose.betas[i].copy()),
+                joints=joints[i] * mirrors[i],
+                joints_stddev=np.sqrt(variance[i]),
+                wrist_position=pose.position[i] * mirrors[i],
+                wrist_rotation=rotations[i],
+                wrist_covariance=wrist_covariance[i],
+                cost=float(normal.cost[i]),
+                reprojection=float(np.sqrt(np.mean(angles[i][weights[i] > 0] ** 2))),
+                state=state,
+                evidence=problem.evidence,
+                anchor=problem.anchor,
+            )
+            for i, (problem, state) in enumerate(zip(problems, states, strict=True))
+        ]
 
 
 def _continues(start: FitState, side: Side, dt: float, hand_length: float | None) -> bool:

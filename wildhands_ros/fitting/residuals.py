@@ -1,6 +1,7 @@
 """Terms of the fit with their analytic derivatives, summed in normal equations.
 
-All residuals are whitened: a residual of 1 is one standard deviation. The unknowns are those of ``kinematics``.
+All residuals are whitened: a residual of 1 is one standard deviation. The unknowns are those of ``kinematics``. Arrays
+of several hands have further axes in front, written as "...".
 """
 
 from __future__ import annotations
@@ -33,157 +34,185 @@ MIN_DEPTH = 0.01
 @dataclass(frozen=True)
 class Anchor:
     """A pose near which the result should stay: the prediction from the last frame, or the result of another
-    estimator."""
+    estimator. Standard deviations are numbers, or arrays (...,) if they differ between hands."""
 
     pose: HandPose
-    rotation: float
+    rotation: float | np.ndarray
     """Standard deviation in radians."""
-    lateral: float
+    lateral: float | np.ndarray
     """Standard deviation perpendicular to the viewing ray in metres."""
-    depth: float
+    depth: float | np.ndarray
     """Standard deviation along the viewing ray in metres."""
-    angles: float
+    angles: float | np.ndarray
     """Standard deviation in radians."""
-    betas: float
+    betas: float | np.ndarray
     """Standard deviation of each shape coefficient."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Observations of one right hand in one image."""
+    """Observations of one right hand in one image, or of several."""
 
     rays: np.ndarray
-    """(21, 3) unit directions to the keypoints."""
+    """(..., 21, 3) unit directions to the keypoints."""
     bases: np.ndarray
-    """(21, 2, 3) two unit vectors perpendicular to each ray."""
+    """(..., 21, 2, 3) two unit vectors perpendicular to each ray."""
     weights: np.ndarray
-    """(21,) weights; 0 for keypoints that are not known."""
+    """(..., 21) weights; 0 for keypoints that are not known."""
     mean_ray: np.ndarray
-    """(3,) unit direction to the hand."""
-    sigma: float
-    """Standard deviation of the rays in radians."""
+    """(..., 3) unit direction to the hand."""
+    sigma: float | np.ndarray
+    """(...,) standard deviation of the rays in radians."""
     directions: np.ndarray | None
-    """(20, 3) unit bone directions in the camera frame; None if they are not known."""
-    length: float
-    """Expected length from the wrist to the middle fingertip in metres."""
-    length_stddev: float
-    """Standard deviation of the length in metres."""
+    """(..., 20, 3) unit bone directions in the camera frame; None if they are not known."""
+    length: float | np.ndarray
+    """(...,) expected length from the wrist to the middle fingertip in metres."""
+    length_stddev: float | np.ndarray
+    """(...,) standard deviation of the length in metres."""
 
 
+@dataclass
 class NormalEquations:
     """Sum of squared residuals (Huber's loss for robust terms) with its gradient and Gauss-Newton matrix."""
 
-    def __init__(self, unknowns: int):
-        self.cost = 0.0
-        self.gradient = np.zeros(unknowns)
-        self.matrix = np.zeros((unknowns, unknowns))
+    cost: np.ndarray
+    """(...,)"""
+    gradient: np.ndarray
+    """(..., unknowns)"""
+    matrix: np.ndarray
+    """(..., unknowns, unknowns)"""
+
+    @classmethod
+    def zero(cls, *shape: int) -> NormalEquations:
+        """Returns empty sums of this shape, of which the last number is that of the unknowns."""
+        return cls(np.zeros(shape[:-1]), np.zeros(shape), np.zeros((*shape, shape[-1])))
 
     def copy(self) -> NormalEquations:
         """Returns an independent copy."""
-        other = NormalEquations(0)
-        other.cost, other.gradient, other.matrix = self.cost, self.gradient.copy(), self.matrix.copy()
-        return other
+        return NormalEquations(self.cost.copy(), self.gradient.copy(), self.matrix.copy())
 
-    def add(self, residuals: np.ndarray, jacobian: np.ndarray) -> None:
-        """Adds (n,) residuals with their (n, unknowns) derivatives."""
-        self.cost += residuals @ residuals
-        self.gradient += jacobian.T @ residuals
-        self.matrix += jacobian.T @ jacobian
-
-    def add_robust(self, residuals: np.ndarray, jacobian: np.ndarray) -> None:
-        """Adds Huber's loss of the length of each row of (n, k) residuals with (n, k, unknowns) derivatives."""
-        lengths = np.sqrt((residuals**2).sum(-1))
-        scale = np.sqrt(HUBER / np.maximum(lengths, HUBER))
-        self.cost += np.where(lengths > HUBER, HUBER * (2 * lengths - HUBER), lengths**2).sum()
-        whitened = (jacobian * scale[:, None, None]).reshape(-1, jacobian.shape[-1])
-        self.gradient += whitened.T @ (residuals * scale[:, None]).ravel()
-        self.matrix += whitened.T @ whitened
+    @property
+    def diagonal(self) -> np.ndarray:
+        """(..., unknowns) diagonal of the matrix, which changes with it."""
+        return np.einsum("...ii->...i", self.matrix)
 
     def add_diagonal(self, unknowns: slice, residuals: np.ndarray, derivatives: np.ndarray | float) -> None:
-        """Adds (n,) residuals, each of which depends on one unknown."""
-        self.cost += residuals @ residuals
-        self.gradient[unknowns] += derivatives * residuals
-        # A view of the diagonal, which is changed in place.
-        self.matrix.reshape(-1)[:: len(self.gradient) + 1][unknowns] += np.square(derivatives)
+        """Adds (..., n) residuals, each of which depends on one unknown."""
+        self.cost += (residuals * residuals).sum(-1)
+        self.gradient[..., unknowns] += derivatives * residuals
+        self.diagonal[..., unknowns] += np.square(derivatives)
 
 
 class Evaluated(NamedTuple):
-    """A pose with its cost."""
+    """Poses with their costs."""
 
     pose: HandPose
     normal: NormalEquations
     joints: np.ndarray
-    """(21, 3)"""
+    """(..., 21, 3)"""
     jacobian: np.ndarray
-    """(21, 3, unknowns)"""
+    """(..., 21, 3, unknowns)"""
 
 
-def reprojection(joints: np.ndarray, jacobian: np.ndarray, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+def reprojection(joints: np.ndarray, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """Returns the reprojection residuals.
 
     They are the coordinates of each joint in the plane perpendicular to its keypoint's ray at unit distance. With one
     plane per ray, they do not depend on the lens or on the viewing direction.
 
     Returns:
-        (21, 2) residuals and their (21, 2, unknowns) derivatives.
+        (..., 21, 2) residuals and their (..., 21, 2, 3) derivatives with respect to the joint.
     """
     depth = np.maximum((evidence.rays * joints).sum(-1), MIN_DEPTH)
-    across = (evidence.bases @ joints[..., None])[..., 0] / depth[:, None]
-    whitening = np.sqrt(evidence.weights) / evidence.sigma
-    d_joint = (evidence.bases - across[..., None] * evidence.rays[:, None]) * (whitening / depth)[:, None, None]
-    return across * whitening[:, None], d_joint @ jacobian
+    across = (evidence.bases @ joints[..., None])[..., 0] / depth[..., None]
+    whitening = np.sqrt(evidence.weights) / np.asarray(evidence.sigma)[..., None]
+    across_rays = across[..., None] * evidence.rays[..., None, :]
+    d_joint = (evidence.bases - across_rays) * (whitening / depth)[..., None, None]
+    return across * whitening[..., None], d_joint
 
 
-def bone_directions(joints: np.ndarray, jacobian: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the (20, 3) differences of the bones' directions and their (20, 3, unknowns) derivatives."""
-    bones = joints[_CHILDREN] - joints[_PARENTS]
-    lengths = np.linalg.norm(bones, axis=1)
-    unit = bones / lengths[:, None]
+def bone_directions(joints: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the (..., 20, 3) differences of the bones' directions and their (..., 20, 3, 3) derivatives with respect
+    to the bone."""
+    bones = joints[..., _CHILDREN, :] - joints[..., _PARENTS, :]
+    lengths = np.sqrt((bones * bones).sum(-1))[..., None]
+    unit = bones / lengths
     # The projection (I - u u^T) accounts for the change of the length; without it the hand shrinks.
-    d_bone = (_IDENTITY - unit[:, :, None] * unit[:, None]) / (lengths * DIRECTION_STDDEV)[:, None, None]
-    return (unit - directions) / DIRECTION_STDDEV, d_bone @ (jacobian[_CHILDREN] - jacobian[_PARENTS])
+    d_bone = (_IDENTITY - unit[..., :, None] * unit[..., None, :]) / (lengths * DIRECTION_STDDEV)[..., None]
+    return (unit - directions) / DIRECTION_STDDEV, d_bone
 
 
 def rigid_offset(pose: HandPose, anchor: Anchor, ray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the (6,) residuals of rotation and position relative to an anchor and their (6, 6) derivatives.
+    """Returns the (..., 6) residuals of rotation and position relative to an anchor and their (..., 6, 6) derivatives.
 
     ``ray`` is the unit direction to the hand; the position's residuals are perpendicular to it and along it.
     """
     turn = turn_between(anchor.pose.rotation, pose.rotation)
-    along = np.outer(ray, ray)
-    whitening = (_IDENTITY - along) / anchor.lateral + along / anchor.depth
-    derivative = np.zeros((6, 6))
-    derivative[:3, :3] = _IDENTITY / anchor.rotation  # exact at the anchor and good for small rotations
-    derivative[3:, 3:] = whitening
-    return np.concatenate([turn / anchor.rotation, whitening @ (pose.position - anchor.pose.position)]), derivative
+    per_radian = 1 / np.asarray(anchor.rotation)[..., None]
+    lateral, depth = (1 / np.asarray(value)[..., None, None] for value in (anchor.lateral, anchor.depth))
+    whitening = _IDENTITY * lateral + (ray[..., :, None] * ray[..., None, :]) * (depth - lateral)
+    residuals, derivative = np.empty((*turn.shape[:-1], 6)), np.zeros((*turn.shape[:-1], 6, 6))
+    residuals[..., :3] = turn * per_radian
+    residuals[..., 3:] = (whitening @ (pose.position - anchor.pose.position)[..., None])[..., 0]
+    derivative[..., :3, :3] = _IDENTITY * per_radian[..., None]  # exact at the anchor and good for small rotations
+    derivative[..., 3:, 3:] = whitening
+    return residuals, derivative
 
 
 def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> Evaluated:
-    """Evaluates a pose: its agreement with the image, with ranges of motion, and with hand shapes."""
+    """Evaluates poses: their agreement with the image, with ranges of motion, and with hand shapes."""
     joints, jacobian = kinematics.joints_with_jacobian(pose)
-    normal = NormalEquations(kinematics.num_unknowns)
-    normal.add_robust(*reprojection(joints, jacobian, evidence))
+    several = joints.shape[:-2]
+    residuals, d_joint = reprojection(joints, evidence)
+    cost, scale = _robust(residuals)
+    terms = [((d_joint * scale[..., None]) @ jacobian, residuals * scale)]
     if evidence.directions is not None:
-        normal.add_robust(*bone_directions(joints, jacobian, evidence.directions))
+        residuals, d_bone = bone_directions(joints, evidence.directions)
+        direction_cost, scale = _robust(residuals)
+        d_bones = jacobian[..., _CHILDREN, :, :] - jacobian[..., _PARENTS, :, :]
+        terms.append(((d_bone * scale[..., None]) @ d_bones, residuals * scale))
+        cost = cost + direction_cost
+    rows = np.concatenate([rows.reshape(*several, -1, kinematics.num_unknowns) for rows, _ in terms], axis=-2)
+    values = np.concatenate([values.reshape(*several, -1) for _, values in terms], axis=-1)
+    columns = np.swapaxes(rows, -1, -2)
+    normal = NormalEquations(cost, (columns @ values[..., None])[..., 0], columns @ rows)
 
-    angles = pose.angles.ravel()
+    angles = pose.angles.reshape(*several, NUM_ANGLES)
     normal.add_diagonal(_ANGLES, (angles - _MEAN) / _STDDEV, 1 / _STDDEV)
-    beyond = (angles - np.clip(angles, _LOW, _HIGH)) / LIMIT_STDDEV
-    normal.add_diagonal(_ANGLES, beyond, np.where(beyond != 0, 1 / LIMIT_STDDEV, 0.0))
+    beyond = (angles - np.minimum(np.maximum(angles, _LOW), _HIGH)) / LIMIT_STDDEV
+    normal.add_diagonal(_ANGLES, beyond, (beyond != 0) / LIMIT_STDDEV)
 
     normal.add_diagonal(_BETAS, pose.betas, 1.0)
     length, gradient = kinematics.length(pose.betas)
-    row = np.zeros((1, kinematics.num_unknowns))
-    row[0, _BETAS] = gradient / evidence.length_stddev
-    normal.add(np.array([(length - evidence.length) / evidence.length_stddev]), row)
+    gradient = gradient / np.asarray(evidence.length_stddev)[..., None]
+    residual = (length - evidence.length) / evidence.length_stddev
+    normal.cost += residual * residual
+    normal.gradient[..., _BETAS] += gradient * residual[..., None]
+    normal.matrix[..., _BETAS, _BETAS] += gradient[..., :, None] * gradient[..., None, :]
     return Evaluated(pose, normal, joints, jacobian)
 
 
 def add_anchor(normal: NormalEquations, pose: HandPose, anchor: Anchor, ray: np.ndarray) -> None:
-    """Adds the residuals of a pose relative to an anchor; ``ray`` is the unit direction to the hand."""
+    """Adds the residuals of poses relative to an anchor; ``ray`` is the unit direction to the hand."""
     residuals, derivative = rigid_offset(pose, anchor, ray)
-    normal.cost += residuals @ residuals
-    normal.gradient[:NUM_RIGID] += derivative.T @ residuals
-    normal.matrix[:NUM_RIGID, :NUM_RIGID] += derivative.T @ derivative
-    normal.add_diagonal(_ANGLES, (pose.angles - anchor.pose.angles).ravel() / anchor.angles, 1 / anchor.angles)
-    normal.add_diagonal(_BETAS, (pose.betas - anchor.pose.betas) / anchor.betas, 1 / anchor.betas)
+    columns = np.swapaxes(derivative, -1, -2)
+    normal.cost += (residuals * residuals).sum(-1)
+    normal.gradient[..., :NUM_RIGID] += (columns @ residuals[..., None])[..., 0]
+    normal.matrix[..., :NUM_RIGID, :NUM_RIGID] += columns @ derivative
+    per_angle, per_beta = (1 / np.asarray(value)[..., None] for value in (anchor.angles, anchor.betas))
+    angles = (pose.angles - anchor.pose.angles).reshape(*residuals.shape[:-1], NUM_ANGLES)
+    normal.add_diagonal(_ANGLES, angles * per_angle, per_angle)
+    normal.add_diagonal(_BETAS, (pose.betas - anchor.pose.betas) * per_beta, per_beta)
+
+
+def _robust(residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Applies Huber's loss to the length of each row of (..., n, k) residuals.
+
+    Returns:
+        (...,) cost and (..., n, 1) factors by which the rows and their derivatives become a least-squares problem.
+    """
+    lengths = np.sqrt((residuals * residuals).sum(-1))
+    capped = np.minimum(lengths, HUBER)
+    # Up to the limit this is the squared length, beyond it HUBER * (2 * length - HUBER).
+    cost = (capped * (2 * lengths - capped)).sum(-1)
+    return cost, np.sqrt(HUBER / np.maximum(lengths, HUBER))[..., None]

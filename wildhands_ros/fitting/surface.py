@@ -108,7 +108,7 @@ class HandSurface:
         arms -= self._weights_outwards[chosen] * chains.positions[:, :3]
         levers = _cross(arms.reshape(-1, 15, 3), normals[:, None])
         axes = chains.axes.reshape(15, 3, 3)
-        result[:, NUM_RIGID : NUM_RIGID + NUM_ANGLES] = np.einsum("njc,jac->nja", levers, axes).reshape(-1, NUM_ANGLES)
+        result[:, NUM_RIGID : NUM_RIGID + NUM_ANGLES] = np.einsum("njc,jca->nja", levers, axes).reshape(-1, NUM_ANGLES)
         result[:, NUM_RIGID + NUM_ANGLES :] = self._shape_derivatives(surface, normals, weights, chosen)
         return result
 

@@ -68,16 +68,17 @@ def follow_chains(
     """Computes the forward kinematics of five fingers on one wrist.
 
     Args:
-        rotation: (3, 3) rotation of the wrist.
-        position: (3,) position of the wrist.
-        local: (5, 3, 3, 3) rotation of each finger joint relative to its parent.
-        offsets: (5, K, 3) offset of each joint from its parent at rest; K is 3, or 4 with the fingertips.
+        rotation: (..., 3, 3) rotation of the wrist.
+        position: (..., 3) position of the wrist.
+        local: (..., 5, 3, 3, 3) rotation of each finger joint relative to its parent.
+        offsets: (..., 5, K, 3) offset of each joint from its parent at rest; K is 3, or 4 with the fingertips.
 
     Returns:
-        (5, 4, 3, 3) rotations of the wrist and the joints of each finger, and (5, K, 3) positions.
+        (..., 5, 4, 3, 3) rotations of the wrist and the joints of each finger, and (..., 5, K, 3) positions.
     """
-    frames = np.empty((5, 4, 3, 3))
-    frames[:, 0] = rotation
+    frames = np.empty((*rotation.shape[:-2], 5, 4, 3, 3))
+    frames[..., 0, :, :] = rotation[..., None, :, :]
     for level in range(3):
-        frames[:, level + 1] = frames[:, level] @ local[:, level]
-    return frames, position + np.cumsum((frames[:, : offsets.shape[1]] @ offsets[..., None])[..., 0], axis=1)
+        np.matmul(frames[..., level, :, :], local[..., level, :, :], out=frames[..., level + 1, :, :])
+    steps = (frames[..., : offsets.shape[-2], :, :] @ offsets[..., None])[..., 0]
+    return frames, position[..., None, None, :] + np.cumsum(steps, axis=-2)
