@@ -35,6 +35,8 @@ class FakeEstimator:
         self.in_work = threading.Event()
         self.calls: list[tuple] = []
         """Camera, stamp and detections of each frame."""
+        self.depths: list = []
+        """Depth image of each frame, or why there is none."""
         self.resets = 0
         self.broken = False
         """Whether ``reset`` fails too."""
@@ -53,9 +55,11 @@ class FakeEstimator:
         assert not self.closed
         self.closed = True
 
-    def __call__(self, image, camera, stamp=None, detections=None, camera_pose=None):
+    def __call__(self, image, camera, stamp=None, detections=None, camera_pose=None, depth=None):
         assert not self.closed, "called after close"
         self.calls.append((camera, stamp, detections))
+        if depth is not None:
+            self.depths.append(depth())
         self.in_work.set()
         assert self.hold.wait(60)
         if self.errors:

@@ -19,6 +19,7 @@ from .fitting.depth_fit import DepthFit
 from .fitting.detection_fit import possible_sides, reprojection_error
 from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import DetectedHand, StreamFit
+from .fitting.uncertainty import calibrated
 from .geometry.boxes import rotated_square
 from .geometry.camera import Camera, in_image
 from .geometry.depth_image import DepthImage
@@ -48,6 +49,9 @@ STAGES = ("find", "track", "predict", "fit", "smooth", "pose")
 
 PoseLookup = Callable[[], Pose | None]
 """Returns the pose of the camera in a fixed frame; None if it is unknown."""
+
+DepthLookup = Callable[[], DepthImage | DepthStatus]
+"""Returns the depth image of the moment of the colour image, or why there is none."""
 
 
 @dataclass
@@ -205,7 +209,7 @@ class Estimator:
         stamp: float | None = None,
         detections: Sequence[Detection] | None = None,
         camera_pose: PoseLookup | None = None,
-        depth: DepthImage | DepthStatus = DepthStatus.NONE,
+        depth: DepthImage | DepthLookup | None = None,
     ) -> FrameEstimate:
         """Estimates the hands of one image.
 
@@ -219,8 +223,9 @@ class Estimator:
             camera_pose: Returns the pose of the camera in a fixed frame, in which hands are then smoothed; without it,
                 or if it returns None, they are smoothed in the camera frame. It is called only if there are hands, and
                 as late as possible.
-            depth: Depth image of the same moment, aligned or not; without one, the reason why, which is reported for
-                each hand (``HandEstimate.depth``).
+            depth: Depth image of the same moment, aligned or not; or a function that returns it, which is called only
+                if there are hands, and as late as possible. Each hand says whether it was used
+                (``HandEstimate.depth``).
 
         Raises:
             ValueError: The image is not (H, W, 3) uint8 or does not have the size of the camera, or the detector is
@@ -333,17 +338,22 @@ class Estimator:
             if fitted is not None and hand.track is not None and len(possible_sides(hand.detection)) > 1:
                 hand.track.confirm_side(fitted.side)
 
-    def _refine_with_depth(self, hands: list[_Hand], depth: DepthImage | DepthStatus) -> None:
+    def _refine_with_depth(self, hands: list[_Hand], depth: DepthImage | DepthLookup | None) -> None:
         """Refines the fits with the depth image; each hand that it does not help keeps the fit to its keypoints."""
+        if not hands:
+            return
+        found = depth() if callable(depth) else depth or DepthStatus.NONE
         for hand in hands:
-            if isinstance(depth, DepthStatus):
-                hand.depth = depth
+            if isinstance(found, DepthStatus):
+                hand.depth = found
             elif hand.fit is None:
                 hand.depth = DepthStatus.UNSUPPORTED
             else:
-                hand.fit, hand.depth = self._depth_fit.refine(hand.fit, depth)
+                hand.fit, hand.depth = self._depth_fit.refine(hand.fit, found)
                 if hand.track is not None and hand.depth is DepthStatus.USED:
                     self._fit.correct(hand.track, hand.fit)
+            if hand.fit is not None and hand.depth is not DepthStatus.USED:
+                hand.fit = calibrated(hand.fit)
 
     def _estimated(self, hands: list[_Hand]) -> list[_Estimated]:
         """Returns the hands with an estimate."""

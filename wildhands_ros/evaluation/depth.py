@@ -18,12 +18,10 @@ from ..synthetic.depth_corruption import CORRUPTIONS
 from ..synthetic.world import World
 from ..types import DepthStatus, Detection, HandEstimate
 from .metrics import mpjpe
-from .suite import match_hands
+from .suite import MOSTLY_VISIBLE, match_hands
 
 PRESET = "depth"
 """Name of the world: hands of a wearer, 0.3 to 1.2 m from a camera of 1280 x 720 pixels."""
-MIN_VISIBLE = 0.3
-"""Fraction of visible keypoints, self-occlusion included, below which a hand is not evaluated."""
 TOLERANCE = (0.01, 0.003)
 """Error of the wrist that is expected with depth: a fraction of the distance, plus metres."""
 
@@ -77,7 +75,7 @@ class _Errors:
 def evaluate_depth(
     estimator: Estimator, indices: Iterable[int], seed: int = 0, corrupted_every: int = 2, split: str = "test"
 ) -> dict[str, Any]:
-    """Estimates the hands of synthetic images with and without depth, given their boxes and sides.
+    """Estimates the mostly visible hands of synthetic images with and without depth, given their boxes and sides.
 
     Args:
         estimator: The estimator.
@@ -99,7 +97,7 @@ def evaluate_depth(
     for index in indices:
         scene = world.scene(index)
         labelled = world.window(scene)
-        labels = [hand for hand in labelled.hands if hand.visible_fraction >= MIN_VISIBLE]
+        labels = [hand for hand in labelled.hands if hand.visible_fraction >= MOSTLY_VISIBLE]
         if not labels:
             continue
         image = labelled.load_image()
@@ -166,7 +164,7 @@ def _estimates(
 ) -> tuple[list[HandEstimate | None], float]:
     """Returns the estimate of each label, and the time of the fits in seconds."""
     detections = [Detection(label.box, label.side, side_score=1.0) for label in labels]
-    frame = estimator(image, camera, detections=detections, depth=depth or DepthStatus.NONE)
+    frame = estimator(image, camera, detections=detections, depth=depth)
     return match_hands(labels, frame.hands, 0.0), frame.seconds["fit"]
 
 

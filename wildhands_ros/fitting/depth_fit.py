@@ -21,11 +21,13 @@ from .keypoint_fit import FitResult
 from .kinematics import NUM_ANGLES, HandKinematics, HandPose
 from .residuals import add_anchor, evaluate
 from .surface import HandSurface, PosedSurface
+from .uncertainty import disagreement
 
-SURFACE_STDDEV = 0.002
+_SURFACE_STDDEV = 0.002
 """Standard deviation in metres of a hand's surface about the model's."""
-REDUNDANCY = 6.0
-"""Number of neighbouring points that count as one: their errors are alike."""
+_SURFACE_REDUNDANCY, _KEYPOINT_REDUNDANCY = 25.0, 10.0
+"""Number of surface points, and of keypoints, that count as one, because their errors are alike. Chosen like the
+constants of ``uncertainty``."""
 _FACING = 0.35
 """Least cosine between a point's normal and the direction to the camera."""
 _STEEPEST = 0.012
@@ -33,16 +35,21 @@ _STEEPEST = 0.012
 _OFFSET_SPREAD = 0.012
 """Standard deviation in metres of the surface's depth about the offset that all points share."""
 _MOST_SCALE = 0.5
-LEAST_SUPPORT = 0.3
-GATE = (0.02, 0.012, 0.006, 0.003)
-ITERATIONS = 5
-KEYPOINTS = 1.0
-FEWEST_AGREEING = 0.45
+"""Largest logarithm of the factor by which the hand is farther than the keypoint fit has it."""
+_LEAST_SUPPORT = 0.2
+"""Least share of the points that agree on that factor."""
 _ROBUST = 2.5
 """Number of standard deviations at which Geman and McClure's weights have fallen to a quarter."""
+_GATES = (0.02, 0.012, 0.006, 0.003)
+"""Metres added to that width in each iteration: at first the surface is far off."""
+_ITERATIONS = 6
+_SMALL_STEP = 0.001
+"""Metres of the wrist below which the iteration ends."""
 _FEWEST_POINTS = 20
 _FEWEST_KNOWN = 0.3
 """Least share of visible points whose depth is known."""
+_FEWEST_AGREEING = 0.4
+"""Least share of the points with a known depth that agree with the fitted hand."""
 _AGREES = 0.010
 """Metres along the normal within which a point agrees, besides the noise."""
 
@@ -105,7 +112,7 @@ class DepthFit:
             return DepthResult(fit, DepthStatus.OCCLUDED if occluded else DepthStatus.CONTRADICTS)
         # Points keep their pixels while the hand moves along the rays.
         pose = replace(fit.state.pose, position=fit.state.pose.position * scale)
-        for iteration in range(ITERATIONS):
+        for iteration in range(_ITERATIONS):
             posed = surface.pose(pose)
             observed = _observe(surface, posed, mirror, depth)
             if len(observed.chosen) < _FEWEST_POINTS:
@@ -114,15 +121,18 @@ class DepthFit:
             if fit.anchor is not None:
                 add_anchor(normal, pose, fit.anchor, fit.evidence.mean_ray)
             residuals = observed.offsets * observed.per_offset
-            stddev = np.hypot(observed.stddev * observed.per_offset, SURFACE_STDDEV)
+            stddev = np.hypot(observed.stddev * observed.per_offset, _SURFACE_STDDEV)
             # The gate closes step by step.
-            width = _ROBUST * stddev + GATE[min(iteration, len(GATE) - 1)]
+            width = _ROBUST * stddev + _GATES[min(iteration, len(_GATES) - 1)]
             weights = 1 / (1 + (residuals / width) ** 2) ** 2
             rows = surface.along_normals(posed, observed.chosen)
-            weighted = rows * (weights / (stddev**2 * REDUNDANCY))[:, None]
-            matrix = normal.matrix / KEYPOINTS + weighted.T @ rows
-            gradient = normal.gradient / KEYPOINTS - weighted.T @ residuals
-            pose = pose.moved(-np.linalg.solve(matrix, gradient))
+            weighted = rows * (weights / (stddev**2 * _SURFACE_REDUNDANCY))[:, None]
+            matrix = normal.matrix / _KEYPOINT_REDUNDANCY + weighted.T @ rows
+            gradient = normal.gradient / _KEYPOINT_REDUNDANCY - weighted.T @ residuals
+            step = -np.linalg.solve(matrix, gradient)
+            pose = pose.moved(step)
+            if iteration and np.linalg.norm(step[3:6]) < _SMALL_STEP:
+                break
         status = _judge(surface, surface.pose(pose), mirror, depth)
         if status is not DepthStatus.USED:
             return DepthResult(fit, status)
@@ -189,7 +199,7 @@ def _common_scale(observed: _Observed) -> float | None:
     spread = (_OFFSET_SPREAD + observed.stddev) / z
     support = np.exp(-0.5 * ((scales - candidates[:, None]) / spread) ** 2).mean(1)
     best = int(support.argmax())
-    return float(candidates[best]) if support[best] > LEAST_SUPPORT else None
+    return float(candidates[best]) if support[best] > _LEAST_SUPPORT else None
 
 
 def _judge(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, depth: DepthImage) -> DepthStatus:
@@ -199,7 +209,7 @@ def _judge(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, depth:
         return DepthStatus.CONTRADICTS
     residuals = observed.offsets * observed.per_offset
     agrees = np.abs(residuals) < _AGREES + 2 * observed.stddev * np.abs(observed.per_offset)
-    if agrees.mean() < FEWEST_AGREEING:
+    if agrees.mean() < _FEWEST_AGREEING:
         return DepthStatus.OCCLUDED if np.median(observed.offsets) < -_AGREES else DepthStatus.CONTRADICTS
     return DepthStatus.USED
 
@@ -214,7 +224,7 @@ def _refined(
 ) -> FitResult:
     """Returns the fit with another pose and the inverse covariance of its unknowns."""
     joints, jacobian = kinematics.joints_with_jacobian(pose)
-    covariance = np.linalg.inv(matrix)
+    covariance = disagreement(fit) ** 0.5 * np.linalg.inv(matrix)
     # An error of the sensor's scale moves the whole hand along the ray.
     distance = float(np.linalg.norm(pose.position))
     along = pose.position / distance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -59,6 +59,12 @@ class DepthNoise:
     def time_of_flight(cls, constant: float = 0.001, linear: float = 0.002) -> DepthNoise:
         """Returns the noise of a time-of-flight camera, as the two coefficients."""
         return cls(constant=constant, linear=linear)
+
+    def scaled(self, factor: float) -> DepthNoise:
+        """Returns the noise of a sensor whose standard deviations are larger by a factor; the bias stays."""
+        return replace(
+            self, constant=self.constant * factor, linear=self.linear * factor, quadratic=self.quadratic * factor
+        )
 
     def stddev(self, depth: np.ndarray | float) -> np.ndarray:
         """Returns the standard deviation of pixels of this depth in metres."""

@@ -15,10 +15,11 @@ from scipy.spatial.transform import Rotation
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
 from ..io.files import OutputFile
-from ..types import EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+from ..types import DepthStatus, EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
 
 _SIDES = tuple(Side)
 _SOURCES = tuple(EstimateSource)
+_DEPTH = tuple(DepthStatus)
 _MANO = {"transl": 3, "global_orient": 3, "hand_pose": 45, "betas": 10}
 _OPTIONAL = {"joints_stddev": (21, 3), "wrist_covariance": (6, 6), "keypoints": (21, 2), "grasp_probabilities": (9,)}
 _NO_VERTICES = np.zeros((0, 3), np.float32)
@@ -67,6 +68,7 @@ def save(path: Path, segment: Segment) -> None:
         "problems": np.array(json.dumps(segment.problems)),
         "side": np.array([_SIDES.index(hand.side) for hand in hands], np.uint8),
         "source": np.array([_SOURCES.index(hand.source) for hand in hands], np.uint8),
+        "depth": np.array([_DEPTH.index(hand.depth) for hand in hands], np.uint8),
         "track": np.array([hand.track_id for hand in hands], "U32"),
     }
     for name in ("score", "side_score", "reprojection_error"):
@@ -128,6 +130,7 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
         source=_SOURCES[columns["source"][row]],
         reprojection_error=float(columns["reprojection_error"][row]),
         track_id=str(columns["track"][row]),
+        depth=_DEPTH[columns["depth"][row]],
     )
     known = {name: columns[name][row] for name in _OPTIONAL if not np.isnan(columns[name][row]).all()}
     return replace(hand, **known)

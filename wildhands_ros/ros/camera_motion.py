@@ -80,11 +80,15 @@ class CameraMotion:
             TransformPending: TF does not cover the time of the image; a moment later it may.
             TransformUnavailable: TF does not connect the frames, or the transform is invalid.
         """
+        return self.pose_in(self._frame_id, header)
+
+    def pose_in(self, frame_id: str, header: Header) -> Pose:
+        """Returns the same as ``pose``, in any frame. Raises the same errors."""
         if self.buffer is None:
             raise TransformUnavailable("tf2_ros is not installed; install it from your ROS distribution")
-        frames = f"from {header.frame_id!r} to {self._frame_id!r}"
+        frames = f"from {header.frame_id!r} to {frame_id!r}"
         try:
-            found = self.buffer.lookup_transform(self._frame_id, header.frame_id, Time.from_msg(header.stamp)).transform
+            found = self.buffer.lookup_transform(frame_id, header.frame_id, Time.from_msg(header.stamp)).transform
         except tf2_ros.ExtrapolationException as error:
             raise TransformPending(f"TF has no transform {frames} at the time of the images") from error
         except tf2_ros.TransformException as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+from ..types import DepthStatus
 from .parameters import Parameters
 from .rejections import FAILURES, InputRejected, Rejections
 
@@ -100,6 +101,7 @@ class Health:
         self._rejections = Rejections()
         self._resets: Counter[str] = Counter()
         self._ignored: Counter[str] = Counter()
+        self._depth: Counter[str] = Counter()
         self._frames_received = self._frames_processed = self._frames_dropped = 0
         self._failure, self._last_error = "", ""
         self._device = "none yet"
@@ -172,6 +174,11 @@ class Health:
                 known = reason in self._ignored or len(self._ignored) < MAX_REASONS
                 self._ignored[reason if known else "other classes"] += count
 
+    def depth_used(self, statuses: Sequence[DepthStatus]) -> None:
+        """Counts the hands of a frame by whether their estimates use the depth image, or why not."""
+        with self._lock:
+            self._depth.update(status.value for status in statuses if status is not DepthStatus.NONE)
+
     def tracks_reset(self, reason: str) -> None:
         """Counts a reset of all tracks, by reason."""
         with self._lock:
@@ -229,6 +236,7 @@ class Health:
         values["intrinsics"] = self._last.intrinsics if self._last else "none yet"
         values["warnings"] = self._warnings(status) or "none"
         values["last error"] = self._last_error or "none"
+        values.update({f"depth: {name}": str(count) for name, count in sorted(self._depth.items())})
         values.update({f"resets: {name}": str(count) for name, count in sorted(self._resets.items())})
         values.update({f"rejected: {name}": str(count) for name, count in sorted(self._rejections.counts.items())})
         values.update({f"ignored detections: {name}": str(count) for name, count in sorted(self._ignored.items())})

@@ -182,11 +182,8 @@ def _layout(encoding: str) -> tuple[int, int]:
 
 def _rows(message: Image) -> np.ndarray:
     """Returns an (H, bytes of a row) view without the padding of the rows; (3 H / 2, W) if the chroma lies below."""
-    width, height, step = message.width, message.height, message.step
-    if not width or not height or not len(message.data):
-        raise ImageDecodeError(
-            "empty_image", f"the image is empty ({width}x{height}, {len(message.data)} bytes): check the camera driver"
-        )
+    _check_not_empty(message)
+    width, height = message.width, message.height
     itemsize, channels = _layout(message.encoding)
     row = width * channels * itemsize
     if message.encoding in _CHROMA_BELOW:
@@ -197,6 +194,22 @@ def _rows(message: Image) -> np.ndarray:
                 "camera driver",
             )
         height += height // 2
+    return message_rows(message, row, height)
+
+
+def message_rows(message: Image, row: int, height: int) -> np.ndarray:
+    """Returns the data of a message as an (H, bytes of a row) view without the padding of the rows.
+
+    Args:
+        message: the image.
+        row: bytes of a row.
+        height: number of rows, the message's own unless planes lie below each other.
+
+    Raises:
+        ImageDecodeError: the image is empty or truncated.
+    """
+    width, step = message.width, message.step
+    _check_not_empty(message)
     if step < row:
         raise ImageDecodeError(
             "truncated_image",
@@ -212,6 +225,14 @@ def _rows(message: Image) -> np.ndarray:
     rows: np.ndarray = np.ndarray((height, row), np.uint8, message.data, strides=(step, 1))
     rows.flags.writeable = False  # It is the memory of the message.
     return rows
+
+
+def _check_not_empty(message: Image) -> None:
+    width, height = message.width, message.height
+    if not width or not height or not len(message.data):
+        raise ImageDecodeError(
+            "empty_image", f"the image is empty ({width}x{height}, {len(message.data)} bytes): check the camera driver"
+        )
 
 
 def _samples(rows: np.ndarray, message: Image) -> np.ndarray:

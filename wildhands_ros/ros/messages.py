@@ -15,7 +15,7 @@ from ..hand_model.asset import HandAsset
 from ..hand_model.frames import canonical_quaternions
 from ..msg import Grasp as GraspMessage
 from ..msg import Hand, HandArray, HandMeshTopology
-from ..types import EstimateSource, FrameEstimate, HandEstimate, Side
+from ..types import DepthStatus, EstimateSource, FrameEstimate, HandEstimate, Side
 
 SIDES = {Side.RIGHT: Hand.SIDE_RIGHT, Side.LEFT: Hand.SIDE_LEFT}
 
@@ -24,6 +24,8 @@ SOURCES = {
     EstimateSource.NETWORK: Hand.SOURCE_NETWORK,
     EstimateSource.NETWORK_AND_FIT: Hand.SOURCE_NETWORK_AND_FIT,
 }
+
+DEPTH = {status: getattr(Hand, f"DEPTH_{status.name}") for status in DepthStatus}
 
 UNKNOWN_COVARIANCE = np.array([-1.0] + [0.0] * 35)
 
@@ -62,7 +64,8 @@ def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True)
         id=estimate.track_id,
         score=float(estimate.score),
         side_score=float(estimate.side_score),
-        source=SOURCES[estimate.source],
+        source=SOURCES[estimate.source] | (Hand.SOURCE_DEPTH if estimate.depth is DepthStatus.USED else 0),
+        depth=DEPTH[estimate.depth],
         bbox=_floats(estimate.box),
         joints=_floats(estimate.joints),
         joints_2d=_floats(estimate.joints_2d),

@@ -31,6 +31,7 @@ from vision_msgs.msg import Detection2DArray
 from . import process
 from .cameras import Cameras
 from .declaration import ParameterError
+from .depth_input import DepthInput
 from .diagnostics import Health, NodeStatus, diagnostic_array
 from .inputs import Inputs, image_topic
 from .lifecycle import ManagedNode
@@ -81,6 +82,7 @@ class WildHandsNode(ManagedNode):
         self._loader = Loader(make_estimator, self._worker, self._health, self.get_logger().fatal)
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
+        self._depth: DepthInput | None = None
         self._pipeline: Pipeline | None = None
         self._cameras = Cameras(self.resolve_topic_name("camera_info"), self._health)
         self._enabled = True
@@ -176,8 +178,16 @@ class WildHandsNode(ManagedNode):
 
     def _start_working(self, estimator: Estimator, outputs: Outputs) -> None:
         smoothing_frame = self.parameters.smoothing__frame
+        self._depth = DepthInput(self, self.parameters, self._health) if self.parameters.depth == "auto" else None
         self._pipeline = Pipeline(
-            self, estimator, self._cameras, outputs, self._health, smoothing_frame, self._on_estimator_broken
+            self,
+            estimator,
+            self._cameras,
+            outputs,
+            self._health,
+            smoothing_frame,
+            self._depth,
+            self._on_estimator_broken,
         )
         self._worker.submit(self._pipeline.reset)
         self._health.stream_started()
@@ -192,6 +202,9 @@ class WildHandsNode(ManagedNode):
         if self._pipeline is not None:
             self._pipeline.stop()
             self._pipeline = None
+        if self._depth is not None:
+            self._depth.close()
+            self._depth = None
         self._name_conflicts.close()
         self._worker.drop_frame()
 

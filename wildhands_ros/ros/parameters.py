@@ -11,6 +11,7 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 from ..config import DETECTORS, PRECISIONS, RUNTIMES, EstimatorConfig, SearchTime, SmoothingConfig
+from ..geometry.depth_image import DepthNoise
 from .declaration import ParameterError, check_choices, declare_fields, describe, field_value, parameter, ros_name
 from .detection_messages import HandClassIds
 
@@ -59,6 +60,36 @@ class Parameters:
         "Horizontal field of view of a pinhole camera, for intrinsics: horizontal_fov.",
         "rad",
         (0.0, math.pi - 0.01),
+    )
+
+    depth: str = parameter(
+        "auto",
+        "Depth camera. auto: hands are fitted to the depth images on the topic depth, aligned or not, if there are "
+        "any; off: colour alone.",
+        choices=("off", "auto"),
+        fixed=True,
+    )
+    depth_transport: str = parameter(
+        "raw",
+        "Subscribe to depth (raw) or to depth/compressedDepth (compressedDepth).",
+        choices=("raw", "compressedDepth"),
+        fixed=True,
+    )
+    depth_tolerance: float = parameter(
+        0.02,
+        "Largest difference between the stamps of an image and of its depth image. A hand that moves at 1 m/s is off "
+        "by 1 mm for each millisecond.",
+        "s",
+        (0.0, 1.0),
+    )
+    depth_sensor: str = parameter(
+        "stereo",
+        "Noise model of the depth camera. stereo: the standard deviation grows with the square of the distance; "
+        "time_of_flight: linearly.",
+        choices=("stereo", "time_of_flight"),
+    )
+    depth_noise_scale: float = parameter(
+        1.0, "Factor on the standard deviation of the noise model.", bounds=(0.1, 100.0)
     )
 
     checkpoint: str = parameter(
@@ -210,6 +241,12 @@ class Parameters:
         if not self.smoothing__enabled:
             return None
         return SMOOTHING.with_cutoffs(self.smoothing__min_cutoff, self.smoothing__beta, self.smoothing__max_cutoff)
+
+    @property
+    def depth_noise(self) -> DepthNoise:
+        """The noise model of the depth camera."""
+        stereo = self.depth_sensor == "stereo"
+        return (DepthNoise.stereo() if stereo else DepthNoise.time_of_flight()).scaled(self.depth_noise_scale)
 
     @property
     def hand_class_ids(self) -> HandClassIds:

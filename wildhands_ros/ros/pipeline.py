@@ -15,9 +15,11 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from ..geometry.camera import Camera
 from ..geometry.pose import Pose
 from .camera_motion import CameraMotion, TransformUnavailable
 from .cameras import Cameras
+from .depth_input import DepthInput
 from .diagnostics import FrameStats, Health, header_warning
 from .external_detections import ExternalDetections
 from .images import decode_compressed, decode_image
@@ -28,7 +30,7 @@ from .rejections import InputRejected, failure
 from .stream import Stream, StreamTime
 
 if TYPE_CHECKING:
-    from ..estimator import Estimator
+    from ..estimator import DepthLookup, Estimator
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Pipeline:
         outputs: Outputs,
         health: Health,
         smoothing_frame: str,
+        depth: DepthInput | None,
         on_estimator_broken: Callable[[], None],
     ):
         """Initialises it for a new stream.
@@ -66,12 +69,14 @@ class Pipeline:
             outputs: publishes the hands.
             health: receives statistics, warnings and errors.
             smoothing_frame: TF frame in which hands are smoothed; empty for the frame of the images.
+            depth: finds the depth image of each image; None for colour alone.
             on_estimator_broken: called if the estimator cannot even be reset after an error.
         """
         self.external_detections = ExternalDetections(health)
         self._node, self._estimator, self._cameras = node, estimator, cameras
         self._outputs, self._health = outputs, health
         self._camera_motion = CameraMotion(node, smoothing_frame) if smoothing_frame else None
+        self._depth = depth
         self._on_estimator_broken = on_estimator_broken
         self._stream = Stream()
         self._publishing = threading.Lock()
@@ -132,7 +137,9 @@ class Pipeline:
             stamp=stream_time.seconds,
             detections=detections,
             camera_pose=partial(self._camera_pose, header),
+            depth=self._depth_lookup(header, camera, parameters),
         )
+        self._health.depth_used([hand.depth for hand in estimate.hands])
         before_publishing = time.monotonic()
         with self._publishing:
             if self._stopped:
@@ -154,6 +161,11 @@ class Pipeline:
             self.reset()
             if stream_time.reset == "clock_jumped_back" and self._camera_motion is not None:
                 self._camera_motion.clear()
+
+    def _depth_lookup(self, header: Header, camera: Camera, parameters: Parameters) -> DepthLookup | None:
+        if self._depth is None:
+            return None
+        return partial(self._depth.for_image, header, camera, parameters, lambda: self._stopped)
 
     def _camera_pose(self, header: Header) -> Pose | None:
         """Returns the pose of the camera in the smoothing frame; None to smooth in the frame of the images."""
