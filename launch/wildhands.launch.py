@@ -20,6 +20,13 @@ ARGUMENTS = [
     ),
     ("camera_info", "camera_info", "Topic of the camera's CameraInfo."),
     (
+        "depth",
+        "depth",
+        "Topic of the depth images, aligned or not. With depth_transport:=compressedDepth the node subscribes to "
+        "<depth>/compressedDepth.",
+    ),
+    ("depth_camera_info", "depth_camera_info", "Topic of the depth camera's CameraInfo."),
+    (
         "detections",
         "detections",
         "Topic of external detections (vision_msgs/Detection2DArray), for detector.type: topic or tracks.",
@@ -58,6 +65,8 @@ PARAMETERS = {
     "use_sim_time": (boolean, "Parameter: whether the time comes from /clock, as of a simulation or a bag."),
     "autostart": (boolean, "Parameter: whether the node activates itself; false if a lifecycle manager does it."),
     "image_transport": (str, "Parameter: image transport: raw or compressed."),
+    "depth_transport": (str, "Parameter: transport of the depth images: raw or compressedDepth."),
+    "depth_sensor": (str, "Parameter: noise model of the depth camera: stereo or time_of_flight."),
     "rectified": (boolean, "Parameter: whether the images are rectified."),
     "intrinsics": (str, "Parameter: source of the camera intrinsics: camera_info, horizontal_fov or guess."),
     "horizontal_fov": (float, "Parameter: horizontal field of view in radians, for intrinsics:=horizontal_fov."),
@@ -94,6 +103,8 @@ def wildhands_node(context: LaunchContext) -> list[Node]:
             ("image", image),
             ("image/compressed", [image, "/compressed"]),
             ("camera_info", LaunchConfiguration("camera_info")),
+            ("depth", LaunchConfiguration("depth")),
+            ("depth_camera_info", LaunchConfiguration("depth_camera_info")),
             ("detections", LaunchConfiguration("detections")),
         ],
         respawn=boolean(LaunchConfiguration("respawn").perform(context)),

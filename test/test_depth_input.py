@@ -297,3 +297,39 @@ def test_a_restarted_bag_does_not_leave_depth_images_of_the_future(setup) -> Non
     for milliseconds in (800, 833, 0):
         setup.send(depth_message(milliseconds))
     assert isinstance(setup.find(0), DepthImage)
+
+
+@pytest.mark.ros
+def test_the_node_gives_depth_images_to_the_estimator(client) -> None:
+    from live_node import FakeEstimator, LiveNode
+
+    from wildhands_ros.msg import HandArray
+    from wildhands_ros.ros.images import encode_image
+
+    node = LiveNode("/with_depth", FakeEstimator, depth_transport="compressedDepth")
+    try:
+        client.listen("/with_depth/hands", HandArray)
+        images = client.publisher("/with_depth/image", Image)
+        depths = client.publisher("/with_depth/depth/compressedDepth", CompressedImage)
+        infos = [client.publisher(f"/with_depth/{name}", CameraInfo) for name in ("camera_info", "depth_camera_info")]
+        number = 0
+
+        def send() -> None:
+            nonlocal number
+            number += 1
+            stamped = header(number)
+            for publisher in infos:
+                publisher.publish(camera_info(CAMERA, stamped))
+            message = compressed(png(MILLIMETRES))
+            message.header = stamped
+            depths.publish(message)
+            images.publish(encode_image(np.zeros((48, 64, 3), np.uint8), stamped))
+
+        def used() -> bool:
+            return any(isinstance(depth, DepthImage) for made in node.estimators for depth in made.depths)
+
+        client.until(used, "the estimator gets a depth image", meanwhile=send)
+        found = next(depth for depth in node.estimator.depths if isinstance(depth, DepthImage))
+        np.testing.assert_allclose(found.depth, MILLIMETRES / 1000, atol=1e-6)
+    finally:
+        node.close()

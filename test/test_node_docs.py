@@ -73,9 +73,10 @@ def active_node(namespace: str, **parameters):
 def graph():
     """Returns names and types of the node's publishers, subscriptions and services with all input options."""
     found = {"publishers": {}, "subscriptions": {}, "services": {}}
-    for transport in ("raw", "compressed"):
+    for transport, depth in (("raw", "raw"), ("compressed", "compressedDepth")):
         namespace = f"/docs_{transport}"
-        with active_node(namespace, image_transport=transport, detector__type="topic", use_sim_time=True) as node:
+        options = {"image_transport": transport, "depth_transport": depth, "use_sim_time": True}
+        with active_node(namespace, detector__type="topic", **options) as node:
             for kind, query in (
                 ("publishers", node.get_publisher_names_and_types_by_node),
                 ("subscriptions", node.get_subscriber_names_and_types_by_node),

@@ -48,10 +48,22 @@ _SMALL_STEP = 0.001
 _FEWEST_POINTS = 20
 _FEWEST_KNOWN = 0.3
 """Least share of visible points whose depth is known."""
-_FEWEST_AGREEING = 0.4
+_FEWEST_AGREEING = 0.6
 """Least share of the points with a known depth that agree with the fitted hand."""
 _AGREES = 0.010
 """Metres along the normal within which a point agrees, besides the noise."""
+
+
+_MOST_EXPENSIVE = 85.0
+"""Largest increase of the keypoint fit's cost: a surface that is not the hand's bends it unnaturally."""
+_OUTSIDE = 0.012
+"""Metres outside the hand's outline at which the depth is compared with the outline's."""
+_FARTHER = 0.002
+"""Metres by which what surrounds the hand is farther at least. The outline lies in the middle of the hand's thickness,
+so that this also holds for a hand on a table."""
+_LEAST_OUTLINE = 0.45
+"""Least share of the outline that has something farther beside it; an object that covers the hand has nothing."""
+_FEWEST_OUTLINE = 8
 
 
 class _Observed(NamedTuple):
@@ -133,7 +145,12 @@ class DepthFit:
             pose = pose.moved(step)
             if iteration and np.linalg.norm(step[3:6]) < _SMALL_STEP:
                 break
-        status = _judge(surface, surface.pose(pose), mirror, depth)
+        posed = surface.pose(pose)
+        status = _judge(surface, posed, mirror, depth)
+        expensive = normal.cost > fit.cost + _MOST_EXPENSIVE
+        if status is DepthStatus.USED and (expensive or not _stands_out(surface, posed, mirror, depth)):
+            nearer = pose.position @ pose.position < fit.wrist_position @ fit.wrist_position
+            status = DepthStatus.OCCLUDED if nearer else DepthStatus.CONTRADICTS
         if status is not DepthStatus.USED:
             return DepthResult(fit, status)
         return DepthResult(_refined(fit, kinematics, pose, matrix, mirror, depth), status)
@@ -212,6 +229,22 @@ def _judge(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, depth:
     if agrees.mean() < _FEWEST_AGREEING:
         return DepthStatus.OCCLUDED if np.median(observed.offsets) < -_AGREES else DepthStatus.CONTRADICTS
     return DepthStatus.USED
+
+
+def _stands_out(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, depth: DepthImage) -> bool:
+    """Returns whether the hand's outline is an edge of the depth image, unlike that of a hand behind something."""
+    to_depth = depth.pose.inverse()
+    points = to_depth.apply(posed.points * mirror)
+    normals = (posed.normals * mirror) @ to_depth.rotation.T
+    distances = np.linalg.norm(points, axis=1)
+    outline = np.flatnonzero((np.abs((points * normals).sum(1)) < _FACING * distances) & (points[:, 2] > 0.05))
+    centres = to_depth.apply(posed.spheres * mirror)
+    outline = outline[~_hidden(points[outline], distances[outline], centres, surface.radii)]
+    seen, _ = _pixels(depth.depth, depth.camera.project(points[outline] + _OUTSIDE * normals[outline]))
+    known = (seen > 0) & (seen < FARTHEST)
+    if known.sum() < _FEWEST_OUTLINE:
+        return True
+    return bool((seen[known] > points[outline[known], 2] + _FARTHER).mean() > _LEAST_OUTLINE)
 
 
 def _refined(
