@@ -468,7 +468,7 @@ def test_missing_and_truncated_annotations_are_reported(tmp_path, name, path):
     content = (tmp_path / path).read_bytes()
     for damaged in (content[: len(content) * 2 // 3], b"", b"<!DOCTYPE html>"):
         (tmp_path / path).write_bytes(damaged)
-        with pytest.raises(DatasetError, match=r"is damaged or not in the expected format") as error:
+        with pytest.raises(DatasetError, match=f"is damaged or not a file of {name}") as error:
             open_dataset(name, tmp_path, split)
         assert str(tmp_path / path) in str(error.value)
         assert "Download it again" in str(error.value)
@@ -533,7 +533,7 @@ def test_objects_in_masks_are_not_unpickled(tmp_path):
         masks[next(iter(masks))] = np.array([Malicious(tmp_path / "made")], object)
 
     dataset = opened("ego4d_masks", tmp_path, change)
-    with pytest.raises(DatasetError, match="allow_pickle=False"):
+    with pytest.raises(DatasetError, match="holds objects"):
         labelled(dataset[0])[RIGHT].load_mask()
     assert not (tmp_path / "made").exists()
 

@@ -124,8 +124,7 @@ cropped_images/s01/box_grab_01/0/00010.jpg ...    840 x 600
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> LabelledImage:
-        index = range(len(self))[index]
+    def _sample_at(self, index: int) -> LabelledImage:
         name, frame = self._names[index], self._frames[index]
         subject, sequence = name.split("/")[:2]
         labels, usable = self._sequences[f"{subject}/{sequence}"], self._usable[f"{subject}/{sequence}"]

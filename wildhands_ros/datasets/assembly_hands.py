@@ -122,8 +122,7 @@ images/ego_images_rectified/{split}/...    as the file names in ego_data say
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> LabelledImage:
-        index = range(len(self))[index]
+    def _sample_at(self, index: int) -> LabelledImage:
         name = self._names[index]
         camera = Camera(self._k[index], *self._size(index))
         rotation, translation = self._poses[index][:, :3], self._poses[index][:, 3]

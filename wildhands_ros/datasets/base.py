@@ -17,13 +17,13 @@ from typing import ClassVar
 import numpy as np
 
 from ..geometry.camera import Camera
-from ..io.images import InputError, load_image
-from ..io.safe_pickle import UnsafePickleError
+from ..io.errors import InputError, foreign_bytes
+from ..io.images import load_image
 from ..types import Side
 from .labels import LabelledHand, LabelledImage, ManoLabel, Supervision, drop_unknown
 
 
-class DatasetError(ValueError):
+class DatasetError(InputError):
     """A dataset, or one of its files, cannot be used; the message says which file, where it belongs and where to get
     it."""
 
@@ -89,8 +89,14 @@ class HandDataset(ABC):
     @abstractmethod
     def __len__(self) -> int: ...
 
+    def __getitem__(self, index: int) -> LabelledImage:
+        index = range(len(self))[index]
+        with self._reading(self.root):
+            return self._sample_at(index)
+
     @abstractmethod
-    def __getitem__(self, index: int) -> LabelledImage: ...
+    def _sample_at(self, index: int) -> LabelledImage:
+        """Return the sample with this index, which lies between 0 and the length."""
 
     def __iter__(self) -> Iterator[LabelledImage]:
         return (self[index] for index in range(len(self)))
@@ -127,17 +133,8 @@ class HandDataset(ABC):
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
         """Convert any error that a damaged file causes into a ``DatasetError`` that names the file."""
-        try:
+        with foreign_bytes(path, f"a file of {self.NAME}", DatasetError, f"Download it again: {self.SOURCE}"):
             yield
-        except (DatasetError, MemoryError):
-            raise
-        except UnsafePickleError as error:
-            raise UnsafePickleError(f"{path}: {error}") from error
-        except Exception as error:  # The contents are not ours: anything may be wrong with them.
-            raise DatasetError(
-                f"{self.NAME}: {path} is damaged or not in the expected format ({type(error).__name__}: {error}).\n"
-                f"Download it again: {self.SOURCE}"
-            ) from error
 
     def _image_loader(self, path: Path, camera: Camera) -> Callable[[], np.ndarray]:
         return partial(load_dataset_image, path, (camera.width, camera.height), self._origin)

@@ -4,15 +4,14 @@ them."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..geometry.camera import Camera
-from ..io.images import InputError, load_image
+from ..io.errors import InputError, foreign_bytes
+from ..io.images import load_image
 from ..types import Side
 from .labels import LabelledHand, LabelledImage
 
@@ -23,7 +22,7 @@ JOINT_ORDERS = {"RHD": TIP_TO_BASE}
 ``order[i]``."""
 
 
-class AnnotationError(ValueError):
+class AnnotationError(InputError):
     """The annotations cannot be used; the message says why."""
 
 
@@ -47,22 +46,8 @@ def read_coco_hands(folder: str | Path) -> list[LabelledImage]:
     return [image for file in files for image in _read_file(file)]
 
 
-@contextmanager
-def annotation_errors(file: Path, kind: str) -> Iterator[None]:
-    """Turns whatever the reading of an annotation file raises into an ``AnnotationError`` that names the file.
-
-    Args:
-        file: The JSON file.
-        kind: What it should hold, such as "hand keypoints".
-    """
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
-        raise AnnotationError(f"{file}: not COCO-style {kind} ({type(error).__name__}: {error})") from error
-
-
 def _read_file(file: Path) -> list[LabelledImage]:
-    with annotation_errors(file, "hand keypoints"):
+    with foreign_bytes(file, "hand keypoints in the style of COCO", AnnotationError):
         content = json.loads(file.read_text())
         images = {image["id"]: image for image in content["images"]}
         order = JOINT_ORDERS.get(content.get("info", {}).get("description"), BASE_TO_TIP)

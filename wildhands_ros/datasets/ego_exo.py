@@ -99,5 +99,5 @@ class EgoExo4D(HandDataset):
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> LabelledImage:
+    def _sample_at(self, index: int) -> LabelledImage:
         return self._samples[index]

@@ -152,7 +152,7 @@ epic_hands/grasp_visor_val.pkl    the detector's boxes, for paper_labels only
     def __len__(self) -> int:
         return len(self._hands)
 
-    def __getitem__(self, index: int) -> LabelledImage:
+    def _sample_at(self, index: int) -> LabelledImage:
         name, hands = self._hands[index]
         camera, load = self._open(self._images[name])
         return self._sample(name, load, camera, hands, camera_is_known=False)

@@ -64,8 +64,7 @@ class FreiHand(HandDataset):
     def __len__(self) -> int:
         return len(self._indices) * (BACKGROUNDS if self.split == "training" else 1)
 
-    def __getitem__(self, index: int) -> LabelledImage:
-        index = range(len(self))[index]
+    def _sample_at(self, index: int) -> LabelledImage:
         label = self._indices[index % len(self._indices)]
         camera = Camera(self._k[label], SIZE, SIZE)
         joints = self._joints[label]

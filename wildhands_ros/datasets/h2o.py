@@ -107,8 +107,7 @@ subject1/h1/0/cam4/hand_pose_mano/000000.txt
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> LabelledImage:
-        index = range(len(self))[index]
+    def _sample_at(self, index: int) -> LabelledImage:
         name = self._names[index]
         camera = self._cameras[str(PurePosixPath(name).parent.parent)]
         hands = [self._hand(camera, index, row) for row in range(len(_SIDES))]

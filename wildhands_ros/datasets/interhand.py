@@ -140,8 +140,7 @@ images/{split}/Capture0/...    as the file names in data say
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> LabelledImage:
-        index = range(len(self))[index]
+    def _sample_at(self, index: int) -> LabelledImage:
         name = self._names[index]
         camera_row, frame_row = self._rows[index]
         position, rotation, focal, centre = (self._camera_values[kind][camera_row] for kind in _CAMERA)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -13,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..geometry.camera import Camera
-from ..io.safe_numpy import read_pickle
+from ..io.errors import foreign_bytes
+from ..io.safe_numpy import NpzFile, read_pickle
 from ..types import Grasp, Side
 from .base import DatasetError, HandDataset, clipped_box
 from .labels import LabelledHand, LabelledImage, Supervision
@@ -94,7 +94,7 @@ class BoxedHands(HandDataset):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> LabelledImage:
+    def _sample_at(self, index: int) -> LabelledImage:
         name = self._names[index]
         camera, load = self._open(self._images[name])
         boxes = {side: clipped_box(self._boxes[name][side][0], camera) for side in self._sides(name)}
@@ -213,12 +213,12 @@ class MaskArchive:
 
     def __init__(self, path: Path):
         self.path = path
-        self._file: np.lib.npyio.NpzFile | None = None
+        self._file: NpzFile | None = None
         self._process = -1
 
     def names(self) -> set[str]:
-        with zipfile.ZipFile(self.path) as file:
-            return {name.removesuffix(".npy") for name in file.namelist()}
+        with NpzFile(self.path) as file:
+            return set(file.names)
 
     def read(self, name: str) -> np.ndarray:
         """Read the first channel, (H, W), of a mask.
@@ -226,18 +226,13 @@ class MaskArchive:
         Raises:
             DatasetError: It is damaged, as some of VISOR's masks are.
         """
-        # A file handle shared between a fork and its parent would be moved by both.
-        if self._file is None or self._process != os.getpid():
-            self._file, self._process = np.load(self.path, allow_pickle=False), os.getpid()
-        file = self._file
-        try:
-            mask = file[name]
-            if mask.ndim != 3 or mask.dtype != np.uint8:
-                raise ValueError(f"it is {mask.dtype} of shape {mask.shape}, not (H, W, 3) uint8")
-        except Exception as error:  # The contents are not ours: anything may be wrong with them.
-            raise DatasetError(
-                f"the mask {name} in {self.path} is damaged ({type(error).__name__}: {error})"
-            ) from error
+        with foreign_bytes(f"the mask {name} in {self.path}", "(H, W, 3) uint8", DatasetError):
+            # A file handle shared between a fork and its parent would be moved by both.
+            if self._file is None or self._process != os.getpid():
+                self._file, self._process = NpzFile(self.path), os.getpid()
+            mask = self._file.read([name])[name]
+            if mask.ndim != 3 or not mask.shape[2] or mask.dtype != np.uint8:
+                raise ValueError(f"it is {mask.dtype} of shape {mask.shape}")
         return mask[..., 0]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
-from ..io.safe_numpy import NUMPY_GLOBALS, PickledArray, Stub
+from ..io.errors import InputError, foreign_bytes
+from ..io.safe_numpy import NpzFile, PickledArray, Stub, numpy_globals
 from ..io.safe_pickle import RestrictedUnpickler, UnsafePickleError
 from ..types import Side
 from .asset import NUM_JOINTS, POSE_FEATURES, HandAsset
@@ -34,7 +35,7 @@ HOW_TO_GET = (
 _REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f", "hands_mean")
 
 
-class ManoFileError(ValueError):
+class ManoFileError(InputError):
     """A MANO file is missing, damaged or has unexpected contents."""
 
 
@@ -170,13 +171,9 @@ def _find(folder: Path, side: Side) -> Path:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return {key: data[key] for key in _REQUIRED if key in data}
-    except Exception as error:  # a damaged archive may raise anything
-        raise ManoFileError(
-            f"{path} is damaged or not an npz of plain arrays ({error}). Save plain arrays or use the pkl. {HOW_TO_GET}"
-        ) from error
+    advice = f"Save plain arrays or use the pkl. {HOW_TO_GET}"
+    with foreign_bytes(path, "an npz of plain arrays", ManoFileError, advice), NpzFile(path) as data:
+        return data.read(key for key in _REQUIRED if key in data.names)
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
@@ -184,14 +181,8 @@ def _read_pickle(path: Path) -> dict[str, Any]:
         if file.read(20).startswith(b"version https://git-"):
             raise ManoFileError(f"{path} is only a Git LFS pointer, not the file itself. {HOW_TO_GET}")
         file.seek(0)
-        try:
-            data = RestrictedUnpickler(file, _ALLOWED, encoding="latin1").load()
-        except UnsafePickleError as error:
-            raise UnsafePickleError(f"{path}: {error} {HOW_TO_GET}") from error
-        except Exception as error:  # a damaged pickle may raise anything
-            raise ManoFileError(
-                f"{path} is damaged or not a pickle ({type(error).__name__}: {error}). {HOW_TO_GET}"
-            ) from error
+        with foreign_bytes(path, "a pickle", ManoFileError, HOW_TO_GET):
+            data = RestrictedUnpickler(file, numpy_globals(file) | _ALLOWED, encoding="latin1").load()
     if not isinstance(data, dict):
         raise ManoFileError(
             f"{path} is not a MANO hand: it contains a {type(data).__name__}, not a dictionary. {HOW_TO_GET}"
@@ -201,10 +192,8 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 
 def _array(value: Any, path: Path, key: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Converts an entry of the file to a numeric array."""
-    try:
+    with foreign_bytes(path, f"a MANO hand: {key} cannot be read", ManoFileError, HOW_TO_GET):
         array = _resolve(value)
-    except Exception as error:  # the contents are untrusted and may raise anything
-        raise ManoFileError(f"{path}: {key} cannot be read ({error}); the file is damaged. {HOW_TO_GET}") from error
     if shape is not None and array.shape != shape:
         raise ManoFileError(f"{path}: {key} has shape {array.shape}, expected {shape}. {HOW_TO_GET}")
     return array
@@ -244,7 +233,15 @@ class _SparseRows(_Sparse):
 class _Chumpy(Stub):
     """A chumpy array (``x``), or a selection from one (``a`` at the flat indices ``idxs``, in ``preferred_shape``)."""
 
+    _resolved: np.ndarray | None = None
+
     def resolve(self) -> np.ndarray:
+        # Once: each of a chain of selections may refer to the next one several times.
+        if self._resolved is None:
+            self._resolved = self._selected()
+        return self._resolved
+
+    def _selected(self) -> np.ndarray:
         if "x" in self.state:
             return _resolve(self.state["x"])
         chosen = _resolve(self.state["a"]).ravel()[_resolve(self.state["idxs"]).astype(np.int64)]
@@ -259,7 +256,6 @@ def _reconstruct_object(cls: Any, *_args: Any) -> Stub:
 
 
 _ALLOWED = {
-    **NUMPY_GLOBALS,
     **{(f"scipy.sparse.{module}", "csc_matrix"): _Sparse for module in ("csc", "_csc")},
     **{(f"scipy.sparse.{module}", "csr_matrix"): _SparseRows for module in ("csr", "_csr")},
     ("chumpy.ch", "Ch"): _Chumpy,
@@ -270,4 +266,4 @@ _ALLOWED = {
     **{(module, "object"): object for module in ("__builtin__", "builtins")},
     **{(module, "set"): set for module in ("__builtin__", "builtins")},
 }
-"""All globals that a MANO pickle refers to."""
+"""All globals that a MANO pickle refers to, besides NumPy's."""

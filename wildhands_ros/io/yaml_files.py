@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 import yaml
 
+from .errors import InputError, reason
+
 MAX_BYTES = 200_000
 """Bytes up to the end of the first document. A calibration or a configuration has a few kilobytes."""
 MAX_NODES = 5_000
@@ -15,12 +17,17 @@ MAX_NODES = 5_000
 MAX_DEPTH = 30
 
 
-class YamlFileError(ValueError):
+class YamlFileError(InputError):
     """The file is not YAML that can be read. The message gives the reason, without the name of the file."""
 
 
 def load_yaml(
-    path: str | Path, *, max_bytes: int = MAX_BYTES, max_nodes: int = MAX_NODES, aliases: bool = False
+    path: str | Path,
+    *,
+    max_bytes: int = MAX_BYTES,
+    max_nodes: int = MAX_NODES,
+    aliases: bool = False,
+    unique_keys: bool = False,
 ) -> object:
     """Reads the first document of a YAML file.
 
@@ -34,6 +41,7 @@ def load_yaml(
         max_nodes: limit of the number of values.
         aliases: whether a value may be repeated by an alias. It is then the same object each time, so it takes no more
             memory, but code that walks through the values must not follow them all.
+        unique_keys: whether a key that is given twice is an error; otherwise its last value counts.
 
     Returns:
         Dictionaries, lists, strings and numbers; None if the document is empty.
@@ -45,15 +53,14 @@ def load_yaml(
     with Path(path).open("rb") as file:
         loader = None
         try:
-            loader = _Loader(_LimitedStream(file, max_bytes), max_nodes, aliases)
+            loader = _Loader(_LimitedStream(file, max_bytes), max_nodes, aliases, unique_keys)
             return loader.get_data() if loader.check_data() else None
         except YamlFileError:
             raise
-        except RecursionError as error:
-            raise YamlFileError("nested too deeply to be read") from error
-        # Besides YAMLError, the scanner raises IndexError and the constructors ValueError and OverflowError.
-        except (yaml.YAMLError, ValueError, OverflowError, LookupError, TypeError, AttributeError) as error:
-            raise YamlFileError(f"not a YAML file: {' '.join(str(error).split())[:300]}") from error
+        except OSError:
+            raise
+        except Exception as error:  # the scanner and the constructors raise all kinds of errors
+            raise YamlFileError(f"not a YAML file: {reason(error)}") from error
         finally:
             if loader is not None:
                 loader.dispose()
@@ -78,10 +85,21 @@ class _LimitedStream:
 
 
 class _Loader(yaml.SafeLoader):
-    def __init__(self, stream: _LimitedStream, max_nodes: int, aliases: bool):
+    def __init__(self, stream: _LimitedStream, max_nodes: int, aliases: bool, unique_keys: bool):
         super().__init__(stream)
         self._depth = self._nodes = 0
-        self._max_nodes, self._aliases = max_nodes, aliases
+        self._max_nodes, self._aliases, self._unique_keys = max_nodes, aliases, unique_keys
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Refuses duplicate keys if they have to be unique."""
+        if self._unique_keys:
+            mapping: dict = {}
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if key in mapping:
+                    raise YamlFileError(f"the key {key} is given twice (line {key_node.start_mark.line + 1})")
+                mapping[key] = None
+        return super().construct_mapping(node, deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Refuses merge keys, which copy what an alias repeats."""

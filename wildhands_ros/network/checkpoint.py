@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..hand_model.asset import HandAsset
+from ..io.errors import foreign_bytes
 from ..types import Side
 from .config import Preprocessing, WildHandsConfig
 from .model import WildHands
 from .network_file import CHECKPOINT_FORMAT, WEIGHTS_PREFIX, CheckpointError, open_network
-from .onnx_file import OnnxError, read_weights
+from .onnx_file import read_weights
 
 
 class LoadedModel(NamedTuple):
@@ -103,10 +104,8 @@ def empty_model(config: WildHandsConfig) -> WildHands:
 
 
 def _onnx_weights(path: Path) -> dict[str, Tensor]:
-    try:
+    with foreign_bytes(path, "an ONNX file of a network", CheckpointError):
         weights = read_weights(path)
-    except OnnxError as error:
-        raise CheckpointError(f"{path}: {error}") from error
     return {
         name.removeprefix(WEIGHTS_PREFIX): _full_precision(torch.from_numpy(values))
         for name, values in weights.items()
@@ -115,15 +114,15 @@ def _onnx_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _checkpoint_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {
-                name.removeprefix("network."): _full_precision(file.get_tensor(name))
-                for name in file.keys()  # noqa: SIM118 - not a dict
-                if name.startswith("network.")
-            }
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is incomplete ({error}); import or download it again") from error
+    with (
+        foreign_bytes(path, "a safetensors file of a network", CheckpointError, "Import or download it again"),
+        safe_open(path, framework="pt") as file,
+    ):
+        return {
+            name.removeprefix("network."): _full_precision(file.get_tensor(name))
+            for name in file.keys()  # noqa: SIM118 - not a dict
+            if name.startswith("network.")
+        }
 
 
 def _full_precision(tensor: Tensor) -> Tensor:

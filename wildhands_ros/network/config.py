@@ -7,6 +7,7 @@ import enum
 import json
 import typing
 
+from ..io.errors import reason
 from .kpe import Encoding
 from .trunk_kinds import TRUNKS
 
@@ -147,8 +148,8 @@ class WildHandsConfig:
         """
         try:
             values = json.loads(text)
-        except RecursionError as error:
-            raise ValueError("the configuration is nested too deeply") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the configuration is not JSON: {reason(error)}") from error
         if not isinstance(values, dict):
             raise ValueError("the configuration is not a JSON object")
         values = _ADDED_FIELDS | values
@@ -163,10 +164,11 @@ class WildHandsConfig:
 
 def _parse(name: str, kind: type, value: object) -> object:
     if issubclass(kind, enum.Enum):
-        choices = {member.value: member for member in kind}
-        if value not in choices:
-            raise ValueError(f"configuration field {name} is {value!r}; known: {', '.join(choices)}")
-        return choices[value]
+        for member in kind:
+            if member.value == value:
+                return member
+        known = ", ".join(member.value for member in kind)
+        raise ValueError(f"configuration field {name} is {value!r}; known: {known}")
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from ..hand_model.asset import HandAsset
 from ..hand_model.mano_files import mano_from_buffers
+from ..io.errors import InputError, foreign_bytes
 from ..io.paths import released_checkpoint
 from ..types import Side
 from .config import WildHandsConfig
@@ -38,7 +39,7 @@ WEIGHTS_PREFIX = "encoder.model."
 """An ONNX file names the network's weights by this and the key of ``WildHands.state_dict()``."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(InputError):
     """A checkpoint is missing or not usable; the message says what to do."""
 
 
@@ -98,16 +99,11 @@ def open_network(name_or_path: str | Path) -> NetworkFile:
         CheckpointError: the file is missing or not usable.
     """
     path = checkpoint_path(name_or_path)
-    try:
-        return _open_onnx(path) if path.suffix == ".onnx" else _open_checkpoint(path)
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file, or is incomplete ({error}); import or download it again"
-        ) from error
-    except CheckpointError:
-        raise
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    if path.suffix == ".onnx":
+        with foreign_bytes(path, "an ONNX file of a network", CheckpointError, "Export or download it again"):
+            return _open_onnx(path)
+    with foreign_bytes(path, "a safetensors file of a network", CheckpointError, "Import or download it again"):
+        return _open_checkpoint(path)
 
 
 def detector_digest(path: Path) -> str:

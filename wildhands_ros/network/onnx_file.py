@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..io.errors import InputError
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 """Wire types."""
 _GRAPH, _METADATA = 7, 14
@@ -25,7 +27,7 @@ _TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8"}
 """NumPy's types by ONNX's numbers."""
 
 
-class OnnxError(ValueError):
+class OnnxError(InputError):
     """The file is not an ONNX file or is damaged."""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import math
-import struct
 import sys
 import zipfile
 from pathlib import Path
@@ -19,13 +18,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..io.errors import InputError, reason
 from ..io.safe_pickle import RestrictedUnpickler, UnsafePickleError
 
 _MAX_EXPANDED = 10**8
 """Elements of a tensor that repeats those of a smaller storage. One of a small file could fill the memory."""
 
 
-class ArchiveError(ValueError):
+class ArchiveError(InputError):
     """The file was not written by ``torch.save``, is damaged, or asks to run something."""
 
 
@@ -63,8 +63,8 @@ class TorchArchive:
             self._zip = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
             raise ArchiveError(f"{path} is incomplete: the end is missing. Download it again") from error
-        except (NotImplementedError, ValueError, LookupError, struct.error, OverflowError) as error:
-            raise ArchiveError(f"{path} is damaged: its table of contents cannot be read ({error})") from error
+        except Exception as error:  # the table of contents can hold anything
+            raise ArchiveError(f"{path} is damaged: its table of contents cannot be read ({reason(error)})") from error
         try:
             pickles = [name for name in self._zip.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
             if len(pickles) != 1:
@@ -125,7 +125,7 @@ class TorchArchive:
             raise
         except Exception as error:  # the headers of the member can hold anything, which zipfile reports in many ways
             raise ArchiveError(
-                f"{self._path} is damaged: {name} in it cannot be read ({error}). Download it again"
+                f"{self._path} is damaged: {name} in it cannot be read ({reason(error)}). Download it again"
             ) from error
 
     def _unpickle(self, data: bytes) -> Any:
@@ -134,9 +134,8 @@ class TorchArchive:
         except UnsafePickleError as error:
             raise ArchiveError(f"{self._path}: {error}") from error
         except Exception as error:  # a damaged pickle can raise anything
-            reason = f"{type(error).__name__}: {error}"
             raise ArchiveError(
-                f"{self._path} is damaged: its data.pkl cannot be read ({reason}). Download it again"
+                f"{self._path} is damaged: its data.pkl cannot be read ({reason(error)}). Download it again"
             ) from error
 
     # The unpickler calls the following with arguments of the file's choosing. They are bound methods because a pickle

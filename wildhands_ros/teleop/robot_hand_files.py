@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from ..io.errors import InputError
 from ..io.yaml_files import YamlFileError, load_yaml
 
 NUM_JOINTS = 21
@@ -25,7 +26,7 @@ LINK_KEYS = ("target_origin_link_names", "target_task_link_names", "target_link_
 """Keys of dex-retargeting whose values are lists of links."""
 
 
-class RobotHandError(ValueError):
+class RobotHandError(InputError):
     """The configuration or its URDF cannot be used; the message says why."""
 
 

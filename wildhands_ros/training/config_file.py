@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from ..io.errors import InputError, foreign_bytes
+from ..io.yaml_files import YamlFileError, load_yaml
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """A configuration that cannot be used; the message names the key."""
 
 
@@ -36,23 +39,20 @@ def read_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
         ConfigError: The file cannot be read, or a key or value cannot be used.
     """
     try:
-        values = yaml.load(path.read_text(), _UniqueKeys)  # noqa: S506 - a SafeLoader
+        values = load_yaml(path, unique_keys=True)
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except ConfigError as error:
+    except YamlFileError as error:
         raise ConfigError(f"{path}: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{path} is nested too deeply to be a configuration") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} contains no keys")
     try:
-        for override in overrides:
-            _set(values, override)
-        return from_mapping(kind, values)
+        with foreign_bytes(path, "a configuration", ConfigError):
+            for override in overrides:
+                _set(values, override)
+            return from_mapping(kind, values)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise (error if str(path) in str(error) else ConfigError(f"{path}: {error}")) from error
 
 
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
@@ -159,7 +159,7 @@ def _set(values: dict, override: str) -> None:
     if not equals:
         raise ConfigError(f"{override!r} is not of the form key=value")
     try:
-        value = yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{override!r}: the value is not YAML") from error
     *parents, last = path.strip().split(".")
@@ -179,22 +179,3 @@ def _item(values: list, place: str, override: str) -> Any:
     if not place.isdecimal() or int(place) >= len(values):
         raise ConfigError(f"{override!r}: {place} is not an index from 0 to {len(values) - 1}")
     return values[int(place)]
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Rejects duplicate keys, of which PyYAML would silently use the last, and aliases, whose values can be endless."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            line = self.peek_event().start_mark.line + 1
-            raise ConfigError(f"line {line} repeats another part with an alias (*): write the values out")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        mapping: dict = {}
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in mapping:
-                raise ConfigError(f"the key {key} is given twice (line {key_node.start_mark.line + 1})")
-            mapping[key] = None
-        return super().construct_mapping(node, deep)

@@ -29,9 +29,10 @@ from pathlib import Path
 import numpy as np
 
 from ...geometry.boxes import box_iou
-from ...io.images import InputError, load_image
+from ...io.errors import InputError, foreign_bytes
+from ...io.images import load_image
 from ...types import Side
-from ..coco_hands import AnnotationError, annotation_errors
+from ..coco_hands import AnnotationError
 from ..labels import LabelledHand
 from .own_labels import OwnLabels, own_labels
 from .split import SPLITS, TEST
@@ -132,7 +133,7 @@ def read_boxed_images(folder: Path, boxes: Path | None = None, split: str = ALL)
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}, {ALL}")
     result, labels = BoxedImages(), own_labels()
     for file, root in _annotation_files(folder, boxes):
-        with annotation_errors(file, "boxes of hands"):
+        with foreign_bytes(file, "boxes of hands in the style of COCO", AnnotationError):
             _read(file, root, labels, result)
     if split == ALL:
         return result
