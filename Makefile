@@ -16,7 +16,7 @@ INPUT ?=
 # What `make bench` measures and where the figures go; see docs/performance.md.
 BENCH ?= --json bench.json
 
-.PHONY: help setup demo bench test test-fast lerobot ruff lint format docs lock clean
+.PHONY: help setup demo bench test test-fast fuzz lerobot ruff lint format docs lock clean
 
 help:
 	@echo 'make demo                    run the ROS 2 node on the clip of this repository'
@@ -24,6 +24,7 @@ help:
 	@echo 'make bench                   measure how fast everything is here, into bench.json'
 	@echo 'make test                    lint and all tests'
 	@echo 'make test-fast               ruff and the tests that need neither ROS nor much time'
+	@echo 'make fuzz                    damaged inputs for every reader, ten minutes (FUZZ="images videos --minutes 60")'
 	@echo 'make lerobot                 .venv-lerobot, for wildhands export lerobot (8 GB, its own torch)'
 	@echo 'make lint | make format      ruff and mypy | ruff'
 	@echo 'make docs                    build the documentation into site/'
@@ -46,6 +47,12 @@ test: lint
 # What to run before a push: no ROS graph, no long tests; ruff, but not mypy.
 test-fast: ruff
 	@.venv/bin/python -m pytest -m 'not slow and not ros' -n 2 --dist loadfile
+
+# Which readers, and for how long; see test/fuzz.py.
+FUZZ ?= --minutes 10
+
+fuzz: setup
+	@.venv/bin/python test/fuzz.py $(FUZZ)
 
 # lerobot needs numpy 2, MediaPipe numpy 1.
 lerobot: setup

@@ -8,14 +8,15 @@ allowed, or raises anything but an error of this package (or an OSError) that na
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,23 +30,23 @@ SECONDS = 2.0
 """CPU time that an input may take."""
 HANGS = 60.0
 """Seconds after which an input is given up."""
+_AGAIN = 3
+"""Exit code of a worker that wants to be replaced."""
 _ADDRESSES = 24 * 2**30
+"""Bytes of addresses that a worker may take, so that it cannot take all memory of the machine."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Fuzzes all readers, or those that are named; returns 1 if there are findings."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("readers", nargs="*", help="names of readers; default: all")
     parser.add_argument("--minutes", type=float, default=10, help="time for all readers together")
     parser.add_argument("--count", type=int, default=100_000, help="inputs of a reader at most")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--findings", type=Path, default=Path("fuzz_findings"), help="folder for what was found")
     parser.add_argument("--list", action="store_true", help="print the names of the readers")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
-    if args.worker:
-        _work(args.worker, args.first, args.count, args.findings)
-        return 0
     from fuzz_readers import READERS
 
     names = args.readers or list(READERS)
@@ -81,11 +82,11 @@ def fuzz(name: str, seconds: float, count: int, folder: Path, first: int = 0) ->
         state = Path(scratch) / "state"
         while at < first + count and (at == first or time.monotonic() < end):
             state.write_text(str(at))
-            command = [sys.executable, __file__, "--worker", name, "--first", str(at)]
-            command += ["--count", str(first + count - at), "--findings", scratch]
-            with (Path(scratch) / "errors").open("w") as errors:
-                worker = subprocess.Popen(command, stderr=errors, stdout=errors, start_new_session=True)
-                reason = _watch(worker, state, end)
+            worker = multiprocessing.get_context("fork").Process(
+                target=_work, args=(name, at, first + count - at, Path(scratch))
+            )
+            worker.start()
+            reason = _watch(worker, state, end)
             last = int(state.read_text().split()[0])
             for file in Path(scratch).glob("finding_*.json"):
                 kind = json.loads(file.read_text())
@@ -95,35 +96,33 @@ def fuzz(name: str, seconds: float, count: int, folder: Path, first: int = 0) ->
                 at = last + 1
                 break
             if reason:
-                output = (Path(scratch) / "errors").read_text(errors="replace")[-2000:]
-                if "state" not in reason:
-                    _keep(findings, folder, name, reason, last, Path(scratch) / "input", output)
+                output = (Path(scratch) / "output").read_text(errors="replace")[-4000:]
+                _keep(findings, folder, name, reason, last, Path(scratch) / "input", output)
             at = last + 1
     return at - first, [f"{kind} (input {number}, {times} times)" for kind, (number, times) in findings.items()]
 
 
-def _watch(worker: subprocess.Popen, state: Path, end: float) -> str:
+def _watch(worker: multiprocessing.process.BaseProcess, state: Path, end: float) -> str:
     """Waits for a worker; returns why it ended, empty if it is done or asked for a new process."""
     last, since = "", time.monotonic()
-    while worker.poll() is None:
-        time.sleep(0.02)
+    while worker.is_alive():
+        worker.join(0.02)
         if (now := state.read_text()) != last:
             last, since = now, time.monotonic()
-        limit = HANGS if last.count(" ") else 4 * HANGS  # the start takes longer
-        if time.monotonic() > end and last.count(" "):
-            _kill(worker)
+        is_running = "running" in last
+        limit = HANGS if is_running else 4 * HANGS  # the start takes longer
+        if time.monotonic() > end and is_running:
+            worker.kill()
+            worker.join()
             return "end"
         if time.monotonic() - since > limit:
-            _kill(worker)
+            worker.kill()
+            worker.join()
             return f"no end within {limit:g} s"
-    if worker.returncode < 0:
-        return f"ended by {signal.Signals(-worker.returncode).name}"
-    return "" if worker.returncode in (0, 3) else f"ended with exit code {worker.returncode}"
-
-
-def _kill(worker: subprocess.Popen) -> None:
-    os.killpg(worker.pid, signal.SIGKILL)
-    worker.wait()
+    code = worker.exitcode or 0
+    if code < 0:
+        return f"ended by {signal.Signals(-code).name}"
+    return "" if code in (0, _AGAIN) else f"ended with exit code {code}"
 
 
 def _keep(
@@ -150,20 +149,18 @@ def inputs(name: str, folder: Path, first: int, count: int) -> Iterator[tuple[in
     seeds = list(READERS[name](folder))
     valid = {seed.file: seed.file.read_bytes() for seed in seeds}
     for seed in seeds:  # without this, one would look for damage in what was never valid
-        _read(seed)
+        read(seed)
     for number in range(first, first + count):
         seed = seeds[number // 20 % len(seeds)]
         rng = random.Random(f"{name} {number}")
         yield number, seed, mutated(valid[seed.file], rng, tuple(valid.values()))
 
 
-def _read(seed) -> BaseException | None:
+def read(seed) -> BaseException | None:
     """Reads an input; returns what was raised."""
     try:
         seed.read()
-    except BaseException as error:  # noqa: BLE001
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except Exception as error:
         return error
     return None
 
@@ -185,8 +182,11 @@ def problem(seed, error: BaseException | None) -> str:
 
 def _work(name: str, first: int, count: int, folder: Path) -> None:
     """Tries inputs in this process, and writes its state and its findings to a folder."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.setsid()
+    faulthandler.disable()
+    output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):  # decoders write about damage to them
+        os.dup2(output, stream)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
     shared = Path("/dev/shm")
@@ -200,7 +200,7 @@ def _work(name: str, first: int, count: int, folder: Path) -> None:
             (folder / "input").write_bytes(data)
             seed.file.write_bytes(data)
             start = time.process_time()
-            error = _read(seed)
+            error = read(seed)
             seconds, megabytes = time.process_time() - start, (_memory() - usual) / 1024
             kind = problem(seed, error)
             if not kind and seconds > SECONDS:
@@ -214,7 +214,7 @@ def _work(name: str, first: int, count: int, folder: Path) -> None:
                 values = {"kind": kind, "number": number, "input": str(copy), "trace": _trace(error)}
                 (folder / f"finding_{number}.json").write_text(json.dumps(values))
             if megabytes > MEGABYTES:
-                sys.exit(3)  # the highest memory of a process never falls
+                os._exit(_AGAIN)  # the highest memory of a process never falls
 
 
 def _trace(error: BaseException | None) -> str:

@@ -147,7 +147,7 @@ def with_odd_value(value: Any, rng: random.Random) -> Any:
     elif choice < 0.25 and isinstance(parent, list):
         parent.insert(key, parent[key])
     elif choice < 0.35 and isinstance(parent, dict):
-        parent[rng.choice(("x", "", "0", rng.choice(list(parent))))] = parent.pop(key)
+        parent[rng.choice(("x", "", "0", next(iter(parent), "y")))] = parent.pop(key)
     elif choice < 0.6 and hasattr(node, "dtype"):
         parent[key] = _odd_array(node, rng)
     else:

@@ -407,5 +407,5 @@ def test_other_configurations_refuse_aliases_too(tmp_path):
         read_robot_hand(path)
     with pytest.raises(ConfigError, match="alias"):
         read_config(path, TrainingConfig)
-    with pytest.raises(ConfigError, match="nested too deeply"):
+    with pytest.raises(ConfigError, match="nested deeper"):
         read_config(saved(tmp_path, "k: " + "[" * 5000), TrainingConfig)

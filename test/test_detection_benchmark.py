@@ -140,7 +140,7 @@ class TestReader:
         with pytest.raises(AnnotationError, match="name one with --boxes"):
             read_boxed_images(tmp_path)
         (tmp_path / "boxes.json").write_text('{"images": [{"id": 1}], "annotations": []}')
-        with pytest.raises(AnnotationError, match="not COCO-style boxes"):
+        with pytest.raises(AnnotationError, match="not boxes of hands"):
             read_boxed_images(tmp_path)
 
     def test_own_labels_add_sides_keypoints_and_corrections(self, tmp_path, monkeypatch):

@@ -23,10 +23,11 @@ import pytest
 
 from wildhands_ros.datasets.coco_hands import AnnotationError, read_coco_hands
 from wildhands_ros.io import images
+from wildhands_ros.io.errors import foreign_bytes, reason
 from wildhands_ros.io.file_kinds import Group, file_kind
 from wildhands_ros.io.image_headers import ImageError, read_header
 from wildhands_ros.io.images import InputError, decode_image, encode_image, load_image
-from wildhands_ros.io.safe_numpy import read_npy, read_pickle
+from wildhands_ros.io.safe_numpy import NpzFile, read_npy, read_pickle
 from wildhands_ros.io.safe_pickle import UnsafePickleError
 from wildhands_ros.io.sources import CameraSource, ImageSource, VideoSource, open_source
 
@@ -408,6 +409,33 @@ class TestPickles:
         with cheap(), pytest.raises(ValueError, match="claims an array"):
             read_npy(tmp_path / "a.npy")
 
+    def test_texts_that_are_copied_without_end(self, tmp_path):
+        text = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6 + b"q\0"
+        pair = b"X\x06\0\0\0latin1q\x01"
+        call = b"c_codecs\nencode\n(h\0h\x01tR"
+        data = b"\x80\x02]" + text + b"0" + pair + b"0(" + call * 1000 + b"e."
+        (tmp_path / "a.pkl").write_bytes(data)
+        with cheap(), pytest.raises(UnsafePickleError, match="copies its texts"):
+            read_pickle(tmp_path / "a.pkl")
+
+    def test_arrays_that_refer_to_each_other_are_read_once(self, tmp_path):
+        value = np.ones(3)
+        for _ in range(60):
+            pair = np.empty(2, object)
+            pair[:] = [value, value]
+            value = pair
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(value))
+        with cheap():
+            assert read_pickle(tmp_path / "a.pkl").shape == (2,)
+
+    def test_archives_of_arrays_that_unfold(self, tmp_path):
+        np.savez_compressed(tmp_path / "a.npz", zeros=np.zeros((400, 10**6), np.uint8), ones=np.ones(3))
+        with NpzFile(tmp_path / "a.npz") as file:
+            assert file.names == {"zeros", "ones"}
+            np.testing.assert_array_equal(file.read(["ones"])["ones"], np.ones(3))
+            with cheap(), pytest.raises(ValueError, match="unfolds to 400 MB"):
+                file.read(file.names)
+
     def test_torch_archives(self, tmp_path):
         archives = pytest.importorskip("wildhands_ros.network.torch_archive")
         path = tmp_path / "a.ckpt"
@@ -438,5 +466,33 @@ class TestPickles:
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"images": 3}', "[]", '{"images": [[]], "annotations": []}', "\0"])
 def test_annotations_of_any_content(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(AnnotationError, match=r"a\.json: not COCO"):
+    with pytest.raises(AnnotationError, match=r"a\.json is damaged or not hand keypoints"):
         read_coco_hands(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (KeyError("images"), "'images' is missing"),
+        (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
+        (MemoryError(), "more memory than there is"),
+        (EOFError(), "ends too early"),
+        (OverflowError("too large"), "OverflowError: too large"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "byte 0 is not utf-8"),
+        (struct.error("unpack requires 4 bytes"), "error: unpack requires 4 bytes"),
+        (OSError("truncated"), "OSError: truncated"),
+        (ValueError("x" * 10_000), "ValueError: xxx"),
+    ],
+)
+def test_whatever_a_parser_raises_becomes_a_refusal_that_names_the_file(error, text):
+    with pytest.raises(InputError, match=re.escape(text)) as raised, foreign_bytes("a.json", "labels"):
+        raise error
+    assert str(raised.value).startswith("a.json is damaged or not labels (") and len(str(raised.value)) < 500
+
+
+def test_files_that_cannot_be_opened_are_no_damage():
+    with pytest.raises(FileNotFoundError), foreign_bytes("a.json", "labels"):
+        Path("/nowhere/a.json").read_bytes()
+    with pytest.raises(AnnotationError, match="of ours"), foreign_bytes("a.json", "labels", AnnotationError):
+        raise AnnotationError("an error of ours")
+    assert reason(InputError("a sentence of ours")) == "a sentence of ours"

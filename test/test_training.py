@@ -145,7 +145,7 @@ def test_shipped_configurations_can_be_read(name):
         ("sources: [{name: arctic}]", r"sources\[0\]: 'arctic' needs the root"),
         ("steps: 1\nsteps: 2", "the key steps is given twice"),
         ("losses: [1]", "losses must contain keys"),
-        ("steps: [", "is not YAML"),
+        ("steps: [", "not a YAML file"),
     ],
 )
 def test_wrong_configurations_name_the_key(tmp_path, line, message):
