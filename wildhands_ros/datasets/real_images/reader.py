@@ -151,7 +151,7 @@ def is_boxed(folder: Path) -> bool:
         AnnotationError: An annotation file is not JSON.
     """
     for file in folder.rglob("annotations.json"):
-        with annotation_errors(file, "boxes of hands"):
+        with foreign_bytes(file, "boxes of hands in the style of COCO", AnnotationError):
             if any("hands_boxed" in image for image in json.loads(file.read_text())["images"]):
                 return True
     return False
