@@ -196,6 +196,10 @@ def find_in_image(scene):
 IMAGE, CAMERA = np.zeros((480, 640, 3), np.uint8), Camera.guess(640, 480)
 
 
+def guess(image: np.ndarray) -> Camera:
+    return Camera.guess(image.shape[1], image.shape[0])
+
+
 class TestSearch:
     def test_a_proposal_that_the_landmark_network_recognises_is_a_hand(self):
         other = POINTS + (250, 100)
@@ -237,11 +241,20 @@ class TestSearch:
         assert len(find_in_image(scene)) == 1
         assert len(scene.second_stage_windows) == 4 and scene.crops == 2
 
-    def test_tiles_of_a_still_image_are_searched_only_if_nothing_is_found(self):
-        for hands, is_searched in (([POINTS], False), ([], True)):
+    def test_tiles_of_a_still_image_are_searched_only_if_it_is_large_and_nothing_is_found(self):
+        for hands, size, is_searched in (([POINTS], 2, False), ([], 2, True), ([], 1, False)):
             scene = propose_hands(Scene(hands))
-            finder(scene, "auto").find(IMAGE, CAMERA)
-            assert (len(scene.windows) > len(whole(640, 480))) == is_searched
+            image = np.zeros((480 * size, 640 * size, 3), np.uint8)
+            finder(scene, "auto").find(image, guess(image))
+            assert (len(scene.windows) > 2) == is_searched
+
+    def test_less_likely_places_are_examined_where_nothing_is_found(self):
+        assert len(find_in_image(propose_hands(Scene([POINTS], 0.99), 0.2))) == 1
+        both = Scene([POINTS, POINTS + (250, 100)], 0.99)
+        propose_hands(both)
+        both.proposals[1] = replace(both.proposals[1], score=0.2)
+        both.shown = 0.5
+        assert len(find_in_image(both)) == 1
 
     def test_windows_alternate_over_a_stream_while_nothing_is_found(self):
         scene = Scene([])
@@ -285,7 +298,7 @@ class TestSearch:
         assert len(scene.windows) == 2 and scene.crops <= 2 * SEARCH_EVERY
 
     def test_a_doubtful_hand_of_a_stream_is_reported_once_it_was_seen_twice(self):
-        scene = propose_hands(Scene([POINTS], presence=0.05, shown=0.65))
+        scene = propose_hands(Scene([POINTS], presence=0.05, shown=0.8), 0.75)
         stream, known = finder(scene), []
         counts = []
         for _ in range(4):

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from wildhands_ros import Camera
+from wildhands_ros import Camera, EstimatorConfig
 from wildhands_ros.datasets.real_images.reader import BoxedImage, read_boxed_images
 from wildhands_ros.detection.network_landmarks import NetworkLandmarks
 from wildhands_ros.detection.proposals import ProposalNet
@@ -27,10 +27,8 @@ from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.network.network_file import DEFAULT_DETECTOR, DEFAULT_NAME, SECOND_STAGE_DETECTOR, open_network
 from wildhands_ros.runtime.predictor import Predictor
 
-EFFORT = Effort(16, 16, 0.03)
-"""More than in use, so that the thresholds of the search can be judged too."""
-LEAST = 0.01
-"""Probability, by the current rule, below which places are not examined further."""
+EFFORT = Effort(16, 16, 0.1, -2.6)
+"""More than in use."""
 MOST_OF_A_SOURCE = 60
 """Maximum number of images of one source, so that none dominates."""
 RIDGE = 0.03
@@ -47,7 +45,7 @@ def main() -> None:
     network = open_network(DEFAULT_NAME)
     infer = NetworkLandmarks(Predictor(network, network.config.preprocessing, open_hands()))
     propose = ProposalNet(args.detector, EFFORT.least_score)
-    verifier = ProposalVerifier(ProposalNet(args.second_stage, 0.02).hands, infer, LEAST)
+    verifier = ProposalVerifier(ProposalNet(args.second_stage, 0.02).hands, infer, EstimatorConfig().min_score)
     features, labels, hands = [], [], 0
     for image in chosen(read_boxed_images(args.folder, split=args.split).images):
         pixels = image.load()

@@ -19,8 +19,8 @@ from .duplicates import without_duplicates
 from .known_hands import KnownHands
 from .landmarks import LandmarkDetector, LandmarkInference
 from .mediapipe import MediaPipeDetector
-from .proposals import ProposalNet
-from .verification import FOLLOWING, STILL, STREAM, ProposalVerifier, Propose
+from .proposals import Proposal, ProposalNet
+from .verification import FOLLOWING, STILL, STREAM, THOROUGH, ProposalVerifier, Propose
 from .windows import Window, WindowSchedule
 
 SEARCH_EVERY = 4
@@ -219,16 +219,23 @@ class _Search:
         self._schedule.reset()
 
     def still(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
-        """Returns the hands of a single image: of the whole image or, if there are none, sure ones of its tiles.
+        """Returns the hands of a single image.
 
-        Where the whole image shows no hand there is seldom one.
+        Where nothing is found, less likely places are examined as well and then, in a large image, its tiles, of which
+        only sure hands are taken: an image that shows no hand as a whole seldom has one.
         """
-        for windows, least in zip(self._schedule.stages(image_rgb), (0.0, SURE), strict=False):
-            proposals = [proposal for window in windows for proposal in self._propose(image_rgb, window)]
-            hands = self._verifier.verify(image_rgb, camera, proposals, [], STILL)
-            if hands := [hand for hand in hands if hand.score >= least]:
-                return hands[: self._max_hands]
-        return []
+        windows, parts = self._schedule.of_still(image_rgb)
+        proposals = self._proposals(image_rgb, windows)
+        hands = self._verifier.verify(image_rgb, camera, proposals, [], STILL)
+        if not hands:
+            hands = self._verifier.verify(image_rgb, camera, proposals, [], THOROUGH)
+        if not hands and parts:
+            hands = self._verifier.verify(image_rgb, camera, self._proposals(image_rgb, parts), [], STILL)
+            hands = [hand for hand in hands if hand.score >= SURE]
+        return hands[: self._max_hands]
+
+    def _proposals(self, image_rgb: np.ndarray, windows: Sequence[Window]) -> list[Proposal]:
+        return [proposal for window in windows for proposal in self._propose(image_rgb, window)]
 
     def next(self, image_rgb: np.ndarray, camera: Camera, last: KnownHands) -> list[Detection]:
         """Returns the hands of the next image of a stream.

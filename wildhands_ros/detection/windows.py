@@ -20,6 +20,8 @@ LEAST_SIDE = 96
 _STEP = 32
 _OVERLAP = 0.4
 """Share of a tile that the next one covers as well, so that a hand of that size is complete in one of them."""
+_LARGE_IMAGE = 960
+"""Longer side in pixels from which tiles of a single image show much that the detector does not see in the whole."""
 _LEAST_TILE = 64
 """Minimum side of a tile in pixels; smaller tiles would only magnify blur."""
 
@@ -74,15 +76,15 @@ class WindowSchedule:
         """Starts with the first window again."""
         self._next = 0
 
-    def stages(self, image: np.ndarray) -> list[list[Window]]:
-        """Returns the windows of a single (H, W, 3) image in stages.
+    def of_still(self, image: np.ndarray) -> tuple[list[Window], list[Window]]:
+        """Returns the windows of a single (H, W, 3) image: the whole image, and the tiles of a large one.
 
-        Each stage is only for images in which the one before found nothing. The smallest tiles are left out: a search
-        for hands that are so far away would take most of the time.
+        The smallest tiles are left out: a search for hands that are so far away would take most of the time.
         """
         height, width = image.shape[:2]
-        large = [tile for tile in tiles(width, height) if 2 * tile.width >= max(width, height)]
-        return [whole(width, height), large] if self._with_tiles else [whole(width, height)]
+        side = max(width, height)
+        parts = [tile for tile in tiles(width, height) if 2 * tile.width >= side] if side >= _LARGE_IMAGE else []
+        return whole(width, height), parts if self._with_tiles else []
 
     def following(self, image: np.ndarray, whole_first: bool) -> Iterator[Window]:
         """Yields each window of an (H, W, 3) image once.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..config import CheckpointConfig, LogConfig
 
-START_MEDIAPIPE, START_DEFAULT = "mediapipe", "default"
+START_MEDIAPIPE, START_DEFAULT, START_SECOND_STAGE = "mediapipe", "default", "second_stage"
 IMAGES = ("frames", "second_stage")
 
 
@@ -44,8 +44,8 @@ class DetectorTrainingConfig:
     """Share of the photographs in each batch."""
     seed: int = 1
     start: str = START_MEDIAPIPE
-    """Initial weights: ``mediapipe`` (its palm detector), ``default`` (the bundled detector) or a file of an earlier
-    run."""
+    """Initial weights: ``mediapipe`` (its palm detector), ``default`` (the bundled detector), ``second_stage`` (the
+    bundled second-stage detector) or a file of an earlier run."""
     lr: float = 2e-3
     trunk_factor: float = 0.05
     """Learning rate of the trunk's last stages and of the palm heads, relative to ``lr``; the first stages are

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ...network.detector_net import HandDetectorNet, load_detector
-from ...network.network_file import DEFAULT_DETECTOR
+from ...network.network_file import DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR
 from ...network.palm_net import PalmNet, PalmOutput
 from ...runtime.onnx import save_detector
 from ..checkpointing import Checkpoints
@@ -24,7 +24,7 @@ from ..ema import WeightAverage
 from ..progress import Means, Progress
 from ..randomness import seed_torch
 from ..runs import Outcome, TrainingError, check_same_run, config_text, only_run_in, stop_signals, warn
-from .config import RESUMABLE_CHANGES, START_DEFAULT, START_MEDIAPIPE, DetectorTrainingConfig
+from .config import RESUMABLE_CHANGES, START_DEFAULT, START_MEDIAPIPE, START_SECOND_STAGE, DetectorTrainingConfig
 from .objective import DetectorBatch, collate, detector_losses
 from .pool import FramePool
 from .real_images import RealImages
@@ -250,7 +250,8 @@ class _Steps(Dataset):
 def _initial_network(start: str) -> HandDetectorNet:
     if start == START_MEDIAPIPE:
         return HandDetectorNet.from_mediapipe()
-    return load_detector(DEFAULT_DETECTOR if start == START_DEFAULT else Path(start))
+    bundled = {START_DEFAULT: DEFAULT_DETECTOR, START_SECOND_STAGE: SECOND_STAGE_DETECTOR}
+    return load_detector(bundled.get(start, Path(start)))
 
 
 def _front(net: HandDetectorNet, batch_size: int, width: int, height: int) -> Callable[[Tensor], Tensor]:
