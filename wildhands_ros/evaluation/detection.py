@@ -73,7 +73,8 @@ class Hand(NamedTuple):
 class Searched(NamedTuple):
     """A photograph and what a detector found in it."""
 
-    index: int
+    number: int
+    """Its place among the photographs."""
     width: int
     found: list[Hand]
     """The reported hands."""
@@ -178,7 +179,7 @@ def evaluate_photos(config: EstimatorConfig, images: Sequence[BoxedImage], worke
     search = partial(_search, config)
     errors = 0
     for searched in progress(in_processes(search, enumerate(images), workers), len(images)):
-        image = images[searched.index]
+        image = images[searched.number]
         if searched.error is not None:
             errors += 1
             _warn(searched.error)
@@ -200,16 +201,21 @@ def evaluate_photos(config: EstimatorConfig, images: Sequence[BoxedImage], worke
     sources = sorted(set(counts) - {PHOTOS})
     suites = [PHOTOS] if PHOTOS in counts else []
     suites += sources if len(sources) > 1 or not suites else []
-    return {suite: counts[suite].figures() for suite in suites}
+    figures = {suite: counts[suite].figures() for suite in suites}
+    if len(sources) > 1 and PHOTOS in figures:
+        trained = {image.source for image in images if not image.evaluate_only} & set(sources)
+        known = [ap for source in sorted(trained) if (ap := figures[source]["average_precision"]) is not None]
+        figures[PHOTOS]["average_precision_mean_of_sources"] = float(np.mean(known)) if known else None
+    return figures
 
 
 def _search(config: EstimatorConfig, item: tuple[int, BoxedImage]) -> Searched:
     """Search one photograph, as hands are reported by default and for hands of any score."""
-    index, labelled = item
+    number, labelled = item
     try:
         image = labelled.load()
     except (ValueError, OSError) as error:
-        return Searched(index, 0, [], [], f"left out: {error}")
+        return Searched(number, 0, [], [], f"left out: {error}")
     camera = Camera.guess(image.shape[1], image.shape[0])
     found, candidates = (
         [
@@ -218,7 +224,7 @@ def _search(config: EstimatorConfig, item: tuple[int, BoxedImage]) -> Searched:
         ]
         for score in (MIN_SCORE, LEAST_SCORE)
     )
-    return Searched(index, image.shape[1], found, candidates)
+    return Searched(number, image.shape[1], found, candidates)
 
 
 @lru_cache(maxsize=2)
