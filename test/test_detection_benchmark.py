@@ -157,6 +157,8 @@ class TestReader:
                         {"action": "remove", "bbox": [30, 1, 10, 10], "reason": "a face"},
                         {"action": "add", "new_bbox": [40, 20, 10, 10], "reason": "missing"},
                         {"action": "ignore", "bbox": [30, 30, 9, 9], "reason": "a fingertip"},
+                        {"action": "ignore", "new_bbox": [50, 1, 9, 9], "reason": "a hand at the border"},
+                        {"action": "replace", "bbox": [1, 1, 20, 20], "new_bbox": [5, 5, 20, 20], "reason": "shifted"},
                         {"action": "incomplete", "reason": "a second person"},
                     ]
                 }
@@ -172,9 +174,10 @@ class TestReader:
             [{"id": i, "image_id": 1, "bbox": bbox} for i, bbox in enumerate(boxes)],
         )
         (image,) = read_boxed_images(tmp_path / "src", split="validation").images
-        assert [h.ignore for h in image.hands] == [False, False, True] and not image.hands_complete
-        assert image.hands[0].side is Side.RIGHT and tuple(image.hands[1].box) == (40, 20, 50, 30)
-        assert np.isnan(image.hands[0].keypoints[5]).all() and tuple(image.hands[0].keypoints[6]) == (6, 12)
+        assert [h.ignore for h in image.hands] == [False, True, True, False] and not image.hands_complete
+        moved = image.hands[3]
+        assert tuple(image.hands[0].box) == (40, 20, 50, 30) and tuple(moved.box) == (5, 5, 25, 25)
+        assert moved.side is Side.RIGHT and np.isnan(moved.keypoints[5]).all() and tuple(moved.keypoints[6]) == (6, 12)
 
     @needs_real_hands
     def test_videos_are_collected_from_their_frames(self):

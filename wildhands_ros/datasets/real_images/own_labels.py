@@ -107,9 +107,9 @@ def _load(file: Path) -> dict:
 
 
 def _new_box(entry: dict) -> np.ndarray | None:
-    if entry["action"] == "ignore":
-        return _corners(entry["bbox"])
-    return _corners(entry["new_bbox"]) if "new_bbox" in entry else None
+    if "new_bbox" in entry:
+        return _corners(entry["new_bbox"])
+    return _corners(entry["bbox"]) if entry["action"] == "ignore" else None
 
 
 def _corners(bbox: list[float]) -> np.ndarray:

@@ -34,7 +34,7 @@ from ...io.images import load_image
 from ...types import Side
 from ..coco_hands import AnnotationError
 from ..labels import LabelledHand
-from .own_labels import OwnLabels, own_labels
+from .own_labels import OwnHand, OwnLabels, own_labels
 from .split import SPLITS, TEST
 
 ALL = "all"
@@ -284,26 +284,41 @@ def _hands(
 
 
 def _with_own_labels(image: BoxedImage, labels: OwnLabels, result: BoxedImages) -> BoxedImage:
-    """Add this project's corrections, sides and keypoints."""
+    """Add this project's corrections, sides and keypoints; these may belong to the source's box or the corrected one."""
     own = labels.of_image(image.source, image.name)
-    hands = list(image.hands)
+    where = f"{image.source}/{image.name}"
+    hands, later = _labelled(image.hands, own.hands)
     complete = image.hands_complete
     for correction in own.corrections:
-        result.note(f"correction of this project: {correction.action}", f"{image.source}/{image.name}")
-        if correction.box is not None and correction.action != "add":
-            hands = [hand for hand in hands if box_iou(hand.box, correction.box) < _SAME_BOX]
+        result.note(f"correction of this project: {correction.action}", where)
+        old = next((hand for hand in hands if _is_same(hand.box, correction.box)), None)
+        hands = [hand for hand in hands if hand is not old]
         if correction.new_box is not None:
-            hands.append(LabelledHand(correction.new_box, ignore=correction.action == "ignore"))
+            new = old or LabelledHand(correction.new_box)
+            hands.append(replace(new, box=correction.new_box, ignore=correction.action == "ignore"))
         complete = complete and correction.action != "incomplete"
-    for label in own.hands:
-        overlaps = [box_iou(hand.box, label.box) for hand in hands]
-        if not overlaps or max(overlaps) < _SAME_BOX:
-            result.note("label of this project without its box: left out", f"{image.source}/{image.name}")
-            continue
-        best = int(np.argmax(overlaps))
-        hands[best] = replace(
-            hands[best],
-            side=label.side or hands[best].side,
-            keypoints=label.keypoints if label.keypoints is not None else hands[best].keypoints,
-        )
+    hands, lost = _labelled(hands, later)
+    for _ in lost:
+        result.note("label of this project without its box: left out", where)
     return replace(image, hands=tuple(hands), hands_complete=complete)
+
+
+def _labelled(hands: Sequence[LabelledHand], labels: Sequence[OwnHand]) -> tuple[list[LabelledHand], list[OwnHand]]:
+    """Return hands with the labels of their boxes, and the labels of other boxes."""
+    labelled, rest = list(hands), []
+    for label in labels:
+        best = next((i for i, hand in enumerate(labelled) if _is_same(hand.box, label.box)), None)
+        if best is None:
+            rest.append(label)
+            continue
+        hand = labelled[best]
+        labelled[best] = replace(
+            hand,
+            side=label.side or hand.side,
+            keypoints=label.keypoints if label.keypoints is not None else hand.keypoints,
+        )
+    return labelled, rest
+
+
+def _is_same(box: np.ndarray, other: np.ndarray | None) -> bool:
+    return other is not None and box_iou(box, other) > _SAME_BOX
