@@ -284,7 +284,7 @@ def _hands(
 
 
 def _with_own_labels(image: BoxedImage, labels: OwnLabels, result: BoxedImages) -> BoxedImage:
-    """Add this project's corrections, sides and keypoints; these may belong to the source's box or the corrected one."""
+    """Add this project's corrections, sides and keypoints; for the source's or the corrected box."""
     own = labels.of_image(image.source, image.name)
     where = f"{image.source}/{image.name}"
     hands, later = _labelled(image.hands, own.hands)
