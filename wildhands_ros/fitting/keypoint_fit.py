@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..types import ManoParameters, Side
 from .batches import rows, selected, stacked
 from .initialisation import blind_poses, pose_from_world
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
-from .residuals import Anchor, Evaluated, Evidence, NormalEquations, add_anchor, evaluate
+from .residuals import Anchor, Evaluated, Evidence, NormalEquations, anchor_precision, evaluate, pose_offset
 
 KEYPOINT_STDDEV = 0.03
 """Standard deviation of a detected keypoint as a fraction of the hand's box; with less, noise bends the fingers."""
@@ -131,6 +131,15 @@ class _Job(NamedTuple):
     evidence: Evidence
     anchor: Anchor | None
     prediction: Anchor | None
+
+
+class _Priors(NamedTuple):
+    """The anchors of a stack of jobs: of each job first those that last, then the prediction."""
+
+    poses: HandPose
+    """Poses of (N, anchors) hands."""
+    precision: np.ndarray
+    """(N, anchors, unknowns, unknowns)"""
 
 
 def keypoint_sigma(rays: np.ndarray) -> float:
@@ -364,15 +373,31 @@ class KeypointFit:
         The normal equations of the results do not include the prediction.
         """
 
+        anchors = [anchor for anchor in (job.anchor, job.prediction) if anchor is not None]
+        ray, evidence = job.evidence.mean_ray, job.evidence
+        priors = None
+        if anchors:
+            poses = stacked([anchor.pose for anchor in anchors])
+            poses = HandPose(*(np.swapaxes(getattr(poses, f.name), 0, 1) for f in fields(poses)))
+            priors = _Priors(poses, np.stack([anchor_precision(anchor, ray) for anchor in anchors], axis=1))
+        lasting_priors = 0 if job.anchor is None else 1
+
         def both(pose: HandPose) -> tuple[Evaluated, NormalEquations]:
-            lasting = evaluate(self._kinematics, pose, job.evidence)
-            if job.anchor is not None:
-                add_anchor(lasting.normal, pose, job.anchor, job.evidence.mean_ray)
-            if job.prediction is None:
+            lasting = evaluate(self._kinematics, pose, evidence)
+            if priors is None:
                 return lasting, lasting.normal
-            total = lasting.normal.copy()
-            add_anchor(total, pose, job.prediction, job.evidence.mean_ray)
-            return lasting, total
+            one = HandPose(pose.rotation[:, None], pose.position[:, None], pose.angles[:, None], pose.betas[:, None])
+            offsets = pose_offset(one, priors.poses)
+            gradients = (priors.precision @ offsets[..., None])[..., 0]
+            costs = (offsets * gradients).sum(-1)
+            normal = lasting.normal
+            for i in range(costs.shape[1]):
+                if i == lasting_priors:
+                    normal = normal.copy()
+                normal.cost += costs[:, i]
+                normal.gradient += gradients[:, i]
+                normal.matrix += priors.precision[:, i]
+            return lasting, normal
 
         found: dict[int, Evaluated] = {}
         numbers = np.arange(len(job.pose.position))
@@ -394,7 +419,8 @@ class KeypointFit:
             numbers, damping = numbers[left], damping[left]
             if not len(left):
                 break
-            lasting, normal, job = rows(lasting, left), rows(normal, left), rows(job, left)
+            lasting, normal = rows(lasting, left), rows(normal, left)
+            evidence, priors = rows(evidence, left), rows(priors, left)
         found |= {int(number): rows(lasting, i) for i, number in enumerate(numbers)}
         return [found[i] for i in range(len(found))]
 

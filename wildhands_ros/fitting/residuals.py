@@ -19,7 +19,8 @@ _IDENTITY = np.eye(3)
 _PARENTS, _CHILDREN = np.array(MEDIAPIPE_BONES).T
 _ANGLES = slice(NUM_RIGID, NUM_RIGID + NUM_ANGLES)
 _BETAS = slice(NUM_RIGID + NUM_ANGLES, None)
-_MEAN, _STDDEV, _LOW, _HIGH = (a.ravel() for a in (LIMITS.mean, LIMITS.stddev, LIMITS.low, LIMITS.high))
+_MEAN, _LOW, _HIGH = (a.ravel() for a in (LIMITS.mean, LIMITS.low, LIMITS.high))
+_PRECISION = 1 / LIMITS.stddev.ravel() ** 2
 
 HUBER = 2.0
 """Number of standard deviations beyond which residuals count linearly."""
@@ -96,12 +97,6 @@ class NormalEquations:
         """(..., unknowns) diagonal of the matrix, which changes with it."""
         return np.einsum("...ii->...i", self.matrix)
 
-    def add_diagonal(self, unknowns: slice, residuals: np.ndarray, derivatives: np.ndarray | float) -> None:
-        """Adds (..., n) residuals, each of which depends on one unknown."""
-        self.cost += (residuals * residuals).sum(-1)
-        self.gradient[..., unknowns] += derivatives * residuals
-        self.diagonal[..., unknowns] += np.square(derivatives)
-
 
 class Evaluated(NamedTuple):
     """Poses with their costs."""
@@ -142,23 +137,6 @@ def bone_directions(joints: np.ndarray, directions: np.ndarray) -> tuple[np.ndar
     return (unit - directions) / DIRECTION_STDDEV, d_bone
 
 
-def rigid_offset(pose: HandPose, anchor: Anchor, ray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the (..., 6) residuals of rotation and position relative to an anchor and their (..., 6, 6) derivatives.
-
-    ``ray`` is the unit direction to the hand; the position's residuals are perpendicular to it and along it.
-    """
-    turn = turn_between(anchor.pose.rotation, pose.rotation)
-    per_radian = 1 / np.asarray(anchor.rotation)[..., None]
-    lateral, depth = (1 / np.asarray(value)[..., None, None] for value in (anchor.lateral, anchor.depth))
-    whitening = _IDENTITY * lateral + (ray[..., :, None] * ray[..., None, :]) * (depth - lateral)
-    residuals, derivative = np.empty((*turn.shape[:-1], 6)), np.zeros((*turn.shape[:-1], 6, 6))
-    residuals[..., :3] = turn * per_radian
-    residuals[..., 3:] = (whitening @ (pose.position - anchor.pose.position)[..., None])[..., 0]
-    derivative[..., :3, :3] = _IDENTITY * per_radian[..., None]  # exact at the anchor and good for small rotations
-    derivative[..., 3:, 3:] = whitening
-    return residuals, derivative
-
-
 def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> Evaluated:
     """Evaluates poses: their agreement with the image, with ranges of motion, and with hand shapes."""
     joints, jacobian = kinematics.joints_with_jacobian(pose)
@@ -178,11 +156,16 @@ def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> 
     normal = NormalEquations(cost, (columns @ values[..., None])[..., 0], columns @ rows)
 
     angles = pose.angles.reshape(*several, NUM_ANGLES)
-    normal.add_diagonal(_ANGLES, (angles - _MEAN) / _STDDEV, 1 / _STDDEV)
-    beyond = (angles - np.minimum(np.maximum(angles, _LOW), _HIGH)) / LIMIT_STDDEV
-    normal.add_diagonal(_ANGLES, beyond, (beyond != 0) / LIMIT_STDDEV)
+    unusual = angles - _MEAN
+    beyond = angles - np.minimum(np.maximum(angles, _LOW), _HIGH)
+    weighted = unusual * _PRECISION
+    normal.cost += (unusual * weighted + beyond * beyond / LIMIT_STDDEV**2).sum(-1) + (pose.betas * pose.betas).sum(-1)
+    normal.gradient[..., _ANGLES] += weighted + beyond / LIMIT_STDDEV**2
+    normal.gradient[..., _BETAS] += pose.betas
+    diagonal = normal.diagonal
+    diagonal[..., _ANGLES] += _PRECISION + (beyond != 0) / LIMIT_STDDEV**2
+    diagonal[..., _BETAS] += 1
 
-    normal.add_diagonal(_BETAS, pose.betas, 1.0)
     length, gradient = kinematics.length(pose.betas)
     gradient = gradient / np.asarray(evidence.length_stddev)[..., None]
     residual = (length - evidence.length) / evidence.length_stddev
@@ -194,15 +177,43 @@ def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> 
 
 def add_anchor(normal: NormalEquations, pose: HandPose, anchor: Anchor, ray: np.ndarray) -> None:
     """Adds the residuals of poses relative to an anchor; ``ray`` is the unit direction to the hand."""
-    residuals, derivative = rigid_offset(pose, anchor, ray)
-    columns = np.swapaxes(derivative, -1, -2)
-    normal.cost += (residuals * residuals).sum(-1)
-    normal.gradient[..., :NUM_RIGID] += (columns @ residuals[..., None])[..., 0]
-    normal.matrix[..., :NUM_RIGID, :NUM_RIGID] += columns @ derivative
-    per_angle, per_beta = (1 / np.asarray(value)[..., None] for value in (anchor.angles, anchor.betas))
-    angles = (pose.angles - anchor.pose.angles).reshape(*residuals.shape[:-1], NUM_ANGLES)
-    normal.add_diagonal(_ANGLES, angles * per_angle, per_angle)
-    normal.add_diagonal(_BETAS, (pose.betas - anchor.pose.betas) * per_beta, per_beta)
+    matrix = anchor_precision(anchor, ray)
+    offset = pose_offset(pose, anchor.pose)
+    gradient = (matrix @ offset[..., None])[..., 0]
+    normal.cost += (offset * gradient).sum(-1)
+    normal.gradient += gradient
+    normal.matrix += matrix
+
+
+def pose_offset(pose: HandPose, reference: HandPose) -> np.ndarray:
+    """Returns the (..., unknowns) step from ``reference`` to ``pose``."""
+    turn = turn_between(reference.rotation, pose.rotation)
+    offset = np.empty((*turn.shape[:-1], NUM_RIGID + NUM_ANGLES + pose.betas.shape[-1]))
+    offset[..., :3] = turn
+    offset[..., 3:6] = pose.position - reference.position
+    offset[..., _ANGLES] = (pose.angles - reference.angles).reshape(*turn.shape[:-1], NUM_ANGLES)
+    offset[..., _BETAS] = pose.betas - reference.betas
+    return offset
+
+
+def anchor_precision(anchor: Anchor, ray: np.ndarray) -> np.ndarray:
+    """Returns the (..., unknowns, unknowns) inverse covariance of the unknowns about an anchor.
+
+    For the rotation it is exact at the anchor and good for small rotations. Depth is measured along ``ray``.
+    """
+    unknowns = NUM_RIGID + NUM_ANGLES + anchor.pose.betas.shape[-1]
+    result = np.zeros((*ray.shape[:-1], unknowns, unknowns))
+    diagonal = np.einsum("...ii->...i", result)
+    rotation, lateral, depth, angles, betas = (
+        1 / np.square(value)[..., None]
+        for value in map(np.asarray, (anchor.rotation, anchor.lateral, anchor.depth, anchor.angles, anchor.betas))
+    )
+    result[..., 3:6, 3:6] = (ray[..., :, None] * ray[..., None, :]) * (depth - lateral)[..., None]
+    diagonal[..., :3] = rotation
+    diagonal[..., 3:6] += lateral
+    diagonal[..., _ANGLES] = angles
+    diagonal[..., _BETAS] = betas
+    return result
 
 
 def _robust(residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
