@@ -19,7 +19,7 @@ from wildhands_ros.io.sources import open_source
 from wildhands_ros.network.checkpoint import load_model
 from wildhands_ros.network.config import GraspInput, WildHandsConfig
 from wildhands_ros.network.model import WildHands, decode_pose
-from wildhands_ros.network.network_file import DEFAULT_NAME
+from wildhands_ros.network.network_file import DEFAULT_NAME, open_network
 from wildhands_ros.network.openvino_core import openvino_core
 from wildhands_ros.network.preprocessing import NetworkInput
 from wildhands_ros.runtime.graph import example_inputs
@@ -109,6 +109,33 @@ def test_runtimes_equal_the_pytorch_network(runtime, which, request):
         for name, value in reference.items():
             assert np.array_equal(found[name], copies[name]), "the next call must not overwrite results"
             np.testing.assert_allclose(found[name], value, atol=1e-3 if name == "landmarks" else 2e-5, err_msg=name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same_hands(default):
+    batch, side = inputs(default.config, 3), np.array([RIGHT, LEFT, RIGHT])
+    on_cpu, on_gpu = (
+        run_network(load_model(DEFAULT_NAME).model, MEAN_POSE, "torch", "float32", device)(batch, side)
+        for device in ("cpu", "cuda")
+    )
+    for name, value in on_cpu.items():
+        # A GPU rounds the factors of products in convolutions to ten bits.
+        np.testing.assert_allclose(on_gpu[name], value, atol=0.5 if name == "landmarks" else 0.02, err_msg=name)
+
+
+def test_hands_that_run_side_by_side_are_those_of_one_batch(two_trunks, tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    from wildhands_ros.runtime.onnxruntime import OnnxRuntimeNetwork
+
+    path, side = tmp_path / "network.onnx", np.array([RIGHT, LEFT, RIGHT])
+    export_onnx(two_trunks, MEAN_POSE, path)
+    batch, found = inputs(two_trunks.config, 3), []
+    for threads in (1, 2):
+        monkeypatch.setattr("wildhands_ros.runtime.onnxruntime.inference_threads", lambda threads=threads: threads)
+        found.append(OnnxRuntimeNetwork(open_network(path), "float32")(batch, side))
+    for name, value in found[0].items():
+        assert value.shape == found[1][name].shape and len(value) == 3
+        np.testing.assert_allclose(found[1][name], value, atol=1e-3 if name == "landmarks" else 2e-5, err_msg=name)
 
 
 def test_the_landmark_head_decides_an_unknown_side(default):

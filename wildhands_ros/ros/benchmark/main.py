@@ -36,7 +36,7 @@ QUICK_SECONDS = 2.0
 """Duration of each stream in a quick run."""
 ROUNDS = 3
 """Number of turns that nodes take when they are compared."""
-MAX_CAMERAS = 3
+MAX_CAMERAS = 4
 """Largest number of cameras in the curve."""
 
 
