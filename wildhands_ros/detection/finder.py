@@ -20,7 +20,7 @@ from .known_hands import KnownHands
 from .landmarks import LandmarkDetector, LandmarkInference
 from .mediapipe import MediaPipeDetector
 from .proposals import Proposal, ProposalNet
-from .verification import FOLLOWING, STILL, STREAM, THOROUGH, ProposalVerifier, Propose
+from .verification import FOLLOWING, STILL, STREAM, THOROUGH, ProposalVerifier, Propose, Seen
 from .windows import Window, WindowSchedule
 
 SEARCH_EVERY = 4
@@ -226,9 +226,10 @@ class _Search:
         """
         windows, parts = self._schedule.of_still(image_rgb)
         proposals = self._proposals(image_rgb, windows)
-        hands = self._verifier.verify(image_rgb, camera, proposals, [], STILL)
+        seen: Seen = {}
+        hands = self._verifier.verify(image_rgb, camera, proposals, [], STILL, seen)
         if not hands:
-            hands = self._verifier.verify(image_rgb, camera, proposals, [], THOROUGH)
+            hands = self._verifier.verify(image_rgb, camera, proposals, [], THOROUGH, seen)
         if not hands and parts:
             hands = self._verifier.verify(image_rgb, camera, self._proposals(image_rgb, parts), [], STILL)
             hands = [hand for hand in hands if hand.score >= SURE]

@@ -52,6 +52,10 @@ _SEEN = 0.3
 _score = attrgetter("score")
 
 
+Seen = dict[Window, list[Proposal]]
+"""Output of the second stage in windows of one image."""
+
+
 class Effort(NamedTuple):
     """How much work goes into the proposals of one image."""
 
@@ -68,7 +72,7 @@ class Effort(NamedTuple):
 STILL = Effort(8, 8, 0.15, -0.8)
 """For a single image. Of the hands that the rule accepts in the validation split all have more evidence than -0.3, of
 the other places 7 % have more than -0.8."""
-THOROUGH = Effort(12, 5, 0.1, -2.6)
+THOROUGH = Effort(12, 3, 0.1, -2.6)
 """For a single image in which nothing was found."""
 STREAM = Effort(4, 2, 0.2, -1.5)
 """For an image of a stream without known hands."""
@@ -125,6 +129,7 @@ class ProposalVerifier:
         proposals: Sequence[Proposal],
         found: Sequence[Detection],
         effort: Effort,
+        seen: Seen | None = None,
     ) -> list[Detection]:
         """Adds the hands among the proposals to those that are found already.
 
@@ -134,6 +139,7 @@ class ProposalVerifier:
             proposals: Proposals in this image.
             found: Hands that are known in this image, with keypoints.
             effort: How many proposals to verify.
+            seen: What the second stage showed in this image when ``verify`` was called before, to which this call adds.
 
         Returns:
             All hands, best first.
@@ -141,7 +147,7 @@ class ProposalVerifier:
         size = image_rgb.shape[1], image_rgb.shape[0]
         hands = [
             hand_of(candidate, *size)
-            for candidate in self.candidates(image_rgb, camera, proposals, found, effort)
+            for candidate in self.candidates(image_rgb, camera, proposals, found, effort, seen)
             if candidate.probability >= self._min_score
         ]
         hands = [hand for hand in hands if not any(same_hand(hand, other) for other in found)]
@@ -154,29 +160,34 @@ class ProposalVerifier:
         proposals: Sequence[Proposal],
         found: Sequence[Detection],
         effort: Effort,
+        seen: Seen | None = None,
     ) -> list[Candidate]:
         """Returns the places at which the landmark network looked for a hand; arguments are those of ``verify``."""
         proposals = [proposal for proposal in proposals if proposal.score >= effort.least_score]
         places = _without_same(proposals, [hand.box for hand in found], effort.proposals)
-        first = [(place, self._shown(image_rgb, place.box, _CROPS[0])) for place in places]
+        seen = {} if seen is None else seen
+        first = [(place, self._shown(image_rgb, place.box, _CROPS[0], seen)) for place in places]
         crops = [
-            (place, seen and (*seen, *self._shown(image_rgb, seen[0].box, _CROPS[1])))
-            for place, seen in _promising(_best_of_each_place(first), effort)
+            (place, shown and (*shown, *self._shown(image_rgb, shown[0].box, _CROPS[1], seen)))
+            for place, shown in _promising(_best_of_each_place(first), effort)
         ]
         # Where the second stage is less sure, its box may be of a part of the hand.
-        starts = [max(place, _place(place, seen), key=_score) for place, seen in crops]
+        starts = [max(place, _place(place, shown), key=_score) for place, shown in crops]
         hands = self._landmarks(image_rgb, camera, starts)
         candidates = [
-            Candidate(place, seen, hand) for (place, seen), hand in zip(crops, hands, strict=True) if hand is not None
+            Candidate(place, shown, hand) for (place, shown), hand in zip(crops, hands, strict=True) if hand is not None
         ]
         return _without_same_hands(candidates, image_rgb.shape[1], image_rgb.shape[0])
 
-    def _shown(self, image_rgb: np.ndarray, box: np.ndarray, scale: float) -> tuple[Proposal, ...]:
+    def _shown(self, image_rgb: np.ndarray, box: np.ndarray, scale: float, seen: Seen) -> tuple[Proposal, ...]:
         """Returns the best hand that the second stage shows at a place in a crop around it, or nothing."""
         side = scale * (box[2:] - box[:2]).max()
         x, y = (box[:2] + box[2:]) / 2 - side / 2
-        found = self._second_stage(image_rgb, Window(x, y, side, side, SECOND_STAGE_SIDE**2))
-        return tuple(sorted((seen for seen in found if box_iou(seen.box, box) > _SAME_PLACE), key=_score)[-1:])
+        window = Window(x, y, side, side, SECOND_STAGE_SIDE**2)
+        if window not in seen:
+            seen[window] = self._second_stage(image_rgb, window)
+        there = [proposal for proposal in seen[window] if box_iou(proposal.box, box) > _SAME_PLACE]
+        return (max(there, key=_score),) if there else ()
 
     def _landmarks(self, image_rgb: np.ndarray, camera: Camera, places: Sequence[Proposal]) -> list[Detection | None]:
         """Returns what the landmark network finds at each place, with a second forward pass where it is worth it."""
