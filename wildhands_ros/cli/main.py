@@ -8,11 +8,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 
 from .. import __version__
 from . import estimate, evaluation, network, recording, ros, training, view
 from .console import warn
 from .exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR
+from .interrupts import prompt_end
 from .ros_environment import foreign_ros, prepare_middleware
 
 EXIT_CODES = """\
@@ -25,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     try:
         prepare_middleware(getattr(args, "needs_middleware", False))
-        return args.run(args)
+        with prompt_end() if getattr(args, "ends_promptly", False) else nullcontext():
+            return args.run(args)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .console import busy
+
 if TYPE_CHECKING:
     from ..config import EstimatorConfig
     from ..estimator import Estimator
@@ -29,6 +31,18 @@ def add_workers_option(parser: argparse.ArgumentParser) -> None:
         default=os.cpu_count() or 1,
         metavar="N",
         help="number of processes; default: one per core",
+    )
+
+
+def add_size_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--max-megapixels``."""
+    parser.add_argument(
+        "--max-megapixels",
+        type=_megapixels,
+        default=50_000_000,  # image_headers.MAX_PIXELS, which --help does not import
+        metavar="M",
+        dest="max_pixels",
+        help="size above which images are refused before they are decoded; default: 50",
     )
 
 
@@ -133,9 +147,18 @@ def estimator_config(args: argparse.Namespace) -> EstimatorConfig:
 
 def make_estimator(args: argparse.Namespace) -> Estimator:
     """Builds an estimator from the estimator options."""
-    from ..estimator import Estimator
+    with busy("loading the networks; the first start on a machine also compiles them, which takes minutes at worst"):
+        from ..estimator import Estimator
 
-    return Estimator(estimator_config(args))
+        return Estimator(estimator_config(args))
+
+
+def _megapixels(text: str) -> int:
+    """Returns a number of pixels."""
+    pixels = 1e6 * float(text)
+    if not 1 <= pixels <= 2**40:
+        raise argparse.ArgumentTypeError(f"{text} is not a size of images: give megapixels, such as 50")
+    return round(pixels)
 
 
 def _hand_length(text: str) -> float:

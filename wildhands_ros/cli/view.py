@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .cameras import FrameCameras
 from .exit_codes import EXIT_OK
-from .options import add_camera_options, add_estimator_options, estimator_config, intrinsics
+from .options import add_camera_options, add_estimator_options, add_size_option, estimator_config, intrinsics
 
 if TYPE_CHECKING:
     from .options import Subparsers
@@ -29,6 +29,7 @@ def add_commands(commands: Subparsers) -> None:
     )
     view.add_argument("--no-browser", action="store_true", help="do not open a browser")
     add_camera_options(view)
+    add_size_option(view)
     add_estimator_options(view)
     view.set_defaults(run=_view)
 
@@ -39,7 +40,7 @@ def _view(args: argparse.Namespace) -> int:
     from ..io.sources import open_source
     from ..visualization.view_stream import view_stream
 
-    source, cameras = open_source(args.input), FrameCameras(intrinsics(args))
+    source, cameras = open_source(args.input, args.max_pixels), FrameCameras(intrinsics(args))
     # A live camera does not wait: limit the search by time, not by a number of windows.
     estimator = Estimator(replace(estimator_config(args), search=SearchTime(), smoothing=SmoothingConfig()))
     view_stream(estimator, source, lambda frame: cameras(frame).camera, args.host, args.port, not args.no_browser)

@@ -7,6 +7,22 @@ import secrets
 from pathlib import Path
 from types import TracebackType
 
+_incomplete: dict[Path, Path] = {}
+"""The partial files of this process, with the paths that they are for."""
+
+
+def remove_partial_files() -> list[Path]:
+    """Removes the partial files of all outputs that are being written, for a process that ends at once.
+
+    Returns:
+        The paths that are not written.
+    """
+    outputs = []
+    for partial, path in list(_incomplete.items()):
+        partial.unlink(missing_ok=True)
+        outputs.append(path)
+    return outputs
+
 
 class OutputFile:
     """Context manager that reserves an output path before the work begins and puts the file there once it is complete.
@@ -43,6 +59,7 @@ class OutputFile:
             self.partial.touch(exist_ok=False)
         except OSError as error:
             raise OSError(f"cannot write to {self.path}: {error.strerror}") from error
+        _incomplete[self.partial] = self.path
         return self.partial
 
     def __exit__(
@@ -50,6 +67,7 @@ class OutputFile:
     ) -> None:
         if self._is_device:
             return
+        _incomplete.pop(self.partial, None)
         if kind is None:
             os.replace(self.partial, self._target)
         else:

@@ -59,11 +59,12 @@ def decode_checked(header: ImageHeader, apply_orientation: bool = True) -> np.nd
     return cv2.cvtColor(_decoded(header, header.data, flags), cv2.COLOR_BGR2RGB)
 
 
-def load_image(path: str | Path) -> np.ndarray:
+def load_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads an image file and applies its EXIF orientation.
 
     Args:
-        path: a JPEG, PNG, WebP, BMP, PPM or PGM file of at most 50 megapixels; the suffix does not matter.
+        path: a JPEG, PNG, WebP, BMP, PPM or PGM file; the suffix does not matter.
+        max_pixels: larger images are refused before they are decoded.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -79,7 +80,7 @@ def load_image(path: str | Path) -> np.ndarray:
         ((540, 960, 3), dtype('uint8'))
     """
     try:
-        return decode_image(Path(path).read_bytes())
+        return decode_image(Path(path).read_bytes(), max_pixels)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from .file_kinds import IMAGE_KINDS, Group, file_kind_of
+from .image_headers import MAX_PIXELS
 from .images import IMAGE_SUFFIXES, InputError, load_image
 
 ASSUMED_FPS = 30.0
@@ -71,12 +72,12 @@ class ImageSource:
     count = 1
     fps = None
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS):
+        self.path, self._max_pixels = path, max_pixels
         self.problems: list[str] = []
 
     def __iter__(self) -> Iterator[Frame]:
-        yield Frame(load_image(self.path), self.path.name, None)
+        yield Frame(load_image(self.path, self._max_pixels), self.path.name, None)
 
 
 class FolderSource:
@@ -88,13 +89,17 @@ class FolderSource:
 
     fps = None
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS):
         """Lists the images.
+
+        Args:
+            path: the folder.
+            max_pixels: larger images are skipped.
 
         Raises:
             InputError: there is no image in the folder.
         """
-        self.path = path
+        self.path, self._max_pixels = path, max_pixels
         self.problems: list[str] = []
         self._files: list[Path] = []
         for file in sorted(path.iterdir(), key=lambda file: _natural_key(file.name)):
@@ -131,7 +136,7 @@ class FolderSource:
         """
         for path in self._files:
             try:
-                image = load_image(path)
+                image = load_image(path, self._max_pixels)
             except (InputError, OSError) as error:
                 self.problems.append(str(error))
                 continue
@@ -144,19 +149,29 @@ class FolderSource:
 class VideoSource:
     """A video file. Its rotation tag is applied; the container's presentation times become stamps."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS):
         """Opens the video and decodes a first frame.
 
+        Args:
+            path: the file.
+            max_pixels: size of the largest images that are decoded.
+
         Raises:
-            InputError: the file is not a video that can be decoded.
+            InputError: the file is not a video that can be decoded, or its images are too large.
         """
         self.path = path
         self.problems: list[str] = []
         _check_container(path)
         capture = self._open()
         count, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
-        decodes = capture.grab()
+        width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        is_small = width * height <= max_pixels
+        decodes = is_small and capture.grab()
         capture.release()
+        if not is_small:
+            raise InputError(
+                f"{path}: the video's images are {width}x{height}; at most {max_pixels / 1e6:g} megapixels are decoded"
+            )
         if not decodes:
             raise InputError(
                 f"{path}: the video opens, but none of its frames can be decoded; it is damaged or its codec is unknown"
@@ -265,11 +280,12 @@ class CameraSource:
             self._capture.release()
 
 
-def open_source(name: str) -> FrameSource:
+def open_source(name: str, max_pixels: int = MAX_PIXELS) -> FrameSource:
     """Opens an image, a folder of images, a video or a camera.
 
     Args:
         name: path of the image, folder or video, or the number of a camera.
+        max_pixels: larger images are refused before they are decoded.
 
     Returns:
         An iterable of frames: ``image`` (H, W, 3) uint8 RGB, ``name``, and ``stamp`` in seconds (None for still
@@ -288,7 +304,7 @@ def open_source(name: str) -> FrameSource:
     path = Path(name).expanduser()
     try:
         if path.is_dir():
-            return FolderSource(path)
+            return FolderSource(path, max_pixels)
         if path.is_file():
             if path.stat().st_size == 0:
                 raise InputError(f"{path}: the file is empty")
@@ -298,10 +314,10 @@ def open_source(name: str) -> FrameSource:
                     f"{path}: neither an image nor a video that can be decoded; it is damaged or its format is unknown"
                 )
             if kind is not None and kind.group is Group.VIDEO:
-                return VideoSource(path)
+                return VideoSource(path, max_pixels)
             if kind is not None and kind.group is not Group.IMAGE:
                 raise InputError(f"{path}: {kind.refusal()}")
-            return ImageSource(path)
+            return ImageSource(path, max_pixels)
         if path.exists():
             return _open_device(path)
     except PermissionError as error:

@@ -12,6 +12,7 @@ from rclpy.node import Node
 
 from ..config import DETECTORS, PRECISIONS, RUNTIMES, EstimatorConfig, SearchTime, SmoothingConfig
 from ..geometry.depth_image import DepthNoise
+from ..io.image_headers import MAX_PIXELS
 from .declaration import ParameterError, check_choices, declare_fields, describe, field_value, parameter, ros_name
 from .detection_messages import HandClassIds
 
@@ -42,6 +43,12 @@ class Parameters:
         "best_effort works with every camera, but loses many large images; reliable requires a reliable publisher.",
         choices=("auto", "best_effort", "reliable"),
         fixed=True,
+    )
+    max_megapixels: float = parameter(
+        MAX_PIXELS / 1e6,
+        "Size above which compressed images are rejected before they are decoded. A few bytes can claim any size.",
+        "Mpx",
+        (0.01, 1000.0),
     )
     rectified: bool = parameter(
         False,
@@ -247,6 +254,11 @@ class Parameters:
         """The noise model of the depth camera."""
         stereo = self.depth_sensor == "stereo"
         return (DepthNoise.stereo() if stereo else DepthNoise.time_of_flight()).scaled(self.depth_noise_scale)
+
+    @property
+    def max_pixels(self) -> int:
+        """``max_megapixels`` in pixels."""
+        return round(1e6 * self.max_megapixels)
 
     @property
     def hand_class_ids(self) -> HandClassIds:

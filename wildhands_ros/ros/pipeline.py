@@ -118,7 +118,9 @@ class Pipeline:
     def _process(self, frame: InputFrame) -> None:
         start = time.monotonic()
         message, parameters, header = frame.message, frame.parameters, frame.message.header
-        image = decode_image(message) if isinstance(message, Image) else decode_compressed(message)
+        image = (
+            decode_image(message) if isinstance(message, Image) else decode_compressed(message, parameters.max_pixels)
+        )
         self._health.set_warning("header", header_warning(header))
         height, width = image.shape[:2]
         stamp = header.stamp.sec * 10**9 + header.stamp.nanosec

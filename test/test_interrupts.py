@@ -1,0 +1,86 @@
+"""Ctrl-C while a command works: it ends within two seconds, and says what becomes of its outputs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+CHILD = """
+import sys, time
+from wildhands_ros.cli import main, options, estimate
+import numpy as np
+from wildhands_ros.types import FrameEstimate
+
+class Slow:
+    faces = {{}}
+    def __call__(self, image, camera, stamp):
+        print("busy", flush=True)
+        {work}
+        return FrameEstimate((), camera, 0, {{}})
+
+estimate.make_estimator = lambda args: Slow()
+sys.exit(main.main(sys.argv[1:]))
+"""
+PYTHON, LIBRARY = "time.sleep(0.2)", "import ctypes; [ctypes.CDLL(None).sleep(30) for _ in range(9)]"
+"""A library that works for long and does not notice signals; ctypes.CDLL releases the GIL, as OpenVINO does."""
+
+
+@pytest.fixture
+def video(tmp_path) -> Path:
+    path = tmp_path / "video.avi"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))
+    for _ in range(200):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize("work", [PYTHON, LIBRARY])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_estimate_ends_soon_and_leaves_no_half_file(tmp_path, video, work, number):
+    outputs = ["--json", str(tmp_path / "out.json"), "--overlay", str(tmp_path / "out.mp4")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD.format(work=work), "estimate", str(video), *outputs],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "busy\n"
+    start = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    # On a machine with more work than cores it takes longer, as everything does.
+    assert time.monotonic() - start < 2 + 4 * os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert process.returncode == 130
+    assert "interrupted" in errors and "out.json" in errors and "not written" in errors and "Traceback" not in errors
+    assert {path.name for path in tmp_path.iterdir()} == {"video.avi"}
+
+
+def test_work_without_steps_is_reported_while_it_lasts(capsys, monkeypatch):
+    from wildhands_ros.cli import console
+
+    monkeypatch.setattr(console, "FIRST_REPORT", 0.05)
+    monkeypatch.setattr(console, "REPORT_PERIOD", 0.1)
+    with console.busy("loading"):
+        time.sleep(0.4)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "wildhands: loading" and "so far" in lines[1]
+    with console.busy("quick work"):
+        pass
+    assert not capsys.readouterr().err
+
+
+def test_progress_without_a_terminal(capsys, monkeypatch):
+    from wildhands_ros.cli import console
+
+    monkeypatch.setattr(console, "FIRST_REPORT", 0.0)
+    assert list(console.with_progress("abc", 3, "frame")) == ["a", "b", "c"]
+    assert capsys.readouterr().err == "wildhands: frame 1 of 3\n"
