@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.geometry.pose import Pose
-from wildhands_ros.teleop.arm import CURL, OTHER_HAND, ROBOT_MAX_AGE, Arm, ArmConfig
+from wildhands_ros.teleop.arm import CLUTCHES, CURL, OTHER_HAND, ROBOT_MAX_AGE, Arm, ArmConfig
 from wildhands_ros.teleop.follower import Follower, FollowerConfig
 from wildhands_ros.teleop.lock import HandLock
 from wildhands_ros.teleop.observation import HandObservation, TrustLimits, curl
@@ -116,6 +116,72 @@ def test_commands_never_exceed_the_speed_limits_or_the_watchdog(events):
             assert now - seen <= CONFIG.watchdog
             assert_within_speed([previous, (now, command)])
             previous = now, command
+
+
+# A whole arm: whatever hands, stamps, clutches and robot poses do, over any time
+
+
+numbers = st.one_of(st.floats(-2, 2), st.sampled_from((np.nan, np.inf, -np.inf, 1e30, 1e308, 0.0)))
+scores = st.sampled_from((0.9, 0.9, 0.9, 0.2, np.nan, np.inf, -1.0))
+shapes = st.sampled_from(
+    (flat_joints(), flat_joints(closed=("index", "middle", "ring", "pinky")), flat_joints() * np.nan, np.zeros((21, 3)))
+)
+hands_of_any_kind = st.builds(
+    hand,
+    position=st.one_of(st.tuples(finite, finite, finite), st.tuples(numbers, numbers, numbers)),
+    side=st.sampled_from((Side.RIGHT, Side.RIGHT, Side.LEFT)),
+    track=st.sampled_from(("right_1", "right_1", "right_2", "")),
+    rotvec=st.tuples(finite, finite, finite),
+    joints=shapes,
+    score=scores,
+    side_score=scores,
+    reprojection_error=st.sampled_from((0.01, np.nan, 5.0)),
+)
+arm_events = st.lists(
+    st.tuples(
+        # Times that run backwards too, as with a clock that is set back.
+        st.one_of(st.floats(0, 0.05), st.floats(0, 2), st.floats(-0.2, 0)),
+        st.sampled_from(("frame", "frame", "tick", "tick", "tick", "engage", "release", "robot")),
+        st.lists(hands_of_any_kind, max_size=3),
+        st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5), st.floats(0, 1)),
+    ),
+    max_size=60,
+)
+
+
+def inside(position: np.ndarray) -> bool:
+    return bool((position >= CONFIG.workspace_min).all() and (position <= CONFIG.workspace_max).all())
+
+
+@pytest.mark.parametrize("clutch", CLUTCHES)
+@given(events=arm_events)
+def test_no_two_commands_break_a_limit_and_none_follows_a_stale_or_odd_input(clutch, events):
+    arm = Arm(ArmConfig(Side.RIGHT, CONFIG, clutch=clutch), lambda joints: joints[:2, 0], start=ROBOT)
+    now = latest = 0.0
+    trusted_at, previous, reported = -np.inf, None, True
+    for wait, kind, hands, robot in events:
+        now += wait
+        latest = max(latest, now)
+        if kind == "frame":
+            arm.frame(now, hands)
+            if arm.hand is not None:
+                assert TrustLimits().violation(arm.hand) == "" and np.isfinite(arm.hand.joints).all()
+                trusted_at = max(trusted_at, now)
+        elif kind == "engage":
+            arm.engage(now)
+        elif kind == "release":
+            arm.release()
+        elif kind == "robot":
+            arm.robot_at(now, pose(robot))
+            reported = True
+        elif (command := arm.tick(now)) is not None:
+            assert arm.engaged and now - trusted_at <= CONFIG.watchdog
+            assert np.isfinite(command.joints).all() and 0 <= command.opening <= 1
+            if previous is not None and not reported:
+                assert_within_speed([previous, (latest, command.pose)])
+                # Outside of the workspace it only returns: it never leaves it.
+                assert inside(command.pose.position) or not inside(previous[1].position)
+            previous, reported = (latest, command.pose), False
 
 
 def test_arm_follows_the_hand_relative_to_the_moment_of_engaging():

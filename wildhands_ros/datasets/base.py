@@ -63,7 +63,8 @@ class HandDataset(ABC):
             raise DatasetError(f"{self.NAME} has no split {split!r}; it has {', '.join(self.SPLITS)}")
         if not self.root.is_dir():
             raise DatasetError(f"{self.NAME}: the folder {self.root} does not exist.\n{self.describe()}")
-        self._read_annotations()
+        with self._reading(self.root):
+            self._read_annotations()
         if not len(self):
             reasons = "".join(f"\n  {count} x {reason}" for reason, count in self.skipped.most_common())
             raise DatasetError(

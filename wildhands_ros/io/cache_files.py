@@ -58,11 +58,17 @@ def cached_output(path: Path) -> Iterator[Path]:
     # Under the lock, so that no reader sees one of the two files beside an earlier version of the other.
     with _locked(path.parent), OutputFile(path) as partial:
         yield partial
-        partial.chmod(0o600)
-        with partial.open("rb") as file:
-            digest = _digest(file)
-        with OutputFile(_checksum_path(path)) as checksum:
-            checksum.write_text(digest)
+        _write_checksum(partial, _checksum_path(path))
+
+
+def add_checksum(path: Path) -> None:
+    """Writes the checksum of a file that another library has written completely.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with _locked(path.parent):
+        _write_checksum(path, _checksum_path(path))
 
 
 def open_cached(path: Path) -> BinaryIO | None:
@@ -82,7 +88,7 @@ def open_cached(path: Path) -> BinaryIO | None:
         file.seek(0)
         return file
     file.close()
-    logging.getLogger("wildhands").warning("wildhands: warning: %s %s: it is made again", path, problem)
+    logging.getLogger("wildhands").warning("wildhands: warning: %s %s: it is not used", path, problem)
     for each in (path, _checksum_path(path)):
         try:
             each.unlink(missing_ok=True)
@@ -110,6 +116,14 @@ def _problem(file: BinaryIO, expected: str | None) -> str:
     if expected is None:
         return "has no checksum"
     return "" if _digest(file) == expected else "is damaged: its checksum differs"
+
+
+def _write_checksum(path: Path, checksum_path: Path) -> None:
+    path.chmod(0o600)
+    with path.open("rb") as file:
+        digest = _digest(file)
+    with OutputFile(checksum_path) as checksum:
+        checksum.write_text(digest)
 
 
 def _checksum_path(path: Path) -> Path:

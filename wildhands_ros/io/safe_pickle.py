@@ -73,14 +73,16 @@ class RestrictedUnpickler(pickle.Unpickler):
         try:
             return self._allowed[module, name]
         except KeyError:
+            wanted = f"{module}.{name}"[:100]
             raise UnsafePickleError(
-                f"refused: the pickle asks for {module}.{name}, which this file format does not need; loading it could "
-                "run foreign code. Nothing in it was executed. Get the file from its original source."
+                f"refused: the pickle asks for {wanted}, which this file format does not need; loading it could run "
+                "foreign code. Nothing in it was executed. Get the file from its original source."
             ) from None
 
     def persistent_load(self, pid: Any) -> Any:
         if self._load_persistent is None:
             raise UnsafePickleError(
-                f"refused: the pickle refers to an external object ({pid!r}), which this file format does not use"
+                f"refused: the pickle refers to an external object ({repr(pid)[:100]}), which this file format does "
+                "not use"
             )
         return self._load_persistent(pid)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import openvino
 
+from ..io.cache_files import add_checksum
 from ..network.preprocessing import NetworkInput
 from .openvino import NetworkGraphs, quantized_path
 from .signature import encoder_inputs
@@ -50,6 +51,8 @@ def quantize(graphs: NetworkGraphs, frames: Iterable[NetworkInput]) -> Path:
     path = quantized_path(graphs)
     path.parent.mkdir(parents=True, exist_ok=True)
     openvino.save_model(quantized, path)
+    for part in (path, path.with_suffix(".bin")):
+        add_checksum(part)
     return path
 
 

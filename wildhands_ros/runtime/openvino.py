@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import mmap
-import os
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from openvino import opset13 as opset
 from openvino.passes import ConstantFolding, Manager
 
 from .. import versions
+from ..io.cache_files import cached_output, is_cached, open_cached, own_cache_folder
 from ..io.cache_key import cache_key
 from ..io.paths import cache_folder, data_folder
 from ..network.config import WildHandsConfig
@@ -24,6 +25,8 @@ from ..network.preprocessing import NetworkInput
 from .signature import DECODER_INPUTS, encoder_inputs, outputs, used_encoder_outputs
 from .small_weights import with_small_weights
 from .threads import openvino_threads
+
+_logger = logging.getLogger("wildhands")
 
 _EXACT = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
 """Options that keep activations in their precision where weights are quantized."""
@@ -159,9 +162,10 @@ def quantized_encoder(graphs: NetworkGraphs) -> Path:
         ValueError: these weights have not been quantized.
     """
     path = quantized_path(graphs)
-    if not path.is_file():
+    if not all(map(is_cached, (path, path.with_suffix(".bin")))):
         raise ValueError(
-            "this network has not been quantized yet: run wildhands quantize once, with the same --checkpoint"
+            "this network has not been quantized yet, or its file is damaged: run wildhands quantize once, with the "
+            "same --checkpoint"
         )
     return path
 
@@ -225,27 +229,27 @@ class Compiler:
         return self._kept(path, options) or Compiled(compiled)
 
     def _kept(self, path: Path, options: dict[str, object]) -> Compiled | None:
+        file = open_cached(path)
+        if file is None:
+            return None
         try:
-            with path.open("rb") as file:
+            with file:
                 # Copy on write: OpenVINO accepts only writable memory, but never writes to it.
                 blob = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             graph = self._core.import_model(
                 openvino.Tensor(np.frombuffer(blob, np.uint8), shared_memory=True), "CPU", options
             )
-        except OSError:
-            return None  # not cached yet
-        except (RuntimeError, ValueError):
-            path.unlink(missing_ok=True)  # damaged, empty, or written by another build of OpenVINO
+        except (OSError, RuntimeError, ValueError):
+            path.unlink(missing_ok=True)  # written by another build of OpenVINO
             return None
         return Compiled(graph, blob)
 
 
 def _keep(path: Path, compiled: openvino.CompiledModel) -> None:
     """Writes a cache file completely or not at all. Without a writable home, the network is only slower to start."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(compiled.export_model().getvalue())
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
+        own_cache_folder(path.parent.name)
+        with cached_output(path) as partial:
+            partial.write_bytes(compiled.export_model().getvalue())
+    except OSError as error:
+        _logger.info("the compiled network is not kept: %s", error)

@@ -43,9 +43,15 @@ class RateLimited:
         self._at = 0.0
 
     def update(self, now: float, target: np.ndarray) -> np.ndarray:
-        """Returns the value at ``now`` (seconds), moved towards ``target``; a non-finite target is ignored."""
+        """Returns the value at ``now`` (seconds), moved towards ``target``; a non-finite target is ignored.
+
+        Raises:
+            ValueError: the first target is not finite.
+        """
         target = np.asarray(target, dtype=float)
         if self._value is None:
+            if not np.isfinite(target).all():
+                raise ValueError(f"the first target is {target.tolist()}, so there is nothing to start at")
             self._value, self._at = target, now
         elif np.isfinite(target).all():
             reach = self._rate * float(np.clip(now - self._at, 0.0, self._longest_step))

@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from .. import versions
 from ..hand_model.asset import HandAsset
+from ..io.cache_files import cached_output, is_cached, own_cache_folder
 from ..io.cache_key import cache_key
-from ..io.files import OutputFile
 from ..io.paths import cache_folder
 from ..network.config import Fusion
 from ..network.landmark_net import BLOCKS, LandmarkNet, LandmarkTrunk
@@ -139,9 +139,9 @@ def _folder(config: TrainingConfig, missing: list[str]) -> Path:
 
 def _make(config: TrainingConfig, folder: Path, rank: int, processes: int) -> list[Path]:
     """Create the pool's files; each process of a machine creates its share and waits for the others."""
-    folder.mkdir(parents=True, exist_ok=True)
+    own_cache_folder(folder.parent.name, folder.name)
     paths = [folder / f"{chunk:06d}.pt" for chunk in range(-(-config.pool // _CHUNK))]
-    mine = [chunk for chunk in range(rank, len(paths), processes) if not paths[chunk].exists()]
+    mine = [chunk for chunk in range(rank, len(paths), processes) if not is_cached(paths[chunk])]
     if mine:
         made = in_processes(partial(_make_chunk, config, folder), mine, max(1, available_cpus() // processes))
         for _ in tqdm(made, total=len(mine), unit="file", desc="pool", file=sys.stderr, disable=rank > 0):
@@ -167,7 +167,7 @@ def _make_chunk(config: TrainingConfig, folder: Path, chunk: int) -> None:
     batch = dataclasses.replace(
         batch, crops=None, features=torch.cat(features), taught=torch.cat(taught) if taught else None
     )
-    with OutputFile(folder / f"{chunk:06d}.pt") as path:
+    with cached_output(folder / f"{chunk:06d}.pt") as path:
         save_batch(batch, path)
 
 

@@ -22,8 +22,8 @@ from ... import versions
 from ...datasets import Supervision
 from ...geometry.camera import Camera
 from ...hand_model.asset import open_hands
+from ...io.cache_files import cached_output, is_cached
 from ...io.cache_key import cache_key
-from ...io.files import OutputFile
 from ...network.config import IMAGE_SIZE, MEDIAPIPE_HAND
 from ...network.landmark_net import LandmarkNet
 from ...network.mediapipe_weights import landmark_model_path
@@ -123,7 +123,7 @@ def make_features(request: FeatureRequest, folder: Path, workers: int) -> Path:
     """
     folder = folder / "features" / request.key
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [start for start in range(0, request.num_images, _CHUNK) if not _chunk_path(folder, start).exists()]
+    missing = [start for start in range(0, request.num_images, _CHUNK) if not is_cached(_chunk_path(folder, start))]
     if missing:
         make = partial(_make_chunk, request, folder)
         counts = [min(_CHUNK, request.num_images - start) for start in missing]
@@ -167,7 +167,7 @@ def _make_chunk(request: FeatureRequest, folder: Path, start: int) -> None:
     for name in ("crop", "image"):
         if name in arrays:
             arrays["features" if name == "crop" else "image_features"] = _trunk_features(arrays.pop(name))
-    with OutputFile(_chunk_path(folder, start)) as partial_file:
+    with cached_output(_chunk_path(folder, start)) as partial_file:
         np.savez(partial_file, **arrays)
 
 

@@ -15,9 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ... import versions
+from ...io.cache_files import cached_output, is_cached, own_cache_folder
 from ...io.cache_key import cache_key
-from ...io.files import OutputFile
-from ...io.paths import cache_folder
 from ...network.network_file import DEFAULT_DETECTOR
 from ...runtime.processes import in_processes
 from ...runtime.threads import available_cpus
@@ -119,10 +118,9 @@ def _make(kind: str, world: str, seed: int, chunks: int) -> list[Path]:
         "photos": [path.name for path in photo_files()],
         "weights": weights,
     }
-    folder = cache_folder() / "frames" / cache_key([versions.SYNTHETIC, versions.DETECTOR_EXAMPLES, values])
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = own_cache_folder("frames", cache_key([versions.SYNTHETIC, versions.DETECTOR_EXAMPLES, values]))
     paths = [folder / f"{chunk:06d}.npz" for chunk in range(chunks)]
-    missing = [chunk for chunk, path in enumerate(paths) if not path.exists()]
+    missing = [chunk for chunk, path in enumerate(paths) if not is_cached(path)]
     if missing:
         made = in_processes(partial(_make_chunk, kind, world, seed, folder), missing, available_cpus())
         for _ in tqdm(made, total=len(missing), unit="file", desc=kind, file=sys.stderr):
@@ -137,7 +135,7 @@ def _make_chunk(kind: str, world: str, seed: int, folder: Path, chunk: int) -> N
         jpegs.append(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].ravel())
         rows = np.column_stack([frame.boxes, frame.right, frame.up, frame.counts]).astype(np.float32)
         labels.append(rows.reshape(-1, _LABEL_COLUMNS))
-    with OutputFile(folder / f"{chunk:06d}.npz") as path:
+    with cached_output(folder / f"{chunk:06d}.npz") as path:
         np.savez(
             path,
             jpegs=np.concatenate(jpegs),
