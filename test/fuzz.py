@@ -110,7 +110,7 @@ def _watch(worker: multiprocessing.process.BaseProcess, state: Path, end: float)
         if (now := state.read_text()) != last:
             last, since = now, time.monotonic()
         is_running = "running" in last
-        limit = HANGS if is_running else 4 * HANGS  # the start takes longer
+        limit = HANGS if is_running else 10 * HANGS  # the start takes longer
         if time.monotonic() > end and is_running:
             worker.kill()
             worker.join()

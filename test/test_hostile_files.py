@@ -237,6 +237,15 @@ class TestFolders:
         for word in ("0.HEIC: left out: HEIC", "1.AVIF", "2.TIFF", "3.GIF", "junk.heic", "clip.mov.*video.*AVI"):
             assert re.search(word, text)
 
+    def test_the_limit_of_size_is_an_option(self, tmp_path):
+        (tmp_path / "a.png").write_bytes(encode_image(picture(), ".png"))
+        (tmp_path / "b.png").write_bytes(encode_image(picture(32, 24), ".png"))
+        source = open_source(str(tmp_path), max_pixels=1000)
+        assert [frame.name for frame in source] == ["b.png"]
+        assert re.search(r"a\.png: the image claims to be 64x48", source.problems[0])
+        with pytest.raises(InputError, match=r"v\.avi: the video's images are 64x48; at most 0\.001 megapixels"):
+            open_source(str(video(tmp_path / "v.avi")), max_pixels=1000)
+
     def test_a_folder_of_foreign_images_says_which(self, tmp_path):
         (tmp_path / "a.jpg").write_bytes(FOREIGN["HEIC"])
         with pytest.raises(InputError, match=r"no images.*a\.jpg.*HEIC.*convert"):
@@ -351,6 +360,18 @@ class TestMessages:
     def test_claims_of_size(self, name):
         with cheap():
             assert self.reason(LARGE[name]) == "image_too_large"
+
+    def test_the_limit_of_size_is_a_parameter(self):
+        pytest.importorskip("rclpy")
+        from sensor_msgs.msg import CompressedImage
+
+        from wildhands_ros.ros.images import ImageDecodeError, decode_compressed
+
+        message = CompressedImage(format="png", data=array.array("B", encode_image(picture(), ".png")))
+        with pytest.raises(ImageDecodeError, match="megapixels") as raised:
+            decode_compressed(message, max_pixels=64 * 48 - 1)
+        assert raised.value.name == "image_too_large"
+        assert decode_compressed(message, max_pixels=64 * 48).shape == (48, 64, 3)
 
     @pytest.mark.parametrize("name", FOREIGN)
     def test_foreign_formats(self, name, monkeypatch):
