@@ -10,8 +10,11 @@ import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from wildhands_ros.io.images import encode_image
 from wildhands_ros.io.sources import open_source
@@ -81,3 +84,17 @@ def test_the_node_publishes_the_position_of_a_pinch(tmp_path):
     assert point.header.frame_id == "camera_optical"
     expected = (pinch[Hand.THUMB_TIP] + pinch[Hand.INDEX_TIP]) / 2
     assert (point.point.x, point.point.y, point.point.z) == pytest.approx(tuple(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize(("file", "root"), [("camera_on_robot.urdf", "base_link"), ("two_cameras.urdf", "table")])
+def test_bringup_urdf_connects_optical_frames_of_rep_103(file, root):
+    joints = ElementTree.parse(EXAMPLES / "bringup" / file).getroot().findall("joint")
+    parents = {joint.find("child").get("link"): joint.find("parent").get("link") for joint in joints}
+    optical = [joint for joint in joints if joint.find("child").get("link").endswith("_optical_frame")]
+    assert optical
+    for joint in optical:
+        frame = joint.find("child").get("link")
+        assert parents[parents[frame]] == root
+        turn = Rotation.from_euler("xyz", [float(word) for word in joint.find("origin").get("rpy").split()])
+        # z of the images is forward (x), x is right (-y), y is down (-z).
+        np.testing.assert_allclose(turn.as_matrix(), [[0, 0, 1], [-1, 0, 0], [0, -1, 0]], atol=1e-12)

@@ -1,4 +1,7 @@
-"""The launch files. Without ROS 2's launch, which is not on PyPI, these tests are skipped."""
+"""The launch files and the bringup examples, under real launch.
+
+Neither PyPI nor Debian has launch and tf2_ros: without a ROS distribution these tests are skipped.
+"""
 
 import importlib.util
 import os
@@ -11,10 +14,13 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("launch_ros")
+pytest.importorskip("launch_ros", reason="comes with a ROS distribution")
+pytest.importorskip("tf2_ros", reason="comes with a ROS distribution")
 pytest.importorskip("rclpy")
 
 import numpy as np
+import rclpy.time
+import tf2_ros
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from launch import LaunchContext
@@ -88,22 +94,47 @@ def test_cameras_need_different_names(text):
         load("wildhands_multi.launch.py").camera_names(text)
 
 
+class Prefix:
+    """A prefix with packages whose programs are scripts of these tests."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def share(self, package: str) -> Path:
+        """Adds a package, unless it is there, and returns its share folder."""
+        index = self.folder / "share" / "ament_index" / "resource_index" / "packages"
+        index.mkdir(parents=True, exist_ok=True)
+        (index / package).touch()
+        share = self.folder / "share" / package
+        share.mkdir(exist_ok=True)
+        return share
+
+    def add(self, package: str, executable: str, *command: Path) -> None:
+        """Adds a program that runs a Python script."""
+        self.share(package)
+        program = self.folder / "lib" / package / executable
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} {" ".join(map(str, command))} "$@"\n')
+        program.chmod(0o755)
+
+
 @pytest.fixture
-def launched(tmp_path):
-    """Returns a function that launches a file, with a node whose fake estimator finds a hand in every image."""
-    share, programs = tmp_path / "share" / "wildhands_ros", tmp_path / "lib" / "wildhands_ros"
-    index = tmp_path / "share" / "ament_index" / "resource_index" / "packages"
-    for folder in (share, programs, index):
-        folder.mkdir(parents=True)
-    (index / "wildhands_ros").touch()
-    (share / "config").symlink_to(ROOT / "config")
-    node = programs / "wildhands_node"
-    node.write_text(f'#!/bin/sh\nexec {sys.executable} {TESTS / "live_node.py"} {tmp_path / "nothing"} "$@"\n')
-    node.chmod(0o755)
+def prefix(tmp_path) -> Prefix:
+    """A prefix with wildhands_ros; the fake estimator of its node finds a hand in every image."""
+    prefix = Prefix(tmp_path)
+    prefix.add("wildhands_ros", "wildhands_node", TESTS / "live_node.py", tmp_path / "nothing")
+    for name in ("config", "launch"):
+        (prefix.share("wildhands_ros") / name).symlink_to(ROOT / name)
+    return prefix
+
+
+@pytest.fixture
+def launched(tmp_path, prefix):
+    """Returns a function that launches a file."""
     started = []
     log = tmp_path / "output"
 
-    def launch(name: str, **arguments) -> tuple[subprocess.Popen, Path]:
+    def launch(path: Path, **arguments) -> tuple[subprocess.Popen, Path]:
         code = (
             # A shell that runs the tests in the background ignores SIGINT, and its children inherit that.
             "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -111,7 +142,7 @@ def launched(tmp_path):
             "from launch.actions import IncludeLaunchDescription; "
             "from launch.launch_description_sources import PythonLaunchDescriptionSource; service = LaunchService(); "
             "service.include_launch_description(LaunchDescription([IncludeLaunchDescription("
-            f"PythonLaunchDescriptionSource({str(ROOT / 'launch' / name)!r}), "
+            f"PythonLaunchDescriptionSource({str(path)!r}), "
             f"launch_arguments={list(arguments.items())!r})])); sys.exit(service.run())"
         )
         prefixes = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("AMENT_PREFIX_PATH"))))
@@ -149,7 +180,7 @@ SEVERAL = {"cameras": "left,rig/right"}, {"/left": ("/left", "left_"), "/rig/rig
     ids=["one", "several"],
 )
 def test_launched_nodes_work_and_end_cleanly(launched, name, arguments, places):
-    process, log = launched(name, **arguments)
+    process, log = launched(ROOT / "launch" / name, **arguments)
     client = Client()
     try:
         client.listen("/tf", TFMessage)
@@ -172,10 +203,75 @@ def test_launched_nodes_work_and_end_cleanly(launched, name, arguments, places):
                 meanwhile=lambda publishers=publishers, numbers=numbers: send(publishers, next(numbers)),
             )
             client.until(lambda namespace=namespace: client.received[f"{namespace}/hands"], "hands")
-        # As a terminal does at Ctrl-C. Otherwise launch waits 5 s before it ends the nodes.
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(30) == 0
-        output = log.read_text()
-        assert "Traceback" not in output and "failed to terminate" not in output, output
+        end(process, log)
+    finally:
+        client.close()
+
+
+def end(process: subprocess.Popen, log: Path) -> None:
+    # As a terminal does at Ctrl-C. Otherwise launch waits 5 s before it ends the nodes.
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(30) == 0
+    output = log.read_text()
+    assert "Traceback" not in output and "failed to terminate" not in output, output
+
+
+REALSENSE = """
+from launch import LaunchDescription
+from launch_ros.actions import Node
+
+def generate_launch_description():
+    topics = [(name, f"color/{name}") for name in ("image_raw", "camera_info")]
+    where = {"namespace": "/camera/camera", "remappings": topics, "parameters": [{"frame_id": "camera_optical_frame"}]}
+    return LaunchDescription([Node(package="realsense2_camera", executable="realsense2_camera_node", **where)])
+"""
+"""Takes the place of the driver's rs_launch.py; like the driver, its frames hang on camera_link."""
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "wrists"),
+    [
+        ("usb_camera.launch.py", "base_link", {"/hands": "right_wrist"}),
+        ("realsense.launch.py", "base_link", {"/hands": "right_wrist"}),
+        (
+            "two_cameras.launch.py",
+            "table",
+            {"/cell/left/hands": "left_right_wrist", "/cell/right/hands": "right_right_wrist"},
+        ),
+    ],
+)
+def test_bringup_examples_place_the_hands_on_the_robot(launched, prefix, name, root, wrists):
+    for package, executable in (
+        ("v4l2_camera", "v4l2_camera_node"),
+        ("robot_state_publisher", "robot_state_publisher"),
+        ("realsense2_camera", "realsense2_camera_node"),
+    ):
+        prefix.add(package, executable, TESTS / "camera_driver.py", executable)
+    launch_folder = prefix.share("realsense2_camera") / "launch"
+    launch_folder.mkdir()
+    (launch_folder / "rs_launch.py").write_text(REALSENSE)
+    process, log = launched(ROOT / "examples" / "bringup" / name)
+    client = Client()
+    buffer = tf2_ros.Buffer()
+    try:
+        client.listen("/tf", TFMessage)
+        client.listen("/tf_static", TFMessage, latched=True)
+        for topic in wrists:
+            client.listen(topic, HandArray)
+            client.until(lambda topic=topic: client.received[topic], f"hands on {topic}", timeout=90)
+        for wrist in wrists.values():
+
+            def is_connected(wrist=wrist) -> bool:
+                for topic in ("/tf", "/tf_static"):
+                    for transform in client.received[topic][-1].transforms if client.received[topic] else ():
+                        add = buffer.set_transform_static if topic == "/tf_static" else buffer.set_transform
+                        add(transform, "test")
+                return buffer.can_transform(root, wrist, rclpy.time.Time())
+
+            client.until(is_connected, f"TF connects {root} and {wrist}")
+        end(process, log)
+    except AssertionError:
+        print(log.read_text())
+        raise
     finally:
         client.close()

@@ -1,11 +1,11 @@
-"""record.launch.py. Without ROS 2's launch, which is not on PyPI, these tests are skipped."""
+"""record.launch.py. Without ROS 2's launch, which neither PyPI nor Debian has, these tests are skipped."""
 
 import importlib.util
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("launch_ros")
+pytest.importorskip("launch_ros", reason="comes with a ROS distribution")
 
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
