@@ -5,6 +5,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 RESPAWN_DELAY = 2.0
@@ -60,28 +61,33 @@ def boolean(text: str) -> bool:
     return values[text.lower()]
 
 
+def string(text: str) -> ParameterValue:
+    # launch would make numbers of texts like 1e5 or 0483.
+    return ParameterValue(text, value_type=str)
+
+
 # Parameters that can be set as launch arguments; they override the parameter file.
 PARAMETERS = {
     "use_sim_time": (boolean, "Parameter: whether the time comes from /clock, as of a simulation or a bag."),
     "autostart": (boolean, "Parameter: whether the node activates itself; false if a lifecycle manager does it."),
-    "image_transport": (str, "Parameter: image transport: raw or compressed."),
-    "depth_transport": (str, "Parameter: transport of the depth images: raw or compressedDepth."),
-    "depth_sensor": (str, "Parameter: noise model of the depth camera: stereo or time_of_flight."),
+    "image_transport": (string, "Parameter: image transport: raw or compressed."),
+    "depth_transport": (string, "Parameter: transport of the depth images: raw or compressedDepth."),
+    "depth_sensor": (string, "Parameter: noise model of the depth camera: stereo or time_of_flight."),
     "rectified": (boolean, "Parameter: whether the images are rectified."),
-    "intrinsics": (str, "Parameter: source of the camera intrinsics: camera_info, horizontal_fov or guess."),
+    "intrinsics": (string, "Parameter: source of the camera intrinsics: camera_info, horizontal_fov or guess."),
     "horizontal_fov": (float, "Parameter: horizontal field of view in radians, for intrinsics:=horizontal_fov."),
-    "checkpoint": (str, "Parameter: weights of the 3D network: auto, default, released, none or a path."),
-    "hand_model": (str, "Parameter: hand model: auto, open, or a folder with MANO files."),
+    "checkpoint": (string, "Parameter: weights of the 3D network: auto, default, released, none or a path."),
+    "hand_model": (string, "Parameter: hand model: auto, open, or a folder with MANO files."),
     "hand_length": (
         float,
         "Parameter: distance from wrist to middle fingertip of the user's stretched hand, in metres.",
     ),
-    "detector.type": (str, "Parameter: hand detector: auto, own, mediapipe, topic or tracks."),
-    "tf_prefix": (str, "Parameter: prefix of the names of the TF frames."),
+    "detector.type": (string, "Parameter: hand detector: auto, own, mediapipe, topic or tracks."),
+    "tf_prefix": (string, "Parameter: prefix of the names of the TF frames."),
 }
 
 
-def given_parameters(context: LaunchContext) -> dict[str, str | bool | float]:
+def given_parameters(context: LaunchContext) -> dict[str, ParameterValue | bool | float]:
     given = {}
     for name, (kind, _) in PARAMETERS.items():
         if text := LaunchConfiguration(name).perform(context):

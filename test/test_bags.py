@@ -396,3 +396,33 @@ def test_a_stop_without_a_start_is_a_problem():
         [Mark(STOP, 3, "task", 5), Mark(START, 4, "other", 6), Mark(DISCARD, 4, "other", 7)], end=9
     )
     assert not found and len(problems) == 1 and "never started" in problems[0]
+
+
+def write_channels(path: Path, *channels: tuple[str, bytes, bytes]) -> None:
+    """Writes an MCAP file with a message on each channel: name of the schema (none if empty), its text, the data."""
+    writer_module = pytest.importorskip("mcap.writer")
+    with path.open("wb") as stream:
+        writer = writer_module.Writer(stream)
+        writer.start(profile="ros2")
+        for number, (name, definition, data) in enumerate(channels):
+            schema = writer.register_schema(name, "ros2msg" if definition else "", definition) if name else 0
+            writer.add_message(writer.register_channel(f"/topic_{number}", "cdr", schema), SECOND, data, SECOND)
+        writer.finish()
+
+
+def test_channels_without_a_schema_or_with_an_empty_one(tmp_path):
+    """Recorders leave out definitions that they do not find: foxglove/mcap issues 709, 943; ros2/rosbag2 issue 1922."""
+    empty, text = b"\0\1\0\0\0", next(strings(get_typestore(Stores.ROS2_JAZZY), 1, 20))[1]
+    path = tmp_path / "a.mcap"
+    write_channels(
+        path,
+        (TEXT, b"", text),
+        ("std_msgs/msg/Empty", b"", empty),
+        ("", b"", text),
+        ("RealsenseMetadata", b"", text),
+    )
+    with Bag(path) as bag:
+        read = {item.topic: bag.read(item, data) for item, _, data in bag.messages()}
+    assert read.keys() == {"/topic_0", "/topic_1"} and read["/topic_0"].data
+    assert any("/topic_2 is left out: the recording does not tell its type" in problem for problem in bag.problems)
+    assert any("/topic_3 is left out: RealsenseMetadata: its definition" in problem for problem in bag.problems)

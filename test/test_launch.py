@@ -25,6 +25,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
+from launch_ros.utilities import evaluate_parameters, normalize_parameters
 from ros_graph import ENVIRONMENT, Client
 from ros_samples import CAMERA
 from sensor_msgs.msg import CameraInfo, Image
@@ -75,11 +76,23 @@ def test_every_parameter_exists_in_the_node(launch_file):
     assert launch_file.PARAMETERS.keys() <= names
 
 
+def evaluated(launch_file, **given) -> dict:
+    """Returns the parameters that launch passes to the node for these arguments."""
+    values = context(**dict.fromkeys(launch_file.PARAMETERS, "") | given)
+    (parameters,) = evaluate_parameters(values, normalize_parameters([launch_file.given_parameters(values)]))
+    return parameters
+
+
 def test_only_given_arguments_override_the_parameter_file(launch_file):
-    defaults = dict.fromkeys(launch_file.PARAMETERS, "")
-    assert launch_file.given_parameters(context(**defaults)) == {}
+    assert evaluated(launch_file) == {}
     given = {"rectified": "True", "hand_length": "0.19", "detector.type": "topic"}
-    assert launch_file.given_parameters(context(**defaults | given)) == given | {"rectified": True, "hand_length": 0.19}
+    assert evaluated(launch_file, **given) == given | {"rectified": True, "hand_length": 0.19}
+
+
+def test_texts_that_look_like_numbers_stay_texts(launch_file):
+    """Launch guesses types (github.com/ros2/launch/issues/797): 0483 would lose its zero, and the node refuse true."""
+    given = {"tf_prefix": "0483", "checkpoint": "true"}
+    assert evaluated(launch_file, **given) == given
 
 
 @pytest.mark.parametrize(("name", "text"), [("rectified", "yes"), ("hand_length", "19cm")])

@@ -57,6 +57,14 @@ def test_camera_pose_comes_from_tf():
         pose = motion.pose(image)
         np.testing.assert_allclose(pose.rotation, turn.as_matrix(), atol=1e-9)
         np.testing.assert_allclose(pose.position, (1.5, 0, -0.5))
+        # With a slash from ROS 1, tf2 would refuse the frame (github.com/cra-ros-pkg/robot_localization/issues/450).
+        slashed = header()
+        slashed.frame_id = f"/{image.frame_id}"
+        assert motion.pose(slashed).position[0] == 1.5
+        slashed.frame_id = ""  # github.com/christianrauch/apriltag_ros/issues/57
+        with pytest.raises(LookupError, match="images have no frame_id"):
+            motion.pose(slashed)
+        # After a jump of the clock, which tf2 does not notice in Python (github.com/ros2/geometry2/issues/606).
         motion.clear()
         with pytest.raises(LookupError, match="odom"):
             motion.pose(image)

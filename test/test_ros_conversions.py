@@ -414,6 +414,32 @@ def test_images_whose_chroma_lies_below_the_luma(encoding, padding):
         decode_image(Image(height=height - 1, width=width, encoding=encoding, step=width, data=rows.tobytes()))
 
 
+@pytest.mark.parametrize("step", [0, 3])
+def test_a_step_that_was_left_out_is_that_of_rows_without_padding(step):
+    """As in github.com/mgonzs13/yolo_ros/issues/19 and Unity-Technologies/ROS-TCP-Connector/issues/246."""
+    np.testing.assert_array_equal(decode_image(changed(image_message("rgb8", RGB), step=step)), RGB)
+    # Four bytes per pixel, whatever the encoding says: as in the first of the two.
+    with pytest.raises(ImageDecodeError, match="step"):
+        decode_image(changed(image_message("rgb8", RGB), step=step, data=array.array("B", bytes(4 * RGB.size // 3))))
+
+
+def test_grey_jpeg_of_a_yuyv_camera_is_an_image():
+    """image_transport compresses YUYV as mono8 (github.com/ros-perception/image_common/issues/293)."""
+    grey = cv2.imencode(".jpg", np.full((32, 48), 120, np.uint8))[1].tobytes()
+    for name in ("yuv422_yuy2; jpeg compressed mono8", "jpg"):  # jpg: UbiquityRobotics/raspicam_node/pull/79
+        decoded = decode_compressed(CompressedImage(format=name, data=array.array("B", grey)))
+        assert decoded.shape == (32, 48, 3) and np.abs(decoded.astype(int) - 120).max() <= 2
+
+
+def test_markers_are_in_a_frame_that_tf2_accepts():
+    """A slash from ROS 1 would hide them in rviz (github.com/ros-visualization/visualization_tutorials/pull/70)."""
+    builder = MarkerBuilder({side: open_hand(side).faces for side in Side})
+    slashed = header(1)
+    slashed.frame_id = f"/{slashed.frame_id}"
+    markers = received_markers(builder.build([hand(Side.RIGHT)], slashed))
+    assert {marker.header.frame_id for marker in markers.values()} == {header(1).frame_id}
+
+
 def test_markers_hold_mesh_skeleton_and_label():
     builder = MarkerBuilder({side: open_hand(side).faces for side in Side})
     for seed in (1, 2):  # the second frame goes through the template of the first

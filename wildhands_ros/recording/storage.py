@@ -31,6 +31,8 @@ _FREE_SIZE = 2**30
 """A compressed file may unfold to this many bytes, or to ``_MAX_RATIO`` times its size if that is more."""
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BLOCK = 2**20
+_SCHEMALESS = "__schemaless__"
+"""rosbags' type of MCAP channels without a schema."""
 
 
 class StorageFiles:
@@ -65,7 +67,9 @@ class StorageFiles:
         self.types, unusable = _definitions(found, installed)
         self.connections = [connection for connection in found if connection.msgtype not in unusable]
         self.left_out = {
-            connection.topic: f"{connection.msgtype}: {unusable[connection.msgtype]}"
+            connection.topic: unusable[connection.msgtype]
+            if connection.msgtype == _SCHEMALESS
+            else f"{connection.msgtype}: {unusable[connection.msgtype]}"
             for connection in found
             if connection.msgtype in unusable
         }
@@ -165,6 +169,9 @@ def _definitions(connections: list[rosbag.Connection], installed: Typestore) -> 
     for connection in connections:
         name = connection.msgtype
         if name in unusable:
+            continue
+        if name == _SCHEMALESS:
+            unusable[name] = "the recording does not tell its type (the MCAP channel has no schema)"
             continue
         if name not in store.fielddefs:
             unusable[name] = "its definition is not in the recording and not installed; source a workspace with it"

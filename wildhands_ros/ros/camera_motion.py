@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from ..geometry.pose import Pose
+from .frame_ids import tf_frame
 
 try:
     import tf2_ros
@@ -86,9 +87,12 @@ class CameraMotion:
         """Returns the same as ``pose``, in any frame. Raises the same errors."""
         if self.buffer is None:
             raise TransformUnavailable("tf2_ros is not installed; install it from your ROS distribution")
-        frames = f"from {header.frame_id!r} to {frame_id!r}"
+        camera_frame, frame_id = tf_frame(header.frame_id), tf_frame(frame_id)
+        if not camera_frame:
+            raise TransformUnavailable("the images have no frame_id: set it in the camera driver")
+        frames = f"from {camera_frame!r} to {frame_id!r}"
         try:
-            found = self.buffer.lookup_transform(frame_id, header.frame_id, Time.from_msg(header.stamp)).transform
+            found = self.buffer.lookup_transform(frame_id, camera_frame, Time.from_msg(header.stamp)).transform
         except tf2_ros.ExtrapolationException as error:
             raise TransformPending(f"TF has no transform {frames} at the time of the images") from error
         except tf2_ros.TransformException as error:

@@ -19,6 +19,7 @@ from ..hand_model.joints import MEDIAPIPE_BONES
 from ..tracking.tracks import hand_names
 from ..types import HandEstimate, Side
 from ..visualization.overlay import label_text
+from .frame_ids import tf_frame
 from .template import SENTINEL, STAMP_SENTINEL, Template
 
 LIFETIME = Duration(sec=1)
@@ -75,7 +76,8 @@ class MarkerBuilder:
         """Returns the CDR form of the MarkerArray, for ``publisher.publish``."""
         named = hand_names(hands)
         present = tuple(_Shown(name, hand.side) for hand, name in named)
-        layout = _Layout(present, tuple(hand for hand in self._shown if hand not in present), header.frame_id)
+        lost = tuple(hand for hand in self._shown if hand not in present)
+        layout = _Layout(present, lost, tf_frame(header.frame_id))
         self._shown = present
         if layout not in self._templates:
             if len(self._templates) >= MAX_TEMPLATES:

@@ -18,6 +18,7 @@ from sensor_msgs.msg import CameraInfo
 
 from ..msg import HandArray
 from . import process
+from .frame_ids import tf_frame
 
 PATIENCE = 15.0
 """Seconds after which rviz is started without a frame, to show that nothing arrives."""
@@ -30,7 +31,7 @@ def image_frame(patience: float = PATIENCE) -> str:
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
     def add(message: CameraInfo | HandArray) -> None:
-        found.append(message.header.frame_id)
+        found.append(tf_frame(message.header.frame_id))
 
     node.create_subscription(CameraInfo, "camera_info", add, qos)
     node.create_subscription(HandArray, "hands", add, qos)
