@@ -2,9 +2,9 @@
 
     python tools/distro_env.py humble
 
-Makes .venv-distros/NAME from wheels of those versions and runs the tests that need nothing else. Where a version has no
-wheel for this Python, the next newer one is taken. The ROS packages are the wheels of Jazzy or Kilted: PyPI has no
-others. Uses the standard library only, like setup_env.py.
+Makes .venv-distros/NAME from wheels of those versions, builds the package in it with colcon as a user does, and runs the
+tests that need nothing else with colcon test. Where a version has no wheel for this Python, the next newer one is taken.
+The ROS packages are the wheels of Jazzy or Kilted: PyPI has no others. Uses the standard library only, like setup_env.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import setup_env
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements" / "demo.in"
-TEST_REQUIREMENTS = ("hypothesis", "pytest", "pytest-xdist")
+TEST_REQUIREMENTS = ("colcon-common-extensions", "hypothesis", "pytest")
 QUICK = (
     "bags",
     "calibration_files",
@@ -111,19 +111,55 @@ def install(distribution: Distribution) -> None:
         print("    " + (", ".join(constraints.read_text().splitlines()) or "the newest of everything"), flush=True)
 
 
-def test_files(is_quick: bool) -> list[Path]:
+def workspace() -> Path:
+    """Return a colcon workspace whose sources are links: the package and the messages that have no wheels."""
+    folder = setup_env.VENV / "workspace"
+    sources = folder / "src"
+    sources.mkdir(parents=True, exist_ok=True)
+    interfaces = {name: ROOT / "tools" / "interfaces" / name for name in setup_env.INTERFACES}
+    for name, source in {"wildhands_ros": ROOT, **interfaces}.items():
+        link = sources / name
+        if not link.is_symlink():
+            link.symlink_to(source)
+    return folder
+
+
+def colcon(*arguments: str, **variables: str) -> int:
+    """Run colcon in the workspace, with further environment variables, and return its exit code."""
+    command = [setup_env.VENV / "bin" / "colcon", *arguments]
+    return subprocess.run(command, cwd=workspace(), env={**setup_env.environment(), **variables}).returncode
+
+
+def build() -> None:
+    inputs = setup_env.digest(
+        *(ROOT / name for name in ("CMakeLists.txt", "msg", "package.xml", "srv", "tools/interfaces"))
+    )
+    with setup_env.Step("colcon", "colcon build", inputs) as step:
+        if step.needed:
+            setup_env.repair_cmake_targets()
+        # Always, since it installs copies of the Python files.
+        options = [f"-DPython3_EXECUTABLE={setup_env.PYTHON}", "-DCMAKE_BUILD_TYPE=Release"]
+        if colcon("build", "--merge-install", "--event-handlers", "console_cohesion-", "--cmake-args", *options):
+            raise setup_env.SetupError("colcon build failed: see above.")
+
+
+def test_names(is_quick: bool) -> list[str]:
     files = sorted((ROOT / "test").glob("test_*.py"))
     if is_quick:
-        return [file for file in files if file.stem.removeprefix("test_") in QUICK]
-    return [file for file in files if not NOT_INSTALLED.search(file.read_text())]
+        return [file.stem for file in files if file.stem.removeprefix("test_") in QUICK]
+    return [file.stem for file in files if not NOT_INSTALLED.search(file.read_text())]
 
 
 def run_tests(is_quick: bool) -> int:
-    """Run tests in the environment and return pytest's exit code."""
-    marked = ["-m", "not slow"] if is_quick else []
-    command = [setup_env.PYTHON, "-m", "pytest", "-p", "no:cacheprovider", *marked, *test_files(is_quick)]
+    """Run tests and return whether any failed, as an exit code."""
     start = time.monotonic()
-    code = subprocess.run(command, cwd=ROOT, env=setup_env.environment()).returncode
+    pattern = f"^({'|'.join(test_names(is_quick))})$"
+    # Only the tests: without them colcon test succeeds, whatever happened.
+    options = {"PYTEST_ADDOPTS": "-p no:cacheprovider" + (" -m 'not slow'" if is_quick else "")}
+    colcon(
+        *("test", "--merge-install", "--packages-select", "wildhands_ros", "--ctest-args", "-R", pattern), **options
+    )
+    code = colcon("test-result", "--verbose")
     print(f"==> {setup_env.VENV.name}: tests took {time.monotonic() - start:.0f} s", flush=True)
     return code
 
@@ -138,8 +174,7 @@ def main() -> int:
         setup_env.check_machine()
         setup_env.make_venv()
         install(DISTRIBUTIONS[options.name])
-        setup_env.build_messages()
-        setup_env.install_sources()
+        build()
     except setup_env.SetupError as error:
         print(f"set-up failed: {error}", file=sys.stderr)
         return 1
