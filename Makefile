@@ -82,4 +82,4 @@ lock: setup
 	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-header --no-annotate requirements.in -o requirements.lock
 
 clean:
-	rm -rf .venv .venv-docs .venv-lerobot site .mypy_cache build install log demo_output training_output wildhands_ros.egg-info
+	rm -rf .venv .venv-distros .venv-docs .venv-lerobot site .mypy_cache build install log demo_output training_output wildhands_ros.egg-info

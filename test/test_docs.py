@@ -19,7 +19,18 @@ import draw_architecture  # noqa: E402 - a script of the repository, not of the 
 
 pytestmark = pytest.mark.slow
 
-NOT_OURS = {".venv", ".venv-docs", ".venv-lerobot", "build", "install", "log", "site", "demo_output", "training_output"}
+NOT_OURS = {
+    ".venv",
+    ".venv-distros",
+    ".venv-docs",
+    ".venv-lerobot",
+    "build",
+    "install",
+    "log",
+    "site",
+    "demo_output",
+    "training_output",
+}
 PAGES = sorted(
     page
     for page in ROOT.rglob("*.md")

@@ -322,9 +322,9 @@ def test_impossible_boxes_are_ignored(change):
 
 def test_of_very_many_detections_the_best_are_used():
     items = [detection_message({"hand": score}) for score in np.linspace(0.001, 1, 20_000)]
-    start = time.perf_counter()
+    start = time.process_time()
     found = converted(*items)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
     assert [hand.score for hand in found.hands] == pytest.approx(np.linspace(0.001, 1, 20_000)[: -MAX_HANDS - 1 : -1])
     assert found.ignored == {f"more than {MAX_HANDS} hands": 20_000 - MAX_HANDS}
 
