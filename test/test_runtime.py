@@ -19,7 +19,8 @@ from wildhands_ros.io.sources import open_source
 from wildhands_ros.network.checkpoint import load_model
 from wildhands_ros.network.config import GraspInput, WildHandsConfig
 from wildhands_ros.network.model import WildHands, decode_pose
-from wildhands_ros.network.network_file import DEFAULT_NAME, open_network
+from wildhands_ros.network.network_file import DEFAULT_NAME, DEFAULT_NETWORK, open_network
+from wildhands_ros.network.onnx_file import OnnxError, cut_graph
 from wildhands_ros.network.openvino_core import openvino_core
 from wildhands_ros.network.preprocessing import NetworkInput
 from wildhands_ros.runtime.graph import example_inputs
@@ -136,6 +137,14 @@ def test_hands_that_run_side_by_side_are_those_of_one_batch(two_trunks, tmp_path
     for name, value in found[0].items():
         assert value.shape == found[1][name].shape and len(value) == 3
         np.testing.assert_allclose(found[1][name], value, atol=1e-3 if name == "landmarks" else 2e-5, err_msg=name)
+
+
+def test_only_a_graph_with_these_tensors_can_be_cut():
+    content = DEFAULT_NETWORK.read_bytes()
+    with pytest.raises(OnnxError, match="cannot be cut at nothing"):
+        cut_graph(content, {"nothing": (3,)})
+    with pytest.raises(OnnxError, match="not an ONNX file"):
+        cut_graph(content[:-1000], {"vector": (1024,)})
 
 
 def test_the_landmark_head_decides_an_unknown_side(default):

@@ -1,4 +1,4 @@
-"""Reads the metadata and the weights of ONNX files without the onnx package.
+"""Reads the metadata and the weights of ONNX files, and cuts their graphs, without the onnx package.
 
 An ONNX file is a message of Protocol Buffers (github.com/onnx/onnx, onnx.proto3): tagged fields, most of which hold
 messages themselves.
@@ -6,7 +6,7 @@ messages themselves.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,14 @@ _GRAPH, _METADATA = 7, 14
 """Fields of the whole model."""
 _KEY, _VALUE = 1, 2
 """Fields of an item of metadata."""
-_INITIALIZER = 5
-"""Field of the graph."""
+_NODE, _INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
+"""Fields of the graph."""
+_NODE_INPUT, _NODE_OUTPUT = 1, 2
+"""Fields of a node."""
+_VALUE_NAME, _VALUE_TYPE = 1, 2
+"""Fields of an input or output."""
+_FLOAT = 1
+"""Number of the type of float32 tensors."""
 _DIMS, _DATA_TYPE, _NAME, _RAW_DATA = 1, 2, 8, 9
 """Fields of a tensor."""
 _TYPES = {1: "<f4", 6: "<i4", 7: "<i8", 9: "?", 10: "<f2", 11: "<f8"}
@@ -54,6 +60,86 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     return dict(
         _tensor(tensor) for graph in _messages(path.read_bytes(), _GRAPH) for tensor in _messages(graph, _INITIALIZER)
     )
+
+
+def cut_graph(content: bytes, places: Mapping[str, tuple[int, ...]]) -> tuple[bytes, bytes]:
+    """Cuts a network into two.
+
+    Args:
+        content: an ONNX file.
+        places: float32 tensors that the first part computes and the second part takes, by name, with their sizes after
+            the first axis, which is dynamic.
+
+    Returns:
+        Two ONNX files. The second one has the original outputs.
+
+    Raises:
+        OnnxError: it is not an ONNX file or is damaged, or has no such tensors.
+    """
+    others = b"".join(_encoded(number, value) for number, value in _fields(content) if number != _GRAPH)
+    graph = [field for part in _messages(content, _GRAPH) for field in _fields(part)]
+    values = {name: _value_info(name, sizes) for name, sizes in places.items()}
+    outputs = {_name_of(value, _VALUE_NAME): value for value in _of(graph, _GRAPH_OUTPUT)}
+    first, second = _part(graph, values, {}), _part(graph, outputs, values)
+    return others + _encoded(_GRAPH, first), others + _encoded(_GRAPH, second)
+
+
+def _part(
+    graph: list[tuple[int, int | memoryview]],
+    outputs: Mapping[str, bytes | memoryview],
+    inputs: Mapping[str, bytes],
+) -> bytes:
+    """Returns the graph that computes ``outputs`` from ``inputs`` and, as far as needed, from its own inputs."""
+    needed, nodes = set(outputs), []
+    for node in reversed(_of(graph, _NODE)):
+        names = list(_fields(node))
+        made = {str(name, "utf-8") for number, name in names if number == _NODE_OUTPUT and not isinstance(name, int)}
+        if not made.intersection(needed - inputs.keys()):
+            continue
+        nodes.append(_encoded(_NODE, node))
+        needed |= {str(name, "utf-8") for number, name in names if number == _NODE_INPUT and not isinstance(name, int)}
+        needed -= made
+    unknown = inputs.keys() - needed
+    if unknown or needed.intersection(outputs):
+        raise OnnxError(f"the graph cannot be cut at {', '.join(sorted(unknown or needed.intersection(outputs)))}")
+    kept = [_encoded(_INITIALIZER, one) for one in _of(graph, _INITIALIZER) if _name_of(one, _NAME) in needed]
+    kept += [_encoded(_GRAPH_INPUT, one) for one in _of(graph, _GRAPH_INPUT) if _name_of(one, _VALUE_NAME) in needed]
+    kept += [_encoded(_GRAPH_INPUT, one) for one in inputs.values()]
+    kept += [_encoded(_GRAPH_OUTPUT, one) for one in outputs.values()]
+    replaced = (_NODE, _INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT)
+    kept += [_encoded(number, value) for number, value in graph if number not in replaced]
+    return b"".join([*reversed(nodes), *kept])
+
+
+def _of(fields: list[tuple[int, int | memoryview]], number: int) -> list[memoryview]:
+    return [value for found, value in fields if found == number and isinstance(value, memoryview)]
+
+
+def _name_of(message: memoryview, number: int) -> str:
+    return str(_message(message)[number][0], "utf-8")
+
+
+def _value_info(name: str, sizes: tuple[int, ...]) -> bytes:
+    """Describes a float32 tensor whose first axis is dynamic."""
+    dims = [_encoded(1, _encoded(2, b"hand")), *(_encoded(1, _encoded(1, size)) for size in sizes)]
+    tensor = _encoded(1, _FLOAT) + _encoded(2, b"".join(dims))
+    return _encoded(_VALUE_NAME, name.encode()) + _encoded(_VALUE_TYPE, _encoded(1, tensor))
+
+
+def _encoded(number: int, value: int | bytes | memoryview) -> bytes:
+    """Returns a field with its tag."""
+    if isinstance(value, int):
+        return _encoded_varint(number << 3 | _VARINT) + _encoded_varint(value)
+    return _encoded_varint(number << 3 | _BYTES) + _encoded_varint(len(value)) + bytes(value)
+
+
+def _encoded_varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
 
 
 def _tensor(data: bytes | memoryview) -> tuple[str, np.ndarray]:

@@ -9,16 +9,18 @@ import numpy as np
 import onnxruntime
 
 from ..network.network_file import NetworkFile, detector_digest
+from ..network.onnx_file import cut_graph
 from ..network.preprocessing import NetworkInput
-from .signature import detector_input, outputs
+from .signature import detector_input, encoder_output_sizes, outputs
 from .threads import inference_threads
 
 
 class OnnxRuntimeNetwork:
     """A ``network.RunningNetwork`` on ONNX Runtime, in float32.
 
-    Several hands run side by side, each on a core of its own as far as there are cores: threads that share one layer
-    wait for one another at each of a hundred layers.
+    The encoder runs on several hands side by side, each on a core of its own as far as there are cores: threads that
+    share one layer wait for one another at each of a hundred layers. The decoder, whose time goes into reading its
+    weights, runs on all hands at once.
 
     Args:
         file: an ONNX file.
@@ -33,26 +35,29 @@ class OnnxRuntimeNetwork:
     def __init__(self, file: NetworkFile, precision: str) -> None:
         if precision != "float32":
             raise ValueError("ONNX Runtime runs the network in float32: set runtime to openvino for other precisions")
-        self._session = _session(file.path)
-        self._inputs, self._outputs = [node.name for node in self._session.get_inputs()], outputs(file.config)
+        encoder, decoder = cut_graph(file.path.read_bytes(), encoder_output_sizes(file.config))
+        self._encoder, self._decoder = _session(encoder), _session(decoder)
+        self._outputs = outputs(file.config)
         self._pool = ThreadPoolExecutor(threads) if (threads := inference_threads()) > 1 else None
 
     def __call__(self, inputs: NetworkInput, side: np.ndarray) -> dict[str, np.ndarray]:
         values = {**inputs.arrays(), "side": side, "image_index": np.zeros(len(side), np.int64)}
-        feed = {name: values[name] for name in self._inputs}
+        feed = {node.name: values[node.name] for node in self._encoder.get_inputs()}
         if self._pool is None or len(side) == 1:
-            results = self._run(feed)
+            encoded = self._encode(feed)
         else:
             # The whole image, which is not one row for each hand, belongs to every hand.
             rows = [
                 {name: value if name == "images" else value[i : i + 1] for name, value in feed.items()}
                 for i in range(len(side))
             ]
-            results = [np.concatenate(parts) for parts in zip(*self._pool.map(self._run, rows), strict=True)]
-        return dict(zip(self._outputs, results, strict=True))
+            encoded = [np.concatenate(parts) for parts in zip(*self._pool.map(self._encode, rows), strict=True)]
+        values |= dict(zip((node.name for node in self._encoder.get_outputs()), encoded, strict=True))
+        feed = {node.name: values[node.name] for node in self._decoder.get_inputs()}
+        return dict(zip(self._outputs, self._decoder.run(list(self._outputs), feed), strict=True))
 
-    def _run(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return self._session.run(list(self._outputs), feed)
+    def _encode(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return self._encoder.run(None, feed)
 
 
 class OnnxRuntimeDetector:
@@ -76,10 +81,12 @@ class OnnxRuntimeDetector:
         return tuple(output[0] for output in results)
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def _session(network: Path | bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = inference_threads()
     # Threads that spin while they wait would take the cores from one another.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # the training's counters in the file are no reason for warnings
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        network if isinstance(network, bytes) else str(network), options, providers=["CPUExecutionProvider"]
+    )

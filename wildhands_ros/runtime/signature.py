@@ -47,6 +47,18 @@ def used_encoder_outputs(config: WildHandsConfig) -> tuple[str, ...]:
     return tuple(name for name in encoder_outputs(config) if not unused.get(name, False))
 
 
+def encoder_output_sizes(config: WildHandsConfig) -> dict[str, tuple[int, ...]]:
+    """Returns the sizes of ``used_encoder_outputs`` after the first axis, by name."""
+    channels = TRUNKS[config.trunk].channels
+    sizes = {
+        "features": (channels, 1, 1),
+        "vector": (config.features,),
+        "position": (config.encoding.channels(config.n_freq),),
+        "seen_by_grasp": (channels, 1, 1),
+    }
+    return {name: sizes[name] for name in used_encoder_outputs(config)}
+
+
 DECODER_INPUTS = ("side", "focal", "anchor", "turn")
 
 
