@@ -16,7 +16,7 @@ INPUT ?=
 # What `make bench` measures and where the figures go; see docs/performance.md.
 BENCH ?= --json bench.json
 
-.PHONY: help setup demo bench test test-fast fuzz lerobot ruff lint format docs lock clean
+.PHONY: help setup setup-test demo bench test test-fast fuzz test-numpy1 check-wheels lerobot ruff lint format docs lock clean
 
 help:
 	@echo 'make demo                    run the ROS 2 node on the clip of this repository'
@@ -25,20 +25,26 @@ help:
 	@echo 'make test                    lint and all tests'
 	@echo 'make test-fast               ruff and the tests that need neither ROS nor much time'
 	@echo 'make fuzz                    damaged inputs for every reader, ten minutes (FUZZ="images videos --minutes 60")'
+	@echo 'make test-numpy1             the fast tests without ROS in .venv-numpy1, with numpy 1'
+	@echo 'make check-wheels            whether every dependency has a wheel for 64-bit ARM'
 	@echo 'make lerobot                 .venv-lerobot, for wildhands export lerobot (8 GB, its own torch)'
 	@echo 'make lint | make format      ruff and mypy | ruff'
 	@echo 'make docs                    build the documentation into site/'
-	@echo 'make lock                    resolve requirements.in into requirements.lock anew'
+	@echo 'make lock                    resolve requirements/*.in into requirements/*.lock anew'
 	@echo 'make clean                   remove .venv and all outputs'
 
 setup:
 	@test -n '$(PYTHON)' || { echo 'No Python 3.10, 3.11 or 3.12 found: sudo apt install python3 python3-venv python3-dev, or make PYTHON=<path>' >&2; exit 1; }
 	@$(PYTHON) tools/setup_env.py
 
+# Adds PyTorch, MediaPipe, pytest ... to .venv.
+setup-test: setup
+	@$(PYTHON) tools/setup_env.py test
+
 demo: setup
 	@.venv/bin/wildhands demo $(if $(INPUT),'$(INPUT)')
 
-bench: setup
+bench: setup-test
 	@.venv/bin/wildhands bench $(BENCH)
 
 test: lint
@@ -51,35 +57,47 @@ test-fast: ruff
 # Which readers, and for how long; see test/fuzz.py.
 FUZZ ?= --minutes 10
 
-fuzz: setup
+fuzz: setup-test
 	@.venv/bin/python test/fuzz.py $(FUZZ)
 
-# lerobot needs numpy 2, MediaPipe numpy 1.
+# The versions are the newest that work with numpy 1, not those of the lock files.
+test-numpy1: setup
+	@test -x .venv-numpy1/bin/python || .venv/bin/uv venv --quiet --python .venv/bin/python .venv-numpy1
+	@.venv/bin/uv --config-file requirements/uv.toml pip install --python .venv-numpy1/bin/python 'numpy<2' 'setuptools<80' -e '.[test]'
+	@.venv-numpy1/bin/python -m pytest -m 'not slow and not ros' -n 2 --dist loadfile
+
+check-wheels: setup
+	@.venv/bin/python tools/check_wheels.py
+
+# lerobot has its own torch.
 lerobot: setup
 	@test -x .venv-lerobot/bin/python || .venv/bin/uv venv --quiet --python .venv/bin/python .venv-lerobot
-	@.venv/bin/uv pip install --python .venv-lerobot/bin/python -r requirements-lerobot.txt
+	@.venv/bin/uv pip install --python .venv-lerobot/bin/python -r requirements/lerobot.txt
 	@.venv/bin/uv pip install --quiet --python .venv-lerobot/bin/python --no-deps --no-build-isolation -e .
 
-ruff: setup
+ruff: setup-test
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --quiet --check . || { echo 'Not formatted: make format' >&2; exit 1; }
 
 lint: ruff
+	@.venv/bin/hadolint Dockerfile
 	@.venv/bin/mypy
 
-format: setup
+format: setup-test
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
 # Its tools stay out of .venv: they read the sources and need nothing that is installed there.
 docs:
-	@test -x .venv-docs/bin/mkdocs || { $(PYTHON) -m venv .venv-docs && .venv-docs/bin/pip install --quiet -r requirements-docs.txt; }
+	@test -x .venv-docs/bin/mkdocs || { $(PYTHON) -m venv .venv-docs && .venv-docs/bin/pip install --quiet -r requirements/docs.txt; }
 	@$(PYTHON) tools/draw_architecture.py
 	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 	@echo 'open site/index.html'
 
+LOCK := .venv/bin/uv --config-file requirements/uv.toml pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate
 lock: setup
-	@.venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-header --no-annotate requirements.in -o requirements.lock
+	@$(LOCK) --upgrade requirements/test.in -o requirements/test.lock
+	@$(LOCK) --upgrade requirements/demo.in -c requirements/test.lock -o requirements/demo.lock
 
 clean:
-	rm -rf .venv .venv-distros .venv-docs .venv-lerobot site .mypy_cache build install log demo_output training_output wildhands_ros.egg-info
+	rm -rf .venv .venv-distros .venv-docs .venv-lerobot .venv-numpy1 site .mypy_cache build install log demo_output training_output wildhands_ros.egg-info

@@ -33,11 +33,11 @@ setup(
         ],
     },
     install_requires=[
-        "matplotlib",
         "numpy",
-        # The OpenCV wheel that mediapipe depends on: a second one would overwrite its files. OpenCV 5 lacks
-        # undistortPointsIter.
-        "opencv-contrib-python<5",
+        # The smallest of the OpenCV wheels, and the only one without system libraries. Beside another cv2, install with
+        # --no-deps (docs/installation.md). OpenCV 5 lacks undistortPointsIter.
+        "opencv-python-headless<5",
+        "onnxruntime",
         "openvino",
         "pyyaml",
         "safetensors",
@@ -54,25 +54,25 @@ setup(
         # PyTorch runs the networks on a GPU, and checkpoints that have not been exported to ONNX.
         "gpu": ["torch", "torchvision"],
         "int8": ["nncf"],
-        # lerobot needs numpy 2 and mediapipe numpy 1, so they cannot share an environment.
         "lerobot": ["cv-bridge", "lerobot>=0.4", "mcap", "rosbags"],
-        # For comparison, and as the initialisation of training. Later wheels lack the networks; this one needs numpy 1
-        # and protobuf 4.
+        # For comparison, and as the initialisation of training. Later wheels lack the networks; this one pins numpy 1,
+        # protobuf 4 and an OpenCV of its own: give it an environment of its own.
         "mediapipe": ["mediapipe==0.10.21"],
         "onnx": ["onnx", "torch", "torchvision"],
+        "plots": ["matplotlib"],
         "ray": ["ray[data]"],
         # dex-retargeting imports six without depending on it.
         "teleop": ["dex-retargeting", "six"],
         "train": ["numba", "onnx", "tensorboard", "torch", "torchvision"],
         "view": ["viser"],
         "test": [
+            "build",
             "hypothesis",
-            "mediapipe==0.10.21",
+            "matplotlib",
             "mypy",
             "nncf",
             "numba",
             "onnx",
-            "onnxruntime",
             "pytest",
             "pytest-xdist",
             "ruff",

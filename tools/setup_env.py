@@ -1,4 +1,4 @@
-"""Create .venv with everything that the demo and the tests need, on a machine without ROS.
+"""Create .venv with what the demo needs or, with the argument ``test``, with what everything needs, without a ROS.
 
 Run by `make`. Uses the standard library only, because it runs before anything is installed. A step is skipped as long
 as its inputs are the same as when it last succeeded.
@@ -22,7 +22,8 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 BUILD = VENV / "build"
 STAMPS = VENV / "stamps"
-LOCK_FILE = ROOT / "requirements.lock"
+LOCK_FILES = {name: ROOT / "requirements" / f"{name}.lock" for name in ("demo", "test")}
+"""Pinned packages. Those of the demo are a part of those of the tests, so that `make test` only adds packages."""
 INTERFACES = ("tf2_msgs", "vision_msgs")
 """Message packages that have no wheel; tools/interfaces contains the messages that this package uses."""
 
@@ -88,10 +89,17 @@ def run(*command: str | Path, failure: str, quiet: bool = False) -> None:
     Raises:
         SetupError: The command failed.
     """
-    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if quiet else {}
-    result = subprocess.run([str(part) for part in command], cwd=ROOT, env=environment(), text=True, **output)
+    stdout, stderr = (subprocess.PIPE, subprocess.STDOUT) if quiet else (None, None)
+    result = subprocess.run(
+        [str(part) for part in command], cwd=ROOT, env=environment(), text=True, stdout=stdout, stderr=stderr
+    )
     if result.returncode:
         raise SetupError(f"{result.stdout or ''}\n{failure}".lstrip())
+
+
+def uv_install(*options: str | Path, failure: str) -> None:
+    """Run `uv pip install` for .venv."""
+    run(PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, *options, failure=failure)
 
 
 def venv_info() -> dict:
@@ -113,6 +121,11 @@ def digest(*paths: Path, extra: str = "") -> str:
             if file.is_file():
                 state.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
     return state.hexdigest()
+
+
+def read_stamps() -> dict[str, str]:
+    """Return the inputs of the steps that have succeeded, by step."""
+    return {stamp.name: stamp.read_text() for stamp in STAMPS.glob("*")}
 
 
 class Step:
@@ -168,15 +181,47 @@ def make_venv() -> None:
         run(sys.executable, "-I", "-m", "venv", VENV, failure=f"Could not make {VENV}: see above.")
 
 
-def install_packages() -> None:
-    with Step(
-        "packages", "Installing the pinned packages (7 GB; some minutes the first time)", digest(LOCK_FILE)
-    ) as step:
-        if step.needed:
-            uv = next(line.strip() for line in LOCK_FILE.read_text().splitlines() if line.startswith("uv=="))
+def install_packages(name: str) -> None:
+    """Install the packages of a lock file."""
+    lock_file = LOCK_FILES[name]
+    with Step(f"packages_{name}", f"Installing the pinned packages of {lock_file.name}", digest(lock_file)) as step:
+        if not step.needed:
+            return
+        before = received_bytes()
+        if not (VENV / "bin" / "uv").exists():
+            uv = next(line.strip() for line in lock_file.read_text().splitlines() if line.startswith("uv=="))
             run(PYTHON, "-m", "pip", "install", "--quiet", uv, failure="pip could not install uv: is there a network?")
-            command = [PYTHON, "-m", "uv", "pip", "install", "--python", PYTHON, "--compile-bytecode", "-r", LOCK_FILE]
-            run(*command, failure="The packages could not be installed: see above.")
+        # The lock file is complete, and leaves out dependencies on purpose (requirements/uv.toml).
+        uv_install("--no-deps", "-r", lock_file, failure="The packages could not be installed: see above.")
+        link_duplicate_libraries()
+        downloaded = received_bytes() - before
+        print(f"    {downloaded / 1e6:.0f} MB received over the network meanwhile", flush=True)
+
+
+def link_duplicate_libraries() -> None:
+    """Link equal files in .venv/lib: wheels hold no symbolic links, so those of ROS contain libraries three times."""
+    files: dict[bytes, Path] = {}
+    for file in sorted((VENV / "lib").glob("*.so*")):
+        first = files.setdefault(hashlib.sha256(file.read_bytes()).digest(), file)
+        if first is not file:
+            file.unlink()
+            file.hardlink_to(first)
+
+
+def received_bytes() -> int:
+    """Return how many bytes the network interfaces of this machine, except loopback, have received since it started."""
+    counters = Path("/sys/class/net").glob("*/statistics/rx_bytes")
+    return sum(int(counter.read_text()) for counter in counters if counter.parent.parent.name != "lo")
+
+
+def disk_usage(folder: Path) -> int:
+    """Return the bytes that a folder takes on the disk, without following links; hard links count once."""
+    files = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            status = os.lstat(os.path.join(parent, name))
+            files[status.st_ino] = 512 * status.st_blocks
+    return sum(files.values())
 
 
 def repair_cmake_targets() -> None:
@@ -218,16 +263,14 @@ def build(name: str, source: Path, inputs: str, *options: str) -> None:
             "BUILD_TESTING": "OFF",
         }
         definitions = [f"-D{key}={value}" for key, value in settings.items()]
-        for arguments in (
-            ["-G", "Ninja", "-S", source, "-B", folder, *definitions, *options],
-            ["--build", folder],
-            ["--install", folder],
-        ):
-            run(cmake, *arguments, failure=failed, quiet=True)
+        run(cmake, "-G", "Ninja", "-S", source, "-B", folder, *definitions, *options, failure=failed, quiet=True)
+        run(cmake, "--build", folder, failure=failed, quiet=True)
+        run(cmake, "--install", folder, failure=failed, quiet=True)
+        shutil.rmtree(folder)
 
 
 def build_messages() -> None:
-    packages = digest(LOCK_FILE)
+    packages = digest(LOCK_FILES["demo"])
     for name in INTERFACES:
         source = ROOT / "tools" / "interfaces" / name
         build(name, source, digest(source, extra=packages))
@@ -245,36 +288,28 @@ def build_messages() -> None:
 
 
 def install_sources() -> None:
-    with Step(
-        "sources", "Installing wildhands_ros (editable)", digest(ROOT / "setup.py", LOCK_FILE, extra=str(ROOT))
-    ) as step:
+    with Step("sources", "Installing wildhands_ros (editable)", digest(ROOT / "setup.py", extra=str(ROOT))) as step:
         if step.needed:
-            command = [
-                PYTHON,
-                "-m",
-                "uv",
-                "pip",
-                "install",
-                "--quiet",
-                "--python",
-                PYTHON,
-                "--no-deps",
-                "--no-build-isolation",
-                "-e",
-                ROOT,
-            ]
-            run(*command, failure="wildhands_ros could not be installed: see above.")
+            options = ("--quiet", "--no-deps", "--no-build-isolation", "-e", ROOT)
+            uv_install(*options, failure="wildhands_ros could not be installed: see above.")
 
 
 def main() -> int:
+    names = ("demo", "test") if sys.argv[1:] == ["test"] else ("demo",)
+    start = time.monotonic()
     try:
         check_machine()
         make_venv()
         with open(VENV / "setup.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # make may run twice at the same time
-            install_packages()
+            before = read_stamps()
+            for name in names:
+                install_packages(name)
             build_messages()
             install_sources()
+            if read_stamps() != before:
+                size = f"{disk_usage(VENV) / 1e6:.0f} MB on the disk"
+                print(f"==> {VENV.name} is ready: {size}, {time.monotonic() - start:.0f} s", flush=True)
     except SetupError as error:
         print(f"set-up failed: {error}", file=sys.stderr)
         return 1

@@ -26,7 +26,6 @@ from ..types import Grasp
 from .figures import Figures
 from .jitter import describe_jitter, measure_jitter
 from .keypoints import PCK_LIMITS, compare_keypoints, hands_with_keypoints
-from .report_plot import check_format, draw_report
 from .suite import Evaluation, evaluate_images
 from .video import evaluate_video
 
@@ -175,6 +174,10 @@ def _stamped(source: VideoSource) -> Iterator[tuple[np.ndarray, float]]:
 def outputs(json_path: Path | None, plot_path: Path | None) -> Iterator[tuple[Path | None, Path | None]]:
     """Open the output files before the work begins, so that one that cannot be written fails at once."""
     if plot_path is not None:
+        try:
+            from .report_plot import check_format
+        except ImportError as error:
+            raise ImportError("plots need matplotlib: pip install 'wildhands_ros[plots]'") from error
         check_format(plot_path)
     with ExitStack() as files:
         json_file = files.enter_context(OutputFile(json_path)) if json_path else None
@@ -201,6 +204,8 @@ def _report(evaluation: Evaluation, json_file: Path | None, plot_file: Path | No
         print(f"note: {signature}")
     write(json_file, {**evaluation.as_dict(), **(more or {})})
     if plot_file is not None:
+        from .report_plot import draw_report
+
         draw_report(evaluation, plot_file)
     return 0
 

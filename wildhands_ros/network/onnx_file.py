@@ -37,6 +37,12 @@ class OnnxError(InputError):
     """The file is not an ONNX file or is damaged."""
 
 
+def unusable(path: Path, runtime: str, error: Exception) -> str:
+    """Returns the message about a file whose graph a runtime rejects."""
+    reason = " ".join(str(error).split())[:300]
+    return f"{runtime} cannot use {path}: the file may be damaged, install or export it again ({reason})"
+
+
 def read_metadata(content: bytes) -> dict[str, str]:
     """Returns the metadata of an ONNX file, given its content.
 

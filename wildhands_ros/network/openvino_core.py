@@ -1,8 +1,11 @@
 """The OpenVINO runtime of this process."""
 
 from functools import cache
+from pathlib import Path
 
 import openvino
+
+from .onnx_file import unusable
 
 
 @cache
@@ -15,3 +18,15 @@ def openvino_core() -> openvino.Core:
     SIGSEGV.
     """
     return openvino.Core()
+
+
+def read_onnx(path: Path) -> openvino.Model:
+    """Reads an ONNX file.
+
+    Raises:
+        ValueError: OpenVINO cannot use the graph in the file.
+    """
+    try:
+        return openvino_core().read_model(path)
+    except RuntimeError as error:
+        raise ValueError(unusable(path, "OpenVINO", error)) from error

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
@@ -117,7 +118,8 @@ def _keep(path: Path, found: Sequence[Measured]) -> None:
         partial.write_text(json.dumps(found))
         os.replace(partial, path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def _measured(path: Path, runtime: str, precision: str) -> Measured | None:

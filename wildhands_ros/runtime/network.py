@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +18,8 @@ from .threads import one_torch_thread
 if TYPE_CHECKING:
     from ..network.model import WildHands
     from .openvino import NetworkGraphs
+
+_logger = logging.getLogger(__name__)
 
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd")
 """Without any of these, there is no GPU for PyTorch (desktop, Jetson, WSL, ROCm), which is then not imported."""
@@ -62,29 +65,43 @@ def run_network(
     Raises:
         ValueError: a choice is not available on this machine; the message says what to do.
     """
-    runtime, precision, device = choose(network, runtime, precision, device)
+    chosen = choose(network, runtime, precision, device)
+    try:
+        return _run(network, mean_pose, *chosen)
+    except ImportError as error:
+        others = [other for other in (ONNXRUNTIME, OPENVINO) if other != chosen[0] and find_spec(other) is not None]
+        message = f"the runtime {chosen[0]} is installed, but cannot be used here ({error}): install it again"
+        if runtime != AUTO or not others or _onnx_file(network) is None:
+            raise ValueError(f"{message}, or set runtime to another one") from error
+        _logger.warning("%s; %s is used", message, others[0])
+        return run_network(network, mean_pose, others[0], precision, device)
+
+
+def _run(
+    network: NetworkFile | WildHands, mean_pose: np.ndarray, runtime: str, precision: str, device: str
+) -> RunningNetwork:
+    """Does what ``run_network`` does, given choices of ``choose``.
+
+    Raises:
+        ImportError: The runtime cannot be used here.
+        ValueError: see ``run_network``.
+    """
     file = _onnx_file(network)
     if file is not None and (file.mean_pose is None or not np.array_equal(file.mean_pose, mean_pose)):
         raise ValueError(
             f"{file.path} was exported for another hand model than the one that is used with it: set hand_model to "
             "the one it was trained with, or export the checkpoint again"
         )
-    try:
-        if runtime == OPENVINO:
-            from .openvino import OpenVinoNetwork
+    if runtime == OPENVINO:
+        from .openvino import OpenVinoNetwork
 
-            return OpenVinoNetwork(network_graphs(network, mean_pose), precision)
-        if runtime == ONNXRUNTIME:
-            if file is None:
-                raise ValueError("ONNX Runtime needs an ONNX file: make one with wildhands export-onnx")
-            from .onnxruntime import OnnxRuntimeNetwork
+        return OpenVinoNetwork(network_graphs(network, mean_pose), precision)
+    if runtime == ONNXRUNTIME:
+        if file is None:
+            raise ValueError("ONNX Runtime needs an ONNX file: make one with wildhands export-onnx")
+        from .onnxruntime import OnnxRuntimeNetwork
 
-            return OnnxRuntimeNetwork(file, precision)
-    except ImportError as error:
-        raise ValueError(
-            f"the runtime {runtime} is installed, but cannot be used here ({error}): install it again, or set runtime "
-            "to another one"
-        ) from error
+        return OnnxRuntimeNetwork(file, precision)
     model = _model(network)
     from .pytorch import TorchNetwork
 

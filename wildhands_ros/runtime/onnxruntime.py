@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 
 from ..network.network_file import NetworkFile, detector_digest
-from ..network.onnx_file import cut_graph
+from ..network.onnx_file import cut_graph, unusable
 from ..network.preprocessing import NetworkInput
 from .signature import detector_input, encoder_output_sizes, outputs
 from .threads import inference_threads
@@ -36,7 +36,7 @@ class OnnxRuntimeNetwork:
         if precision != "float32":
             raise ValueError("ONNX Runtime runs the network in float32: set runtime to openvino for other precisions")
         encoder, decoder = cut_graph(file.path.read_bytes(), encoder_output_sizes(file.config))
-        self._encoder, self._decoder = _session(encoder), _session(decoder)
+        self._encoder, self._decoder = _session(file.path, encoder), _session(file.path, decoder)
         self._outputs = outputs(file.config)
         self._pool = ThreadPoolExecutor(threads) if (threads := inference_threads()) > 1 else None
 
@@ -81,12 +81,16 @@ class OnnxRuntimeDetector:
         return tuple(output[0] for output in results)
 
 
-def _session(network: Path | bytes) -> onnxruntime.InferenceSession:
+def _session(path: Path, part: bytes | None = None) -> onnxruntime.InferenceSession:
+    """Loads a network, or a part that was cut from it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = inference_threads()
     # Threads that spin while they wait would take the cores from one another.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # the training's counters in the file are no reason for warnings
-    return onnxruntime.InferenceSession(
-        network if isinstance(network, bytes) else str(network), options, providers=["CPUExecutionProvider"]
-    )
+    try:
+        return onnxruntime.InferenceSession(
+            str(path) if part is None else part, options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's errors have no common base class
+        raise ValueError(unusable(path, "ONNX Runtime", error)) from error

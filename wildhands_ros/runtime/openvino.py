@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import mmap
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
@@ -20,7 +21,7 @@ from ..io.cache_key import cache_key
 from ..io.paths import cache_folder, data_folder
 from ..network.config import WildHandsConfig
 from ..network.network_file import NetworkFile
-from ..network.openvino_core import openvino_core
+from ..network.openvino_core import openvino_core, read_onnx
 from ..network.preprocessing import NetworkInput
 from .signature import DECODER_INPUTS, encoder_inputs, outputs, used_encoder_outputs
 from .small_weights import with_small_weights
@@ -74,7 +75,7 @@ class OnnxGraphs:
         self.decoder_inputs = (*self.encoder_outputs, *DECODER_INPUTS)
 
     def whole(self) -> openvino.Model:
-        return openvino_core().read_model(self._path)
+        return read_onnx(self._path)
 
     def encoder(self) -> openvino.Model:
         model = self.whole()
@@ -240,7 +241,8 @@ class Compiler:
                 openvino.Tensor(np.frombuffer(blob, np.uint8), shared_memory=True), "CPU", options
             )
         except (OSError, RuntimeError, ValueError):
-            path.unlink(missing_ok=True)  # written by another build of OpenVINO
+            with suppress(OSError):  # in a folder of another user
+                path.unlink()  # written by another build of OpenVINO
             return None
         return Compiled(graph, blob)
 

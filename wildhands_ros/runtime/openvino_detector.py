@@ -11,7 +11,7 @@ import openvino
 
 from .. import versions
 from ..network.network_file import detector_digest
-from ..network.openvino_core import openvino_core
+from ..network.openvino_core import openvino_core, read_onnx
 from .openvino import Compiled, Compiler, has_bfloat16
 from .signature import detector_input
 
@@ -52,7 +52,7 @@ class OpenVinoDetector:
 
     @cached_property
     def _model(self) -> openvino.Model:
-        return openvino_core().read_model(self._path)
+        return read_onnx(self._path)
 
     def _of_size(self, height: int, width: int) -> openvino.Model:
         self._model.reshape([1, 3, height, width])
