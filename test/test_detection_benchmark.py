@@ -143,7 +143,7 @@ class TestReader:
         with pytest.raises(AnnotationError, match="not boxes of hands"):
             read_boxed_images(tmp_path)
 
-    def test_own_labels_add_sides_keypoints_and_corrections(self, tmp_path, monkeypatch):
+    def test_own_labels_add_sides_keypoints_and_corrections(self, tmp_path):
         folder = tmp_path / "labels"
         folder.mkdir()
         points = [[float(i), 2.0 * i, int(i != 5)] for i in range(21)]
@@ -166,16 +166,16 @@ class TestReader:
         }.items():
             (folder / f"{name}.json").write_text(json.dumps(value))
         labels = own_labels.OwnLabels(folder)
-        monkeypatch.setattr("wildhands_ros.datasets.real_images.reader.own_labels", lambda: labels)
         boxes = [[1, 1, 20, 20], [30, 1, 10, 10], [30, 30, 9, 9]]
         write_source(
             tmp_path / "src",
             [{"license": "CC0", "scene": "single photo"}],
             [{"id": i, "image_id": 1, "bbox": bbox} for i, bbox in enumerate(boxes)],
         )
-        (image,) = read_boxed_images(tmp_path / "src", split="validation").images
+        (image,) = read_boxed_images(tmp_path / "src", split="validation", labels=labels).images
         assert [h.ignore for h in image.hands] == [False, True, True, False] and not image.hands_complete
         moved = image.hands[3]
+        assert moved.keypoints is not None
         assert tuple(image.hands[0].box) == (40, 20, 50, 30) and tuple(moved.box) == (5, 5, 25, 25)
         assert moved.side is Side.RIGHT and np.isnan(moved.keypoints[5]).all() and tuple(moved.keypoints[6]) == (6, 12)
 
@@ -215,7 +215,7 @@ class TestSplit:
     def test_the_written_split_covers_all_images_and_separates_near_duplicates(self):
         images = [image for image in read_boxed_images(REAL_IMAGES).images if not image.evaluate_only]
         assert {image.split for image in images} == set(SPLITS), "tools/split_real_images.py writes the split"
-        splits = {}
+        splits: dict[tuple[str, str], str | None] = {}
         for image in images:
             place = place_and_people(image.source, scene_key(image.source, image.scene, image.name))
             assert splits.setdefault((image.source, place), image.split) == image.split
@@ -237,10 +237,9 @@ class TestFigures:
         left = LabelledHand(np.array([300.0, 0, 330, 30]), Side.LEFT, box_fill=0.5)
         part = LabelledHand(np.array([500.0, 0, 520, 20]), Side.LEFT, ignore=True)
         found = [
-            Detection(box, side)
+            Detection(np.array(box, float), side)
             for box, side in (((10, 0, 110, 100), Side.LEFT), ((500, 0, 520, 20), Side.LEFT), ((600, 0, 640, 40), None))
         ]
-        found = [replace(hand, box=np.array(hand.box, float)) for hand in found]
         counts.add(found, [right, left, part], 1000)
         counts.add([], [], 1000)
         counts.add(found[2:], [], 1000)

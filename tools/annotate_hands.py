@@ -115,7 +115,7 @@ def draw_tile(kind: str, entry: dict, folder: Path) -> np.ndarray:
     tile = cv2.warpAffine(np.ascontiguousarray(image), affine, (TILE[kind],) * 2, flags=cv2.INTER_AREA)
     corners = np.array([[x, y], [x + width, y + height]]) @ affine[:, :2].T + affine[:, 2]
     if kind == "sides":
-        cv2.rectangle(tile, *(tuple(map(int, corner)) for corner in corners), (0, 255, 0), 1)
+        cv2.rectangle(tile, pixel(corners[0]), pixel(corners[1]), (0, 255, 0), 1)
     else:
         for name in (MEDIAPIPE, OURS):
             if name in entry:
@@ -129,13 +129,18 @@ def draw_tile(kind: str, entry: dict, folder: Path) -> np.ndarray:
     return tile
 
 
+def pixel(point: np.ndarray) -> tuple[int, int]:
+    x, y = point.round().astype(int).tolist()
+    return x, y
+
+
 def draw_points(tile: np.ndarray, points: np.ndarray, thin: bool) -> None:
     for a, b in BONES:
         colour = (255, 255, 255) if thin else COLOURS[(b - 1) // 4]
-        cv2.line(tile, *(tuple(map(int, points[i].round())) for i in (a, b)), colour, 1, cv2.LINE_AA)
+        cv2.line(tile, pixel(points[a]), pixel(points[b]), colour, 1, cv2.LINE_AA)
     for i, point in enumerate(points):
         colour = (255, 255, 255) if thin else (COLOURS[(i - 1) // 4] if i else (0, 0, 0))
-        cv2.circle(tile, tuple(map(int, point.round())), 2 if thin else 3, colour, -1, cv2.LINE_AA)
+        cv2.circle(tile, pixel(point), 2 if thin else 3, colour, -1, cv2.LINE_AA)
 
 
 def accept(entries: list[dict], decisions: Path, labels: Path) -> None:
@@ -197,7 +202,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=10**9, help="at most so many proposals for each source")
     args = parser.parse_args()
     if args.action == "propose":
-        propose(*args.paths, args.sources, args.splits, args.limit)
+        folder, out = args.paths
+        propose(folder, out, args.sources, args.splits, args.limit)
         return
     entries = [
         entry

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wildhands_ros.datasets.real_images.own_labels import FOLDER
+from wildhands_ros.datasets.real_images.own_labels import FOLDER, OwnLabels
 from wildhands_ros.datasets.real_images.reader import read_boxed_images
 from wildhands_ros.datasets.real_images.split import (
     SPLITS,
@@ -34,17 +34,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=FOLDER / "split.json")
     args = parser.parse_args()
-    images = [image for image in read_boxed_images(args.folder).images if not image.evaluate_only]
+    # Corrections of boxes that are made later must not change the split.
+    read = read_boxed_images(args.folder, labels=OwnLabels(None)).images
+    images = [image for image in read if not image.evaluate_only]
     keys = [(image.source, scene_key(image.source, image.scene, image.name)) for image in images]
     hashes = np.stack([difference_hash(image.load()) for image in images])
     pairs = [(keys[i], keys[j]) for i, j in near_duplicates(hashes) if keys[i] != keys[j]]
     print(f"{len(pairs)} pairs of near-duplicates across scenes")
-    for (a, b), count in Counter((a[0], b[0]) for a, b in pairs).items():
-        print(f"  {a} and {b}: {count}")
+    for (first, second), count in Counter((a[0], b[0]) for a, b in pairs).items():
+        print(f"  {first} and {second}: {count}")
     same_place: dict[tuple[str, str], tuple[str, str]] = {}
-    for source, key in dict.fromkeys(keys):
-        place = (source, place_and_people(source, key))
-        pairs.append(((source, key), same_place.setdefault(place, (source, key))))
+    for source, scene in dict.fromkeys(keys):
+        place = (source, place_and_people(source, scene))
+        pairs.append(((source, scene), same_place.setdefault(place, (source, scene))))
     groups = merged(list(dict.fromkeys(keys)), pairs)
 
     sizes: dict[str, dict] = defaultdict(dict)
@@ -60,8 +62,8 @@ def main() -> None:
             assigned[group] = split
             total[split] = total[split] + sizes[source][group]
     result: dict[str, dict[str, str]] = defaultdict(dict)
-    for source, key in sorted(set(keys)):
-        result[source][key] = assigned[groups[source, key]]
+    for source, scene in sorted(set(keys)):
+        result[source][scene] = assigned[groups[source, scene]]
     args.out.parent.mkdir(exist_ok=True)
     args.out.write_text(json.dumps(result, indent=1) + "\n")
     for source in sorted(result):

@@ -47,7 +47,7 @@ def evaluate_photo_folder(
     Returns:
         The exit code.
     """
-    given = ("keypoints", "boxes", "images")
+    given: tuple[str, ...] = ("keypoints", "boxes", "images")
     if is_boxed(folder):
         boxed = read_boxed_images(folder, split=split)
         for line in boxed.report():

@@ -62,13 +62,13 @@ class OwnLabels:
     """All labels of a folder.
 
     Args:
-        folder: Contains the JSON files, each of which may be missing.
+        folder: Contains the JSON files, each of which may be missing; None for no labels.
     """
 
-    def __init__(self, folder: Path):
-        self._split = _load(folder / "split.json")
-        self._sides, self._keypoints, self._corrections = (
-            _load(folder / f"{name}.json") for name in ("sides", "keypoints", "corrections")
+    def __init__(self, folder: Path | None):
+        self._split, self._sides, self._keypoints, self._corrections = (
+            _load(folder / f"{name}.json") if folder is not None else {}
+            for name in ("split", "sides", "keypoints", "corrections")
         )
 
     def split_of(self, source: str, scene: str, name: str) -> str | None:

@@ -114,13 +114,16 @@ class BoxedImages:
         ]
 
 
-def read_boxed_images(folder: Path, boxes: Path | None = None, split: str = ALL) -> BoxedImages:
+def read_boxed_images(
+    folder: Path, boxes: Path | None = None, split: str = ALL, labels: OwnLabels | None = None
+) -> BoxedImages:
     """Read the annotations of a source, or of all sources in a folder.
 
     Args:
         folder: Folder of images with JSON files, or folder of such folders.
         boxes: JSON file with the annotations of ``folder``; None for those in the folder.
         split: "train", "validation", "test", or "all".
+        labels: Split, sides, keypoints and corrections to add; None for those of the package.
 
     Returns:
         The images in the order of the annotations, sources in alphabetical order.
@@ -131,7 +134,7 @@ def read_boxed_images(folder: Path, boxes: Path | None = None, split: str = ALL)
     """
     if split not in (*SPLITS, ALL):
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}, {ALL}")
-    result, labels = BoxedImages(), own_labels()
+    result, labels = BoxedImages(), labels or own_labels()
     for file, root in _annotation_files(folder, boxes):
         with foreign_bytes(file, "boxes of hands in the style of COCO", AnnotationError):
             _read(file, root, labels, result)

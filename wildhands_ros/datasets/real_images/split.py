@@ -10,9 +10,12 @@ import hashlib
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
+
+K = TypeVar("K", bound=Hashable)
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 SINGLE = "single photo"
@@ -68,11 +71,11 @@ def place_and_people(source: str, key: str) -> str:
     return f"{found[1]}_{''.join(sorted((found[2], found[3])))}" if found else key
 
 
-def merged(keys: Sequence[Hashable], pairs: Sequence[tuple[Hashable, Hashable]]) -> dict[Hashable, Hashable]:
+def merged(keys: Sequence[K], pairs: Sequence[tuple[K, K]]) -> dict[K, K]:
     """Return the representative of each key's group, where pairs belong together."""
     parent = {key: key for key in keys}
 
-    def root(key: Hashable) -> Hashable:
+    def root(key: K) -> K:
         while parent[key] != key:
             key = parent[key]
         return key
@@ -83,7 +86,7 @@ def merged(keys: Sequence[Hashable], pairs: Sequence[tuple[Hashable, Hashable]])
     return {key: root(key) for key in keys}
 
 
-def divide(source: str, groups: Mapping[Hashable, SceneSize], total: Mapping[str, SceneSize]) -> dict[Hashable, str]:
+def divide(source: str, groups: Mapping[K, SceneSize], total: Mapping[str, SceneSize]) -> dict[K, str]:
     """Assign the groups of scenes of one source to splits.
 
     The largest groups come first, ties in the order of a hash of their names. Each goes to the split that is furthest
@@ -99,7 +102,7 @@ def divide(source: str, groups: Mapping[Hashable, SceneSize], total: Mapping[str
     filled, whole = dict.fromkeys(SPLITS, SceneSize()), sum(groups.values(), SceneSize())
     if len(groups) == 1:
         filled, whole = dict(total), sum(total.values(), whole)
-    result = {}
+    result: dict[K, str] = {}
     for group in sorted(groups, key=lambda key: (-groups[key].images, _hash(source, key))):
         added = groups[group]
         counted = replace(added, images=0, hands=0) if len(groups) == 1 and added.hand_free else added
