@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ pytest.importorskip("onnxruntime")
 from wildhands_ros.network.network_file import DEFAULT_NAME, open_network
 from wildhands_ros.runtime import fastest as module
 from wildhands_ros.runtime.fastest import fastest
+from wildhands_ros.runtime.memory import release_unused_memory
 from wildhands_ros.runtime.network import choose
 
 
@@ -58,3 +60,15 @@ def test_without_a_cache_nothing_is_measured_at_each_start(file, monkeypatch):
     assert fastest(file, ["onnxruntime"]) is None
     runtime, precision, device = choose(file)
     assert (runtime, device) in [("openvino", "cpu"), ("onnxruntime", "cpu")] and precision != "auto"
+
+
+def test_freed_memory_is_returned():
+    def resident_mb() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+    blocks = [bytes(100_000) for _ in range(1000)]  # too small for pages of their own
+    blocks.append(bytes(1000))
+    full = resident_mb()
+    del blocks[:-1]
+    release_unused_memory()
+    assert resident_mb() < full - 50

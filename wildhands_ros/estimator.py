@@ -28,6 +28,7 @@ from .hand_model.asset import HandAsset, open_hands
 from .hand_model.mano_files import load_mano
 from .hand_model.posing import HandPoser, PosedJoints
 from .network.network_file import DEFAULT_NAME, NetworkFile, open_network
+from .runtime.memory import release_unused_memory
 from .runtime.predictor import Predictor
 from .runtime.threads import one_blas_thread
 from .smoothing.hands import ParameterSmoother, TrackedHand
@@ -179,6 +180,7 @@ class Estimator:
             # The most common shape, for which the detector is then compiled.
             self(np.zeros((360, 640, 3), np.uint8), Camera.guess(640, 360), stamp=0.0)
             self.reset()
+        release_unused_memory()
 
     def reset(self) -> None:
         """Forgets earlier images, as at the start of a new stream."""
