@@ -59,6 +59,7 @@ FUZZ ?= --minutes 10
 
 fuzz: setup-test
 	@.venv/bin/python test/fuzz.py $(FUZZ)
+	@.venv/bin/python test/fuzz_node.py --count 2000
 
 # The versions are the newest that work with numpy 1, not those of the lock files.
 test-numpy1: setup

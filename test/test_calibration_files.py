@@ -409,3 +409,14 @@ def test_other_configurations_refuse_aliases_too(tmp_path):
         read_config(path, TrainingConfig)
     with pytest.raises(ConfigError, match="nested deeper"):
         read_config(saved(tmp_path, "k: " + "[" * 5000), TrainingConfig)
+
+
+@pytest.mark.parametrize("width", [".nan", ".inf", "1e300", "640.5"])
+def test_a_kalibr_resolution_that_is_no_number_of_pixels(tmp_path, width):
+    path = tmp_path / "camchain.yaml"
+    path.write_text(
+        "cam0:\n  camera_model: pinhole\n  intrinsics: [610.0, 612.0, 322.5, 238.0]\n  distortion_model: radtan\n"
+        f"  distortion_coeffs: [0, 0, 0, 0]\n  resolution: [{width}, 480]\n"
+    )
+    with pytest.raises(CalibrationError, match=r"camchain\.yaml: width must be a"):
+        load_calibration(path)

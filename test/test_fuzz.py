@@ -23,6 +23,19 @@ def test_damaged_inputs_are_read_or_refused_by_name(name, tmp_path):
         seed.file.write_bytes(valid)
 
 
+@pytest.mark.ros
+def test_damaged_messages_over_dds_do_not_end_the_node(tmp_path):
+    pytest.importorskip("rclpy")
+    from fuzz_node import Client, send_damaged, start_node
+
+    node, client = start_node(tmp_path / "log"), Client()
+    try:
+        assert send_damaged(node, client, 100) == 300
+    finally:
+        client.close()
+        assert node.stop() == 0
+
+
 def test_equal_numbers_give_equal_inputs(tmp_path):
     first = [data for _, _, data in fuzz.inputs("calibrations", tmp_path / "a", 0, 30)]
     again = [data for _, _, data in fuzz.inputs("calibrations", tmp_path / "b", 20, 10)]

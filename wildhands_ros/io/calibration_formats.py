@@ -92,7 +92,7 @@ def _from_kalibr(camera: object) -> Calibration:
         )
     width, height = _numbers(camera, ("resolution",), 2)
     fx, fy, cx, cy = _numbers(camera, ("intrinsics",), 4)
-    sizes = {"width": int(width), "height": int(height)}
+    sizes = {"width": width, "height": height}
     return Calibration(
         width=_whole_number(sizes, ("width",)),
         height=_whole_number(sizes, ("height",)),

@@ -10,6 +10,7 @@ import yaml
 from ..geometry.calibration import Calibration, CalibrationError, IntrinsicsSource
 from ..geometry.camera import Camera
 from .calibration_formats import read_calibration
+from .errors import foreign_bytes
 
 
 def load_calibration(path: str | Path) -> Calibration:
@@ -36,10 +37,11 @@ def load_calibration(path: str | Path) -> Calibration:
         >>> camera.width, camera.height, camera.distortion_model
         (960, 540, 'plumb_bob')
     """
-    try:
-        return read_calibration(Path(path))
-    except CalibrationError as error:
-        raise CalibrationError(f"{path}: {error}", error.name) from error
+    with foreign_bytes(path, "a calibration file", CalibrationError):
+        try:
+            return read_calibration(Path(path))
+        except CalibrationError as error:
+            raise CalibrationError(f"{path}: {error}", error.name) from error
 
 
 def calibration_yaml(camera: Camera, name: str) -> str:
