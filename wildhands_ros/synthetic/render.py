@@ -88,7 +88,9 @@ def render(
     if photo.jpeg_quality:
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         coded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, photo.jpeg_quality])[1]
-        image = np.asarray(cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+        decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        assert decoded is not None  # it was encoded just now
+        image = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
     masks = cover.transpose(2, 0, 1)
     if shrink < 1:
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))

@@ -86,8 +86,7 @@ def _draw_meshes(image: np.ndarray, frame: FrameEstimate, faces: Mapping[Side, n
     index = np.zeros((y1 - y0, x1 - x0), np.int32)
     fixed_point = np.round(corners * 2**SUBPIXEL_BITS).astype(np.int32)
     for number, polygon in enumerate(fixed_point, start=1):
-        # OpenCV's stubs do not know that a single number is a colour.
-        cv2.fillConvexPoly(index, polygon, number, cv2.LINE_8, SUBPIXEL_BITS)  # type: ignore[call-overload]
+        cv2.fillConvexPoly(index, polygon, (number,), cv2.LINE_8, SUBPIXEL_BITS)
 
     covered = np.flatnonzero(index)
     face = index.ravel()[covered] - 1
