@@ -25,6 +25,7 @@ from wildhands_ros.datasets.coco_hands import AnnotationError, read_coco_hands
 from wildhands_ros.io import images
 from wildhands_ros.io.errors import foreign_bytes, reason
 from wildhands_ros.io.file_kinds import Group, file_kind
+from wildhands_ros.io.files import OutputFile
 from wildhands_ros.io.image_headers import ImageError, read_header
 from wildhands_ros.io.images import InputError, decode_image, encode_image, load_image
 from wildhands_ros.io.safe_numpy import NpzFile, read_npy, read_pickle
@@ -517,3 +518,8 @@ def test_files_that_cannot_be_opened_are_no_damage():
     with pytest.raises(AnnotationError, match="of ours"), foreign_bytes("a.json", "labels", AnnotationError):
         raise AnnotationError("an error of ours")
     assert reason(InputError("a sentence of ours")) == "a sentence of ours"
+
+
+def test_a_full_disk_names_the_output():
+    with pytest.raises(OSError, match="cannot write /dev/full: No space left"), OutputFile(Path("/dev/full")) as path:
+        path.write_bytes(b"x")

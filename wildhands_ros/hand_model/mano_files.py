@@ -156,7 +156,8 @@ def _asset(
     floats = {key: np.ascontiguousarray(value, np.float32) for key, value in arrays.items()}
     if side is Side.LEFT and negate_left_shapedirs_x:
         floats["shapedirs"] = floats["shapedirs"] * np.array([-1, 1, 1], np.float32)[:, None]
-    return HandAsset(side=side, name="mano", license=LICENSE, **integers, **floats)
+    with foreign_bytes(source, "a MANO hand", ManoFileError, HOW_TO_GET):
+        return HandAsset(side=side, name="mano", license=LICENSE, **integers, **floats)
 
 
 def _find(folder: Path, side: Side) -> Path:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
 from types import TracebackType
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _incomplete: dict[Path, Path] = {}
 """The partial files of this process, with the paths that they are for."""
@@ -65,10 +68,12 @@ class OutputFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_device:
-            return
-        _incomplete.pop(self.partial, None)
-        if kind is None:
-            os.replace(self.partial, self._target)
-        else:
-            self.partial.unlink(missing_ok=True)
+        if not self._is_device:
+            _incomplete.pop(self.partial, None)
+            if kind is None:
+                os.replace(self.partial, self._target)
+            else:
+                self.partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            # The system does not say which file it was.
+            raise OSError(f"cannot write {self.path}: {error.strerror}") from error

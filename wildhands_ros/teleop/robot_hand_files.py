@@ -26,6 +26,10 @@ LINK_KEYS = ("target_origin_link_names", "target_task_link_names", "target_link_
 """Keys of dex-retargeting whose values are lists of links."""
 
 
+_LONGEST = 1000
+"""Characters of an error, which may quote names of any length from the files."""
+
+
 class RobotHandError(InputError):
     """The configuration or its URDF cannot be used; the message says why."""
 
@@ -65,7 +69,7 @@ def read_robot_hand(config: Path) -> RobotHandFiles:
         _check_names(retargeting, robot)
         _check_human_indices(retargeting)
     except RobotHandError as error:
-        raise RobotHandError(f"{config}: {error}") from error
+        raise RobotHandError(f"{config}: {str(error)[:_LONGEST]}") from error
     return RobotHandFiles(settings, {**retargeting, "urdf_path": str(urdf)})
 
 
