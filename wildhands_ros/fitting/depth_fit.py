@@ -40,9 +40,12 @@ _LEAST_SUPPORT = 0.2
 """Least share of the points that agree on that factor."""
 _ROBUST = 2.5
 """Number of standard deviations at which Geman and McClure's weights have fallen to a quarter."""
-_GATES = (0.02, 0.012, 0.006, 0.003)
-"""Metres added to that width in each iteration: at first the surface is far off."""
-_ITERATIONS = 6
+_GATES = (0.02, 0.012, 0.006, 0.003, 0.003, 0.003)
+"""Metres added to that width, one value for each iteration: at first the surface is far off."""
+_FOLLOWED_ITERATIONS = 2
+"""Most iterations for a hand that was fitted in the last image too and moves in steps."""
+_FOLLOWED = 0.03
+"""Largest relative change of its distance."""
 _SMALL_STEP = 0.001
 """Metres of the wrist below which the iteration ends."""
 _FEWEST_POINTS = 20
@@ -122,11 +125,19 @@ class DepthFit:
         if scale is None:
             occluded = np.median(observed.offsets) < 0
             return DepthResult(fit, DepthStatus.OCCLUDED if occluded else DepthStatus.CONTRADICTS)
-        # Points keep their pixels while the hand moves along the rays.
-        pose = replace(fit.state.pose, position=fit.state.pose.position * scale)
-        for iteration in range(_ITERATIONS):
+        # A hand that is followed is near its place; its fit starts with the gate almost closed.
+        followed = fit.state.frames > 1 and abs(scale - 1) < _FOLLOWED
+        gates = _GATES[-_FOLLOWED_ITERATIONS:] if followed else _GATES
+        pose = fit.state.pose
+        if not followed:
+            # Points keep their pixels while the hand moves along the rays.
+            pose = replace(pose, position=pose.position * scale)
             posed = surface.pose(pose)
             observed = _observe(surface, posed, mirror, depth)
+        for iteration, gate in enumerate(gates):
+            if iteration:
+                posed = surface.pose(pose)
+                observed = _observe(surface, posed, mirror, depth)
             if len(observed.chosen) < _FEWEST_POINTS:
                 return DepthResult(fit, DepthStatus.CONTRADICTS)
             normal = evaluate(kinematics, pose, fit.evidence).normal
@@ -134,21 +145,19 @@ class DepthFit:
                 add_anchor(normal, pose, fit.anchor, fit.evidence.mean_ray)
             residuals = observed.offsets * observed.per_offset
             stddev = np.hypot(observed.stddev * observed.per_offset, _SURFACE_STDDEV)
-            # The gate closes step by step.
-            width = _ROBUST * stddev + _GATES[min(iteration, len(_GATES) - 1)]
-            weights = 1 / (1 + (residuals / width) ** 2) ** 2
+            weights = 1 / (1 + (residuals / (_ROBUST * stddev + gate)) ** 2) ** 2
             rows = surface.along_normals(posed, observed.chosen)
             weighted = rows * (weights / (stddev**2 * _SURFACE_REDUNDANCY))[:, None]
             matrix = normal.matrix / _KEYPOINT_REDUNDANCY + weighted.T @ rows
             gradient = normal.gradient / _KEYPOINT_REDUNDANCY - weighted.T @ residuals
             step = -np.linalg.solve(matrix, gradient)
             pose = pose.moved(step)
-            if iteration and np.linalg.norm(step[3:6]) < _SMALL_STEP:
+            if (iteration or followed) and np.linalg.norm(step[3:6]) < _SMALL_STEP:
                 break
-        posed = surface.pose(pose)
-        status = _judge(surface, posed, mirror, depth)
-        expensive = normal.cost > fit.cost + _MOST_EXPENSIVE
-        if status is DepthStatus.USED and (expensive or not _stands_out(surface, posed, mirror, depth)):
+        status = _judge(observed, residuals - rows @ step)
+        if status is DepthStatus.USED and (
+            normal.cost > fit.cost + _MOST_EXPENSIVE or not _stands_out(surface, surface.pose(pose), mirror, depth)
+        ):
             nearer = pose.position @ pose.position < fit.wrist_position @ fit.wrist_position
             status = DepthStatus.OCCLUDED if nearer else DepthStatus.CONTRADICTS
         if status is not DepthStatus.USED:
@@ -219,15 +228,12 @@ def _common_scale(observed: _Observed) -> float | None:
     return float(candidates[best]) if support[best] > _LEAST_SUPPORT else None
 
 
-def _judge(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, depth: DepthImage) -> DepthStatus:
-    """Decides whether the refined hand agrees with the depth image."""
-    observed = _observe(surface, posed, mirror, depth)
-    if len(observed.chosen) < _FEWEST_POINTS:
-        return DepthStatus.CONTRADICTS
-    residuals = observed.offsets * observed.per_offset
+def _judge(observed: _Observed, residuals: np.ndarray) -> DepthStatus:
+    """Decides by the (N,) residuals along the normals whether the refined hand agrees with the depth image."""
     agrees = np.abs(residuals) < _AGREES + 2 * observed.stddev * np.abs(observed.per_offset)
     if agrees.mean() < _FEWEST_AGREEING:
-        return DepthStatus.OCCLUDED if np.median(observed.offsets) < -_AGREES else DepthStatus.CONTRADICTS
+        nearer = np.median(residuals / observed.per_offset) < -_AGREES
+        return DepthStatus.OCCLUDED if nearer else DepthStatus.CONTRADICTS
     return DepthStatus.USED
 
 

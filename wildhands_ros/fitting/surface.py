@@ -15,8 +15,8 @@ from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from .anatomy import ARTICULATED_JOINTS
 from .kinematics import NUM_ANGLES, NUM_RIGID, FingerChains, HandKinematics, HandPose
 
-NUM_POINTS = 384
-"""Points on the whole surface, of which about 40 % face the camera: one per 7 mm."""
+NUM_POINTS = 256
+"""Points on the whole surface, of which about 40 % face the camera: one per 9 mm."""
 _WRIST_CAP = 0.012
 """Metres from the wrist's end of the mesh within which there are no points: there the arm continues."""
 _SPHERES_PER_BONE = 4
