@@ -298,7 +298,7 @@ class TestSearch:
         assert len(scene.windows) == 2 and scene.crops <= 2 * SEARCH_EVERY
 
     def test_a_doubtful_hand_of_a_stream_is_reported_once_it_was_seen_twice(self):
-        scene = propose_hands(Scene([POINTS], presence=0.05, shown=0.8), 0.75)
+        scene = propose_hands(Scene([POINTS], presence=0.05, shown=0.55), 0.5)
         stream, known = finder(scene), []
         counts = []
         for _ in range(4):
