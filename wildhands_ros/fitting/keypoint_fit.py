@@ -417,7 +417,7 @@ class KeypointFit:
             damping = np.where(better, damping / 5, damping * 10)
             if not ended.any():
                 continue
-            found |= {int(numbers[i]): rows(lasting, i) for i in np.flatnonzero(ended)}
+            found |= {int(numbers[i]): rows(lasting, int(i)) for i in np.flatnonzero(ended)}
             left = np.flatnonzero(~ended)
             numbers, damping = numbers[left], damping[left]
             if not len(left):

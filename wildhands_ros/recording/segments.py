@@ -82,7 +82,7 @@ def save(path: Path, segment: Segment) -> None:
     for name, shape in _OPTIONAL.items():
         columns[name] = _stack([getattr(hand, name) for hand in hands], shape)
     with OutputFile(path) as partial:
-        np.savez(partial, **columns)
+        np.savez(partial, **columns)  # type: ignore[arg-type, unused-ignore]  # numpy 2: allow_pickle
 
 
 def load(path: Path, with_meshes: bool = True) -> Segment:

@@ -168,7 +168,7 @@ def _make_chunk(request: FeatureRequest, folder: Path, start: int) -> None:
         if name in arrays:
             arrays["features" if name == "crop" else "image_features"] = _trunk_features(arrays.pop(name))
     with cached_output(_chunk_path(folder, start)) as partial_file:
-        np.savez(partial_file, **arrays)
+        np.savez(partial_file, **arrays)  # type: ignore[arg-type, unused-ignore]  # numpy 2: allow_pickle
 
 
 def _draw(source: Source, maker: ExampleMaker, request: FeatureRequest, place: int) -> ImageExample:

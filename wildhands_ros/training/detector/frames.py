@@ -188,5 +188,7 @@ def _photometric(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     image = np.clip(values, 0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))])[1]
-        image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        assert decoded is not None  # it was encoded just now
+        return decoded.astype(np.uint8, copy=False)
     return image

@@ -106,6 +106,7 @@ class FramePool:
         jpegs, jpeg_starts, labels, starts = _loaded(self._paths[number // _CHUNK])
         place = number % _CHUNK
         bgr = cv2.imdecode(jpegs[jpeg_starts[place] : jpeg_starts[place + 1]], cv2.IMREAD_COLOR)
+        assert bgr is not None  # the pool encoded it
         rows = np.array(labels[starts[place] : starts[place + 1]])
         return Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rows[:, :4], rows[:, 4], rows[:, 5:7], rows[:, 7] > 0)
 
