@@ -22,7 +22,7 @@ import setup_env
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements" / "demo.in"
-TEST_REQUIREMENTS = ("colcon-common-extensions", "hypothesis", "pytest")
+TEST_REQUIREMENTS = ("colcon-common-extensions", "hypothesis", "mcap", "pytest")
 QUICK = (
     "bags",
     "calibration_files",
