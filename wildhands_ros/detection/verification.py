@@ -27,8 +27,10 @@ Propose = Callable[[np.ndarray, Window], list[Proposal]]
 
 WEIGHTS, BIAS = np.array([1.23, 0.51, 0.71, 0.46, 0.5]), -0.5
 """Logistic regression of a hand on ``Candidate.features``, fitted to the validation split of real images by
-``tools/fit_acceptance.py``. The bias is 0.5 above the fitted one: with that, the default threshold of 0.5 finds more
-hands there at the same precision (97 %)."""
+``tools/fit_acceptance.py``. It was
+fitted to the detector's weights before they were averaged (see the model card). The bias is 0.5 above the fitted one,
+for recall: in that fit, the same threshold cost no precision.
+"""
 BY_APPEARANCE, BY_APPEARANCE_BIAS = np.array([1.0, 1.4, 0.0, 0.5, 0.5]), -0.6
 """A second rule, without the landmark network, for gloved hands, which it does not recognise and of which the split has
 none: there it adds one false hand to 390 places."""
@@ -75,8 +77,8 @@ class Effort(NamedTuple):
 
 
 STILL = Effort(8, 8, 0.15, -1.1)
-"""For a single image. Of the hands that the rule accepts in the validation split all have more evidence than -0.3, of
-the other places 9 % have more than -1.1."""
+"""For a single image. With the fitted rule, all hands that were accepted in the validation split had more evidence than
+-0.3; about one other place in ten has more than -1.1."""
 THOROUGH = Effort(12, 3, 0.1, -2.6)
 """For a single image in which nothing was found."""
 STREAM = Effort(4, 2, 0.2, -1.5)
