@@ -43,7 +43,7 @@ def altered(**fields) -> CameraInfo:
         ({"d": [1e308] * 5}, "bad_distortion"),
         ({"width": 0}, "bad_camera_size"),
         ({"height": 2**32 - 1}, "bad_camera_size"),
-        ({"d": [2500.0, -800.0, 0.0, 0.0, 0.0]}, "lens_folds"),
+        ({"d": [-2500.0, -800.0, 0.0, 0.0, 0.0]}, "lens_folds"),
         ({"k": np.zeros(9)}, "bad_camera_info"),
     ],
 )

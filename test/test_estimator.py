@@ -181,13 +181,15 @@ def test_smoothing_does_not_change_the_tracks():
 
 
 @needs_photos
-def test_low_scores_and_empty_boxes_are_counted(estimator, photo):
+def test_external_boxes_are_estimated_with_the_score_of_the_network_and_low_scores_are_counted(estimator, photo):
     labelled, label, image = photo
     wall = Detection(np.array([0, 0, 40, 40.0]), Side.RIGHT, 0.9)
     doubtful = Detection(label.box, Side.RIGHT, 0.1)
     frame = estimator(image, labelled.camera, detections=[wall, doubtful])
-    assert frame.hands == ()
-    assert frame.unresolved == 2
+    [hand] = frame.hands
+    assert hand.box == pytest.approx(wall.box)
+    assert hand.score < 0.1
+    assert frame.unresolved == 1
 
 
 @needs_photos

@@ -21,6 +21,7 @@ from safetensors import safe_open
 
 from wildhands_ros.datasets import DatasetError, LabelledHand, LabelledImage, ManoLabel, Supervision
 from wildhands_ros.datasets.base import label_hand
+from wildhands_ros.datasets.usable_labels import usable_hands
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE
@@ -52,7 +53,6 @@ from wildhands_ros.training.objective import FUSION_UNITS, Objective
 from wildhands_ros.training.optimization import Optimization
 from wildhands_ros.training.prediction_grid import draw_predictions
 from wildhands_ros.training.runs import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
-from wildhands_ros.training.usable_labels import usable_hands
 from wildhands_ros.types import ManoParameters, Side
 
 pytestmark = pytest.mark.slow

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..datasets.usable_labels import Skipped
 from ..hand_model.asset import HandAsset
 from ..network.trunk_kinds import TrunkKind
 from ..types import Side
@@ -27,7 +28,6 @@ from .examples import ExampleMaker, HandExample, ImageExample
 from .randomness import generator
 from .sources import Source, open_source
 from .targets import Targets
-from .usable_labels import Skipped
 
 _ATTEMPTS = 50
 """Consecutive draws without a usable hand after which training gives up."""

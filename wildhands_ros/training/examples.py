@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..datasets.labels import LabelledHand, LabelledImage, Supervision
+from ..datasets.usable_labels import Skipped
 from ..detection.landmarks import MIDDLE_MCP, WRIST, hand_turn
 from ..geometry.boxes import rotated_square
 from ..geometry.camera import Camera
@@ -31,7 +32,6 @@ from ..network.crop_geometry import (
 from ..network.crop_pixels import cut_crops, hide_outside
 from ..types import Grasp, ManoParameters, Side
 from .config import AugmentationConfig
-from .usable_labels import Skipped
 
 MIN_BOX_SIDE = 4.0
 """Pixels; nothing can be recognised in a smaller box."""

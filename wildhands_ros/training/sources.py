@@ -11,6 +11,7 @@ import numpy as np
 from ..datasets import DatasetError, Supervision, open_dataset
 from ..datasets.coco_hands import read_coco_hands
 from ..datasets.labels import LabelledImage
+from ..datasets.usable_labels import Skipped, usable_hands
 from ..geometry.boxes import rotated_square
 from ..geometry.camera import Camera
 from ..hand_model.asset import HandAsset
@@ -20,7 +21,6 @@ from ..network.crop_geometry import usable_boxes
 from ..types import Side
 from .config import INSTALLED, PHOTOGRAPHS, WORLD_PREFIX, SourceConfig
 from .examples import MIN_BOX_SIDE, CropBox, ExampleMaker, ImageExample
-from .usable_labels import Skipped, usable_hands
 
 _LAB_LABELS = frozenset(
     {Supervision.KEYPOINTS, Supervision.JOINTS, Supervision.POSE, Supervision.BETAS, Supervision.CAMERA},

@@ -14,6 +14,7 @@ from ...detection.landmarks import MIDDLE_MCP, WRIST
 from ...geometry.camera import scale_affine
 from ...synthetic.config import WorldConfig
 from ...synthetic.frames import make_frame
+from ...synthetic.image_effects import photometrically_changed
 from ...synthetic.render import render
 from ...synthetic.scene import Scene
 from ...types import Side
@@ -165,30 +166,9 @@ def window(
     # What is to be ignored may be as large as the frame, of which a window shows little.
     inside = (share > min_shown) | (~frame.counts & (share > 0))
     return Frame(
-        _photometric(image, rng),
+        photometrically_changed(image, rng),
         boxes[inside],
         (1 - frame.right if mirror < 0 else frame.right)[inside],
         (frame.up @ (linear / zoom).T)[inside],
         (frame.counts & (share > 0.45) & ((boxes[:, 2:] - boxes[:, :2]).max(axis=1) > 7))[inside],
     )
-
-
-def _photometric(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Apply random exposure, contrast, colour, blur, noise and compression; occasionally remove the colour."""
-    values = image.astype(np.float32)
-    values = 255 * (values / 255) ** np.exp(rng.normal(0, 0.3))
-    mean = values.mean()
-    values = (values - mean) * np.exp(rng.normal(0, 0.2)) + mean + rng.normal(0, 12)
-    values *= 1 + rng.normal(0, 0.08, 3).astype(np.float32)
-    grey = values.mean(axis=2, keepdims=True)
-    values = grey + (values - grey) * (0.0 if rng.random() < 0.08 else rng.uniform(0.5, 1.4))
-    if rng.random() < 0.25:
-        values = cv2.GaussianBlur(values, (0, 0), rng.uniform(0.4, 1.6))
-    values += rng.normal(0, rng.exponential(3.0), values.shape)
-    image = np.clip(values, 0, 255).astype(np.uint8)
-    if rng.random() < 0.3:
-        coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 90))])[1]
-        decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
-        assert decoded is not None  # it was encoded just now
-        return decoded.astype(np.uint8, copy=False)
-    return image

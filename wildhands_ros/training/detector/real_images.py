@@ -12,12 +12,12 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ...datasets.real_images.reader import BoxedImage, read_boxed_images
 from ...datasets.real_images.split import TRAIN
 from ...io.images import load_image
+from ...synthetic.image_effects import blurred_by_chance
 from . import frames, second_stage
 from .frames import HEIGHT, WIDTH, Frame, window
 
@@ -69,7 +69,7 @@ class RealImages:
             ValueError, OSError: A photograph cannot be read.
         """
         frame = self._make(rng)
-        return replace(frame, image=_degraded(frame.image, rng))
+        return replace(frame, image=blurred_by_chance(frame.image, rng))
 
     def _drawn(self, rng: np.random.Generator) -> BoxedImage:
         return self._images[int(np.searchsorted(self._cumulated, rng.uniform(0, self._cumulated[-1]), side="right"))]
@@ -172,22 +172,3 @@ def _mistakes(path: Path, boxes: tuple[tuple[float, ...], ...]) -> tuple[tuple[f
     """Return the boxes of the first stage's false positives in a completely boxed photograph."""
     found = second_stage.mistakes(load_image(path), np.array(boxes).reshape(-1, 4))
     return tuple(tuple(box.tolist()) for box in found)
-
-
-def _degraded(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Blur an image by chance, like a small hand that is enlarged, or a moving one."""
-    height, width = image.shape[:2]
-    kind = rng.random()
-    if kind < 0.35:
-        factor = rng.uniform(1.2, 3.5)
-        small = cv2.resize(image, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA)
-        return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    if kind < 0.45:
-        length = int(rng.integers(3, 12))
-        kernel = np.zeros((length, length), np.float32)
-        angle = rng.uniform(0, np.pi)
-        middle, reach = (length - 1) / 2, length / 2 * np.array([np.cos(angle), np.sin(angle)])
-        (x0, y0), (x1, y1) = (np.round(middle + sign * reach).astype(int).tolist() for sign in (-1, 1))
-        cv2.line(kernel, (x0, y0), (x1, y1), (1.0,))
-        return cv2.filter2D(image, -1, kernel / kernel.sum())
-    return image

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..datasets.labels import LabelledHand, LabelledImage, ManoLabel, Supervision
 from ..hand_model.asset import HandAsset
 from ..types import Grasp, ManoParameters, Side
+from .labels import LabelledHand, LabelledImage, ManoLabel, Supervision
 
 _OF_HAND_MODEL = frozenset({Supervision.POSE, Supervision.BETAS, Supervision.CAMERA})
 
