@@ -1,12 +1,18 @@
 """Settings for the whole suite."""
 
 import os
+import signal
 from collections import Counter
 
 import pytest
 
 # Threads slow down small tensor operations on a test machine with few, shared cores. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell starts background jobs with SIGINT ignored, and their children inherit that: the processes whose end at Ctrl-C
+# is tested would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SHORTEST_LISTED = 1.0
 """Seconds; test files that take less are left out of the summary."""

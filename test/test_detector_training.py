@@ -310,9 +310,9 @@ def test_the_hand_head_uses_the_frozen_trunk_of_an_earlier_run(small_pool, tmp_p
     torch.nn.init.normal_(earlier.trunk.fine.lateral.weight)
     save_detector(earlier, tmp_path / "earlier.onnx")
     trainer = DetectorTrainer(dataclasses.replace(CONFIG, start=str(tmp_path / "earlier.onnx")), tmp_path / "run")
-    batch, seen = collate(small_pool[1]), []
-    trainer._net.hand_head.register_forward_pre_hook(lambda _, features: seen.append(features))
-    trainer._train(1, batch)
+    features, seen = trainer._features(collate(small_pool[1])), []
+    trainer._net.hand_head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs))
+    trainer._train(1, features)
     with torch.inference_mode():
         fine = trainer._net.trunk.back(seen[0][0])[0]
     torch.testing.assert_close(seen[0][1], fine)

@@ -160,7 +160,7 @@ FAULTS: dict[str, Fault] = {
         "Distortion coefficients that fold the image",
         "rejected: lens_folds",
         REJECTS,
-        _set_info(distortion_model="plumb_bob", d=[2500.0, -800.0, 0.0, 0.0, 0.0]),
+        _set_info(distortion_model="plumb_bob", d=[-2500.0, -800.0, 0.0, 0.0, 0.0]),
     ),
     "no_camera_info": Fault(
         "Images of another camera that has no CameraInfo",
