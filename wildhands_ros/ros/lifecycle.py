@@ -84,6 +84,9 @@ class ManagedNode(LifecycleNodeMixin, Node):
         try:
             result = callback(before) if callback else TransitionCallbackReturn.SUCCESS
         except Exception:
+            if not self.context.ok():
+                # A signal came meanwhile: nothing can be published any more, the change of state included.
+                return TransitionCallbackReturn.FAILURE
             self.get_logger().error(f"this is a bug, please report it:\n{traceback.format_exc()}")
             result = TransitionCallbackReturn.ERROR
         self._state_machine.trigger_transition_by_label(result.to_label(), True)
