@@ -10,28 +10,21 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from .. import versions
 from ..config import AUTO
-from ..geometry.camera import Camera
+from ..io.cache_files import cached_output, open_cached, own_cache_folder
 from ..io.cache_key import cache_key
-from ..io.paths import cache_folder
-from ..network.config import IMAGE_SIZE
-from ..network.network_file import NetworkFile, open_network
-from ..network.preprocessing import preprocess
-from .signature import RIGHT
+from ..network.network_file import NetworkFile
 from .threads import available_cpus
 
-_HANDS = 2
-_WARM_UP, _REPEATS = 3, 10
+_MEASUREMENT = f"{__package__}.measurement"
+"""The module that measures; it imports this one, so it is not imported here."""
 _TIMEOUT = 60.0
 """Seconds for the measurement of one runtime, which includes compiling the network."""
 _logger = logging.getLogger(__name__)
@@ -59,13 +52,14 @@ def fastest(file: NetworkFile, runtimes: Sequence[str], precision: str = AUTO) -
     Returns:
         The fastest one; None if none was measured because the result cannot be kept, or because all failed.
     """
-    path = cache_folder() / "runtime" / f"{_key(file, runtimes, precision)}.json"
     try:
-        runtime, kept_precision, ms = json.loads(path.read_text())[0]
-        return Measured(str(runtime), str(kept_precision), float(ms))
-    except (OSError, ValueError, TypeError, LookupError):
-        pass  # not measured yet, or damaged
-    if not _can_write(path):
+        folder = own_cache_folder("runtime")
+    except OSError:
+        return None
+    path = folder / f"{_key(file, runtimes, precision)}.json"
+    if (kept := _read(path)) is not None:
+        return kept
+    if not os.access(folder, os.W_OK | os.X_OK):
         return None
     found = [one for runtime in runtimes if (one := _measured(file.path, runtime, precision)) is not None]
     if not found:
@@ -104,26 +98,21 @@ def _version(package: str) -> str:
         return ""
 
 
-def _can_write(path: Path) -> bool:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(path.parent, os.W_OK | os.X_OK) and (not path.exists() or os.access(path, os.W_OK))
+def _read(path: Path) -> Measured | None:
+    file = open_cached(path)
+    if file is None:
+        return None
+    with file:
+        return Measured(*json.load(file)[0])
 
 
 def _keep(path: Path, found: Sequence[Measured]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with suppress(OSError), cached_output(path) as partial:
         partial.write_text(json.dumps(found))
-        os.replace(partial, path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def _measured(path: Path, runtime: str, precision: str) -> Measured | None:
-    command = [sys.executable, "-m", __name__, str(path), runtime, precision]
+    command = [sys.executable, "-m", _MEASUREMENT, str(path), runtime, precision]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=True)
         chosen, ms = json.loads(run.stdout.splitlines()[-1])
@@ -134,33 +123,3 @@ def _measured(path: Path, runtime: str, precision: str) -> Measured | None:
     except (OSError, subprocess.TimeoutExpired, ValueError, TypeError, IndexError) as error:
         _logger.warning("the runtime %s could not be measured: %s", runtime, error)
     return None
-
-
-def _measure(path: Path, runtime: str, precision: str) -> tuple[str, float]:
-    """Returns the precision and the milliseconds of one runtime."""
-    from .network import choose, run_network
-
-    file = open_network(path)
-    if file.mean_pose is None:
-        raise ValueError(f"{path} is not an ONNX file")
-    runtime, precision, device = choose(file, runtime, precision, "cpu")
-    network = run_network(file, file.mean_pose, runtime, precision, device)
-    side = 2 * IMAGE_SIZE
-    inputs = preprocess(
-        np.zeros((side, side, 3), np.uint8),
-        Camera.guess(side, side),
-        np.tile([[0.0, 0.0, side, side]], (_HANDS, 1)),
-        file.config,
-        file.config.preprocessing,
-        np.zeros(_HANDS) if file.config.upright else None,
-    )
-    seconds = []
-    for _ in range(_WARM_UP + _REPEATS):
-        start = time.perf_counter()
-        network(inputs, np.full(_HANDS, RIGHT))
-        seconds.append(time.perf_counter() - start)
-    return precision, 1e3 * min(seconds[_WARM_UP:])
-
-
-if __name__ == "__main__":
-    print(json.dumps(_measure(Path(sys.argv[1]), sys.argv[2], sys.argv[3])))
