@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..geometry.boxes import box_iou
+from ..geometry.boxes import box_area, box_iou, box_overlap
 from ..types import Detection
 
 _SAME_KEYPOINTS = 0.25
@@ -57,6 +57,5 @@ def _are_close(points: np.ndarray) -> bool:
 
 
 def _is_fragment(hand: Detection, other: Detection) -> bool:
-    low, high = np.maximum(hand.box[:2], other.box[:2]), np.minimum(hand.box[2:], other.box[2:])
-    area, other_area = (hand.box[2:] - hand.box[:2]).prod(), (other.box[2:] - other.box[:2]).prod()
-    return bool(area < _FRAGMENT_SIZE * other_area and np.clip(high - low, 0, None).prod() > _FRAGMENT_WITHIN * area)
+    area = box_area(hand.box)
+    return area < _FRAGMENT_SIZE * box_area(other.box) and box_overlap(hand.box, other.box) > _FRAGMENT_WITHIN * area

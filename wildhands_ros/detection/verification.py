@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, logit
 
-from ..geometry.boxes import box_iou, box_ious
+from ..geometry.boxes import box_area, box_iou, box_ious, box_overlap
 from ..geometry.camera import Camera
 from ..types import Detection, Side
 from .duplicates import same_hand, without_duplicates
@@ -289,9 +289,7 @@ def _without_same_hands(candidates: Sequence[Candidate], width: int, height: int
 
 
 def _is_same(a: np.ndarray, b: np.ndarray) -> bool:
-    overlap = float(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod())
-    smaller = float(min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod()))
-    return overlap > _WITHIN * smaller or box_iou(a, b) > _SAME_SEEN
+    return box_overlap(a, b) > _WITHIN * min(box_area(a), box_area(b)) or box_iou(a, b) > _SAME_SEEN
 
 
 def _square(box: np.ndarray) -> np.ndarray:
