@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from one_fit import fit_hand
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.fitting.anatomy import LIMITS
@@ -57,7 +58,7 @@ def fitted(
     joints = kinematics.joints(pose) * mirror
     rays = joints / np.linalg.norm(joints, axis=1, keepdims=True)
     sigma = keypoint_sigma(rays)
-    result = fit.fit(rays + rng.normal(size=rays.shape) * sigma / 0.03 * noise, sigma, side)
+    result = fit_hand(fit, rays + rng.normal(size=rays.shape) * sigma / 0.03 * noise, sigma, side)
     mano = replace(
         result.mano,
         transl=pose.position - kinematics.wrist_at_rest(pose.betas),

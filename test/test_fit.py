@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from one_fit import fit_hand
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.datasets.coco_hands import read_coco_hands
@@ -185,7 +186,7 @@ class TestKinematics:
         hand = dataclasses.replace(hand, v_template=hand.v_template + np.array(wrist, np.float32))
         fit, layer = KeypointFit(hand), HandLayer(hand, hand.mirrored())
         joints = kinematics.joints(random_pose(np.random.default_rng(5), kinematics))
-        result = fit.fit(rays_to(joints), 0.005, side)
+        result = fit_hand(fit, rays_to(joints), 0.005, side)
         mano = result.mano
         batch = [
             torch.tensor(a[None], dtype=torch.float32)
@@ -208,7 +209,9 @@ class TestKnownHands:
             joints = kinematics.joints(pose)
             rays = noisy_rays(joints, rng, 0.003)
             length = kinematics.length(pose.betas)[0]
-            result = fit.fit(rays, keypoint_sigma(rays), Side.RIGHT, world=world_landmarks(joints), hand_length=length)
+            result = fit_hand(
+                fit, rays, keypoint_sigma(rays), Side.RIGHT, world=world_landmarks(joints), hand_length=length
+            )
             errors.append(mpjpe(result.joints, joints))
             depths.append(abs(result.joints[0, 2] / joints[0, 2] - 1))
         assert np.mean(errors) < 0.005
@@ -220,7 +223,7 @@ class TestKnownHands:
         for _ in range(15):
             joints = kinematics.joints(random_pose(rng, kinematics))
             rays = noisy_rays(joints, rng, 0.005)
-            errors.append(mpjpe(fit.fit(rays, keypoint_sigma(rays), Side.RIGHT).joints, joints))
+            errors.append(mpjpe(fit_hand(fit, rays, keypoint_sigma(rays), Side.RIGHT).joints, joints))
         assert np.median(errors) < 0.012
 
     def test_tracked_through_time(self, fit, kinematics):
@@ -234,10 +237,10 @@ class TestKnownHands:
             joints = kinematics.joints(pose)
             rays = noisy_rays(joints, rng, 0.01)
             sigma, world = keypoint_sigma(rays), world_landmarks(joints)
-            result = fit.fit(rays, sigma, Side.RIGHT, world=world, start=state)
+            result = fit_hand(fit, rays, sigma, Side.RIGHT, world=world, start=state)
             state = result.state
             followed.append(result.joints - joints)
-            alone.append(fit.fit(rays, sigma, Side.RIGHT, world=world).joints - joints)
+            alone.append(fit_hand(fit, rays, sigma, Side.RIGHT, world=world).joints - joints)
         assert state.frames == 30
         jitter = [np.std(np.diff(errors[5:], axis=0)) for errors in (followed, alone)]
         assert jitter[0] < 0.5 * jitter[1]
@@ -250,11 +253,11 @@ class TestKnownHands:
         wrong = wrong + np.array([0, 0, 0.2])
         state = None
         for _ in range(10):
-            state = fit.fit(rays_to(wrong), 0.005, Side.RIGHT, world=world_landmarks(wrong), start=state).state
-        cold = fit.fit(rays_to(right), 0.005, Side.RIGHT, world=world_landmarks(right))
+            state = fit_hand(fit, rays_to(wrong), 0.005, Side.RIGHT, world=world_landmarks(wrong), start=state).state
+        cold = fit_hand(fit, rays_to(right), 0.005, Side.RIGHT, world=world_landmarks(right))
         depths = [state.pose.position[2]]
         for _ in range(20):
-            warm = fit.fit(rays_to(right), 0.005, Side.RIGHT, world=world_landmarks(right), start=state)
+            warm = fit_hand(fit, rays_to(right), 0.005, Side.RIGHT, world=world_landmarks(right), start=state)
             state = warm.state
             depths.append(warm.wrist_position[2])
         # The size that was taken for the hand's stays.
@@ -266,11 +269,11 @@ class TestKnownHands:
 
     def test_state_of_the_other_side_or_after_a_gap_is_not_used(self, fit, kinematics):
         joints = kinematics.joints(random_pose(np.random.default_rng(6), kinematics))
-        state = fit.fit(rays_to(joints), 0.005, Side.RIGHT).state
-        cold = fit.fit(rays_to(joints), 0.005, Side.LEFT)
-        np.testing.assert_array_equal(fit.fit(rays_to(joints), 0.005, Side.LEFT, start=state).joints, cold.joints)
-        assert fit.fit(rays_to(joints), 0.005, Side.RIGHT, start=state, dt=2.0).state.frames == 1
-        assert fit.fit(rays_to(joints), 0.005, Side.RIGHT, start=state, dt=0.1).state.frames == 2
+        state = fit_hand(fit, rays_to(joints), 0.005, Side.RIGHT).state
+        cold = fit_hand(fit, rays_to(joints), 0.005, Side.LEFT)
+        np.testing.assert_array_equal(fit_hand(fit, rays_to(joints), 0.005, Side.LEFT, start=state).joints, cold.joints)
+        assert fit_hand(fit, rays_to(joints), 0.005, Side.RIGHT, start=state, dt=2.0).state.frames == 1
+        assert fit_hand(fit, rays_to(joints), 0.005, Side.RIGHT, start=state, dt=0.1).state.frames == 2
 
     def test_repeated_stamps_do_no_harm(self, fit, kinematics):
         """Repeated stamps must not turn noise into velocity."""
@@ -279,18 +282,20 @@ class TestKnownHands:
         state = None
         for dt in (0.0, 1e-6, 0.0, 1 / 30, 1 / 30):
             rays = noisy_rays(joints, rng, 0.02)
-            result = fit.fit(rays, keypoint_sigma(rays), Side.RIGHT, world=world_landmarks(joints), start=state, dt=dt)
+            result = fit_hand(
+                fit, rays, keypoint_sigma(rays), Side.RIGHT, world=world_landmarks(joints), start=state, dt=dt
+            )
             state = result.state
             assert mpjpe(result.joints, joints) < 0.02
         assert np.abs(state.velocity[3:6]).max() < 1.0
 
     def test_an_initial_estimate_is_refined_and_kept_near(self, fit, kinematics):
         joints = kinematics.joints(random_pose(np.random.default_rng(7), kinematics))
-        true = fit.fit(rays_to(joints), 0.002, Side.RIGHT, world=world_landmarks(joints))
+        true = fit_hand(fit, rays_to(joints), 0.002, Side.RIGHT, world=world_landmarks(joints))
         further = true.mano.transl * 1.1
         moved = type(true.mano)(further, true.mano.global_orient, true.mano.hand_pose, true.mano.betas)
-        refined = fit.fit(rays_to(joints), 0.002, Side.RIGHT, initial=moved)
-        alone = fit.fit(rays_to(joints), 0.002, Side.RIGHT)
+        refined = fit_hand(fit, rays_to(joints), 0.002, Side.RIGHT, initial=moved)
+        alone = fit_hand(fit, rays_to(joints), 0.002, Side.RIGHT)
         assert refined.reprojection < 0.004
         distance = lambda result: np.linalg.norm(result.wrist_position)  # noqa: E731
         assert distance(alone) < distance(refined) < np.linalg.norm(further) + 0.05
@@ -299,8 +304,8 @@ class TestKnownHands:
     @pytest.mark.parametrize("length", [0.13, 0.18, 0.22])
     def test_hand_length_is_exact(self, fit, kinematics, length):
         joints = kinematics.joints(random_pose(np.random.default_rng(8), kinematics))
-        result = fit.fit(
-            rays_to(joints), 0.005, Side.LEFT, world=world_landmarks(joints * MIRROR) * MIRROR, hand_length=length
+        result = fit_hand(
+            fit, rays_to(joints), 0.005, Side.LEFT, world=world_landmarks(joints * MIRROR) * MIRROR, hand_length=length
         )
         assert kinematics.length(result.mano.betas)[0] == pytest.approx(length, abs=1e-4)
         assert np.abs(result.mano.betas).max() < 6
@@ -309,7 +314,7 @@ class TestKnownHands:
         joints = kinematics.joints(random_pose(np.random.default_rng(8), kinematics))
         state = None
         for length in (None, None, 0.17, 0.17, 0.2):
-            result = fit.fit(rays_to(joints), 0.005, Side.RIGHT, start=state, hand_length=length)
+            result = fit_hand(fit, rays_to(joints), 0.005, Side.RIGHT, start=state, hand_length=length)
             state = result.state
         assert kinematics.length(result.mano.betas)[0] == pytest.approx(0.2, abs=1e-4)
 
@@ -321,7 +326,7 @@ class TestKnownHands:
             beyond = np.where(rng.random((15, 3)) < 0.5, LIMITS.low - np.radians(40), LIMITS.high + np.radians(40))
             joints = kinematics.joints(HandPose(pose.rotation, pose.position, beyond, pose.betas))
             rays = rays_to(joints)
-            angles = fit.fit(rays, keypoint_sigma(rays), Side.RIGHT).state.pose.angles
+            angles = fit_hand(fit, rays, keypoint_sigma(rays), Side.RIGHT).state.pose.angles
             assert (angles > LIMITS.low - np.radians(20)).all() and (angles < LIMITS.high + np.radians(20)).all()
 
 
@@ -329,8 +334,8 @@ class TestSymmetries:
     def test_left_hands_are_mirrored_right_hands(self, fit, kinematics):
         joints = kinematics.joints(random_pose(np.random.default_rng(10), kinematics))
         world = world_landmarks(joints)
-        right = fit.fit(rays_to(joints), 0.005, Side.RIGHT, world=world)
-        left = fit.fit(rays_to(joints) * MIRROR, 0.005, Side.LEFT, world=world * MIRROR)
+        right = fit_hand(fit, rays_to(joints), 0.005, Side.RIGHT, world=world)
+        left = fit_hand(fit, rays_to(joints) * MIRROR, 0.005, Side.LEFT, world=world * MIRROR)
         np.testing.assert_allclose(left.joints, right.joints * MIRROR, atol=1e-9)
         np.testing.assert_allclose(left.joints_stddev, right.joints_stddev, atol=1e-9)
         np.testing.assert_allclose(left.mano.transl, right.mano.transl * MIRROR, atol=1e-9)
@@ -343,11 +348,11 @@ class TestSymmetries:
 
     def test_turning_all_rays_turns_the_result(self, fit, kinematics):
         joints = kinematics.joints(random_pose(np.random.default_rng(11), kinematics))
-        here = fit.fit(rays_to(joints), 0.005, Side.RIGHT, world=world_landmarks(joints))
+        here = fit_hand(fit, rays_to(joints), 0.005, Side.RIGHT, world=world_landmarks(joints))
         turn = Rotation.from_rotvec([0, 1.2, 0]).as_matrix()
         # Turned from the hand's own ray, so that the smallest turn from the optical axis stays free of roll.
         whole = turn @ turn_to(rays_to(rays_to(joints).mean(0))).inv().as_matrix()
-        there = fit.fit(rays_to(joints) @ whole.T, 0.005, Side.RIGHT, world=world_landmarks(joints))
+        there = fit_hand(fit, rays_to(joints) @ whole.T, 0.005, Side.RIGHT, world=world_landmarks(joints))
         np.testing.assert_allclose(there.joints, here.joints @ whole.T, atol=1e-4)
         assert there.cost == pytest.approx(here.cost, rel=1e-3)
 
@@ -379,7 +384,7 @@ class TestUncertainty:
         for _ in range(60):
             joints = kinematics.joints(random_pose(rng, kinematics, spread=0.8))
             rays = noisy_rays(joints, rng, 0.03)
-            result = fit.fit(rays, keypoint_sigma(rays), Side.RIGHT, world=world_landmarks(joints))
+            result = fit_hand(fit, rays, keypoint_sigma(rays), Side.RIGHT, world=world_landmarks(joints))
             z_scores.append((result.joints - joints) / result.joints_stddev)
             wrist_z_scores.append((result.wrist_position - joints[0]) / np.sqrt(np.diag(result.wrist_covariance)[:3]))
         within = [(np.abs(z_scores) < k).mean() for k in (1, 2)]
@@ -392,7 +397,7 @@ class TestUncertainty:
         ray, distance = rays[0], np.linalg.norm(joints[0])
 
         def depth_stddev(**known) -> tuple[float, float]:
-            covariance = fit.fit(rays, 0.003, Side.RIGHT, world=world, **known).wrist_covariance[:3, :3]
+            covariance = fit_hand(fit, rays, 0.003, Side.RIGHT, world=world, **known).wrist_covariance[:3, :3]
             across = np.trace(covariance) - ray @ covariance @ ray
             return np.sqrt(ray @ covariance @ ray) / distance, np.sqrt(across / 2) / distance
 
@@ -403,7 +408,7 @@ class TestUncertainty:
 
     def test_covariance_is_symmetric_and_positive(self, fit, kinematics):
         joints = kinematics.joints(random_pose(np.random.default_rng(15), kinematics))
-        covariance = fit.fit(rays_to(joints), 0.003, Side.LEFT).wrist_covariance
+        covariance = fit_hand(fit, rays_to(joints), 0.003, Side.LEFT).wrist_covariance
         np.testing.assert_allclose(covariance, covariance.T, atol=1e-15)
         assert (np.linalg.eigvalsh(covariance) > 0).all()
 
@@ -420,18 +425,18 @@ class TestBadInput:
         weights = np.ones(21)
         weights[8] = 0
         rays[8] = rays_to(np.array([0.5, 0.5, 0.1]))
-        result = fit.fit(rays, 0.003, Side.RIGHT, world=world_landmarks(joints), weights=weights)
+        result = fit_hand(fit, rays, 0.003, Side.RIGHT, world=world_landmarks(joints), weights=weights)
         assert mpjpe(result.joints, joints) < 0.02
-        full = fit.fit(rays_to(joints), 0.003, Side.RIGHT, world=world_landmarks(joints))
+        full = fit_hand(fit, rays_to(joints), 0.003, Side.RIGHT, world=world_landmarks(joints))
         assert (
             (result.joints_stddev[[4, 8, 12, 16], :2] > 1.1 * full.joints_stddev[[4, 8, 12, 16], :2]).any(axis=1).all()
         )
 
     def test_one_outlier_keypoint_has_little_influence(self, fit, joints):
         rays = rays_to(joints)
-        good = fit.fit(rays, 0.003, Side.RIGHT, world=world_landmarks(joints))
+        good = fit_hand(fit, rays, 0.003, Side.RIGHT, world=world_landmarks(joints))
         rays[12] = rays_to(rays[12] + (0.1, 0.1, 0))
-        bad = fit.fit(rays, 0.003, Side.RIGHT, world=world_landmarks(joints))
+        bad = fit_hand(fit, rays, 0.003, Side.RIGHT, world=world_landmarks(joints))
         others = [i for i in range(21) if i not in (10, 11, 12)]
         assert (
             np.linalg.norm((bad.joints - bad.joints[0]) - (good.joints - good.joints[0]), axis=1)[others].max() < 0.012
@@ -440,19 +445,19 @@ class TestBadInput:
     def test_unusable_input_is_rejected(self, fit, joints):
         rays = rays_to(joints)
         with pytest.raises(ValueError, match="21 rays"):
-            fit.fit(rays[:20], 0.003, Side.RIGHT)
+            fit_hand(fit, rays[:20], 0.003, Side.RIGHT)
         with pytest.raises(ValueError, match="standard deviation"):
-            fit.fit(rays, float("nan"), Side.RIGHT)
+            fit_hand(fit, rays, float("nan"), Side.RIGHT)
         with pytest.raises(ValueError, match="at least 6 keypoints"):
-            fit.fit(np.full((21, 3), np.nan), 0.003, Side.RIGHT)
+            fit_hand(fit, np.full((21, 3), np.nan), 0.003, Side.RIGHT)
         with pytest.raises(ValueError, match="one place"):
-            fit.fit(np.tile([0.0, 0, 1], (21, 1)), 0.003, Side.RIGHT)
+            fit_hand(fit, np.tile([0.0, 0, 1], (21, 1)), 0.003, Side.RIGHT)
         with pytest.raises(ValueError, match="all around"):
-            fit.fit(rays_to(np.random.default_rng(0).normal(size=(21, 3))), 0.003, Side.RIGHT)
+            fit_hand(fit, rays_to(np.random.default_rng(0).normal(size=(21, 3))), 0.003, Side.RIGHT)
         with pytest.raises(ValueError, match="world"):
-            fit.fit(rays, 0.003, Side.RIGHT, world=np.zeros((20, 3)))
+            fit_hand(fit, rays, 0.003, Side.RIGHT, world=np.zeros((20, 3)))
         with pytest.raises(ValueError, match="metres"):
-            fit.fit(rays, 0.003, Side.RIGHT, hand_length=180)
+            fit_hand(fit, rays, 0.003, Side.RIGHT, hand_length=180)
         with pytest.raises(ValueError, match="left"):
             KeypointFit(open_hand(Side.LEFT))
 
@@ -470,7 +475,7 @@ def test_hands_fitted_together_are_those_fitted_alone(fit, kinematics):
         joints = kinematics.joints(pose)
         side, mirror = (Side.LEFT, MIRROR) if i % 2 else (Side.RIGHT, np.ones(3))
         world = world_landmarks(joints * mirror) if i < 4 else None
-        before = fit.fit(noisy_rays(joints * mirror, rng, 0.02), 0.003, side, world)
+        before = fit_hand(fit, noisy_rays(joints * mirror, rng, 0.02), 0.003, side, world)
         rays = noisy_rays((joints + (0.01, 0, 0)) * mirror, rng, 0.02)
         problems.append(
             fit.problem(
@@ -535,7 +540,7 @@ def test_real_hands_with_3d_labels_are_recovered_from_2d_keypoints(fit):
     for photo in read_coco_hands(RHD):
         (hand,) = photo.hands
         rays = photo.camera.rays(hand.keypoints)
-        result = fit.fit(rays, keypoint_sigma(rays), hand.side)
+        result = fit_hand(fit, rays, keypoint_sigma(rays), hand.side)
         errors.append(mpjpe(result.joints, hand.joints))
         depths.append(abs(result.joints[0, 2] / hand.joints[0, 2] - 1))
     assert np.mean(errors) < 0.014
@@ -555,7 +560,7 @@ def test_a_left_hand_with_its_own_shape_directions_is_fitted():
     )
     joints = true.joints[0, list(MANO_TO_MEDIAPIPE)].double().numpy()
     rays = joints / np.linalg.norm(joints, axis=1, keepdims=True)
-    result = KeypointFit(left.mirrored()).fit(rays, 0.005, Side.LEFT)
+    result = fit_hand(KeypointFit(left.mirrored()), rays, 0.005, Side.LEFT)
     mano = {
         name: torch.tensor(getattr(result.mano, name), dtype=torch.float32)[None]
         for name in ("global_orient", "hand_pose", "betas", "transl")

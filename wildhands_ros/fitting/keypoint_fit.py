@@ -178,21 +178,6 @@ class KeypointFit:
         self._kinematics = HandKinematics(asset_right)
         self._mean_length = float(self._kinematics.length(np.zeros(self._kinematics.num_betas))[0])
 
-    def fit(
-        self,
-        rays: np.ndarray,
-        sigma: float,
-        side: Side,
-        world: np.ndarray | None = None,
-        weights: np.ndarray | None = None,
-        start: FitState | None = None,
-        dt: float = _FRAME,
-        hand_length: float | None = None,
-        initial: ManoParameters | None = None,
-    ) -> FitResult:
-        """Finds pose, shape and position of one hand; see ``problem`` for arguments and errors."""
-        return self.solve([self.problem(rays, sigma, side, world, weights, start, dt, hand_length, initial)])[0]
-
     def problem(
         self,
         rays: np.ndarray,
