@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .. import __version__
+from ..runtime.installation import cpu_fields, installed_version
 from ..runtime.threads import available_cpus
 
 _PACKAGES = ("mediapipe", "numpy", "onnxruntime", "openvino", "torch")
@@ -24,8 +24,7 @@ def machine() -> dict[str, object]:
 
     ``cores`` are the machine's, ``cpus`` those that this process may use.
     """
-    fields = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
-    names = {name.strip(): value.strip() for name, value in fields.items()}
+    names = dict(cpu_fields())
     available = (names.get("flags") or names.get("Features", "")).split()
     memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     return {
@@ -37,15 +36,8 @@ def machine() -> dict[str, object]:
         "load": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "wildhands_ros": __version__,
-        **{name: _version(name) for name in _PACKAGES},
+        **{name: installed_version(name) for name in _PACKAGES},
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def cpu_seconds(pid: int) -> float:

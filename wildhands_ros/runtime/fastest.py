@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from ..config import AUTO
 from ..io.cache_files import cached_output, open_cached, own_cache_folder
 from ..io.cache_key import cache_key
 from ..network.network_file import NetworkFile
+from .installation import cpu_fields, installed_version
 from .threads import available_cpus
 
 _MEASUREMENT = f"{__package__}.measurement"
@@ -71,31 +71,17 @@ def fastest(file: NetworkFile, runtimes: Sequence[str], precision: str = AUTO) -
 
 
 def _key(file: NetworkFile, runtimes: Sequence[str], precision: str) -> str:
-    processor = [line for line in _cpuinfo() if line.startswith(("model name", "flags", "Features", "CPU part"))]
+    processor = {field for field in cpu_fields() if field[0] in ("model name", "flags", "Features", "CPU part")}
     return cache_key(
         [
             versions.GRAPH,
             file.digest,
             precision,
-            {runtime: _version(runtime) for runtime in runtimes},
-            sorted(set(processor)),
+            {runtime: installed_version(runtime) for runtime in runtimes},
+            sorted(processor),
             available_cpus(),
         ]
     )
-
-
-def _cpuinfo() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def _read(path: Path) -> Measured | None:
