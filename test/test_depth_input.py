@@ -123,6 +123,14 @@ def test_inverse_depths_of_compressed_metres() -> None:
     np.testing.assert_allclose(depth[1:], metres[1:], rtol=1e-3)
 
 
+@pytest.mark.parametrize("form", ["png", "rvl"])
+def test_the_size_limit_of_the_node_holds_for_compressed_depth(form) -> None:
+    message = compressed({"png": png, "rvl": rvl}[form](MILLIMETRES), f"16UC1; compressedDepth {form}")
+    assert decode_depth(message, MILLIMETRES.size).shape == MILLIMETRES.shape
+    with pytest.raises(DepthDecodeError):
+        decode_depth(message, MILLIMETRES.size - 1)
+
+
 def test_65535_is_unknown() -> None:
     assert not decode_depth(raw(np.full((48, 64), 65535, np.uint16))).any()
 

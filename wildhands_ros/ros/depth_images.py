@@ -26,8 +26,12 @@ class DepthDecodeError(InputRejected):
     """The depth message cannot be decoded."""
 
 
-def decode_depth(message: Image | CompressedImage) -> np.ndarray:
+def decode_depth(message: Image | CompressedImage, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes a depth image.
+
+    Args:
+        message: the depth image.
+        max_pixels: size of the largest compressed image that is decoded.
 
     Returns:
         (H, W) float32 metres; 0 or NaN where unknown.
@@ -35,7 +39,7 @@ def decode_depth(message: Image | CompressedImage) -> np.ndarray:
     Raises:
         DepthDecodeError: the image is empty, truncated, in another encoding, or not in metres.
     """
-    depth = _decode_raw(message) if isinstance(message, Image) else _decode_compressed(message)
+    depth = _decode_raw(message) if isinstance(message, Image) else _decode_compressed(message, max_pixels)
     if depth.dtype == np.float32:
         known = depth[::8, ::8]
         known = known[np.isfinite(known) & (known > 0)]
@@ -72,7 +76,7 @@ def _decode_raw(message: Image) -> np.ndarray:
     return samples.astype("=" + kind, copy=False)
 
 
-def _decode_compressed(message: CompressedImage) -> np.ndarray:
+def _decode_compressed(message: CompressedImage, max_pixels: int) -> np.ndarray:
     """Returns (H, W) uint16 millimetres or float32 metres."""
     kind = message.format.split(";")[0].strip()
     if "compressedDepth" not in message.format or kind not in (*_MILLIMETRES, "32FC1"):
@@ -86,7 +90,8 @@ def _decode_compressed(message: CompressedImage) -> np.ndarray:
         raise DepthDecodeError("depth_empty_image", "a compressed depth image is empty: check the camera driver")
     _, scale, offset = _HEADER.unpack_from(data)
     payload = data[_HEADER.size :]
-    values = _decode_rvl(payload) if "rvl" in message.format.lower() else _decode_png(payload)
+    decode = _decode_rvl if "rvl" in message.format.lower() else _decode_png
+    values = decode(payload, max_pixels)
     if kind != "32FC1":
         return values
     # Inverse depths: value = scale / depth + offset, 0 for unknown.
@@ -95,9 +100,9 @@ def _decode_compressed(message: CompressedImage) -> np.ndarray:
     return np.where(known, np.float32(scale) / np.where(known, inverse, 1), 0).astype(np.float32)
 
 
-def _decode_png(data: bytes) -> np.ndarray:
+def _decode_png(data: bytes, max_pixels: int) -> np.ndarray:
     try:
-        header = read_header(data, MAX_PIXELS)
+        header = read_header(data, max_pixels)
     except ImageError as error:
         raise DepthDecodeError(f"depth_{error.reason}", f"compressed depth image: {error}") from error
     values = None
@@ -108,13 +113,13 @@ def _decode_png(data: bytes) -> np.ndarray:
     return values
 
 
-def _decode_rvl(data: bytes) -> np.ndarray:
+def _decode_rvl(data: bytes, max_pixels: int) -> np.ndarray:
     """Decodes RVL (Wilson 2017): runs of zeros and of differences, in groups of three bits."""
     truncated = DepthDecodeError("depth_truncated_image", "a depth image in RVL is truncated: check the camera driver")
     if len(data) < _RVL_SIZE.size:
         raise truncated
     width, height = _RVL_SIZE.unpack_from(data)
-    if not 0 < width * height <= MAX_PIXELS:
+    if not 0 < width * height <= max_pixels:
         raise DepthDecodeError("depth_undecodable_image", f"a depth image in RVL claims {width}x{height} pixels")
     words = np.frombuffer(data, "<u4", offset=_RVL_SIZE.size, count=(len(data) - _RVL_SIZE.size) // 4)
     # The first of the eight groups of a word is in its highest bits; the highest bit of a group: another one follows.

@@ -102,7 +102,7 @@ class DepthInput:
             message = self._message(header, parameters.depth_tolerance, is_stopped)
             if message is None:
                 return DepthStatus.NONE
-            depth = decode_depth(message)
+            depth = decode_depth(message, parameters.max_pixels)
             depth_camera, pose = self._camera(message.header, header, depth, camera, parameters.rectified)
             image = DepthImage(depth, depth_camera, pose, parameters.depth_noise)
         except InputRejected as rejection:
