@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "(.+?)"', (ROOT / "wildhands_ros/__init__.py").read_text()).group(1)
@@ -20,9 +20,25 @@ setup(
     # Makes an editable install a plain entry of sys.path, so that the built messages can be merged into the package
     # (see wildhands_ros/__init__.py).
     package_dir={"": "."},
+    # Without a C compiler the package is installed without it, and its fit takes longer (fitting/solver.py).
+    ext_modules=[
+        Extension(
+            "wildhands_ros.fitting._solver",
+            ["native/fit_solver.c"],
+            extra_compile_args=[
+                "-O3",
+                "-fno-math-errno",
+                "-fno-trapping-math",
+                "-fno-signed-zeros",
+                "-fassociative-math",
+            ],
+            optional=True,
+        )
+    ],
     package_data={
         "wildhands_ros": [
             "py.typed",
+            "**/*.pyi",
             "**/*.npz",
             "**/*.json",
             "**/*.md",

@@ -1,6 +1,8 @@
 """The keypoint fit: derivatives, hands with known parameters, symmetries, uncertainty, and real hands."""
 
 import dataclasses
+import importlib
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from wildhands_ros.fitting.detection_fit import FitRequest, fit_detections, repr
 from wildhands_ros.fitting.keypoint_fit import FitResult, KeypointFit, keypoint_sigma
 from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
 from wildhands_ros.fitting.residuals import Anchor, Evidence
+from wildhands_ros.fitting.solver import CompiledSolver, Job, NumPySolver
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE, MEDIAPIPE_BONES
@@ -198,6 +201,56 @@ class TestKinematics:
         np.testing.assert_allclose(
             result.wrist_rotation, Rotation.from_rotvec(mano.global_orient).as_matrix(), atol=1e-9
         )
+
+
+class TestSolvers:
+    """The compiled solver and the one in NumPy."""
+
+    @pytest.fixture
+    def jobs(self, kinematics) -> list[Job]:
+        """All combinations of terms, with starts near the solution and far from it."""
+        rng = np.random.default_rng(7)
+        jobs = []
+        for has_directions, has_anchor, has_prediction in itertools.product((False, True), repeat=3):
+            for spread in (0.1, 0.5):
+                pose = random_pose(rng, kinematics)
+                joints = kinematics.joints(pose)
+                rays = noisy_rays(joints, rng, 0.01)
+                first = rays_to(np.cross(rays, (0.0, 1, 0)))
+                bones = np.array([joints[child] - joints[parent] for parent, child in MEDIAPIPE_BONES])
+                evidence = Evidence(
+                    rays=rays,
+                    bases=np.stack([first, np.cross(rays, first)], axis=1),
+                    weights=rng.uniform(0, 1, 21),
+                    mean_ray=rays_to(rays.mean(0)),
+                    sigma=0.01,
+                    directions=rays_to(bones + 0.005 * rng.normal(size=(20, 3))) if has_directions else None,
+                    length=0.19,
+                    length_stddev=0.01,
+                )
+                start, near = (pose.moved(spread * rng.normal(size=kinematics.num_unknowns)) for _ in range(2))
+                anchor = Anchor(near, rotation=0.4, lateral=0.05, depth=0.1, angles=0.5, betas=2.0)
+                lost = Anchor(near, rotation=np.inf, lateral=np.inf, depth=0.007, angles=np.inf, betas=0.01)
+                jobs.append(Job(start, evidence, anchor if has_anchor else None, lost if has_prediction else None))
+        return jobs
+
+    def test_agree(self, kinematics, jobs):
+        for iterations in (0, 4, 12):
+            compiled = CompiledSolver(kinematics)(jobs, iterations)
+            for one, other in zip(compiled, NumPySolver(kinematics)(jobs, iterations), strict=True):
+                for name in ("rotation", "position", "angles", "betas"):
+                    np.testing.assert_allclose(getattr(one.pose, name), getattr(other.pose, name), atol=1e-6)
+                np.testing.assert_allclose(one.joints, other.joints, atol=1e-6)
+                np.testing.assert_allclose(one.jacobian, other.jacobian, atol=1e-6)
+                scale = np.abs(other.normal.matrix).max()
+                np.testing.assert_allclose(one.normal.cost, other.normal.cost, rtol=1e-6)
+                np.testing.assert_allclose(one.normal.matrix / scale, other.normal.matrix / scale, atol=1e-6)
+                np.testing.assert_allclose(one.normal.gradient / scale, other.normal.gradient / scale, atol=1e-6)
+
+    def test_arrays_of_another_size_are_rejected(self):
+        compiled = importlib.import_module("wildhands_ros.fitting._solver")
+        with pytest.raises(ValueError, match="expected sizes"):
+            compiled.solve_hand(np.zeros(10), np.zeros(10), 10, 4, np.zeros(10))
 
 
 class TestKnownHands:

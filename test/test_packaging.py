@@ -41,7 +41,8 @@ def source_distribution(tmp_path_factory) -> Path:
     sources = tmp_path_factory.mktemp("sources")
     for name in ("setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, sources)
-    shutil.copytree(ROOT / PACKAGE, sources / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "native", sources / "native")
+    shutil.copytree(ROOT / PACKAGE, sources / PACKAGE, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     return _build("sdist", sources, tmp_path_factory.mktemp("sdist"))
 
 
@@ -56,10 +57,18 @@ def wheel(source_distribution, tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_the_wheel_contains_every_file_of_the_package(wheel):
-    files = (file.relative_to(ROOT) for file in (ROOT / PACKAGE).rglob("*") if file.is_file())
+    files = (file.relative_to(ROOT) for file in (ROOT / PACKAGE).rglob("*") if file.is_file() and file.suffix != ".so")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert not [str(file) for file in files if "__pycache__" not in file.parts and str(file) not in names]
+
+
+@pytest.mark.slow
+def test_the_wheel_contains_the_compiled_solver(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        assert any(
+            name.startswith("wildhands_ros/fitting/_solver.") and name.endswith(".so") for name in archive.namelist()
+        )
 
 
 @pytest.mark.slow

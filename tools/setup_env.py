@@ -288,7 +288,8 @@ def build_messages() -> None:
 
 
 def install_sources() -> None:
-    with Step("sources", "Installing wildhands_ros (editable)", digest(ROOT / "setup.py", extra=str(ROOT))) as step:
+    inputs = digest(ROOT / "setup.py", ROOT / "native", extra=str(ROOT))
+    with Step("sources", "Installing wildhands_ros (editable)", inputs) as step:
         if step.needed:
             options = ("--quiet", "--no-deps", "--no-build-isolation", "-e", ROOT)
             uv_install(*options, failure="wildhands_ros could not be installed: see above.")

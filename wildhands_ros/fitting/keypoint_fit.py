@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -13,10 +11,11 @@ from scipy.spatial.transform import Rotation
 from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..types import ManoParameters, Side
-from .batches import rows, selected, stacked
+from .batches import stacked
 from .initialisation import blind_poses, pose_from_world
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
-from .residuals import Anchor, Evaluated, Evidence, NormalEquations, anchor_precision, evaluate, pose_offset
+from .residuals import Anchor, Evaluated, Evidence
+from .solver import Job, solver
 
 _PARENTS, _CHILDREN = np.array(MEDIAPIPE_BONES).T
 
@@ -28,8 +27,6 @@ _LENGTH_STDDEV = 0.07
 _KNOWN_LENGTH_STDDEV = 2e-5
 """Standard deviation of a known hand length in metres; stiff, but still well conditioned."""
 _COLD_ITERATIONS, _WARM_ITERATIONS = 12, 4
-_CONVERGED = 2e-3
-"""Relative decrease of the cost at which the solver stops."""
 _MAX_GAP = 0.5
 """Seconds after which the last state is not used."""
 _SUSPICIOUS_COST = 80.0
@@ -126,24 +123,6 @@ class FitProblem:
         return np.array([-1.0 if self.side is Side.LEFT else 1.0, 1, 1])
 
 
-class _Job(NamedTuple):
-    """One run of the solver."""
-
-    pose: HandPose
-    evidence: Evidence
-    anchor: Anchor | None
-    prediction: Anchor | None
-
-
-class _Priors(NamedTuple):
-    """The anchors of a stack of jobs: of each job first those that last, then the prediction."""
-
-    poses: HandPose
-    """Poses of (N, anchors) hands."""
-    precision: np.ndarray
-    """(N, anchors, unknowns, unknowns)"""
-
-
 def keypoint_sigma(rays: np.ndarray) -> float:
     """Returns the standard deviation of the rays to detected keypoints.
 
@@ -176,6 +155,7 @@ class KeypointFit:
                 f"the fit takes the right hand's model and mirrors it for left hands; {asset_right.name} is a left one"
             )
         self._kinematics = HandKinematics(asset_right)
+        self._solver = solver(self._kinematics)
         self._mean_length = float(self._kinematics.length(np.zeros(self._kinematics.num_betas))[0])
 
     def problem(
@@ -227,8 +207,8 @@ class KeypointFit:
         """Finds pose, shape and position of several hands at once, which takes hardly longer than one."""
         solutions: list[Evaluated | None] = [None] * len(problems)
         warm = {i: prediction for i, problem in enumerate(problems) if (prediction := problem.prediction) is not None}
-        jobs = [_Job(warm[i].pose, problems[i].evidence, problems[i].anchor, warm[i]) for i in warm]
-        for i, solution in zip(warm, self._run(jobs, _WARM_ITERATIONS), strict=True):
+        jobs = [Job(warm[i].pose, problems[i].evidence, problems[i].anchor, warm[i]) for i in warm]
+        for i, solution in zip(warm, self._solver(jobs, _WARM_ITERATIONS), strict=True):
             solutions[i] = solution
         # Anew without a last fit, and to compare where the fit to it is suspicious.
         anew = [i for i, found in enumerate(solutions) if found is None or found.normal.cost > _SUSPICIOUS_COST]
@@ -332,10 +312,10 @@ class KeypointFit:
                 poses = [replace(pose, betas=prediction.pose.betas) for pose in poses]
                 # The pose was lost: anything but a jump in depth or another shape is possible.
                 prediction = replace(prediction, rotation=np.inf, lateral=np.inf, angles=np.inf)
-            jobs += [_Job(pose, problem.evidence, problem.anchor, prediction) for pose in poses]
+            jobs += [Job(pose, problem.evidence, problem.anchor, prediction) for pose in poses]
             owners += [i] * len(poses)
         found: list[list[Evaluated]] = [[] for _ in problems]
-        for i, solution in zip(owners, self._run(jobs, _COLD_ITERATIONS), strict=True):
+        for i, solution in zip(owners, self._solver(jobs, _COLD_ITERATIONS), strict=True):
             found[i].append(solution)
         return [min(solutions, key=lambda solution: solution.normal.cost) for solutions in found]
 
@@ -343,74 +323,6 @@ class KeypointFit:
         if world is None:
             return blind_poses(self._kinematics, evidence)
         return [pose_from_world(self._kinematics, evidence, world)]
-
-    def _run(self, jobs: Sequence[_Job], iterations: int) -> list[Evaluated]:
-        """Runs the solver on all jobs, those with the same terms at once."""
-        groups: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
-        for i, job in enumerate(jobs):
-            terms = (job.evidence.directions, job.anchor, job.prediction)
-            groups[tuple(term is None for term in terms)].append(i)
-        found: dict[int, Evaluated] = {}
-        for group in groups.values():
-            found.update(zip(group, self._minimise(stacked([jobs[i] for i in group]), iterations), strict=True))
-        return [found[i] for i in range(len(jobs))]
-
-    def _minimise(self, job: _Job, iterations: int) -> list[Evaluated]:
-        """Runs Levenberg-Marquardt on a stack of jobs, each with a damping of its own and until it converges.
-
-        The normal equations of the results do not include the prediction.
-        """
-
-        anchors = [anchor for anchor in (job.anchor, job.prediction) if anchor is not None]
-        ray, evidence = job.evidence.mean_ray, job.evidence
-        priors = None
-        if anchors:
-            poses = stacked([anchor.pose for anchor in anchors])
-            poses = HandPose(*(np.swapaxes(getattr(poses, f.name), 0, 1) for f in fields(poses)))
-            priors = _Priors(poses, np.stack([anchor_precision(anchor, ray) for anchor in anchors], axis=1))
-        lasting_priors = 0 if job.anchor is None else 1
-
-        def both(pose: HandPose) -> tuple[Evaluated, NormalEquations]:
-            lasting = evaluate(self._kinematics, pose, evidence)
-            if priors is None:
-                return lasting, lasting.normal
-            one = HandPose(pose.rotation[:, None], pose.position[:, None], pose.angles[:, None], pose.betas[:, None])
-            offsets = pose_offset(one, priors.poses)
-            gradients = (priors.precision @ offsets[..., None])[..., 0]
-            costs = (offsets * gradients).sum(-1)
-            normal = lasting.normal
-            for i in range(costs.shape[1]):
-                if i == lasting_priors:
-                    normal = normal.copy()
-                normal.cost += costs[:, i]
-                normal.gradient += gradients[:, i]
-                normal.matrix += priors.precision[:, i]
-            return lasting, normal
-
-        found: dict[int, Evaluated] = {}
-        numbers = np.arange(len(job.pose.position))
-        damping = np.full(len(numbers), 1e-3)
-        lasting, normal = both(job.pose)
-        for _ in range(iterations):
-            damped = normal.copy()
-            damped.diagonal[...] *= 1 + damping[:, None]
-            step = np.linalg.solve(damped.matrix, -normal.gradient[..., None])[..., 0]
-            trial_lasting, trial = both(lasting.pose.moved(step))
-            better = trial.cost < normal.cost
-            ended = np.where(better, normal.cost - trial.cost < _CONVERGED * normal.cost, damping > 1e3)
-            lasting, normal = selected(better, trial_lasting, lasting), selected(better, trial, normal)
-            damping = np.where(better, damping / 5, damping * 10)
-            if not ended.any():
-                continue
-            found |= {int(numbers[i]): rows(lasting, int(i)) for i in np.flatnonzero(ended)}
-            left = np.flatnonzero(~ended)
-            numbers, damping = numbers[left], damping[left]
-            if not len(left):
-                break
-            lasting, normal = rows(lasting, left), rows(normal, left)
-            evidence, priors = rows(evidence, left), rows(priors, left)
-        found |= {int(number): rows(lasting, i) for i, number in enumerate(numbers)}
-        return [found[i] for i in range(len(found))]
 
     def _results(
         self, problems: Sequence[FitProblem], states: Sequence[FitState], solutions: Sequence[Evaluated]

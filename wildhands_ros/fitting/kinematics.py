@@ -90,6 +90,12 @@ class HandKinematics:
         self._axes = joint_axes(self.rest_joints)
         self._axes_inverse = np.ascontiguousarray(np.swapaxes(self._axes, -1, -2))
 
+    def constants(self) -> tuple[np.ndarray, ...]:
+        """Returns what ``native/fit_solver.c`` computes with: (15, 3, 3) axes, (5, 4, 3) offsets, the (3,) reach from
+        the wrist to the middle fingertip, and the derivatives of the last two by the shape."""
+        reach, reach_dirs = self.rest_joints[12] - self.rest_joints[0], self.rest_dirs[12] - self.rest_dirs[0]
+        return self._axes, self._offsets, reach, self._offset_dirs, reach_dirs
+
     def wrist_at_rest(self, betas: np.ndarray) -> np.ndarray:
         """Returns the (..., 3) wrist joint of the rest pose."""
         return self.rest_joints[0] + betas @ self.rest_dirs[0].T
