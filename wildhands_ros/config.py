@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 AUTO, NONE, OPEN = "auto", "none", "open"
 
@@ -147,3 +147,34 @@ class EstimatorConfig:
     measurable accuracy."""
     smoothing: SmoothingConfig | None = None
     """Smooths the hands of a stream over time; None reports each image's hands as they are."""
+
+
+POSE_FORMATS = ("tum", "kitti", "table", "colmap")
+"""Formats of files with the poses of a camera; see ``io.trajectories``."""
+OPTICAL, GRAPHICS = "optical", "graphics"
+POSE_AXES = (OPTICAL, GRAPHICS)
+"""Axes of a camera whose poses are given: x right, y down, z forward; or x right, y up, z backward, as in ARKit, ARCore
+and OpenGL."""
+
+
+def _threshold(default: float, text: str) -> float:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class QualityThresholds:
+    """When an estimate of a recording is doubted. The defaults were chosen with ``wildhands evaluate recording``."""
+
+    min_score: float = _threshold(0.5, "smallest score, which falls when a hand is hidden or cut off by the border")
+    max_reprojection: float = _threshold(
+        0.08, "largest mean distance between keypoints and estimate, as a fraction of the box's longer side"
+    )
+    max_jump: float = _threshold(
+        0.06, "metres by which a wrist may differ from the median of its track over a third of a second"
+    )
+    max_speed: float = _threshold(4.0, "largest speed of a wrist in m/s")
+    max_acceleration: float = _threshold(120.0, "largest acceleration of a wrist over 0.2 s in m/s^2")
+    max_size_change: float = _threshold(0.15, "largest difference of a hand's size from that of its track, a fraction")
+    min_side: float = _threshold(0.75, "smallest share of the evidence of a track for its side")
+    min_track: float = _threshold(0.25, "seconds; hands that appear for less are doubted")
+    min_seen: float = _threshold(0.3, "smallest mean visibility of the joints inside the image")

@@ -248,7 +248,7 @@ class Estimator:
             self._smooth(estimated, stamp, camera_pose)
         with self._timer.stage("pose"):
             estimates = self._pose(estimated, camera, stamp)
-        return FrameEstimate(estimates, camera, max(candidates - len(estimates), 0), self._timer.seconds)
+        return FrameEstimate(estimates, camera, max(candidates - len(estimates), 0), self._timer.seconds, self.faces)
 
     def find(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
         """Finds the hands of a single image without estimating them; arguments and errors are those of ``__call__``."""

@@ -7,13 +7,17 @@ source image, with pixel centres at integer coordinates. Joints are in MediaPipe
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from .geometry.camera import Camera
+from .geometry.visibility import Surface, joint_visibility
+
+_MIN_INSIDE = 0.5
+"""Share of joints inside the image below which a hand is out of view."""
 
 
 class Side(enum.Enum):
@@ -86,6 +90,65 @@ class DepthStatus(enum.Enum):
     """Another object is in front of the hand."""
     CONTRADICTS = "contradicts"
     """The surface is not that of the hand in the colour image: another moment, calibration or pose of the cameras."""
+
+
+class HandState(enum.Enum):
+    """Whether the camera saw a hand in one image.
+
+    Example:
+        >>> from wildhands_ros.types import HandState
+        >>> HandState("interpolated")
+        <HandState.INTERPOLATED: 'interpolated'>
+    """
+
+    SEEN = "seen"
+    HIDDEN = "hidden"
+    """Most of its joints are inside the image, but behind something else."""
+    OUT_OF_VIEW = "out_of_view"
+    """Most of its joints are outside the image."""
+    INTERPOLATED = "interpolated"
+    """It was not found in this image; the estimate lies between those before and after."""
+
+    @classmethod
+    def of(cls, visibility: np.ndarray, inside: np.ndarray, min_seen: float = 0.3) -> HandState:
+        """Returns the state of a hand that was found.
+
+        Args:
+            visibility: (21,) probability that each joint is seen; NaN if unknown.
+            inside: (21,) whether each joint is inside the image.
+            min_seen: Mean probability of the joints inside the image below which the hand is hidden.
+        """
+        if inside.mean() < _MIN_INSIDE:
+            return cls.OUT_OF_VIEW
+        return cls.HIDDEN if np.mean(visibility[inside]) < min_seen else cls.SEEN
+
+
+class Doubt(enum.Flag):
+    """Reasons to doubt the estimate of one hand in one image of a recording; see ``recording.quality``."""
+
+    NONE = 0
+    JUMP = enum.auto()
+    """The hand jumps to another place and back, or does not continue its track."""
+    LOW_AGREEMENT = enum.auto()
+    """The estimate does not explain the keypoints, or its detection has a low score."""
+    IMPLAUSIBLE_MOTION = enum.auto()
+    """Its speed or acceleration is beyond that of a hand."""
+    IMPLAUSIBLE_POSE = enum.auto()
+    """Finger joints are beyond their limits, or the size of the hand differs from that of its track."""
+    SIDE = enum.auto()
+    """It may be the other hand."""
+    UNCHECKED = enum.auto()
+    """Nothing was checked, as in a live stream, where what comes after is unknown."""
+
+
+@dataclass(frozen=True)
+class HandQuality:
+    """How far the estimate of one hand in one image can be trusted."""
+
+    state: HandState
+    doubts: Doubt
+    usable: bool
+    """Whether to train from it: there are no doubts, and the hand was seen, or interpolated over a short gap."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +296,8 @@ class HandEstimate:
     """Name of the hand's track, such as "hand_1"; empty for a single image."""
     depth: DepthStatus = DepthStatus.NONE
     """Whether the estimate uses the depth image, or why not."""
+    quality: HandQuality | None = None
+    """None for live estimates."""
 
     @cached_property
     def vertices(self) -> np.ndarray:
@@ -259,3 +324,18 @@ class FrameEstimate:
     (external detections only) they exceeded ``max_hands``."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time spent in each stage: find, track, predict, fit, smooth and pose."""
+    faces: Mapping[Side, np.ndarray] | None = None
+    """(F, 3) triangles of each side's mesh; None if unknown."""
+
+    @cached_property
+    def visibility(self) -> tuple[np.ndarray, ...]:
+        """For each hand the (21,) probabilities in [0, 1] that the camera sees its joints, which then are inside the
+        image and hidden by nothing but their own skin. NaN without ``faces``. Computed when first accessed; see
+        ``geometry.visibility``."""
+        if self.faces is None:
+            return tuple(np.full(21, np.nan) for _ in self.hands)
+        surfaces = [Surface(hand.vertices, self.faces[hand.side]) for hand in self.hands]
+        return tuple(
+            joint_visibility(number, hand.joints, hand.joints_2d, hand.score, surfaces, self.camera)
+            for number, hand in enumerate(self.hands)
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,8 @@ from .options import add_camera_options, add_estimator_options, estimator_config
 
 if TYPE_CHECKING:
     from ..config import EstimatorConfig
+    from ..recording.camera_poses import PoseOptions
+    from ..recording.refinement import RefinementOptions
     from ..runtime.processes import Workers
     from .options import Subparsers
 
@@ -74,6 +76,15 @@ def _add_annotate(commands: Subparsers) -> None:
     annotate.add_argument(
         "--smooth", action="store_true", help="smooth each hand over time, using past and future frames"
     )
+    annotate.add_argument(
+        "--max-gap",
+        type=float,
+        default=0.3,
+        metavar="SECONDS",
+        help="interpolate gaps up to this length, and mark that; longer gaps stay empty; default: 0.3",
+    )
+    _add_pose_options(annotate)
+    _add_quality_options(annotate)
     add_camera_options(annotate)
     add_estimator_options(annotate)
     annotate.add_argument(
@@ -87,6 +98,63 @@ def _add_annotate(commands: Subparsers) -> None:
         "--ray", metavar="ADDRESS", help="run on a Ray cluster whose machines share the folders (needs ray)"
     )
     annotate.set_defaults(run=_annotate)
+
+
+def _add_pose_options(annotate: argparse.ArgumentParser) -> None:
+    from ..config import POSE_AXES, POSE_FORMATS
+
+    poses = annotate.add_argument_group(
+        "pose of the camera", "hands are also written in a fixed frame, and smoothed there, if one of these is given"
+    )
+    poses.add_argument(
+        "--frame", default="", metavar="NAME", help="the fixed frame, such as odom; poses are taken from TF in the bag"
+    )
+    poses.add_argument(
+        "--camera-poses",
+        default="",
+        metavar="TOPIC_OR_FILE",
+        help="poses or odometry in the bag, or a file (TUM, KITTI, COLMAP; tables of Aria, HOT3D, Stray Scanner), "
+        "instead of TF",
+    )
+    poses.add_argument(
+        "--pose-format",
+        default="",
+        choices=("", *POSE_FORMATS),
+        metavar="NAME",
+        help=f"{', '.join(POSE_FORMATS)}; default: recognised by the file's content",
+    )
+    poses.add_argument(
+        "--pose-axes",
+        default=POSE_AXES[0],
+        choices=POSE_AXES,
+        help="axes of the camera in the poses: optical (z forward) or graphics (z backward, y up: ARKit, ARCore, "
+        "OpenGL); default: optical",
+    )
+    poses.add_argument(
+        "--pose-mount",
+        type=float,
+        nargs=7,
+        default=(),
+        metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
+        help="pose of the camera in the device whose poses are given; default: they are those of the camera",
+    )
+    poses.add_argument(
+        "--pose-offset", type=float, default=0.0, metavar="SECONDS", help="added to the times of the poses; default: 0"
+    )
+
+
+def _add_quality_options(annotate: argparse.ArgumentParser) -> None:
+    from ..config import QualityThresholds
+
+    quality = annotate.add_argument_group("quality", "when an estimate is doubted, and therefore not usable")
+    for each in fields(QualityThresholds):
+        quality.add_argument(
+            f"--{each.name.replace('_', '-')}",
+            type=float,
+            default=each.default,
+            metavar="X",
+            help=f"{each.metadata['help']}; default: {each.default}",
+        )
 
 
 def _add_export(commands: Subparsers) -> None:
@@ -165,7 +233,7 @@ def _annotate_with(workers: Workers, args: argparse.Namespace) -> int:
     from ..ros.recording.image_streams import AnnotationOptions
 
     camera = intrinsics(args) if args.camera_info or args.fov else None
-    options = AnnotationOptions(args.image, camera, args.rectified, args.smooth)
+    options = AnnotationOptions(args.image, camera, args.rectified, _pose_options(args), _refinement_options(args))
     config = _resolved(estimator_config(args))
     settings = _settings(args, config)
     problems = []
@@ -174,6 +242,22 @@ def _annotate_with(workers: Workers, args: argparse.Namespace) -> int:
         problems += annotate(source, output, options, config, settings, workers)
         print(f"wrote {output}")
     return report_problems(problems)
+
+
+def _pose_options(args: argparse.Namespace) -> PoseOptions:
+    from ..io.trajectories.files import TrajectoryOptions
+    from ..recording.camera_poses import PoseOptions
+
+    trajectory = TrajectoryOptions(args.pose_format, args.pose_axes, tuple(args.pose_mount), args.pose_offset)
+    return PoseOptions(args.frame, args.camera_poses, trajectory)
+
+
+def _refinement_options(args: argparse.Namespace) -> RefinementOptions:
+    from ..config import QualityThresholds
+    from ..recording.refinement import RefinementOptions
+
+    thresholds = QualityThresholds(*(getattr(args, each.name) for each in fields(QualityThresholds)))
+    return RefinementOptions(args.smooth, args.max_gap, thresholds)
 
 
 def _resolved(config: EstimatorConfig) -> EstimatorConfig:

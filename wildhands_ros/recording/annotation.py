@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ..config import EstimatorConfig
-from ..hand_model.asset import HandAsset
-from ..hand_model.posing import HandPoser
 from ..io.files import OutputFile
 from ..runtime.processes import Workers
-from ..smoothing.hands import with_parameters
-from ..smoothing.offline import smooth_track
-from ..types import FrameEstimate, HandEstimate, Side
 from .estimation import Job, estimate_segments, jpegs_path, segment_path
 from .image_stream import OpenStream
 from .jpegs import load_jpegs
@@ -104,27 +99,12 @@ class Annotation:
         for path in self._segment_files():
             yield from load_jpegs(jpegs_path(path))
 
-    def frames(self, hand_model: Mapping[Side, HandAsset], smooth: bool) -> Iterator[AnnotatedFrame]:
-        """Yields all estimates in order, with tracks joined across segments, and smoothed if ``smooth``."""
-        if not smooth:
-            yield from self._joined(with_meshes=True)
-            return
-        poser = HandPoser(hand_model)
-        for frame in _smoothed(list(self._joined(with_meshes=False))):
-            yield replace(frame, estimate=_posed(poser, frame.estimate))
-
-    @property
-    def _finished_marker(self) -> Path:
-        return self._folder / "finished"
-
-    def _segment_files(self) -> list[Path]:
-        return sorted(self._folder.glob("[0-9]*.npz"))
-
-    def _joined(self, with_meshes: bool) -> Iterator[AnnotatedFrame]:
+    def frames(self) -> Iterator[AnnotatedFrame]:
+        """Yields all estimates in order, without meshes, with tracks joined across segments."""
         previous: AnnotatedFrame | None = None
         num_tracks = 0
         for path in self._segment_files():
-            frames = load(path, with_meshes).frames
+            frames = load(path).frames
             names: dict[str, str] = {}
             if previous is not None and frames and frames[0].index == previous.index:
                 names = _matching_tracks(previous, frames[0])
@@ -136,8 +116,15 @@ class Annotation:
                         num_tracks += 1
                         names[hand.track_id] = f"{hand.side.value}_{num_tracks}"
                     hands.append(replace(hand, track_id=names.get(hand.track_id, "")))
-                previous = _with_hands(frame, hands)
+                previous = replace(frame, estimate=replace(frame.estimate, hands=tuple(hands)))
                 yield previous
+
+    @property
+    def _finished_marker(self) -> Path:
+        return self._folder / "finished"
+
+    def _segment_files(self) -> list[Path]:
+        return sorted(self._folder.glob("[0-9]*.npz"))
 
 
 def _matching_tracks(previous: AnnotatedFrame, again: AnnotatedFrame) -> dict[str, str]:
@@ -161,34 +148,3 @@ def _matching_tracks(previous: AnnotatedFrame, again: AnnotatedFrame) -> dict[st
         if distances and min(distances) < SAME_HAND_DISTANCE and hand.track_id:
             names[hand.track_id] = candidates[int(np.argmin(distances))].track_id
     return names
-
-
-def _smoothed(frames: list[AnnotatedFrame]) -> list[AnnotatedFrame]:
-    """Smooths the parameters of each track; the reprojection error becomes NaN, to be measured again."""
-    tracks: dict[str, list[tuple[int, int]]] = {}
-    for frame_number, frame in enumerate(frames):
-        for hand_number, hand in enumerate(frame.estimate.hands):
-            if hand.track_id:
-                tracks.setdefault(hand.track_id, []).append((frame_number, hand_number))
-    hands = [list(frame.estimate.hands) for frame in frames]
-    for places in tracks.values():
-        stamps = np.array([frames[i].stamp for i, _ in places])
-        smoothed = smooth_track(stamps, [hands[i][j].mano for i, j in places])
-        for (i, j), mano in zip(places, smoothed, strict=True):
-            hands[i][j] = replace(hands[i][j], mano=mano, reprojection_error=float("nan"))
-    return [_with_hands(frame, each) for frame, each in zip(frames, hands, strict=True)]
-
-
-def _with_hands(frame: AnnotatedFrame, hands: list[HandEstimate]) -> AnnotatedFrame:
-    return replace(frame, estimate=replace(frame.estimate, hands=tuple(hands)))
-
-
-def _posed(poser: HandPoser, estimate: FrameEstimate) -> FrameEstimate:
-    """Computes vertices, joints and what depends on them from the parameters."""
-    hands = []
-    for hand in estimate.hands:
-        posed = with_parameters(hand, hand.mano, poser, estimate.camera)
-        if not np.isnan(hand.reprojection_error):
-            posed = replace(posed, reprojection_error=hand.reprojection_error)
-        hands.append(posed)
-    return replace(estimate, hands=tuple(hands))

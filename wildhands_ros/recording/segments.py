@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
+from ..geometry.trajectory import TimedPose
 from ..io.files import OutputFile
 from ..types import DepthStatus, EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
 
@@ -22,7 +23,6 @@ _SOURCES = tuple(EstimateSource)
 _DEPTH = tuple(DepthStatus)
 _MANO = {"transl": 3, "global_orient": 3, "hand_pose": 45, "betas": 10}
 _OPTIONAL = {"joints_stddev": (21, 3), "wrist_covariance": (6, 6), "keypoints": (21, 2), "grasp_probabilities": (9,)}
-_NO_VERTICES = np.zeros((0, 3), np.float32)
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class AnnotatedFrame:
     origin: IntrinsicsSource
     """Where the camera's intrinsics come from."""
     estimate: FrameEstimate
+    camera_pose: TimedPose | None = None
+    """Pose of the camera in the fixed frame; None if it is unknown. It is not saved."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,6 @@ def save(path: Path, segment: Segment) -> None:
     columns["box"] = _stack([hand.box for hand in hands], (4,))
     columns["joints"] = _stack([hand.joints for hand in hands], (21, 3))
     columns["joints_2d"] = _stack([hand.joints_2d for hand in hands], (21, 2))
-    columns["vertices"] = np.array([hand.vertices for hand in hands], np.float32)
     for name, size in _MANO.items():
         columns[name] = _stack([getattr(hand.mano, name) for hand in hands], (size,))
     for name, shape in _OPTIONAL.items():
@@ -85,18 +86,17 @@ def save(path: Path, segment: Segment) -> None:
         np.savez(partial, **columns)  # type: ignore[arg-type, unused-ignore]  # numpy 2: allow_pickle
 
 
-def load(path: Path, with_meshes: bool = True) -> Segment:
-    """Reads a segment that ``save`` wrote.
+def load(path: Path) -> Segment:
+    """Reads a segment that ``save`` wrote. Its hands have no meshes; their parameters are known.
 
     Args:
         path: the file.
-        with_meshes: if False, the hands have (0, 3) vertices.
 
     Raises:
         ValueError, OSError, KeyError: ``save`` did not write this file.
     """
     with np.load(path, allow_pickle=False) as data:
-        columns = {name: data[name] for name in data.files if with_meshes or name != "vertices"}
+        columns = {name: data[name] for name in data.files}
     cameras = [_camera_from_json(item) for item in json.loads(str(columns["cameras"]))]
     frames, row = [], 0
     for number, count in enumerate(columns["hands"].tolist()):
@@ -123,7 +123,7 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
         box=columns["box"][row],
         joints=columns["joints"][row],
         joints_2d=columns["joints_2d"][row],
-        pose_mesh=lambda *_: columns["vertices"][row] if "vertices" in columns else _NO_VERTICES,
+        pose_mesh=_no_mesh,
         wrist_position=columns["joints"][row, 0],
         wrist_rotation=Rotation.from_rotvec(mano.global_orient).as_matrix(),
         mano=mano,
@@ -134,6 +134,10 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
     )
     known = {name: columns[name][row] for name in _OPTIONAL if not np.isnan(columns[name][row]).all()}
     return replace(hand, **known)
+
+
+def _no_mesh(mano: ManoParameters, side: Side) -> np.ndarray:
+    return np.zeros((0, 3), np.float32)
 
 
 def _stack(values: list, shape: tuple[int, ...]) -> np.ndarray:

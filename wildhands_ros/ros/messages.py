@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Sequence
 
 import numpy as np
 from geometry_msgs.msg import Pose
@@ -15,7 +16,16 @@ from ..hand_model.asset import HandAsset
 from ..hand_model.frames import canonical_quaternions
 from ..msg import Grasp as GraspMessage
 from ..msg import Hand, HandArray, HandMeshTopology
-from ..types import DepthStatus, EstimateSource, FrameEstimate, HandEstimate, Side
+from ..types import (
+    DepthStatus,
+    Doubt,
+    EstimateSource,
+    FrameEstimate,
+    HandEstimate,
+    HandQuality,
+    HandState,
+    Side,
+)
 
 SIDES = {Side.RIGHT: Hand.SIDE_RIGHT, Side.LEFT: Hand.SIDE_LEFT}
 
@@ -25,22 +35,30 @@ SOURCES = {
     EstimateSource.NETWORK_AND_FIT: Hand.SOURCE_NETWORK_AND_FIT,
 }
 
+STATES = {state: getattr(Hand, f"STATE_{state.name}") for state in HandState}
+
 DEPTH = {status: getattr(Hand, f"DEPTH_{status.name}") for status in DepthStatus}
 
 UNKNOWN_COVARIANCE = np.array([-1.0] + [0.0] * 35)
 
 
 def hand_array(
-    frame: FrameEstimate, header: Header, intrinsics: IntrinsicsSource, hand_model: str, vertices: bool = True
+    frame: FrameEstimate,
+    header: Header,
+    intrinsics: IntrinsicsSource,
+    hand_model: str,
+    vertices: bool = True,
+    moved: Sequence[HandEstimate] = (),
 ) -> HandArray:
     """Returns the message with all hands of an image.
 
     Args:
         frame: the estimate.
-        header: header of the image; copied unchanged.
+        header: header of the image.
         intrinsics: source of ``frame.camera``.
         hand_model: name of the hand model.
         vertices: whether to include the meshes.
+        moved: the hands of ``frame`` in the frame of ``header``; empty if that is the camera's.
     """
     camera = frame.camera
     return HandArray(
@@ -52,13 +70,31 @@ def hand_array(
         d=array.array("d", camera.d.tolist()),
         intrinsics_source=intrinsics.value,
         hand_model=hand_model,
-        hands=[hand(estimate, camera.width, camera.height, vertices) for estimate in frame.hands],
+        hands=[
+            hand(estimate, camera.width, camera.height, vertices, visibility)
+            for estimate, visibility in zip(moved or frame.hands, frame.visibility, strict=True)
+        ],
         unresolved=frame.unresolved,
     )
 
 
-def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True) -> Hand:
-    """Returns the message of a hand in a ``width`` x ``height`` image."""
+def hand(
+    estimate: HandEstimate, width: int, height: int, vertices: bool = True, visibility: np.ndarray | None = None
+) -> Hand:
+    """Returns the message of a hand in a ``width`` x ``height`` image.
+
+    Args:
+        estimate: the hand.
+        width: width of the image in pixels.
+        height: height of the image in pixels.
+        vertices: whether to include the mesh.
+        visibility: (21,) of ``FrameEstimate.visibility``; None if unknown.
+    """
+    inside = in_image(estimate.joints_2d, width, height)
+    quality = estimate.quality
+    if quality is None:
+        seen = np.full(21, np.nan) if visibility is None else visibility
+        quality = HandQuality(HandState.of(seen, inside), Doubt.UNCHECKED, usable=False)
     message = Hand(
         side=SIDES[estimate.side],
         id=estimate.track_id,
@@ -70,8 +106,12 @@ def hand(estimate: HandEstimate, width: int, height: int, vertices: bool = True)
         joints=_floats(estimate.joints),
         joints_2d=_floats(estimate.joints_2d),
         joints_stddev=_floats(np.full((21, 3), np.nan) if estimate.joints_stddev is None else estimate.joints_stddev),
-        joints_in_image=in_image(estimate.joints_2d, width, height).tolist(),
+        joints_in_image=inside.tolist(),
+        joints_visibility=_floats(np.full(21, np.nan) if visibility is None else visibility),
         reprojection_error=float(estimate.reprojection_error),
+        state=STATES[quality.state],
+        doubts=quality.doubts.value,
+        usable=quality.usable,
     )
     # Filling the existing nested messages is faster than creating and assigning new ones.
     set_pose(message.wrist.pose, estimate.wrist_position, Rotation.from_rotvec(estimate.mano.global_orient))

@@ -16,9 +16,11 @@ from ...config import EstimatorConfig
 from ...estimator import hand_model
 from ...recording.annotation import Annotation
 from ...recording.bags import Bag, is_bag
+from ...recording.camera_poses import CameraPoses, camera_poses, pose_problems
 from ...recording.image_stream import OpenStream
+from ...recording.refinement import Refinement
 from ...runtime.processes import Workers, repeated
-from .annotated_bags import write_annotated_bag, write_annotated_video
+from .annotated_bags import VIDEO_FRAME_ID, AnnotatedHands, write_annotated_bag, write_annotated_video
 from .image_streams import AnnotationOptions, BagStream, VideoStream, open_stream
 
 _IMAGE_NUMBER = re.compile(r"\bimage \d+\b")
@@ -37,7 +39,7 @@ def annotate(
     Args:
         source: a bag in any format that ``Bag`` reads, or a video.
         output: the new folder.
-        options: how to read the input, and whether to smooth the hands.
+        options: how to read the input, and what to do with the estimates.
         config: configuration of the estimator.
         settings: what else the estimates depend on, as JSON data; earlier work with other settings is not resumed.
         workers: the processes that do the work.
@@ -68,20 +70,33 @@ def annotate(
         _run(annotation, source, partial(open_stream, readable, options), count, config, workers)
         return annotation
 
+    model = hand_model(config)
+    refine = Refinement(model, options.refinement, config.hand_length or None)
+
+    def refined(annotation: Annotation, poses: CameraPoses | None) -> AnnotatedHands:
+        frames = list(annotation.frames())
+        problems = pose_problems(poses, frames) if poses is not None else []
+        refined_frames = refine(frames, poses.poses if poses is not None else None)
+        return AnnotatedHands(refined_frames, model, poses.frame if poses is not None else None, problems)
+
     bag_folder = partial_folder / output.name
     if is_bag(source):
         with Bag(source, scratch=output.parent) as bag:
             stream = BagStream(bag, options)
             _check(stream)
+            poses = camera_poses(options.poses, bag, stream.frame_id())
             annotation = estimated(bag.readable, stream.count)
-            write_annotated_bag(bag, stream.topic.topic, annotation, hand_model(config), options.smooth, bag_folder)
-            problems = [*bag.problems, *annotation.problems()]
+            hands = refined(annotation, poses)
+            write_annotated_bag(bag, stream.topic.topic, hands, bag_folder)
+            problems = [*bag.problems, *annotation.problems(), *hands.problems]
     else:
         video = VideoStream(source, options)
         _check(video)
+        poses = camera_poses(options.poses, None, VIDEO_FRAME_ID)
         annotation = estimated(source, video.count)
-        write_annotated_video(annotation, hand_model(config), options.smooth, bag_folder)
-        problems = annotation.problems()
+        hands = refined(annotation, poses)
+        write_annotated_video(hands, annotation.jpegs(), bag_folder)
+        problems = [*annotation.problems(), *hands.problems]
     bag_folder.rename(output)
     shutil.rmtree(partial_folder, ignore_errors=True)
     return summarized(problems)

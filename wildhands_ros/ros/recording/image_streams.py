@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import rosbags.interfaces as rosbag
@@ -15,8 +15,10 @@ from ...io.camera_files import Intrinsics
 from ...io.images import InputError
 from ...io.sources import VideoSource
 from ...recording.bags import IMAGE_TYPES, Bag, is_bag
+from ...recording.camera_poses import PoseOptions
 from ...recording.image_stream import StreamImage, UnreadableImage
 from ...recording.message import Message
+from ...recording.refinement import RefinementOptions
 from ..camera_info import calibration
 from ..images import decode
 from ..rejections import InputRejected
@@ -35,8 +37,10 @@ class AnnotationOptions:
     """Replaces the CameraInfo of the bag; None to use that."""
     rectified: bool = False
     """Whether the images of the bag are rectified."""
-    smooth: bool = False
-    """Whether to smooth the hands over time."""
+    poses: PoseOptions = field(default_factory=PoseOptions)
+    """Where the pose of the camera comes from."""
+    refinement: RefinementOptions = field(default_factory=RefinementOptions)
+    """What to do with the estimates of the whole recording."""
 
 
 class BagStream:
@@ -63,6 +67,10 @@ class BagStream:
     def camera_warnings(self) -> list[str]:
         """What is doubtful about the camera of the last image."""
         return self._cameras.warnings
+
+    def frame_id(self) -> str:
+        """Returns the frame of the first image."""
+        return str(_first_message(self._bag, self.topic).header.frame_id)
 
     def check(self) -> None:
         """Reads the first images.

@@ -1,0 +1,106 @@
+"""Whether the camera sees the joints of a hand, from the depth order of the meshes of all hands.
+
+A joint lies inside the hand, so a surface in front of it hides it only if it is farther away than the skin around the
+joint. Objects are unknown; that a hand is hidden by one shows in the score of its detection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .camera import Camera
+
+SKIN = np.where(np.isin(np.arange(21), (0, 1, 2, 5, 9, 13, 17)), 0.026, 0.015)
+"""(21,) metres from the skin to a joint, MediaPipe order: half a finger, or half the palm."""
+_BORDER = 0.03
+"""Uncertainty of a joint's place near the border of the image, as a fraction of the hand's extent."""
+
+# Logistic regression on frames of the synthetic world, by `python tools/fit_visibility.py`.
+_CONSTANT, _OWN, _OTHER, _SCORE = 1.0, -120.0, -60.0, 3.0
+_MOST_HIDDEN = 0.04
+"""Metres behind a surface beyond which a joint is not more hidden."""
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The mesh of one hand."""
+
+    vertices: np.ndarray
+    """(V, 3) metres in the camera frame."""
+    faces: np.ndarray
+    """(F, 3) vertex indices."""
+
+    @cached_property
+    def _planes(self) -> tuple[np.ndarray, np.ndarray]:
+        """(3, F, 3) normals of the planes through the camera and each edge, and (F,) volumes with the camera."""
+        a, b, c = np.moveaxis(self.vertices[self.faces].astype(np.float32), 1, 0)
+        normals = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
+        return normals, (a * normals[0]).sum(-1)
+
+    def distances(self, rays: np.ndarray) -> np.ndarray:
+        """Returns the (N,) distances in metres from the camera to the mesh along (N, 3) unit rays; infinite where a ray
+        passes the mesh."""
+        normals, volumes = self._planes
+        sides = normals @ rays.T.astype(np.float32)
+        hit = ((sides >= 0).all(axis=0) | (sides <= 0).all(axis=0)) & (volumes != 0)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distances = np.where(hit, volumes[:, None] / sides.sum(axis=0), np.inf)
+        return np.where(distances > 0, distances, np.inf).min(axis=0)
+
+
+def hidden_depths(number: int, joints: np.ndarray, surfaces: Sequence[Surface]) -> np.ndarray:
+    """Returns how far each joint is behind surfaces that are not the skin around it.
+
+    Args:
+        number: Number of the hand in ``surfaces``.
+        joints: (21, 3) its joints in metres, camera frame.
+        surfaces: Meshes of all hands.
+
+    Returns:
+        (21, 2) metres behind the skin of the own hand and of other hands, 0 to 4 cm.
+    """
+    lengths = np.linalg.norm(joints, axis=1)
+    rays = joints / np.maximum(lengths, 1e-6)[:, None]
+    own = surfaces[number].distances(rays)
+    others = [surface.distances(rays) for i, surface in enumerate(surfaces) if i != number]
+    other = np.min(others, axis=0) if others else np.full(len(joints), np.inf)
+    behind = np.stack([lengths - own - SKIN, lengths - other - SKIN], axis=-1)
+    return np.clip(behind, 0.0, _MOST_HIDDEN)
+
+
+def joint_visibility(
+    number: int,
+    joints: np.ndarray,
+    joints_2d: np.ndarray,
+    score: float,
+    surfaces: Sequence[Surface],
+    camera: Camera,
+) -> np.ndarray:
+    """Returns the (21,) probabilities that the camera sees the joints of a hand.
+
+    Args:
+        number: Number of the hand in ``surfaces``.
+        joints: (21, 3) its joints in metres, camera frame.
+        joints_2d: (21, 2) their pixels; NaN for what the lens does not see.
+        score: Confidence in [0, 1] that it is a hand; NaN if unknown.
+        surfaces: Meshes of all hands of the image.
+        camera: Camera of the image.
+    """
+    behind = hidden_depths(number, joints, surfaces)
+    logits = _CONSTANT + behind @ (_OWN, _OTHER) + _SCORE * (0.0 if np.isnan(score) else score - 1)
+    return _inside(joints_2d, camera) / (1 + np.exp(-logits))
+
+
+def _inside(joints_2d: np.ndarray, camera: Camera) -> np.ndarray:
+    """Returns the (21,) probabilities that the joints are inside the image."""
+    known = joints_2d[np.isfinite(joints_2d).all(axis=1)]
+    if not len(known):
+        return np.zeros(len(joints_2d))
+    blur = max(_BORDER * float(np.ptp(known, axis=0).max()), 0.5)
+    margins = np.concatenate([joints_2d + 0.5, (camera.width - 0.5, camera.height - 0.5) - joints_2d], axis=1)
+    margin = np.nan_to_num(margins.min(axis=1), nan=-1e6) / blur
+    return 1 / (1 + np.exp(-np.clip(3 * margin, -50, 50)))

@@ -1,0 +1,1 @@
+"""Readers of files with the trajectory of a camera or device."""
