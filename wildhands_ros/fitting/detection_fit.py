@@ -49,9 +49,11 @@ def fit_detections(
     """
     problems: list[FitProblem] = []
     owners: list[int] = []
-    for i, request in enumerate(requests):
+    known = [i for i, request in enumerate(requests) if request.detection.known_keypoints is not None]
+    keypoints = np.array([requests[i].detection.known_keypoints for i in known]).reshape(-1, 21, 2)
+    for i, rays in zip(known, camera.rays(keypoints), strict=True):
         try:
-            found = _problems(fits, request, camera, hand_length)
+            found = _problems(fits, requests[i], rays, hand_length)
         except ValueError:
             continue
         problems += found
@@ -67,18 +69,14 @@ def fit_detections(
 
 
 def _problems(
-    fits: Mapping[Side, KeypointFit], request: FitRequest, camera: Camera, hand_length: float | None
+    fits: Mapping[Side, KeypointFit], request: FitRequest, rays: np.ndarray, hand_length: float | None
 ) -> list[FitProblem]:
-    """Returns the fit of each possible side.
+    """Returns the fit of each possible side to the (21, 3) rays of a detection's keypoints.
 
     Raises:
-        ValueError: The detection has no keypoints, or the camera sees too few of them.
+        ValueError: The camera sees too few of the keypoints.
     """
     detection = request.detection
-    keypoints = detection.known_keypoints
-    if keypoints is None:
-        raise ValueError("the keypoint fit needs a detection with keypoints")
-    rays = camera.rays(keypoints)
     sigma = keypoint_sigma(rays)
     world, weights = detection.world, detection.keypoint_weights
     return [

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..hand_model.asset import HandAsset
+from ..hand_model.frames import rotation_vectors
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..types import ManoParameters, Side
 from .batches import stacked
@@ -341,7 +342,7 @@ class KeypointFit:
         signs = np.concatenate([mirrors, turns], axis=1)
         wrist_covariance = covariance[:, order[:, None], order] * (signs[:, :, None] * signs[:, None])
         rotations = pose.rotation * (mirrors[:, :, None] * mirrors[:, None])
-        orients = Rotation.from_matrix(rotations).as_rotvec()
+        orients = rotation_vectors(rotations)
         hand_poses = kinematics.hand_pose(pose.angles).reshape(-1, 15, 3) * turns[:, None]
         translations = (pose.position - kinematics.wrist_at_rest(pose.betas)) * mirrors
         cosines = (joints * rays).sum(-1) / np.sqrt((joints * joints).sum(-1))

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..hand_model.asset import HandAsset, joints_linear
-from ..hand_model.frames import follow_chains
+from ..hand_model.frames import follow_chains, rotation_vectors
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from .anatomy import ARTICULATED_JOINTS, joint_axes
 
@@ -142,7 +142,7 @@ class HandKinematics:
         """Converts (..., 15, 3) angles to (..., 45) axis-angle vectors in MANO order."""
         local, _ = self._local_rotations(angles)
         pose = np.empty(angles.shape)
-        pose[..., _MANO_JOINTS, :] = Rotation.from_matrix(local.reshape(-1, 3, 3)).as_rotvec().reshape(angles.shape)
+        pose[..., _MANO_JOINTS, :] = rotation_vectors(local)
         return pose.reshape(*angles.shape[:-2], 45)
 
     def angles(self, hand_pose: np.ndarray) -> np.ndarray:

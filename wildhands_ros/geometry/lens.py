@@ -28,6 +28,8 @@ _FISHEYE_NAMES = ("equidistant", "equi", "fisheye", "kannala_brandt", "kannala_b
 ROUND_TRIP_TOLERANCE = 1e-4
 """In normalised units. Where the inverse misses its pixel by more, the polynomial is not invertible."""
 
+_ZERO, _IDENTITY = np.zeros(3), np.eye(3)
+
 
 def standard_lens(name: str, d: tuple[float, ...]) -> tuple[str, tuple[float, ...]]:
     """Translates a distortion model and its coefficients as drivers and calibration tools write them.
@@ -67,8 +69,8 @@ def distort(points: np.ndarray, model: str, d: np.ndarray) -> np.ndarray:
     if model == "equidistant":
         return _distort_equidistant(points, d)
     z = points[..., 2:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pinhole = np.where(z > 1e-9, points[..., :2] / z, np.nan)
+    # NaN in z stays NaN.
+    pinhole = points[..., :2] / np.where(z <= 1e-9, np.nan, z)
     if model == "":
         return pinhole
     return _distort_polynomial(pinhole, d)
@@ -79,18 +81,22 @@ def undistort(normalised: np.ndarray, model: str, d: np.ndarray) -> np.ndarray:
     if model == "equidistant":
         return _undistort_equidistant(normalised, d)
     pinhole = normalised if model == "" else _undistort_polynomial(normalised, d)
-    directions = np.concatenate([pinhole, np.ones_like(pinhole[..., :1])], axis=-1)
-    return directions / np.linalg.norm(directions, axis=-1, keepdims=True)
+    directions = np.empty((*pinhole.shape[:-1], 3))
+    directions[..., :2], directions[..., 2] = pinhole, 1
+    directions /= np.sqrt((directions * directions).sum(axis=-1, keepdims=True))
+    return directions
 
 
 def _distort_polynomial(pinhole: np.ndarray, d: np.ndarray) -> np.ndarray:
     flat = pinhole.reshape(-1, 2)
+    if not len(flat):
+        return pinhole
+    points = cv2.convertPointsToHomogeneous(np.ascontiguousarray(flat))
+    result = cv2.projectPoints(points, _ZERO, _ZERO, _IDENTITY, d)[0].reshape(-1, 2)
     # Beyond its first extremum the polynomial returns to pixels that belong to other directions. NaN compares false.
-    visible = (flat**2).sum(axis=-1) < _radial_limit(tuple(d.tolist()))
-    result = np.full_like(flat, np.nan)
-    if visible.any():
-        points = np.concatenate([flat[visible], np.ones((visible.sum(), 1))], axis=-1)
-        result[visible] = cv2.projectPoints(points[:, None], np.zeros(3), np.zeros(3), np.eye(3), d)[0][:, 0]
+    visible = (flat * flat).sum(axis=-1) < _radial_limit(tuple(d.tolist()))
+    if not visible.all():
+        result[~visible] = np.nan
     return result.reshape(pinhole.shape)
 
 
@@ -116,9 +122,11 @@ def _undistort_polynomial(normalised: np.ndarray, d: np.ndarray) -> np.ndarray:
     if not len(flat):
         return normalised
     criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-12)
-    pinhole = cv2.undistortPointsIter(flat[:, None], np.eye(3), d, np.eye(3), np.eye(3), criteria)[:, 0]
-    missed = np.linalg.norm(_distort_polynomial(pinhole, d) - flat, axis=-1)
-    pinhole[~(missed < ROUND_TRIP_TOLERANCE)] = np.nan
+    pinhole = cv2.undistortPointsIter(flat[:, None], _IDENTITY, d, _IDENTITY, _IDENTITY, criteria)[:, 0]
+    missed = _distort_polynomial(pinhole, d) - flat
+    returned = (missed * missed).sum(axis=-1) < ROUND_TRIP_TOLERANCE**2
+    if not returned.all():
+        pinhole[~returned] = np.nan
     return pinhole.reshape(normalised.shape)
 
 

@@ -63,14 +63,15 @@ def crop_geometry(
             to the image's up.
 
     Raises:
-        ValueError: ``usable_boxes`` rejects a box, turns are missing although ``config.upright``, or released
-            preprocessing is given turns or a camera that is not a plain pinhole.
+        ValueError: a box is empty or outside the image, or its centre is outside the lens's field of view and matters;
+            turns are missing although ``config.upright``; or released preprocessing is given turns or a camera that is
+            not a plain pinhole.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     if not len(boxes):
         raise ValueError("there are no boxes")
-    if not (usable := usable_boxes(camera, boxes)).all():
-        raise ValueError(f"no part of the image lies in box {boxes[~usable][0].tolist()}")
+    if not (overlapping := _overlap(camera, boxes)).all():
+        raise ValueError(f"no part of the image lies in box {boxes[~overlapping][0].tolist()}")
     if config.upright and turns is None:
         raise ValueError("the network expects upright crops: give each hand's turn")
     is_released = preprocessing is Preprocessing.RELEASED
@@ -108,12 +109,16 @@ def usable_boxes(camera: Camera, boxes: np.ndarray) -> np.ndarray:
         (N,) bool: which boxes are finite, not empty, overlap the image and have a centre in front of the lens.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    x0, y0, x1, y1 = boxes.T
-    with np.errstate(invalid="ignore"):
-        inside = (x0 < x1) & (y0 < y1) & (x1 > 0) & (y1 > 0) & (x0 < camera.width - 1) & (y0 < camera.height - 1)
-    inside &= np.isfinite(boxes).all(axis=1)
+    inside = _overlap(camera, boxes)
     centers = np.where(inside[:, None], (boxes[:, :2] + boxes[:, 2:]) / 2, 0)
-    return inside & (np.nan_to_num(camera.rays(centers)[:, 2], nan=-1.0) > 0)
+    return inside & (camera.rays(centers)[:, 2] > 0)  # False for NaN, too
+
+
+def _overlap(camera: Camera, boxes: np.ndarray) -> np.ndarray:
+    """Tell which of (N, 4) boxes are finite, not empty, and overlap the image."""
+    x0, y0, x1, y1 = boxes.T
+    inside = (x0 < x1) & (y0 < y1) & (x1 > 0) & (y1 > 0) & (x0 < camera.width - 1) & (y0 < camera.height - 1)
+    return inside & np.isfinite(boxes).all(axis=1)
 
 
 def crop_affine(box: np.ndarray, crop_scale: float, turn: float = 0.0) -> np.ndarray:
@@ -263,7 +268,7 @@ def _encode_positions(places: _Places, config: WildHandsConfig) -> np.ndarray:
         half = IMAGE_SIZE / 2
         camera = Camera.pinhole(half, half, half, half, IMAGE_SIZE, IMAGE_SIZE)
     corners = places.corners if config.encoding.is_map else places.sparse_corners
-    return np.stack([kpe_values(config.encoding, camera, each, config.kpe_map_size) for each in corners])
+    return kpe_values(config.encoding, camera, corners, config.kpe_map_size)
 
 
 def _decoding_frame(places: _Places, decoding: CameraDecoding) -> tuple[np.ndarray, np.ndarray]:
@@ -271,7 +276,10 @@ def _decoding_frame(places: _Places, decoding: CameraDecoding) -> tuple[np.ndarr
     if decoding is CameraDecoding.FRAME:
         return np.full(len(places.corners), places.camera.focal), np.zeros((len(places.corners), 2))
     sides = np.linalg.norm(places.corners[:, 2] - places.corners[:, 0], axis=-1)
-    rays = places.camera.rays(places.corners.mean(axis=1))
+    centers = places.corners.mean(axis=1)
+    rays = places.camera.rays(centers)
+    if not (seen := rays[:, 2] > 0).all():  # False for NaN, too
+        raise ValueError(f"the crop's centre, pixel {centers[~seen][0].tolist()}, is outside the lens's field of view")
     return places.camera.focal * IMAGE_SIZE / sides, rays[:, :2] / rays[:, 2:]
 
 

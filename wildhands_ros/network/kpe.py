@@ -71,60 +71,72 @@ class Encoding(enum.Enum):
 
 
 def kpe_values(encoding: Encoding, camera: Camera, corners: np.ndarray, map_size: int) -> np.ndarray:
-    """Computes the values of one crop, which ``kpe_channels.encode`` turns into channels.
+    """Computes the values of one crop or several, which ``kpe_channels.encode`` turns into channels.
 
     Args:
         encoding: what is encoded.
-        camera: camera of the image from which the crop is cut.
-        corners: (4, 2) outer corners of the crop in pixels of that image: top left, bottom left, top right, bottom
-            right as seen in the crop. For an upright crop these are (x0, y0), (x0, y1), (x1, y0), (x1, y1). Corners
-            outside the lens's field of view are moved to its edge.
+        camera: camera of the image from which the crops are cut.
+        corners: (..., 4, 2) outer corners of the crops in pixels of that image: top left, bottom left, top right,
+            bottom right as seen in the crop. For an upright crop these are (x0, y0), (x0, y1), (x1, y0), (x1, y1).
+            Corners outside the lens's field of view are moved to its edge.
         map_size: side of the map of a dense encoding.
 
     Returns:
-        (C,) float32, or (C, map_size, map_size) for a map; C = sum(encoding.groups). Angles in radians, x and y
-        alternating.
+        (..., C) float32, or (..., C, map_size, map_size) for a map; C = sum(encoding.groups). Angles in radians, x and
+        y alternating.
 
     Raises:
-        ValueError: the crop's centre is outside the lens's field of view.
+        ValueError: a crop's centre is outside the lens's field of view.
     """
     corners = np.asarray(corners, dtype=np.float64)
-    center = corners.mean(axis=0)
+    center = corners.mean(axis=-2, keepdims=True)
     match encoding:
         case Encoding.NONE:
-            return np.zeros(0, dtype=np.float32)
+            return np.zeros((*corners.shape[:-2], 0), dtype=np.float32)
         case Encoding.CENTER:
             values = _angles(camera, center, center)
         case Encoding.CORNER:
             values = _angles(camera, corners, center)
         case Encoding.CENTER_CORNER | Encoding.CENTER_CORNER_LATENT:
-            values = _angles(camera, np.vstack([center, corners]), center)
+            values = _angles(camera, np.concatenate([center, corners], axis=-2), center)
         case Encoding.SINUSOIDAL_CC:
-            values = _normalized(camera, np.vstack([center, corners]))
+            values = _normalized(camera, np.concatenate([center, corners], axis=-2))
         case Encoding.DENSE | Encoding.DENSE_LATENT:
             values = _angles(camera, _grid(corners, map_size), center)
         case Encoding.CAM_CONV:
             grid = _grid(corners, map_size)
             centered = (grid - camera.k[:2, 2]) / (np.array([camera.width, camera.height]) / 2)
             values = np.concatenate([centered, _angles(camera, grid, center), _normalized(camera, grid)], axis=-1)
-    return (values.transpose(2, 0, 1) if encoding.is_map else values.reshape(-1)).astype(np.float32)
+    several = corners.shape[:-2]
+    if encoding.is_map:
+        values = np.moveaxis(values.reshape(*several, map_size, map_size, -1), -1, -3)
+    else:
+        values = values.reshape(*several, -1)
+    return values.astype(np.float32)
 
 
 def _angles(camera: Camera, points: np.ndarray, center: np.ndarray) -> np.ndarray:
-    """Returns the angles at (..., 2) points. Points outside the field of view are moved towards the centre into it."""
+    """Returns the angles at (..., N, 2) points. Those outside the field of view are moved into it, towards the centre.
+
+    Args:
+        camera: camera of the points.
+        points: pixels.
+        center: (..., 1, 2) pixels of the centres.
+    """
     angles = camera.angles(points)
     unseen = np.isnan(angles).any(axis=-1)
     if not unseen.any():
         return angles
     if np.isnan(camera.angles(center)).any():
         raise ValueError(f"the crop's centre, pixel {center.tolist()}, is outside the lens's field of view")
-    offsets = points[unseen] - center
+    centers = np.broadcast_to(center, points.shape)[unseen]
+    offsets = points[unseen] - centers
     seen, missed = np.zeros((len(offsets), 1)), np.ones((len(offsets), 1))
     for _ in range(20):
         middle = (seen + missed) / 2
-        sees = np.isfinite(camera.angles(center + middle * offsets)).all(axis=-1, keepdims=True)
+        sees = np.isfinite(camera.angles(centers + middle * offsets)).all(axis=-1, keepdims=True)
         seen, missed = np.where(sees, middle, seen), np.where(sees, missed, middle)
-    angles[unseen] = camera.angles(center + seen * offsets)
+    angles[unseen] = camera.angles(centers + seen * offsets)
     return angles
 
 
@@ -133,7 +145,8 @@ def _normalized(camera: Camera, points: np.ndarray) -> np.ndarray:
 
 
 def _grid(corners: np.ndarray, size: int) -> np.ndarray:
-    """Returns the (size, size, 2) centres of the crop's cells, row by row."""
-    top_left, bottom_left, top_right, _ = corners
+    """Returns the (..., size * size, 2) centres of the crops' cells, row by row."""
+    top_left, bottom_left, top_right = (corners[..., i, None, None, :] for i in range(3))
     steps = (np.arange(size) + 0.5) / size
-    return top_left + steps[None, :, None] * (top_right - top_left) + steps[:, None, None] * (bottom_left - top_left)
+    grid = top_left + steps[None, :, None] * (top_right - top_left) + steps[:, None, None] * (bottom_left - top_left)
+    return grid.reshape(*corners.shape[:-2], size * size, 2)
