@@ -252,9 +252,15 @@ class TestSearch:
         assert len(find_in_image(propose_hands(Scene([POINTS], 0.99), 0.2))) == 1
         both = Scene([POINTS, POINTS + (250, 100)], 0.99)
         propose_hands(both)
-        both.proposals[1] = replace(both.proposals[1], score=0.2)
+        both.proposals[1] = replace(both.proposals[1], score=0.16)
         both.shown = 0.5
         assert len(find_in_image(both)) == 1
+
+    def test_a_second_hand_that_only_the_first_stage_doubts_is_found(self):
+        scene = Scene([POINTS, POINTS + (250, 100)], presence=0.95, shown=0.64)
+        propose_hands(scene)
+        scene.proposals[1] = replace(scene.proposals[1], score=0.21)
+        assert len(find_in_image(scene)) == 2
 
     def test_windows_alternate_over_a_stream_while_nothing_is_found(self):
         scene = Scene([])
@@ -408,6 +414,19 @@ class TestFinder:
         box = replace(detection(POINTS), keypoints=None)
         finder(scene, "topic").find(IMAGE, CAMERA, [detection(POINTS)], is_stream=True, detections=[box])
         assert scene.crops == 1 + 5, "one for the known hand; four rotations and a refinement for the box"
+
+    @needs_real_hands
+    def test_finds_the_second_hand_of_a_pair(self):
+        """A blurred hand beside a sharp one, and a gloved hand of which the first stage is not sure."""
+        estimator = Estimator(EstimatorConfig(detector="own", max_hands=8))
+        counts = Counts()
+        for labelled in read_boxed_images(REAL_HANDS, BOXES_OF_REAL_HANDS).images:
+            if labelled.path.name in ("photo_1.jpg", "photo_4.jpg"):
+                image = labelled.load()
+                found = estimator.find(image, guess(image))
+                counts.add(found, labelled.hands, image.shape[1])
+        figures = counts.figures()
+        assert (figures["hands"], figures["recall"], figures["precision"]) == (6, 1, 1)
 
     @needs_real_hands
     @pytest.mark.parametrize("detector", ["own", "auto"])

@@ -76,9 +76,9 @@ class Effort(NamedTuple):
     """Minimum evidence of the first two features, weighted as in the rule, for the landmark network to look there."""
 
 
-STILL = Effort(8, 8, 0.15, -1.1)
-"""For a single image. With the fitted rule, all hands that were accepted in the validation split had more evidence than
--0.3; about one other place in ten has more than -1.1."""
+STILL = Effort(8, 8, 0.15, -1.8)
+"""For a single image. All hands that the rule accepted in the validation split had more evidence than -1.3; one or two
+places of an image have more than -1.8."""
 THOROUGH = Effort(12, 3, 0.1, -2.6)
 """For a single image in which nothing was found."""
 STREAM = Effort(4, 2, 0.2, -1.5)

@@ -42,6 +42,8 @@ class DetectorTrainingConfig:
     """Folder of photographs with boxes of hands (see docs/training.md) to learn from as well; empty for none."""
     real_share: float = 0.5
     """Share of the photographs in each batch."""
+    worn_share: float = 0.0
+    """Share of the images in which gloves, markers and devices are drawn on hands (see ``worn.py``)."""
     seed: int = 1
     start: str = START_MEDIAPIPE
     """Initial weights: ``mediapipe`` (its palm detector), ``default`` (the bundled detector), ``second_stage`` (the
@@ -80,6 +82,8 @@ class DetectorTrainingConfig:
             raise ValueError("cached_batches cannot train the palm heads: set losses.palms to 0")
         if not 0 <= self.real_share <= 1:
             raise ValueError(f"real_share must lie between 0 and 1, not {self.real_share}")
+        if not 0 <= self.worn_share <= 1:
+            raise ValueError(f"worn_share must lie between 0 and 1, not {self.worn_share}")
         if not (self.lr > 0 and self.clip_norm > 0 and self.trunk_factor >= 0 and 0 <= self.ema_decay < 1):
             raise ValueError(
                 "lr and clip_norm must be positive, trunk_factor not negative, ema_decay at least 0 and below 1"

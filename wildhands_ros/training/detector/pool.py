@@ -26,6 +26,7 @@ from ..randomness import generator
 from . import frames, second_stage
 from .frames import Frame
 from .real_images import RealImages
+from .worn import with_worn_things
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class FramePool:
         batch_size: int,
         real: RealImages | None = None,
         real_share: float = 0.0,
+        worn_share: float = 0.0,
     ) -> None:
         """
         Args:
@@ -78,29 +80,31 @@ class FramePool:
             batch_size: Images per step.
             real: Source of photographs.
             real_share: Their share of each batch.
+            worn_share: Share of the rendered images with gloves, markers and devices drawn on hands.
 
         Raises:
             ValueError: The world is unknown.
             OSError: The cache folder cannot be written.
         """
         self.size = KINDS[kind].size
-        self._kind, self._seed, self._count = kind, seed, pool
+        self._kind, self._seed, self._count, self._worn_share = kind, seed, pool, worn_share
         self._real, self._real_count = real, round(real_share * batch_size) if real is not None else 0
         self._rendered_count = batch_size - self._real_count
         self._paths = _make(kind, world, seed, -(-pool // _CHUNK))
 
     def __getitem__(self, step: int) -> list[Frame]:
         places = [(step - 1) * self._rendered_count + place for place in range(self._rendered_count)]
-        rendered = [
-            KINDS[self._kind].cut(
-                self._frame(int(_order(self._seed, place // self._count, self._count)[place % self._count])),
-                generator(self._seed, 1, place),
-            )
-            for place in places
-        ]
+        rendered = [self._cut(place) for place in places]
         if self._real is None:
             return rendered
         return rendered + [self._real(generator(self._seed, 2, step, place)) for place in range(self._real_count)]
+
+    def _cut(self, place: int) -> Frame:
+        rng = generator(self._seed, 1, place)
+        frame = self._frame(int(_order(self._seed, place // self._count, self._count)[place % self._count]))
+        if self._worn_share:
+            frame = with_worn_things(frame, self._worn_share, rng)
+        return KINDS[self._kind].cut(frame, rng)
 
     def _frame(self, number: int) -> Frame:
         jpegs, jpeg_starts, labels, starts = _loaded(self._paths[number // _CHUNK])

@@ -20,6 +20,7 @@ from ...io.images import load_image
 from ...synthetic.image_effects import blurred_by_chance
 from . import frames, second_stage
 from .frames import HEIGHT, WIDTH, Frame, window
+from .worn import with_worn_things
 
 _HEAD_MOUNTED, _HEAD_MOUNTED_WEIGHT = "head", 3.0
 """What the network is made for, and of which there are few images, is shown this much more often."""
@@ -40,20 +41,21 @@ class RealImages:
     Args:
         folder: Folder of boxed images.
         kind: ``frames`` or ``second_stage``, see ``DetectorTrainingConfig.images``.
+        worn_share: Share of the photographs with gloves, markers and devices drawn on hands.
 
     Raises:
         ValueError: The folder has no annotations or no image for training.
         OSError: An annotation file cannot be read.
     """
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: Path, kind: str, worn_share: float = 0.0) -> None:
         images = [image for image in read_boxed_images(folder).images if _is_usable(image)]
         if not images:
             raise ValueError(
                 f"{folder}: there is no image for training: it must have boxes (hands_boxed), a licence (a row of "
                 "LICENCES.md), and must not belong to validation or test"
             )
-        self._images = images
+        self._images, self._worn_share = images, worn_share
         self._cumulated = np.cumsum(_weights(images))
         self._make: Callable[[np.random.Generator], Frame] = (
             self._second_stage_crop if kind == "second_stage" else self._whole_frame
@@ -76,12 +78,16 @@ class RealImages:
 
     def _whole_frame(self, rng: np.random.Generator) -> Frame:
         if rng.random() >= _COLLAGES:
-            return frames.augmented(_frame(self._drawn(rng)), rng)
-        return collage([_frame(self._drawn(rng)) for _ in range(4)], rng)
+            return frames.augmented(self._frame(self._drawn(rng), rng), rng)
+        return collage([self._frame(self._drawn(rng), rng) for _ in range(4)], rng)
+
+    def _frame(self, image: BoxedImage, rng: np.random.Generator) -> Frame:
+        frame = _frame(image)
+        return with_worn_things(frame, self._worn_share, rng) if self._worn_share else frame
 
     def _second_stage_crop(self, rng: np.random.Generator) -> Frame:
         image = self._drawn(rng)
-        frame = _frame(image)
+        frame = self._frame(image, rng)
         height, width = frame.image.shape[:2]
         hands = np.flatnonzero(frame.counts)
         kind = rng.random()

@@ -50,9 +50,16 @@ class DetectorTrainer:
         """
         self._config, self._folder = config, folder
         self._checkpoints = Checkpoints(folder / "checkpoints")
-        real = RealImages(Path(config.real_images), config.images) if config.real_images else None
+        real = RealImages(Path(config.real_images), config.images, config.worn_share) if config.real_images else None
         self._pool = FramePool(
-            config.images, config.world, config.seed, config.pool, config.batch_size, real, config.real_share
+            config.images,
+            config.world,
+            config.seed,
+            config.pool,
+            config.batch_size,
+            real,
+            config.real_share,
+            config.worn_share,
         )
         seed_torch(config.seed)  # for the random initial weights of the hand head
         self._net = _initial_network(config.start)
