@@ -25,6 +25,7 @@ from wildhands_ros.training.detector.objective import collate, detector_losses
 from wildhands_ros.training.detector.pool import FramePool
 from wildhands_ros.training.detector.real_images import RealImages
 from wildhands_ros.training.detector.trainer import EXPORT_NAME, DetectorTrainer
+from wildhands_ros.training.detector.worn import hand_silhouette, with_worn_things
 
 pytestmark = pytest.mark.slow
 
@@ -90,6 +91,36 @@ def test_boxes_follow_the_augmentation():
         sides.add(bool(moved.right[0] == 1))
         assert np.linalg.norm(moved.up[0]) == pytest.approx(1)
     assert sides == {True, False}, "a mirrored hand is the other one"
+
+
+def test_gloves_and_devices_are_drawn_on_hands_and_labels_stay():
+    rng = np.random.default_rng(0)
+    image = rng.integers(90, 110, (HEIGHT, WIDTH, 3), np.uint8)
+    cv2.ellipse(image, (80, 100), (30, 20), 0, 0, 360, (220, 180, 150), -1)
+    frame = frame_of([(48, 78, 112, 122), (200, 150, 230, 180)], image, counts=[True, False])
+    assert with_worn_things(frame, 0.0, rng) is frame
+    on_hand, elsewhere = 0, 0
+    for seed in range(30):
+        worn = with_worn_things(frame, 1.0, np.random.default_rng(seed))
+        np.testing.assert_array_equal(worn.boxes, frame.boxes)
+        changed = (worn.image != frame.image).any(axis=2)
+        on_hand += changed[78:122, 48:112].mean() > 0.1
+        elsewhere += changed[:, 180:].any()
+        assert not changed[155:175, 205:225].all(), "a hand that does not count is not dressed"
+    assert on_hand > 12 and elsewhere > 3
+    assert (frame.image == image).all(), "the photograph itself is not painted on"
+
+
+def test_a_silhouette_separates_a_hand_from_its_background():
+    image = np.random.default_rng(0).integers(90, 110, (120, 160, 3), np.uint8)
+    true = np.zeros((120, 160), np.uint8)
+    cv2.ellipse(true, (80, 60), (30, 18), 20, 0, 360, (1,), -1)
+    image[true > 0] = (220, 180, 150)
+    found = hand_silhouette(image, np.array([48.0, 36, 112, 84])) > 0.5
+    assert (found & (true > 0)).sum() / (found | (true > 0)).sum() > 0.8
+    # One colour everywhere: an ellipse in the box.
+    plain = hand_silhouette(np.full((120, 160, 3), 90, np.uint8), np.array([40.0, 30, 120, 90])) > 0.5
+    assert plain[60, 80] and not plain[:28].any() and not plain[:, :38].any()
 
 
 def test_second_stage_crops_show_labelled_hands_and_false_positives():

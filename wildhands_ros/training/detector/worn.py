@@ -83,7 +83,7 @@ def hand_silhouette(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     centre, axes = ((inner[:2] + inner[2:]) // 2).tolist(), np.maximum((inner[2:] - inner[:2]) // 2, 1)
     cv2.ellipse(labels, centre, np.maximum(axes // 3, 1).tolist(), 0, 0, 360, cv2.GC_FGD, -1)
     try:
-        cv2.grabCut(part, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(part, labels, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
     except cv2.error:  # all pixels of one kind have the same colour
         labels[:] = 0
     mask = np.isin(labels, [cv2.GC_FGD, cv2.GC_PR_FGD]).astype(np.float32)
@@ -91,9 +91,9 @@ def hand_silhouette(image: np.ndarray, box: np.ndarray) -> np.ndarray:
     if not _LEAST_FILL < fill < _MOST_FILL:
         mask = np.zeros(part.shape[:2], np.float32)
         cv2.ellipse(mask, centre, (0.85 * axes).astype(int).tolist(), 0, 0, 360, (1.0,), -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), 1.0)
+    soft = cv2.GaussianBlur(mask, (0, 0), 1.0)
     result = np.zeros(image.shape[:2], np.float32)
-    result[y0:y1, x0:x1] = cv2.resize(mask, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
+    result[y0:y1, x0:x1] = cv2.resize(soft, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
     return result
 
 
