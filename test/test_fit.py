@@ -18,8 +18,9 @@ from wildhands_ros.fitting.anatomy import LIMITS
 from wildhands_ros.fitting.detection_fit import FitRequest, fit_detections, reprojection_error
 from wildhands_ros.fitting.keypoint_fit import FitResult, KeypointFit, keypoint_sigma
 from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
+from wildhands_ros.fitting.levenberg_marquardt import Job
 from wildhands_ros.fitting.residuals import Anchor, Evidence
-from wildhands_ros.fitting.solver import CompiledSolver, Job, NumPySolver
+from wildhands_ros.fitting.solver import CompiledSolver, NumPySolver
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE, MEDIAPIPE_BONES

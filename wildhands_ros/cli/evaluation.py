@@ -25,6 +25,7 @@ def add_commands(commands: Subparsers) -> None:
     _add_dataset(suites)
     _add_video(suites)
     _add_depth(suites)
+    _add_multiview(suites)
     _add_detection(suites)
     _add_jitter(commands)
     _add_ablate(commands)
@@ -86,6 +87,17 @@ def _add_depth(suites: Subparsers) -> None:
     _add_json_option(depth)
     add_estimator_options(depth)
     depth.set_defaults(run=_evaluate_depth)
+
+
+def _add_multiview(suites: Subparsers) -> None:
+    multiview = suites.add_parser("multiview", help="what several calibrated cameras add, on the synthetic world")
+    multiview.add_argument("--views", type=int, default=2, metavar="N", help="number of cameras; default: 2")
+    multiview.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
+    multiview.add_argument("--count", type=int, default=200, metavar="N", help="number of scenes; default: 200")
+    multiview.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
+    _add_json_option(multiview)
+    add_estimator_options(multiview)
+    multiview.set_defaults(run=_evaluate_multiview)
 
 
 def _add_detection(suites: Subparsers) -> None:
@@ -216,6 +228,12 @@ def _evaluate_depth(args: argparse.Namespace) -> int:
     from ..evaluation.main import evaluate_with_depth
 
     return evaluate_with_depth(make_estimator(args), args.seed, args.count, args.json)
+
+
+def _evaluate_multiview(args: argparse.Namespace) -> int:
+    from ..evaluation.main import evaluate_several_views
+
+    return evaluate_several_views(make_estimator(args), args.views, args.seed, args.count, args.split, args.json)
 
 
 def _evaluate_detection(args: argparse.Namespace) -> int:

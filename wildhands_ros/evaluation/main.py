@@ -131,6 +131,19 @@ def evaluate_with_depth(estimator: Estimator, seed: int, count: int, json_path: 
     return 0
 
 
+def evaluate_several_views(
+    estimator: Estimator, views: int, seed: int, count: int, split: str, json_path: Path | None
+) -> int:
+    """Print and write the figures of ``evaluate_multiview`` for ``count`` scenes. Returns the exit code."""
+    from .multiview import describe_multiview, evaluate_multiview
+
+    with outputs(json_path, None) as (json_file, _):
+        figures = evaluate_multiview(estimator, progress(range(count), count), views, seed, split)
+        print(describe_multiview(figures))
+        write(json_file, figures)
+    return 0
+
+
 def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
     """Print and write the figures of ``evaluate_video``. Returns the exit code."""
     frames, camera = _video(path, intrinsics)

@@ -8,17 +8,17 @@ at its pixel, along the surface's normal. So the depth image does not have to be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..geometry.depth_image import FARTHEST, DepthImage
 from ..hand_model.asset import HandAsset
-from ..types import DepthStatus, ManoParameters, Side
+from ..types import DepthStatus, Side
+from .fitted_hand import fitted_hand, mirror_of
 from .keypoint_fit import FitResult
-from .kinematics import NUM_ANGLES, HandKinematics, HandPose
+from .kinematics import HandKinematics, HandPose
 from .residuals import add_anchor, evaluate
 from .surface import HandSurface, PosedSurface
 from .uncertainty import disagreement
@@ -116,7 +116,7 @@ class DepthFit:
             depth: Depth image of the same moment.
         """
         kinematics, surface = self._models[fit.side]
-        mirror = np.array([-1.0 if fit.side is Side.LEFT else 1.0, 1, 1])
+        mirror = mirror_of(fit.side)
         posed = surface.pose(fit.state.pose)
         observed = _observe(surface, posed, mirror, depth)
         if len(observed.chosen) < _FEWEST_POINTS or observed.known < _FEWEST_KNOWN:
@@ -162,7 +162,7 @@ class DepthFit:
             status = DepthStatus.OCCLUDED if nearer else DepthStatus.CONTRADICTS
         if status is not DepthStatus.USED:
             return DepthResult(fit, status)
-        return DepthResult(_refined(fit, kinematics, pose, matrix, mirror, depth), status)
+        return DepthResult(_refined(fit, kinematics, pose, matrix, depth), status)
 
 
 def _model(asset: HandAsset) -> tuple[HandKinematics, HandSurface]:
@@ -258,7 +258,6 @@ def _refined(
     kinematics: HandKinematics,
     pose: HandPose,
     matrix: np.ndarray,
-    mirror: np.ndarray,
     depth: DepthImage,
 ) -> FitResult:
     """Returns the fit with another pose and the inverse covariance of its unknowns."""
@@ -269,25 +268,9 @@ def _refined(
     along = pose.position / distance
     common = np.outer(along, along) * (depth.noise.bias * distance) ** 2
     covariance[3:6, 3:6] += common
-    rows = jacobian.reshape(63, -1)
-    variance = ((rows @ covariance) * rows).sum(1).reshape(21, 3)
-    order = [3, 4, 5, 0, 1, 2]
-    turn = np.array([1.0, mirror[0], mirror[0]])
-    signs = np.concatenate([mirror, turn])
-    rotation = pose.rotation * np.outer(mirror, mirror)
-    mano = ManoParameters(
-        transl=(pose.position - kinematics.wrist_at_rest(pose.betas)) * mirror,
-        global_orient=Rotation.from_matrix(rotation).as_rotvec(),
-        hand_pose=(kinematics.hand_pose(pose.angles).reshape(15, 3) * turn).reshape(NUM_ANGLES),
-        betas=pose.betas.copy(),
-    )
+    hand = fitted_hand(kinematics, pose, joints, jacobian, covariance, fit.side)
     return replace(
         fit,
-        mano=mano,
-        joints=joints * mirror,
-        joints_stddev=np.sqrt(variance),
-        wrist_position=pose.position * mirror,
-        wrist_rotation=rotation,
-        wrist_covariance=covariance[np.ix_(order, order)] * np.outer(signs, signs),
+        **{item.name: getattr(hand, item.name) for item in fields(hand)},
         state=replace(fit.state, pose=pose),
     )

@@ -24,17 +24,15 @@ def pose_from_world(kinematics: HandKinematics, evidence: Evidence, world: np.nd
         evidence: Observations, which give the distance.
         world: (21, 3) root-relative joints in the camera frame; the palm is aligned with theirs by Kabsch's method.
     """
-    pose = _mean_pose(kinematics)
+    pose = mean_pose(kinematics)
     joints = kinematics.joints(pose)
-    palm, seen = joints[_PALM] - joints[_PALM].mean(0), world[_PALM] - world[_PALM].mean(0)
-    u, _, vt = np.linalg.svd(seen.T @ palm)
-    rotation = u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+    rotation = palm_rotation(joints, world)
     return pose.with_rigid(rotation, _position(joints @ rotation.T, evidence))
 
 
 def blind_poses(kinematics: HandKinematics, evidence: Evidence) -> list[HandPose]:
     """Tries the mean pose in many orientations and returns the best ones that differ from one another."""
-    pose = _mean_pose(kinematics)
+    pose = mean_pose(kinematics)
     joints = kinematics.joints(pose)
     poses, costs = [], []
     for rotation in _orientations():
@@ -53,7 +51,15 @@ def blind_poses(kinematics: HandKinematics, evidence: Evidence) -> list[HandPose
     return chosen
 
 
-def _mean_pose(kinematics: HandKinematics) -> HandPose:
+def palm_rotation(joints: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Returns the (3, 3) rotation that aligns the palm of (21, 3) joints with others, by Kabsch's method."""
+    palm, target = joints[_PALM] - joints[_PALM].mean(0), seen[_PALM] - seen[_PALM].mean(0)
+    u, _, vt = np.linalg.svd(target.T @ palm)
+    return u @ np.diag([1, 1, np.sign(np.linalg.det(u @ vt))]) @ vt
+
+
+def mean_pose(kinematics: HandKinematics) -> HandPose:
+    """Returns the mean pose and shape at the origin."""
     return HandPose(np.eye(3), np.zeros(3), LIMITS.mean.copy(), np.zeros(kinematics.num_betas))
 
 

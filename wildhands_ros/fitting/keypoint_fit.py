@@ -13,18 +13,18 @@ from ..hand_model.frames import rotation_vectors
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..types import ManoParameters, Side
 from .batches import stacked
+from .hand_length import LENGTH_STDDEV
 from .initialisation import blind_poses, pose_from_world
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
+from .levenberg_marquardt import Job
 from .residuals import Anchor, Evaluated, Evidence
-from .solver import Job, solver
+from .solver import solver
 
 _PARENTS, _CHILDREN = np.array(MEDIAPIPE_BONES).T
 
 KEYPOINT_STDDEV = 0.03
 """Standard deviation of a detected keypoint as a fraction of the hand's box; with less, noise bends the fingers."""
 
-_LENGTH_STDDEV = 0.07
-"""Standard deviation of adult hand lengths as a fraction."""
 _KNOWN_LENGTH_STDDEV = 2e-5
 """Standard deviation of a known hand length in metres; stiff, but still well conditioned."""
 _COLD_ITERATIONS, _WARM_ITERATIONS = 12, 4
@@ -199,7 +199,7 @@ class KeypointFit:
             world=world,
             anchor=None if initial is None else self._initial_anchor(initial, mirror),
             start=start,
-            prediction=None if start is None else _predict(start, dt),
+            prediction=None if start is None else predicted(start, dt),
             dt=dt,
             hand_length=hand_length,
         )
@@ -224,7 +224,7 @@ class KeypointFit:
                 FitState(
                     side=problem.side,
                     pose=solution.pose,
-                    velocity=_velocity(last, solution.pose, problem.dt),
+                    velocity=velocity_between(last, solution.pose, problem.dt),
                     frames=1 if problem.start is None else problem.start.frames + 1,
                     hand_length=problem.hand_length,
                 )
@@ -276,13 +276,13 @@ class KeypointFit:
             world = None
         evidence = Evidence(
             rays=rays,
-            bases=_bases(rays),
+            bases=ray_bases(rays),
             weights=weights,
             mean_ray=mean,
             sigma=sigma,
             directions=directions,
             length=hand_length or self._mean_length,
-            length_stddev=_KNOWN_LENGTH_STDDEV if hand_length else _LENGTH_STDDEV * self._mean_length,
+            length_stddev=_KNOWN_LENGTH_STDDEV if hand_length else LENGTH_STDDEV * self._mean_length,
         )
         return evidence, world
 
@@ -370,7 +370,7 @@ def _continues(start: FitState, side: Side, dt: float, hand_length: float | None
     return start.side is side and 0 <= dt < _MAX_GAP and start.hand_length == hand_length
 
 
-def _predict(start: FitState, dt: float) -> Anchor:
+def predicted(start: FitState, dt: float) -> Anchor:
     """Returns where the hand is expected after ``dt`` seconds, with standard deviations."""
     pose = start.pose
     step = np.concatenate([start.velocity * (_MOMENTUM * min(dt, _LONGEST_MOMENTUM)), np.zeros(len(pose.betas))])
@@ -380,7 +380,8 @@ def _predict(start: FitState, dt: float) -> Anchor:
     return Anchor(pose.moved(step), **motion)
 
 
-def _velocity(start: FitState | None, pose: HandPose, dt: float) -> np.ndarray:
+def velocity_between(start: FitState | None, pose: HandPose, dt: float) -> np.ndarray:
+    """Returns the (51,) velocity with which the hand of a state has reached a pose after ``dt`` seconds."""
     if start is None:
         return np.zeros(NUM_RIGID + NUM_ANGLES)
     turn = turn_between(start.pose.rotation, pose.rotation)
@@ -398,7 +399,7 @@ def _rotation_to(ray: np.ndarray) -> np.ndarray:
     return np.array([[1 - k * x * x, -k * x * y, x], [-k * x * y, 1 - k * y * y, y], [-x, -y, z]])
 
 
-def _bases(rays: np.ndarray) -> np.ndarray:
+def ray_bases(rays: np.ndarray) -> np.ndarray:
     """Returns (21, 2, 3): two unit vectors perpendicular to each ray and to each other."""
     least = np.eye(3)[np.abs(rays).argmin(1)]
     first = _cross(rays, least)

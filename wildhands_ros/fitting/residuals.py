@@ -142,11 +142,11 @@ def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> 
     joints, jacobian = kinematics.joints_with_jacobian(pose)
     several = joints.shape[:-2]
     residuals, d_joint = reprojection(joints, evidence)
-    cost, scale = _robust(residuals)
+    cost, scale = robust(residuals)
     terms = [((d_joint * scale[..., None]) @ jacobian, residuals * scale)]
     if evidence.directions is not None:
         residuals, d_bone = bone_directions(joints, evidence.directions)
-        direction_cost, scale = _robust(residuals)
+        direction_cost, scale = robust(residuals)
         d_bones = jacobian[..., _CHILDREN, :, :] - jacobian[..., _PARENTS, :, :]
         terms.append(((d_bone * scale[..., None]) @ d_bones, residuals * scale))
         cost = cost + direction_cost
@@ -155,7 +155,27 @@ def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> 
     columns = np.swapaxes(rows, -1, -2)
     normal = NormalEquations(cost, (columns @ values[..., None])[..., 0], columns @ rows)
 
-    angles = pose.angles.reshape(*several, NUM_ANGLES)
+    add_hand_priors(kinematics, normal, pose, evidence.length, evidence.length_stddev)
+    return Evaluated(pose, normal, joints, jacobian)
+
+
+def add_hand_priors(
+    kinematics: HandKinematics,
+    normal: NormalEquations,
+    pose: HandPose,
+    length: float | np.ndarray,
+    length_stddev: float | np.ndarray,
+) -> None:
+    """Adds what is known of hands without an image: ranges of motion, shapes, and the hand's length.
+
+    Args:
+        kinematics: Hand model.
+        normal: Normal equations to which the residuals are added.
+        pose: The poses.
+        length: (...,) expected length from the wrist to the middle fingertip in metres.
+        length_stddev: (...,) its standard deviation.
+    """
+    angles = pose.angles.reshape(*pose.angles.shape[:-2], NUM_ANGLES)
     unusual = angles - _MEAN
     beyond = angles - np.minimum(np.maximum(angles, _LOW), _HIGH)
     weighted = unusual * _PRECISION
@@ -166,13 +186,12 @@ def evaluate(kinematics: HandKinematics, pose: HandPose, evidence: Evidence) -> 
     diagonal[..., _ANGLES] += _PRECISION + (beyond != 0) / LIMIT_STDDEV**2
     diagonal[..., _BETAS] += 1
 
-    length, gradient = kinematics.length(pose.betas)
-    gradient = gradient / np.asarray(evidence.length_stddev)[..., None]
-    residual = (length - evidence.length) / evidence.length_stddev
+    own_length, gradient = kinematics.length(pose.betas)
+    gradient = gradient / np.asarray(length_stddev)[..., None]
+    residual = (own_length - length) / length_stddev
     normal.cost += residual * residual
     normal.gradient[..., _BETAS] += gradient * residual[..., None]
     normal.matrix[..., _BETAS, _BETAS] += gradient[..., :, None] * gradient[..., None, :]
-    return Evaluated(pose, normal, joints, jacobian)
 
 
 def add_anchor(normal: NormalEquations, pose: HandPose, anchor: Anchor, ray: np.ndarray) -> None:
@@ -216,7 +235,7 @@ def anchor_precision(anchor: Anchor, ray: np.ndarray) -> np.ndarray:
     return result
 
 
-def _robust(residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def robust(residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Applies Huber's loss to the length of each row of (..., n, k) residuals.
 
     Returns:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from itertools import accumulate, pairwise
-from typing import NamedTuple
 
 import numpy as np
 
 from .anatomy import LIMITS
-from .batches import rows, selected, stacked
+from .batches import stacked
 from .kinematics import HandKinematics, HandPose
+from .levenberg_marquardt import CONVERGED, Job, minimise
 from .residuals import (
     DIRECTION_STDDEV,
     HUBER,
@@ -26,9 +25,7 @@ from .residuals import (
     Evaluated,
     Evidence,
     NormalEquations,
-    anchor_precision,
     evaluate,
-    pose_offset,
 )
 
 try:
@@ -36,21 +33,7 @@ try:
 except ImportError:
     _compiled = None  # type: ignore[assignment]  # a module that is missing
 
-_CONVERGED = 2e-3
-"""Relative decrease of the cost at which the solver stops."""
-
-
-class Job(NamedTuple):
-    """One run of the solver."""
-
-    pose: HandPose
-    """Where it starts."""
-    evidence: Evidence
-    anchor: Anchor | None
-    prediction: Anchor | None
-
-
-Solver = Callable[[Sequence[Job], int], list[Evaluated]]
+Solver = Callable[[Sequence[Job[Evidence]], int], list[Evaluated]]
 """Runs jobs, each with a damping of its own, until it converges or for a number of iterations.
 
 The normal equations of the results do not include the prediction.
@@ -81,16 +64,16 @@ class CompiledSolver:
         """Places in a solution where one of its arrays ends and the next one starts."""
         self._model = np.concatenate(
             [
-                (HUBER, DIRECTION_STDDEV, LIMIT_STDDEV, MIN_DEPTH, _CONVERGED),
+                (HUBER, DIRECTION_STDDEV, LIMIT_STDDEV, MIN_DEPTH, CONVERGED),
                 *(angles.ravel() for angles in (LIMITS.mean, LIMITS.low, LIMITS.high, 1 / LIMITS.stddev**2)),
                 *(part.ravel() for part in kinematics.constants()),
             ]
         )
 
-    def __call__(self, jobs: Sequence[Job], iterations: int) -> list[Evaluated]:
+    def __call__(self, jobs: Sequence[Job[Evidence]], iterations: int) -> list[Evaluated]:
         return [self._solve(job, iterations) for job in jobs]
 
-    def _solve(self, job: Job, iterations: int) -> Evaluated:
+    def _solve(self, job: Job[Evidence], iterations: int) -> Evaluated:
         evidence, anchors = job.evidence, [anchor for anchor in (job.anchor, job.prediction) if anchor is not None]
         directions = evidence.directions
         hand = np.concatenate(
@@ -138,75 +121,17 @@ class NumPySolver:
     def __init__(self, kinematics: HandKinematics):
         self._kinematics = kinematics
 
-    def __call__(self, jobs: Sequence[Job], iterations: int) -> list[Evaluated]:
+    def __call__(self, jobs: Sequence[Job[Evidence]], iterations: int) -> list[Evaluated]:
         groups: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
         for i, job in enumerate(jobs):
             terms = (job.evidence.directions, job.anchor, job.prediction)
             groups[tuple(term is None for term in terms)].append(i)
         found: dict[int, Evaluated] = {}
         for group in groups.values():
-            found.update(zip(group, self._minimise(stacked([jobs[i] for i in group]), iterations), strict=True))
+            found.update(
+                zip(group, minimise(self._evaluate, stacked([jobs[i] for i in group]), iterations), strict=True)
+            )
         return [found[i] for i in range(len(jobs))]
 
-    def _minimise(self, job: Job, iterations: int) -> list[Evaluated]:
-        """Runs a stack of jobs with the same terms."""
-
-        anchors = [anchor for anchor in (job.anchor, job.prediction) if anchor is not None]
-        ray, evidence = job.evidence.mean_ray, job.evidence
-        priors = None
-        if anchors:
-            poses = stacked([anchor.pose for anchor in anchors])
-            poses = HandPose(*(np.swapaxes(getattr(poses, f.name), 0, 1) for f in fields(poses)))
-            priors = _Priors(poses, np.stack([anchor_precision(anchor, ray) for anchor in anchors], axis=1))
-        lasting_priors = 0 if job.anchor is None else 1
-
-        def both(pose: HandPose) -> tuple[Evaluated, NormalEquations]:
-            lasting = evaluate(self._kinematics, pose, evidence)
-            if priors is None:
-                return lasting, lasting.normal
-            one = HandPose(pose.rotation[:, None], pose.position[:, None], pose.angles[:, None], pose.betas[:, None])
-            offsets = pose_offset(one, priors.poses)
-            gradients = (priors.precision @ offsets[..., None])[..., 0]
-            costs = (offsets * gradients).sum(-1)
-            normal = lasting.normal
-            for i in range(costs.shape[1]):
-                if i == lasting_priors:
-                    normal = normal.copy()
-                normal.cost += costs[:, i]
-                normal.gradient += gradients[:, i]
-                normal.matrix += priors.precision[:, i]
-            return lasting, normal
-
-        found: dict[int, Evaluated] = {}
-        numbers = np.arange(len(job.pose.position))
-        damping = np.full(len(numbers), 1e-3)
-        lasting, normal = both(job.pose)
-        for _ in range(iterations):
-            damped = normal.copy()
-            damped.diagonal[...] *= 1 + damping[:, None]
-            step = np.linalg.solve(damped.matrix, -normal.gradient[..., None])[..., 0]
-            trial_lasting, trial = both(lasting.pose.moved(step))
-            better = trial.cost < normal.cost
-            ended = np.where(better, normal.cost - trial.cost < _CONVERGED * normal.cost, damping > 1e3)
-            lasting, normal = selected(better, trial_lasting, lasting), selected(better, trial, normal)
-            damping = np.where(better, damping / 5, damping * 10)
-            if not ended.any():
-                continue
-            found |= {int(numbers[i]): rows(lasting, int(i)) for i in np.flatnonzero(ended)}
-            left = np.flatnonzero(~ended)
-            numbers, damping = numbers[left], damping[left]
-            if not len(left):
-                break
-            lasting, normal = rows(lasting, left), rows(normal, left)
-            evidence, priors = rows(evidence, left), rows(priors, left)
-        found |= {int(number): rows(lasting, i) for i, number in enumerate(numbers)}
-        return [found[i] for i in range(len(found))]
-
-
-class _Priors(NamedTuple):
-    """The anchors of a stack of jobs: of each job first those that last, then the prediction."""
-
-    poses: HandPose
-    """Poses of (N, anchors) hands."""
-    precision: np.ndarray
-    """(N, anchors, unknowns, unknowns)"""
+    def _evaluate(self, pose: HandPose, evidence: Evidence) -> Evaluated:
+        return evaluate(self._kinematics, pose, evidence)

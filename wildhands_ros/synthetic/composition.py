@@ -39,12 +39,12 @@ def make_scene(config: WorldConfig, index: int) -> Scene:
         hands = tuple(add_hand(meshes, actor, number, camera, person, rng) for number, actor in enumerate(actors))
         add_clutter(meshes, config, actors, upright, rng)
         geometry = add_table(meshes, config, upright, rng)
-        if _well_seen(camera, geometry, hands):
+        if well_seen(camera, geometry, hands):
             break
     return photographed(config, index, camera, upright, egocentric, hands, geometry, rng)
 
 
-def _well_seen(camera: Camera, geometry: Geometry, hands: tuple[LabelledHand, ...]) -> bool:
+def well_seen(camera: Camera, geometry: Geometry, hands: tuple[LabelledHand, ...]) -> bool:
     """Returns whether at most ``MAX_HIDDEN`` of the visible part of each hand is hidden by something else."""
     scale = PREVIEW_SIZE / max(camera.width, camera.height)
     small = camera.scaled(scale, scale)

@@ -158,6 +158,21 @@ PRESETS = {
         frame_sizes=((1280, 720),),
         distorted=0.5,
     ),
+    # For several cameras around the hands; half of the first ones are on the head of the person.
+    "views": replace(
+        _LAB,
+        name="views",
+        objects="varied",
+        occluders=0.1,
+        plain_background=0.5,
+        skin_tones=(0.0, 0.8),
+        egocentric=0.5,
+        wearer_distances=(0.4, 1.2),
+        hand_shares=(0.15, 0.45),
+        farthest=1.2,
+        frame_sizes=((1280, 720),),
+        distorted=0.5,
+    ),
     "fisheye": replace(_LAB, name="fisheye", fisheye=1.0, fov_degrees=(110.0, 140.0)),
     # The lab world with one property changed.
     "lab_looks": replace(

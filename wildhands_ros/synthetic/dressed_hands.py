@@ -121,12 +121,13 @@ def add_hand(
         ),
         joints=in_camera,
         keypoints=camera.project(in_camera),
-        box=_box(camera, hand_vertices),
+        box=mesh_box(camera, hand_vertices),
         gloved=person.glove is not None,
     )
 
 
-def _box(camera: Camera, vertices: np.ndarray) -> np.ndarray:
+def mesh_box(camera: Camera, vertices: np.ndarray) -> np.ndarray:
+    """Returns the (4,) box around the projection of a hand's mesh, clipped to the image."""
     pixels = camera.project(vertices)
     last = (camera.width - 1, camera.height - 1)
     return np.concatenate([np.clip(np.nanmin(pixels, axis=0), 0, last), np.clip(np.nanmax(pixels, axis=0), 0, last)])

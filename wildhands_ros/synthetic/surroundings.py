@@ -112,7 +112,7 @@ def photographed(
     rng: np.random.Generator,
 ) -> Scene:
     """Returns a scene of this geometry with a random background, light and camera settings."""
-    background, background_affine = _background(config, camera, rng)
+    background, background_affine = random_background(config, camera, rng)
     return Scene(
         index=index,
         camera=camera,
@@ -122,7 +122,7 @@ def photographed(
         light=_light(config, upright[:, 1], backgrounds.mean_light(background), rng),
         background=background,
         background_affine=background_affine,
-        photography=_photography(config, camera, rng),
+        photography=random_photography(config, camera, rng),
     )
 
 
@@ -149,7 +149,7 @@ def _light(config: WorldConfig, up: np.ndarray, surroundings: np.ndarray, rng: n
     return light
 
 
-def _background(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def random_background(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Returns a random background image, and the map from its pixels to those of the frame."""
     number = int(rng.integers(1 << 20))
     photos = len(backgrounds.photo_files()) if config.photos else 0
@@ -170,7 +170,8 @@ def _background(config: WorldConfig, camera: Camera, rng: np.random.Generator) -
     return image, np.column_stack([linear, centre - linear @ (np.array([width, height]) / 2)])
 
 
-def _photography(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> Photography:
+def random_photography(config: WorldConfig, camera: Camera, rng: np.random.Generator) -> Photography:
+    """Returns random camera settings."""
     exposure = np.exp(rng.normal(0, 0.12 + 0.1 * config.harsh_light))
     warmth, green = rng.normal(0, 0.05), rng.normal(0, 0.02)
     noisy = config.noise * rng.beta(1.0, 3.0)
