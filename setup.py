@@ -20,11 +20,12 @@ setup(
     # Makes an editable install a plain entry of sys.path, so that the built messages can be merged into the package
     # (see wildhands_ros/__init__.py).
     package_dir={"": "."},
-    # Without a C compiler the package is installed without it, and its fit takes longer (fitting/solver.py).
+    # Without a C compiler the package is installed without it, and NumPy takes longer for the same results.
     ext_modules=[
         Extension(
-            "wildhands_ros.fitting._solver",
-            ["native/fit_solver.c"],
+            "wildhands_ros._native",
+            ["native/module.c", "native/fit_solver.c", "native/ray_distances.c"],
+            depends=["native/native.h"],
             extra_compile_args=[
                 "-O3",
                 "-fno-math-errno",

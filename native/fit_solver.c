@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "native.h"
+
 enum { FINGERS = 5, LEVELS = 3, CHAIN = 4, JOINTS = 21, BONES = 20, ANGLES = 45, RIGID = 6, MOST_BETAS = 16 };
 enum { MOST_UNKNOWNS = RIGID + ANGLES + MOST_BETAS, LOCAL = RIGID + 9, MOST_LOCAL = LOCAL + MOST_BETAS, MOST_ANCHORS = 2 };
 
@@ -428,7 +430,7 @@ static void write_solution(const Evaluated *found, int betas, int unknowns, doub
 
 static Py_ssize_t doubles(size_t size) { return (Py_ssize_t)(size / sizeof(double)); }
 
-static PyObject *solve_hand(PyObject *module, PyObject *arguments) {
+PyObject *solve_hand(PyObject *module, PyObject *arguments) {
     Py_buffer model, hand, solution;
     int betas, iterations;
     (void)module;
@@ -473,12 +475,3 @@ static PyObject *solve_hand(PyObject *module, PyObject *arguments) {
     }
     Py_RETURN_NONE;
 }
-
-static PyMethodDef methods[] = {
-    {"solve_hand", solve_hand, METH_VARARGS, "See fitting/compiled.py."},
-    {NULL, NULL, 0, NULL},
-};
-
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_solver", NULL, -1, methods, NULL, NULL, NULL, NULL};
-
-PyMODINIT_FUNC PyInit__solver(void) { return PyModule_Create(&module); }

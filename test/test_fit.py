@@ -249,7 +249,7 @@ class TestSolvers:
                 np.testing.assert_allclose(one.normal.gradient / scale, other.normal.gradient / scale, atol=1e-6)
 
     def test_arrays_of_another_size_are_rejected(self):
-        compiled = importlib.import_module("wildhands_ros.fitting._solver")
+        compiled = importlib.import_module("wildhands_ros._native")
         with pytest.raises(ValueError, match="expected sizes"):
             compiled.solve_hand(np.zeros(10), np.zeros(10), 10, 4, np.zeros(10))
 

@@ -64,11 +64,9 @@ def test_the_wheel_contains_every_file_of_the_package(wheel):
 
 
 @pytest.mark.slow
-def test_the_wheel_contains_the_compiled_solver(wheel):
+def test_the_wheel_contains_the_compiled_module(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        assert any(
-            name.startswith("wildhands_ros/fitting/_solver.") and name.endswith(".so") for name in archive.namelist()
-        )
+        assert any(name.startswith("wildhands_ros/_native.") and name.endswith(".so") for name in archive.namelist())
 
 
 @pytest.mark.slow

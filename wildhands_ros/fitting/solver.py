@@ -29,9 +29,9 @@ from .residuals import (
 )
 
 try:
-    import wildhands_ros.fitting._solver as _compiled
+    import wildhands_ros._native as _native
 except ImportError:
-    _compiled = None  # type: ignore[assignment]  # a module that is missing
+    _native = None  # type: ignore[assignment]  # a module that is missing
 
 Solver = Callable[[Sequence[Job[Evidence]], int], list[Evaluated]]
 """Runs jobs, each with a damping of its own, until it converges or for a number of iterations.
@@ -42,7 +42,7 @@ The normal equations of the results do not include the prediction.
 
 def solver(kinematics: HandKinematics) -> Solver:
     """Returns the fastest solver that is available."""
-    return NumPySolver(kinematics) if _compiled is None else CompiledSolver(kinematics)
+    return NumPySolver(kinematics) if _native is None else CompiledSolver(kinematics)
 
 
 class CompiledSolver:
@@ -56,7 +56,7 @@ class CompiledSolver:
     """
 
     def __init__(self, kinematics: HandKinematics):
-        if _compiled is None:
+        if _native is None:
             raise ImportError("the fit's solver was not compiled: install a C compiler, then this package again")
         self._betas, self._unknowns = kinematics.num_betas, kinematics.num_unknowns
         n = self._unknowns
@@ -91,7 +91,7 @@ class CompiledSolver:
             dtype=np.float64,
         )
         n, solution = self._unknowns, np.empty(self._ends[-1])
-        _compiled.solve_hand(self._model, hand, self._betas, iterations, solution)
+        _native.solve_hand(self._model, hand, self._betas, iterations, solution)
         rotation, position, angles, betas, cost, gradient, matrix, joints, jacobian = (
             solution[start:end] for start, end in pairwise(self._ends)
         )

@@ -1,0 +1,13 @@
+/* The module wildhands_ros._native: what NumPy is too slow for. Everything in it has an equal in NumPy. */
+#define PY_SSIZE_T_CLEAN
+#include "native.h"
+
+static PyMethodDef methods[] = {
+    {"solve_hand", solve_hand, METH_VARARGS, NULL},
+    {"ray_distances", ray_distances, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&definition); }

@@ -1,0 +1,5 @@
+/* Functions of the module wildhands_ros._native; see _native.pyi. */
+#include <Python.h>
+
+PyObject *solve_hand(PyObject *module, PyObject *arguments);
+PyObject *ray_distances(PyObject *module, PyObject *arguments);

@@ -1,0 +1,23 @@
+"""Compiled from native/."""
+
+import numpy as np
+
+def solve_hand(model: np.ndarray, hand: np.ndarray, betas: int, iterations: int, solution: np.ndarray) -> None:
+    """Solves one hand; the arrays of float64 are laid out as in ``fitting.solver.CompiledSolver``.
+
+    Raises:
+        ValueError: An array does not have the expected size.
+    """
+
+def ray_distances(vertices: np.ndarray, faces: np.ndarray, rays: np.ndarray, distances: np.ndarray) -> None:
+    """Writes what ``geometry.visibility.Surface.distances`` returns.
+
+    Args:
+        vertices: (V, 3) float32.
+        faces: (F, 3) int32.
+        rays: (N, 3) float32, N <= 64.
+        distances: (N,) float32, the result.
+
+    Raises:
+        ValueError: The sizes do not fit, or a face has no such vertex.
+    """
