@@ -232,7 +232,15 @@ def test_a_topic_that_only_the_metadata_knows_is_a_problem(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["a: [", "a: &a [1]\nb: {<<: *a}", "[" * 5000, "text", "rosbag2_bagfile_information: 3"]
+    "content",
+    [
+        "a: [",
+        "a: &a [1]\nb: {<<: *a}",
+        "[" * 5000,
+        "text",
+        "rosbag2_bagfile_information: 3",
+        "rosbag2_bagfile_information: {relative_file_paths: [bag.mcap], version: .inf}",
+    ],
 )
 def test_damaged_metadata_is_not_needed(tmp_path, content):
     folder = write_mcap(tmp_path / "bag")

@@ -409,6 +409,9 @@ def test_other_configurations_refuse_aliases_too(tmp_path):
         read_config(path, TrainingConfig)
     with pytest.raises(ConfigError, match="nested deeper"):
         read_config(saved(tmp_path, "k: " + "[" * 5000), TrainingConfig)
+    with pytest.raises(ConfigError, match="there is no key 9") as raised:
+        read_config(saved(tmp_path, "? " + "9" * 4000), TrainingConfig)
+    assert len(str(raised.value)) < 1500 and path.name in str(raised.value)
 
 
 @pytest.mark.parametrize("width", [".nan", ".inf", "1e300", "640.5"])

@@ -16,6 +16,7 @@ from ros_graph import DOMAIN, ENVIRONMENT
 
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.ros.soak.faults import FAULTS
+from wildhands_ros.ros.soak.loads import LOADS
 from wildhands_ros.ros.soak.node import FaultyEstimator
 from wildhands_ros.ros.soak.robot import Robot
 
@@ -68,6 +69,17 @@ def test_a_fault_is_visible_in_diagnostics_and_the_node_recovers(node, robot, na
     wait_for_hands(robot)
     assert robot.last_hands.header.frame_id == "camera_optical"
     assert robot.last_hands.k.reshape(3, 3) == pytest.approx(CAMERA.k)
+    assert robot.last_hands.height == CAMERA.height
+    assert node.error is None
+
+
+@pytest.mark.parametrize("name", LOADS)
+def test_hands_go_on_under_load(node, robot, name):
+    wait_for_hands(robot)
+    assert LOADS[name].apply(robot, 2.0), robot.diagnostics
+    robot.heal()
+    robot.rate = 30.0
+    wait_for_hands(robot)
     assert robot.last_hands.height == CAMERA.height
     assert node.error is None
 

@@ -22,6 +22,7 @@ from wildhands_ros.ros.diagnostics import FrameStats, Health, NodeStatus
 from wildhands_ros.ros.parameters import Parameters
 from wildhands_ros.ros.reference import generated
 from wildhands_ros.ros.soak.faults import FAULTS
+from wildhands_ros.ros.soak.loads import LOADS
 
 pytestmark = pytest.mark.ros
 
@@ -195,5 +196,5 @@ def test_tests_in_the_docs_exist():
 
 
 def test_every_fault_is_in_the_table():
-    table = FAULT_PAGE.partition("<!-- end of faults -->")[0]
-    assert [line.rsplit("`", 2)[1] for line in table.splitlines() if line.endswith("` |")] == list(FAULTS)
+    table = FAULT_PAGE.partition("<!-- end of loads -->")[0]
+    assert [line.rsplit("`", 2)[1] for line in table.splitlines() if line.endswith("` |")] == [*FAULTS, *LOADS]

@@ -175,6 +175,11 @@ def test_indices_of_human_joints_are_checked_at_start(tmp_path, indices, why):
     assert "config.yaml" in str(error.value)
 
 
+def test_a_name_that_is_a_list_is_refused(tmp_path):
+    with pytest.raises(RobotHandError, match="wrist_link_name names"):
+        Retargeting(write(tmp_path, wrist_link_name=["wrist"]), Side.RIGHT)
+
+
 def test_the_urdf_may_be_in_the_home_folder_or_in_a_package(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "hands").mkdir()

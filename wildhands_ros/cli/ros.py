@@ -44,6 +44,13 @@ def add_commands(commands: Subparsers) -> None:
 
     soak = commands.add_parser("soak", help="run the ROS 2 node under overload and inject a fault every few seconds")
     soak.add_argument("--minutes", type=float, default=30.0, metavar="N", help="duration; default: 30")
+    soak.add_argument(
+        "--load-seconds",
+        type=_seconds,
+        default=10.0,
+        metavar="S",
+        help="duration of each load, such as 1000 messages a second; default: 10",
+    )
     soak.add_argument("--json", type=Path, metavar="OUT", help="also write the report to a file")
     soak.set_defaults(run=_soak, needs_middleware=True)
 
@@ -71,7 +78,7 @@ def _bench(args: argparse.Namespace) -> int:
 def _soak(args: argparse.Namespace) -> int:
     from ..ros.soak.main import run_soak
 
-    return run_soak(args.minutes, args.json)
+    return run_soak(args.minutes, args.load_seconds, args.json)
 
 
 def _node_costs(args: argparse.Namespace) -> int:

@@ -8,17 +8,23 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..ros.surroundings import adapt_to_machine
+
 MIDDLEWARE = "RMW_IMPLEMENTATION"
 
 
 def prepare_middleware(is_needed: bool) -> None:
     """Checks the middleware that RMW_IMPLEMENTATION selects, or ignores it in a command that talks to no other process.
 
+    For a command that needs it, settings are changed that would end the process at once on this machine.
+
     Without this, ROS's C library would end the process with exit code 102.
 
     Raises:
         ValueError: the middleware is needed, but is not installed.
     """
+    if is_needed:
+        adapt_to_machine()
     name = os.environ.get(MIDDLEWARE)
     if not name:
         return

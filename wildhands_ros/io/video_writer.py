@@ -21,6 +21,7 @@ class VideoWriter:
         self._path, self._fps = path, fps
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._frames = 0
 
     def write(self, image_rgb: np.ndarray) -> None:
         """Appends a frame, (H, W, 3) uint8 RGB.
@@ -34,11 +35,27 @@ class VideoWriter:
         if size != self._size:
             raise InputError(f"the image size changes from {self._size} to {size}, which a video cannot store")
         self._writer.write(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
+        self._frames += 1
 
     def close(self) -> None:
         """Completes the file, which cannot be read before."""
         if self._writer is not None:
             self._writer.release()
+
+    def check(self) -> None:
+        """Checks a closed file, because OpenCV reports no errors.
+
+        Raises:
+            OSError: frames are missing.
+        """
+        if self._writer is None:
+            return
+        with quiet_opencv():
+            capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        count = round(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        capture.release()
+        if count < self._frames:
+            raise OSError(f"only {count} of {self._frames} frames were written; the disk may be full")
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         with quiet_opencv():

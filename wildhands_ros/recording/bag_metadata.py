@@ -40,7 +40,7 @@ def read_metadata(folder: Path) -> BagMetadata:
             name = str(topic["topic_metadata"]["name"])
             counts[name] = counts.get(name, 0) + int(topic["message_count"])
         version = int(information.get("version", 0))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise YamlFileError(f"not the metadata of a recording ({type(error).__name__}: {error})") from error
     metadata = BagMetadata(counts=counts)
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -44,15 +45,18 @@ def export_hdf5(demonstrations: Iterable[Demonstration], file: Path) -> ExportSu
     """
     import h5py
 
-    with OutputFile(file) as partial, h5py.File(partial, "w") as output:
+    with OutputFile(file) as partial:
         episodes = _collected(demonstrations)
-        data = output.create_group("data")
-        data.attrs["state_names"], data.attrs["action_names"] = list(STATE_NAMES), list(episodes[0].action_names)
-        for number, episode in enumerate(episodes):
-            group = data.create_group(f"demo_{number}")
-            group.attrs["task"], group.attrs["fps"] = episode.task, episode.fps
-            group["state"], group["action"] = _stack(episode, "state"), _stack(episode, "action")
-            group["stamp"] = np.array([sample.stamp for sample in episode.samples], np.int64)
+        content = io.BytesIO()  # on a full disk, HDF5 would end the process with SIGSEGV
+        with h5py.File(content, "w") as output:
+            data = output.create_group("data")
+            data.attrs["state_names"], data.attrs["action_names"] = list(STATE_NAMES), list(episodes[0].action_names)
+            for number, episode in enumerate(episodes):
+                group = data.create_group(f"demo_{number}")
+                group.attrs["task"], group.attrs["fps"] = episode.task, episode.fps
+                group["state"], group["action"] = _stack(episode, "state"), _stack(episode, "action")
+                group["stamp"] = np.array([sample.stamp for sample in episode.samples], np.int64)
+        partial.write_bytes(content.getbuffer())
     return _summary(episodes)
 
 

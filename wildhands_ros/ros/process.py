@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn, TypeVar
 
+from .surroundings import adapt_to_machine
+
 CLOSING_TIME = 1.0
 """Seconds after a signal for which closing may wait for work in progress."""
 DEADLINE = 1.7
@@ -67,6 +69,11 @@ def run_main(main: Callable[[], int]) -> NoReturn:
     global _signals
     _signals = _Signals()
     code = 1
+    try:
+        adapt_to_machine()
+    except OSError as error:
+        print(f"wildhands: {error}", file=sys.stderr, flush=True)
+        os._exit(code)
     try:
         code = main()
     except SystemExit as error:

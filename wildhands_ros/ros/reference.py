@@ -12,6 +12,7 @@ from typing import Any
 from .declaration import ros_name
 from .parameters import Parameters
 from .soak.faults import fault_table
+from .soak.loads import load_table
 from .teleop.parameters import TeleopParameters
 
 YAML = Path("config/wildhands.yaml")
@@ -70,11 +71,16 @@ def generated(root: Path) -> dict[Path, str]:
         ValueError: a page has no markers for its table.
     """
     tables = {
-        NODE_PAGE: ("parameters", parameter_table(Parameters)),
-        TELEOP_PAGE: ("parameters", parameter_table(TeleopParameters)),
-        FAULT_PAGE: ("faults", fault_table()),
+        NODE_PAGE: {"parameters": parameter_table(Parameters)},
+        TELEOP_PAGE: {"parameters": parameter_table(TeleopParameters)},
+        FAULT_PAGE: {"faults": fault_table(), "loads": load_table()},
     }
-    pages = {root / page: _with_table((root / page).read_text(), *table) for page, table in tables.items()}
+    pages = {}
+    for page, of_page in tables.items():
+        text = (root / page).read_text()
+        for name, table in of_page.items():
+            text = _with_table(text, name, table)
+        pages[root / page] = text
     return {root / YAML: reference_yaml(), **pages}
 
 

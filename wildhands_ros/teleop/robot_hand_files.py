@@ -198,9 +198,9 @@ def _check_names(retargeting: Mapping[str, Any], robot: _Urdf) -> None:
     for key in LINK_KEYS:
         wanted += [(key, name, robot.links, "link") for name in _names(retargeting, key)]
     if retargeting.get("wrist_link_name") is not None:
-        wanted.append(("wrist_link_name", retargeting["wrist_link_name"], robot.links, "link"))
+        wanted.append(("wrist_link_name", str(retargeting["wrist_link_name"]), robot.links, "link"))
     for key, name, known, kind in wanted:
-        dummy = retargeting.get("add_dummy_free_joint") and str(name).startswith("dummy_")
+        dummy = retargeting.get("add_dummy_free_joint") and name.startswith("dummy_")
         if name not in known and not dummy:
             raise RobotHandError(
                 f"{key} names {name!r}, but {robot.path} has no {kind} of that name; it has {_listed(known)}"

@@ -20,6 +20,9 @@ from ..io.yaml_files import YamlFileError, load_yaml
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+_LONGEST = 1000
+"""Characters of an error, which may quote values of any length."""
+
 T = TypeVar("T", bound="DataclassInstance")
 
 
@@ -52,7 +55,8 @@ def read_config(path: Path, kind: type[T], overrides: Sequence[str] = ()) -> T:
                 _set(values, override)
             return from_mapping(kind, values)
     except ConfigError as error:
-        raise (error if str(path) in str(error) else ConfigError(f"{path}: {error}")) from error
+        text = str(error)[:_LONGEST]
+        raise ConfigError(text if str(path) in text else f"{path}: {text}") from error
 
 
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:

@@ -73,7 +73,7 @@ class VideoOverlay:
     def __init__(self, path: Path, fps: float):
         if path.suffix.lower() != VIDEO_SUFFIX:
             raise InputError(f"{path}: the overlay of a video is a video; give a name that ends in {VIDEO_SUFFIX}")
-        self._file, self._fps = OutputFile(path), fps
+        self._path, self._file, self._fps = path, OutputFile(path), fps
 
     def __enter__(self) -> VideoOverlay:
         self._writer = VideoWriter(self._file.__enter__(), self._fps)
@@ -81,6 +81,12 @@ class VideoOverlay:
 
     def __exit__(self, *exception) -> None:
         self._writer.close()
+        if exception[0] is None:
+            try:
+                self._writer.check()
+            except OSError as error:
+                self._file.__exit__(type(error), error, error.__traceback__)
+                raise OSError(f"cannot write {self._path}: {error}") from error
         self._file.__exit__(*exception)
 
     def write(self, image_rgb: np.ndarray, name: str) -> None:

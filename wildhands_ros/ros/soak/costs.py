@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from visualization_msgs.msg import MarkerArray
 from ...benchmark.machine import cpu_seconds
 from ...estimator import Estimator
 from ...geometry.calibration import IntrinsicsSource
+from ...io.files import OutputFile
 from ..diagnostics import Health
 from ..markers import MarkerBuilder
 from ..messages import hand_array
@@ -36,12 +38,13 @@ NUM_FRAMES = 300
 
 def measure_costs(json_file: Path | None) -> int:
     """Prints the figures, writes them to a file and returns the exit code."""
-    with demo_robot() as robot:
-        figures = _process_costs(robot) | _publishing_costs(robot.node, robot.executor)
-    text = json.dumps(figures, indent=2)
-    print(text)
-    if json_file:
-        json_file.write_text(text + "\n")
+    with OutputFile(json_file) if json_file else nullcontext() as partial_file:
+        with demo_robot() as robot:
+            figures = _process_costs(robot) | _publishing_costs(robot.node, robot.executor)
+        text = json.dumps(figures, indent=2)
+        print(text)
+        if partial_file:
+            partial_file.write_text(text + "\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""``wildhands soak``: runs the node under overload and injects a fault every few seconds.
+"""``wildhands soak``: runs the node under overload, with other loads and a fault every few seconds.
 
 The node must not die, its memory must not grow, and its hands must not fall behind.
 """
@@ -12,14 +12,16 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 
+from ...io.files import OutputFile
 from .demo_robot import START_TIMEOUT, demo_robot, start_node
 from .faults import FAULTS, Fault
+from .loads import LOADS, Load
 from .report import FaultCount, MemorySample, Report, Timing
 from .robot import Robot
 
@@ -32,8 +34,13 @@ PAUSE = 1.0
 STOP_TIMEOUT = 60.0
 
 
-def run_soak(minutes: float, json_file: Path | None) -> int:
+def run_soak(minutes: float, load_seconds: float, json_file: Path | None) -> int:
     """Prints the report and writes it to a file.
+
+    Args:
+        minutes: duration.
+        load_seconds: duration of each load.
+        json_file: file for the report.
 
     Returns:
         The exit code: 1 if something went wrong, with the reasons on stderr.
@@ -41,12 +48,13 @@ def run_soak(minutes: float, json_file: Path | None) -> int:
     Raises:
         OSError: the file cannot be written.
     """
-    with demo_robot() as robot:
-        report = Soak(robot).run(60 * minutes)
-    text = json.dumps(report.as_dict(), indent=2)
-    print(text)
-    if json_file:
-        json_file.write_text(text + "\n")
+    with OutputFile(json_file) if json_file else nullcontext() as partial_file:
+        with demo_robot() as robot:
+            report = Soak(robot, load_seconds).run(60 * minutes)
+        text = json.dumps(report.as_dict(), indent=2)
+        print(text)
+        if partial_file:
+            partial_file.write_text(text + "\n")
     failures = report.failures()
     for failure in failures:
         print(f"wildhands: {failure}", file=sys.stderr)
@@ -54,31 +62,47 @@ def run_soak(minutes: float, json_file: Path | None) -> int:
 
 
 class Soak:
-    """Runs the node's process and injects the faults."""
+    """Runs the node's process, applies the loads and injects the faults."""
 
     _process: subprocess.Popen[bytes]
 
-    def __init__(self, robot: Robot):
-        self._robot = robot
+    def __init__(self, robot: Robot, load_seconds: float):
+        self._robot, self._load_seconds = robot, load_seconds
+        self._is_loaded = False
         robot.on_diagnostics = self._on_diagnostics
-        self._report = Report(faults={name: FaultCount() for name in FAULTS})
+        self._report = Report(faults={name: FaultCount() for name in (*LOADS, *FAULTS)})
         self._processing_times: deque[float] = deque(maxlen=10)
         self._start = time.monotonic()
 
     def run(self, seconds: float) -> Report:
-        """Injects faults for this time and returns the report."""
+        """Applies loads and injects faults for this time, and returns the report."""
         with self._running_node():
             self._robot.rate = 5.0
             self._wait_for_hands(START_TIMEOUT)
             self._start = time.monotonic()
             self._robot.sent = self._robot.hands_received = 0
-            for name in cycle(FAULTS):
+            for name in cycle((*LOADS, *FAULTS)):
                 if time.monotonic() - self._start > seconds:
                     break
-                self._inject(FAULTS[name], self._report.faults[name])
+                if name in LOADS:
+                    self._apply(LOADS[name], self._report.faults[name])
+                else:
+                    self._inject(FAULTS[name], self._report.faults[name])
             self._report.frames_in, self._report.frames_out = self._robot.sent, self._robot.hands_received
         self._report.minutes = (time.monotonic() - self._start) / 60
         return self._report
+
+    def _apply(self, load: Load, count: FaultCount) -> None:
+        robot, deaths = self._robot, self._report.deaths
+        count.injected += 1
+        self._is_loaded = True
+        did_as_promised = load.apply(robot, self._load_seconds)
+        self._restart_if_dead()
+        robot.heal()
+        self._set_overload()
+        healed = self._wait_for_hands(HEALED_TIMEOUT)
+        self._is_loaded = False
+        count.survived += did_as_promised and healed and self._report.deaths == deaths
 
     def _inject(self, fault: Fault, count: FaultCount) -> None:
         robot = self._robot
@@ -116,6 +140,8 @@ class Soak:
             self._robot.rate = float(np.clip(OVERLOAD * 1e3 / np.median(self._processing_times), 5.0, 200.0))
 
     def _on_diagnostics(self, values: Mapping[str, str]) -> None:
+        if self._is_loaded:  # images of another size take other times and more memory
+            return
         if (rss := self._rss_mb()) is not None:
             self._report.memory.append(MemorySample(time.monotonic() - self._start, rss))
         if values["age p95 (ms)"] != "unknown":

@@ -131,14 +131,18 @@ class Robot:
         """Calls a service of the node while publishing. Returns the response; None if there is none."""
         if not self.wait_for_service(service_type, service, timeout):
             return None
-        response = self._clients[service].call_async(request)
+        response = self.client(service_type, service).call_async(request)
         return response.result() if self.spin(response.done, timeout) else None
 
     def wait_for_service(self, service_type: type, service: str, timeout: float = 60.0) -> bool:
         """Waits until a service of the node is available, and returns whether it is."""
+        return self.spin(self.client(service_type, service).service_is_ready, timeout)
+
+    def client(self, service_type: type, service: str) -> Client:
+        """Returns the client of a service of the node."""
         if service not in self._clients:
             self._clients[service] = self.node.create_client(service_type, f"{self.target}/{service}")
-        return self.spin(self._clients[service].service_is_ready, timeout)
+        return self._clients[service]
 
     def change_state(self, *transitions: int) -> None:
         """Requests lifecycle transitions, ids of lifecycle_msgs/Transition, one after the other."""
