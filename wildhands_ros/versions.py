@@ -11,6 +11,9 @@ GRAPH = 1
 SYNTHETIC = 1
 """Frames of the synthetic world and their labels, for a given ``WorldConfig``."""
 
+RECORDINGS = 1
+"""Frames of the synthetic egocentric recordings and their labels, for a given seed."""
+
 EXAMPLES = 1
 """Training examples: crops, KPE and targets that are made of given labelled images."""
 

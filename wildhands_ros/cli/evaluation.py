@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import add_camera_options, add_estimator_options, add_workers_option, intrinsics, make_estimator
+from .exit_codes import EXIT_OK
+from .options import (
+    add_camera_options,
+    add_estimator_options,
+    add_workers_option,
+    estimator_config,
+    intrinsics,
+    make_estimator,
+)
 
 if TYPE_CHECKING:
     from .options import Subparsers
@@ -27,6 +35,7 @@ def add_commands(commands: Subparsers) -> None:
     _add_depth(suites)
     _add_multiview(suites)
     _add_detection(suites)
+    _add_recording(suites)
     _add_jitter(commands)
     _add_ablate(commands)
 
@@ -144,6 +153,21 @@ def _add_detection(suites: Subparsers) -> None:
     detection.set_defaults(run=_evaluate_detection)
 
 
+def _add_recording(suites: Subparsers) -> None:
+    recording = suites.add_parser(
+        "recording", help="annotate synthetic recordings of a moving camera and compare with the truth"
+    )
+    recording.add_argument("--count", type=int, default=3, metavar="N", help="number of recordings; default: 3")
+    recording.add_argument(
+        "--seconds", type=float, default=10.0, metavar="S", help="duration of each recording; default: 10"
+    )
+    recording.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
+    recording.add_argument("--smooth", action="store_true", help="as of wildhands annotate")
+    _add_json_option(recording)
+    add_estimator_options(recording)
+    recording.set_defaults(run=_evaluate_recording)
+
+
 def _add_jitter(commands: Subparsers) -> None:
     jitter = commands.add_parser(
         "jitter", help="measure the jitter of hands in a video, per frame and smoothed, and the lag of smoothing"
@@ -252,6 +276,21 @@ def _evaluate_detection(args: argparse.Namespace) -> int:
         workers=args.workers,
     )
     return evaluate_detection(options, args.json, args.picture)
+
+
+def _evaluate_recording(args: argparse.Namespace) -> int:
+    from ..recording.refinement import RefinementOptions
+    from ..ros.recording.evaluation import evaluate_recordings
+    from ..ros.recording.image_streams import AnnotationOptions
+    from ..runtime.processes import processes
+    from ..runtime.threads import available_cpus
+
+    if args.count < 1 or not args.seconds > 0:
+        raise ValueError(f"--count and --seconds must be positive, not {args.count} and {args.seconds:g}")
+    options = AnnotationOptions(refinement=RefinementOptions(smooth=args.smooth))
+    with processes(available_cpus(), "wildhands_ros.recording.estimation") as workers:
+        evaluate_recordings(args.count, args.seconds, args.split, options, estimator_config(args), workers, args.json)
+    return EXIT_OK
 
 
 def _jitter(args: argparse.Namespace) -> int:
