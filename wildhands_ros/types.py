@@ -130,7 +130,7 @@ class Doubt(enum.Flag):
     JUMP = enum.auto()
     """The hand jumps to another place and back, or does not continue its track."""
     LOW_AGREEMENT = enum.auto()
-    """The estimate does not explain the keypoints, or its detection has a low score."""
+    """The estimate does not explain the keypoints, its place is uncertain, or its detection has a low score."""
     IMPLAUSIBLE_MOTION = enum.auto()
     """Its speed or acceleration is beyond that of a hand."""
     IMPLAUSIBLE_POSE = enum.auto()

@@ -19,8 +19,9 @@ try:
 except ImportError:
     _native = None  # type: ignore[assignment]  # a module that is missing
 
-SKIN = np.where(np.isin(np.arange(21), (0, 1, 2, 5, 9, 13, 17)), 0.026, 0.015)
-"""(21,) metres from the skin to a joint, MediaPipe order: half a finger, or half the palm."""
+SKIN = np.where(np.isin(np.arange(21), (0, 1, 2, 5, 9, 13, 17)), 0.034, 0.017)
+"""(21,) most metres from the skin of the same part to a joint, MediaPipe order: in a finger, or in the palm, behind
+whose skin the joints are deepest. What is farther in front is another part."""
 _BORDER = 0.03
 """Uncertainty of a joint's place near the border of the image, as a fraction of the hand's extent."""
 

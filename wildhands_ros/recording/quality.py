@@ -91,7 +91,10 @@ class TrackJudge:
 
     def _disagrees(self, hand: HandEstimate) -> bool:
         limits = self._thresholds
-        return bool(hand.score < limits.min_score or hand.reprojection_error > limits.max_reprojection)
+        disagrees = hand.score < limits.min_score or hand.reprojection_error > limits.max_reprojection
+        covariance = hand.wrist_covariance
+        is_vague = covariance is not None and np.sqrt(np.trace(covariance[:3, :3])) > limits.max_stddev
+        return bool(disagrees or is_vague)
 
     def _side_share(self, track: RecordedTrack) -> float:
         evidence = np.array([side_evidence(hand) for hand in track.hands.values()])

@@ -104,7 +104,7 @@ class Refinement:
     def _with_one_side(self, track: RecordedTrack, frames: Sequence[AnnotatedFrame]) -> RecordedTrack:
         """Fits the hands of the less likely side again, as hands of the other; those that do not fit are left out."""
         side = track.side
-        changed = RecordedTrack()
+        changed = RecordedTrack(side=side)
         for number, hand in track.hands.items():
             found = hand if hand.side is side else self._fitted_as(side, hand, frames[number])
             if found is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -23,6 +23,12 @@ _NEAR, _SPEED = 0.06, 0.8
 """Two tracks are joined if the hand moves at most so many metres, and so many more per second of the gap."""
 _OTHER_SIDE = 0.5
 """Factor on that distance if the two tracks were taken for hands of different sides."""
+_SHORTEST_RUN = 8
+"""Frames of one side that are more than a flip of the side."""
+_SURE = 10.0
+"""Evidence from which on the side of a track is not doubted."""
+_ONE_OF_EACH = 2.0
+"""Log-odds of each frame that two hands in it are a right and a left one."""
 _MOST_EVIDENCE = 4.6
 """Largest evidence of one frame for a side, in log-odds: a confidence of 0.99."""
 
@@ -35,6 +41,8 @@ class RecordedTrack:
     """Its estimates in the camera frame by the number of the frame, in order."""
     wrists: dict[int, np.ndarray] = field(default_factory=dict)
     """(3,) wrist in the fixed frame, or in the camera frame if its pose is unknown."""
+    side: Side = Side.RIGHT
+    """Set by ``decide_sides``."""
 
     @property
     def first(self) -> int:
@@ -48,11 +56,6 @@ class RecordedTrack:
     def evidence(self) -> float:
         """Log-odds that this is a right hand, summed over all frames."""
         return sum(map(side_evidence, self.hands.values()))
-
-    @property
-    def side(self) -> Side:
-        """The side that most of the evidence is for."""
-        return Side.RIGHT if self.evidence >= 0 else Side.LEFT
 
 
 def side_evidence(hand: HandEstimate) -> float:
@@ -82,7 +85,44 @@ def recorded_tracks(frames: Sequence[AnnotatedFrame]) -> list[RecordedTrack]:
             track = tracks.setdefault(hand.track_id or f"{number}/{place}", RecordedTrack())
             track.hands[number] = hand
             track.wrists[number] = pose.apply(hand.joints[0])
-    return _joined(list(tracks.values()), frames)
+    joined = _joined([part for track in tracks.values() for part in _split_by_side(track)], frames)
+    decide_sides(joined)
+    return joined
+
+
+def _split_by_side(track: RecordedTrack) -> list[RecordedTrack]:
+    """Splits a track where its side changes for good: it went over from one hand to the other when they crossed."""
+    parts: list[RecordedTrack] = []
+    for _, run in groupby(track.hands.items(), key=lambda item: item[1].side):
+        part = RecordedTrack(dict(run))
+        if parts and not _is_other_hand(parts[-1], part):
+            parts[-1].hands.update(part.hands)
+        else:
+            parts.append(part)
+    for part in parts:
+        part.wrists = {number: track.wrists[number] for number in part.hands}
+    return parts
+
+
+def _is_other_hand(part: RecordedTrack, following: RecordedTrack) -> bool:
+    """Returns whether two parts of a track are of different hands; a short one is only a flip of the side."""
+    is_flip = min(len(part.hands), len(following.hands)) < _SHORTEST_RUN
+    return not is_flip and part.evidence * following.evidence < 0
+
+
+def decide_sides(tracks: Sequence[RecordedTrack]) -> None:
+    """Gives each track one side: that of its evidence, and of two hands in the same frames rather one of each.
+
+    The surest tracks are decided first.
+    """
+    decided: list[RecordedTrack] = []
+    for track in sorted(tracks, key=lambda track: -abs(track.evidence)):
+        evidence = track.evidence
+        for other in decided:
+            together = len(track.hands.keys() & other.hands.keys())
+            evidence += _ONE_OF_EACH * together * (-1 if other.side is Side.RIGHT else 1)
+        track.side = Side.RIGHT if evidence >= 0 else Side.LEFT
+        decided.append(track)
 
 
 def renamed(tracks: Sequence[RecordedTrack]) -> dict[str, RecordedTrack]:
@@ -131,7 +171,11 @@ def _cost(before: RecordedTrack, after: RecordedTrack, frames: Sequence[Annotate
     # The hand may keep moving or stop.
     moved = start + gap * _velocity(before, frames, before.last)
     distance = min(np.linalg.norm(end - start), np.linalg.norm(end - moved))
-    allowed = (_NEAR + _SPEED * gap) * (1 if before.side is after.side else _OTHER_SIDE)
+    evidences = before.evidence, after.evidence
+    are_opposed = evidences[0] * evidences[1] < 0
+    if are_opposed and min(map(abs, evidences)) > _SURE:
+        return np.inf
+    allowed = (_NEAR + _SPEED * gap) * (_OTHER_SIDE if are_opposed else 1)
     return float(distance) / allowed
 
 

@@ -14,8 +14,11 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation, RotationSpline
 
 from ..datasets.labels import LabelledHand
-from ..geometry.camera import Camera
+from ..fitting.kinematics import HandKinematics
+from ..geometry.camera import Camera, in_image
 from ..geometry.pose import Pose
+from ..geometry.visibility import SKIN
+from ..hand_model.asset import open_hand
 from ..types import Grasp, Side
 from .actors import MIRROR, Actor
 from .config import SPLITS, WorldConfig, world_config
@@ -23,7 +26,7 @@ from .dressed_hands import add_hand, make_person
 from .grasps import HandAction, act
 from .objects import placed, random_object
 from .raster import rasterise
-from .render import keypoint_visibility, render
+from .render import RenderedImage, render
 from .scene import Meshes, Scene
 from .solids import unit
 from .surroundings import add_object, photographed
@@ -83,6 +86,8 @@ class EgocentricRecording:
         k = np.array([[focal, 0, (SIZE[0] - 1) / 2], [0, focal, (SIZE[1] - 1) / 2], [0, 0, 1.0]])
         self.camera = Camera(k, *SIZE)
         betas = np.clip(rng.normal(0, 1, 10), -2, 2)
+        self.hand_length = float(HandKinematics(open_hand(Side.RIGHT)).length(betas)[0])
+        """Length of both hands from the wrist to the middle fingertip in metres."""
         self._head = _HeadMotion(rng)
         self._hands = [
             _HandMotion(side, betas, seconds, self.config.objects, self._rng(1 + i)) for i, side in enumerate(Side)
@@ -97,9 +102,7 @@ class EgocentricRecording:
         """Renders a frame."""
         scene = self._scene(number)
         rendered = render(scene)
-        hands = tuple(
-            replace(hand, visible=keypoint_visibility(scene, rendered, i)) for i, hand in enumerate(scene.hands)
-        )
+        hands = tuple(replace(hand, visible=_visible(scene, rendered, i)) for i, hand in enumerate(scene.hands))
         seen = tuple(_seen_fraction(scene, i) for i in range(len(hands)))
         return EgocentricFrame(number / FPS, rendered.image, self.camera_pose(number / FPS), hands, seen)
 
@@ -275,6 +278,21 @@ def _wrist_rotation(side: Side, fingers: np.ndarray, palm: np.ndarray) -> np.nda
     facing = unit(palm - (palm @ along) * along)
     x, y = (-along if side is Side.RIGHT else along), -facing
     return np.stack([x, y, np.cross(x, y)], axis=-1)
+
+
+def _visible(scene: Scene, rendered: RenderedImage, hand: int) -> np.ndarray:
+    """Returns (21,) which joints are inside the image and hidden by nothing but the skin around them."""
+    joints = scene.hands[hand].joints
+    assert joints is not None
+    pixels = rendered.camera.project(joints)
+    samples = np.nan_to_num(pixels @ rendered.to_samples[:, :2].T + rendered.to_samples[:, 2])
+    height, width = rendered.face_at.shape
+    x, y = np.clip(np.round(samples).astype(int), 0, (width - 1, height - 1)).T
+    face = rendered.face_at[y, x]
+    own = (face >= 0) & (scene.geometry.face_part[face] == hand + 1)
+    own[0] |= face[0] >= 0  # the skin over the wrist is that of the arm
+    depth = 1 / np.where(own, rendered.nearest[y, x], 1)
+    return in_image(pixels, rendered.camera.width, rendered.camera.height) & own & (joints[:, 2] - depth < SKIN)
 
 
 def _seen_fraction(scene: Scene, hand: int) -> float:
