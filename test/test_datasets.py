@@ -339,6 +339,14 @@ def test_h2o_counts_what_it_skips(datasets, tmp_path):
         open_dataset("h2o", tmp_path, "val")
 
 
+@pytest.mark.parametrize("name", ["/a/b/rgb/000000.png", "../../a/b/rgb/000000.png"])
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, name):
+    root = opened("h2o", tmp_path / "h2o", lambda *_: None).root
+    (root / "pose_val.txt").write_text(name)
+    with pytest.raises(DatasetError, match="does not lie below"):
+        open_dataset("h2o", root, "val")
+
+
 def test_ego_exo_names_sizes_and_frames(tmp_path):
     def change(content):
         for joint in content["take_1/frame_0001.jpg"]["j3d"].values():

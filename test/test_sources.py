@@ -1,10 +1,13 @@
 """Reading images, videos and calibrations, rejecting invalid ones, and writing outputs."""
 
+import gc
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -48,6 +51,11 @@ def write_video(path, frames, codec="MJPG", fps=25):
         writer.write(gradient_image(index)[..., ::-1])
     writer.release()
     return path
+
+
+def children() -> set[int]:
+    """Returns the processes that this one has started."""
+    return {int(pid) for tid in Path("/proc/self/task").glob("*/children") for pid in tid.read_text().split()}
 
 
 class TestImages:
@@ -135,6 +143,35 @@ class TestVideo:
         path.write_bytes(data)
         stamps = [frame.stamp for frame in open_source(str(path))]
         assert np.diff(stamps) == pytest.approx([0.04] * 5 + [0.02] * 4, abs=1e-3)
+
+    def test_the_end_of_the_decoder_is_a_problem_of_the_video(self, tmp_path):
+        path = tmp_path / "video.mp4"
+        writer = VideoWriter(path, 30)
+        for _ in range(40):
+            writer.write(np.zeros((480, 640, 3), np.uint8))
+        writer.close()
+        before = children()
+        source = VideoSource(path)
+        frames = iter(source)
+        next(frames)
+        (decoder,) = children() - before
+        os.kill(decoder, signal.SIGSEGV)
+        assert len(list(frames)) < 39
+        assert len(source.problems) == 1 and "SIGSEGV" in source.problems[0] and str(path) in source.problems[0]
+        assert len(list(source)) == 40, "another decoder reads it"
+
+    def test_decoders_end_with_their_sources(self, tmp_path):
+        path = tmp_path / "video.mp4"
+        writer = VideoWriter(path, 30)
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+        writer.close()
+        before = children()
+        source = VideoSource(path)
+        frames = iter(source)
+        next(frames)
+        del source, frames
+        gc.collect()
+        assert children() == before
 
     def test_a_truncated_video_is_reported(self, tmp_path):
         path = write_video(tmp_path / "v.avi", 200)

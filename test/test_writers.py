@@ -42,12 +42,10 @@ class Writer:
 
 
 def write_overlay(kind: str, path: Path) -> None:
-    source = {
-        "image": lambda: ImageSource(Path("in.jpg")),
-        "folder": lambda: object.__new__(FolderSource),
-        "video": lambda: object.__new__(VideoSource),
-    }[kind]()
-    source.path, source.fps = Path("input"), 25.0  # what an overlay asks of its source
+    source = object.__new__({"image": ImageSource, "folder": FolderSource, "video": VideoSource}[kind])
+    source.path = Path("input")
+    if isinstance(source, VideoSource):
+        source.fps = 25.0
     with overlay_for(source, path.parent if kind == "folder" else path) as overlay:
         for _ in range(20 if kind == "video" else 1):
             overlay.write(NOISE, path.name)

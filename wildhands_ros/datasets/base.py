@@ -122,6 +122,9 @@ class HandDataset(ABC):
     def _find(self, *paths: str) -> Path:
         """Return the first of these files or folders below the root that exists."""
         for path in paths:
+            # Annotations, of which the names are parts, are no reason to read other files.
+            if Path(path).is_absolute() or ".." in Path(path).parts:
+                raise DatasetError(f"{self.NAME}: {path} does not lie below {self.root}")
             if (self.root / path).exists():
                 return self.root / path
         expected = " or ".join(str(self.root / path) for path in paths)

@@ -17,6 +17,7 @@ import numpy as np
 from .file_kinds import IMAGE_KINDS, Group, file_kind_of
 from .image_headers import MAX_PIXELS
 from .images import IMAGE_SUFFIXES, InputError, load_image
+from .video_decoder import DecoderError, VideoDecoder
 
 ASSUMED_FPS = 30.0
 """Frame rate of videos that do not state one."""
@@ -162,59 +163,74 @@ class VideoSource:
         self.path = path
         self.problems: list[str] = []
         _check_container(path)
-        capture = self._open()
-        count, fps = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
-        width, height = (int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        is_small = width * height <= max_pixels
-        decodes = is_small and capture.grab()
-        capture.release()
-        if not is_small:
+        decoder = self._open()
+        header = decoder.header
+        if header.width * header.height > max_pixels:
             raise InputError(
-                f"{path}: the video's images are {width}x{height}; at most {max_pixels / 1e6:g} megapixels are decoded"
+                f"{path}: the video's images are {header.width}x{header.height}; "
+                f"at most {max_pixels / 1e6:g} megapixels are decoded"
             )
-        if not decodes:
+        decoder.request(True)
+        try:
+            first = decoder.receive()
+        except DecoderError as error:
+            raise InputError(f"{path}: the video cannot be decoded; it is damaged: {error}") from error
+        if first is None:
             raise InputError(
                 f"{path}: the video opens, but none of its frames can be decoded; it is damaged or its codec is unknown"
             )
-        self.count = int(count) if 0 < count <= path.stat().st_size / _SMALLEST_FRAME else None
-        self.fps = fps if 0 < fps < _MAX_FPS else ASSUMED_FPS
+        self._opened: tuple[VideoDecoder, tuple[np.ndarray | None, float]] | None = decoder, first
+        """A decoder that nobody has used yet, and the frame that it has decoded."""
+        self.count = int(header.frames) if 0 < header.frames <= path.stat().st_size / _SMALLEST_FRAME else None
+        self.fps = header.fps if 0 < header.fps < _MAX_FPS else ASSUMED_FPS
 
-    def _open(self) -> cv2.VideoCapture:
-        # FFmpeg starts threads of its own unless it is told how many; OpenCV before 4.7 cannot tell it.
-        threads_property: int | None = getattr(cv2, "CAP_PROP_N_THREADS", None)
-        options = [] if threads_property is None else [threads_property, max(cv2.getNumThreads(), 1)]
-        with quiet_opencv():
-            # An absolute path: FFmpeg takes what precedes a colon in a relative one for a protocol.
-            capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG, options)
-        if not capture.isOpened():
+    def _open(self) -> VideoDecoder:
+        try:
+            decoder = VideoDecoder(self.path)
+        except DecoderError as error:
+            raise InputError(f"{self.path}: the video cannot be decoded; it is damaged: {error}") from error
+        if not decoder.header.is_open:
             raise InputError(
                 f"{self.path}: the video cannot be decoded; it is damaged, or this OpenCV lacks a decoder for it"
             )
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # See _rotation.
-        return capture
+        return decoder
 
     def __iter__(self) -> Iterator[Frame]:
         return (frame for _, frame in self.numbered(lambda _: True))
 
     def numbered(self, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Frame]]:
-        """Yields numbered frames, from 0. Frames that are not ``wanted`` are skipped, which is faster than reading."""
-        capture = self._open()
-        rotation = _rotation(capture)
-        read, stamp = 0, None
+        """Yields numbered frames, from 0. Frames that are not ``wanted`` are skipped, which is faster than reading.
+
+        While a frame is used, the next one is decoded in another process. If that process ends, because the file is
+        damaged, the frames end with a problem.
+        """
+        read, stamp, is_wanted = 0, None, wanted(0)
+        received: tuple[np.ndarray | None, float] | None
+        if self._opened is not None:
+            decoder, received = self._opened
+            self._opened = None
+        else:
+            decoder, received = self._open(), None
+        rotation = _rotation(decoder.header.rotation)
         try:
-            while True:
-                is_wanted = wanted(read)
-                with quiet_opencv():
-                    ok, bgr = capture.read() if is_wanted else (capture.grab(), None)
-                if not ok:
-                    break
-                stamp = self._next_stamp(stamp, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+            if received is None:
+                decoder.request(is_wanted)
+                received = decoder.receive()
+            while received is not None:
+                bgr, presentation = received
+                stamp = self._next_stamp(stamp, presentation)
                 read += 1
-                if bgr is not None:
+                was_wanted, is_wanted = is_wanted, wanted(read)
+                decoder.request(is_wanted)
+                if was_wanted and bgr is not None:
                     rgb = _turned(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rotation)
                     yield read - 1, Frame(rgb, self.path.name, stamp, rotation)
+                received = decoder.receive()
+        except DecoderError as error:
+            self.problems.append(f"{self.path}: the video is damaged behind frame {read}, where it was left: {error}")
+            return
         finally:
-            capture.release()
+            decoder.close()
         # Containers without an index only estimate the count, so a frame or two do not matter.
         if self.count and read < self.count - max(2, 0.01 * self.count):
             self.problems.append(
@@ -231,12 +247,12 @@ class VideoSource:
         return presentation if 0 < presentation - previous < _LONGEST_GAP else previous + 1 / self.fps
 
 
-def _rotation(capture: cv2.VideoCapture) -> int:
+def _rotation(tag: float) -> int:
     """Returns the degrees by which the rotation tag of a video turns its images clockwise.
 
     OpenCV 4.6 (Ubuntu 24.04) has the sign wrong, and would turn portrait videos upside down by itself (opencv #22088).
     """
-    degrees = round(capture.get(cv2.CAP_PROP_ORIENTATION_META))
+    degrees = round(tag)
     return (-degrees if cv2.__version__.startswith("4.6.") else degrees) % 360
 
 

@@ -28,7 +28,7 @@ CALLS_AT_ONCE = 8
 """Service calls that wait for a response at the same time. ROS's services keep ten requests and drop older ones."""
 CHANGES_PER_SECOND = 10
 ANSWER_TIMEOUT = 60.0
-"""Seconds for the responses that are missing when the load ends."""
+"""Seconds for what is missing when the time of a load is over."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _flood(robot: Robot, seconds: float) -> bool:
     """Publishes images and CameraInfo in turn, as fast as this process can if that is slower."""
     before, robot.rate = robot.hands_received, MESSAGES_PER_SECOND / 2
     robot.spin(lambda: False, seconds)
-    return robot.hands_received > before
+    return robot.spin(lambda: robot.hands_received > before, ANSWER_TIMEOUT)
 
 
 def _join(robot: Robot, seconds: float) -> bool:
@@ -72,7 +72,7 @@ def _join(robot: Robot, seconds: float) -> bool:
             nodes.callback(node.destroy_node)
             node.create_subscription(HandArray, f"{robot.namespace}/hands", lambda message: None, 1)
             robot.spin(lambda: False, seconds / NODES)
-    return robot.hands_received > before
+        return robot.spin(lambda: robot.hands_received > before, ANSWER_TIMEOUT)
 
 
 def _show_8k(robot: Robot, seconds: float) -> bool:
