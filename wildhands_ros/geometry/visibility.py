@@ -28,8 +28,16 @@ _BORDER = 0.03
 _MOST_RAYS = 64
 """Number of rays that the compiled code takes at once."""
 
-# Logistic regression on frames of the synthetic world, by `python tools/fit_visibility.py`.
-_CONSTANT, _OWN, _OTHER, _SCORE = 1.0, -120.0, -60.0, 3.0
+# Logistic regression on recordings of the synthetic world, by `python tools/fit_visibility.py`.
+_WEIGHTS = np.array([-7.33, -1.98, -3.8, -1.75, 0.41])
+"""Weights of ``visibility_features``."""
+_JOINTS = np.array(
+    [-0.1, 1.5, 1.54, 0.83, -0.86, 0.42, 0.25, 0.16, -0.8, -0.27, -0.01]
+    + [-0.29, -0.63, -0.43, -0.42, 0.07, 0.19, -0.43, -0.42, -0.03, -0.44]
+)
+"""(21,) log-odds of each joint of a hand on which nothing else is known."""
+_USUAL_SCORE = 0.97
+"""Stands for an unknown score."""
 _MOST_HIDDEN = 0.04
 """Metres behind a surface beyond which a joint is not more hidden."""
 
@@ -95,6 +103,22 @@ def hidden_depths(number: int, joints: np.ndarray, surfaces: Sequence[Surface]) 
     return np.clip(behind, 0.0, _MOST_HIDDEN)
 
 
+def visibility_features(number: int, joints: np.ndarray, score: float, surfaces: Sequence[Surface]) -> np.ndarray:
+    """Returns what the visibility of the joints inside the image depends on; arguments as of ``joint_visibility``.
+
+    Returns:
+        (21, 5): metres behind the own hand's surface, and whether it is at all; metres behind other hands; tenths of a
+        metre that the joint is farther away than the hand's mean, because objects are mostly held on the far side; and
+        the log-odds of the score.
+    """
+    behind = hidden_depths(number, joints, surfaces)
+    farther = 10 * (joints[:, 2] - joints[:, 2].mean())
+    known = score if score > 0 else _USUAL_SCORE  # unknown, or interpolated
+    known = float(np.clip(known, 0.5, 0.999))
+    odds = np.full(len(joints), np.log(known / (1 - known)))
+    return np.column_stack([behind[:, 0], behind[:, 0] > 0, behind[:, 1], farther, odds])
+
+
 def joint_visibility(
     number: int,
     joints: np.ndarray,
@@ -113,8 +137,7 @@ def joint_visibility(
         surfaces: Meshes of all hands of the image.
         camera: Camera of the image.
     """
-    behind = hidden_depths(number, joints, surfaces)
-    logits = _CONSTANT + behind @ (_OWN, _OTHER) + _SCORE * (0.0 if np.isnan(score) else score - 1)
+    logits = _JOINTS + visibility_features(number, joints, score, surfaces) @ _WEIGHTS
     return _inside(joints_2d, camera) / (1 + np.exp(-logits))
 
 
