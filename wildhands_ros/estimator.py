@@ -419,7 +419,7 @@ class Estimator:
             joints_stddev=fit.joints_stddev if fit is not None else None,
             wrist_covariance=fit.wrist_covariance if fit is not None else None,
             reprojection_error=reprojection_error(joints_2d, detection),
-            keypoints=detection.keypoints,
+            keypoints=detection.known_keypoints,
             grasp_probabilities=prediction.grasp_probabilities if prediction is not None else None,
             track_id=hand.track.id if hand.track is not None else "",
             depth=hand.depth,

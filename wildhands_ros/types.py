@@ -248,6 +248,21 @@ class Detection:
 
 
 @dataclass(frozen=True)
+class HandLength:
+    """Length of a hand from the wrist to the tip of the middle finger when it is flat.
+
+    Example:
+        >>> from wildhands_ros import HandLength
+        >>> HandLength(0.19, 0.004).metres
+        0.19
+    """
+
+    metres: float
+    stddev: float
+    """Standard deviation in metres."""
+
+
+@dataclass(frozen=True)
 class HandEstimate:
     """One reconstructed hand.
 
@@ -289,13 +304,15 @@ class HandEstimate:
     """Mean distance of ``joints_2d`` to the keypoints, as a fraction of the box's longer side; NaN without
     keypoints."""
     keypoints: np.ndarray | None = None
-    """(21, 2) detected keypoints in pixels."""
+    """(21, 2) detected keypoints in pixels; NaN for unknown ones."""
     grasp_probabilities: np.ndarray | None = None
     """(9,) in the order of ``Grasp``; None if the network has no grasp head."""
     track_id: str = ""
     """Name of the hand's track, such as "hand_1"; empty for a single image."""
     depth: DepthStatus = DepthStatus.NONE
     """Whether the estimate uses the depth image, or why not."""
+    hand_length: HandLength | None = None
+    """Learned or given length of the hand; None if unknown."""
     quality: HandQuality | None = None
     """None for live estimates."""
 

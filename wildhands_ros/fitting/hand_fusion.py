@@ -12,11 +12,11 @@ from ..geometry.camera import Camera
 from ..geometry.pose import Pose
 from ..hand_model.asset import HandAsset
 from ..tracking.tracks import MAX_GAP
-from ..types import HandEstimate, Side
+from ..types import HandEstimate, HandLength, Side
 from .association import Member, assign_to_tracks, associate
 from .detection_fit import LEAST_KEYPOINTS
 from .fitted_hand import FittedHand
-from .hand_length import HandLength, LengthEstimate
+from .hand_length import LengthEstimate
 from .keypoint_fit import FitState
 from .multiview_fit import HandView, MultiviewFit, MultiviewResult, misfit, side_log_odds, view_offset
 

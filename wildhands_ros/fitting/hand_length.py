@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ..hand_model.asset import HandAsset, joints_linear
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
+from ..types import HandLength
 from .kinematics import HandKinematics
 
 _MIDDLE_TIP = MANO_TO_MEDIAPIPE[12]
@@ -22,15 +21,6 @@ _OUTLIER = 3.0
 """Number of standard deviations beyond which a measurement counts less."""
 LENGTH_STDDEV = 0.07
 """Standard deviation of adult hand lengths as a fraction."""
-
-
-@dataclass(frozen=True)
-class HandLength:
-    """A length with its uncertainty."""
-
-    metres: float
-    stddev: float
-    """Standard deviation in metres."""
 
 
 def typical_length(kinematics: HandKinematics) -> HandLength:

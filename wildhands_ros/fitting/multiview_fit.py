@@ -13,10 +13,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..hand_model.asset import HandAsset
-from ..types import ManoParameters, Side
+from ..types import HandLength, ManoParameters, Side
 from .batches import stacked
 from .fitted_hand import FittedHand, fitted_hand, mirror_of
-from .hand_length import HandLength, typical_length
+from .hand_length import typical_length
 from .initialisation import mean_pose, palm_rotation
 from .keypoint_fit import KEYPOINT_STDDEV, FitState, keypoint_sigma, predicted, ray_bases, velocity_between
 from .kinematics import HandKinematics, HandPose

@@ -105,6 +105,7 @@ def hand(
         bbox=_floats(estimate.box),
         joints=_floats(estimate.joints),
         joints_2d=_floats(estimate.joints_2d),
+        keypoints=_floats(np.full((21, 2), np.nan) if estimate.keypoints is None else estimate.keypoints),
         joints_stddev=_floats(np.full((21, 3), np.nan) if estimate.joints_stddev is None else estimate.joints_stddev),
         joints_in_image=inside.tolist(),
         joints_visibility=_floats(np.full(21, np.nan) if visibility is None else visibility),
@@ -112,6 +113,8 @@ def hand(
         state=STATES[quality.state],
         doubts=quality.doubts.value,
         usable=quality.usable,
+        hand_length=float("nan") if estimate.hand_length is None else estimate.hand_length.metres,
+        hand_length_stddev=float("nan") if estimate.hand_length is None else estimate.hand_length.stddev,
     )
     # Filling the existing nested messages is faster than creating and assigning new ones.
     set_pose(message.wrist.pose, estimate.wrist_position, Rotation.from_rotvec(estimate.mano.global_orient))

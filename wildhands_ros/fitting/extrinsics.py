@@ -1,0 +1,209 @@
+"""Checks and refines the poses of cameras by the hands that they see together.
+
+The rays of two cameras to the same joint meet. How far they miss each other, along the direction perpendicular to both,
+tells how far the pose of one camera is off; only a shift along the line between the cameras, which scales the whole
+scene, remains unseen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from ..geometry.pose import Pose
+from .keypoint_fit import keypoint_sigma
+from .multiview_fit import HandView, triangulated
+
+WINDOW = 5.0
+"""Seconds of hands that are checked."""
+INTERVAL = 0.1
+"""Least seconds between two hands that are kept of a pair of cameras."""
+LEAST_MOTION = 0.015
+"""Metres by which a hand has moved between two that are kept: of a hand at rest the keypoints are wrong in the same way
+all the time."""
+WRONG = 2.0
+"""Significance of a correction (see ``PairCorrection``) above which the extrinsics are wrong. With 30 hands of the
+synthetic world, 1 % of right extrinsics have more than 1.2, and 95 % of those that are wrong by 1 cm or 1 degree more
+than 2."""
+_FEWEST = 10
+"""Least number of hands for a check."""
+_ALIKE = 60.0
+"""Number of ray distances that count as one: keypoints of a hand, and of the same hand a moment later, are wrong
+together."""
+_PRIOR = (np.radians(3.0), 0.03)
+"""Standard deviation of a camera's pose, radians and metres."""
+_LEAST_SINE = 0.1
+"""Least sine of the angle between two rays; the perpendicular of parallel ones is unknown."""
+_ROBUST = 2.0
+"""Number of standard deviations at which Geman and McClure's weights have fallen to a quarter."""
+_ITERATIONS = 5
+
+
+@dataclass(frozen=True)
+class SharedHand:
+    """A hand that two cameras see at the same time."""
+
+    stamp: float
+    first: HandView
+    second: HandView
+
+
+@dataclass(frozen=True)
+class PairCorrection:
+    """How the pose of the second camera of a pair should change, if that of the first is right."""
+
+    rotation: np.ndarray
+    """(3,) rotation vector in the common frame, about the camera."""
+    shift: np.ndarray
+    """(3,) metres in the common frame."""
+    significance: float
+    """How much better the rays then meet: twice the log-likelihood ratio."""
+    miss_before: float
+    """Median distance of the rays in metres."""
+    miss_after: float
+    hands: int
+    """Number of hands that it follows from."""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the pose of one of the cameras is wrong."""
+        return self.significance > WRONG
+
+    def apply(self, pose: Pose) -> Pose:
+        """Returns the corrected pose of the second camera in the common frame."""
+        return Pose(_rotation(self.rotation) @ pose.rotation, pose.position + self.shift)
+
+
+class _RayDistances(NamedTuple):
+    """By how much the N rays of two cameras to the same joints miss each other."""
+
+    distances: np.ndarray
+    """(N,) metres along the direction perpendicular to both rays, from the first to the second."""
+    by_first: np.ndarray
+    """(N, 6) derivatives by a rotation and a shift of the first camera."""
+    by_second: np.ndarray
+    """(N, 6) the same for the second camera."""
+    stddev: np.ndarray
+    """(N,) of the distances."""
+
+
+def correction(hands: Sequence[SharedHand]) -> PairCorrection | None:
+    """Returns how the second camera's pose should change; None if too few hands are known."""
+    if len(hands) < _FEWEST:
+        return None
+    parts = [_ray_distances(hand) for hand in hands]
+    distances, _, jacobian, stddev = (np.concatenate(values) for values in zip(*parts, strict=True))
+    prior = np.diag(np.repeat(1 / np.square(_PRIOR), 3))
+    step = np.zeros(6)
+    for _ in range(_ITERATIONS):
+        whitened = (distances + jacobian @ step) / stddev
+        weights = 1 / (1 + (whitened / _ROBUST) ** 2) ** 2 / stddev**2 / _ALIKE
+        information = (jacobian * weights[:, None]).T @ jacobian
+        step = -np.linalg.solve(information + prior, (jacobian * weights[:, None]).T @ distances)
+    return PairCorrection(
+        rotation=step[:3],
+        shift=step[3:],
+        significance=float(step @ information @ step),
+        miss_before=float(np.median(np.abs(distances))),
+        miss_after=float(np.median(np.abs(distances + jacobian @ step))),
+        hands=len(hands),
+    )
+
+
+class ExtrinsicsMonitor:
+    """Collects the hands that pairs of cameras see together, and checks the cameras' poses with them."""
+
+    def __init__(self) -> None:
+        self._shared: dict[tuple[str, str], deque[SharedHand]] = {}
+
+    def add(self, stamp: float, views: Mapping[str, HandView]) -> None:
+        """Adds one hand as several cameras see it at the same time."""
+        for pair in combinations(sorted(views), 2):
+            shared = self._shared.setdefault(pair, deque())
+            if shared and stamp < shared[-1].stamp:
+                shared.clear()  # The clock was set back.
+            while shared and stamp - shared[0].stamp > WINDOW:
+                shared.popleft()
+            hand = SharedHand(stamp, views[pair[0]], views[pair[1]])
+            if not shared or (stamp - shared[-1].stamp >= INTERVAL and _motion(shared[-1], hand) > LEAST_MOTION):
+                shared.append(hand)
+
+    def corrections(self) -> dict[tuple[str, str], PairCorrection]:
+        """Returns the correction of each pair of cameras that has seen enough hands."""
+        found = {pair: correction(list(shared)) for pair, shared in self._shared.items()}
+        return {pair: value for pair, value in found.items() if value is not None}
+
+    def reset(self) -> None:
+        """Forgets all hands, as when a camera has got another pose."""
+        self._shared.clear()
+
+
+def refined_poses(poses: Mapping[str, Pose], shared: Mapping[tuple[str, str], Sequence[SharedHand]]) -> dict[str, Pose]:
+    """Refines the poses of cameras; the first one keeps its pose.
+
+    Args:
+        poses: Pose of each camera in the common frame.
+        shared: The hands that each pair of cameras has seen, in that frame.
+
+    Returns:
+        The poses of the cameras that the hands connect with the first one.
+    """
+    names = list(poses)
+    order = {name: 6 * number for number, name in enumerate(names)}
+    equations = []
+    for (first, second), hands in shared.items():
+        for hand in hands:
+            rays = _ray_distances(hand)
+            rows = np.zeros((len(rays.distances), 6 * len(names)))
+            rows[:, order[first] : order[first] + 6] = rays.by_first
+            rows[:, order[second] : order[second] + 6] = rays.by_second
+            equations.append((rays.distances, rows, rays.stddev))
+    if not equations:
+        return {names[0]: poses[names[0]]}
+    distances, rows, stddev = (np.concatenate(part) for part in zip(*equations, strict=True))
+    prior = np.diag(np.tile(np.repeat(1 / np.square(_PRIOR), 3), len(names)))
+    prior[:6, :6] += 1e12 * np.eye(6)
+    step = np.zeros(6 * len(names))
+    for _ in range(_ITERATIONS):
+        weights = 1 / (1 + ((distances + rows @ step) / stddev / _ROBUST) ** 2) ** 2 / stddev**2 / _ALIKE
+        step = -np.linalg.solve((rows * weights[:, None]).T @ rows + prior, (rows * weights[:, None]).T @ distances)
+    connected = {names[0]} | {name for pair, hands in shared.items() if hands for name in pair}
+    return {
+        name: Pose(
+            _rotation(step[order[name] : order[name] + 3]) @ poses[name].rotation,
+            poses[name].position + step[order[name] + 3 : order[name] + 6],
+        )
+        for name in names
+        if name in connected
+    }
+
+
+def _ray_distances(hand: SharedHand) -> _RayDistances:
+    first, second = hand.first, hand.second
+    normals = np.cross(first.rays, second.rays)
+    sines = np.linalg.norm(normals, axis=1)
+    points = triangulated((first, second))
+    known = np.isfinite(points).all(1) & (sines > _LEAST_SINE)
+    normals, points = normals[known] / sines[known, None], points[known]
+    arms = [points - view.origin for view in (first, second)]
+    by_first, by_second = (np.concatenate([np.cross(arm, normals), normals], axis=1) for arm in arms)
+    spread = [
+        keypoint_sigma(view.rays) * np.linalg.norm(arm, axis=1) for view, arm in zip((first, second), arms, strict=True)
+    ]
+    return _RayDistances(normals @ (second.origin - first.origin), -by_first, by_second, np.hypot(*spread))
+
+
+def _motion(before: SharedHand, now: SharedHand) -> float:
+    """Returns the distance in metres by which a hand has moved."""
+    points = [np.nanmean(triangulated((hand.first, hand.second)), axis=0) for hand in (before, now)]
+    return float(np.linalg.norm(points[1] - points[0]))
+
+
+def _rotation(vector: np.ndarray) -> np.ndarray:
+    return Rotation.from_rotvec(vector).as_matrix()
