@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # For type checkers and editors; keep equal to _MODULES.
     from .io.images import load_image
     from .io.sources import open_source
     from .smoothing.hands import HandSmoother
-    from .types import DepthStatus, Detection, FrameEstimate, Grasp, HandEstimate, ManoParameters, Side
+    from .types import DepthStatus, Detection, FrameEstimate, Grasp, HandEstimate, HandLength, ManoParameters, Side
     from .visualization.overlay import draw_frame
 
 _MODULES = {
@@ -56,6 +56,7 @@ _MODULES = {
     "FrameEstimate": "types",
     "Grasp": "types",
     "HandEstimate": "types",
+    "HandLength": "types",
     "HandSmoother": "smoothing.hands",
     "InputError": "io.errors",
     "MEDIAPIPE_BONES": "hand_model.joints",
@@ -88,6 +89,7 @@ __all__ = [
     "FrameEstimate",
     "Grasp",
     "HandEstimate",
+    "HandLength",
     "HandSmoother",
     "InputError",
     "ManoParameters",

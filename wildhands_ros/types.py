@@ -64,6 +64,8 @@ class EstimateSource(enum.Enum):
     KEYPOINT_FIT = "keypoint_fit"
     NETWORK = "network"
     NETWORK_AND_FIT = "network_and_fit"
+    FUSION = "fusion"
+    """Several cameras."""
 
 
 class DepthStatus(enum.Enum):

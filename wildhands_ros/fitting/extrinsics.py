@@ -27,10 +27,10 @@ INTERVAL = 0.1
 LEAST_MOTION = 0.015
 """Metres by which a hand has moved between two that are kept: of a hand at rest the keypoints are wrong in the same way
 all the time."""
-WRONG = 2.0
+WRONG = 1.6
 """Significance of a correction (see ``PairCorrection``) above which the extrinsics are wrong. With 30 hands of the
-synthetic world, 1 % of right extrinsics have more than 1.2, and 95 % of those that are wrong by 1 cm or 1 degree more
-than 2."""
+synthetic world, 1 % of right extrinsics have more than 1.2, and 95 % of those that are wrong by 1 cm or 1 degree have
+more than 2."""
 _FEWEST = 10
 """Least number of hands for a check."""
 _ALIKE = 60.0

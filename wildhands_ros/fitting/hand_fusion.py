@@ -18,12 +18,15 @@ from .detection_fit import LEAST_KEYPOINTS
 from .fitted_hand import FittedHand
 from .hand_length import LengthEstimate
 from .keypoint_fit import FitState
-from .multiview_fit import HandView, MultiviewFit, MultiviewResult, misfit, side_log_odds, view_offset
+from .multiview_fit import HandView, MultiviewFit, MultiviewResult, misfit, side_log_odds
 
 MOST_FIT_MISFIT = 0.12
 """Largest misfit of a view with the fitted hand, as a fraction of the hand's extent; a view with more lies."""
-SAME_HAND = 0.5
-"""Misfit with a fused hand below which a hand that no other camera confirms is that hand, seen wrongly."""
+SAME_HAND = 0.8
+"""Misfit with a fused hand of the same side below which a hand that no other camera confirms is that hand, seen
+wrongly."""
+_OTHER_HAND = 0.3
+"""The same for a hand of the other side."""
 _SIDE_MEMORY = 0.9
 """Share of the evidence for a side that is kept from image to image."""
 _MOST_SIDE_EVIDENCE = 6.0
@@ -71,8 +74,6 @@ class ViewResidual:
     camera: str
     misfit: float
     """Median angle between its rays and the fitted joints, as a fraction of the hand's extent."""
-    offset: np.ndarray
-    """(3,) mean difference in radians between its rays and the directions to the fitted joints."""
     used: bool
     """Whether the camera agrees with the others."""
 
@@ -85,6 +86,8 @@ class FusionResult:
     residuals: tuple[ViewResidual, ...]
     contradicting: int
     """Number of hands that were left out because other cameras contradict them."""
+    shared: tuple[Mapping[str, HandView], ...]
+    """What each camera has seen of the hands that several cameras have seen."""
 
 
 @dataclass(eq=False)
@@ -146,8 +149,11 @@ class HandFusion:
         hands: list[FusedHand] = []
         residuals: list[ViewResidual] = []
         singles: list[tuple[Member, _Track | None]] = []
+        shared: list[Mapping[str, HandView]] = []
         for group, track in self._groups(stamp, observed):
             moved = {member[0]: _at(stamp, observed[member[0]][member[1]], track) for member in group}
+            if len(group) > 1:
+                shared.append({name: hand.view for name, hand in moved.items()})
             fused = self._fused(stamp, moved, track, residuals) if len(group) > 1 else None
             if fused is not None:
                 hands.append(fused)
@@ -159,11 +165,11 @@ class HandFusion:
         contradicting = 0
         for member, track in sorted(singles, key=lambda item: -_trust(observed[item[0][0]][item[0][1]])):
             hand = observed[member[0]][member[1]]
-            if any(misfit(hand.view, other.hand.joints) < SAME_HAND for other in hands if member[0] not in other.views):
+            if any(_is_seen_wrongly(hand, other) for other in hands if member[0] not in other.views):
                 contradicting += 1
             else:
                 hands.append(self._single(stamp, member[0], hand, track))
-        return FusionResult(tuple(hands), tuple(residuals), contradicting)
+        return FusionResult(tuple(hands), tuple(residuals), contradicting, tuple(shared))
 
     def _groups(
         self, stamp: float, observed: Mapping[str, Sequence[ObservedHand]]
@@ -208,10 +214,7 @@ class HandFusion:
         else:
             return None
         joints = result.hand.joints
-        residuals += [
-            ViewResidual(name, misfit(hand.view, joints), view_offset(hand.view, joints), name in names)
-            for name, hand in views.items()
-        ]
+        residuals += [ViewResidual(name, misfit(hand.view, joints), name in names) for name, hand in views.items()]
         self._lengths[result.side].add(result.length)
         used = {name: views[name] for name in names}
         track = self._continued(stamp, track, result, used)
@@ -307,6 +310,12 @@ def observe(estimate: HandEstimate, camera: Camera, pose: Pose, stamp: float) ->
     )
     view = HandView(rays, pose.position, estimate.side, estimate.side_score, mano, joints)
     return ObservedHand(view, stamp, estimate.score, hand, estimate.track_id, estimate.grasp_probabilities)
+
+
+def _is_seen_wrongly(hand: ObservedHand, other: FusedHand) -> bool:
+    """Returns whether a hand that a single camera sees is rather another one that was published already."""
+    limit = SAME_HAND if hand.view.side is other.side else _OTHER_HAND
+    return misfit(hand.view, other.hand.joints) < limit
 
 
 def _trust(hand: ObservedHand) -> float:

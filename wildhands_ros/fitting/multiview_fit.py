@@ -266,12 +266,6 @@ def misfit(view: HandView, joints: np.ndarray) -> float:
     return float(np.median(angles) / (keypoint_sigma(view.rays) / KEYPOINT_STDDEV))
 
 
-def view_offset(view: HandView, joints: np.ndarray) -> np.ndarray:
-    """Returns the (3,) mean difference in radians between a view's rays and the directions to joints."""
-    relative = joints - view.origin
-    return np.nanmean(view.rays - relative / np.linalg.norm(relative, axis=1, keepdims=True), axis=0)
-
-
 def triangulated(views: Sequence[HandView]) -> np.ndarray:
     """Returns the (21, 3) points nearest to the rays of all views; NaN for those that fewer than two views see."""
     rays, origins = np.stack([view.rays for view in views]), np.stack([view.origin for view in views])

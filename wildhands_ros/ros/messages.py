@@ -33,6 +33,7 @@ SOURCES = {
     EstimateSource.KEYPOINT_FIT: Hand.SOURCE_KEYPOINT_FIT,
     EstimateSource.NETWORK: Hand.SOURCE_NETWORK,
     EstimateSource.NETWORK_AND_FIT: Hand.SOURCE_NETWORK_AND_FIT,
+    EstimateSource.FUSION: Hand.SOURCE_FUSION,
 }
 
 STATES = {state: getattr(Hand, f"STATE_{state.name}") for state in HandState}

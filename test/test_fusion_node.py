@@ -1,0 +1,174 @@
+"""The fusion node as a process, over real DDS."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from diagnostic_msgs.msg import DiagnosticArray
+from ros_graph import Client, NodeProcess
+from several_cameras import CAMERA, CENTRE, POSES, TrueHand
+from std_msgs.msg import Header
+
+from wildhands_ros.geometry.calibration import IntrinsicsSource
+from wildhands_ros.io.extrinsics_files import Extrinsics, save_extrinsics
+from wildhands_ros.msg import Hand, HandArray
+from wildhands_ros.ros.fusion.synchroniser import Stamped, Synchroniser
+from wildhands_ros.ros.messages import hand_array
+from wildhands_ros.types import FrameEstimate
+
+pytestmark = pytest.mark.ros
+
+MODULE = ("-m", "wildhands_ros.ros.fusion.node")
+NAME = "wildhands_fusion"
+
+
+class Cameras:
+    """Publishes one hand as two camera nodes see it."""
+
+    def __init__(self, client: Client):
+        self.client = client
+        self.publishers = {name: client.publisher(f"/{name}/hands", HandArray) for name in ("left", "right")}
+        self.silent: set[str] = set()
+        self.poses = {name: POSES[name] for name in self.publishers}
+        self.intrinsics = IntrinsicsSource.CAMERA_INFO
+        self.count = 0
+
+    def publish(self) -> None:
+        self.count += 1
+        rng = np.random.default_rng(self.count)
+        phase = self.count / 5
+        truth = TrueHand(1, at=CENTRE + 0.08 * np.array([np.sin(phase), np.cos(1.3 * phase), np.sin(0.7 * phase)]))
+        stamp = self.client.node.get_clock().now().to_msg()
+        for name in self.publishers.keys() - self.silent:
+            frame = FrameEstimate((truth.seen_by(self.poses[name], rng),), CAMERA)
+            header = Header(stamp=stamp, frame_id=f"{name}_optical")
+            self.publishers[name].publish(hand_array(frame, header, self.intrinsics, "open", vertices=False))
+        self.truth = truth
+
+
+def test_two_cameras_are_fused_and_what_is_wrong_is_named(tmp_path):
+    file = tmp_path / "extrinsics.yaml"
+    save_extrinsics(file, Extrinsics("world", POSES))
+    node = NodeProcess(tmp_path / "log", program=MODULE, cameras="[left,right]", extrinsics=str(file), max_age=5.0)
+    client = Client()
+    try:
+        client.listen("/hands", HandArray)
+        client.listen("/diagnostics", DiagnosticArray)
+        cameras = Cameras(client)
+        hands: list[HandArray] = client.received["/hands"]
+
+        def fused_by(*views: str) -> bool:
+            return bool(hands) and [list(hand.views) for hand in hands[-1].hands] == [list(views)]
+
+        client.until(lambda: fused_by("left", "right"), "hands of both cameras", 40, cameras.publish, 0.05)
+        message = hands[-1]
+        assert message.header.frame_id == "world"
+        (hand,) = message.hands
+        assert (hand.side, hand.source) == (Hand.SIDE_RIGHT, Hand.SOURCE_FUSION)
+        assert np.linalg.norm(np.reshape(hand.joints, (21, 3)) - cameras.truth.joints, axis=1).mean() < 0.02
+        assert len(hand.vertices) == 3 * 778 or len(hand.vertices) > 0
+        assert np.isnan(hand.bbox).all()
+        track = hand.id
+
+        def learned() -> bool:
+            return client.diagnostics(NAME).get("left and right: extrinsics") == "agree"
+
+        client.until(learned, "a check of the extrinsics", 40, cameras.publish, 0.05)
+        length = hands[-1].hands[0].hand_length
+        assert length == pytest.approx(cameras.truth.length, rel=0.04)
+
+        # A camera drops out: the other one goes on, with the same track.
+        cameras.silent = {"right"}
+        client.until(lambda: fused_by("left"), "hands of one camera", 20, cameras.publish, 0.05)
+        assert hands[-1].hands[0].id == track
+        cameras.silent = set()
+
+        # A camera is moved: diagnostics tell within 5 s.
+        pose = POSES["right"]
+        tilt = np.array([[np.cos(0.03), -np.sin(0.03), 0], [np.sin(0.03), np.cos(0.03), 0], [0, 0, 1]])
+        cameras.poses["right"] = type(pose)(tilt @ pose.rotation, pose.position)
+        start = time.monotonic()
+        client.until(
+            lambda: "extrinsics of left and right are wrong" in client.diagnostics(NAME)["message"],
+            "wrong extrinsics are noticed",
+            20,
+            cameras.publish,
+            0.05,
+        )
+        assert time.monotonic() - start < 8  # 5 s, and what a busy machine adds
+        cameras.poses["right"] = pose
+
+        # Guessed intrinsics are not used.
+        cameras.intrinsics = IntrinsicsSource.GUESS
+        client.until(lambda: "guessed" in client.diagnostics(NAME)["message"], "the message", 20, cameras.publish, 0.05)
+        cameras.intrinsics = IntrinsicsSource.CAMERA_INFO
+
+        # Two nodes of one name.
+        other = client.publisher("/left/hands", HandArray)
+        client.until(
+            lambda: "2 nodes publish on /left/hands" in client.diagnostics(NAME)["message"],
+            "the message",
+            20,
+            cameras.publish,
+            0.05,
+        )
+        client.until(lambda: fused_by("right"), "only the other camera", 20, cameras.publish, 0.05)
+        client.node.destroy_publisher(other)
+        assert node.stop() == 0
+    finally:
+        node.process.kill()
+        client.close()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"cameras": "[left]"}, "at least two distinct names"),
+        ({"cameras": "[left,left]"}, "at least two distinct names"),
+        ({"extrinsics": "/nowhere.yaml"}, "no hands will be published: /nowhere.yaml: No such file"),
+        ({}, "tf2_ros"),
+    ],
+)
+def test_unusable_parameters_are_explained(tmp_path, parameters, message):
+    if not parameters and __import__("importlib").util.find_spec("tf2_ros"):
+        pytest.skip("TF is available here")
+    node = NodeProcess(tmp_path / "log", program=MODULE, **parameters)
+    try:
+        deadline = time.monotonic() + 30
+        while message not in node.output:
+            assert time.monotonic() < deadline, node.output
+            time.sleep(0.1)
+        assert "Traceback" not in node.output
+    finally:
+        node.process.kill()
+
+
+def test_messages_of_one_moment_are_found():
+    synchroniser = Synchroniser(["left", "right"], tolerance=0.02, max_wait=0.05)
+    # Both cameras are alive: the first one waits for the second.
+    synchroniser.add("left", Stamped(1.0, 10.0, "l1"))
+    synchroniser.add("right", Stamped(1.01, 10.01, "r1"))
+    group = synchroniser.next(10.01)
+    assert {name: message.item for name, message in group.items()} == {"left": "l1", "right": "r1"}
+    synchroniser.add("left", Stamped(1.033, 10.04, "l2"))
+    assert synchroniser.next(10.05) is None
+    assert set(synchroniser.next(10.1)) == {"left"}
+    # What arrives too late is dropped.
+    assert not synchroniser.add("right", Stamped(1.0, 10.11, "r0"))
+    # A camera that skips a moment is not waited for.
+    synchroniser.add("left", Stamped(1.066, 10.2, "l3"))
+    synchroniser.add("right", Stamped(1.1, 10.2, "r3"))
+    assert set(synchroniser.next(10.2)) == {"left"}
+    # A camera that is dead is not waited for either.
+    synchroniser.add("right", Stamped(1.1, 10.2, "r3"))
+    synchroniser.next(11.0)
+    synchroniser.add("left", Stamped(2.0, 12.0, "l4"))
+    assert set(synchroniser.next(12.0)) == {"left"}
+    # A bag starts again.
+    assert synchroniser.add("left", Stamped(0.1, 13.0, "again"))
+    assert set(synchroniser.next(13.0)) == {"left"}

@@ -1,0 +1,238 @@
+"""The fit of one hand to several cameras, their association, fusion over time, and the check of extrinsics."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from several_cameras import CAMERA, CENTRE, KINEMATICS, POSES, TrueHand, camera_at
+
+from wildhands_ros.fitting.association import associate
+from wildhands_ros.fitting.extrinsics import ExtrinsicsMonitor, SharedHand, refined_poses
+from wildhands_ros.fitting.hand_fusion import HandFusion, ObservedHand, observe
+from wildhands_ros.fitting.hand_length import LengthEstimate, hand_length
+from wildhands_ros.fitting.multiview_fit import MultiviewEvidence, MultiviewFit, evaluate_views, misfit, triangulated
+from wildhands_ros.geometry.pose import Pose
+from wildhands_ros.hand_model.asset import open_hand, open_hands
+from wildhands_ros.hand_model.posing import HandPoser
+from wildhands_ros.types import HandLength, Side
+
+ASSETS = open_hands()
+ELSEWHERE = CENTRE + (0.25, 0.05, 0.1)
+
+
+def observed(
+    hand: TrueHand, cameras: str, seed: int = 0, stamp: float = 0.0, poses: dict[str, Pose] = POSES, **options
+) -> dict[str, list[ObservedHand]]:
+    """Returns a hand as cameras see it, whose poses are taken to be ``poses``."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name in cameras.split():
+        estimate = observe(hand.seen_by(POSES[name], rng, **options), CAMERA, poses[name], stamp)
+        assert estimate is not None
+        found[name] = [estimate]
+    return found
+
+
+def error(hand, truth: TrueHand) -> float:
+    return float(np.linalg.norm(hand.hand.joints - truth.joints, axis=1).mean())
+
+
+def test_derivatives_of_several_views() -> None:
+    rng = np.random.default_rng(0)
+    pose = TrueHand(0).pose
+    rays = KINEMATICS.joints(pose) - np.array([[[0.0, 0, 0]], [[0.5, 0, 0.3]]]) + rng.normal(0, 0.005, (2, 21, 3))
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    bases = np.stack([np.linalg.svd(ray[None])[2][1:] for ray in rays.reshape(-1, 3)]).reshape(2, 21, 2, 3)
+    evidence = MultiviewEvidence(
+        rays=rays,
+        bases=bases,
+        weights=np.ones((2, 21)),
+        sigma=np.array([0.02, 0.03]),
+        origins=np.array([[0.0, 0, 0], [0.5, 0, 0.3]]),
+        mean_ray=np.array([0.0, 0, 1]),
+        length=np.array(0.19),
+        length_stddev=np.array(0.01),
+    )
+    gradient = evaluate_views(KINEMATICS, pose, evidence).normal.gradient
+    for unknown in range(KINEMATICS.num_unknowns):
+        step = np.zeros(KINEMATICS.num_unknowns)
+        step[unknown] = 1e-5
+        costs = [float(evaluate_views(KINEMATICS, pose.moved(sign * step), evidence).normal.cost) for sign in (1, -1)]
+        assert (costs[0] - costs[1]) / 4e-5 == pytest.approx(gradient[unknown], rel=0.01, abs=0.5)
+
+
+def test_rays_of_one_point_meet_there() -> None:
+    hand = TrueHand(1)
+    views = [found[0].view for found in observed(hand, "left right", noise=0.0).values()]
+    palm = [1, 5, 9, 13, 17]
+    np.testing.assert_allclose(triangulated(views)[palm], hand.joints[palm], atol=1e-6)
+
+
+@pytest.mark.parametrize("side", Side)
+@pytest.mark.parametrize("cameras", ["left right", "left right top"])
+def test_several_cameras_find_position_pose_and_length(side: Side, cameras: str) -> None:
+    fit, errors, lengths, sigmas = MultiviewFit(ASSETS), [], [], []
+    for seed in range(8):
+        truth = TrueHand(seed, side, size=(-1.5, 1.5)[seed % 2])
+        result = fit.fit([found[0].view for found in observed(truth, cameras, seed).values()])
+        assert result.side is side
+        errors.append(np.linalg.norm(result.hand.joints - truth.joints, axis=1).mean())
+        lengths.append(result.length.metres / truth.length - 1)
+        sigmas.append((result.hand.joints - truth.joints) / result.hand.joints_stddev)
+        np.testing.assert_allclose(
+            HandPoser(ASSETS).joints(result.hand.mano, side).joints[0], result.hand.joints[0], atol=1e-5
+        )
+        assert np.linalg.eigvalsh(result.hand.wrist_covariance).min() > 0
+    assert np.median(errors) < 0.005
+    assert np.median(np.abs(lengths)) < 0.04
+    assert np.mean(np.abs(sigmas) < 2) > 0.9
+
+
+def test_the_side_is_decided_by_all_views() -> None:
+    truth = TrueHand(2)
+    views = observed(truth, "left right")
+    wrong = observed(truth, "top", side=Side.LEFT)["top"][0].view
+    result = MultiviewFit(ASSETS).fit([*(found[0].view for found in views.values()), wrong])
+    assert result.side is Side.RIGHT
+    assert result.side_score > 0.9
+
+
+def test_hands_of_several_cameras_are_associated() -> None:
+    first, second = TrueHand(3), TrueHand(4, Side.LEFT, ELSEWHERE)
+    seen = {
+        name: [found[0].view, observed(second, name, 1)[name][0].view]
+        for name, found in observed(first, "left right top").items()
+    }
+    seen["top"].reverse()
+    assert sorted(map(sorted, associate(seen))) == [
+        [("left", 0), ("right", 0), ("top", 1)],
+        [("left", 1), ("right", 1), ("top", 0)],
+    ]
+
+
+def test_a_view_of_another_person_is_left_alone() -> None:
+    truth, other = TrueHand(5), TrueHand(6, at=CENTRE + (0, 0.3, 0.5))
+    result = HandFusion(ASSETS).update(0.0, {**observed(truth, "left right"), **observed(other, "top")})
+    assert sorted(hand.views for hand in result.hands) == [("left", "right"), ("top",)]
+    assert error(next(hand for hand in result.hands if len(hand.views) == 2), truth) < 0.01
+
+
+def test_a_view_that_lies_is_outvoted() -> None:
+    truth = TrueHand(7)
+    fusion = HandFusion(ASSETS)
+    fusion.update(0.0, observed(truth, "left right top"))
+    seen = observed(truth, "left right top", 1, 0.03)
+    # The keypoints of one camera suddenly lie half a hand beside the hand.
+    view = seen["top"][0].view
+    turn = Rotation.from_rotvec([0, 0.12, 0]).as_matrix()
+    seen["top"] = [replace(seen["top"][0], view=replace(view, rays=view.rays @ turn.T))]
+    result = fusion.update(0.03, seen)
+    assert [hand.views for hand in result.hands] == [("left", "right")]
+    assert error(result.hands[0], truth) < 0.01
+
+
+def test_a_camera_that_drops_out_keeps_the_track_and_the_length() -> None:
+    truth, fusion = TrueHand(8), HandFusion(ASSETS)
+    for number in range(60):
+        before = fusion.update(number / 30, observed(truth, "left right", number, number / 30))
+    alone = fusion.update(2.0, observed(truth, "left", 99, 2.0))
+    assert [hand.views for hand in alone.hands] == [("left",)]
+    assert alone.hands[0].track_id == before.hands[0].track_id
+    assert alone.hands[0].length is not None
+    assert alone.hands[0].length.metres == pytest.approx(truth.length, rel=0.04)
+    again = fusion.update(2.03, observed(truth, "left right", 100, 2.03))
+    assert again.hands[0].track_id == before.hands[0].track_id
+
+
+def test_stamps_that_differ_are_moved_along_the_velocity() -> None:
+    speed, errors = np.array([0, 0, 1.0]), {}
+    for moves in (True, False):
+        fusion = HandFusion(ASSETS)
+        for number in range(12):
+            stamp = number / 30
+            late = observed(TrueHand(9, at=CENTRE + speed * (stamp - 0.2)), "left", number, stamp)
+            # The other camera sees the hand 20 ms earlier.
+            early = observed(
+                TrueHand(9, at=CENTRE + speed * (stamp - 0.22)), "right", number, stamp - (0.02 if moves else 0)
+            )
+            result = fusion.update(stamp, {**late, **early})
+        truth = TrueHand(9, at=CENTRE + speed * (stamp - 0.2))
+        errors[moves] = error(result.hands[0], truth)
+    assert errors[True] < 0.008 < errors[False]
+
+
+def test_wrong_extrinsics_are_noticed_and_refined() -> None:
+    wrong = Pose(
+        Rotation.from_rotvec(np.radians([0, 0, 1.0])).as_matrix() @ POSES["right"].rotation, POSES["right"].position
+    )
+    significance = {}
+    for name, poses in (("right", POSES), ("wrong", {**POSES, "right": wrong})):
+        monitor, hands = ExtrinsicsMonitor(), []
+        for number in range(50):
+            at = CENTRE + 0.1 * np.array([np.sin(number), np.cos(1.3 * number), np.sin(0.7 * number)])
+            seen = observed(TrueHand(number, at=at), "left right", number, poses=poses)
+            views = {camera: found[0].view for camera, found in seen.items()}
+            monitor.add(number / 10, views)
+            hands.append(SharedHand(number / 10, views["left"], views["right"]))
+        (found,) = monitor.corrections().values()
+        significance[name] = found.significance
+        assert found.is_wrong == (name == "wrong")
+    refined = refined_poses({"left": POSES["left"], "right": wrong}, {("left", "right"): hands})["right"]
+    turn = Rotation.from_matrix(refined.rotation @ POSES["right"].rotation.T).magnitude()
+    assert np.degrees(turn) < 0.4
+    corrected = found.apply(wrong)
+    np.testing.assert_allclose(corrected.rotation, refined.rotation, atol=0.003)
+
+
+def test_hands_at_rest_tell_nothing_about_extrinsics() -> None:
+    monitor = ExtrinsicsMonitor()
+    for number in range(50):
+        seen = observed(TrueHand(1), "left right", number)
+        monitor.add(number / 10, {name: found[0].view for name, found in seen.items()})
+    assert monitor.corrections() == {}
+
+
+def test_a_length_is_learned_in_spite_of_outliers() -> None:
+    rng, estimate = np.random.default_rng(0), LengthEstimate()
+    for number in range(150):
+        wrong = 0.25 if number % 10 == 9 else 0.18
+        estimate.add(HandLength(wrong + rng.normal(0, 0.006), 0.006))
+    assert estimate.length is not None
+    assert estimate.length.metres == pytest.approx(0.18, rel=0.02)
+    assert estimate.length.stddev < 0.03 * 0.18
+    estimate.add(HandLength(float("nan"), 0.01))
+    assert np.isfinite(estimate.length.metres)
+
+
+def test_length_of_a_hand() -> None:
+    betas = np.array([1.0, -0.5])
+    assert hand_length(open_hand(Side.RIGHT), betas) == pytest.approx(
+        float(KINEMATICS.length(np.concatenate([betas, np.zeros(8)]))[0])
+    )
+
+
+def test_what_cannot_be_used_is_refused() -> None:
+    estimate = TrueHand(1).seen_by(POSES["left"], np.random.default_rng(0))
+    few = np.where(np.arange(21)[:, None] < 5, estimate.keypoints, np.nan)
+    for wrong in (
+        replace(estimate, keypoints=None),
+        replace(estimate, keypoints=few),
+        replace(estimate, joints_stddev=None),
+        replace(estimate, wrist_covariance=None),
+    ):
+        assert observe(wrong, CAMERA, POSES["left"], 0.0) is None
+
+
+def test_a_hand_between_two_cameras_on_one_axis_is_not_triangulated_wrongly() -> None:
+    """The rays of two cameras that face each other are parallel: the cameras' own distances decide."""
+    truth = TrueHand(3)
+    rng = np.random.default_rng(0)
+    opposite = camera_at(180)
+    seen = {
+        name: [observe(truth.seen_by(pose, rng), CAMERA, pose, 0.0)]
+        for name, pose in (("left", POSES["left"]), ("back", opposite))
+    }
+    for hand in HandFusion(ASSETS).update(0.0, seen).hands:
+        assert np.linalg.norm(hand.hand.joints[0] - truth.joints[0]) < 4 * hand.hand.joints_stddev[0].max() + 0.05
+        assert misfit(seen["left"][0].view, hand.hand.joints) < 0.5
