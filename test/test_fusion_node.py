@@ -47,7 +47,7 @@ class Cameras:
         for name in self.publishers.keys() - self.silent:
             frame = FrameEstimate((truth.seen_by(self.poses[name], rng),), CAMERA)
             header = Header(stamp=stamp, frame_id=f"{name}_optical")
-            self.publishers[name].publish(hand_array(frame, header, self.intrinsics, "open", vertices=False))
+            self.publishers[name].publish(hand_array(frame, header, self.intrinsics, "open_hand", vertices=False))
         self.truth = truth
 
 
