@@ -11,12 +11,15 @@ pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_graph import Client, NodeProcess
+from scipy.spatial.transform import Rotation
 from several_cameras import CAMERA, CENTRE, POSES, TrueHand
 from std_msgs.msg import Header
 
 from wildhands_ros.geometry.calibration import IntrinsicsSource
-from wildhands_ros.io.extrinsics_files import Extrinsics, save_extrinsics
+from wildhands_ros.io.errors import InputError
+from wildhands_ros.io.extrinsics_files import Extrinsics, load_extrinsics, save_extrinsics
 from wildhands_ros.msg import Hand, HandArray
+from wildhands_ros.ros.fusion.calibration import HandCollector, describe, refine
 from wildhands_ros.ros.fusion.synchroniser import Stamped, Synchroniser
 from wildhands_ros.ros.messages import hand_array
 from wildhands_ros.types import FrameEstimate
@@ -172,3 +175,44 @@ def test_messages_of_one_moment_are_found():
     # A bag starts again.
     assert synchroniser.add("left", Stamped(0.1, 13.0, "again"))
     assert set(synchroniser.next(13.0)) == {"left"}
+
+
+def test_cameras_are_calibrated_by_hands():
+    pose = POSES["right"]
+    wrong = type(pose)(Rotation.from_rotvec([0, 0, 0.02]).as_matrix() @ pose.rotation, pose.position)
+    client = Client()
+    try:
+        collector = HandCollector(client.node, ["left", "right"], {**POSES, "right": wrong}, "world")
+        cameras = Cameras(client)
+        client.until(
+            lambda: len(collector.monitor.shared.get(("left", "right"), [])) >= 25, "hands", 40, cameras.publish, 0.1
+        )
+    finally:
+        client.close()
+    refined = refine(collector.poses, collector.monitor.shared, ["left", "right"])
+    error = Rotation.from_matrix(refined["right"].rotation @ pose.rotation.T).magnitude()
+    assert error < 0.4 * 0.02
+    assert any("right: turned by" in line for line in describe(collector.poses, refined, collector.monitor.shared))
+    with pytest.raises(ValueError, match="too few hands"):
+        refine(collector.poses, {}, ["left", "right"])
+
+
+def test_files_of_extrinsics_are_checked(tmp_path):
+    file = tmp_path / "extrinsics.yaml"
+    save_extrinsics(file, Extrinsics("world", POSES))
+    read = load_extrinsics(file)
+    assert read.frame == "world"
+    for name, pose in POSES.items():
+        np.testing.assert_allclose(read.poses[name].rotation, pose.rotation, atol=1e-6)
+        np.testing.assert_allclose(read.poses[name].position, pose.position, atol=1e-5)
+    for text, message in (
+        ("[1, 2]", "the keys frame and cameras"),
+        ("cameras: {}", "frame must be the name"),
+        ("{frame: world, cameras: {left: 3}}", "needs a position"),
+        ("{frame: world, cameras: {left: {position: [1, 2], orientation: [0, 0, 0, 1]}}}", "needs a position"),
+        ("{frame: world, cameras: {left: {position: [0, 0, .nan], orientation: [0, 0, 0, 1]}}}", "needs a position"),
+        ("{frame: world, cameras: {left: {position: [0, 0, 0], orientation: [0, 0, 0, 0]}}}", "no quaternion"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=message):
+            load_extrinsics(file)

@@ -1,4 +1,4 @@
-"""Commands that run the ROS 2 node to show or measure it: ``demo``, ``bench``, ``soak`` and ``node-costs``."""
+"""Commands that use ROS 2 nodes: ``demo``, ``bench``, ``soak``, ``node-costs`` and ``calibrate-cameras``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Subparsers) -> None:
-    """Adds ``demo``, ``bench``, ``soak`` and ``node-costs``."""
+    """Adds ``demo``, ``bench``, ``soak``, ``node-costs`` and ``calibrate-cameras``."""
     demo = commands.add_parser("demo", help="run the ROS 2 node on a stream and record its topics")
     demo.add_argument(
         "input",
@@ -60,6 +60,22 @@ def add_commands(commands: Subparsers) -> None:
     costs.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
     costs.set_defaults(run=_node_costs, needs_middleware=True)
 
+    cameras = commands.add_parser(
+        "calibrate-cameras", help="refine the poses of several cameras by the hands that they see together"
+    )
+    cameras.add_argument(
+        "cameras", nargs="+", metavar="CAMERA", help="names of the cameras: hands arrive on CAMERA/hands"
+    )
+    cameras.add_argument(
+        "--extrinsics", type=Path, metavar="FILE", help="poses of the cameras to start from; default: TF, with --frame"
+    )
+    cameras.add_argument("--frame", default="", metavar="NAME", help="common frame, if the poses come from TF")
+    cameras.add_argument("--output", type=Path, required=True, metavar="FILE", help="file to write")
+    cameras.add_argument(
+        "--seconds", type=_seconds, default=30.0, metavar="S", help="duration of the measurement; default: 30"
+    )
+    cameras.set_defaults(run=_calibrate_cameras, needs_middleware=True)
+
 
 def _demo(args: argparse.Namespace) -> int:
     from ..ros.demo.main import run_demo
@@ -92,3 +108,11 @@ def _seconds(text: str) -> float:
     if not 0.5 <= seconds <= 3600:
         raise argparse.ArgumentTypeError(f"{text}: give seconds, between 0.5 and 3600")
     return seconds
+
+
+def _calibrate_cameras(args: argparse.Namespace) -> int:
+    from ..ros.fusion.calibration import run_calibration
+
+    if len(args.cameras) < 2:
+        raise ValueError("calibrate-cameras needs the names of at least two cameras")
+    return run_calibration(args.cameras, args.extrinsics, args.frame, args.output, args.seconds)

@@ -117,10 +117,20 @@ def correction(hands: Sequence[SharedHand]) -> PairCorrection | None:
 
 
 class ExtrinsicsMonitor:
-    """Collects the hands that pairs of cameras see together, and checks the cameras' poses with them."""
+    """Collects the hands that pairs of cameras see together, and checks the cameras' poses with them.
 
-    def __init__(self) -> None:
+    Args:
+        window: Seconds for which hands are kept.
+    """
+
+    def __init__(self, window: float = WINDOW):
+        self._window = window
         self._shared: dict[tuple[str, str], deque[SharedHand]] = {}
+
+    @property
+    def shared(self) -> dict[tuple[str, str], list[SharedHand]]:
+        """The hands of each pair of cameras."""
+        return {pair: list(hands) for pair, hands in self._shared.items()}
 
     def add(self, stamp: float, views: Mapping[str, HandView]) -> None:
         """Adds one hand as several cameras see it at the same time."""
@@ -128,7 +138,7 @@ class ExtrinsicsMonitor:
             shared = self._shared.setdefault(pair, deque())
             if shared and stamp < shared[-1].stamp:
                 shared.clear()  # The clock was set back.
-            while shared and stamp - shared[0].stamp > WINDOW:
+            while shared and stamp - shared[0].stamp > self._window:
                 shared.popleft()
             hand = SharedHand(stamp, views[pair[0]], views[pair[1]])
             if not shared or (stamp - shared[-1].stamp >= INTERVAL and _motion(shared[-1], hand) > LEAST_MOTION):
