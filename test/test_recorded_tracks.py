@@ -219,12 +219,13 @@ def test_fingers_bent_behind_the_palm_are_hidden_by_their_own_hand():
         mano = replace(straight.mano, global_orient=back_to_camera, hand_pose=posture)
         joints = POSER.joints(mano, Side.RIGHT).joints
         behind = hidden_depths(0, joints, [Surface(POSER.vertices(mano, Side.RIGHT), MODEL[Side.RIGHT].faces)])
-        assert ((behind[[8, 12, 16, 20], 0] > 0).sum() >= 2) is mostly
+        assert bool((behind[[8, 12, 16, 20], 0] > 0).sum() >= 2) is mostly
 
 
 def test_joints_outside_the_image_are_not_seen():
-    border = CAMERA.rays(np.array([CAMERA.width - 10.0, CAMERA.height / 2]))
-    cut = hand(0.5 * border / border[2])
+    # The middle of the hand is at the right border.
+    shift = 0.6 * (CAMERA.width - np.median(hand([0, 0, 0.5]).joints_2d[:, 0])) / CAMERA.focal
+    cut = hand([shift, 0, 0.5])
     visibility = joint_visibility(0, cut.joints, cut.joints_2d, 0.98, [surface(cut)], CAMERA)
     outside = cut.joints_2d[:, 0] > CAMERA.width + 3
     assert 0 < outside.sum() < 21 and (visibility[outside] < 0.1).all()
