@@ -171,7 +171,8 @@ def _add_export(commands: Subparsers) -> None:
     )
     parquet = formats.add_parser("parquet", help="one table, without images")
     hdf5 = formats.add_parser("hdf5", help="one file of arrays with a group per episode, without images")
-    for command, kind in ((lerobot, "lerobot"), (parquet, "parquet"), (hdf5, "hdf5")):
+    egodex = formats.add_parser("egodex", help="a folder with an HDF5 file, as of EgoDex, and a video per episode")
+    for command, kind in ((lerobot, "lerobot"), (parquet, "parquet"), (hdf5, "hdf5"), (egodex, "egodex")):
         command.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="annotated recordings")
         command.add_argument(
             "--output", type=Path, metavar="OUT", help="default: the name of the dataset, or of the first bag"
@@ -302,6 +303,10 @@ def _export(args: argparse.Namespace) -> int:
         from ..recording.lerobot_export import export_lerobot
 
         summary = export_lerobot(found, output, args.repo_id, args.camera)
+    elif args.kind == "egodex":
+        from ..recording.egodex_export import export_egodex
+
+        summary = export_egodex(found, output)
     else:
         from ..recording.table_export import export_hdf5, export_parquet
 

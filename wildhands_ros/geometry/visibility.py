@@ -29,11 +29,11 @@ _MOST_RAYS = 64
 """Number of rays that the compiled code takes at once."""
 
 # Logistic regression on recordings of the synthetic world, by `python tools/fit_visibility.py`.
-_WEIGHTS = np.array([-7.33, -1.98, -3.8, -1.75, 0.41])
+_WEIGHTS = np.array([-7.56, -1.98, -0.442, -1.82, 0.483])
 """Weights of ``visibility_features``."""
 _JOINTS = np.array(
-    [-0.1, 1.5, 1.54, 0.83, -0.86, 0.42, 0.25, 0.16, -0.8, -0.27, -0.01]
-    + [-0.29, -0.63, -0.43, -0.42, 0.07, 0.19, -0.43, -0.42, -0.03, -0.44]
+    [-0.21, 1.42, 1.57, 0.737, -1.01, 0.381, 0.199, 0.053, -0.912, -0.359, -0.0869]
+    + [-0.407, -0.744, -0.497, -0.492, 0.0142, 0.109, -0.541, -0.546, -0.129, -0.534]
 )
 """(21,) log-odds of each joint of a hand on which nothing else is known."""
 _USUAL_SCORE = 0.97

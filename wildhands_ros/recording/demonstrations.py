@@ -17,9 +17,11 @@ from ..io.images import InputError
 from .actions import COMMAND_TYPES, CommandTopic
 from .bags import IMAGE_TYPES, Bag
 from .episodes import Episode, Mark, episodes
-from .features import ACTION_IN_STATE, ACTION_NAMES, state
+from .features import ACTION_IN_STATE, ACTION_NAMES, state, world
 from .message import Message
 
+WORLD_HANDS_TOPIC, CAMERA_POSE_TOPIC = "/hands/world", "/hands/camera_pose"
+"""The hands in the fixed frame, and the pose of the camera in it, for the images for which it is known."""
 HANDS, EVENT = "wildhands_ros/msg/HandArray", "wildhands_ros/msg/EpisodeEvent"
 NEXT = "next"
 """The action that consists of the wrist poses and pinch distances of the next frame."""
@@ -45,6 +47,18 @@ class ExportConfig:
 
 
 @dataclass(frozen=True)
+class WorldHands:
+    """The hands of one frame in the fixed frame."""
+
+    frame: str
+    """Name of the fixed frame."""
+    hands: tuple[Message, ...]
+    """Messages of the hands; empty where the pose of the camera is unknown."""
+    camera_pose: Message | None
+    """Pose of the camera in the fixed frame; None if it is unknown."""
+
+
+@dataclass(frozen=True)
 class Sample:
     """One frame of an episode."""
 
@@ -58,6 +72,8 @@ class Sample:
     """Decodes the image, (H, W, 3) RGB. Call it for one frame after the other, in order."""
     hands: Message
     """The HandArray."""
+    world: WorldHands | None
+    """None if the bag has no hands in a fixed frame."""
 
 
 @dataclass
@@ -70,6 +86,16 @@ class Demonstration:
     samples: list[Sample]
     notes: list[str] = field(default_factory=list)
     """What is missing, one sentence each."""
+
+    @property
+    def has_world(self) -> bool:
+        """Whether there are hands in a fixed frame."""
+        return any(sample.world is not None for sample in self.samples)
+
+
+def world_of(sample: Sample) -> np.ndarray:
+    """Returns the (len(WORLD_NAMES),) numbers of a sample in the fixed frame; zero if they are unknown."""
+    return world(sample.world.hands, sample.world.camera_pose) if sample.world is not None else world((), None)
 
 
 @dataclass(frozen=True)
@@ -90,6 +116,7 @@ class _Frame:
     """Nanoseconds; the time of receipt if the header has none."""
     received: int
     hands: Message
+    world: WorldHands | None
 
 
 @dataclass(frozen=True)
@@ -193,7 +220,7 @@ def _demonstration(
         else:
             continue  # the last frame has no next one
         image = partial(image_reader, frame.stamp)
-        demonstration.samples.append(Sample(frame.stamp, states[number], action, image, frame.hands))
+        demonstration.samples.append(Sample(frame.stamp, states[number], action, image, frame.hands, frame.world))
     if without_command:
         demonstration.notes.append(f"{task!r}: {without_command} frames precede the first command and are left out")
     return demonstration
@@ -263,9 +290,13 @@ def _read(
     hands_by_stamp: dict[int, Message] = {}
     marks: list[Mark] = []
     commands = {topic.topic: CommandTopic(topic.topic) for topic in command_topics}
-    for connection, received, data in bag.messages([images, hands, *bag.of_type(EVENT), *command_topics]):
+    in_world = [topic for topic in bag.connections if topic.topic in (WORLD_HANDS_TOPIC, CAMERA_POSE_TOPIC)]
+    world: dict[str, dict[int, Message]] = {topic.topic: {} for topic in in_world}
+    for connection, received, data in bag.messages([images, hands, *bag.of_type(EVENT), *command_topics, *in_world]):
         message = bag.read(connection, data)
-        if connection.topic == images.topic:
+        if connection.topic in world:
+            world[connection.topic][_stamp(message.header, received)] = message
+        elif connection.topic == images.topic:
             received_by_stamp[_stamp(message.header, received)] = received
             num_images += 1
             num_unstamped += not _stamp(message.header, 0)
@@ -280,8 +311,21 @@ def _read(
         if not len(command):
             raise InputError(f"{bag.path}: there is no message on {command.topic}")
     stamps = sorted(received_by_stamp.keys() & hands_by_stamp.keys())
-    frames = [_Frame(stamp, received_by_stamp[stamp], hands_by_stamp[stamp]) for stamp in stamps]
+    frames = [
+        _Frame(stamp, received_by_stamp[stamp], hands_by_stamp[stamp], _world_hands(world, stamp)) for stamp in stamps
+    ]
     return _BagContents(frames, num_images, num_hands, num_unstamped, marks, list(commands.values()))
+
+
+def _world_hands(world: dict[str, dict[int, Message]], stamp: int) -> WorldHands | None:
+    """Returns the hands of a stamp in the fixed frame, from the messages of both topics by stamp."""
+    if len(world) < 2:
+        return None
+    poses, hands = world[CAMERA_POSE_TOPIC], world[WORLD_HANDS_TOPIC]
+    frame = next((str(message.header.frame_id) for message in poses.values()), "")
+    found = hands.get(stamp)
+    pose = poses[stamp].pose if stamp in poses else None
+    return WorldHands(frame, tuple(found.hands) if found is not None else (), pose)
 
 
 def _stamp(header: Message, received: int) -> int:

@@ -35,6 +35,49 @@ ACTION_NAMES = tuple(f"{side}.{name}" for side in SIDES for name in ("valid", *W
 ACTION_IN_STATE = np.array([STATE_NAMES.index(name) for name in ACTION_NAMES])
 """Indices of the default action's numbers in ``state``."""
 
+QUALITY = ("usable", "state", "doubts")
+QUALITY_NAMES = tuple(f"{side}.{name}" for side in SIDES for name in QUALITY)
+"""Names of the numbers of ``quality``: those of the fields of ``wildhands_ros/msg/Hand``; all zero without a hand."""
+VISIBILITY_NAMES = tuple(f"{side}.visibility.{joint}" for side in SIDES for joint in MEDIAPIPE_JOINT_NAMES)
+"""Names of the numbers of ``visibility``: probabilities that the camera sees the joints; zero without a hand."""
+CAMERA = ("camera.valid", *(f"camera.{axis}" for axis in ("x", "y", "z", "qx", "qy", "qz", "qw")))
+WORLD_NAMES = (*CAMERA, *(f"{side}.{name}" for side in SIDES for name in ("valid", *WRIST, *JOINTS)))
+"""Names of the numbers of ``world``: metres, in the fixed frame; all zero where the pose of the camera is unknown."""
+
+
+def quality(hands: Sequence[Message]) -> np.ndarray:
+    """Returns whether both hands are usable, their states and their doubts: (len(QUALITY_NAMES),) int64."""
+    rows = []
+    for value in SIDES.values():
+        hand = best_hand(hands, value)
+        rows += [0, 0, 0] if hand is None else [int(getattr(hand, name, 0)) for name in QUALITY]
+    return np.array(rows, np.int64)
+
+
+def visibility(hands: Sequence[Message]) -> np.ndarray:
+    """Returns the visibility of the joints of both hands: (len(VISIBILITY_NAMES),) float32."""
+    rows = []
+    for value in SIDES.values():
+        hand = best_hand(hands, value)
+        rows.append(np.nan_to_num(getattr(hand, "joints_visibility", np.zeros(21))))
+    return np.concatenate(rows).astype(np.float32)
+
+
+def world(hands: Sequence[Message], camera_pose: Message | None) -> np.ndarray:
+    """Returns the camera and both hands in the fixed frame: (len(WORLD_NAMES),) float32.
+
+    Args:
+        hands: ``hands`` of the HandArray in the fixed frame.
+        camera_pose: Pose of the camera in it; None if it is unknown.
+    """
+    camera = np.zeros(len(CAMERA)) if camera_pose is None else np.array([1.0, *_pose_numbers(camera_pose)])
+    joints_end = 2 + len(WRIST) + 1 + len(JOINTS)
+    rows = []
+    for value in SIDES.values():
+        vector = _hand_vector(best_hand(hands, value))
+        rows.append(np.concatenate([vector[:1], vector[2 : 2 + len(WRIST)], vector[3 + len(WRIST) : joints_end]]))
+    return np.concatenate([camera, *rows]).astype(np.float32)
+
 
 def state(hands: Sequence[Message]) -> np.ndarray:
     """Returns the state of both hands, (len(STATE_NAMES),) float32.
@@ -42,22 +85,27 @@ def state(hands: Sequence[Message]) -> np.ndarray:
     Args:
         hands: ``hands`` of a HandArray message. Of two hands of one side, the one with the higher score is used.
     """
-    return np.concatenate([_hand_vector(_best(hands, value)) for value in SIDES.values()])
+    return np.concatenate([_hand_vector(best_hand(hands, value)) for value in SIDES.values()])
 
 
-def _best(hands: Sequence[Message], side: int) -> Message:
+def best_hand(hands: Sequence[Message], side: int) -> Message | None:
+    """Returns the hand of a side (a value of ``SIDES``) with the highest score; None if there is none."""
     return max(
         (hand for hand in hands if hand.side == side), key=lambda hand: np.nan_to_num(hand.score, nan=0.0), default=None
     )
 
 
-def _hand_vector(hand: Message) -> np.ndarray:
+def _pose_numbers(pose: Message) -> tuple[float, ...]:
+    p, q = pose.position, pose.orientation
+    return p.x, p.y, p.z, q.x, q.y, q.z, q.w
+
+
+def _hand_vector(hand: Message | None) -> np.ndarray:
     if hand is None:
         return np.zeros(len(HAND), np.float32)
-    position, orientation = hand.wrist.pose.position, hand.wrist.pose.orientation
     joints = np.reshape(hand.joints, (21, 3))
     pinch = np.linalg.norm(joints[THUMB_TIP] - joints[INDEX_TIP])
-    wrist = position.x, position.y, position.z, orientation.x, orientation.y, orientation.z, orientation.w
+    wrist = _pose_numbers(hand.wrist.pose)
     mano = hand.mano
     values = np.concatenate(
         [

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from ..io.images import InputError
-from .demonstrations import Demonstration, ExportSummary
-from .features import STATE_NAMES
+from .demonstrations import Demonstration, ExportSummary, world_of
+from .features import QUALITY_NAMES, STATE_NAMES, VISIBILITY_NAMES, WORLD_NAMES, quality, visibility
 from .message import Message
 
+USABLE = [QUALITY_NAMES.index("right.usable"), QUALITY_NAMES.index("left.usable")]
 INTRINSICS = ("fx", "fy", "cx", "cy")
 INTRINSICS_SOURCES = ("camera_info", "camera_info_scaled", "field_of_view", "guess")
 """Names of the values of ``intrinsics_source`` in ``wildhands_ros/msg/HandArray``."""
@@ -27,6 +28,7 @@ class _Layout:
     fps: int
     image_shape: tuple[int, ...]
     action_names: tuple[str, ...]
+    has_world: bool
 
     def check(self, first: _Layout, episode: str) -> None:
         """Raises InputError if an episode does not have the layout of the first one."""
@@ -34,6 +36,7 @@ class _Layout:
             ("frame rate (set --fps)", self.fps, first.fps),
             ("image size", self.image_shape, first.image_shape),
             ("action", self.action_names, first.action_names),
+            ("hands in a fixed frame (annotate with --frame)", self.has_world, first.has_world),
         ):
             if value != expected:
                 raise InputError(
@@ -45,8 +48,9 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
     """Writes a dataset.
 
     The features are ``observation.images.<camera>``, ``observation.state``, ``observation.intrinsics``,
-    ``observation.stamp`` (nanoseconds of the recording's clock) and ``action``. The file meta/wildhands.json contains
-    the complete calibration.
+    ``observation.stamp`` (nanoseconds of the recording's clock), ``observation.usable``, ``observation.quality``,
+    ``observation.visibility``, ``observation.world`` if there are hands in a fixed frame, and ``action``. The file
+    meta/wildhands.json contains the complete calibration.
 
     Args:
         demonstrations: the episodes.
@@ -79,7 +83,7 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
         notes += episode.notes
         for sample in episode.samples:
             image = sample.image()
-            layout = _Layout(episode.fps, image.shape, episode.action_names)
+            layout = _Layout(episode.fps, image.shape, episode.action_names, episode.has_world)
             if dataset is None or first is None:
                 about, first = _about(sample.hands, camera), layout
                 dataset = LeRobotDataset.create(
@@ -98,6 +102,10 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
                     "observation.state": sample.state,
                     "observation.intrinsics": np.array([k[0], k[4], k[2], k[5]], np.float32),
                     "observation.stamp": np.array([sample.stamp], np.int64),
+                    "observation.usable": quality(sample.hands.hands)[USABLE].astype(bool),
+                    "observation.quality": quality(sample.hands.hands),
+                    "observation.visibility": visibility(sample.hands.hands),
+                    **({"observation.world": world_of(sample)} if layout.has_world else {}),
                     "action": sample.action,
                     "task": episode.task,
                 }
@@ -126,6 +134,10 @@ def _features(camera: str, layout: _Layout) -> dict[str, dict[str, object]]:
         "observation.state": vector(STATE_NAMES),
         "observation.intrinsics": vector(INTRINSICS),
         "observation.stamp": vector(("nanoseconds",), "int64"),
+        "observation.usable": vector(("right", "left"), "bool"),
+        "observation.quality": vector(QUALITY_NAMES, "int64"),
+        "observation.visibility": vector(VISIBILITY_NAMES),
+        **({"observation.world": vector(WORLD_NAMES)} if layout.has_world else {}),
         "action": vector(layout.action_names),
     }
 

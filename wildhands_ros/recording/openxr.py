@@ -12,6 +12,8 @@ from scipy.spatial.transform import Rotation
 
 from ..hand_model.frames import joint_quaternions
 from ..types import ManoParameters, Side
+from .features import SIDES
+from .message import Message
 
 _FINGERS = ("thumb", "index", "middle", "ring", "little")
 JOINTS = (
@@ -91,6 +93,16 @@ def location_flags(visibility: np.ndarray, usable: bool) -> np.ndarray:
     seen = np.nan_to_num(visibility)[SOURCES] >= _SEEN
     tracked = ORIENTATION_TRACKED | POSITION_TRACKED
     return ((ORIENTATION_VALID | POSITION_VALID) | np.where(seen & usable, tracked, 0)).astype(np.uint8)
+
+
+def message_joints(hand: Message) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the (26, 7) poses and (26,) flags of a ``wildhands_ros/msg/Hand``."""
+    names = ("transl", "global_orient", "hand_pose", "betas")
+    mano = ManoParameters(*(np.asarray(getattr(hand.mano, name), np.float64) for name in names))
+    joints = np.reshape(hand.joints, (21, 3)).astype(np.float64)
+    side = Side.LEFT if hand.side == SIDES["left"] else Side.RIGHT
+    flags = location_flags(np.asarray(getattr(hand, "joints_visibility", np.ones(21))), getattr(hand, "usable", True))
+    return joint_poses(joints, mano, side), flags
 
 
 def _bone_directions(positions: np.ndarray) -> np.ndarray:

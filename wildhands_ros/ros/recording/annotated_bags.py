@@ -20,6 +20,7 @@ from ...hand_model.asset import HandAsset
 from ...hand_model.placement import HandPlacement
 from ...recording.bag_writer import BagWriter
 from ...recording.bags import IMAGE_TYPES, Bag
+from ...recording.demonstrations import CAMERA_POSE_TOPIC, WORLD_HANDS_TOPIC
 from ...recording.message import Message
 from ...recording.segments import AnnotatedFrame
 from ...types import Side
@@ -29,8 +30,6 @@ from .image_streams import CAMERA_INFO
 
 HandModel = Mapping[Side, HandAsset]
 HANDS_TOPIC, RECORDED_HANDS_TOPIC = "/hands", "/hands/recorded"
-WORLD_HANDS_TOPIC, CAMERA_POSE_TOPIC = "/hands/world", "/hands/camera_pose"
-"""The hands in the fixed frame, and the pose of the camera in it, for the images for which it is known."""
 HANDS, POSE = "wildhands_ros/msg/HandArray", "geometry_msgs/msg/PoseStamped"
 VIDEO_FRAME_ID = "camera"
 VIDEO_START = 10**9

@@ -15,9 +15,10 @@ from ...evaluation.recordings import RecordedHand, RecordingLabels, recording_fi
 from ...io.files import OutputFile
 from ...recording.bags import Bag
 from ...recording.camera_poses import PoseOptions
+from ...recording.demonstrations import WORLD_HANDS_TOPIC
 from ...runtime.processes import Workers
 from ...types import HandState, Side
-from .annotated_bags import HANDS_TOPIC, WORLD_HANDS_TOPIC
+from .annotated_bags import HANDS_TOPIC
 from .annotation import annotate
 from .image_streams import AnnotationOptions
 from .synthetic_bags import WORLD, cached_recording

@@ -1,0 +1,140 @@
+"""Exports of a real annotated recording: world frame, quality, visibility, OpenXR's joints, EgoDex' layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("rosbags")
+
+from bag_samples import MOUNT, PERIOD, START, head_pose, write_bag
+from scipy.spatial.transform import Rotation
+
+from wildhands_ros.config import EstimatorConfig
+from wildhands_ros.hand_model.asset import open_hands
+from wildhands_ros.hand_model.posing import HandPoser
+from wildhands_ros.recording import openxr
+from wildhands_ros.recording.bags import Bag
+from wildhands_ros.recording.camera_poses import PoseOptions
+from wildhands_ros.recording.demonstrations import ExportConfig, demonstrations
+from wildhands_ros.recording.egodex_export import NAMES, export_egodex
+from wildhands_ros.recording.features import QUALITY_NAMES, VISIBILITY_NAMES, WORLD_NAMES
+from wildhands_ros.recording.table_export import export_hdf5, export_parquet
+from wildhands_ros.ros.images import decode
+from wildhands_ros.ros.recording.annotation import annotate
+from wildhands_ros.ros.recording.image_streams import AnnotationOptions
+from wildhands_ros.runtime.processes import Workers
+from wildhands_ros.types import ManoParameters, Side
+
+CONFIG = ExportConfig(decode, task="wave")
+COUNT = 9
+STAMPS = START + PERIOD * np.arange(COUNT)
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory) -> Path:
+    """An annotated recording whose TF ends before its last two images."""
+    folder = tmp_path_factory.mktemp("annotated")
+    times = (START - 0.02 + 0.02 * np.arange(13)).tolist()
+    bag = write_bag(folder / "bag", images=COUNT, tf_times=times)
+    options = AnnotationOptions(poses=PoseOptions("odom"))
+    annotate(bag, folder / "hands", options, EstimatorConfig(checkpoint="none"), {}, Workers(1, map))
+    return folder / "hands"
+
+
+def known(stamps: np.ndarray) -> np.ndarray:
+    return stamps <= START - 0.02 + 0.02 * 12
+
+
+def test_messages_have_visibility_and_quality(annotated):
+    with Bag(annotated) as bag:
+        arrays = [bag.read(topic, data) for topic, _, data in bag.messages() if topic.topic == "/hands"]
+    hands = [hand for message in arrays for hand in message.hands]
+    assert len(hands) >= COUNT
+    for hand in hands:
+        assert np.isfinite(hand.joints_visibility).all() and np.max(hand.joints_visibility) > 0.5
+        assert hand.doubts & 32 == 0 and hand.state in (0, 1, 2, 3)
+        assert hand.usable is (hand.doubts == 0 and hand.state in (0, 3)) or hand.usable == (hand.doubts == 0)
+
+
+def test_parquet_has_world_quality_and_visibility(tmp_path, annotated):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    export_parquet(demonstrations(annotated, CONFIG), tmp_path / "table.parquet")
+    table = parquet.read_table(tmp_path / "table.parquet").to_pydict()
+    for name in (*(f"quality.{n}" for n in QUALITY_NAMES), *(f"visibility.{n}" for n in VISIBILITY_NAMES)):
+        assert name in table
+    valid = np.array(table["world.camera.valid"])
+    stamps = np.array(table["stamp"]) / 1e9
+    np.testing.assert_array_equal(valid == 1, known(stamps))
+    for number, stamp in enumerate(stamps):
+        if not valid[number]:
+            assert all(table[f"world.{name}"][number] == 0 for name in WORLD_NAMES)
+            continue
+        pose = head_pose(stamp) @ MOUNT
+        for side in ("right", "left"):
+            if not table[f"state.{side}.valid"][number]:
+                continue
+            camera, world = (
+                np.array([table[f"{group}.{side}.joint.index_tip.{axis}"][number] for axis in "xyz"])
+                for group in ("state", "world")
+            )
+            np.testing.assert_allclose(world, pose.apply(camera), atol=1e-3)
+
+
+def test_hdf5_has_openxr_joints_with_validity(tmp_path, annotated):
+    h5py = pytest.importorskip("h5py")
+    export_hdf5(demonstrations(annotated, CONFIG), tmp_path / "table.h5")
+    with h5py.File(tmp_path / "table.h5") as file:
+        demo = file["data/demo_0"]
+        assert list(file["data"].attrs["openxr_joints"]) == list(openxr.JOINTS)
+        assert demo["world"].shape == (COUNT - 1, len(WORLD_NAMES)) and demo["quality"].dtype == np.int64
+        poses, flags = demo["openxr/right/poses"][:], demo["openxr/right/flags"][:]
+        assert poses.shape == (COUNT - 1, 26, 7) and flags.shape == (COUNT - 1, 26)
+        valid = flags[:, 0] & openxr.POSITION_VALID > 0
+        assert valid.any() and set(np.unique(flags)) <= {0, 3, 15}
+        np.testing.assert_allclose(np.linalg.norm(poses[valid][:, :, 3:], axis=-1), 1, atol=1e-5)
+
+
+def test_egodex_layout(tmp_path, annotated):
+    h5py = pytest.importorskip("h5py")
+    summary = export_egodex(demonstrations(annotated, CONFIG), tmp_path / "egodex")
+    assert (summary.episodes, summary.frames) == (1, COUNT - 1)
+    assert len(NAMES) == 25 and (tmp_path / "egodex" / "0.mp4").stat().st_size > 1000
+    with h5py.File(tmp_path / "egodex" / "0.hdf5") as file:
+        assert file.attrs["llm_description"] == "wave" and file.attrs["frame"] == "odom"
+        assert file["camera/intrinsic"].shape == (3, 3)
+        stamps = file["stamp"][:] / 1e9
+        for number, stamp in enumerate(stamps):
+            if known(stamps)[number]:
+                pose = head_pose(stamp) @ MOUNT
+                matrix = file["transforms/camera"][number]
+                np.testing.assert_allclose(matrix[:3, 3], pose.position, atol=1e-4)
+                np.testing.assert_allclose(matrix[:3, :3], pose.rotation, atol=1e-4)
+        for side in ("left", "right"):
+            for joint in ("Hand", "IndexFingerTip", "LittleFingerMetacarpal", "ThumbKnuckle"):
+                assert file[f"transforms/{side}{joint}"].shape == (len(stamps), 4, 4)
+                assert file[f"confidences/{side}{joint}"].shape == (len(stamps),)
+        assert (file["confidences/rightHand"][:][~known(stamps)] == 0).all()
+    with pytest.raises(FileExistsError, match="already exists"):
+        export_egodex(demonstrations(annotated, CONFIG), tmp_path / "egodex")
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_axes_of_openxr_joints(side):
+    """-z points along the bone, y out of the back of the hand; the frames are right-handed."""
+    poser = HandPoser(open_hands())
+    mano = ManoParameters(np.zeros(3), np.array([0.3, -0.8, 0.2]), np.full(45, 0.05), np.zeros(10))
+    joints = poser.joints(mano, side).joints.astype(float)
+    poses = openxr.joint_poses(joints, mano, side)
+    axes = Rotation.from_quat(poses[:, 3:]).as_matrix()
+    np.testing.assert_allclose(np.linalg.det(axes), 1, atol=1e-9)
+    at = openxr.JOINTS.index
+    np.testing.assert_allclose(poses[at("index_tip"), :3], joints[8])
+    np.testing.assert_allclose(poses[at("thumb_metacarpal"), :3], joints[1])
+    bone = poses[at("ring_distal"), :3] - poses[at("ring_intermediate"), :3]
+    np.testing.assert_allclose(-axes[at("ring_intermediate"), :, 2], bone / np.linalg.norm(bone), atol=1e-9)
+    back = Rotation.from_rotvec(mano.global_orient).apply([0, 1, 0])
+    assert axes[at("middle_metacarpal"), :, 1] @ back > 0.9
