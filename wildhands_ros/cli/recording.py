@@ -1,4 +1,4 @@
-"""Commands that make data for imitation learning: ``record``, ``episode``, ``annotate`` and ``export``."""
+"""Commands that make data for imitation learning: ``record``, ``episode``, ``annotate``, ``report`` and ``export``."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Subparsers) -> None:
-    """Adds ``record``, ``episode``, ``annotate`` and ``export``."""
+    """Adds ``record``, ``episode``, ``annotate``, ``report`` and ``export``."""
     _add_record(commands)
     _add_episode(commands)
     _add_annotate(commands)
+    _add_report(commands)
     _add_export(commands)
 
 
@@ -155,6 +156,15 @@ def _add_quality_options(annotate: argparse.ArgumentParser) -> None:
             metavar="X",
             help=f"{each.metadata['help']}; default: {each.default}",
         )
+
+
+def _add_report(commands: Subparsers) -> None:
+    report = commands.add_parser("report", help="write how good the hands of annotated recordings are, as HTML")
+    report.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="annotated recordings")
+    report.add_argument(
+        "--output", type=Path, metavar="HTML", help="the new file; default: the name of the first bag and .html"
+    )
+    report.set_defaults(run=_report)
 
 
 def _add_export(commands: Subparsers) -> None:
@@ -290,6 +300,16 @@ def _settings(args: argparse.Namespace, config: EstimatorConfig) -> dict[str, ob
         "fov": args.fov,
         "camera_info": args.camera_info.read_text() if args.camera_info else None,
     }
+
+
+def _report(args: argparse.Namespace) -> int:
+    from ..ros.recording.report import write_reports
+
+    output = args.output or Path(f"{args.bags[0].name}.html")
+    for sentence in write_reports(args.bags, output):
+        print(sentence)
+    print(f"wrote {output}")
+    return EXIT_OK
 
 
 def _export(args: argparse.Namespace) -> int:

@@ -17,15 +17,11 @@ from ...recording.bags import Bag
 from ...recording.camera_poses import PoseOptions
 from ...recording.demonstrations import WORLD_HANDS_TOPIC
 from ...runtime.processes import Workers
-from ...types import HandState, Side
 from .annotated_bags import HANDS_TOPIC
 from .annotation import annotate
 from .image_streams import AnnotationOptions
+from .report import SIDES, STATES
 from .synthetic_bags import WORLD, cached_recording
-
-SIDES = {1: Side.RIGHT, 2: Side.LEFT}
-STATES = tuple(HandState)
-"""In the order of the values of ``state`` in ``wildhands_ros/msg/Hand``."""
 
 
 def evaluate_recordings(
