@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from wildhands_ros.io.files import kept_on_success, remove_partial_files
+
 CHILD = """
 import sys, time
 from wildhands_ros.cli import main, options, estimate
@@ -64,23 +66,86 @@ def test_estimate_ends_soon_and_leaves_no_half_file(tmp_path, video, work, numbe
     assert {path.name for path in tmp_path.iterdir()} == {"video.avi"}
 
 
-def test_work_without_steps_is_reported_while_it_lasts(capsys, monkeypatch):
-    from wildhands_ros.cli import console
+COMMAND = """
+import sys, time
+from importlib import import_module
 
-    monkeypatch.setattr(console, "FIRST_REPORT", 0.05)
-    monkeypatch.setattr(console, "REPORT_PERIOD", 0.1)
-    with console.busy("loading"):
+{prepare}
+
+def work(*arguments, **options):
+    print("busy", flush=True)
+    {work}
+
+setattr(import_module("wildhands_ros.{module}"), "{function}", work)
+from wildhands_ros.cli import main
+sys.exit(main.main(sys.argv[1:]))
+"""
+NO_ESTIMATOR = "from wildhands_ros.cli import evaluation; evaluation.make_estimator = lambda args: None"
+NO_CAMERA = "import wildhands_ros.estimator as e; e.Estimator = lambda config: None"
+COMMANDS = {
+    "evaluate": ("evaluate depth", "evaluation.main", "evaluate_with_depth", NO_ESTIMATOR, "no figures were written"),
+    "quantize": ("quantize", "evaluation.int8", "quantize_checkpoint", "", "no network was written"),
+    "synth": ("synth x", "synthetic.main", "write_split", "", "images so far are kept"),
+    "annotate": ("annotate x.mp4 --jobs 1", "ros.recording.annotation", "annotate", "", "finished segments are kept"),
+    "export": ("export parquet x", "recording.table_export", "export_parquet", "", "no demonstrations were written"),
+    "view": ("view {video}", "visualization.view_stream", "view_stream", NO_CAMERA, ""),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "work"),
+    [*((name, PYTHON + "; work()") for name in COMMANDS), *((name, LIBRARY) for name in ("evaluate", "annotate"))],
+)
+def test_every_long_command_ends_soon_and_says_what_is_kept(video, name, work):
+    arguments, module, function, prepare, said = COMMANDS[name]
+    if name in ("annotate", "export"):
+        pytest.importorskip("rclpy")
+    program = COMMAND.format(prepare=prepare, work=work, module=module, function=function)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments.format(video=video).split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=video.parent,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "busy\n", process.stderr.read()
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - start < 2 + 4 * os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert process.returncode == 130 and said in errors and "Traceback" not in errors
+    assert {path.name for path in video.parent.iterdir()} == {"video.avi"}
+
+
+def test_a_file_is_kept_only_if_the_work_on_it_succeeds(tmp_path):
+    kept, removed = tmp_path / "kept", tmp_path / "removed"
+    for path in (kept, removed):
+        path.write_text("")
+    with kept_on_success(kept):
+        assert remove_partial_files() == [kept]
+        kept.write_text("")
+    with pytest.raises(KeyboardInterrupt), kept_on_success(removed):
+        raise KeyboardInterrupt
+    assert kept.exists() and not removed.exists() and remove_partial_files() == []
+
+
+def test_work_without_steps_is_reported_while_it_lasts(capsys, monkeypatch):
+    from wildhands_ros.io import progress
+
+    monkeypatch.setattr(progress, "FIRST_REPORT", 0.05)
+    monkeypatch.setattr(progress, "REPORT_PERIOD", 0.1)
+    with progress.busy("loading"):
         time.sleep(0.4)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "wildhands: loading" and "so far" in lines[1]
-    with console.busy("quick work"):
+    with progress.busy("quick work"):
         pass
     assert not capsys.readouterr().err
 
 
 def test_progress_without_a_terminal(capsys, monkeypatch):
-    from wildhands_ros.cli import console
+    from wildhands_ros.io import progress
 
-    monkeypatch.setattr(console, "FIRST_REPORT", 0.0)
-    assert list(console.with_progress("abc", 3, "frame")) == ["a", "b", "c"]
+    monkeypatch.setattr(progress, "FIRST_REPORT", 0.0)
+    assert list(progress.with_progress("abc", 3, "frame")) == ["a", "b", "c"]
     assert capsys.readouterr().err == "wildhands: frame 1 of 3\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .console import warn
+from ..io.progress import warn
 
 if TYPE_CHECKING:
     from ..geometry.calibration import IntrinsicsSource

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..io.progress import warn, with_progress
 from .cameras import FrameCameras
-from .console import report_problems, warn, with_progress
+from .exit_codes import report_problems
 from .options import (
     MAX_HANDS,
     add_camera_options,

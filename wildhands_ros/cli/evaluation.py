@@ -19,15 +19,16 @@ from .options import (
 if TYPE_CHECKING:
     from .options import Subparsers
 
+NO_FIGURES = "no figures were written"
 FRAMES_IN_DETECTION = 200
 """Number of synthetic frames of ``evaluate detection`` without photographs."""
 
 
 def add_commands(commands: Subparsers) -> None:
     """Adds ``evaluate``, ``jitter`` and ``ablate``."""
-    suites = commands.add_parser("evaluate", help="measure the accuracy of the estimates").add_subparsers(
-        metavar="SUITE", required=True
-    )
+    evaluate = commands.add_parser("evaluate", help="measure the accuracy of the estimates")
+    evaluate.set_defaults(ends_promptly=True, if_interrupted=NO_FIGURES)
+    suites = evaluate.add_subparsers(metavar="SUITE", required=True)
     _add_photos(suites)
     _add_synthetic(suites)
     _add_dataset(suites)
@@ -181,7 +182,7 @@ def _add_jitter(commands: Subparsers) -> None:
     _add_json_option(jitter)
     add_camera_options(jitter)
     add_estimator_options(jitter)
-    jitter.set_defaults(run=_jitter)
+    jitter.set_defaults(run=_jitter, ends_promptly=True, if_interrupted=NO_FIGURES)
 
 
 def _add_ablate(commands: Subparsers) -> None:
@@ -203,7 +204,8 @@ def _add_ablate(commands: Subparsers) -> None:
         "--cache", type=Path, metavar="FOLDER", help="keeps intermediate results; default: the user's cache folder"
     )
     add_workers_option(ablate)
-    ablate.set_defaults(run=_ablate)
+    kept = "finished runs are kept: run the same command again to resume"
+    ablate.set_defaults(run=_ablate, ends_promptly=True, if_interrupted=kept)
 
 
 def _add_split_option(parser: argparse.ArgumentParser) -> None:

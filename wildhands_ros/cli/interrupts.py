@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..io.files import remove_partial_files
-from .console import warn
+from ..io.progress import warn
 from .exit_codes import EXIT_INTERRUPTED
 
 DEADLINE = 1.5
@@ -18,18 +18,23 @@ DEADLINE = 1.5
 
 
 @contextmanager
-def prompt_end() -> Iterator[None]:
+def prompt_end(consequence: str) -> Iterator[None]:
     """Context manager in which SIGINT and SIGTERM end the process soon.
 
     A signal raises KeyboardInterrupt, as usual. Compiling or running a network can delay that by many seconds, so after
     ``DEADLINE`` incomplete output files are removed and the process ends.
+
+    Args:
+        consequence: what is lost or kept, to be said if the process is ended; empty if only files are lost.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    threading.Thread(target=_end_at_deadline, args=(reader,), daemon=True, name="wildhands deadline").start()
+    threading.Thread(
+        target=_end_at_deadline, args=(reader, consequence), daemon=True, name="wildhands deadline"
+    ).start()
     terminate = signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Python's own handlers wait until the library returns; this descriptor is written to at once.
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
@@ -41,7 +46,7 @@ def prompt_end() -> Iterator[None]:
         os.close(writer)
 
 
-def _end_at_deadline(reader: int) -> None:
+def _end_at_deadline(reader: int, consequence: str) -> None:
     while number := os.read(reader, 1):
         if number[0] in (signal.SIGINT, signal.SIGTERM):
             time.sleep(DEADLINE)
@@ -51,6 +56,8 @@ def _end_at_deadline(reader: int) -> None:
                 if os.read(reader, 1) == b"":
                     break
             removed = remove_partial_files()
-            warn(f"interrupted: {', '.join(map(str, removed))} not written" if removed else "interrupted")
+            texts = [f"{', '.join(map(str, removed))} not written"] if removed else []
+            texts += [consequence] if consequence else []
+            warn(f"interrupted{': ' if texts else ''}{'; '.join(texts)}")
             os._exit(EXIT_INTERRUPTED)
     os.close(reader)

@@ -11,8 +11,8 @@ import sys
 from contextlib import nullcontext
 
 from .. import __version__
+from ..io.progress import warn
 from . import estimate, evaluation, network, recording, ros, training, view
-from .console import warn
 from .exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR
 from .interrupts import prompt_end
 from .ros_environment import foreign_ros, prepare_middleware
@@ -26,10 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     args = parse(arguments)
     try:
-        prepare_middleware(getattr(args, "needs_middleware", False))
-        with prompt_end() if getattr(args, "ends_promptly", False) else nullcontext():
+        prepare_middleware(args.needs_middleware)
+        with prompt_end(args.if_interrupted) if args.ends_promptly else nullcontext():
             return args.run(args)
     except KeyboardInterrupt:
+        if args.if_interrupted:
+            warn(f"interrupted: {args.if_interrupted}")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone, as in `wildhands ... | head`. Python would write to it again at exit.
@@ -61,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="wildhands", description="3D hands in the frame of a calibrated camera.", epilog=EXIT_CODES
     )
     parser.add_argument("--version", action="version", version=f"wildhands {__version__}")
+    # Commands without these settings end by themselves, or have nothing to say.
+    parser.set_defaults(needs_middleware=False, ends_promptly=False, if_interrupted="")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for group in (estimate, view, ros, recording, evaluation, training, network):
         group.add_commands(commands)

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from .options import Subparsers
 
 
+NO_NETWORK = "no network was written"
+
+
 def add_commands(commands: Subparsers) -> None:
     """Adds ``import-checkpoint``, ``export-onnx`` and ``quantize``."""
     importer = commands.add_parser(
@@ -24,7 +27,7 @@ def add_commands(commands: Subparsers) -> None:
         metavar="OUT",
         help="default: the user's data folder, where --checkpoint released finds it",
     )
-    importer.set_defaults(run=_import_checkpoint)
+    importer.set_defaults(run=_import_checkpoint, ends_promptly=True, if_interrupted=NO_NETWORK)
 
     export = commands.add_parser("export-onnx", help="export a network to ONNX, for ONNX Runtime or TensorRT")
     export.add_argument(
@@ -34,7 +37,7 @@ def add_commands(commands: Subparsers) -> None:
         help="an .onnx file; wildhands_ros/runtime/signature.py documents its inputs and outputs",
     )
     _add_checkpoint_option(export)
-    export.set_defaults(run=_export_onnx)
+    export.set_defaults(run=_export_onnx, ends_promptly=True, if_interrupted=NO_NETWORK)
 
     quantize = commands.add_parser(
         "quantize", help="make the int8 version of a network for --precision int8, and measure its accuracy"
@@ -47,7 +50,7 @@ def add_commands(commands: Subparsers) -> None:
         metavar="N",
         help="number of images for calibration, and again for the measurement; default: 300",
     )
-    quantize.set_defaults(run=_quantize)
+    quantize.set_defaults(run=_quantize, ends_promptly=True, if_interrupted=NO_NETWORK)
 
 
 def _add_checkpoint_option(parser: argparse.ArgumentParser) -> None:

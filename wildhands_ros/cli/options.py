@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .console import busy
+from ..io.progress import busy
 
 if TYPE_CHECKING:
     from ..config import EstimatorConfig

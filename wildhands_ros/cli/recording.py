@@ -9,8 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .console import report_problems
-from .exit_codes import EXIT_OK
+from .exit_codes import EXIT_OK, report_problems
 from .options import add_camera_options, add_estimator_options, estimator_config, intrinsics
 
 if TYPE_CHECKING:
@@ -98,7 +97,8 @@ def _add_annotate(commands: Subparsers) -> None:
     annotate.add_argument(
         "--ray", metavar="ADDRESS", help="run on a Ray cluster whose machines share the folders (needs ray)"
     )
-    annotate.set_defaults(run=_annotate)
+    kept = "finished segments are kept: run the same command again to resume"
+    annotate.set_defaults(run=_annotate, ends_promptly=True, if_interrupted=kept)
 
 
 def _add_pose_options(annotate: argparse.ArgumentParser) -> None:
@@ -202,7 +202,9 @@ def _add_export(commands: Subparsers) -> None:
             "--fps", type=int, default=0, metavar="N", help="frame rate; default: that of the recording"
         )
         command.add_argument("--task", default="", metavar="TEXT", help="task of bags without marked episodes")
-        command.set_defaults(run=_export, kind=kind)
+        command.set_defaults(
+            run=_export, kind=kind, ends_promptly=True, if_interrupted="no demonstrations were written"
+        )
 
 
 def _record(args: argparse.Namespace) -> int:

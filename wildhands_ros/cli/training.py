@@ -34,7 +34,8 @@ def add_commands(commands: Subparsers) -> None:
     synth.add_argument("--count", type=int, default=1000, metavar="N", help="number of frames; default: 1000")
     synth.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
     add_workers_option(synth)
-    synth.set_defaults(run=_synth)
+    kept = "the images so far are kept, but there are no annotations of them"
+    synth.set_defaults(run=_synth, ends_promptly=True, if_interrupted=kept)
 
 
 def _add_training_options(parser: argparse.ArgumentParser, example_file: str, example_setting: str) -> None:

@@ -31,7 +31,7 @@ def add_commands(commands: Subparsers) -> None:
     add_camera_options(view)
     add_size_option(view)
     add_estimator_options(view)
-    view.set_defaults(run=_view)
+    view.set_defaults(run=_view, ends_promptly=True)
 
 
 def _view(args: argparse.Namespace) -> int:

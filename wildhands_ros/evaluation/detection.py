@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -21,12 +20,13 @@ from ..detection.proposals import ProposalNet
 from ..detection.windows import whole
 from ..estimator import Estimator
 from ..geometry.camera import Camera
+from ..io.progress import warn, with_progress
 from ..runtime.processes import in_processes
 from ..types import Side
 from .annotated_boxes import BoxedVideo, boxed_videos, frames_of, world_frames
 from .detection_figures import MIN_SCORE, SIZES, Counts, has_duplicates
 from .detection_plot import draw_detection
-from .main import outputs, progress, text, write
+from .main import outputs, text, write
 
 PHOTOS = "photos"
 """Suite of all photographs but those that are only for evaluation."""
@@ -106,7 +106,7 @@ def evaluate_detection(options: DetectionOptions, json_path: Path | None, plot_p
     if options.photos is not None:
         images = read_boxed_images(options.photos, options.boxes, options.split)
         for line in images.report():
-            _warn(line)
+            warn(line)
         stills = _sampled([image for image in images.images if image.frame is None], options.limit)
         videos = boxed_videos(images.images)
         if not stills and not videos:
@@ -119,7 +119,7 @@ def evaluate_detection(options: DetectionOptions, json_path: Path | None, plot_p
             try:
                 suites = _suites(name, options, stills, videos)
             except ImportError as error:
-                _warn(f"{name} is skipped: {error}")
+                warn(f"{name} is skipped: {error}")
                 continue
             results[name] = {**suites[PHOTOS if PHOTOS in suites else next(iter(suites))], "suites": suites}
             if streams := [suite["ms_median"] for suite in suites.values() if "lost_frames" in suite]:
@@ -145,7 +145,7 @@ def _suites(
     if options.count:
         estimator = Estimator(config)
         suites["synthetic"] = evaluate_images(
-            estimator, progress(world_frames(options.count, options.seed), options.count)
+            estimator, with_progress(world_frames(options.count, options.seed), options.count, "image")
         )
         estimator.close()
     if stills:
@@ -178,11 +178,11 @@ def evaluate_photos(config: EstimatorConfig, images: Sequence[BoxedImage], worke
     counts: dict[str, Counts] = defaultdict(Counts)
     search = partial(_search, config)
     errors = 0
-    for searched in progress(in_processes(search, enumerate(images), workers), len(images)):
+    for searched in with_progress(in_processes(search, enumerate(images), workers), len(images), "image"):
         image = images[searched.number]
         if searched.error is not None:
             errors += 1
-            _warn(searched.error)
+            warn(searched.error)
             continue
         for suite in ([] if image.evaluate_only else [PHOTOS]) + [image.source]:
             counts[suite].add(
@@ -322,7 +322,3 @@ def _print(results: dict[str, dict]) -> None:
                 + "  ".join(f"{text(row['recall_by_size'][size]):>10}" for row in rows.values())
             )
     print(f"{'':>30}  " + "  ".join(f"{name:>10}" for name in results))
-
-
-def _warn(line: str) -> None:
-    print(f"wildhands: {line}", file=sys.stderr)

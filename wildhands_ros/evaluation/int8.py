@@ -13,6 +13,8 @@ from ..detection.landmarks import hand_turn
 from ..geometry.boxes import rotated_square
 from ..hand_model.asset import open_hands
 from ..hand_model.posing import HandPoser
+from ..io.files import kept_on_success
+from ..io.progress import busy, with_progress
 from ..network.crop_geometry import usable_boxes
 from ..network.network_file import NetworkFile, open_network
 from ..network.preprocessing import NetworkInput, preprocess
@@ -38,8 +40,11 @@ def quantize_checkpoint(checkpoint: str, count: int) -> int:
         OSError: A file cannot be read or written.
     """
     loaded = open_network(checkpoint)
-    path = quantize(network_graphs(loaded), (_inputs(loaded, image) for image in _images("train", count)))
-    errors = {precision: _mpjpe_mm(checkpoint, precision, count) for precision in ("float32", "int8")}
+    images = with_progress(_images("train", count), count, "image to quantize for")
+    with busy("quantizing the network"):
+        path = quantize(network_graphs(loaded), (_inputs(loaded, image) for image in images))
+    with kept_on_success(path, path.with_suffix(".bin")):
+        errors = {precision: _mpjpe_mm(checkpoint, precision, count) for precision in ("float32", "int8")}
     loss = 100 * (errors["int8"] / errors["float32"] - 1)
     print(f"MPJPE on synthetic images: float32 {errors['float32']:.2f} mm, int8 {errors['int8']:.2f} mm, {loss:+.2f} %")
     if not loss < MAX_LOSS:
@@ -102,7 +107,7 @@ def _mpjpe_mm(checkpoint: str, precision: str, count: int) -> float:
         loaded, loaded.config.preprocessing, assets, device="cpu", runtime="openvino", precision=precision
     )
     errors = []
-    for image in _images("test", count):
+    for image in with_progress(_images("test", count), count, f"image to measure {precision} on"):
         boxes, turns = _views(loaded, image)
         sides = [hand.side for hand in image.hands if hand.side is not None]
         predictions = predictor.predict(image.load_image(), image.camera, boxes, sides, turns)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from ..datasets.coco_hands import read_coco_hands
 from ..datasets.real_images.reader import ALL as ALL_SPLITS
@@ -21,6 +19,7 @@ from ..geometry.camera import Camera
 from ..io.camera_files import Intrinsics
 from ..io.files import OutputFile
 from ..io.images import InputError
+from ..io.progress import warn, with_progress
 from ..io.sources import VideoSource
 from ..types import Grasp
 from .figures import Figures
@@ -51,7 +50,7 @@ def evaluate_photo_folder(
     if is_boxed(folder):
         boxed = read_boxed_images(folder, split=split)
         for line in boxed.report():
-            _warn(line)
+            warn(line)
         labelled = hands_with_keypoints(boxed.images)
         given = given[:2]  # ``evaluate detection`` measures what is found in these images
     else:
@@ -59,16 +58,16 @@ def evaluate_photo_folder(
     with outputs(json_path, plot_path) as files:
         evaluation = evaluate_images(
             estimator,
-            progress(labelled, len(labelled)),
+            with_progress(labelled, len(labelled), "image"),
             f"photos {folder.name}",
             given=given,
             two_hands=False,
-            warn=_warn,
+            warn=warn,
         )
         try:
-            by_source = compare_keypoints(estimator, progress(labelled, len(labelled)))
+            by_source = compare_keypoints(estimator, with_progress(labelled, len(labelled), "image"))
         except ImportError as error:
-            _warn(f"keypoints are not compared with MediaPipe's: {error}")
+            warn(f"keypoints are not compared with MediaPipe's: {error}")
             by_source = {}
         for source, methods in by_source.items():
             print(f"2D keypoints in true boxes, {source}: % of the box (PCK at {PCK_LIMITS[0]} %)")
@@ -93,10 +92,10 @@ def evaluate_synthetic(
     from ..synthetic.config import VERSION
     from .synthetic import world_images
 
-    images = progress(world_images(preset, split, seed, count), count)
+    images = with_progress(world_images(preset, split, seed, count), count, "image")
     suite = f"synthetic world {preset} (version {VERSION}), split {split}, seed {seed}"
     with outputs(json_path, plot_path) as files:
-        return _report(evaluate_images(estimator, images, suite, warn=_warn), *files)
+        return _report(evaluate_images(estimator, images, suite, warn=warn), *files)
 
 
 def evaluate_dataset(
@@ -114,9 +113,9 @@ def evaluate_dataset(
 
     split = split or (default_split(DATASETS[name]) if name in DATASETS else "")
     dataset = open_dataset(name, root, split)
-    images = progress(dataset_images(dataset, count), min(count or len(dataset), len(dataset)))
+    images = with_progress(dataset_images(dataset, count), min(count or len(dataset), len(dataset)), "image")
     with outputs(json_path, plot_path) as files:
-        evaluation = evaluate_images(estimator, images, f"{name} {split}", warn=_warn)
+        evaluation = evaluate_images(estimator, images, f"{name} {split}", warn=warn)
         return _report(dataclasses.replace(evaluation, skipped=evaluation.skipped + dataset.skipped), *files)
 
 
@@ -125,7 +124,7 @@ def evaluate_with_depth(estimator: Estimator, seed: int, count: int, json_path: 
     from .depth import describe_depth, evaluate_depth
 
     with outputs(json_path, None) as (json_file, _):
-        figures = evaluate_depth(estimator, progress(range(count), count), seed)
+        figures = evaluate_depth(estimator, with_progress(range(count), count, "image"), seed)
         print(describe_depth(figures))
         write(json_file, figures)
     return 0
@@ -138,7 +137,7 @@ def evaluate_several_views(
     from .multiview import describe_multiview, evaluate_multiview
 
     with outputs(json_path, None) as (json_file, _):
-        figures = evaluate_multiview(estimator, progress(range(count), count), views, seed, split)
+        figures = evaluate_multiview(estimator, with_progress(range(count), count, "image"), views, seed, split)
         print(describe_multiview(figures))
         write(json_file, figures)
     return 0
@@ -173,12 +172,12 @@ def _video(path: Path, intrinsics: Intrinsics) -> tuple[Iterator[tuple[np.ndarra
         raise InputError(f"{path}: none of its frames can be decoded; the file may be damaged or its codec unsupported")
     height, width = first.image.shape[:2]
     for text in intrinsics.warnings(width, height, first.rotation):
-        _warn(f"warning: {text}")
+        warn(f"warning: {text}")
     return _stamped(source), intrinsics.camera(width, height, first.rotation)[0]
 
 
 def _stamped(source: VideoSource) -> Iterator[tuple[np.ndarray, float]]:
-    for frame in source:
+    for frame in with_progress(source, source.count, "frame"):
         assert frame.stamp is not None  # only still images have none
         yield frame.image, frame.stamp
 
@@ -221,15 +220,6 @@ def _report(evaluation: Evaluation, json_file: Path | None, plot_file: Path | No
 
         draw_report(evaluation, plot_file)
     return 0
-
-
-def progress(items: Iterable[T], total: int) -> Iterable[T]:
-    """Show a progress bar on stderr if it is a terminal."""
-    return tqdm(items, total=total, unit="image", file=sys.stderr, leave=False, disable=not sys.stderr.isatty())
-
-
-def _warn(text: str) -> None:
-    print(f"wildhands: {text}", file=sys.stderr)
 
 
 def text(value: float | None) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -25,6 +27,21 @@ def remove_partial_files() -> list[Path]:
         partial.unlink(missing_ok=True)
         outputs.append(path)
     return outputs
+
+
+@contextmanager
+def kept_on_success(*paths: Path) -> Iterator[None]:
+    """Context manager that removes files that exist already, unless the work that they need succeeds."""
+    _incomplete.update({path: path for path in paths})
+    try:
+        yield
+    except BaseException:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        for path in paths:
+            _incomplete.pop(path, None)
 
 
 class OutputFile:

@@ -75,6 +75,19 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)  # what cannot be written is found before the work; LeRobot wants to create it itself
     partial.rmdir()
+    try:
+        summary = _write(LeRobotDataset, demonstrations, partial, repo_id, camera)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return summary
+
+
+def _write(
+    dataset_type: type, demonstrations: Iterable[Demonstration], partial: Path, repo_id: str, camera: str
+) -> ExportSummary:
+    """Writes a dataset to a new folder."""
     dataset = first = None
     about: dict[str, object] = {}
     notes: list[str] = []
@@ -86,7 +99,7 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
             layout = _Layout(episode.fps, image.shape, episode.action_names, episode.has_world)
             if dataset is None or first is None:
                 about, first = _about(sample.hands, camera), layout
-                dataset = LeRobotDataset.create(
+                dataset = dataset_type.create(
                     repo_id,
                     layout.fps,
                     _features(camera, layout),
@@ -117,7 +130,6 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
         raise InputError("there is no episode to export")
     dataset.finalize()
     (partial / "meta" / "wildhands.json").write_text(json.dumps(about, indent=2) + "\n")
-    partial.rename(folder)
     return ExportSummary(episodes, frames, notes)
 
 

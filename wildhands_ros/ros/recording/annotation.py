@@ -10,10 +10,9 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ...config import EstimatorConfig
 from ...estimator import hand_model
+from ...io.progress import Progress
 from ...recording.annotation import Annotation
 from ...recording.bags import Bag, is_bag
 from ...recording.camera_poses import CameraPoses, camera_poses, pose_problems
@@ -138,10 +137,10 @@ def _run(
     """Runs the annotation and shows its progress."""
     if done := annotation.num_done(count):
         print(f"{source}: resuming after {done} frames", file=sys.stderr)
-    with tqdm(total=count, initial=done, unit="frame", desc=source.name, disable=None) as bar:
+    with Progress(count, "frame", source.name, done) as progress:
 
         def show() -> None:
-            bar.update(annotation.num_done(count) - bar.n)
+            progress.show(annotation.num_done(count))
 
         try:
             with repeated(show, seconds=1):
