@@ -33,6 +33,7 @@ from wildhands_ros.network.model import WildHands
 from wildhands_ros.network.preprocessing import NetworkInput
 from wildhands_ros.synthetic.composition import make_scene
 from wildhands_ros.synthetic.config import PRESETS, WorldConfig, world_config
+from wildhands_ros.synthetic.egocentric import EgocentricRecording
 from wildhands_ros.synthetic.frames import make_frame
 from wildhands_ros.synthetic.render import render
 from wildhands_ros.training.batches import Batches
@@ -99,6 +100,19 @@ def synthetic_outputs() -> Outputs:
         make = make_frame if name in ("frames", "second_stage") else make_scene
         found |= _frames(name, world_config(name, "val"), make, 2)
     return found | _frames("busy", dataclasses.replace(busy, split="val", photos=False), make_scene, 3)
+
+
+def recording_outputs() -> Outputs:
+    """Two frames of a synthetic egocentric recording and their labels."""
+    recording = EgocentricRecording(0, 2.0, "val")
+    found: Outputs = {"hand_length": exact(recording.hand_length)}
+    for number in (0, 45):
+        frame = recording.frame(number)
+        found[f"{number} image"] = grid(frame.image)
+        found[f"{number} pose"] = exact([*frame.camera_pose.position, *frame.camera_pose.rotation.ravel()])
+        found[f"{number} joints"] = exact([hand.joints for hand in frame.hands])
+        found[f"{number} seen"] = exact(frame.seen, tolerance=0.01)
+    return found
 
 
 def _frames(name: str, world: WorldConfig, make: Callable, frames: int) -> Outputs:
@@ -332,6 +346,7 @@ def _features(seed: int, images: int = 4) -> FeatureSet:
 GROUPS: dict[str, Callable[[], Outputs]] = {
     "GRAPH": graph_outputs,
     "SYNTHETIC": synthetic_outputs,
+    "RECORDINGS": recording_outputs,
     "EXAMPLES": example_outputs,
     "DETECTOR_EXAMPLES": detector_example_outputs,
     "ABLATION": ablation_outputs,
