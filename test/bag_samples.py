@@ -45,6 +45,7 @@ def write_bag(
     shift: Callable[[float], np.ndarray] = lambda _: np.zeros(3),
     with_mount: bool = True,
     stamps: Sequence[float] = (),
+    received: Sequence[float] = (),
 ) -> Path:
     """Writes images of the demo clip, and the pose of the head as TF or odometry.
 
@@ -56,6 +57,7 @@ def write_bag(
         shift: Added to the head's positions, by time.
         with_mount: Whether static TF has the camera in the head.
         stamps: Stamps of the images in seconds; empty for 30 Hz.
+        received: When the images were received, in seconds; empty for their stamps.
     """
     store = get_typestore(Stores.ROS2_JAZZY)
     types = store.types
@@ -119,11 +121,11 @@ def write_bag(
     ]
     messages += [(time, "/odometry", ODOMETRY, odometry(time)) for time in odometry_times]
     stamps = stamps or (START + PERIOD * np.arange(images)).tolist()
-    for stamp, frame in zip(stamps, open_source(str(DEMO / "clip.mp4")), strict=False):
+    for stamp, at, frame in zip(stamps, received or stamps, open_source(str(DEMO / "clip.mp4")), strict=False):
         data = np.frombuffer(encode_image(frame.image, ".jpg"), np.uint8)
         image = types[IMAGE](header=header(stamp, FRAME_ID), format="jpeg", data=data)
-        messages.append((stamp, "/camera/image/compressed", IMAGE, image))
-        messages.append((stamp, "/camera/camera_info", INFO, info(stamp)))
+        messages.append((at, "/camera/image/compressed", IMAGE, image))
+        messages.append((at, "/camera/camera_info", INFO, info(stamp)))
     with Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = {}
         for received, topic, kind, message in sorted(messages, key=lambda item: item[0]):

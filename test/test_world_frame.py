@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -86,9 +90,9 @@ def test_hands_by_odometry_whose_child_frame_is_not_the_camera(tmp_path):
 
 def test_hands_by_a_file_with_another_clock(tmp_path):
     lines = []
-    for time in TF_TIMES:
-        pose = head_pose(time) @ MOUNT
-        numbers = (time - START, *pose.position, *Rotation.from_matrix(pose.rotation).as_quat())
+    for stamp in TF_TIMES:
+        pose = head_pose(stamp) @ MOUNT
+        numbers = (stamp - START, *pose.position, *Rotation.from_matrix(pose.rotation).as_quat())
         lines.append(" ".join(f"{number:.9g}" for number in numbers))
     (tmp_path / "poses.txt").write_text("\n".join(lines))
     bag = write_bag(tmp_path / "bag")
@@ -142,3 +146,58 @@ def test_unknown_poses_are_found_before_the_work(tmp_path, options, poses, why):
     nothing = Workers(1, lambda *_: pytest.fail("nothing should be estimated"))
     with pytest.raises(InputError, match=why):
         annotate(bag, tmp_path / "out", AnnotationOptions(poses=poses), CONFIG, {}, nothing)
+
+
+def test_images_out_of_order_are_reported_and_keep_their_places(tmp_path):
+    stamps = [START, START + 2 * PERIOD, START + PERIOD, START + 3 * PERIOD]
+    bag = write_bag(tmp_path / "bag", tf_times=TF_TIMES, stamps=stamps, received=[START + PERIOD * n for n in range(4)])
+    found, problems = annotated(bag, tmp_path / "out", IN_ODOM)
+    assert len(problems) == 1 and "1 images have an earlier stamp than the image before them" in problems[0]
+    check_hands(found, sorted(stamps))
+
+
+RESUMED = """
+import sys
+from pathlib import Path
+from wildhands_ros.config import EstimatorConfig
+from wildhands_ros.recording import annotation as engine
+from wildhands_ros.recording.camera_poses import PoseOptions
+from wildhands_ros.recording.refinement import RefinementOptions
+from wildhands_ros.ros.recording.annotation import annotate
+from wildhands_ros.ros.recording.image_streams import AnnotationOptions
+from wildhands_ros.runtime.processes import Workers
+
+engine.SEGMENT_LENGTH, engine.WARM_UP = 3, 2
+options = AnnotationOptions(poses=PoseOptions("odom"), refinement=RefinementOptions(smooth=True))
+annotate(Path(sys.argv[1]), Path(sys.argv[2]), options, EstimatorConfig(checkpoint="none"), {}, Workers(1, map))
+"""
+
+
+@pytest.mark.slow
+def test_the_bytes_are_the_same_after_kill_9(tmp_path):
+    """The process is killed while it estimates, and again while it writes the bag."""
+    bag = write_bag(tmp_path / "bag", images=9, tf_times=TF_TIMES)
+
+    def run(output: str, killed_at: str = "") -> None:
+        process = subprocess.Popen([sys.executable, "-c", RESUMED, str(bag), str(tmp_path / output)])
+        end = time.monotonic() + 120
+        while killed_at and process.poll() is None and not list((tmp_path / f"{output}.partial").glob(killed_at)):
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        if killed_at:
+            process.kill()
+        assert process.wait(120) in ((-signal.SIGKILL, 0) if killed_at else (0,))
+
+    run("whole")
+    run("resumed", "segments/000001.npz")
+    assert not (tmp_path / "resumed").exists()
+    if (tmp_path / "resumed.partial").exists():
+        run("resumed", "resumed/*.mcap")
+    if not (tmp_path / "resumed").exists():
+        run("resumed")
+    contents = []
+    for name in ("whole", "resumed"):
+        with Bag(tmp_path / name) as opened:
+            contents.append([(topic.topic, at, bytes(data)) for topic, at, data in opened.messages()])
+        assert not (tmp_path / f"{name}.partial").exists()
+    assert contents[0] == contents[1]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from ...config import EstimatorConfig
@@ -18,6 +19,7 @@ from ...recording.bags import Bag, is_bag
 from ...recording.camera_poses import CameraPoses, camera_poses, pose_problems
 from ...recording.image_stream import OpenStream
 from ...recording.refinement import Refinement
+from ...recording.segments import AnnotatedFrame
 from ...runtime.processes import Workers, repeated
 from .annotated_bags import VIDEO_FRAME_ID, AnnotatedHands, write_annotated_bag, write_annotated_video
 from .image_streams import AnnotationOptions, BagStream, VideoStream, open_stream
@@ -74,9 +76,14 @@ def annotate(
 
     def refined(annotation: Annotation, poses: CameraPoses | None) -> AnnotatedHands:
         frames = list(annotation.frames())
-        problems = pose_problems(poses, frames) if poses is not None else []
-        refined_frames = refine(frames, poses.poses if poses is not None else None)
-        return AnnotatedHands(refined_frames, model, poses.frame if poses is not None else None, problems)
+        problems = order_problems(source, frames)
+        # Tracks are followed in time, also if the recording is not in that order; the bag keeps its own.
+        in_time = sorted(frames, key=lambda frame: frame.stamp) if problems else frames
+        problems += pose_problems(poses, in_time) if poses is not None else []
+        found = refine(in_time, poses.poses if poses is not None else None)
+        if in_time is not frames:
+            found = iter(sorted(found, key=lambda frame: frame.index))
+        return AnnotatedHands(found, model, poses.frame if poses is not None else None, problems)
 
     bag_folder = partial_folder / output.name
     if is_bag(source):
@@ -99,6 +106,18 @@ def annotate(
     bag_folder.rename(output)
     shutil.rmtree(partial_folder, ignore_errors=True)
     return summarized(problems)
+
+
+def order_problems(source: Path, frames: Sequence[AnnotatedFrame]) -> list[str]:
+    """Returns a sentence if images are earlier than the image before them."""
+    stamps = [frame.stamp for frame in frames]
+    backwards = sum(later < earlier for earlier, later in pairwise(stamps))
+    if not backwards:
+        return []
+    return [
+        f"{source}: {backwards} images have an earlier stamp than the image before them, at which tracks begin anew: "
+        "the clock was set, or the recording is out of order"
+    ]
 
 
 def _check_writable(folder: Path) -> None:
