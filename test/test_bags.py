@@ -249,6 +249,82 @@ def test_damaged_metadata_is_not_needed(tmp_path, content):
     assert read == list(range(50)) and len(problems) == 1 and "metadata.yaml" in problems[0]
 
 
+# Files of other writers, from public reports
+
+
+def write_other(file: Path, channels: list[tuple[str, str, bytes, str, bytes]], **options) -> Path:
+    """Writes one message for each channel: type, encoding of the schema, schema, encoding and data of the message."""
+    mcap = pytest.importorskip("mcap.writer")
+    with file.open("wb") as stream:
+        writer = mcap.Writer(stream, **options)
+        writer.start(profile="ros2")
+        for number, (kind, schema_encoding, schema, encoding, data) in enumerate(channels):
+            channel = writer.register_channel(
+                f"/topic_{number}", encoding, writer.register_schema(kind, schema_encoding, schema)
+            )
+            writer.add_message(channel, SECOND + number, data, SECOND + number)
+        writer.finish()
+    return file
+
+
+def text_channel(encoding: str = "ros2msg", schema: bytes = b"string data\n") -> tuple[str, str, bytes, str, bytes]:
+    store = typestore()
+    return TEXT, encoding, schema, "cdr", bytes(store.serialize_cdr(store.types[TEXT](data="hello"), TEXT))
+
+
+IDL = b"module std_msgs { module msg { struct String { string data; }; }; };"
+EMPTY = ("std_msgs/msg/Empty", "ros2msg", b"", "cdr", b"\0\1\0\0\0")
+FOREIGN = {
+    "protobuf": ("foxglove.Pose", "protobuf", b"x", "protobuf", b"x"),
+    "json": ("Thing", "jsonschema", b"{}", "json", b"{}"),
+}
+
+
+def read_topics(file: Path) -> tuple[list[str], list[str]]:
+    with Bag(file) as bag:
+        names = [topic.topic for topic, _, data in bag.messages() if bag.read(topic, data) is not None]
+        return names, bag.problems
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_topics_of_other_formats_are_left_out_and_named(tmp_path, name):
+    """ros2/rosbag2#1245, #1847: recordings of several formats."""
+    names, problems = read_topics(write_other(tmp_path / "a.mcap", [FOREIGN[name], text_channel()]))
+    assert names == ["/topic_1"] and len(problems) == 1
+    assert "/topic_0 is left out" in problems[0] and name in problems[0]
+    write_other(tmp_path / "only.mcap", [FOREIGN[name]])
+    with pytest.raises(InputError, match="no messages of ROS 2"):
+        Bag(tmp_path / "only.mcap").__enter__()
+
+
+@pytest.mark.parametrize(
+    "channel", [text_channel("", b""), text_channel("ros2idl", IDL), text_channel("omgidl", IDL), EMPTY]
+)
+def test_schemas_of_every_kind(tmp_path, channel):
+    """foxglove/mcap#943 (Empty), ros-tooling/rosbag2_storage_mcap#70 (none), sensmore/kappe#2, ros2/rosbag2#1826."""
+    assert read_topics(write_other(tmp_path / "a.mcap", [channel, text_channel()])) == (["/topic_0", "/topic_1"], [])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"index_types": 1},
+        {"index_types": 4},
+        {"use_chunking": False},
+        {"chunk_size": 10},
+        {"use_summary_offsets": False, "use_statistics": False, "repeat_channels": False, "repeat_schemas": False},
+    ],
+    ids=["no index", "chunks only", "no chunks", "messages larger than a chunk", "no channels"],
+)
+def test_indexes_of_every_kind(tmp_path, options):
+    """ros2/rosbag2#2040, facontidavide/cloudini#15: "cannot read MCAP in time order with no message indexes"."""
+    mcap = pytest.importorskip("mcap.writer")
+    if "index_types" in options:
+        options = {"index_types": mcap.IndexType(options["index_types"])}
+    file = write_other(tmp_path / "a.mcap", [text_channel()] * 5, **options)
+    assert read_topics(file) == ([f"/topic_{number}" for number in range(5)], [])
+
+
 # Types
 
 

@@ -30,6 +30,8 @@ class HandResult:
     """(21, 2) pixels of the image."""
     side: Side | None = None
     grasp: Grasp | None = None
+    joints_stddev: np.ndarray | None = None
+    """(21, 3) metres, standard deviations of ``joints``."""
     mask_iou: float = float("nan")
     """IoU of the mesh's silhouette and the labelled mask."""
 
@@ -58,6 +60,15 @@ class Figures:
     root_mm: float | None
     """Error of the wrist in the camera frame, over hands."""
     root_depth_percent: float | None
+    coverage_68_x: float | None
+    """Share of the joints' coordinates within one standard deviation of the ground truth in percent, over hands; a
+    calibrated one covers 68 %."""
+    coverage_68_y: float | None
+    coverage_68_z: float | None
+    coverage_95_x: float | None
+    """The same for two standard deviations, which should cover 95 %."""
+    coverage_95_y: float | None
+    coverage_95_z: float | None
     l2_px: float | None
     """Over all labelled 2D joints, in pixels of the image."""
     l2_px_224: float | None
@@ -115,6 +126,7 @@ class Measurements:
             if image.camera_is_known:
                 errors["root_mm"] = 1000 * float(np.linalg.norm(result.joints[0] - hand.joints[0]))
                 self._take("root_depth_percent", 100 * abs(float(result.joints[0, 2] / hand.joints[0, 2]) - 1))
+                self._take_coverage(hand.joints, result)
         if hand.keypoints is not None:
             distances = np.linalg.norm(result.joints_2d - hand.keypoints, axis=-1)
             distances = distances[np.isfinite(distances)]
@@ -143,6 +155,15 @@ class Measurements:
         (left, found_left), (right, found_right) = sides[Side.LEFT], sides[Side.RIGHT]
         if left.joints is not None and right.joints is not None:
             self._take("mrrpe_mm", 1000 * mrrpe(found_left.joints, found_right.joints, left.joints, right.joints))
+
+    def _take_coverage(self, joints: np.ndarray, result: HandResult) -> None:
+        known = np.isfinite(joints).all(axis=1)
+        if result.joints_stddev is None or not known.any():
+            return
+        for axis, name in enumerate("xyz"):
+            deviations = np.abs(result.joints - joints)[known, axis] / result.joints_stddev[known, axis]
+            for percent, limit in ((68, 1), (95, 2)):
+                self._take(f"coverage_{percent}_{name}", 100 * float((deviations < limit).mean()))
 
     def _take(self, name: str, value: float) -> None:
         if np.isfinite(value):

@@ -188,6 +188,7 @@ def _result(estimator: Estimator, estimate: HandEstimate, mask: np.ndarray | Non
     return HandResult(
         joints=estimate.joints,
         joints_2d=estimate.joints_2d,
+        joints_stddev=estimate.joints_stddev,
         side=estimate.side,
         grasp=None if probabilities is None else Grasp(int(np.argmax(probabilities))),
         mask_iou=float("nan")

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import redirect_stdout
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from types import TracebackType
@@ -246,6 +247,8 @@ class Bag:
                 packed, file = file, self._scratch() / f"unpacked_{number}{Path(file.stem).suffix}"
                 unpack_file(packed, file)
             check_file(file)
+            if file.suffix.lower() == ".mcap" and _lacks_index(file):
+                return self._salvaged(file, number, InputError("its index is incomplete"))
             return [file]
         except PermissionError:
             raise
@@ -324,16 +327,22 @@ class Bag:
         """Copies what can be read of an MCAP file without an index into one with an index."""
         folder = self._scratch() / f"salvaged_{number}"
         with Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-            count = _salvage(file, writer)
-        name = _in_folder(self.path, file)
+            salvaged = _salvage(file, writer)
+        name, count = _in_folder(self.path, file), salvaged.count
+        for topic, encoding in sorted(salvaged.foreign.items()):
+            self._add_problem(f"{name}: {topic} is left out: its messages are {encoding}, not those of ROS 2 (cdr)")
+        if not count and salvaged.foreign:
+            self._add_problem(f"{name}: there are no messages of ROS 2 in this file")
+            return []
         if not count:
             self._add_problem(f"{name}: cannot be read, and no message can be salvaged: {_line(reason)}")
             return []
         self._is_salvaged = True
-        self._add_problem(
-            f"{name}: {count} messages could be read; the rest is cut off or damaged, perhaps because the recorder was "
-            f"killed or the disk was full ({_line(reason)})"
-        )
+        if not salvaged.is_complete:
+            self._add_problem(
+                f"{name}: {count} messages could be read; the rest is cut off or damaged, perhaps because the recorder "
+                f"was killed or the disk was full ({_line(reason)})"
+            )
         return [folder / f"{folder.name}.mcap"]
 
 
@@ -355,12 +364,43 @@ def _is_defined(connection: rosbag.Connection) -> bool:
         return False
 
 
-def _salvage(file: Path, writer: Writer) -> int:
-    """Copies the messages before the end or the damage of a file and returns their number."""
+def _lacks_index(file: Path) -> bool:
+    """Returns whether the summary of an MCAP file does not lead to its messages.
+
+    rosbags trusts a summary without channels or message indexes, which other writers leave out, and finds no message.
+    """
+    from mcap.reader import SeekingReader
+
+    with file.open("rb") as stream:
+        try:
+            summary = SeekingReader(stream, record_size_limit=MAX_RECORD).get_summary()
+        except Exception:  # the file is damaged, which rosbags has overlooked so far
+            return False
+    if summary is None:
+        return False  # rosbags reads such files from the beginning
+    if not summary.channels:
+        return True
+    return any(not chunk.message_index_offsets for chunk in summary.chunk_indexes)
+
+
+@dataclass
+class _Salvaged:
+    """What ``_salvage`` has copied."""
+
+    count: int = 0
+    """Number of messages."""
+    is_complete: bool = False
+    """Whether the file was read to its end."""
+    foreign: dict[str, str] = field(default_factory=dict)
+    """Topics whose messages are not encoded as ROS 2 does, with their encoding."""
+
+
+def _salvage(file: Path, writer: Writer) -> _Salvaged:
+    """Copies the ROS 2 messages before the end or the damage of an MCAP file."""
     from mcap import records
     from mcap.stream_reader import StreamReader
 
-    count = 0
+    salvaged = _Salvaged()
     schemas: dict[int, records.Schema] = {}
     topics: dict[int, rosbag.Connection] = {}
     with file.open("rb") as stream:
@@ -369,6 +409,9 @@ def _salvage(file: Path, writer: Writer) -> int:
                 if isinstance(record, records.Schema):
                     schemas[record.id] = record
                 elif isinstance(record, records.Channel) and record.id not in topics:
+                    if record.message_encoding != "cdr":
+                        salvaged.foreign[record.topic] = record.message_encoding or "of an unknown encoding"
+                        continue
                     schema = schemas[record.schema_id]
                     types = get_typestore(Stores.EMPTY)
                     types.register(get_types_from_msg(schema.data.decode(), schema.name))
@@ -378,10 +421,11 @@ def _salvage(file: Path, writer: Writer) -> int:
                     )
                 elif isinstance(record, records.Message) and record.channel_id in topics:
                     writer.write(topics[record.channel_id], record.log_time, record.data)
-                    count += 1
+                    salvaged.count += 1
         except Exception:  # the damage, which is expected: the messages before it are all that can be salvaged
-            return count
-    return count
+            return salvaged
+    salvaged.is_complete = True
+    return salvaged
 
 
 def _storage_files(folder: Path) -> list[Path]:
