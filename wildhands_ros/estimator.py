@@ -16,7 +16,8 @@ from .detection.known_hands import known_hand
 from .detection.landmarks import hand_turn
 from .detection.network_landmarks import NetworkLandmarks
 from .fitting.depth_fit import DepthFit
-from .fitting.detection_fit import possible_sides, reprojection_error
+from .fitting.detection_fit import SURE_SIDE, possible_sides, reprojection_error
+from .fitting.hand_length import HandLengths, exact_lengths
 from .fitting.keypoint_fit import FitResult
 from .fitting.stream_fit import DetectedHand, StreamFit
 from .fitting.uncertainty import calibrated
@@ -141,7 +142,8 @@ class Estimator:
         keep_bare_boxes = self._predictor is not None and not self._predictor.wants_upright
         self._finder = HandFinder(config, self._infer_landmarks, keep_bare_boxes)
         self._tracks = HandTracks()
-        self._fit = StreamFit(self.hand_model, config.hand_length or None)
+        self._fit = StreamFit(self.hand_model, HandLengths(exact_lengths(config.hand_length)))
+        self._hand_length = config.hand_length
         self._depth_fit = DepthFit(self.hand_model)
         self._smoothing: SmoothingConfig | None = None
         self._smoother: ParameterSmoother | None = None
@@ -171,6 +173,22 @@ class Estimator:
             return
         self._smoothing = config
         self._smoother = ParameterSmoother(self.hand_model, config) if config is not None else None
+
+    @property
+    def hand_lengths(self) -> HandLengths:
+        """Lengths of the hands: given, or learned from depth images of a stream. They survive ``reset``."""
+        return self._fit.lengths
+
+    @property
+    def hand_length(self) -> float:
+        """Given length of both hands in metres, 0 to learn it. It can be set between two images."""
+        return self._hand_length
+
+    @hand_length.setter
+    def hand_length(self, metres: float) -> None:
+        if metres != self._hand_length:
+            self._hand_length = metres
+            self.hand_lengths.give(exact_lengths(metres))
 
     def warm_up(self) -> None:
         """Runs everything once, so that the first image takes no longer than the others."""
@@ -354,6 +372,8 @@ class Estimator:
                 hand.fit, hand.depth = self._depth_fit.refine(hand.fit, found)
                 if hand.track is not None and hand.depth is DepthStatus.USED:
                     self._fit.correct(hand.track, hand.fit)
+                    if hand.fit.length is not None and hand.detection.side_score >= SURE_SIDE:
+                        self.hand_lengths.add(hand.fit.side, hand.fit.length)
             if hand.fit is not None and hand.depth is not DepthStatus.USED:
                 hand.fit = calibrated(hand.fit)
 
@@ -423,6 +443,7 @@ class Estimator:
             grasp_probabilities=prediction.grasp_probabilities if prediction is not None else None,
             track_id=hand.track.id if hand.track is not None else "",
             depth=hand.depth,
+            hand_length=self.hand_lengths.get(side),
         )
 
 

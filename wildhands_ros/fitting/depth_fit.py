@@ -15,11 +15,13 @@ import numpy as np
 
 from ..geometry.depth_image import FARTHEST, DepthImage
 from ..hand_model.asset import HandAsset
-from ..types import DepthStatus, Side
+from ..types import DepthStatus, HandLength, Side
 from .fitted_hand import fitted_hand, mirror_of
-from .keypoint_fit import FitResult
+from .hand_length import EXACT_STDDEV, typical_length
+from .keypoint_fit import FitResult, ray_bases
+from .keypoint_marks import rays_to_joints
 from .kinematics import HandKinematics, HandPose
-from .residuals import add_anchor, evaluate
+from .residuals import Evidence, add_anchor, evaluate
 from .surface import HandSurface, PosedSurface
 from .uncertainty import disagreement
 
@@ -57,6 +59,8 @@ _AGREES = 0.010
 """Metres along the normal within which a point agrees, besides the noise."""
 
 
+_LENGTH_BIAS = 1.037
+"""True length of hands over that of their fits, measured on the split val of the synthetic world."""
 _MOST_EXPENSIVE = 85.0
 """Largest increase of the keypoint fit's cost: a surface that is not the hand's bends it unnaturally."""
 _OUTSIDE = 0.012
@@ -116,6 +120,7 @@ class DepthFit:
             depth: Depth image of the same moment.
         """
         kinematics, surface = self._models[fit.side]
+        evidence = _metric(fit.evidence, kinematics)
         mirror = mirror_of(fit.side)
         posed = surface.pose(fit.state.pose)
         observed = _observe(surface, posed, mirror, depth)
@@ -140,9 +145,9 @@ class DepthFit:
                 observed = _observe(surface, posed, mirror, depth)
             if len(observed.chosen) < _FEWEST_POINTS:
                 return DepthResult(fit, DepthStatus.CONTRADICTS)
-            normal = evaluate(kinematics, pose, fit.evidence).normal
+            normal = evaluate(kinematics, pose, evidence).normal
             if fit.anchor is not None:
-                add_anchor(normal, pose, fit.anchor, fit.evidence.mean_ray)
+                add_anchor(normal, pose, fit.anchor, evidence.mean_ray)
             residuals = observed.offsets * observed.per_offset
             stddev = np.hypot(observed.stddev * observed.per_offset, _SURFACE_STDDEV)
             weights = 1 / (1 + (residuals / (_ROBUST * stddev + gate)) ** 2) ** 2
@@ -163,6 +168,23 @@ class DepthFit:
         if status is not DepthStatus.USED:
             return DepthResult(fit, status)
         return DepthResult(_refined(fit, kinematics, pose, matrix, depth), status)
+
+
+def _metric(evidence: Evidence, kinematics: HandKinematics) -> Evidence:
+    """Returns evidence whose rays point at the model's joints, for a hand of unknown length unless that is exact.
+
+    What was learned must not confirm itself.
+    """
+    typical = typical_length(kinematics)
+    if evidence.length_stddev <= EXACT_STDDEV:
+        return evidence
+    if evidence.length_stddev < typical.stddev:  # The length was known, and the rays were moved already.
+        return replace(evidence, length=typical.metres, length_stddev=typical.stddev)
+    if evidence.directions is None:  # The keypoints are not those of a landmark network.
+        return evidence
+    rays = rays_to_joints(np.where(evidence.weights[:, None] > 0, evidence.rays, np.nan))
+    rays = np.where(np.isfinite(rays), rays, evidence.rays)
+    return replace(evidence, rays=rays, bases=ray_bases(rays))
 
 
 def _model(asset: HandAsset) -> tuple[HandKinematics, HandSurface]:
@@ -269,8 +291,11 @@ def _refined(
     common = np.outer(along, along) * (depth.noise.bias * distance) ** 2
     covariance[3:6, 3:6] += common
     hand = fitted_hand(kinematics, pose, joints, jacobian, covariance, fit.side)
+    length, gradient = kinematics.length(pose.betas)
+    variance = gradient @ covariance[-len(gradient) :, -len(gradient) :] @ gradient
     return replace(
         fit,
         **{item.name: getattr(hand, item.name) for item in fields(hand)},
         state=replace(fit.state, pose=pose),
+        length=HandLength(_LENGTH_BIAS * float(length), float(np.hypot(np.sqrt(variance), depth.noise.bias * length))),
     )

@@ -9,7 +9,9 @@ import numpy as np
 
 from ..geometry.camera import Camera
 from ..types import Detection, ManoParameters, Side
+from .hand_length import HandLengths
 from .keypoint_fit import FitProblem, FitResult, FitState, KeypointFit, keypoint_sigma
+from .keypoint_marks import rays_to_joints
 
 LEAST_KEYPOINTS = 6
 """Minimum number of known keypoints for a pose."""
@@ -33,7 +35,7 @@ class FitRequest:
 
 
 def fit_detections(
-    fits: Mapping[Side, KeypointFit], requests: Sequence[FitRequest], camera: Camera, hand_length: float | None = None
+    fits: Mapping[Side, KeypointFit], requests: Sequence[FitRequest], camera: Camera, lengths: HandLengths | None = None
 ) -> list[FitResult | None]:
     """Fits the hands of several detections at once.
 
@@ -41,7 +43,7 @@ def fit_detections(
         fits: Fit of each side's hand model. Hands of both sides are fitted together if it is the same.
         requests: The detections.
         camera: Camera of the image.
-        hand_length: Length from the wrist to the middle fingertip in metres, if known.
+        lengths: Known lengths of the hands.
 
     Returns:
         For each detection the fit of lower cost, whose ``side`` is the side as which the hand was fitted; None if it
@@ -53,7 +55,7 @@ def fit_detections(
     keypoints = np.array([requests[i].detection.known_keypoints for i in known]).reshape(-1, 21, 2)
     for i, rays in zip(known, camera.rays(keypoints), strict=True):
         try:
-            found = _problems(fits, requests[i], rays, hand_length)
+            found = _problems(fits, requests[i], rays, lengths or HandLengths())
         except ValueError:
             continue
         problems += found
@@ -69,7 +71,7 @@ def fit_detections(
 
 
 def _problems(
-    fits: Mapping[Side, KeypointFit], request: FitRequest, rays: np.ndarray, hand_length: float | None
+    fits: Mapping[Side, KeypointFit], request: FitRequest, rays: np.ndarray, lengths: HandLengths
 ) -> list[FitProblem]:
     """Returns the fit of each possible side to the (21, 3) rays of a detection's keypoints.
 
@@ -77,14 +79,17 @@ def _problems(
         ValueError: The camera sees too few of the keypoints.
     """
     detection = request.detection
-    sigma = keypoint_sigma(rays)
     world, weights = detection.world, detection.keypoint_weights
-    return [
-        fits[side].problem(
-            rays, sigma, side, world, weights, request.start, request.dt, hand_length, request.initial.get(side)
+    problems = []
+    for side in possible_sides(detection):
+        length = lengths.get(side)
+        # Only landmark networks give world landmarks. With the length known, their keypoints give the distance.
+        seen = rays_to_joints(rays) if length is not None and world is not None else rays
+        start, initial = request.start, request.initial.get(side)
+        problems.append(
+            fits[side].problem(seen, keypoint_sigma(seen), side, world, weights, start, request.dt, length, initial)
         )
-        for side in possible_sides(detection)
-    ]
+    return problems
 
 
 def possible_sides(detection: Detection) -> tuple[Side, ...]:

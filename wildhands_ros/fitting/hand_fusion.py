@@ -16,7 +16,7 @@ from ..types import HandEstimate, HandLength, Side
 from .association import Member, assign_to_tracks, associate
 from .detection_fit import LEAST_KEYPOINTS
 from .fitted_hand import FittedHand
-from .hand_length import LengthEstimate
+from .hand_length import HandLengths
 from .keypoint_fit import FitState
 from .multiview_fit import HandView, MultiviewFit, MultiviewResult, misfit, side_log_odds
 
@@ -114,23 +114,15 @@ class HandFusion:
 
     Args:
         assets: Hand model of each side.
-        lengths: Known lengths of the hands.
+        lengths: Given lengths of the hands.
     """
 
     def __init__(self, assets: Mapping[Side, HandAsset], lengths: Mapping[Side, HandLength] | None = None):
         self._fit = MultiviewFit(assets)
-        self._lengths = {side: LengthEstimate((lengths or {}).get(side)) for side in Side}
+        self.lengths = HandLengths(lengths)
+        """Lengths of the hands, which the fusion learns."""
         self._tracks: list[_Track] = []
         self._count = 0
-
-    @property
-    def lengths(self) -> dict[Side, HandLength]:
-        """The learned lengths."""
-        return {side: estimate.length for side, estimate in self._lengths.items() if estimate.length is not None}
-
-    def set_length(self, side: Side, length: HandLength | None) -> None:
-        """Sets the length of the hand of a side; None forgets it."""
-        self._lengths[side] = LengthEstimate(length)
 
     def reset(self) -> None:
         """Forgets all tracks, but not the lengths of the hands."""
@@ -203,8 +195,11 @@ class HandFusion:
         """Returns the hand that several cameras see; None if they contradict each other."""
         state, dt = (track.state, stamp - track.stamp) if track is not None else (None, 0.0)
         names = list(views)
+        # What was learned must not confirm itself.
+        likely = Side.RIGHT if side_log_odds([hand.view for hand in views.values()]) >= 0 else Side.LEFT
+        given = self.lengths.given(likely)
         while len(names) > 1:
-            result = self._fit.fit([views[name].view for name in names], state, dt, self._known_length(views, track))
+            result = self._fit.fit([views[name].view for name in names], state, dt, given)
             worst = int(result.misfits.argmax())
             if result.misfits[worst] < MOST_FIT_MISFIT:
                 break
@@ -215,7 +210,7 @@ class HandFusion:
             return None
         joints = result.hand.joints
         residuals += [ViewResidual(name, misfit(hand.view, joints), name in names) for name, hand in views.items()]
-        self._lengths[result.side].add(result.length)
+        self.lengths.add(result.side, result.length)
         used = {name: views[name] for name in names}
         track = self._continued(stamp, track, result, used)
         scores = [hand.score for hand in used.values()]
@@ -227,14 +222,10 @@ class HandFusion:
             score=float(1 - np.prod([1 - score for score in scores])),
             hand=result.hand,
             views=tuple(names),
-            length=self._lengths[result.side].length,
+            length=self.lengths.get(result.side),
             measured_length=result.length,
             grasp_probabilities=np.mean(grasps, axis=0) if grasps else None,
         )
-
-    def _known_length(self, views: Mapping[str, ObservedHand], track: _Track | None) -> HandLength | None:
-        odds = side_log_odds([hand.view for hand in views.values()]) + (track.odds if track is not None else 0.0)
-        return self._lengths[Side.RIGHT if odds >= 0 else Side.LEFT].length
 
     def _continued(
         self, stamp: float, track: _Track | None, result: MultiviewResult, views: Mapping[str, ObservedHand]
@@ -271,7 +262,7 @@ class HandFusion:
             score=hand.score,
             hand=hand.estimate,
             views=(name,),
-            length=self._lengths[hand.view.side].length,
+            length=self.lengths.get(hand.view.side),
             measured_length=None,
             grasp_probabilities=hand.grasp_probabilities,
         )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..hand_model.asset import HandAsset, joints_linear
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
-from ..types import HandLength
+from ..io.hand_files import LONGEST, SHORTEST
+from ..types import HandLength, Side
 from .kinematics import HandKinematics
 
 _MIDDLE_TIP = MANO_TO_MEDIAPIPE[12]
 
-SHORTEST, LONGEST = 0.08, 0.28
-"""Range of lengths of hands in metres, children included."""
 LEAST_STDDEV = 0.012
 """Standard deviation of a learned length as a fraction: errors that all images have in common."""
+EXACT_STDDEV = 2e-5
+"""Standard deviation of an exact length in metres; stiff, but still well conditioned."""
 _ALIKE = 20.0
 """Number of measurements in a row that count as one, because their errors are alike."""
 _OUTLIER = 3.0
 """Number of standard deviations beyond which a measurement counts less."""
+_BETWEEN_SIDES = 0.015
+"""Standard deviation of the difference between both hands of a person as a fraction."""
 LENGTH_STDDEV = 0.07
 """Standard deviation of adult hand lengths as a fraction."""
 
@@ -66,3 +71,57 @@ class LengthEstimate:
         self._mean += (measured.metres - self._mean) * precision / total
         # What was learned long ago fades, so that another person's hand is learned too.
         self._precision = min(total, 1 / (LEAST_STDDEV * self._mean / 2) ** 2)
+
+
+def exact_lengths(metres: float) -> dict[Side, HandLength]:
+    """Returns the same exact length for both sides; none if it is 0, which stands for unknown."""
+    return {side: HandLength(metres, EXACT_STDDEV) for side in Side} if metres else {}
+
+
+class HandLengths:
+    """Lengths of the hands of one person: given, or learned.
+
+    Args:
+        given: Lengths that do not change any more.
+    """
+
+    def __init__(self, given: Mapping[Side, HandLength] | None = None):
+        self._given = dict(given or {})
+        self._learned: dict[Side, LengthEstimate] = {}
+
+    def get(self, side: Side) -> HandLength | None:
+        """Returns the length of a side's hand, or else that of the other hand, less exactly; None if both are
+        unknown."""
+        own = self._own(side)
+        if own is not None:
+            return own
+        other = self._own(side.other)
+        if other is None:
+            return None
+        return HandLength(other.metres, float(np.hypot(other.stddev, _BETWEEN_SIDES * other.metres)))
+
+    def given(self, side: Side) -> HandLength | None:
+        """Returns the length of a side that was given; None if it is learned."""
+        return self._given.get(side)
+
+    def known(self) -> dict[Side, HandLength]:
+        """Returns the lengths of the sides that were given or learned."""
+        return {side: own for side in Side if (own := self._own(side)) is not None}
+
+    def add(self, side: Side, measured: HandLength) -> None:
+        """Learns from a measurement; a given length stays as it is."""
+        if side not in self._given:
+            self._learned.setdefault(side, LengthEstimate()).add(measured)
+
+    def give(self, lengths: Mapping[Side, HandLength]) -> None:
+        """Replaces the given lengths. Without one, a side's length is learned."""
+        self._given = dict(lengths)
+
+    def start_from(self, lengths: Mapping[Side, HandLength]) -> None:
+        """Forgets what was learned, and continues from other lengths, such as those of a file."""
+        self._learned = {side: LengthEstimate(length) for side, length in lengths.items()}
+
+    def _own(self, side: Side) -> HandLength | None:
+        if side in self._given:
+            return self._given[side]
+        return self._learned[side].length if side in self._learned else None

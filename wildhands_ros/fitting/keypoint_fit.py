@@ -11,9 +11,9 @@ from scipy.spatial.transform import Rotation
 from ..hand_model.asset import HandAsset
 from ..hand_model.frames import rotation_vectors
 from ..hand_model.joints import MEDIAPIPE_BONES
-from ..types import ManoParameters, Side
+from ..types import HandLength, ManoParameters, Side
 from .batches import stacked
-from .hand_length import LENGTH_STDDEV
+from .hand_length import EXACT_STDDEV, LENGTH_STDDEV
 from .initialisation import blind_poses, pose_from_world
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
 from .levenberg_marquardt import Job
@@ -25,8 +25,8 @@ _PARENTS, _CHILDREN = np.array(MEDIAPIPE_BONES).T
 KEYPOINT_STDDEV = 0.03
 """Standard deviation of a detected keypoint as a fraction of the hand's box; with less, noise bends the fingers."""
 
-_KNOWN_LENGTH_STDDEV = 2e-5
-"""Standard deviation of a known hand length in metres; stiff, but still well conditioned."""
+_SAME_LENGTH = 0.01
+"""Largest change of a known length, as a fraction, with which a fit continues; learning changes it all the time."""
 _COLD_ITERATIONS, _WARM_ITERATIONS = 12, 4
 _MAX_GAP = 0.5
 """Seconds after which the last state is not used."""
@@ -98,6 +98,8 @@ class FitResult:
     """What was seen of the hand; mirrored for a left hand. With ``anchor`` the depth fit continues from here."""
     anchor: Anchor | None
     """Result of another estimator near which the fit stays; mirrored for a left hand."""
+    length: HandLength | None = None
+    """Length of the hand, if it was measured: by the depth fit."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class KeypointFit:
         weights: np.ndarray | None = None,
         start: FitState | None = None,
         dt: float = _FRAME,
-        hand_length: float | None = None,
+        hand_length: HandLength | float | None = None,
         initial: ManoParameters | None = None,
     ) -> FitProblem:
         """Checks the input of a fit.
@@ -182,16 +184,17 @@ class KeypointFit:
             weights: (21,) in [0, 1]; a keypoint of weight 0 is ignored.
             start: State of the same hand's last fit.
             dt: Seconds since then.
-            hand_length: Length from the wrist to the middle fingertip of the flat hand in metres, if known; the
-                distance then does not depend on a guessed size.
+            hand_length: Length from the wrist to the middle fingertip of the flat hand, if known; the distance then
+                does not depend on a guessed size. A number in metres is exact.
             initial: Parameters from another estimator in the same camera frame, which are refined.
 
         Raises:
             ValueError: An input has the wrong shape, there are too few keypoints, or all of them are in one place.
         """
         mirror = np.array([-1.0 if side is Side.LEFT else 1.0, 1, 1])
-        evidence, world = self._evidence(rays, sigma, world, weights, hand_length, mirror)
-        if start is not None and not _continues(start, side, dt, hand_length):
+        length = hand_length if isinstance(hand_length, HandLength | None) else HandLength(hand_length, EXACT_STDDEV)
+        evidence, world = self._evidence(rays, sigma, world, weights, length, mirror)
+        if start is not None and not _continues(start, side, dt, length):
             start = None
         return FitProblem(
             side=side,
@@ -201,7 +204,7 @@ class KeypointFit:
             start=start,
             prediction=None if start is None else predicted(start, dt),
             dt=dt,
-            hand_length=hand_length,
+            hand_length=None if length is None else length.metres,
         )
 
     def solve(self, problems: Sequence[FitProblem]) -> list[FitResult]:
@@ -237,7 +240,7 @@ class KeypointFit:
         sigma: float,
         world: np.ndarray | None,
         weights: np.ndarray | None,
-        hand_length: float | None,
+        hand_length: HandLength | None,
         mirror: np.ndarray,
     ) -> tuple[Evidence, np.ndarray | None]:
         """Checks the input; returns it for a right hand, and ``world`` in the camera frame."""
@@ -249,8 +252,10 @@ class KeypointFit:
         weights = np.ones(21) if weights is None else np.asarray(weights, dtype=np.float64)
         if weights.shape != (21,) or (weights < 0).any():
             raise ValueError("expected 21 weights, none of them negative")
-        if hand_length is not None and not 0.05 < hand_length < 0.35:
-            raise ValueError(f"hand_length is wrist to middle fingertip in metres, about 0.19; it is {hand_length}")
+        if hand_length is not None and not 0.05 < hand_length.metres < 0.35:
+            raise ValueError(
+                f"hand_length is wrist to middle fingertip in metres, about 0.19; it is {hand_length.metres:g}"
+            )
         lengths = np.sqrt((rays * rays).sum(1))
         valid = np.isfinite(lengths) & (lengths > 0) & np.isfinite(weights)
         weights = np.where(valid, weights, 0.0)
@@ -281,8 +286,8 @@ class KeypointFit:
             mean_ray=mean,
             sigma=sigma,
             directions=directions,
-            length=hand_length or self._mean_length,
-            length_stddev=_KNOWN_LENGTH_STDDEV if hand_length else LENGTH_STDDEV * self._mean_length,
+            length=hand_length.metres if hand_length else self._mean_length,
+            length_stddev=hand_length.stddev if hand_length else LENGTH_STDDEV * self._mean_length,
         )
         return evidence, world
 
@@ -366,8 +371,12 @@ class KeypointFit:
         ]
 
 
-def _continues(start: FitState, side: Side, dt: float, hand_length: float | None) -> bool:
-    return start.side is side and 0 <= dt < _MAX_GAP and start.hand_length == hand_length
+def _continues(start: FitState, side: Side, dt: float, length: HandLength | None) -> bool:
+    if start.side is not side or not 0 <= dt < _MAX_GAP:
+        return False
+    if start.hand_length is None or length is None:
+        return start.hand_length is None and length is None
+    return abs(start.hand_length - length.metres) < _SAME_LENGTH * length.metres
 
 
 def predicted(start: FitState, dt: float) -> Anchor:

@@ -19,6 +19,7 @@ from .fitted_hand import FittedHand, fitted_hand, mirror_of
 from .hand_length import typical_length
 from .initialisation import mean_pose, palm_rotation
 from .keypoint_fit import KEYPOINT_STDDEV, FitState, keypoint_sigma, predicted, ray_bases, velocity_between
+from .keypoint_marks import marks_matrix
 from .kinematics import HandKinematics, HandPose
 from .levenberg_marquardt import Job, minimise
 from .residuals import Evaluated, NormalEquations, add_hand_priors, reprojection, robust
@@ -27,10 +28,6 @@ VIEW_STDDEV = 0.003
 """Standard deviation in metres of the error that all keypoints of a view have in common."""
 KEYPOINT_FACTOR = 1.55
 """Standard deviation of keypoints over that of independent errors, for the covariance."""
-_TIP, _THUMB_IP, _WRIST = 0.2, 0.1, 0.06
-"""Shares of the bone by which keypoints lie nearer to the previous joint than the model's joints do: networks mark the
-middle of a fingertip, not its end. The wrist is compared with the middle finger's MCP joint. Measured on the split val
-of the synthetic world; with visible and hidden keypoints they are the same."""
 _SURE = 3.0
 """Log-odds of the side above which only that side is fitted."""
 _COLD_ITERATIONS, _WARM_ITERATIONS = 12, 3
@@ -44,16 +41,7 @@ _SUSPICIOUS_COST = 150.0
 """Cost for each view above which a fit that continues the last one is done anew."""
 
 
-def _keypoint_matrix() -> np.ndarray:
-    """Returns the (21, 21) matrix from joints to what the network marks as keypoints."""
-    matrix = np.eye(21)
-    shares = {tip: (tip - 1, _TIP) for tip in (4, 8, 12, 16, 20)} | {3: (2, _THUMB_IP), 0: (9, _WRIST)}
-    for joint, (toward, share) in shares.items():
-        matrix[joint, joint], matrix[joint, toward] = 1 - share, share
-    return matrix
-
-
-_KEYPOINTS = _keypoint_matrix()
+_KEYPOINTS = marks_matrix()
 
 
 @dataclass(frozen=True)

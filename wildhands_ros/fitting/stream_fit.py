@@ -14,6 +14,7 @@ from ..hand_model.asset import HandAsset, joints_linear
 from ..tracking.tracks import Track
 from ..types import Detection, ManoParameters, Side
 from .detection_fit import FitRequest, fit_detections, reprojection_error
+from .hand_length import HandLengths
 from .keypoint_fit import FitResult, FitState, KeypointFit
 
 WORST_REPROJECTION = 0.25
@@ -36,16 +37,17 @@ class StreamFit:
 
     Args:
         assets: Hand model of each side.
-        hand_length: Length from the wrist to the middle fingertip in metres; None if unknown.
+        lengths: Lengths of the hands, as far as they are known.
     """
 
-    def __init__(self, assets: Mapping[Side, HandAsset], hand_length: float | None):
+    def __init__(self, assets: Mapping[Side, HandAsset], lengths: HandLengths | None = None):
         right, left = assets[Side.RIGHT], assets[Side.LEFT].mirrored()
         fit = KeypointFit(right)
         # The left hand of MANO is not the mirrored right one. The open hand's is, and both sides are fitted at once.
         are_alike = all(map(np.array_equal, joints_linear(right), joints_linear(left)))
         self._fits = {Side.RIGHT: fit, Side.LEFT: fit if are_alike else KeypointFit(left)}
-        self._hand_length = hand_length
+        self.lengths = lengths or HandLengths()
+        """Lengths of the hands, as far as they are known."""
         self._states: WeakKeyDictionary[Track, tuple[FitState, float]] = WeakKeyDictionary()
 
     def fit(self, hands: Sequence[DetectedHand], camera: Camera, stamp: float | None) -> list[FitResult | None]:
@@ -85,7 +87,7 @@ class StreamFit:
 
     def _explained(self, requests: Sequence[FitRequest], camera: Camera) -> list[FitResult | None]:
         """Returns the fits; None if there are too few keypoints, or if the fit does not explain them."""
-        fitted = fit_detections(self._fits, requests, camera, self._hand_length)
+        fitted = fit_detections(self._fits, requests, camera, self.lengths)
         known = [i for i, result in enumerate(fitted) if result is not None]
         if known:
             projected = camera.project(np.stack([result.joints for result in fitted if result is not None]))

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..config import QualityThresholds
+from ..fitting.hand_length import HandLengths, exact_lengths
 from ..fitting.stream_fit import DetectedHand, StreamFit
 from ..fitting.uncertainty import calibrated
 from ..geometry.boxes import hand_box
@@ -65,7 +66,7 @@ class Refinement:
         self._options = options
         self._poser = HandPoser(hand_model)
         self._placement = HandPlacement(hand_model)
-        self._fit = StreamFit(hand_model, hand_length)
+        self._fit = StreamFit(hand_model, HandLengths(exact_lengths(hand_length or 0.0)))
         self._judge = TrackJudge(hand_model, options.thresholds)
         self._faces = {side: asset.faces for side, asset in hand_model.items()}
 

@@ -115,10 +115,14 @@ class Parameters:
     hand_length: float = parameter(
         0.0,
         "Distance from the wrist to the tip of the middle finger of the user's stretched hand, which halves the "
-        "uncertainty of depth. 0: unknown.",
+        "uncertainty of depth. 0: unknown, or learned from depth images.",
         "m",
         (0.0, 0.3),
-        fixed=True,
+    )
+    hand: str = parameter(
+        "",
+        "Name of a person whose hand lengths were saved (wildhands calibrate-hand, service save_hand); they are "
+        "loaded, and learning continues from them. Empty: unknown.",
     )
     refine: bool = parameter(
         True, "Whether the network's estimate is refined by a fit to the detected keypoints.", fixed=True

@@ -17,6 +17,9 @@ from vision_msgs.msg import Detection2DArray
 
 from ..geometry.camera import Camera
 from ..geometry.pose import Pose
+from ..io.errors import InputError
+from ..io.hand_files import load_hand, save_hand
+from ..types import HandLength, Side
 from .camera_motion import CameraMotion, TransformUnavailable
 from .cameras import Cameras
 from .depth_input import DepthInput
@@ -81,6 +84,7 @@ class Pipeline:
         self._stream = Stream()
         self._publishing = threading.Lock()
         self._stopped = False
+        self._hand = ""
 
     def stop(self) -> None:
         """Stops for good: after it has returned nothing is published any more, not even the current frame."""
@@ -131,6 +135,8 @@ class Pipeline:
             frame.detections, stamp, width, height, parameters.hand_class_ids
         )
         self._estimator.smoothing = parameters.smoothing
+        self._estimator.hand_length = parameters.hand_length
+        self._load_hand(parameters.hand)
         if parameters.smoothing is None:
             self._health.set_warning("smoothing", "")
         estimate = self._estimator(
@@ -156,6 +162,31 @@ class Pipeline:
             intrinsics=intrinsics.name.lower(),
         )
         self._health.frame_processed(stats)
+
+    def _load_hand(self, name: str) -> None:
+        """Continues from the saved lengths of a person's hands, if the name has changed."""
+        if name == self._hand:
+            return
+        self._hand = name
+        problem = ""
+        lengths: dict[Side, HandLength] = {}
+        try:
+            lengths = load_hand(name) if name else {}
+        except InputError as error:
+            problem = f"the lengths of the hands are unknown: {error}"
+        missing = [side.value for side in Side if side not in lengths]
+        if len(missing) == 1:
+            problem = f"{name} has no {missing[0]} hand in the file: its length is taken from the other hand"
+        self._estimator.hand_lengths.start_from(lengths)
+        self._health.set_warning("hand", problem)
+
+    def save_hand(self, name: str) -> str:
+        """Saves the learned lengths of the hands; returns what was saved.
+
+        Raises:
+            ValueError, OSError: the name cannot be used, nothing has been learned, or the file cannot be written.
+        """
+        return save_hand(name, self._estimator.hand_lengths.known())
 
     def _reset_if_new_stream(self, stream_time: StreamTime) -> None:
         if stream_time.reset:

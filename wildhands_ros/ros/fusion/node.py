@@ -13,6 +13,7 @@ if __name__ == "__main__":  # Before the imports, which take seconds: a signal m
 import sys
 import time
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,9 +21,11 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from std_msgs.msg import Header
@@ -32,8 +35,10 @@ from ...fitting.extrinsics import ExtrinsicsMonitor, PairCorrection
 from ...fitting.hand_fusion import FusionResult, HandFusion, ObservedHand
 from ...geometry.pose import Pose
 from ...io.extrinsics_files import Extrinsics
+from ...io.hand_files import load_hand, save_hand
 from ...msg import HandArray
 from ...runtime.threads import one_blas_thread
+from ...srv import SaveHand
 from .. import process
 from ..camera_motion import CameraMotion, TransformUnavailable
 from ..declaration import ParameterError
@@ -97,6 +102,8 @@ class FusionNode(ManagedNode):
         self._inputs: list[Any] = []
         self._poll: Any = None
         self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
+        self.create_service(SaveHand, "~/save_hand", self._on_save_hand)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: simulated time may stand still, and that is when diagnostics matter.
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -117,6 +124,7 @@ class FusionNode(ManagedNode):
                     "empty; install tf2_ros, or set extrinsics to a file (wildhands calibrate-cameras)"
                 )
             hand_model = self.parameters.load_hand_model()
+            saved = load_hand(self.parameters.hand) if self.parameters.hand else {}
         except (ValueError, OSError) as error:
             self._failure = f"no hands will be published: {' '.join(str(error).split())}"
             self.get_logger().fatal(self._failure)
@@ -125,6 +133,7 @@ class FusionNode(ManagedNode):
         if self._extrinsics is not None:
             self._frame_id = self._extrinsics.frame
         self._fusion = HandFusion(hand_model, self.parameters.known_lengths)
+        self._fusion.lengths.start_from(saved)
         self._outputs = FusedOutputs(self, hand_model)
         return SUCCESS
 
@@ -189,6 +198,30 @@ class FusionNode(ManagedNode):
         self._reset()
         response.success, response.message = True, "all tracks are reset"
         return response
+
+    def _on_save_hand(self, request: SaveHand.Request, response: SaveHand.Response) -> SaveHand.Response:
+        try:
+            if self._fusion is None:
+                raise ValueError("the node is not configured, so that it has learned nothing")
+            response.message, response.success = save_hand(request.name, self._fusion.lengths.known()), True
+        except (ValueError, OSError) as error:
+            response.message, response.success = str(error), False
+        return response
+
+    def _on_set_parameters(self, items: list[Parameter]) -> SetParametersResult:
+        """Accepts new lengths of the hands at any time; all other parameters are read-only."""
+        values = {item.name: item.value for item in items if item.name in ("hand", "hand_length")}
+        parameters = replace(self.parameters, **values)
+        try:
+            saved = load_hand(parameters.hand) if parameters.hand else {}
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if self._fusion is not None:
+            self._fusion.lengths.give(parameters.known_lengths)
+            if parameters.hand != self.parameters.hand:
+                self._fusion.lengths.start_from(saved)
+        self.parameters = parameters
+        return SetParametersResult(successful=True)
 
     def _on_hands(self, name: str, message: HandArray) -> None:
         if self._synchroniser is None:
@@ -342,7 +375,7 @@ class FusionNode(ManagedNode):
             )
             values[f"{first} and {second}: extrinsics"] = _describe(found)
         if self._fusion is not None:
-            for side, length in self._fusion.lengths.items():
+            for side, length in self._fusion.lengths.known().items():
                 values[f"{side.value} hand length (mm)"] = f"{1000 * length.metres:.0f} +- {1000 * length.stddev:.0f}"
         values |= {f"rejected: {name}": str(count) for name, count in sorted(self._rejections.counts.items())}
         return values

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 from ...hand_model.asset import HandAsset, open_hands
@@ -13,6 +14,8 @@ from ...io.extrinsics_files import Extrinsics, load_extrinsics
 from ...types import HandLength, Side
 from ..declaration import ParameterError, check_choices, declare_fields, describe, parameter
 
+CHANGEABLE = ("hand", "hand_length")
+"""Parameters that can be set at run time."""
 GIVEN_STDDEV = 0.01
 """Standard deviation of a given hand length as a fraction: fingers are measured by hand."""
 
@@ -61,6 +64,11 @@ class FusionParameters:
         "the cameras see.",
         "m",
         (0.0, 0.3),
+    )
+    hand: str = parameter(
+        "",
+        "Name of a person whose hand lengths were saved (wildhands calibrate-hand, service save_hand); they are "
+        "loaded, and learning continues from them. Empty: unknown.",
     )
     publish_vertices: bool = parameter(True, "Whether the topic hands contains the meshes (9 kB for each hand).")
     tf: str = parameter(
@@ -126,13 +134,17 @@ class FusionParameters:
         return {side: HandLength(self.hand_length, GIVEN_STDDEV * self.hand_length) for side in Side}
 
 
+def _descriptor(item: Field) -> ParameterDescriptor:
+    return describe(item, "A change takes effect at once." if item.name in CHANGEABLE else "")
+
+
 def declare(node: Node) -> FusionParameters:
-    """Declares all parameters and reads them; they are read-only.
+    """Declares all parameters and reads them; all but ``CHANGEABLE`` are read-only.
 
     Raises:
         ParameterError: a value has the wrong type, is out of range, is not one of the choices, or contradicts another
             one.
     """
-    parameters = FusionParameters(**declare_fields(node, FusionParameters, describe))
+    parameters = FusionParameters(**declare_fields(node, FusionParameters, _descriptor))
     parameters.check()
     return parameters

@@ -1,0 +1,89 @@
+"""Saved lengths of hands, and what is learned in the estimator."""
+
+import numpy as np
+import pytest
+
+from wildhands_ros.config import EstimatorConfig
+from wildhands_ros.estimator import Estimator
+from wildhands_ros.fitting.hand_length import HandLengths, exact_lengths
+from wildhands_ros.fitting.keypoint_marks import marks_matrix, rays_to_joints
+from wildhands_ros.hand_model.asset import open_hand
+from wildhands_ros.io.errors import InputError
+from wildhands_ros.io.hand_files import hand_file, load_hand, save_hand
+from wildhands_ros.types import HandLength, Side
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+def test_hands_are_saved_and_loaded_by_name():
+    assert "right 187 +- 3 mm" in save_hand("alice", {Side.RIGHT: HandLength(0.187, 0.003)})
+    assert load_hand("alice") == {Side.RIGHT: HandLength(0.187, 0.003)}
+    save_hand("alice", {Side.LEFT: HandLength(0.188, 0.004)})
+    assert set(load_hand("alice")) == set(Side)
+
+
+@pytest.mark.parametrize("name", ["", "../alice", "a b", "x" * 100])
+def test_names_that_are_no_file_names_are_refused(name):
+    with pytest.raises(InputError, match="letters, digits"):
+        load_hand(name)
+    with pytest.raises(InputError, match="letters, digits"):
+        save_hand(name, {Side.RIGHT: HandLength(0.187, 0.003)})
+
+
+def test_unusable_files_are_explained():
+    save_hand("bob", {Side.RIGHT: HandLength(0.187, 0.003)})
+    with pytest.raises(InputError, match="saved hands: bob"):
+        load_hand("alice")
+    with pytest.raises(InputError, match="no length"):
+        save_hand("alice", {})
+    for text, message in (
+        ("[1]", "neither a right nor a left hand"),
+        ("right: 3", "needs the numbers"),
+        ("right: {length: 187, stddev: 3}", "0.08 to 0.28 m"),
+        ("right: {length: .nan, stddev: 0.001}", "0.08 to 0.28 m"),
+    ):
+        hand_file("bob").write_text(text)
+        with pytest.raises(InputError, match=message):
+            load_hand("bob")
+
+
+def test_an_unknown_hand_is_about_as_long_as_the_other_one():
+    lengths = HandLengths()
+    assert lengths.get(Side.LEFT) is None
+    lengths.start_from({Side.RIGHT: HandLength(0.2, 0.004)})
+    assert lengths.get(Side.RIGHT).metres == lengths.get(Side.LEFT).metres == pytest.approx(0.2)
+    assert lengths.get(Side.LEFT).stddev > lengths.get(Side.RIGHT).stddev
+    assert set(lengths.known()) == {Side.RIGHT}
+
+
+def test_a_given_length_is_not_learned():
+    lengths = HandLengths(exact_lengths(0.19))
+    lengths.add(Side.RIGHT, HandLength(0.15, 0.001))
+    assert lengths.get(Side.RIGHT).metres == 0.19
+    lengths.give({})
+    assert lengths.get(Side.RIGHT) is None
+
+
+def test_the_given_length_of_an_estimator_changes_between_images():
+    estimator = Estimator(EstimatorConfig(detector="topic", hand_length=0.19))
+    assert estimator.hand_lengths.get(Side.LEFT).metres == 0.19
+    estimator.hand_length = 0.0
+    assert estimator.hand_lengths.get(Side.LEFT) is None
+
+
+def test_rays_to_marks_become_rays_to_joints():
+    rest = open_hand(Side.RIGHT)
+    joints = np.array([0.0, 0, 0.5]) + np.random.default_rng(0).normal(0, 0.03, (21, 3))
+    marks = marks_matrix() @ joints
+    centre = joints.mean(0)
+    moved = rays_to_joints(marks / np.linalg.norm(marks, axis=1, keepdims=True))
+    before = np.linalg.norm(np.cross(marks, joints), axis=1)[[4, 8]] / np.linalg.norm(marks, axis=1)[[4, 8]]
+    after = np.linalg.norm(np.cross(moved, joints), axis=1)[[4, 8]]
+    assert (after < before).all() and rest.name and np.isfinite(centre).all()
+    unknown = marks.copy()
+    unknown[7] = np.nan
+    assert np.isnan(rays_to_joints(unknown)[7]).all()
+    assert np.isfinite(np.delete(rays_to_joints(unknown), 7, axis=0)).all()
