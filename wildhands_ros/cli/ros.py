@@ -32,12 +32,12 @@ def add_commands(commands: Subparsers) -> None:
         "default: all except the curves",
     )
     bench.add_argument(
-        "--seconds", type=_seconds, default=30.0, metavar="S", help="duration of each stream; default: 30"
+        "--seconds", type=_seconds, metavar="S", help="duration of each stream; default: 30, with --quick 2"
     )
     bench.add_argument(
         "--quick",
         action="store_true",
-        help="stages, node and MediaPipe only, in streams of two seconds: half a minute, for a first impression",
+        help="stages, node and MediaPipe only, in short streams: half a minute, for a first impression",
     )
     bench.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
     bench.set_defaults(run=_bench, needs_middleware=True)

@@ -32,22 +32,22 @@ PARTS = ("stages", "default", "released", "end_to_end", "peers", "hands_curve", 
 """What can be measured, in this order."""
 DEFAULT_PARTS = PARTS[:5]
 QUICK_PARTS = ("stages", "end_to_end", "peers")
-QUICK_SECONDS = 2.0
-"""Duration of each stream in a quick run."""
+SECONDS, QUICK_SECONDS = 30.0, 2.0
+"""Duration of each stream, and in a quick run, unless it is given."""
 ROUNDS = 3
 """Number of turns that nodes take when they are compared."""
 MAX_CAMERAS = 4
 """Largest number of cameras in the curve."""
 
 
-def run_bench(parts: list[str], seconds: float, output: Path | None, quick: bool = False) -> int:
+def run_bench(parts: list[str], seconds: float | None, output: Path | None, quick: bool = False) -> int:
     """Measures, prints the figures and writes them as JSON.
 
     Args:
         parts: some of ``PARTS``; if empty, ``DEFAULT_PARTS`` or, in a quick run, ``QUICK_PARTS``.
-        seconds: duration of each stream.
+        seconds: duration of each stream; None for ``SECONDS``, or ``QUICK_SECONDS`` in a quick run.
         output: the JSON file, if any.
-        quick: whether to measure streams for ``QUICK_SECONDS`` only, and to leave out the slow naive node.
+        quick: whether to leave out the networks alone and the slow naive node.
 
     Returns:
         The exit code: 1 if a node or the camera failed, with the reason on stderr.
@@ -60,9 +60,9 @@ def run_bench(parts: list[str], seconds: float, output: Path | None, quick: bool
         # Open the output first: a path that cannot be written fails before the work.
         with OutputFile(output) if output else nullcontext() as file:
             if quick:
-                _measure(parts or list(QUICK_PARTS), QUICK_SECONDS, figures, ["mediapipe"])
+                _measure(parts or list(QUICK_PARTS), seconds or QUICK_SECONDS, figures, ["mediapipe"])
             else:
-                _measure(parts or list(DEFAULT_PARTS), seconds, figures, ["naive", "mediapipe"])
+                _measure(parts or list(DEFAULT_PARTS), seconds or SECONDS, figures, ["naive", "mediapipe"])
             if file is not None:
                 file.write_text(json.dumps(figures, indent=2) + "\n")
     except RuntimeError as error:

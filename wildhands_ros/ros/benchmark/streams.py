@@ -111,19 +111,29 @@ class Listener(Node):
 class Streams:
     """Nodes that run side by side and are measured in turns. Made by ``streams``."""
 
-    def __init__(self, nodes: Mapping[str, subprocess.Popen[str]]):
-        """Takes the nodes' processes by namespace."""
-        self._nodes = nodes
-        self._listener = Listener(list(nodes))
+    def __init__(self, kinds: Mapping[str, str], processes: ExitStack):
+        """Takes the kinds of the nodes by namespace, and what ends their processes."""
+        self._kinds, self._processes = kinds, processes
+        self._nodes: dict[str, subprocess.Popen[str]] = {}
+        self._listener = Listener(list(kinds))
 
     def start(self, name: str) -> float:
-        """Waits for a node's first hands and returns the seconds until then.
+        """Starts a node whose camera is already running.
+
+        Returns:
+            The seconds from the start of the process to its first hands.
 
         Raises:
-            RuntimeError: there are no hands within ``START_TIMEOUT``.
+            RuntimeError: the camera does not start, or there are no hands within ``START_TIMEOUT``.
         """
-        start = time.monotonic()
-        with _camera([name], rate=10.0, seconds=START_TIMEOUT):
+        with _camera([name], rate=30.0, seconds=START_TIMEOUT):
+            start = time.monotonic()
+            while not self._listener.count_publishers(f"/{name}/image"):
+                if time.monotonic() > start + START_TIMEOUT:
+                    raise RuntimeError("the benchmark's camera does not start: its messages above may say why")
+                rclpy.spin_once(self._listener, timeout_sec=0.1)
+            start = time.monotonic()
+            self._nodes[name] = self._processes.enter_context(_node(name, self._kinds[name]))
             while not self._listener.answers[name]:
                 if time.monotonic() > start + START_TIMEOUT or self._nodes[name].poll() is not None:
                     raise RuntimeError(f"the node {name} publishes no hands: its messages above may say why")
@@ -171,7 +181,7 @@ class Streams:
 
 @contextmanager
 def streams(kinds: Mapping[str, str]) -> Iterator[Streams]:
-    """Starts nodes.
+    """Prepares nodes, each of which is started by ``Streams.start``; all are ended when the context is left.
 
     Args:
         kinds: ``wildhands``, ``naive`` or ``mediapipe``, by the namespace of the node.
@@ -179,8 +189,8 @@ def streams(kinds: Mapping[str, str]) -> Iterator[Streams]:
     isolate_graph()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        with ExitStack() as stack:
-            yield Streams({name: stack.enter_context(_node(name, kind)) for name, kind in kinds.items()})
+        with ExitStack() as processes:
+            yield Streams(kinds, processes)
     finally:
         rclpy.try_shutdown()
 
