@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from wildhands_ros.datasets.labels import LabelledHand
 from wildhands_ros.fitting.anatomy import LIMITS
+from wildhands_ros.fitting.keypoint_marks import marks_matrix
 from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.geometry.pose import Pose
@@ -96,3 +98,26 @@ class TrueHand:
             keypoints=CAMERA.project(to_camera.apply(keypoints)) + rng.normal(0, noise, (21, 2)),
             track_id=id,
         )
+
+
+def estimate_of_label(label: LabelledHand, camera: Camera) -> HandEstimate:
+    """Returns a hand that is seen where it is, but 10 % too far away."""
+    assert label.joints is not None and label.side is not None and isinstance(label.mano, ManoParameters)
+    keypoints = camera.project(marks_matrix() @ label.joints)
+    joints = 1.1 * label.joints
+    return HandEstimate(
+        side=label.side,
+        score=0.9,
+        side_score=0.95,
+        box=label.box,
+        joints=joints,
+        joints_2d=camera.project(label.joints),
+        wrist_position=joints[0],
+        wrist_rotation=Rotation.from_rotvec(label.mano.global_orient).as_matrix(),
+        mano=replace(label.mano, transl=label.mano.transl + 0.1 * label.joints[0]),
+        pose_mesh=lambda *_: np.zeros((778, 3)),
+        source=EstimateSource.NETWORK_AND_FIT,
+        joints_stddev=np.full((21, 3), 0.05),
+        wrist_covariance=np.diag([0.002, 0.002, 0.004, 0.05, 0.05, 0.05]),
+        keypoints=keypoints,
+    )

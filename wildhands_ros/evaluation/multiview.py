@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ..estimator import Estimator
+from ..fitting.extrinsics import SharedHand, correction
 from ..fitting.hand_fusion import HandFusion, ObservedHand, observe
 from ..fitting.hand_length import hand_length
+from ..fitting.multiview_fit import HandView
+from ..geometry.pose import Pose
+from ..synthetic.config import VIEWS
+from ..synthetic.hand_mesh import rotation
 from ..synthetic.views import make_views
 from ..synthetic.world import World
 from ..types import ManoParameters
 from .metrics import mpjpe
 from .suite import MOSTLY_VISIBLE
 
-PRESET = "views"
-"""Name of the world: hands 0.4 to 1.2 m from cameras of 1280 x 720 pixels."""
 _SAME_HAND = 0.15
 """Largest mean distance in metres of the joints of a fused hand and of its label."""
+
+
+_HANDS_OF_CHECK = 30
+"""Number of hands with which extrinsics are checked: those of a hand that moves for 5 s."""
+_TRIALS = 200
 
 
 @dataclass
@@ -73,11 +81,12 @@ def evaluate_multiview(
         The figures of the hands that all cameras have found, and those of the same hands in the first camera alone
         ("colour_only").
     """
-    world = World(PRESET, split, seed)
+    world = World(replace(VIEWS, split=split, seed=seed))
     fused, alone = _Errors(), _Errors()
     labelled = right_sides = 0
     lengths: list[float] = []
     misfits: list[float] = []
+    shared: list[SharedHand] = []
     milliseconds: list[float] = []
     for index in indices:
         views = make_views(world.config, world.scene(index), count)
@@ -100,6 +109,9 @@ def evaluate_multiview(
         result = fusion.update(0.0, observed)
         milliseconds.append(1000 * (time.process_time() - start) / max(len(result.hands), 1))
         misfits += [residual.misfit for residual in result.residuals]
+        shared += [
+            _in_second_frame(pair, views[1].pose) for pair in result.shared if {_camera(0), _camera(1)} <= set(pair)
+        ]
         for number in chosen:
             label = images[0].hands[number]
             assert label.joints is not None and label.side is not None and isinstance(label.mano, ManoParameters)
@@ -124,6 +136,7 @@ def evaluate_multiview(
         "hand_length_percent": {"bias": float(np.mean(lengths)), **_median_and_p95(np.abs(lengths))},
         "misfit": _median_and_p95(np.array(misfits)),
         "colour_only": alone.figures(),
+        "extrinsics": _extrinsics_figures(shared, np.random.default_rng(seed)),
         "fusion_ms_per_hand": float(np.median(milliseconds)),
     }
 
@@ -144,9 +157,60 @@ def describe_multiview(figures: dict[str, Any]) -> str:
         f"fused {figures['hands']} of {figures['labelled_hands']} hands, "
         f"{figures['correct_sides_percent']:.0f} % with the correct side",
         f"length of the hand from one moment: median error {length['median']:.1f} %, bias {length['bias']:+.1f} %",
-        f"fusion: {figures['fusion_ms_per_hand']:.1f} ms for a new hand (median)",
+        f"fusion: {figures['fusion_ms_per_hand']:.1f} ms of CPU time for a new hand (median)",
+    ]
+    lines += [
+        f"extrinsics {name}: called wrong with {_HANDS_OF_CHECK} hands in {share:.0f} % of the trials"
+        for name, share in figures["extrinsics"].items()
     ]
     return "\n".join(lines)
+
+
+def _in_second_frame(pair: Mapping[str, HandView], pose: Pose) -> SharedHand:
+    """Returns a hand in the frame of the second camera, in which its extrinsics are wrong in the same way for all
+    scenes."""
+    inverse = pose.inverse()
+    first, second = (
+        replace(
+            view,
+            rays=view.rays @ inverse.rotation.T,
+            origin=inverse.apply(view.origin),
+            joints=inverse.apply(view.joints),
+        )
+        for view in (pair[_camera(0)], pair[_camera(1)])
+    )
+    return SharedHand(0.0, first, second)
+
+
+def _extrinsics_figures(shared: Sequence[SharedHand], rng: np.random.Generator) -> dict[str, float]:
+    """Returns how often extrinsics are called wrong, in percent: right ones, and with an error in any direction."""
+    if len(shared) < 2 * _HANDS_OF_CHECK:
+        return {}
+    errors = {"right": (0.0, 0.0), "off by 1 degree": (np.radians(1.0), 0.0), "off by 1 cm": (0.0, 0.01)}
+    figures = {}
+    for name, (angle, distance) in errors.items():
+        noticed = []
+        for _ in range(_TRIALS):
+            axes = rng.normal(size=(2, 3))
+            axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+            wrong = Pose(rotation(angle * axes[0]), distance * axes[1])
+            hands = [shared[i] for i in rng.choice(len(shared), _HANDS_OF_CHECK, replace=False)]
+            moved = [
+                replace(
+                    hand,
+                    second=replace(
+                        hand.second,
+                        rays=hand.second.rays @ wrong.rotation.T,
+                        origin=wrong.apply(hand.second.origin),
+                        joints=wrong.apply(hand.second.joints),
+                    ),
+                )
+                for hand in hands
+            ]
+            found = correction(moved)
+            noticed.append(found is not None and found.is_wrong)
+        figures[name] = float(100 * np.mean(noticed))
+    return figures
 
 
 def _camera(number: int) -> str:

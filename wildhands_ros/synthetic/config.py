@@ -137,6 +137,22 @@ _FRAMES = replace(
     clutter=0.6,
 )
 
+VIEWS = replace(
+    _LAB,
+    name="views",
+    objects="varied",
+    occluders=0.1,
+    plain_background=0.5,
+    skin_tones=(0.0, 0.8),
+    egocentric=0.5,
+    wearer_distances=(0.4, 1.2),
+    hand_shares=(0.15, 0.45),
+    farthest=1.2,
+    frame_sizes=((1280, 720),),
+    distorted=0.5,
+)
+"""World for several cameras around the hands (``views.make_views``); half of the first ones are on a person's head."""
+
 PRESETS = {
     "lab": _LAB,
     "wild": _WILD,
@@ -155,21 +171,6 @@ PRESETS = {
         plain_background=0.5,
         skin_tones=(0.0, 0.8),
         wearer_distances=(0.3, 1.2),
-        frame_sizes=((1280, 720),),
-        distorted=0.5,
-    ),
-    # For several cameras around the hands; half of the first ones are on the head of the person.
-    "views": replace(
-        _LAB,
-        name="views",
-        objects="varied",
-        occluders=0.1,
-        plain_background=0.5,
-        skin_tones=(0.0, 0.8),
-        egocentric=0.5,
-        wearer_distances=(0.4, 1.2),
-        hand_shares=(0.15, 0.45),
-        farthest=1.2,
         frame_sizes=((1280, 720),),
         distorted=0.5,
     ),
