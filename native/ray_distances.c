@@ -42,6 +42,22 @@ static void intersect(const float *a, const float *b, const float *c, const floa
     }
 }
 
+/* Least and greatest x / z and y / z of all rays. */
+typedef struct {
+    float low[2], high[2];
+} Bounds;
+
+/* Whether a triangle lies on one side of all rays: true for most triangles of another hand. */
+static int passes(const float *a, const float *b, const float *c, const Bounds *bounds) {
+    if (a[2] <= 0 || b[2] <= 0 || c[2] <= 0) return 0;
+    for (int axis = 0; axis < 2; axis++) {
+        float low = bounds->low[axis], high = bounds->high[axis];
+        if (a[axis] < low * a[2] && b[axis] < low * b[2] && c[axis] < low * c[2]) return 1;
+        if (a[axis] > high * a[2] && b[axis] > high * b[2] && c[axis] > high * c[2]) return 1;
+    }
+    return 0;
+}
+
 PyObject *ray_distances(PyObject *module, PyObject *arguments) {
     Py_buffer vertices, faces, rays, distances;
     (void)module;
@@ -54,12 +70,23 @@ PyObject *ray_distances(PyObject *module, PyObject *arguments) {
     for (Py_ssize_t i = 0; fits && i < corners; i++) fits = face[i] >= 0 && face[i] < points;
     if (fits) {
         float by_axis[3][MOST_RAYS];
-        for (Py_ssize_t i = 0; i < count; i++)
+        Bounds bounds = {{Py_HUGE_VAL, Py_HUGE_VAL}, {-Py_HUGE_VAL, -Py_HUGE_VAL}};
+        for (Py_ssize_t i = 0; i < count; i++) {
+            float z = directions[3 * i + 2];
             for (int axis = 0; axis < 3; axis++) by_axis[axis][i] = directions[3 * i + axis];
+            for (int axis = 0; axis < 2; axis++) {
+                float place = directions[3 * i + axis] / z;
+                /* A ray that does not point forwards has no place: then no triangle is left out. */
+                float low = z > 0 ? place : -Py_HUGE_VAL, high = z > 0 ? place : Py_HUGE_VAL;
+                bounds.low[axis] = low < bounds.low[axis] ? low : bounds.low[axis];
+                bounds.high[axis] = high > bounds.high[axis] ? high : bounds.high[axis];
+            }
+        }
         for (Py_ssize_t i = 0; i < count; i++) ((float *)distances.buf)[i] = Py_HUGE_VAL;
-        for (Py_ssize_t i = 0; i < corners; i += 3)
-            intersect(from + 3 * face[i], from + 3 * face[i + 1], from + 3 * face[i + 2], by_axis, (int)count,
-                      distances.buf);
+        for (Py_ssize_t i = 0; i < corners; i += 3) {
+            const float *a = from + 3 * face[i], *b = from + 3 * face[i + 1], *c = from + 3 * face[i + 2];
+            if (!passes(a, b, c, &bounds)) intersect(a, b, c, by_axis, (int)count, distances.buf);
+        }
     }
     PyBuffer_Release(&vertices);
     PyBuffer_Release(&faces);
