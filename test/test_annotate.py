@@ -155,17 +155,15 @@ def test_a_resumed_annotation_gives_the_same_bytes(tmp_path, video, whole, monke
         "000000.npz",
         "jpegs_000000.npz",
     }
-    seen = []
+    jobs = []
+
+    def run(work, parts):
+        jobs.extend(part for part in parts if isinstance(part, Job))
+        return map(work, parts)
+
     # Two workers resume, each with a part of the missing segments.
-    annotate(
-        video,
-        tmp_path / "out",
-        CALIBRATED,
-        CONFIG,
-        {},
-        Workers(2, lambda work, parts: map(work, seen.extend(parts) or seen)),
-    )
-    assert [part.segments for part in seen] == [(1,), (2,)]
+    annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, Workers(2, run))
+    assert [job.segments for job in jobs] == [(1,), (2,)]
     assert hands_of(tmp_path / "out") == whole
     assert len(images_of(tmp_path / "out")) == NUM_FRAMES
 

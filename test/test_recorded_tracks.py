@@ -15,6 +15,8 @@ from wildhands_ros.geometry.trajectory import Trajectory, TrajectoryChain
 from wildhands_ros.geometry.visibility import Surface, hidden_depths, joint_visibility
 from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.hand_model.posing import HandPoser
+from wildhands_ros.recording.backwards import add_backwards, spans_before_tracks
+from wildhands_ros.recording.estimation import Span
 from wildhands_ros.recording.refinement import Refinement, RefinementOptions
 from wildhands_ros.recording.segments import AnnotatedFrame
 from wildhands_ros.types import Doubt, EstimateSource, FrameEstimate, HandEstimate, HandState, ManoParameters, Side
@@ -229,3 +231,39 @@ def test_joints_outside_the_image_are_not_seen():
     visibility = joint_visibility(0, cut.joints, cut.joints_2d, 0.98, [surface(cut)], CAMERA)
     outside = cut.joints_2d[:, 0] > CAMERA.width + 3
     assert 0 < outside.sum() < 21 and (visibility[outside] < 0.1).all()
+
+
+# The pass backwards
+
+
+def test_spans_before_tracks_are_joined_where_they_overlap():
+    def one(number: int) -> list[HandEstimate]:
+        hands = [hand(place(number))] if number >= 30 else []
+        hands += [hand([-0.2, 0, 0.5], Side.LEFT, "hand_2")] if number >= 40 else []
+        return hands + ([hand([0.2, 0, 0.8], track="hand_3")] if number >= 90 else [])
+
+    assert spans_before_tracks(frames(100, one)) == [Span(15, 44), Span(75, 94)]
+    assert spans_before_tracks(frames(20, lambda n: [hand(place(n))])) == []
+    assert spans_before_tracks([]) == []
+
+
+def test_hands_of_the_pass_backwards_fill_the_frames_before_a_track():
+    forwards = frames(20, lambda n: [hand(place(n), track="right_1")] if n >= 12 else [])
+    backwards = frames(15, lambda n: [hand(place(n), track="hand_1")] if n >= 6 else [])
+    add_backwards(forwards, backwards)
+    assert [len(frame.estimate.hands) for frame in forwards] == [0] * 6 + [1] * 14
+    assert {each.track_id for frame in forwards for each in frame.estimate.hands} == {"right_1"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda n: hand(place(n), track="hand_1", score=0.2),  # hardly recognised
+        lambda n: hand([0.3, 0.2, 0.9], track="hand_1"),  # never the hand of the track
+        lambda n: hand([0.2, 0, 0.5] if n < 12 else place(n), Side.LEFT, "hand_1"),  # the other side
+    ],
+)
+def test_doubtful_hands_of_the_pass_backwards_are_left_out(wrong):
+    forwards = frames(20, lambda n: [hand(place(n), track="right_1")] if n >= 12 else [])
+    add_backwards(forwards, frames(15, lambda n: [wrong(n)]))
+    assert [len(frame.estimate.hands) for frame in forwards] == [0] * 12 + [1] * 8

@@ -19,7 +19,8 @@ import numpy as np
 from ..config import EstimatorConfig
 from ..io.files import OutputFile
 from ..runtime.processes import Workers
-from .estimation import Job, estimate_segments, jpegs_path, segment_path
+from .backwards import add_backwards, spans_before_tracks
+from .estimation import Job, Span, estimate_backwards, estimate_segments, jpegs_path, segment_path, span_path
 from .image_stream import OpenStream
 from .jpegs import load_jpegs
 from .segments import AnnotatedFrame, load, load_problems
@@ -76,6 +77,10 @@ class Annotation:
         work = partial(estimate_segments, self._folder, open_stream, config)
         for _ in workers.map(work, self.jobs(count, workers.count)):
             pass
+        spans = spans_before_tracks(self._forwards())
+        parts = [tuple(part) for part in _divided(spans, workers.count) if part]
+        for _ in workers.map(partial(estimate_backwards, self._folder, open_stream, config), parts):
+            pass
         with OutputFile(self._finished_marker) as partial_file:
             partial_file.write_text("")
 
@@ -99,8 +104,17 @@ class Annotation:
         for path in self._segment_files():
             yield from load_jpegs(jpegs_path(path))
 
-    def frames(self) -> Iterator[AnnotatedFrame]:
-        """Yields all estimates in order, without meshes, with tracks joined across segments."""
+    def frames(self) -> list[AnnotatedFrame]:
+        """Returns all estimates in order, without meshes, with tracks joined across segments and backwards in time."""
+        frames = list(self._forwards())
+        for span in spans_before_tracks(frames):
+            path = span_path(self._folder, span)
+            if path.is_file():
+                add_backwards(frames, load(path).frames)
+        return frames
+
+    def _forwards(self) -> Iterator[AnnotatedFrame]:
+        """Yields the estimates of the pass forwards in time."""
         previous: AnnotatedFrame | None = None
         num_tracks = 0
         for path in self._segment_files():
@@ -125,6 +139,12 @@ class Annotation:
 
     def _segment_files(self) -> list[Path]:
         return sorted(self._folder.glob("[0-9]*.npz"))
+
+
+def _divided(spans: list[Span], parts: int) -> list[list[Span]]:
+    """Divides spans into parts of about equal length."""
+    size = -(-len(spans) // max(parts, 1)) or 1
+    return [spans[start : start + size] for start in range(0, len(spans), size)]
 
 
 def _matching_tracks(previous: AnnotatedFrame, again: AnnotatedFrame) -> dict[str, str]:

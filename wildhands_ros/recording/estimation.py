@@ -7,7 +7,7 @@ segment begins with a reset estimator a few frames early.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -80,6 +80,49 @@ def estimate_segments(folder: Path, open_stream: OpenStream, config: EstimatorCo
                 if stream.keeps_jpegs:
                     save_jpegs(jpegs_path(path), jpegs)
                 save(path, segment)  # last: a segment whose file exists is complete
+
+
+@dataclass(frozen=True)
+class Span:
+    """Consecutive frames, both ends included."""
+
+    first: int
+    last: int
+
+
+def estimate_backwards(folder: Path, open_stream: OpenStream, config: EstimatorConfig, spans: tuple[Span, ...]) -> None:
+    """Estimates spans of a recording from their last frame to their first one, and saves those not saved yet.
+
+    Args:
+        folder: contains the finished spans.
+        open_stream: opens the recording.
+        config: configuration of the estimator.
+        spans: the spans, ascending, which do not overlap.
+    """
+    missing = [span for span in spans if not span_path(folder, span).is_file()]
+    if not missing:
+        return
+
+    def is_wanted(index: int) -> bool:
+        return any(span.first <= index <= span.last for span in missing)
+
+    estimator = _estimator(config)
+    with open_stream() as stream:
+        wanted = _up_to(stream.images(is_wanted), missing[-1].last)
+        for span, found in groupby(wanted, lambda image: next(s for s in missing if image.index <= s.last)):
+            images = [image for image in found if isinstance(image, StreamImage)]
+            estimator.reset()
+            # Time runs backwards, so its negative runs forwards.
+            frames = [
+                replace(_annotated(estimator, replace(image, stamp=-image.stamp)), stamp=image.stamp)
+                for image in reversed(images)
+            ]
+            save(span_path(folder, span), Segment(frames[::-1], []))
+
+
+def span_path(folder: Path, span: Span) -> Path:
+    """Returns the file of a span."""
+    return folder / f"backwards_{span.first:06d}_{span.last:06d}.npz"
 
 
 def segment_path(folder: Path, number: int) -> Path:

@@ -75,7 +75,7 @@ def annotate(
     refine = Refinement(model, options.refinement, config.hand_length or None)
 
     def refined(annotation: Annotation, poses: CameraPoses | None) -> AnnotatedHands:
-        frames = list(annotation.frames())
+        frames = annotation.frames()
         problems = order_problems(source, frames)
         # Tracks are followed in time, also if the recording is not in that order; the bag keeps its own.
         in_time = sorted(frames, key=lambda frame: frame.stamp) if problems else frames
