@@ -1,9 +1,11 @@
 """Frames for the detector's training, their labels, and its training runs."""
 
 import dataclasses
+import importlib
 import json
 import resource
 from itertools import count, islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -368,3 +370,12 @@ def test_the_initial_hand_head_finds_no_hands():
     with torch.inference_mode():
         maps = HandMaps.of(HandDetectorNet()(torch.rand(1, 3, 64, 96))[2])
     assert maps.centre_logit.sigmoid().max() < 0.1
+
+
+def test_detectors_are_averaged(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "tools")
+    averaged = importlib.import_module("average_detectors").averaged
+    first, second = HandDetectorNet(), HandDetectorNet()
+    mean = averaged(first, second, 0.3)
+    for result, a, b in zip(mean.parameters(), first.parameters(), second.parameters(), strict=True):
+        torch.testing.assert_close(result, 0.7 * a + 0.3 * b)

@@ -45,7 +45,7 @@ def main() -> None:
     network = open_network(DEFAULT_NAME)
     infer = NetworkLandmarks(Predictor(network, network.config.preprocessing, open_hands()))
     propose = ProposalNet(args.detector, EFFORT.least_score)
-    verifier = ProposalVerifier(ProposalNet(args.second_stage, 0.02).hands, infer, EstimatorConfig().min_score)
+    verifier = ProposalVerifier(ProposalNet(args.second_stage).hands, infer, EstimatorConfig().min_score)
     features, labels, hands = [], [], 0
     for image in chosen(read_boxed_images(args.folder, split=args.split).images):
         pixels = image.load()
@@ -77,7 +77,8 @@ def matches(candidates: Sequence[Candidate], image: BoxedImage) -> list[bool]:
     """Return for each candidate whether it is the best one of a hand that has a box."""
     least = 0.3 if image.approximate else 0.5
     boxes = [hand_of(candidate, *(image.size or (np.inf, np.inf))).box for candidate in candidates]
-    overlaps = np.array([[box_iou(box, hand.box) for hand in image.hands] for box in boxes]).reshape(len(boxes), -1)
+    overlaps = np.array([[box_iou(box, hand.box) for hand in image.hands] for box in boxes])
+    overlaps = overlaps.reshape(len(boxes), len(image.hands))
     right = [False] * len(candidates)
     for _ in range(min(overlaps.shape)):
         i, j = np.unravel_index(int(np.argmax(overlaps)), overlaps.shape)
