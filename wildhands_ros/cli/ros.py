@@ -1,4 +1,4 @@
-"""Commands that use ROS 2 nodes: ``demo``, ``bench``, ``soak``, ``node-costs`` and ``calibrate-cameras``."""
+"""Commands that use ROS 2 nodes: ``demo``, ``bench``, ``soak``, ``node-costs``, ``calibrate-...``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .options import add_camera_options, intrinsics
+
 if TYPE_CHECKING:
     from .options import Subparsers
 
 
 def add_commands(commands: Subparsers) -> None:
-    """Adds ``demo``, ``bench``, ``soak``, ``node-costs`` and ``calibrate-cameras``."""
+    """Adds these commands."""
     demo = commands.add_parser("demo", help="run the ROS 2 node on a stream and record its topics")
     demo.add_argument(
         "input",
@@ -59,6 +61,38 @@ def add_commands(commands: Subparsers) -> None:
     )
     costs.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
     costs.set_defaults(run=_node_costs, needs_middleware=True)
+
+    hand = commands.add_parser(
+        "calibrate-hand", help="measure the length of a person's hand and save it by name, for the parameter hand"
+    )
+    hand.add_argument("name", metavar="NAME", help="name of the person: letters, digits, - and _")
+    hand.add_argument(
+        "--topic",
+        default="hands",
+        help="hands of a node with a depth camera, or of wildhands_fusion; default: hands",
+    )
+    hand.add_argument(
+        "--side", choices=("right", "left", "both"), default="right", help="which hand is shown; default: right"
+    )
+    hand.add_argument(
+        "--seconds", type=_seconds, default=30.0, metavar="S", help="longest duration of the measurement; default: 30"
+    )
+    hand.add_argument(
+        "--images",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="PHOTO",
+        help="instead of a topic: photographs of the flat hand on a table, beside a sheet of A4 paper or a marker",
+    )
+    hand.add_argument(
+        "--marker",
+        type=float,
+        metavar="METRES",
+        help="side of the ArUco marker beside the hand; default: a sheet of A4",
+    )
+    add_camera_options(hand)
+    hand.set_defaults(run=_calibrate_hand, needs_middleware=True)
 
     cameras = commands.add_parser(
         "calibrate-cameras", help="refine the poses of several cameras by the hands that they see together"
@@ -116,3 +150,18 @@ def _calibrate_cameras(args: argparse.Namespace) -> int:
     if len(args.cameras) < 2:
         raise ValueError("calibrate-cameras needs the names of at least two cameras")
     return run_calibration(args.cameras, args.extrinsics, args.frame, args.output, args.seconds)
+
+
+def _calibrate_hand(args: argparse.Namespace) -> int:
+    from ..types import Side
+
+    sides = tuple(Side) if args.side == "both" else (Side(args.side),)
+    if args.images:
+        if len(sides) > 1:
+            raise ValueError("photographs show one hand: give --side right or --side left")
+        from ..evaluation.hand_photos import measure_photos
+
+        return measure_photos(args.name, sides[0], args.images, intrinsics(args), args.marker)
+    from ..ros.fusion.hand_wizard import learn_from_node
+
+    return learn_from_node(args.name, args.topic, sides, args.seconds)
