@@ -87,7 +87,8 @@ def _pose(corners: np.ndarray, width: float, height: float, camera: Camera) -> t
     model = np.array([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]]) * (*half, 0.0)
     rays = camera.rays(corners)
     seen = rays[:, :2] / rays[:, 2:]
-    if np.cross(seen[1] - seen[0], seen[2] - seen[1]) < 0:  # clockwise in the image, as the model is
+    (ax, ay), (bx, by) = seen[1] - seen[0], seen[2] - seen[1]
+    if ax * by - ay * bx < 0:  # clockwise in the image, as the model is
         seen = seen[::-1]
     extent = float(np.ptp(seen, axis=0).max())
     ok, turn, position = cv2.solvePnP(model, seen, np.eye(3), None, flags=cv2.SOLVEPNP_ITERATIVE)
