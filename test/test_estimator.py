@@ -5,6 +5,7 @@ import json
 import sys
 import weakref
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -28,6 +29,7 @@ MIDDLE_TIP = 18
 """Order of the joints in MANO."""
 DEMO = Path(__file__).parents[1] / "demo"
 REAL_HANDS = Path(__file__).parents[2] / "shared/real_hands"
+needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="PyTorch is not installed")
 needs_photos = pytest.mark.skipif(not REAL_HANDS.exists(), reason="the photographs are not there")
 
 
@@ -365,8 +367,8 @@ def test_invalid_images_are_rejected(estimator, image, words):
         (EstimatorConfig(checkpoint="nowhere.safetensors"), "nowhere.safetensors"),
         (EstimatorConfig(hand_model="/nowhere"), "mano.is.tue.mpg.de"),
         (EstimatorConfig(checkpoint="default", hand_model="/nowhere"), "open hand's parameters"),
-        (EstimatorConfig(device="cuda:99"), "set auto or cpu"),
-        (EstimatorConfig(device="toaster"), "set auto or cpu"),
+        pytest.param(EstimatorConfig(device="cuda:99"), "set auto or cpu", marks=needs_torch),
+        pytest.param(EstimatorConfig(device="toaster"), "set auto or cpu", marks=needs_torch),
     ],
 )
 def test_invalid_options_are_rejected_with_a_hint(config, words):

