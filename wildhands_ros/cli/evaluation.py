@@ -164,11 +164,6 @@ def _add_recording(suites: Subparsers) -> None:
     )
     recording.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
     recording.add_argument("--smooth", action="store_true", help="as of wildhands annotate")
-    recording.add_argument(
-        "--unmeasured",
-        action="store_true",
-        help="without the true length of the hands, which is given to the estimator by default",
-    )
     _add_json_option(recording)
     add_estimator_options(recording)
     recording.set_defaults(run=_evaluate_recording)

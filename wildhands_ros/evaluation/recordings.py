@@ -48,11 +48,9 @@ class RecordingLabels:
     """(T, 2, 21) bool."""
     seen: np.ndarray
     """(T, 2) fraction of each hand's outline that is inside the image and not hidden."""
-    hand_length: np.ndarray
-    """() length of the hands from the wrist to the middle fingertip in metres."""
 
     @classmethod
-    def of(cls, frames: Sequence[EgocentricFrame], start: float, hand_length: float) -> RecordingLabels:
+    def of(cls, frames: Sequence[EgocentricFrame], start: float) -> RecordingLabels:
         """Returns the ground truth of frames whose first stamp is ``start`` seconds."""
         return cls(
             np.array([start + frame.stamp for frame in frames]),
@@ -61,7 +59,6 @@ class RecordingLabels:
             np.array([[hand.joints for hand in frame.hands] for frame in frames]),
             np.array([[hand.visible for hand in frame.hands] for frame in frames]),
             np.array([frame.seen for frame in frames]),
-            np.array(hand_length),
         )
 
     def save(self, path: Path) -> None:

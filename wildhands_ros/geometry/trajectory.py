@@ -132,7 +132,8 @@ class TrajectoryChain:
 
     def at(self, time: float) -> TimedPose | None:
         """Returns the pose of the last frame in the first one; None if one of the links is not known then."""
-        pose, pieces = Pose.identity(), []
+        pose = Pose.identity()
+        pieces: list[int] = []
         for trajectory, is_inverse in self.links:
             found = trajectory.at(time)
             if found is None:

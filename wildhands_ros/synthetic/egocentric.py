@@ -14,11 +14,9 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation, RotationSpline
 
 from ..datasets.labels import LabelledHand
-from ..fitting.kinematics import HandKinematics
 from ..geometry.camera import Camera, in_image
 from ..geometry.pose import Pose
 from ..geometry.visibility import SKIN
-from ..hand_model.asset import open_hand
 from ..types import Grasp, Side
 from .actors import MIRROR, Actor
 from .config import SPLITS, WorldConfig, world_config
@@ -86,8 +84,6 @@ class EgocentricRecording:
         k = np.array([[focal, 0, (SIZE[0] - 1) / 2], [0, focal, (SIZE[1] - 1) / 2], [0, 0, 1.0]])
         self.camera = Camera(k, *SIZE)
         betas = np.clip(rng.normal(0, 1, 10), -2, 2)
-        self.hand_length = float(HandKinematics(open_hand(Side.RIGHT)).length(betas)[0])
-        """Length of both hands from the wrist to the middle fingertip in metres."""
         self._head = _HeadMotion(rng)
         self._hands = [
             _HandMotion(side, betas, seconds, self.config.objects, self._rng(1 + i)) for i, side in enumerate(Side)

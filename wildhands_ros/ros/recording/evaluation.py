@@ -31,7 +31,6 @@ def evaluate_recordings(
     options: AnnotationOptions,
     config: EstimatorConfig,
     workers: Workers,
-    measured: bool,
     json_path: Path | None,
 ) -> Mapping[str, float]:
     """Annotates the first ``count`` synthetic recordings of a split and prints how good the result is.
@@ -43,7 +42,6 @@ def evaluate_recordings(
         options: How to annotate.
         config: Configuration of the estimator.
         workers: The processes.
-        measured: Whether the length of the hands is known, as after `--hand-length`.
         json_path: File for the figures; None to only print them.
     """
     recordings = []
@@ -52,8 +50,7 @@ def evaluate_recordings(
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "annotated"
             with_poses = replace(options, poses=PoseOptions(WORLD))
-            known = replace(config, hand_length=float(labels.hand_length)) if measured else config
-            for problem in annotate(bag, output, with_poses, known, {}, workers):
+            for problem in annotate(bag, output, with_poses, config, {}, workers):
                 print(problem)
             recordings.append((labels, recorded_hands(output)))
     figures = recording_figures(recordings)

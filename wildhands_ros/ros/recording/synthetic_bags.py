@@ -83,4 +83,4 @@ def write_recording(recording: EgocentricRecording, frames: Iterable[EgocentricF
             writer.write(infos, nanoseconds, serialize_message(info))
             writer.write(images, nanoseconds, writer.types.serialize_cdr(image, IMAGE_TYPES[1]))
             labels.append(frame)
-    return RecordingLabels.of(labels, _START, recording.hand_length)
+    return RecordingLabels.of(labels, _START)
