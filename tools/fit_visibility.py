@@ -15,6 +15,7 @@ from wildhands_ros.estimator import Estimator
 from wildhands_ros.evaluation.recordings import RecordedHand, average_precision, matches
 from wildhands_ros.geometry.camera import in_image
 from wildhands_ros.geometry.visibility import Surface, visibility_features
+from wildhands_ros.recording.image_stream import UnreadableImage
 from wildhands_ros.ros.recording.image_streams import AnnotationOptions, open_stream
 from wildhands_ros.ros.recording.synthetic_bags import cached_recording
 from wildhands_ros.types import HandState
@@ -33,6 +34,8 @@ def main() -> None:
         estimator = Estimator()
         with open_stream(bag, AnnotationOptions()) as stream:
             for image in stream.images(lambda index: True):
+                if isinstance(image, UnreadableImage):
+                    continue
                 frame = estimator(image.image, image.camera, image.stamp)
                 surfaces = [Surface(hand.vertices, estimator.faces[hand.side]) for hand in frame.hands]
                 found = [

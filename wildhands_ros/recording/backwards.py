@@ -70,8 +70,9 @@ def add_backwards(frames: list[AnnotatedFrame], backwards: Sequence[AnnotatedFra
                 names[hand.track_id] = match.track_id
                 continue
             name = names.get(hand.track_id)
-            is_free = name is not None and all(other.track_id != name for other in known)
-            if is_free and hand.score >= _MIN_SCORE and not _is_taken(hand, known):
+            if name is None or any(other.track_id == name for other in known):
+                continue
+            if hand.score >= _MIN_SCORE and not _is_taken(hand, known):
                 known.append(replace(hand, track_id=name))
         estimate = replace(frames[number].estimate, hands=tuple(known))
         frames[number] = replace(frames[number], estimate=estimate)

@@ -115,9 +115,9 @@ def _edges(bag: Bag) -> dict[str, _Edge]:
                 parents[child] = parent
     moving = {}
     for child, numbers_of_child in values.items():
-        numbers = np.array(numbers_of_child)
+        rows = np.array(numbers_of_child)
         try:
-            moving[child] = _Edge(parents[child], Trajectory.of(np.array(times[child]), numbers[:, :3], numbers[:, 3:]))
+            moving[child] = _Edge(parents[child], Trajectory.of(np.array(times[child]), rows[:, :3], rows[:, 3:]))
         except ValueError as error:
             raise InputError(f"{bag.path}: the transform of {child} in TF cannot be used: {error}") from error
     return {**statics, **moving}

@@ -44,11 +44,11 @@ def _names(header: str) -> list[str]:
 
 def _columns(names: list[str]) -> tuple[list[int], float] | None:
     """Returns the places of time, x, y, z, qx, qy, qz and qw, and the seconds of a unit of time."""
-    times = [(place, found) for place, name in enumerate(names) if (found := _TIME.match(name))]
+    times = [(place, match) for place, name in enumerate(names) if (match := _TIME.match(name))]
     patterns = [*(_POSITION.format(axis) for axis in "xyz"), *(_ROTATION.format(axis) for axis in "xyzw")]
     places = [next((i for i, name in enumerate(names) if re.match(pattern, name)), None) for pattern in patterns]
     found = [place for place in places if place is not None]
     if not times or len(found) < len(patterns):
         return None
-    place, match = times[0]
-    return [place, *found], _SECONDS[match.group(1) or ""]
+    place, time = times[0]
+    return [place, *found], _SECONDS[time.group(1) or ""]

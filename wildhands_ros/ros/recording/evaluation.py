@@ -16,6 +16,7 @@ from ...io.files import OutputFile
 from ...recording.bags import Bag
 from ...recording.camera_poses import PoseOptions
 from ...recording.demonstrations import WORLD_HANDS_TOPIC
+from ...recording.message import Message
 from ...runtime.processes import Workers
 from .annotated_bags import HANDS_TOPIC
 from .annotation import annotate
@@ -63,7 +64,8 @@ def evaluate_recordings(
 
 def recorded_hands(folder: Path) -> list[RecordedHand]:
     """Reads the hands of an annotated bag, each with its place in the fixed frame if that is known."""
-    hands, world = {}, {}
+    hands: dict[float, list[Message]] = {}
+    world: dict[float, list[Message]] = {}
     with Bag(folder) as bag:
         for connection, _, data in bag.messages():
             if connection.topic in (HANDS_TOPIC, WORLD_HANDS_TOPIC):

@@ -18,6 +18,7 @@ from ...io.cache_files import own_cache_folder
 from ...io.images import encode_image
 from ...recording.bag_writer import BagWriter
 from ...recording.bags import IMAGE_TYPES
+from ...recording.message import Message
 from ...synthetic.egocentric import EgocentricFrame, EgocentricRecording
 from ...versions import RECORDINGS
 from ..camera_info import camera_info
@@ -64,7 +65,7 @@ def write_recording(recording: EgocentricRecording, frames: Iterable[EgocentricF
             nanoseconds = _START * 10**9 + round(frame.stamp * 1e9)
             stamp = types["builtin_interfaces/msg/Time"](sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
-            def header(name: str, stamp: object = stamp) -> object:
+            def header(name: str, stamp: Message = stamp) -> Message:
                 return types["std_msgs/msg/Header"](stamp=stamp, frame_id=name)
 
             x, y, z, w = Rotation.from_matrix(frame.camera_pose.rotation).as_quat().tolist()
