@@ -169,7 +169,7 @@ class QualityThresholds:
     max_reprojection: float = _threshold(
         0.08, "largest mean distance between keypoints and estimate, as a fraction of the box's longer side"
     )
-    max_stddev: float = _threshold(0.16, "largest standard deviation of the place of the wrist in metres")
+    max_stddev: float = _threshold(0.17, "largest standard deviation of the place of the wrist in metres")
     max_jump: float = _threshold(
         0.06, "metres by which a wrist may differ from the median of its track over a third of a second"
     )
