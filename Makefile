@@ -13,6 +13,9 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.10 python3; do \
 # What the demo shows: a video, an image folder or a camera's index. Empty: the clip of this repository.
 INPUT ?=
 
+# Not empty: the demo compares estimates with and without a depth camera.
+DEPTH ?=
+
 # What `make bench` measures and where the figures go; see docs/performance.md.
 BENCH ?= --json bench.json
 
@@ -21,6 +24,7 @@ BENCH ?= --json bench.json
 help:
 	@echo 'make demo                    run the ROS 2 node on the clip of this repository'
 	@echo 'make demo INPUT=<source>     the same on a video, an image folder or a camera (its index)'
+	@echo 'make demo DEPTH=1            errors on that clip with a depth camera, beside those without'
 	@echo 'make bench                   measure how fast everything is here, into bench.json'
 	@echo 'make test                    lint and all tests'
 	@echo 'make test-fast               ruff and the tests that need neither ROS nor much time'
@@ -42,8 +46,8 @@ setup:
 setup-test: setup
 	@$(PYTHON) tools/setup_env.py test
 
-demo: setup
-	@.venv/bin/wildhands demo $(if $(INPUT),'$(INPUT)')
+demo: $(if $(DEPTH),setup-test,setup)
+	@.venv/bin/wildhands demo $(if $(DEPTH),--depth) $(if $(INPUT),'$(INPUT)')
 
 bench: setup-test
 	@.venv/bin/wildhands bench $(BENCH)

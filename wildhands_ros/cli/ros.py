@@ -21,6 +21,12 @@ def add_commands(commands: Subparsers) -> None:
         metavar="INPUT",
         help="video, folder of images or camera number; default: the bundled demo clip",
     )
+    demo.add_argument(
+        "--depth",
+        action="store_true",
+        help="instead of the node: errors on the bundled clip with a depth camera beside those without (needs the "
+        "extra train)",
+    )
     demo.set_defaults(run=_demo, needs_middleware=True)
 
     bench = commands.add_parser(
@@ -112,6 +118,14 @@ def add_commands(commands: Subparsers) -> None:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    if args.depth:
+        from ..evaluation.clip_depth import describe_clip, evaluate_clip
+        from ..ros.share import share_folder
+
+        if args.input is not None:
+            raise ValueError("--depth runs on the bundled clip, whose depth is known: leave INPUT out")
+        print(describe_clip(evaluate_clip(share_folder("demo") / "clip.mp4", range(0, 10**6, 3))))
+        return 0
     from ..ros.demo.main import run_demo
 
     return run_demo(args.input)

@@ -16,6 +16,9 @@ _MIDDLE_TIP = MANO_TO_MEDIAPIPE[12]
 
 LEAST_STDDEV = 0.012
 """Standard deviation of a learned length as a fraction: errors that all images have in common."""
+TYPICAL = HandLength(0.18, 0.012)
+"""What is known of the hand of an unknown adult, a little more exactly than ``LENGTH_STDDEV`` so that it is told apart
+from no length."""
 EXACT_STDDEV = 2e-5
 """Standard deviation of an exact length in metres; stiff, but still well conditioned."""
 _ALIKE = 20.0
@@ -111,7 +114,7 @@ class HandLengths:
     def add(self, side: Side, measured: HandLength) -> None:
         """Learns from a measurement; a given length stays as it is."""
         if side not in self._given:
-            self._learned.setdefault(side, LengthEstimate()).add(measured)
+            self._learned.setdefault(side, LengthEstimate(TYPICAL)).add(measured)
 
     def give(self, lengths: Mapping[Side, HandLength]) -> None:
         """Replaces the given lengths. Without one, a side's length is learned."""

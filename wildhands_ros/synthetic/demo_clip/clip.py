@@ -70,7 +70,7 @@ class DemoClip:
     def frame(self, time: float) -> np.ndarray:
         """Draws the (H, W, 3) uint8 RGB frame whose exposure is centred at ``time`` in seconds."""
         times = time + (np.arange(EXPOSURES) - (EXPOSURES - 1) / 2) / EXPOSURES * SHUTTER / FPS
-        exposures = [render(self._scene(moment)).image for moment in times.tolist()]
+        exposures = [render(self.scene(moment)).image for moment in times.tolist()]
         return np.round(np.stack(exposures).mean(axis=0)).astype(np.uint8)
 
     def _hand(self, motion: HandMotion, time: float) -> HandEstimate:
@@ -106,7 +106,8 @@ class DemoClip:
             source=EstimateSource.KEYPOINT_FIT,
         )
 
-    def _scene(self, time: float) -> Scene:
+    def scene(self, time: float) -> Scene:
+        """Returns the scene at ``time`` in seconds, not yet rendered."""
         meshes = Meshes()
         person = Person(
             skin=meshes.material(_skin()),
