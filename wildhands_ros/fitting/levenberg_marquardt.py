@@ -19,8 +19,10 @@ CONVERGED = 2e-3
 class SolverEvidence(Protocol):
     """What the solver reads of the observations of hands."""
 
-    mean_ray: np.ndarray
-    """(..., 3) unit direction to the hand, along which anchors measure depth."""
+    @property
+    def mean_ray(self) -> np.ndarray:
+        """(..., 3) unit direction to the hand, along which anchors measure depth."""
+        ...
 
 
 E = TypeVar("E", bound=SolverEvidence)

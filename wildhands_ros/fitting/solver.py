@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
+from types import ModuleType
 
 import numpy as np
 
@@ -28,10 +29,13 @@ from .residuals import (
     evaluate,
 )
 
+_native: ModuleType | None
 try:
-    import wildhands_ros._native as _native
+    import wildhands_ros._native as _compiled
 except ImportError:
-    _native = None  # type: ignore[assignment]  # a module that is missing
+    _native = None
+else:
+    _native = _compiled
 
 Solver = Callable[[Sequence[Job[Evidence]], int], list[Evaluated]]
 """Runs jobs, each with a damping of its own, until it converges or for a number of iterations.
@@ -58,6 +62,7 @@ class CompiledSolver:
     def __init__(self, kinematics: HandKinematics):
         if _native is None:
             raise ImportError("the fit's solver was not compiled: install a C compiler, then this package again")
+        self._solve_hand = _native.solve_hand
         self._betas, self._unknowns = kinematics.num_betas, kinematics.num_unknowns
         n = self._unknowns
         self._ends = tuple(accumulate((0, 9, 3, 45, self._betas, 1, n, n * n, 63, 63 * n)))
@@ -79,8 +84,8 @@ class CompiledSolver:
         hand = np.concatenate(
             [
                 *_parts(job.pose),
-                (directions is not None, len(anchors), job.anchor is not None),
-                (evidence.sigma, evidence.length, evidence.length_stddev),
+                _numbers(directions is not None, len(anchors), job.anchor is not None),
+                _numbers(evidence.sigma, evidence.length, evidence.length_stddev),
                 evidence.mean_ray,
                 evidence.rays.ravel(),
                 evidence.bases.ravel(),
@@ -91,7 +96,7 @@ class CompiledSolver:
             dtype=np.float64,
         )
         n, solution = self._unknowns, np.empty(self._ends[-1])
-        _native.solve_hand(self._model, hand, self._betas, iterations, solution)
+        self._solve_hand(self._model, hand, self._betas, iterations, solution)
         rotation, position, angles, betas, cost, gradient, matrix, joints, jacobian = (
             solution[start:end] for start, end in pairwise(self._ends)
         )
@@ -107,8 +112,13 @@ def _parts(pose: HandPose) -> tuple[np.ndarray, ...]:
     return pose.rotation.ravel(), pose.position, pose.angles.ravel(), pose.betas
 
 
-def _anchor_parts(anchor: Anchor) -> tuple[object, ...]:
-    return (anchor.rotation, anchor.lateral, anchor.depth, anchor.angles, anchor.betas), *_parts(anchor.pose)
+def _anchor_parts(anchor: Anchor) -> tuple[np.ndarray, ...]:
+    stddevs = _numbers(anchor.rotation, anchor.lateral, anchor.depth, anchor.angles, anchor.betas)
+    return stddevs, *_parts(anchor.pose)
+
+
+def _numbers(*values: float | np.ndarray) -> np.ndarray:
+    return np.array(values, dtype=np.float64)
 
 
 class NumPySolver:

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 
 import numpy as np
 
 from .camera import Camera
 
+_native: ModuleType | None
 try:
-    import wildhands_ros._native as _native
+    import wildhands_ros._native as _compiled
 except ImportError:
-    _native = None  # type: ignore[assignment]  # a module that is missing
+    _native = None
+else:
+    _native = _compiled
 
 SKIN = np.where(np.isin(np.arange(21), (0, 1, 2, 5, 9, 13, 17)), 0.034, 0.017)
 """(21,) most metres from the skin of the same part to a joint, MediaPipe order: in a finger, or in the palm, behind
