@@ -42,7 +42,7 @@ def rays_to(joints: np.ndarray) -> np.ndarray:
     return CAMERA.rays(centre + (keypoints - centre) / (1 + SHRINKAGE))
 
 
-def photo(kind: str) -> np.ndarray:
+def photo(kind):
     """Returns a photograph of the object on a dark table."""
     if kind == "sheet":
         texture, size = np.full((210, 297), 235, np.uint8), A4

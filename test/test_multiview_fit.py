@@ -224,7 +224,7 @@ def test_what_cannot_be_used_is_refused() -> None:
         assert observe(wrong, CAMERA, POSES["left"], 0.0) is None
 
 
-def test_a_hand_between_two_cameras_on_one_axis_is_not_triangulated_wrongly() -> None:
+def test_a_hand_between_two_cameras_on_one_axis_is_not_triangulated_wrongly():
     """The rays of two cameras that face each other are parallel: the cameras' own distances decide."""
     truth = TrueHand(3)
     rng = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from wildhands_ros.synthetic.world import World
 from wildhands_ros.types import FrameEstimate
 
 
-def test_labels_of_all_views_are_those_of_one_scene() -> None:
+def test_labels_of_all_views_are_those_of_one_scene():
     world = World(replace(VIEWS, split="val"))
     views = make_views(world.config, world.scene(2), 3)
     assert len(views) == 3
@@ -36,7 +36,7 @@ def test_labels_of_all_views_are_those_of_one_scene() -> None:
             assert len(seen) and np.abs(np.median(columns) - np.median(seen[:, 0])) < np.ptp(hand.box[::2])
 
 
-def test_the_evaluation_measures_the_fusion() -> None:
+def test_the_evaluation_measures_the_fusion():
     world = World(replace(VIEWS, split="val"))
     labels = {}
     for index in (1, 2):

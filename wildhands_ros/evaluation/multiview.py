@@ -114,14 +114,15 @@ def evaluate_multiview(
         ]
         for number in chosen:
             label = images[0].hands[number]
-            assert label.joints is not None and label.side is not None and isinstance(label.mano, ManoParameters)
+            joints = label.joints
+            assert joints is not None and label.side is not None and isinstance(label.mano, ManoParameters)
             together = [hand for hand in result.hands if len(hand.views) == count]
-            hand = min(together, key=lambda hand: _distance(hand.hand.joints, label.joints), default=None)
-            if hand is None or _distance(hand.hand.joints, label.joints) > _SAME_HAND:
+            hand = min(together, key=lambda hand: _distance(hand.hand.joints, joints), default=None)
+            if hand is None or _distance(hand.hand.joints, joints) > _SAME_HAND:
                 continue
-            fused.add(label.joints, hand.hand.joints, hand.hand.joints_stddev)
-            own = min(observed[_camera(0)], key=lambda own: _distance(own.estimate.joints, label.joints)).estimate
-            alone.add(label.joints, own.joints, own.joints_stddev)
+            fused.add(joints, hand.hand.joints, hand.hand.joints_stddev)
+            own = min(observed[_camera(0)], key=lambda own: _distance(own.estimate.joints, joints)).estimate
+            alone.add(joints, own.joints, own.joints_stddev)
             right_sides += hand.side is label.side
             true_length = hand_length(estimator.hand_model[label.side], label.mano.betas)
             if hand.measured_length is not None:

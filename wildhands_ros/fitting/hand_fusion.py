@@ -181,12 +181,9 @@ class HandFusion:
         for group in associate({name: [views[name][i] for i in indices] for name, indices in left.items()}):
             members = [(name, left[name][i]) for name, i in group]
             ids = {(name, observed[name][i].id) for name, i in members if observed[name][i].id}
-            track = max(free, key=lambda track: _likeness(track, ids, members, views, stamp), default=None)
-            if track is not None and _likeness(track, ids, members, views, stamp) > 0:
-                free.remove(track)
-            else:
-                track = None
-            groups.append((members, track))
+            likeness = [_likeness(track, ids, members, views, stamp) for track in free]
+            best = int(np.argmax(likeness)) if free and max(likeness) > 0 else None
+            groups.append((members, None if best is None else free.pop(best)))
         return groups
 
     def _fused(

@@ -7,7 +7,7 @@ of several hands have further axes in front, written as "...".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -48,6 +48,19 @@ class Anchor:
     """Standard deviation in radians."""
     betas: float | np.ndarray
     """Standard deviation of each shape coefficient."""
+
+
+class Keypoints(Protocol):
+    """Keypoints as rays, see ``Evidence``."""
+
+    @property
+    def rays(self) -> np.ndarray: ...
+    @property
+    def bases(self) -> np.ndarray: ...
+    @property
+    def weights(self) -> np.ndarray: ...
+    @property
+    def sigma(self) -> float | np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -109,7 +122,7 @@ class Evaluated(NamedTuple):
     """(..., 21, 3, unknowns)"""
 
 
-def reprojection(joints: np.ndarray, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+def reprojection(joints: np.ndarray, evidence: Keypoints) -> tuple[np.ndarray, np.ndarray]:
     """Returns the reprojection residuals.
 
     They are the coordinates of each joint in the plane perpendicular to its keypoint's ray at unit distance. With one
