@@ -378,6 +378,8 @@ def _lacks_index(file: Path) -> bool:
             return False
     if summary is None:
         return False  # rosbags reads such files from the beginning
+    if summary.statistics is not None and not summary.statistics.message_count:
+        return False  # there is nothing to lead to
     if not summary.channels:
         return True
     return any(not chunk.message_index_offsets for chunk in summary.chunk_indexes)
