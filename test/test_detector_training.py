@@ -19,15 +19,16 @@ from wildhands_ros.network.palm_net import PalmOutput
 from wildhands_ros.runtime.onnx import save_detector
 from wildhands_ros.synthetic.config import world_config
 from wildhands_ros.synthetic.frames import make_frame
+from wildhands_ros.synthetic.labelled_frames import label_frame
+from wildhands_ros.synthetic.worn_things import hand_silhouette
 from wildhands_ros.training.config_file import ConfigError
 from wildhands_ros.training.detector import frames, pool, second_stage
 from wildhands_ros.training.detector.config import DetectorLossWeights, DetectorTrainingConfig
-from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, augmented, detector_frame, label_frame
+from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, augmented, detector_frame
 from wildhands_ros.training.detector.objective import collate, detector_losses
 from wildhands_ros.training.detector.pool import FramePool
 from wildhands_ros.training.detector.real_images import RealImages
 from wildhands_ros.training.detector.trainer import EXPORT_NAME, DetectorTrainer
-from wildhands_ros.training.detector.worn import hand_silhouette, with_worn_things
 
 pytestmark = pytest.mark.slow
 
@@ -101,10 +102,10 @@ def test_gloves_and_devices_are_drawn_on_hands_and_labels_stay():
     image = rng.integers(90, 110, (HEIGHT, WIDTH, 3), np.uint8)
     cv2.ellipse(image, (80, 100), (30, 20), 0, 0, 360, (220, 180, 150), -1)
     frame = frame_of([(48, 78, 112, 122), (200, 150, 230, 180)], image, counts=[True, False])
-    assert with_worn_things(frame, 0.0, rng) is frame
+    assert frame.with_worn_things(0.0, rng) is frame
     on_hand, elsewhere = 0, 0
     for seed in range(30):
-        worn = with_worn_things(frame, 1.0, np.random.default_rng(seed))
+        worn = frame.with_worn_things(1.0, np.random.default_rng(seed))
         np.testing.assert_array_equal(worn.boxes, frame.boxes)
         changed = (worn.image != frame.image).any(axis=2)
         on_hand += changed[78:122, 48:112].mean() > 0.1

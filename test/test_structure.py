@@ -79,8 +79,8 @@ def part_imports() -> Iterator[tuple[str, str, str]]:
     for file in FILES:
         part = name_of(file)[1]
         for target, line in imports(file):
-            # ``wildhands_ros.msg`` and ``wildhands_ros.srv`` are generated from the message definitions.
-            if target[0] == PACKAGE.name and target[1] not in (part, "__version__", "msg", "srv"):
+            # ``msg`` and ``srv`` are generated from the message definitions, ``_native`` is compiled.
+            if target[0] == PACKAGE.name and target[1] not in (part, "__version__", "_native", "msg", "srv"):
                 yield part, target[1], f"{file.relative_to(ROOT)}:{line}"
 
 

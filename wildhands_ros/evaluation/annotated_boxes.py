@@ -43,7 +43,7 @@ def world_frames(count: int, seed: int) -> Iterator[LabelledImage]:
     count."""
     from ..synthetic.config import world_config
     from ..synthetic.frames import make_frame
-    from ..training.detector.frames import label_frame
+    from ..synthetic.labelled_frames import label_frame
 
     config = world_config("frames", "test", seed)
     for index in range(count):

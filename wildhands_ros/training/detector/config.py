@@ -43,7 +43,7 @@ class DetectorTrainingConfig:
     real_share: float = 0.5
     """Share of the photographs in each batch."""
     worn_share: float = 0.0
-    """Share of the images in which gloves, markers and devices are drawn on hands (see ``worn.py``)."""
+    """Share of the images in which gloves, markers and devices are drawn on hands (see ``synthetic.worn_things``)."""
     seed: int = 1
     start: str = START_MEDIAPIPE
     """Initial weights: ``mediapipe`` (its palm detector), ``default`` (the bundled detector), ``second_stage`` (the

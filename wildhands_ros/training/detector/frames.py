@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import cv2
 import numpy as np
 
-from ...datasets.labels import LabelledHand, LabelledImage, Supervision
+from ...datasets.labels import LabelledHand, LabelledImage
 from ...detection.landmarks import MIDDLE_MCP, WRIST
-from ...geometry.camera import scale_affine
 from ...synthetic.config import WorldConfig
 from ...synthetic.frames import make_frame
 from ...synthetic.image_effects import photometrically_changed
-from ...synthetic.render import render
-from ...synthetic.scene import Scene
+from ...synthetic.labelled_frames import label_frame
+from ...synthetic.worn_things import with_worn_things
 from ...types import Side
 
 CANVAS = 384
 """Side in pixels of the square that a stored frame fits into; a training image is a window of it."""
 WIDTH, HEIGHT = 288, 224
 """Size of a training image in pixels."""
-MIN_BOX_FILL = 0.12
-"""Fraction of a hand's box that its visible pixels must fill for the hand to count, neither as a hand nor as background
-otherwise."""
 
 
 @dataclass(frozen=True)
@@ -43,37 +38,10 @@ class Frame:
     counts: np.ndarray
     """(N,) bool: whether enough of the hand is visible; the others are left out of the losses."""
 
-
-def label_frame(scene: Scene, width: int, height: int) -> LabelledImage:
-    """Render the scene's whole frame at this size, with the hands' masks and how much of their boxes they fill.
-
-    Hands that fill less than ``MIN_BOX_FILL`` of their box are to be ignored.
-    """
-    scale = width / scene.camera.width, height / scene.camera.height
-    rendered = render(scene, scale_affine(*scale), width, height)
-    hands = []
-    for hand, mask in zip(scene.hands, rendered.masks, strict=True):
-        if hand.joints is None:
-            raise ValueError("a scene's hands have joints")
-        box = hand.box * np.array([*scale, *scale])
-        fill = float(mask.sum() / max((box[2:] - box[:2]).prod(), 1))
-        hands.append(
-            replace(
-                hand,
-                box=box,
-                keypoints=rendered.camera.project(hand.joints),
-                load_mask=partial(np.asarray, mask),
-                box_fill=fill,
-                ignore=fill < MIN_BOX_FILL,
-            )
-        )
-    return LabelledImage(
-        f"frame {scene.index}",
-        partial(np.asarray, rendered.image),
-        rendered.camera,
-        tuple(hands),
-        frozenset(Supervision),
-    )
+    def with_worn_things(self, share: float, rng: np.random.Generator) -> Frame:
+        """Returns the frame, with the given probability with gloves, markers and devices on some of its hands."""
+        worn = rng.random() < share
+        return replace(self, image=with_worn_things(self.image, self.boxes, self.counts, rng)) if worn else self
 
 
 def detector_frame(image: LabelledImage) -> Frame:

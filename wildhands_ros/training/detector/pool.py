@@ -26,7 +26,6 @@ from ..randomness import generator
 from . import frames, second_stage
 from .frames import Frame
 from .real_images import RealImages
-from .worn import with_worn_things
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class FramePool:
         rng = generator(self._seed, 1, place)
         frame = self._frame(int(_order(self._seed, place // self._count, self._count)[place % self._count]))
         if self._worn_share:
-            frame = with_worn_things(frame, self._worn_share, rng)
+            frame = frame.with_worn_things(self._worn_share, rng)
         return KINDS[self._kind].cut(frame, rng)
 
     def _frame(self, number: int) -> Frame:

@@ -20,7 +20,6 @@ from ...io.images import load_image
 from ...synthetic.image_effects import blurred_by_chance
 from . import frames, second_stage
 from .frames import HEIGHT, WIDTH, Frame, window
-from .worn import with_worn_things
 
 _HEAD_MOUNTED, _HEAD_MOUNTED_WEIGHT = "head", 3.0
 """What the network is made for, and of which there are few images, is shown this much more often."""
@@ -83,7 +82,7 @@ class RealImages:
 
     def _frame(self, image: BoxedImage, rng: np.random.Generator) -> Frame:
         frame = _frame(image)
-        return with_worn_things(frame, self._worn_share, rng) if self._worn_share else frame
+        return frame.with_worn_things(self._worn_share, rng) if self._worn_share else frame
 
     def _second_stage_crop(self, rng: np.random.Generator) -> Frame:
         image = self._drawn(rng)

@@ -15,7 +15,8 @@ from ...geometry.boxes import box_iou
 from ...network.network_file import DEFAULT_DETECTOR
 from ...synthetic.config import WorldConfig
 from ...synthetic.frames import make_frame
-from .frames import Frame, detector_frame, label_frame, window
+from ...synthetic.labelled_frames import label_frame
+from .frames import Frame, detector_frame, window
 
 SIDE = SECOND_STAGE_SIDE
 """Side of a training image in pixels."""

@@ -7,12 +7,8 @@ and cables are drawn on and beside it. The same things are drawn elsewhere, too:
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
-
-from .frames import Frame
 
 _MARKED, _GLOVED, _EQUIPPED = 0.4, 0.7, 0.4
 """Shares of the chosen hands that get a marker, a glove and a device."""
@@ -27,12 +23,20 @@ _LEAST_FILL, _MOST_FILL = 0.2, 0.9
 """Shares of a box that a plausible silhouette fills."""
 
 
-def with_worn_things(frame: Frame, share: float, rng: np.random.Generator) -> Frame:
-    """Returns the frame, with a given probability with gloves, markers and devices on some of its hands."""
-    if rng.random() >= share:
-        return frame
-    image = frame.image.copy()
-    for box in frame.boxes[frame.counts]:
+def with_worn_things(image: np.ndarray, boxes: np.ndarray, counts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Puts gloves, markers and devices on some of the hands of an image, and beside them.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, which stays as it is.
+        boxes: (N, 4) boxes of all hands in pixels.
+        counts: (N,) whether a hand may be changed.
+        rng: Source of randomness.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    image = image.copy()
+    for box in boxes[counts]:
         if rng.random() < 0.75 and (box[2:] - box[:2]).min() >= 4:
             # What is drawn is drawn near the hand, so that the rest of a large image costs no time.
             x0, y0, x1, y1 = _around(box, 1.0, image)
@@ -42,9 +46,9 @@ def with_worn_things(frame: Frame, share: float, rng: np.random.Generator) -> Fr
         for _ in range(int(rng.integers(1, 4))):
             side = width * np.exp(rng.uniform(np.log(0.04), np.log(0.2)))
             centre = rng.uniform(0, 1, 2) * (width, height)
-            if not _is_near(centre, side, frame.boxes):
+            if not _is_near(centre, side, boxes):
                 _draw_thing(image, centre, side, rng)
-    return replace(frame, image=image)
+    return image
 
 
 def _dress(image: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> None:
