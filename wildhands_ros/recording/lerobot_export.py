@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,9 +86,9 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
 
 
 def _write(
-    dataset_type: type, demonstrations: Iterable[Demonstration], partial: Path, repo_id: str, camera: str
+    dataset_type: Any, demonstrations: Iterable[Demonstration], partial: Path, repo_id: str, camera: str
 ) -> ExportSummary:
-    """Writes a dataset to a new folder."""
+    """Writes a dataset of a class of lerobot, which is not installed where types are checked, to a new folder."""
     dataset = first = None
     about: dict[str, object] = {}
     notes: list[str] = []
