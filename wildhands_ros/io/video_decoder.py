@@ -179,7 +179,7 @@ def _serve(path: str, threads: int, answers: BinaryIO) -> None:
         shape = (0, 0, 0) if image is None else image.shape
         _send(answers, _ANSWER.pack(ok, capture.get(cv2.CAP_PROP_POS_MSEC), *shape))
         if image is not None:
-            _send(answers, memoryview(np.ascontiguousarray(image)).cast("B"))
+            _send(answers, np.ascontiguousarray(image).data.cast("B"))
 
 
 def _send(answers: BinaryIO, data: bytes | memoryview) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import rosbags.interfaces as rosbag
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
-from rosbags.interfaces import Nodetype
+from rclpy.serialization import serialize_message
 from rosbags.typesys.store import Typestore
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
@@ -31,6 +31,8 @@ from .image_streams import CAMERA_INFO
 HandModel = Mapping[Side, HandAsset]
 HANDS_TOPIC, RECORDED_HANDS_TOPIC = "/hands", "/hands/recorded"
 HANDS, POSE = "wildhands_ros/msg/HandArray", "geometry_msgs/msg/PoseStamped"
+_CDR_HEADER = 4
+"""Bytes in front of a serialised message."""
 VIDEO_FRAME_ID = "camera"
 VIDEO_START = 10**9
 """Stamp of a video's first frame in nanoseconds. Not zero, because a zero stamp means that there is none."""
@@ -164,31 +166,15 @@ def _estimates_by_index(frames: Iterator[AnnotatedFrame]) -> Callable[[int], Ann
 
 
 def _serialised(message: Message, message_type: str, types: Typestore) -> bytes:
-    """Serialises a message with rosbags, so that equal messages give equal bytes.
+    """Serialises a message so that equal messages give equal bytes.
 
-    The middleware leaves uninitialised memory in the padding, and pads empty sequences in a way that rosbags refuses.
+    The middleware leaves uninitialised memory in the padding and behind the end of a message; rosbags writes the
+    message again with zeros and its true length.
     """
-    return bytes(types.serialize_cdr(_converted(message, message_type, types), message_type))
-
-
-def _converted(message: Message, message_type: str, types: Typestore) -> Message:
-    """Returns the same message as an instance of the class that rosbags uses."""
-    values = {}
-    for name, (node, detail) in types.fielddefs[message_type][1]:
-        value = getattr(message, name)
-        if node == Nodetype.NAME:
-            values[name] = _converted(value, detail, types)
-        elif node == Nodetype.BASE:
-            values[name] = value
-        else:
-            (inner, inner_detail), _ = detail
-            if inner == Nodetype.NAME:
-                values[name] = [_converted(each, inner_detail, types) for each in value]
-            elif inner_detail[0] == "string":
-                values[name] = list(value)
-            else:
-                values[name] = np.asarray(value, inner_detail[0])
-    return types.types[message_type](**values)
+    definition = types.get_msgdef(message_type)
+    payload = memoryview(serialize_message(message))[_CDR_HEADER:]
+    found, _ = definition.deserialize_cdr_le(payload, 0, definition.cls, types)
+    return bytes(types.serialize_cdr(found, message_type))
 
 
 def _serialised_image(jpeg: bytes, header: Header, types: Typestore) -> bytes:
