@@ -61,13 +61,12 @@ def write_results(path: Path) -> None:
 
 def write_table(kind: str, path: Path) -> None:
     from wildhands_ros.recording import table_export
-    from wildhands_ros.recording.demonstrations import Demonstration
+    from wildhands_ros.recording.demonstrations import Demonstration, Sample
     from wildhands_ros.recording.features import STATE_NAMES
 
     rng = np.random.default_rng(0)
-    samples = [
-        SimpleNamespace(stamp=stamp, state=rng.random(len(STATE_NAMES)), action=rng.random(2)) for stamp in range(20)
-    ]
+    image, no_hands = partial(np.zeros, (8, 8, 3), np.uint8), SimpleNamespace(hands=[])
+    samples = [Sample(stamp, rng.random(len(STATE_NAMES)), rng.random(2), image, no_hands, None) for stamp in range(20)]
     getattr(table_export, f"export_{kind}")([Demonstration("cups", 30, ("a", "b"), samples)], path)
 
 
