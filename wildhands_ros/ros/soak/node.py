@@ -41,15 +41,8 @@ class FaultyEstimator:
         if colour == ERROR_COLOUR:
             raise RuntimeError("a fault injected by the soak")
         if colour == OUT_OF_MEMORY_COLOUR:
-            raise _out_of_memory()
+            raise MemoryError("a fault injected by the soak")
         return self._estimator(image, *arguments, **options)
-
-
-def _out_of_memory() -> Exception:
-    """Returns the error that torch raises on a GPU."""
-    import torch
-
-    return torch.OutOfMemoryError("CUDA out of memory (a fault injected by the soak)")
 
 
 def make_faulty_estimator(parameters: Parameters) -> Estimator:
