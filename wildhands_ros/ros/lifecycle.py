@@ -13,8 +13,10 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
 
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock
 from rclpy.exceptions import InvalidHandle
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
@@ -54,6 +56,19 @@ class ManagedNode(LifecycleNodeMixin, Node):
             The job; None if nothing in the transition is slow.
         """
         return None
+
+    def autostart(self, clock: Clock) -> None:
+        """Configures and activates the node as soon as it is spun.
+
+        Args:
+            clock: a clock that runs, even if simulated time stands still.
+        """
+        self._autostart_timer = self.create_timer(0.0, self._autostart, clock=clock, callback_group=self.waiting_group)
+
+    async def _autostart(self) -> None:
+        self.destroy_timer(self._autostart_timer)
+        if await self.change_state(Transition.TRANSITION_CONFIGURE):
+            await self.change_state(Transition.TRANSITION_ACTIVATE)
 
     async def change_state(self, transition: int) -> bool:
         """Performs a transition.

@@ -9,19 +9,16 @@ if __name__ == "__main__":  # Before the imports, which take seconds: a signal m
 
 import contextlib
 import ctypes
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType, ROSClock
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
@@ -42,6 +39,7 @@ from .outputs import Outputs
 from .pairing import ImageMessage
 from .parameters import Parameters, declare
 from .pipeline import InputFrame, Pipeline
+from .spinning import spin_until_signal
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -95,9 +93,7 @@ class WildHandsNode(ManagedNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD, self._on_diagnostics_timer, clock=steady)
         if self.parameters.autostart:
-            self._autostart_timer = self.create_timer(
-                0.0, self._autostart, clock=steady, callback_group=self.waiting_group
-            )
+            self.autostart(steady)
 
     def close(self, timeout: float | None = None) -> None:
         """Frees everything except the node itself.
@@ -150,11 +146,6 @@ class WildHandsNode(ManagedNode):
 
     on_shutdown = on_error = on_cleanup
     """An error ends in the state unconfigured, from which the node can be configured again."""
-
-    async def _autostart(self) -> None:
-        self.destroy_timer(self._autostart_timer)
-        if await self.change_state(Transition.TRANSITION_CONFIGURE):
-            await self.change_state(Transition.TRANSITION_ACTIVATE)
 
     def _on_estimator_broken(self) -> None:
         """Called in the worker's thread."""
@@ -300,25 +291,9 @@ def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameter
         The exit code.
     """
     _share_one_heap()
-    process.init(partial(rclpy.init, args=arguments))
-    node = None
-    try:
-        node = WildHandsNode(make_estimator)
-        rclpy.spin(node)
-    except ParameterError as error:
-        if not rclpy.ok():  # A signal arrived meanwhile.
-            return 0
-        print(f"wildhands_node: {error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
-        if rclpy.ok():
-            raise
-        # A signal arrived during a callback, which could then no longer publish or respond.
-    finally:
-        if node is not None:
-            node.close(process.CLOSING_TIME)
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return spin_until_signal(
+        "wildhands_node",
+        partial(WildHandsNode, make_estimator),
+        arguments,
+        lambda node: node.close(process.CLOSING_TIME),
+    )

@@ -10,7 +10,6 @@ if __name__ == "__main__":  # Before the imports, which take seconds: a signal m
 
     run("wildhands_ros.ros.fusion.node")
 
-import sys
 import time
 from collections import deque
 from dataclasses import replace
@@ -18,12 +17,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -39,12 +35,12 @@ from ...io.hand_files import load_hand, save_hand
 from ...msg import HandArray
 from ...runtime.threads import one_blas_thread
 from ...srv import SaveHand
-from .. import process
 from ..camera_motion import CameraMotion, TransformUnavailable
 from ..declaration import ParameterError
 from ..diagnostics import Snapshot, diagnostic_array
 from ..lifecycle import ManagedNode
 from ..rejections import InputRejected, Rejections
+from ..spinning import spin_until_signal
 from .observations import check_array, observations
 from .outputs import FusedOutputs
 from .parameters import declare
@@ -109,9 +105,7 @@ class FusionNode(ManagedNode):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._on_diagnostics_timer, clock=self._steady)
         if self.parameters.autostart:
-            self._autostart_timer = self.create_timer(
-                0.0, self._autostart, clock=self._steady, callback_group=self.waiting_group
-            )
+            self.autostart(self._steady)
 
     # Transitions
 
@@ -175,11 +169,6 @@ class FusionNode(ManagedNode):
 
     on_shutdown = on_error = on_cleanup
     """An error ends in the state unconfigured, from which the node can be configured again."""
-
-    async def _autostart(self) -> None:
-        self.destroy_timer(self._autostart_timer)
-        if await self.change_state(Transition.TRANSITION_CONFIGURE):
-            await self.change_state(Transition.TRANSITION_ACTIVATE)
 
     def _reset(self) -> None:
         if self._fusion is not None:
@@ -414,24 +403,4 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    process.init(partial(rclpy.init, args=arguments))
-    node = None
-    try:
-        node = FusionNode()
-        rclpy.spin(node)
-    except ParameterError as error:
-        if not rclpy.ok():  # A signal arrived meanwhile.
-            return 0
-        print(f"wildhands_fusion: {error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
-        if rclpy.ok():
-            raise
-        # A signal arrived during a callback, which could then no longer publish or respond.
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return spin_until_signal("wildhands_fusion", FusionNode, arguments)

@@ -10,17 +10,13 @@ if __name__ == "__main__":  # Before the imports, which take seconds: a signal m
 
     run("wildhands_ros.ros.teleop.node")
 
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
@@ -29,11 +25,11 @@ from ...geometry.pose import Pose
 from ...msg import HandArray
 from ...teleop.observation import HandObservation
 from ...types import Side
-from .. import process
 from ..camera_motion import CameraMotion, TransformPending, TransformUnavailable
 from ..declaration import ParameterError
 from ..diagnostics import Snapshot, diagnostic_array
 from ..rejections import InputRejected, Rejections
+from ..spinning import spin_until_signal
 from .arm_topics import ArmTopics
 from .messages import observation
 from .parameters import declare
@@ -238,24 +234,4 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    process.init(partial(rclpy.init, args=arguments))
-    node = None
-    try:
-        node = TeleopNode()
-        rclpy.spin(node)
-    except (ParameterError, ValueError, ImportError) as error:
-        if not rclpy.ok():  # A signal arrived meanwhile.
-            return 0
-        print(f"wildhands_teleop: {error}", file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
-        if rclpy.ok():
-            raise
-        # A signal arrived during a callback, which could then no longer publish or respond.
-    finally:
-        if node is not None:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+    return spin_until_signal("wildhands_teleop", TeleopNode, arguments, errors=(ValueError, ImportError))
