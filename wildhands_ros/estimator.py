@@ -26,7 +26,7 @@ from .geometry.camera import Camera, in_image
 from .geometry.depth_image import DepthImage
 from .geometry.pose import Pose
 from .hand_model.asset import HandAsset, open_hands
-from .hand_model.mano_files import load_mano
+from .hand_model.mano_files import load_hands
 from .hand_model.posing import HandPoser, PosedJoints
 from .network.network_file import DEFAULT_NAME, NetworkFile, open_network
 from .runtime.memory import release_unused_memory
@@ -534,8 +534,6 @@ def _hand_model(name: str, loaded: NetworkFile | None) -> dict[Side, HandAsset]:
     own = loaded.hand_model if loaded is not None else None
     if name == AUTO:
         return own or open_hands()
-    if name == OPEN:
-        if own is not None:
-            raise ValueError("the checkpoint has its own hand model: set hand_model to auto instead of open")
-        return open_hands()
-    return {side: load_mano(name, side) for side in Side}
+    if name == OPEN and own is not None:
+        raise ValueError("the checkpoint has its own hand model: set hand_model to auto instead of open")
+    return load_hands(name)

@@ -17,7 +17,7 @@ from ..synthetic.depth import SENSORS, depth_image
 from ..synthetic.depth_corruption import CORRUPTIONS
 from ..synthetic.world import World
 from ..types import DepthStatus, Detection, HandEstimate
-from .metrics import mpjpe
+from .metrics import median_and_p95, mpjpe
 from .suite import MOSTLY_VISIBLE, match_hands
 
 PRESET = "depth"
@@ -59,9 +59,9 @@ class _Errors:
         sigmas = np.abs(np.array(self.joints)) / np.array(self.stddev)
         return {
             "hands": len(wrist),
-            "wrist_mm": _median_and_p95(wrist),
-            "wrist_percent": _median_and_p95(wrist / distance / 10),
-            "wrist_over_expected": _median_and_p95(wrist / expected),
+            "wrist_mm": median_and_p95(wrist),
+            "wrist_percent": median_and_p95(wrist / distance / 10),
+            "wrist_over_expected": median_and_p95(wrist / expected),
             "mpjpe_mm": float(np.mean(self.relative)),
             "median_distance_m": float(np.median(distance)),
             "coverage_68": float(100 * (sigmas < 1).mean()),
@@ -182,7 +182,3 @@ def _compared(damaged: _Errors, colour: _Errors) -> dict[str, Any]:
         "colour_only_mpjpe_mm_p95": float(np.percentile(colour.relative, 95)),
         "status": {status.value: count for status, count in damaged.status.items()},
     }
-
-
-def _median_and_p95(values: np.ndarray) -> dict[str, float]:
-    return {"median": float(np.median(values)), "p95": float(np.percentile(values, 95))}

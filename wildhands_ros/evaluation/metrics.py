@@ -47,3 +47,8 @@ def mrrpe(
     """Return one pair's relative-root position error: of the left wrist relative to the right one, (21, 3) joints
     each."""
     return float(np.linalg.norm((predicted_left[0] - predicted_right[0]) - (true_left[0] - true_right[0])))
+
+
+def median_and_p95(values: np.ndarray) -> dict[str, float]:
+    """Return the median and the 95th percentile of errors, as JSON data."""
+    return {"median": float(np.median(values)), "p95": float(np.percentile(values, 95))}

@@ -20,7 +20,7 @@ from ..synthetic.hand_mesh import rotation
 from ..synthetic.views import make_views
 from ..synthetic.world import World
 from ..types import ManoParameters
-from .metrics import mpjpe
+from .metrics import median_and_p95, mpjpe
 from .suite import MOSTLY_VISIBLE
 
 _SAME_HAND = 0.15
@@ -53,8 +53,8 @@ class _Errors:
         distances, sigmas = 1000 * np.linalg.norm(errors, axis=2), np.abs(errors) / np.array(self.stddev)
         return {
             "hands": len(errors),
-            "wrist_mm": _median_and_p95(distances[:, 0]),
-            "joints_mm": _median_and_p95(distances),
+            "wrist_mm": median_and_p95(distances[:, 0]),
+            "joints_mm": median_and_p95(distances),
             "mpjpe_mm": float(np.mean(self.relative)),
             "coverage_68": float(100 * (sigmas < 1).mean()),
             "coverage_95": float(100 * (sigmas < 2).mean()),
@@ -134,8 +134,8 @@ def evaluate_multiview(
         "views": count,
         "labelled_hands": labelled,
         "correct_sides_percent": 100 * right_sides / len(fused.joints),
-        "hand_length_percent": {"bias": float(np.mean(lengths)), **_median_and_p95(np.abs(lengths))},
-        "misfit": _median_and_p95(np.array(misfits)),
+        "hand_length_percent": {"bias": float(np.mean(lengths)), **median_and_p95(np.abs(lengths))},
+        "misfit": median_and_p95(np.array(misfits)),
         "colour_only": alone.figures(),
         "extrinsics": _extrinsics_figures(shared, np.random.default_rng(seed)),
         "fusion_ms_per_hand": float(np.median(milliseconds)),
@@ -220,7 +220,3 @@ def _camera(number: int) -> str:
 
 def _distance(joints: np.ndarray, label: np.ndarray) -> float:
     return float(np.linalg.norm(joints - label, axis=1).mean())
-
-
-def _median_and_p95(values: np.ndarray) -> dict[str, float]:
-    return {"median": float(np.median(values)), "p95": float(np.percentile(values, 95))}

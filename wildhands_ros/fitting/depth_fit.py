@@ -107,11 +107,7 @@ class DepthFit:
     """
 
     def __init__(self, assets: Mapping[Side, HandAsset]):
-        self._models = {
-            Side.RIGHT: _model(assets[Side.RIGHT]),
-            # Left hands are fitted mirrored, as in the keypoint fit.
-            Side.LEFT: _model(assets[Side.LEFT].mirrored()),
-        }
+        self._models = {side: _model(assets[side].right_handed()) for side in Side}
 
     def refine(self, fit: FitResult, depth: DepthImage) -> DepthResult:
         """Refines one hand.

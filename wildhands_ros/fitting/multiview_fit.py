@@ -149,11 +149,7 @@ class MultiviewFit:
     """
 
     def __init__(self, assets: Mapping[Side, HandAsset]):
-        # Left hands are fitted mirrored, as in the keypoint fit.
-        self._kinematics = {
-            Side.RIGHT: HandKinematics(assets[Side.RIGHT]),
-            Side.LEFT: HandKinematics(assets[Side.LEFT].mirrored()),
-        }
+        self._kinematics = {side: HandKinematics(assets[side].right_handed()) for side in Side}
 
     def fit(
         self,

@@ -41,7 +41,7 @@ class StreamFit:
     """
 
     def __init__(self, assets: Mapping[Side, HandAsset], lengths: HandLengths | None = None):
-        right, left = assets[Side.RIGHT], assets[Side.LEFT].mirrored()
+        right, left = (assets[side].right_handed() for side in (Side.RIGHT, Side.LEFT))
         fit = KeypointFit(right)
         # The left hand of MANO is not the mirrored right one. The open hand's is, and both sides are fitted at once.
         are_alike = all(map(np.array_equal, joints_linear(right), joints_linear(left)))

@@ -95,6 +95,10 @@ class HandAsset:
             hands_mean=self.hands_mean * np.tile(-x, NUM_JOINTS - 1),
         )
 
+    def right_handed(self) -> HandAsset:
+        """Returns this hand if it is a right one, else its mirror image; left hands are fitted mirrored."""
+        return self if self.side is Side.RIGHT else self.mirrored()
+
 
 def joints_linear(asset: HandAsset) -> tuple[np.ndarray, np.ndarray]:
     """Expresses the joints at rest as a linear function of the betas: ``joints = template + dirs @ betas``.

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
+from ..config import OPEN
 from ..io.errors import InputError, foreign_bytes
 from ..io.safe_numpy import NpzFile, PickledArray, Stub, numpy_globals
 from ..io.safe_pickle import RestrictedUnpickler, UnsafePickleError
 from ..types import Side
-from .asset import NUM_JOINTS, POSE_FEATURES, HandAsset
+from .asset import NUM_JOINTS, POSE_FEATURES, HandAsset, open_hands
 from .joints import MANO_PARENTS
 
 NUM_VERTICES, NUM_FACES, NUM_BETAS = 778, 1538, 10
@@ -37,6 +38,18 @@ _REQUIRED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "k
 
 class ManoFileError(InputError):
     """A MANO file is missing, damaged or has unexpected contents."""
+
+
+def load_hands(name: str) -> dict[Side, HandAsset]:
+    """Returns the hand model of each side.
+
+    Args:
+        name: ``open`` for the open hand, or a folder with MANO files.
+
+    Raises:
+        ManoFileError, UnsafePickleError: As in ``load_mano``.
+    """
+    return open_hands() if name == OPEN else {side: load_mano(name, side) for side in Side}
 
 
 def load_mano(folder: str | Path, side: Side, *, negate_left_shapedirs_x: bool = False) -> HandAsset:

@@ -41,9 +41,7 @@ class TrackJudge:
 
     def __init__(self, hand_model: Mapping[Side, HandAsset], thresholds: QualityThresholds):
         self._thresholds = thresholds
-        right = hand_model[Side.RIGHT]
-        left = hand_model[Side.LEFT].mirrored()
-        self._kinematics = {Side.RIGHT: HandKinematics(right), Side.LEFT: HandKinematics(left)}
+        self._kinematics = {side: HandKinematics(hand_model[side].right_handed()) for side in Side}
 
     def doubts(self, track: RecordedTrack, frames: Sequence[AnnotatedFrame]) -> dict[int, Doubt]:
         """Returns the doubts about each estimate of a track, before it is interpolated and smoothed."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
+from ..config import OPEN
 from ..datasets.labels import Supervision
 from ..network.config import WildHandsConfig
 from .losses import LossStyle, LossWeights
 
 START_MEDIAPIPE = "mediapipe"
-OPEN_HAND = "open"
 WORLD_PREFIX = "world/"
 PHOTOGRAPHS = "photographs"
 INSTALLED = "installed"
@@ -217,7 +217,7 @@ class TrainingConfig:
     seed: int = 1
     start: str = ""
     """Initial weights: empty for random ones, ``mediapipe`` for its landmark network as the trunk, or a checkpoint."""
-    hand_model: str = OPEN_HAND
+    hand_model: str = OPEN
     """``open``, or the folder that contains MANO's files."""
     dropout: float = 0.5
     """Dropout probability in the decoders."""

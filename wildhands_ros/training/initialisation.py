@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..hand_model.asset import HandAsset, open_hands
-from ..hand_model.mano_files import load_mano
+from ..hand_model.asset import HandAsset
+from ..hand_model.mano_files import load_hands
 from ..network.checkpoint import load_model
 from ..network.landmark_net import LandmarkNet
 from ..network.model import WildHands
 from ..types import Side
-from .config import OPEN_HAND, START_MEDIAPIPE, TrainingConfig
+from .config import START_MEDIAPIPE, TrainingConfig
 from .config_file import ConfigError
 from .randomness import seed_torch
 
@@ -24,9 +24,7 @@ def hand_assets(config: TrainingConfig) -> dict[Side, HandAsset]:
     Raises:
         ValueError: MANO's files are missing.
     """
-    if config.hand_model == OPEN_HAND:
-        return open_hands()
-    return {side: load_mano(config.hand_model, side) for side in Side}
+    return load_hands(config.hand_model)
 
 
 def initial_network(config: TrainingConfig) -> WildHands:

@@ -30,6 +30,7 @@ from std_srvs.srv import Trigger
 from ...fitting.extrinsics import ExtrinsicsMonitor, PairCorrection
 from ...fitting.hand_fusion import FusionResult, HandFusion, ObservedHand
 from ...geometry.pose import Pose
+from ...hand_model.mano_files import load_hands
 from ...io.extrinsics_files import Extrinsics
 from ...io.hand_files import load_hand, save_hand
 from ...msg import HandArray
@@ -117,7 +118,7 @@ class FusionNode(ManagedNode):
                     "the poses of the cameras are unknown: tf2_ros is not installed, and the parameter extrinsics is "
                     "empty; install tf2_ros, or set extrinsics to a file (wildhands calibrate-cameras)"
                 )
-            hand_model = self.parameters.load_hand_model()
+            hand_model = load_hands(self.parameters.hand_model)
             saved = load_hand(self.parameters.hand) if self.parameters.hand else {}
         except (ValueError, OSError) as error:
             self._failure = f"no hands will be published: {' '.join(str(error).split())}"

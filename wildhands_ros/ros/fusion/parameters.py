@@ -8,8 +8,6 @@ from dataclasses import Field, dataclass
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
-from ...hand_model.asset import HandAsset, open_hands
-from ...hand_model.mano_files import load_mano
 from ...io.extrinsics_files import Extrinsics, load_extrinsics
 from ...types import HandLength, Side
 from ..declaration import ParameterError, check_choices, declare_fields, describe, parameter
@@ -115,16 +113,6 @@ class FusionParameters:
                 f"parameter frame is {self.frame}, but the poses in {self.extrinsics} are in {found.frame}"
             )
         return found
-
-    def load_hand_model(self) -> dict[Side, HandAsset]:
-        """Loads the hand model of each side.
-
-        Raises:
-            ValueError, OSError: it cannot be read.
-        """
-        if self.hand_model == "open":
-            return open_hands()
-        return {side: load_mano(self.hand_model, side) for side in Side}
 
     @property
     def known_lengths(self) -> dict[Side, HandLength]:

@@ -8,11 +8,9 @@ if __name__ == "__main__":  # Before the imports, which take seconds: a signal m
     run("wildhands_ros.ros.recording.episodes")
 
 from collections.abc import Callable
-from functools import partial
 from typing import TypeVar
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
@@ -21,7 +19,7 @@ from std_srvs.srv import Trigger
 from ...msg import EpisodeEvent
 from ...recording.episodes import EpisodeBook, EpisodeError, Mark
 from ...srv import StartEpisode
-from .. import process
+from ..spinning import spin_until_signal
 
 TOPIC = "episodes"
 TIMEOUT = 5.0
@@ -114,17 +112,10 @@ def call(action: str, task: str = "") -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a node with the services until SIGINT or SIGTERM, beside a recorder such as ros2 bag record."""
-    process.init(partial(rclpy.init, args=arguments))
-    try:
-        node = rclpy.create_node("wildhands_episodes")
-        EpisodeServices(node)
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
-        if rclpy.ok():
-            raise
-        # A signal arrived while the node was created or during a callback.
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return spin_until_signal("wildhands_episodes", _make_node, arguments)
+
+
+def _make_node() -> Node:
+    node = rclpy.create_node("wildhands_episodes")
+    EpisodeServices(node)
+    return node

@@ -119,7 +119,7 @@ class HandMotion:
         self._wrist = PchipInterpolator(times, [key.wrist for key in keys])
         self._rotation = RotationSpline(times, Rotation.from_matrix([_rotation(key, asset.side) for key in keys]))
         self._pose = PchipInterpolator(times, [key.pose.vector() for key in keys])
-        self._joints = joints_linear(asset if asset.side is Side.RIGHT else asset.mirrored())[0]
+        self._joints = joints_linear(asset.right_handed())[0]
         rng = np.random.default_rng(seed)
         # Small random movements as of a real hand: slow sway of the wrist, and a tremor of the fingers.
         self._sway = _Wobble(rng, 6, frequencies=(0.3, 1.3))
