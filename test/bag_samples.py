@@ -37,6 +37,28 @@ def head_pose(time: float) -> Pose:
     return Pose(Rotation.from_rotvec([0.1, 0.3 * t, 0.5 * t]).as_matrix(), np.array([0.4 * t, 0.1, 1.2]))
 
 
+def camera_info(types, kind: str, header, names: str = "dkrp"):
+    """Returns the clip's CameraInfo for rosbags.
+
+    Args:
+        types: Message classes by name.
+        kind: Name of the message.
+        header: Its header.
+        names: Names of distortion, K, R and P; capitals in ROS 1.
+    """
+    values = zip(names, (CALIBRATION.d, CALIBRATION.k, np.eye(3).ravel(), CALIBRATION.p), strict=True)
+    return types[kind](
+        header=header,
+        height=CALIBRATION.height,
+        width=CALIBRATION.width,
+        distortion_model=CALIBRATION.distortion_model,
+        binning_x=0,
+        binning_y=0,
+        roi=types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+        **{name: np.array(value, float) for name, value in values},
+    )
+
+
 def write_bag(
     folder: Path,
     images: int = 4,
@@ -83,20 +105,6 @@ def write_bag(
         pose = head_pose(time)
         return Pose(pose.rotation, pose.position + shift(time))
 
-    def info(time: float):
-        roi = types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
-        values = zip("dkrp", (CALIBRATION.d, CALIBRATION.k, np.eye(3).ravel(), CALIBRATION.p), strict=True)
-        return types[INFO](
-            header=header(time, FRAME_ID),
-            height=CALIBRATION.height,
-            width=CALIBRATION.width,
-            distortion_model=CALIBRATION.distortion_model,
-            binning_x=0,
-            binning_y=0,
-            roi=roi,
-            **{name: np.array(value, float) for name, value in values},
-        )
-
     def odometry(time: float):
         pose = moved(time)
         inner = types["geometry_msgs/msg/Pose"](
@@ -125,7 +133,7 @@ def write_bag(
         data = np.frombuffer(encode_image(frame.image, ".jpg"), np.uint8)
         image = types[IMAGE](header=header(stamp, FRAME_ID), format="jpeg", data=data)
         messages.append((at, "/camera/image/compressed", IMAGE, image))
-        messages.append((at, "/camera/camera_info", INFO, info(stamp)))
+        messages.append((at, "/camera/camera_info", INFO, camera_info(types, INFO, header(stamp, FRAME_ID))))
     with Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         topics = {}
         for received, topic, kind, message in sorted(messages, key=lambda item: item[0]):

@@ -22,6 +22,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
+from bag_samples import camera_info
 from ros_samples import CAMERA, hand
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -298,19 +299,7 @@ def fill(
             writer.write(connection, now, serialize(message, kinds[0]))
         writer.write(text, now, serialize(types[kinds[2]](data="something else"), kinds[2]))
         if info:
-            names = "DKRP" if ros1 else "dkrp"
-            values = zip(names, (CALIBRATION.d, CALIBRATION.k, np.eye(3).ravel(), CALIBRATION.p), strict=True)
-            roi = types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
-            message = types[kinds[1]](
-                header=header,
-                height=CALIBRATION.height,
-                width=CALIBRATION.width,
-                distortion_model=CALIBRATION.distortion_model,
-                binning_x=0,
-                binning_y=0,
-                roi=roi,
-                **{name: np.array(value, float) for name, value in values},
-            )
+            message = camera_info(types, kinds[1], header, "DKRP" if ros1 else "dkrp")
             writer.write(info, now, serialize(message, kinds[1]))
 
 
