@@ -45,24 +45,39 @@ def video(tmp_path) -> Path:
     return path
 
 
+def interrupted(program: str, arguments: list[str], number: signal.Signals, folder: Path) -> str:
+    """Runs a program, sends it a signal once it is busy, and returns what it and its children wrote to stderr.
+
+    The machine may stall for seconds, so the best of three runs must end in time.
+    """
+    for last in (False, False, True):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+        )
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stdout.readline() == "busy\n", process.stderr.read()
+        start = time.monotonic()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)  # until the children have closed stderr, too
+        seconds = time.monotonic() - start
+        assert process.returncode == 130 and "Traceback" not in errors
+        # On a machine with more work than cores it takes longer, as everything does.
+        if seconds < 2 + 2 * os.getloadavg()[0] / (os.cpu_count() or 1):
+            break
+        assert not last, f"it took {seconds:.1f} s"
+    return errors
+
+
 @pytest.mark.parametrize("work", [PYTHON, LIBRARY])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_estimate_ends_soon_and_leaves_no_half_file(tmp_path, video, work, number):
     outputs = ["--json", str(tmp_path / "out.json"), "--overlay", str(tmp_path / "out.mp4")]
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(work=work), "estimate", str(video), *outputs],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None and process.stdout.readline() == "busy\n"
-    start = time.monotonic()
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    # On a machine with more work than cores it takes longer, as everything does.
-    assert time.monotonic() - start < 2 + 4 * os.getloadavg()[0] / (os.cpu_count() or 1)
-    assert process.returncode == 130
-    assert "interrupted" in errors and "out.json" in errors and "not written" in errors and "Traceback" not in errors
+    errors = interrupted(CHILD.format(work=work), ["estimate", str(video), *outputs], number, tmp_path)
+    assert "interrupted" in errors and "out.json" in errors and "not written" in errors
     assert {path.name for path in tmp_path.iterdir()} == {"video.avi"}
 
 
@@ -101,19 +116,8 @@ def test_every_long_command_ends_soon_and_says_what_is_kept(video, name, work):
     if name in ("annotate", "export"):
         pytest.importorskip("rclpy")
     program = COMMAND.format(prepare=prepare, work=work, module=module, function=function)
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *arguments.format(video=video).split()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=video.parent,
-    )
-    assert process.stdout is not None and process.stdout.readline() == "busy\n", process.stderr.read()
-    start = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert time.monotonic() - start < 2 + 4 * os.getloadavg()[0] / (os.cpu_count() or 1)
-    assert process.returncode == 130 and said in errors and "Traceback" not in errors
+    errors = interrupted(program, arguments.format(video=video).split(), signal.SIGINT, video.parent)
+    assert said in errors
     assert {path.name for path in video.parent.iterdir()} == {"video.avi"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -55,6 +56,9 @@ def _end_at_deadline(reader: int, consequence: str) -> None:
                 os.set_blocking(reader, False)
                 if os.read(reader, 1) == b"":
                     break
+            # They would outlive this process by seconds if they are still starting.
+            for child in multiprocessing.active_children():
+                child.kill()
             removed = remove_partial_files()
             texts = [f"{', '.join(map(str, removed))} not written"] if removed else []
             texts += [consequence] if consequence else []

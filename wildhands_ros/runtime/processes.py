@@ -44,6 +44,7 @@ def processes(count: int, module: str | None = None) -> Iterator[Workers]:
     lifeline, end = multiprocessing.Pipe(duplex=False)
     # Forking beside the threads of torch and OpenVINO may hang.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     with (
         lifeline,
         ProcessPoolExecutor(count, mp_context=context, initializer=_start, initargs=(lifeline, module)) as pool,
@@ -70,6 +71,9 @@ def processes(count: int, module: str | None = None) -> Iterator[Workers]:
                 submit(bool, range(count))  # processes start with their first work
             yield Workers(count, run)
         except BaseException:
+            # A worker that is still starting does not look at its lifeline yet.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()
             end.close()
             raise
     end.close()
