@@ -10,6 +10,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
 
+from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.geometry.pose import Pose
 from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.images import encode_image
@@ -46,17 +47,91 @@ def camera_info(types, kind: str, header, names: str = "dkrp"):
         header: Its header.
         names: Names of distortion, K, R and P; capitals in ROS 1.
     """
-    values = zip(names, (CALIBRATION.d, CALIBRATION.k, np.eye(3).ravel(), CALIBRATION.p), strict=True)
+    of = CALIBRATION
+    return _camera_info(types, kind, header, (of.width, of.height, of.distortion_model, of.d, of.k, of.p), names)
+
+
+def _camera_info(types, kind: str, header, calibration: tuple, names: str = "dkrp"):
+    width, height, model, d, k, p = calibration
     return types[kind](
         header=header,
-        height=CALIBRATION.height,
-        width=CALIBRATION.width,
-        distortion_model=CALIBRATION.distortion_model,
+        height=height,
+        width=width,
+        distortion_model=model,
         binning_x=0,
         binning_y=0,
         roi=types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
-        **{name: np.array(value, float) for name, value in values},
+        **{name: np.array(value, float).ravel() for name, value in zip(names, (d, k, np.eye(3), p), strict=True)},
     )
+
+
+class BagSample:
+    """Collects messages and writes them to a bag in the order of receipt."""
+
+    def __init__(self) -> None:
+        self._store = get_typestore(Stores.ROS2_JAZZY)
+        self.types = self._store.types
+        self._messages: list[tuple[float, str, str, object]] = []
+
+    def add(self, received: float, topic: str, kind: str, message) -> None:
+        """Adds a message that was received at a time in seconds."""
+        self._messages.append((received, topic, kind, message))
+
+    def header(self, time: float, frame: str):
+        nanoseconds = round(time * 1e9)
+        stamp = self.types["builtin_interfaces/msg/Time"](sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+        return self.types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame)
+
+    def vector(self, kind: str, values: np.ndarray):
+        return self.types[f"geometry_msgs/msg/{kind}"](**dict(zip("xyzw", map(float, values), strict=False)))
+
+    def transform(self, time: float, parent: str, child: str, pose: Pose):
+        inner = self.types["geometry_msgs/msg/Transform"](
+            translation=self.vector("Vector3", pose.position),
+            rotation=self.vector("Quaternion", Rotation.from_matrix(pose.rotation).as_quat()),
+        )
+        return self.types["geometry_msgs/msg/TransformStamped"](
+            header=self.header(time, parent), child_frame_id=child, transform=inner
+        )
+
+    def info(self, header, camera: Camera):
+        """Returns the CameraInfo of a camera."""
+        p = np.column_stack([camera.k, np.zeros(3)])
+        return _camera_info(
+            self.types, INFO, header, (camera.width, camera.height, camera.distortion_model, camera.d, camera.k, p)
+        )
+
+    def depth(self, header, metres: np.ndarray):
+        """Returns a depth image in millimetres."""
+        millimetres = np.round(metres * 1000).astype("<u2")
+        height, width = millimetres.shape
+        return self.types["sensor_msgs/msg/Image"](
+            header=header,
+            height=height,
+            width=width,
+            encoding="16UC1",
+            is_bigendian=0,
+            step=2 * width,
+            data=millimetres.view(np.uint8).ravel(),
+        )
+
+    def add_image(self, namespace: str, stamp: float, frame: str, image: np.ndarray, received: float | None = None):
+        """Adds an image as JPEG and the CameraInfo of the clip."""
+        received = stamp if received is None else received
+        header = self.header(stamp, frame)
+        data = np.frombuffer(encode_image(image, ".jpg"), np.uint8)
+        self.add(received, f"{namespace}/image/compressed", IMAGE, self.types[IMAGE](header, "jpeg", data))
+        self.add(received, f"{namespace}/camera_info", INFO, camera_info(self.types, INFO, header))
+
+    def write(self, folder: Path) -> Path:
+        """Writes all messages to a new bag."""
+        with Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+            topics = {}
+            for received, topic, kind, message in sorted(self._messages, key=lambda item: item[0]):
+                if topic not in topics:
+                    topics[topic] = writer.add_connection(topic, kind, typestore=self._store)
+                writer.write(topics[topic], round(received * 1e9), self._store.serialize_cdr(message, kind))
+        return folder
 
 
 def write_bag(
@@ -81,25 +156,8 @@ def write_bag(
         stamps: Stamps of the images in seconds; empty for 30 Hz.
         received: When the images were received, in seconds; empty for their stamps.
     """
-    store = get_typestore(Stores.ROS2_JAZZY)
-    types = store.types
-
-    def header(time: float, frame: str):
-        nanoseconds = round(time * 1e9)
-        stamp = types["builtin_interfaces/msg/Time"](sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
-        return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame)
-
-    def vector(kind: str, values: np.ndarray):
-        return types[f"geometry_msgs/msg/{kind}"](**dict(zip("xyzw", map(float, values), strict=False)))
-
-    def transform(time: float, parent: str, child: str, pose: Pose):
-        inner = types["geometry_msgs/msg/Transform"](
-            translation=vector("Vector3", pose.position),
-            rotation=vector("Quaternion", Rotation.from_matrix(pose.rotation).as_quat()),
-        )
-        return types["geometry_msgs/msg/TransformStamped"](
-            header=header(time, parent), child_frame_id=child, transform=inner
-        )
+    sample = BagSample()
+    types = sample.types
 
     def moved(time: float) -> Pose:
         pose = head_pose(time)
@@ -108,36 +166,26 @@ def write_bag(
     def odometry(time: float):
         pose = moved(time)
         inner = types["geometry_msgs/msg/Pose"](
-            position=vector("Point", pose.position),
-            orientation=vector("Quaternion", Rotation.from_matrix(pose.rotation).as_quat()),
+            position=sample.vector("Point", pose.position),
+            orientation=sample.vector("Quaternion", Rotation.from_matrix(pose.rotation).as_quat()),
         )
-        zero = vector("Vector3", np.zeros(3))
+        zero = sample.vector("Vector3", np.zeros(3))
         twist = types["geometry_msgs/msg/Twist"](linear=zero, angular=zero)
         return types[ODOMETRY](
-            header=header(time, "odom"),
+            header=sample.header(time, "odom"),
             child_frame_id="head",
             pose=types["geometry_msgs/msg/PoseWithCovariance"](pose=inner, covariance=np.zeros(36)),
             twist=types["geometry_msgs/msg/TwistWithCovariance"](twist=twist, covariance=np.zeros(36)),
         )
 
-    messages = []
     if with_mount:
-        static = types[TF](transforms=[transform(START, "head", FRAME_ID, MOUNT)])
-        messages.append((START - 1, "/tf_static", TF, static))
-    messages += [
-        (time, "/tf", TF, types[TF](transforms=[transform(time, "odom", "head", moved(time))])) for time in tf_times
-    ]
-    messages += [(time, "/odometry", ODOMETRY, odometry(time)) for time in odometry_times]
+        static = types[TF](transforms=[sample.transform(START, "head", FRAME_ID, MOUNT)])
+        sample.add(START - 1, "/tf_static", TF, static)
+    for time in tf_times:
+        sample.add(time, "/tf", TF, types[TF](transforms=[sample.transform(time, "odom", "head", moved(time))]))
+    for time in odometry_times:
+        sample.add(time, "/odometry", ODOMETRY, odometry(time))
     stamps = stamps or (START + PERIOD * np.arange(images)).tolist()
     for stamp, at, frame in zip(stamps, received or stamps, open_source(str(DEMO / "clip.mp4")), strict=False):
-        data = np.frombuffer(encode_image(frame.image, ".jpg"), np.uint8)
-        image = types[IMAGE](header=header(stamp, FRAME_ID), format="jpeg", data=data)
-        messages.append((at, "/camera/image/compressed", IMAGE, image))
-        messages.append((at, "/camera/camera_info", INFO, camera_info(types, INFO, header(stamp, FRAME_ID))))
-    with Writer(folder, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-        topics = {}
-        for received, topic, kind, message in sorted(messages, key=lambda item: item[0]):
-            if topic not in topics:
-                topics[topic] = writer.add_connection(topic, kind, typestore=store)
-            writer.write(topics[topic], round(received * 1e9), store.serialize_cdr(message, kind))
-    return folder
+        sample.add_image("/camera", stamp, FRAME_ID, frame.image, at)
+    return sample.write(folder)

@@ -149,6 +149,8 @@ class EstimatorConfig:
     """Smooths the hands of a stream over time; None reports each image's hands as they are."""
 
 
+DEPTH_SENSORS = ("stereo", "time_of_flight")
+"""Kinds of depth cameras, whose noise grows with the square of the distance, or linearly."""
 POSE_FORMATS = ("tum", "kitti", "table", "colmap")
 """Formats of files with the poses of a camera; see ``io.trajectories``."""
 OPTICAL, GRAPHICS = "optical", "graphics"

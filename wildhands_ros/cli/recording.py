@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..config import EstimatorConfig
     from ..recording.camera_poses import PoseOptions
     from ..recording.refinement import RefinementOptions
+    from ..ros.recording.depth_streams import DepthOptions
     from ..runtime.processes import Workers
     from .options import Subparsers
 
@@ -83,6 +84,7 @@ def _add_annotate(commands: Subparsers) -> None:
         metavar="SECONDS",
         help="interpolate gaps up to this length, and mark that; longer gaps stay empty; default: 0.3",
     )
+    _add_depth_options(annotate)
     _add_pose_options(annotate)
     _add_quality_options(annotate)
     add_camera_options(annotate)
@@ -99,6 +101,45 @@ def _add_annotate(commands: Subparsers) -> None:
     )
     kept = "finished segments are kept: run the same command again to resume"
     annotate.set_defaults(run=_annotate, ends_promptly=True, if_interrupted=kept)
+
+
+def _add_depth_options(annotate: argparse.ArgumentParser) -> None:
+    from ..config import DEPTH_SENSORS
+
+    depth = annotate.add_argument_group("depth camera", "as the parameters of the node (docs/depth.md)")
+    depth.add_argument(
+        "--depth",
+        default="auto",
+        metavar="TOPIC",
+        help="depth images, aligned or not; default: auto, the topic beside the images, if there is one; off: none",
+    )
+    depth.add_argument(
+        "--depth-tolerance",
+        type=float,
+        default=0.02,
+        metavar="SECONDS",
+        help="largest difference between the stamps of an image and of its depth image; default: 0.02",
+    )
+    depth.add_argument(
+        "--depth-sensor",
+        default=DEPTH_SENSORS[0],
+        choices=DEPTH_SENSORS,
+        help=f"noise model of the depth camera; default: {DEPTH_SENSORS[0]}",
+    )
+    depth.add_argument(
+        "--depth-noise-scale",
+        type=_positive,
+        default=1.0,
+        metavar="X",
+        help="factor on the standard deviation of the noise model; default: 1",
+    )
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
 
 
 def _add_pose_options(annotate: argparse.ArgumentParser) -> None:
@@ -246,7 +287,9 @@ def _annotate_with(workers: Workers, args: argparse.Namespace) -> int:
     from ..ros.recording.image_streams import AnnotationOptions
 
     camera = intrinsics(args) if args.camera_info or args.fov else None
-    options = AnnotationOptions(args.image, camera, args.rectified, _pose_options(args), _refinement_options(args))
+    options = AnnotationOptions(
+        args.image, camera, args.rectified, _depth_options(args), _pose_options(args), _refinement_options(args)
+    )
     config = _resolved(estimator_config(args))
     settings = _settings(args, config)
     problems = []
@@ -255,6 +298,12 @@ def _annotate_with(workers: Workers, args: argparse.Namespace) -> int:
         problems += annotate(source, output, options, config, settings, workers)
         print(f"wrote {output}")
     return report_problems(problems)
+
+
+def _depth_options(args: argparse.Namespace) -> DepthOptions:
+    from ..ros.recording.depth_streams import DepthOptions
+
+    return DepthOptions(args.depth, args.depth_tolerance, args.depth_sensor, args.depth_noise_scale)
 
 
 def _pose_options(args: argparse.Namespace) -> PoseOptions:

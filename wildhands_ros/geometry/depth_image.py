@@ -60,6 +60,11 @@ class DepthNoise:
         """Returns the noise of a time-of-flight camera, as the two coefficients."""
         return cls(constant=constant, linear=linear)
 
+    @classmethod
+    def of_sensor(cls, sensor: str, scale: float = 1.0) -> DepthNoise:
+        """Returns the noise of a kind of sensor, one of ``config.DEPTH_SENSORS``, times a factor."""
+        return (cls.stereo() if sensor == "stereo" else cls.time_of_flight()).scaled(scale)
+
     def scaled(self, factor: float) -> DepthNoise:
         """Returns the noise of a sensor whose standard deviations are larger by a factor; the bias stays."""
         return replace(

@@ -111,7 +111,7 @@ def estimate_backwards(folder: Path, open_stream: OpenStream, config: EstimatorC
         wanted = _up_to(stream.images(is_wanted), missing[-1].last)
         for span, found in groupby(wanted, lambda image: next(s for s in missing if image.index <= s.last)):
             images = [image for image in found if isinstance(image, StreamImage)]
-            estimator.reset()
+            _restart(estimator)
             # Time runs backwards, so its negative runs forwards.
             frames = [
                 replace(_annotated(estimator, replace(image, stamp=-image.stamp)), stamp=image.stamp)
@@ -151,11 +151,18 @@ def _estimator(config: EstimatorConfig) -> Estimator:
     return Estimator(config)
 
 
+def _restart(estimator: Estimator) -> None:
+    """Makes an estimator forget everything that it has seen, the learned lengths of the hands included."""
+    estimator.reset()
+    estimator.hand_lengths.start_from({})
+
+
 def _warmed_up(estimator: Estimator, images: list[StreamImage]) -> list[AnnotatedFrame]:
     """Resets the estimator and runs it on the images before a segment; returns the last estimate, if any."""
-    estimator.reset()
+    _restart(estimator)
     return [_annotated(estimator, image) for image in images][-1:]
 
 
 def _annotated(estimator: Estimator, image: StreamImage) -> AnnotatedFrame:
-    return AnnotatedFrame(image.index, image.stamp, image.origin, estimator(image.image, image.camera, image.stamp))
+    estimate = estimator(image.image, image.camera, image.stamp, depth=image.depth)
+    return AnnotatedFrame(image.index, image.stamp, image.origin, estimate)

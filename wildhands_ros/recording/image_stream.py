@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ..estimator import DepthLookup
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
 
@@ -26,6 +27,8 @@ class StreamImage:
     camera: Camera
     origin: IntrinsicsSource
     """Where the camera's intrinsics come from."""
+    depth: DepthLookup | None = None
+    """Returns the depth image of the same moment, or why there is none; None without a depth camera."""
 
 
 @dataclass(frozen=True)

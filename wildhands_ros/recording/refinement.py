@@ -25,6 +25,7 @@ from ..hand_model.posing import HandPoser
 from ..smoothing.hands import with_parameters
 from ..smoothing.offline import smooth_track
 from ..types import (
+    DepthStatus,
     Detection,
     Doubt,
     EstimateSource,
@@ -124,6 +125,7 @@ class Refinement:
             side=side,
             side_score=1 - hand.side_score,
             source=EstimateSource.KEYPOINT_FIT,
+            depth=DepthStatus.NONE if hand.depth is DepthStatus.NONE else DepthStatus.UNSUPPORTED,
             joints_stddev=fit.joints_stddev,
             wrist_covariance=fit.wrist_covariance,
             grasp_probabilities=None,
@@ -175,6 +177,7 @@ class Refinement:
         hand = replace(
             nearest,
             score=0.0,
+            depth=DepthStatus.NONE,
             keypoints=None,
             joints_stddev=None,
             wrist_covariance=None,

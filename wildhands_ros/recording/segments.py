@@ -16,7 +16,7 @@ from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
 from ..geometry.trajectory import TimedPose
 from ..io.files import OutputFile
-from ..types import DepthStatus, EstimateSource, FrameEstimate, HandEstimate, ManoParameters, Side
+from ..types import DepthStatus, EstimateSource, FrameEstimate, HandEstimate, HandLength, ManoParameters, Side
 
 _SIDES = tuple(Side)
 _SOURCES = tuple(EstimateSource)
@@ -82,6 +82,8 @@ def save(path: Path, segment: Segment) -> None:
         columns[name] = _stack([getattr(hand.mano, name) for hand in hands], (size,))
     for name, shape in _OPTIONAL.items():
         columns[name] = _stack([getattr(hand, name) for hand in hands], shape)
+    lengths = [hand.hand_length and (hand.hand_length.metres, hand.hand_length.stddev) for hand in hands]
+    columns["hand_length"] = _stack(lengths, (2,))
     with OutputFile(path) as partial:
         np.savez(partial, **columns)  # type: ignore[arg-type, unused-ignore]  # numpy 2: allow_pickle
 
@@ -133,7 +135,8 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
         depth=_DEPTH[columns["depth"][row]],
     )
     known = {name: columns[name][row] for name in _OPTIONAL if not np.isnan(columns[name][row]).all()}
-    return replace(hand, **known)
+    metres, stddev = columns["hand_length"][row].tolist()
+    return replace(hand, hand_length=None if np.isnan(metres) else HandLength(metres, stddev), **known)
 
 
 def _no_mesh(mano: ManoParameters, side: Side) -> np.ndarray:

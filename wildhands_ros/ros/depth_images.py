@@ -39,7 +39,8 @@ def decode_depth(message: Image | CompressedImage, max_pixels: int = MAX_PIXELS)
     Raises:
         DepthDecodeError: the image is empty, truncated, in another encoding, or not in metres.
     """
-    depth = _decode_raw(message) if isinstance(message, Image) else _decode_compressed(message, max_pixels)
+    # Messages of recordings have classes of their own; only raw images have an encoding.
+    depth = _decode_raw(message) if hasattr(message, "encoding") else _decode_compressed(message, max_pixels)
     if depth.dtype == np.float32:
         known = depth[::8, ::8]
         known = known[np.isfinite(known) & (known > 0)]

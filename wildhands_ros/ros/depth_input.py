@@ -6,22 +6,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from ..geometry.calibration import CalibrationError
 from ..geometry.camera import Camera
 from ..geometry.depth_image import DepthImage
 from ..geometry.pose import Pose
 from ..types import DepthStatus
-from .camera_info import calibration
 from .camera_motion import CameraMotion, TransformUnavailable
-from .depth_images import decode_depth
+from .depth_registration import LATE, ColourImage, check_gap, nanoseconds, registered
 from .diagnostics import Health
 from .parameters import Parameters
 from .rejections import InputRejected
@@ -32,8 +30,6 @@ LONGEST_WAIT = 0.05
 """Seconds for which a hand waits for a depth image that is on its way."""
 ALIVE = 1.0
 """Seconds after the last depth image for which another one is expected."""
-_ASPECT_TOLERANCE = 0.01
-"""Largest relative difference of the aspect ratios of a depth image without CameraInfo and its colour image."""
 
 
 class DepthInput:
@@ -78,7 +74,7 @@ class DepthInput:
             # Only now, because listening to TF costs time, and in this thread, which owns the subscriptions.
             self._motion = CameraMotion(self._node, "")
         with self._arrived:
-            if self._messages and _nanoseconds(message.header) < _nanoseconds(self._messages[-1].header):
+            if self._messages and nanoseconds(message.header) < nanoseconds(self._messages[-1].header):
                 self._messages.clear()  # The clock was set back, or a bag starts again.
             self._messages.append(message)
             self._last_arrival = time.monotonic()
@@ -102,13 +98,20 @@ class DepthInput:
             message = self._message(header, parameters.depth_tolerance, is_stopped)
             if message is None:
                 return DepthStatus.NONE
-            depth = decode_depth(message, parameters.max_pixels)
-            depth_camera, pose = self._camera(message.header, header, depth, camera, parameters.rectified)
-            image = DepthImage(depth, depth_camera, pose, parameters.depth_noise)
+            return registered(
+                message,
+                self._info,
+                ColourImage(header, camera, parameters.rectified),
+                parameters.depth_noise,
+                parameters.max_pixels,
+                partial(self._pose, header, message.header),
+                f"depth images arrive on {self._topic}, but no CameraInfo on "
+                f"{self._node.resolve_topic_name('depth_camera_info')}: remap depth_camera_info to that of the depth "
+                "camera",
+            )
         except InputRejected as rejection:
             self._health.reject(rejection)
-            return DepthStatus.LATE if rejection.name == "depth_late" else DepthStatus.UNUSABLE
-        return image
+            return DepthStatus.LATE if rejection.name == LATE else DepthStatus.UNUSABLE
 
     def _message(
         self, header: Header, tolerance: float, is_stopped: Callable[[], bool]
@@ -118,7 +121,7 @@ class DepthInput:
         Raises:
             InputRejected: the nearest message is more than ``tolerance`` seconds away.
         """
-        stamp = _nanoseconds(header)
+        stamp = nanoseconds(header)
         deadline = time.monotonic() + LONGEST_WAIT
         with self._arrived:
             while True:
@@ -127,67 +130,25 @@ class DepthInput:
                     self._messages.clear()
                 if not self._messages:
                     return None
-                gaps = [_nanoseconds(message.header) - stamp for message in self._messages]
+                gaps = [nanoseconds(message.header) - stamp for message in self._messages]
                 nearest = int(np.argmin(np.abs(gaps)))
+                message = self._messages[nearest]
                 if abs(gaps[nearest]) <= tolerance * 1e9:
-                    return self._messages[nearest]
+                    return message
                 # Only messages that are slightly older than the image tell that its own is still on its way.
                 if gaps[-1] > 0 or gaps[-1] < -ALIVE * 1e9 or now >= deadline or is_stopped():
                     break
                 self._arrived.wait(deadline - now)
-        gap = gaps[nearest] / 1e9
-        raise InputRejected(
-            "depth_late",
-            f"the nearest depth image is {1000 * abs(gap):.0f} ms {'younger' if gap > 0 else 'older'} than the image, "
-            f"more than depth_tolerance ({1000 * tolerance:.0f} ms): let the driver synchronise both streams, use the "
-            "same rate for both, or check that both cameras use the same clock",
-        )
+        check_gap(gaps[nearest] / 1e9, tolerance)
+        return message
 
-    def _camera(
-        self, depth_header: Header, header: Header, depth: np.ndarray, camera: Camera, rectified: bool
-    ) -> tuple[Camera, Pose]:
-        """Returns the camera of a depth image and its pose in the frame of the colour image.
+    def _pose(self, header: Header, depth_header: Header) -> Pose:
+        """Returns the pose of the depth camera in the frame of the colour image.
 
         Raises:
-            InputRejected: the calibration or the pose is unknown.
+            TransformUnavailable: it is unknown.
         """
-        height, width = depth.shape
-        aligned = depth_header.frame_id == header.frame_id
-        info = self._info
-        if info is None:
-            # An aligned depth image has the camera of the colour image, at its own size.
-            if aligned and abs(width / height * camera.height / camera.width - 1) < _ASPECT_TOLERANCE:
-                return camera.resized(width, height), Pose.identity()
-            raise InputRejected(
-                "depth_no_camera_info",
-                f"depth images arrive on {self._topic}, but no CameraInfo on "
-                f"{self._node.resolve_topic_name('depth_camera_info')}: remap depth_camera_info to that of the depth "
-                "camera",
-            )
-        if info.header.frame_id not in ("", depth_header.frame_id):
-            raise InputRejected(
-                "depth_camera_info_frame",
-                f"depth images are in frame {depth_header.frame_id!r}, but their CameraInfo is in frame "
-                f"{info.header.frame_id!r}: remap depth and depth_camera_info to the same camera",
-            )
-        try:
-            depth_camera, _ = calibration(info).camera(width, height, rectified)
-        except CalibrationError as error:
-            raise InputRejected(f"depth_{error.name}", f"CameraInfo of the depth images: {error}") from error
-        if aligned:
-            return depth_camera, Pose.identity()
         self._needs_motion = True
-        try:
-            if self._motion is None:
-                raise TransformUnavailable("TF has not been listened to yet")
-            return depth_camera, self._motion.pose_in(header.frame_id, depth_header)
-        except TransformUnavailable as error:
-            raise InputRejected(
-                "depth_no_transform",
-                f"depth images are in frame {depth_header.frame_id!r}, colour images in {header.frame_id!r}, and "
-                f"{error}: let the driver publish TF, or publish aligned depth images",
-            ) from error
-
-
-def _nanoseconds(header: Header) -> int:
-    return int(Time.from_msg(header.stamp).nanoseconds)
+        if self._motion is None:
+            raise TransformUnavailable("TF has not been listened to yet")
+        return self._motion.pose_in(header.frame_id, depth_header)

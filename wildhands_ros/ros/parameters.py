@@ -10,7 +10,7 @@ from typing import Any
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
-from ..config import DETECTORS, PRECISIONS, RUNTIMES, EstimatorConfig, SearchTime, SmoothingConfig
+from ..config import DEPTH_SENSORS, DETECTORS, PRECISIONS, RUNTIMES, EstimatorConfig, SearchTime, SmoothingConfig
 from ..geometry.depth_image import DepthNoise
 from ..io.image_headers import MAX_PIXELS
 from .declaration import ParameterError, check_choices, declare_fields, describe, field_value, parameter, ros_name
@@ -93,7 +93,7 @@ class Parameters:
         "stereo",
         "Noise model of the depth camera. stereo: the standard deviation grows with the square of the distance; "
         "time_of_flight: linearly.",
-        choices=("stereo", "time_of_flight"),
+        choices=DEPTH_SENSORS,
     )
     depth_noise_scale: float = parameter(
         1.0, "Factor on the standard deviation of the noise model.", bounds=(0.1, 100.0)
@@ -256,8 +256,7 @@ class Parameters:
     @property
     def depth_noise(self) -> DepthNoise:
         """The noise model of the depth camera."""
-        stereo = self.depth_sensor == "stereo"
-        return (DepthNoise.stereo() if stereo else DepthNoise.time_of_flight()).scaled(self.depth_noise_scale)
+        return DepthNoise.of_sensor(self.depth_sensor, self.depth_noise_scale)
 
     @property
     def max_pixels(self) -> int:

@@ -26,7 +26,7 @@ from ...recording.segments import AnnotatedFrame
 from ...types import Side
 from ..camera_info import camera_info
 from ..messages import hand_array, set_pose
-from .image_streams import CAMERA_INFO
+from .topics import CAMERA_INFO
 
 HandModel = Mapping[Side, HandAsset]
 HANDS_TOPIC, RECORDED_HANDS_TOPIC = "/hands", "/hands/recorded"

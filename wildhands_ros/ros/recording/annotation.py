@@ -64,6 +64,7 @@ def annotate(
         "files": _fingerprint(source),
         "topic": options.image_topic,
         "rectified": options.rectified,
+        "depth": asdict(options.depth),
     }
 
     def estimated(readable: Path, count: int | None) -> Annotation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,16 +15,18 @@ from ...geometry.camera import Camera
 from ...io.camera_files import Intrinsics
 from ...io.images import InputError
 from ...io.sources import VideoSource
-from ...recording.bags import IMAGE_TYPES, Bag, is_bag
+from ...recording.bags import Bag, is_bag
 from ...recording.camera_poses import PoseOptions
 from ...recording.image_stream import StreamImage, UnreadableImage
 from ...recording.message import Message
 from ...recording.refinement import RefinementOptions
 from ..camera_info import calibration
+from ..depth_registration import ColourImage
 from ..images import decode
 from ..rejections import InputRejected
+from .depth_streams import DepthOptions, DepthStream, find_depth
+from .topics import first_message, image_topic, info_topic
 
-CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _IMAGES_TO_CHECK = 10
 
 
@@ -37,6 +40,8 @@ class AnnotationOptions:
     """Replaces the CameraInfo of the bag; None to use that."""
     rectified: bool = False
     """Whether the images of the bag are rectified."""
+    depth: DepthOptions = field(default_factory=DepthOptions)
+    """Which depth images are used."""
     poses: PoseOptions = field(default_factory=PoseOptions)
     """Where the pose of the camera comes from."""
     refinement: RefinementOptions = field(default_factory=RefinementOptions)
@@ -47,8 +52,6 @@ class BagStream:
     """The images of one topic of an open bag."""
 
     keeps_jpegs = False
-    problems: tuple[str, ...] = ()
-    """CameraInfo that cannot be read. The bag has its own problems."""
 
     def __init__(self, bag: Bag, options: AnnotationOptions):
         """Finds the topics.
@@ -56,12 +59,20 @@ class BagStream:
         Raises:
             InputError: there are no such images, or their camera is unknown.
         """
-        self._bag = bag
-        self.topic = _image_topic(bag, options.image_topic)
+        self._bag, self._rectified = bag, options.rectified
+        self.topic = image_topic(bag, options.image_topic)
         self.count = bag.count(self.topic.topic) or None
-        self._info_topic = None if options.intrinsics else _info_topic(bag, self.topic.topic)
-        self._first_info = None if self._info_topic is None else _first_message(bag, self._info_topic)
+        self._info_topic = None if options.intrinsics else info_topic(bag, self.topic.topic)
+        self._first_info = None if self._info_topic is None else first_message(bag, self._info_topic)
         self._cameras = _CamerasByInfo(options.intrinsics, options.rectified)
+        depth = find_depth(bag, self.topic.topic, options.depth)
+        self._depth = None if depth is None else DepthStream(bag, depth, options.depth)
+        self._unreadable: list[str] = []
+
+    @property
+    def problems(self) -> list[str]:
+        """CameraInfo that cannot be read, and depth images that are not used. The bag has its own problems."""
+        return [*self._unreadable, *(self._depth.problems.values() if self._depth is not None else ())]
 
     @property
     def camera_warnings(self) -> list[str]:
@@ -70,7 +81,7 @@ class BagStream:
 
     def frame_id(self) -> str:
         """Returns the frame of the first image."""
-        return str(_first_message(self._bag, self.topic).header.frame_id)
+        return str(first_message(self._bag, self.topic).header.frame_id)
 
     def check(self) -> None:
         """Reads the first images.
@@ -91,31 +102,77 @@ class BagStream:
     def images(self, wanted: Callable[[int], bool]) -> Iterator[StreamImage | UnreadableImage]:
         """Yields the images whose index is ``wanted``, each with the preceding CameraInfo or else the first one."""
         index, info = 0, self._first_info
-        topics = [self.topic] if self._info_topic is None else [self.topic, self._info_topic]
-        for topic, _, data in self._bag.messages(topics):
-            if topic.topic != self.topic.topic:
+        topics = [self.topic, *([] if self._info_topic is None else [self._info_topic])]
+        topics += self._depth.topics if self._depth is not None else []
+        depth_topics = {topic.topic for topic in self._depth.topics} if self._depth is not None else set()
+        waiting: deque[_Waiting] = deque()
+        for topic, received, data in self._bag.messages(topics):
+            if topic.topic == self.topic.topic:
+                if wanted(index):
+                    waiting.append(self._waiting(index, topic, received, data, info))
+                index += 1
+            elif self._info_topic is not None and topic.topic == self._info_topic.topic:
                 info = self._info(topic, data) or info
-                continue
-            if wanted(index):
-                try:
-                    yield self._image(index, self._bag.read(topic, data), info)
-                except (InputRejected, CalibrationError, InputError) as error:
-                    yield UnreadableImage(index, f"{topic.topic}, image {index}: {error}")
-            index += 1
+            if self._depth is not None and topic.topic in depth_topics:
+                self._depth.add(topic.topic, received, data)
+            while waiting and self._is_complete(waiting[0], received):
+                yield self._image(waiting.popleft())
+        for left in waiting:
+            yield self._image(left)
 
     def _info(self, topic: rosbag.Connection, data: bytes) -> Message | None:
         try:
             return self._bag.read(topic, data)
         except InputError as error:
-            self.problems = (*self.problems, str(error)) if str(error) not in self.problems else self.problems
+            if str(error) not in self._unreadable:
+                self._unreadable.append(str(error))
             return None
 
-    def _image(self, index: int, message: Message, info: Message | None) -> StreamImage:
+    def _waiting(
+        self, index: int, topic: rosbag.Connection, received: int, data: bytes, info: Message | None
+    ) -> _Waiting:
+        try:
+            return _Waiting(index, received, self._bag.read(topic, data), info)
+        except InputError as error:
+            return _Waiting(index, received, error, info)
+
+    def _is_complete(self, image: _Waiting, now: int) -> bool:
+        """Returns whether the depth image of an image need not be waited for."""
+        if self._depth is None or isinstance(image.message, InputError):
+            return True
+        return self._depth.is_complete(image.message.header, image.received, now)
+
+    def _image(self, waiting: _Waiting) -> StreamImage | UnreadableImage:
+        try:
+            return self._decoded(waiting)
+        except (InputRejected, CalibrationError, InputError) as error:
+            return UnreadableImage(waiting.index, f"{self.topic.topic}, image {waiting.index}: {error}")
+
+    def _decoded(self, waiting: _Waiting) -> StreamImage:
+        message = waiting.message
+        if isinstance(message, InputError):
+            raise message
         image = decode(message, self.topic.msgtype)
         height, width = image.shape[:2]
-        camera, origin = self._cameras(width, height, info)
-        stamp = message.header.stamp
-        return StreamImage(index, stamp.sec + stamp.nanosec / 1e9, image, camera, origin)
+        camera, origin = self._cameras(width, height, waiting.info)
+        stamp = message.header.stamp.sec + message.header.stamp.nanosec / 1e9
+        depth = None
+        if self._depth is not None:
+            depth = self._depth.for_image(ColourImage(message.header, camera, self._rectified))
+        return StreamImage(waiting.index, stamp, image, camera, origin, depth)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """An image whose depth image may still be on its way."""
+
+    index: int
+    received: int
+    """Nanoseconds."""
+    message: Message | InputError
+    """The image, or why it cannot be read."""
+    info: Message | None
+    """CameraInfo at that time."""
 
 
 class _CamerasByInfo:
@@ -197,51 +254,3 @@ def open_stream(source: Path, options: AnnotationOptions) -> Iterator[BagStream 
         return
     with Bag(source) as bag:
         yield BagStream(bag, options)
-
-
-def _image_topic(bag: Bag, name: str) -> rosbag.Connection:
-    """Finds the image topic with this name, or the only one if ``name`` is empty."""
-    found = _topics_with_messages(bag, *IMAGE_TYPES)
-    if name:
-        if name not in found:
-            raise InputError(
-                f"{bag.path}: no images on {name}; it has images on: {', '.join(sorted(found)) or 'no topic'}"
-            )
-        return found[name]
-    # The overlay of the node is not a camera.
-    cameras = [connection for name, connection in found.items() if "debug_image" not in name]
-    if len(cameras) != 1:
-        names = ", ".join(sorted(connection.topic for connection in cameras))
-        raise InputError(
-            f"{bag.path}: {f'images on {names}: choose one with --image TOPIC' if names else 'no topic with images'}"
-        )
-    return cameras[0]
-
-
-def _info_topic(bag: Bag, image_topic: str) -> rosbag.Connection:
-    """Finds the CameraInfo topic in the namespace of the images, or the only one."""
-    found = _topics_with_messages(bag, CAMERA_INFO)
-    parent = image_topic.removesuffix("/compressed").rpartition("/")[0]
-    if f"{parent}/camera_info" in found:
-        return found[f"{parent}/camera_info"]
-    if len(found) == 1:
-        return next(iter(found.values()))
-    names = ", ".join(sorted(found)) or "none"
-    raise InputError(
-        f"{bag.path}: no CameraInfo that belongs to {image_topic} (in the bag: {names}): give --camera-info FILE, or "
-        "--fov if there is no calibration"
-    )
-
-
-def _topics_with_messages(bag: Bag, *message_types: str) -> dict[str, rosbag.Connection]:
-    return {
-        connection.topic: connection
-        for connection in bag.of_type(*message_types)
-        if connection.msgcount or connection.msgcount is None
-    }
-
-
-def _first_message(bag: Bag, topic: rosbag.Connection) -> Message:
-    for connection, _, data in bag.messages([topic]):
-        return bag.read(connection, data)
-    raise InputError(f"{bag.path}: there is no message on {topic.topic}: give --camera-info FILE, or --fov")

@@ -22,7 +22,7 @@ from ...recording.message import Message
 from ...synthetic.egocentric import EgocentricFrame, EgocentricRecording
 from ...versions import RECORDINGS
 from ..camera_info import camera_info
-from .image_streams import CAMERA_INFO
+from .topics import CAMERA_INFO
 
 WORLD, CAMERA_FRAME = "odom", "camera_optical"
 _TF = "tf2_msgs/msg/TFMessage"
