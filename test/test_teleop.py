@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from wildhands_ros.geometry.pose import Pose
 from wildhands_ros.teleop.arm import CLUTCHES, CURL, OTHER_HAND, ROBOT_MAX_AGE, Arm, ArmConfig
 from wildhands_ros.teleop.follower import Follower, FollowerConfig
+from wildhands_ros.teleop.glitch_filter import GlitchFilter
 from wildhands_ros.teleop.lock import HandLock
 from wildhands_ros.teleop.observation import HandObservation, TrustLimits, curl
 from wildhands_ros.teleop.signals import HeldGesture, RateLimited, opening
@@ -154,9 +155,10 @@ def inside(position: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize("clutch", CLUTCHES)
-@given(events=arm_events)
-def test_no_two_commands_break_a_limit_and_none_follows_a_stale_or_odd_input(clutch, events):
-    arm = Arm(ArmConfig(Side.RIGHT, CONFIG, clutch=clutch), lambda joints: joints[:2, 0], start=ROBOT)
+@given(events=arm_events, lag=st.sampled_from((0, 2)), ramp=st.sampled_from((0.0, 0.5)))
+def test_no_two_commands_break_a_limit_and_none_follows_a_stale_or_odd_input(clutch, events, lag, ramp):
+    config = ArmConfig(Side.RIGHT, replace(CONFIG, ramp=ramp), clutch=clutch, glitch_lag=lag)
+    arm = Arm(config, lambda joints: joints[:2, 0], start=ROBOT)
     now = latest = 0.0
     trusted_at, previous, reported = -np.inf, None, True
     for wait, kind, hands, robot in events:
@@ -185,7 +187,7 @@ def test_no_two_commands_break_a_limit_and_none_follows_a_stale_or_odd_input(clu
 
 
 def test_arm_follows_the_hand_relative_to_the_moment_of_engaging():
-    follower = Follower(replace(CONFIG, position_scale=0.5, max_speed=10, max_rotation_speed=10))
+    follower = Follower(replace(CONFIG, position_scale=0.5, max_speed=10, max_rotation_speed=10, ramp=0))
     turn = (0, 0, 0.4)
     follower.engage(0.0, ROBOT)
     follower.observe(0.0, pose((1, 2, 3)))
@@ -222,8 +224,8 @@ def test_hand_that_reappears_late_does_not_move_the_arm():
 # Faults, as the arm meets them: the command stops within 100 ms, and never jumps
 
 
-def engaged_arm() -> Arm:
-    arm = Arm(ArmConfig(Side.RIGHT, CONFIG), start=ROBOT)
+def engaged_arm(**more) -> Arm:
+    arm = Arm(ArmConfig(Side.RIGHT, replace(CONFIG, **more)), start=ROBOT)
     assert arm.engage(0.0)
     return arm
 
@@ -264,7 +266,7 @@ def test_a_fault_stops_the_commands_within_100_ms_and_they_continue_without_a_ju
 
 @pytest.mark.parametrize("since", ("last command", "before it", None))
 def test_after_a_pause_the_arm_continues_from_the_reported_pose(since):
-    arm = engaged_arm()
+    arm = engaged_arm(ramp=0.0)
     stopped_at = Pose(ROBOT.rotation, ROBOT.position + (0.1, 0, 0))
     if since == "before it":  # A report that is older than the last command is ignored.
         arm.robot_at(0.0, ROBOT)
@@ -330,6 +332,106 @@ def test_without_track_ids_the_nearest_hand_is_followed():
 def test_unknown_scores_do_not_make_a_hand_untrusted():
     unknown = hand(score=float("nan"), side_score=float("nan"), reprojection_error=float("nan"))
     assert TrustLimits().violation(unknown) == ""
+
+
+def test_speed_rises_from_zero_when_a_motion_begins_and_when_the_hand_comes_back_elsewhere():
+    """The hand is lost for 0.3 s while it moves on, so that the arm would run at its full speed at once."""
+    fast = lambda now: [] if 1.0 <= now < 1.3 else [hand((0.0, 0.0, 0.5 - 0.6 * now))]  # noqa: E731
+    arm = engaged_arm(ramp=0.5)
+    commands = play(arm, fast, 2.2)
+    assert_within_speed(commands)
+    for begin in (0.0, 1.3):
+        own = [(now, pose) for now, pose in commands if begin <= now < begin + 0.5]
+        for (t1, a), (t2, b) in zip(own, own[1:], strict=False):
+            share = (t2 - own[0][0]) / 0.5
+            assert np.linalg.norm(b.position - a.position) <= share * CONFIG.max_speed * (t2 - t1) + 1e-9
+    np.testing.assert_allclose(
+        next(pose for now, pose in commands if now >= 1.3).position,
+        next(pose for now, pose in reversed(commands) if now < 1.3).position,
+        atol=1e-9,
+    )
+
+
+# Glitches
+
+
+def filtered(hands: list[HandObservation | None], lag: int = 2) -> list[HandObservation | None]:
+    """Returns what the filter makes of hands at 30 Hz."""
+    glitches = GlitchFilter(lag, CONFIG.watchdog)
+    return [None if each is None else glitches.update(FRAME * number, each) for number, each in enumerate(hands)]
+
+
+def waving(now: float, **more) -> HandObservation:
+    """Returns a hand that moves fast, turns, and opens and closes its thumb."""
+    joints = flat_joints(0.05 + 0.04 * np.sin(6 * now))
+    return hand(circling(now), rotvec=(0, 0.8 * np.sin(5 * now), 0), joints=joints, stamp=round(now * 1e9), **more)
+
+
+@pytest.mark.parametrize("lag", (1, 2, 3))
+def test_a_glitch_filter_delays_a_smooth_motion_by_its_lag_and_changes_nothing(lag):
+    hands = [waving(FRAME * number) for number in range(60)]
+    result = filtered(hands, lag)
+    assert result[:lag] == [None] * lag
+    assert [id(each) for each in result[lag:]] == [id(each) for each in hands[: 60 - lag]]
+
+
+@pytest.mark.parametrize("length", (1, 2))
+@pytest.mark.parametrize("kind", ("position", "rotation", "fingers"))
+def test_glitches_are_replaced_by_the_median_of_their_surroundings(kind, length):
+    hands = [waving(FRAME * number) for number in range(40)]
+    clean = hands[20]
+    for number in range(20, 20 + length):
+        now = FRAME * number
+        glitch = {
+            "position": hand(np.add(circling(now), (0, 0.1, 0.2)), rotvec=(0, 0.8 * np.sin(5 * now), 0)),
+            "rotation": hand(circling(now), rotvec=(2.0, 0.8 * np.sin(5 * now), 0)),
+            "fingers": hand(circling(now), joints=flat_joints(closed=("index", "middle", "ring", "pinky"))),
+        }[kind]
+        hands[number] = replace(glitch, stamp=hands[number].stamp)
+    result = filtered(hands)
+    assert all(id(each) == id(hands[number - 2]) for number, each in enumerate(result) if 2 <= number < 20)
+    repaired = result[22]
+    assert repaired.stamp == clean.stamp
+    np.testing.assert_allclose(repaired.wrist.position, clean.wrist.position, atol=0.03)
+    assert Rotation.from_matrix(repaired.wrist.rotation @ clean.wrist.rotation.T).magnitude() < 0.3
+    np.testing.assert_allclose(repaired.local_joints, clean.local_joints, atol=0.02)
+    np.testing.assert_allclose(repaired.joints, repaired.wrist.apply(repaired.local_joints), atol=1e-12)
+
+
+def test_a_glitch_filter_begins_again_after_a_pause_and_bridges_single_images():
+    glitches = GlitchFilter(1, CONFIG.watchdog)
+    assert glitches.update(0.0, hand()) is None
+    assert glitches.update(0.07, hand()) is not None
+    assert glitches.update(0.3, hand((0.3, 0, 0.5))) is None
+    glitches.clear()
+    assert glitches.update(0.33, hand()) is None
+
+
+@pytest.mark.parametrize("lag", (0, 2))
+def test_an_arm_does_not_follow_glitches(lag):
+    arm = Arm(ArmConfig(Side.RIGHT, replace(CONFIG, max_hand_speed=50, ramp=0), glitch_lag=lag), start=ROBOT)
+    assert arm.engage(0.0)
+    spikes = lambda now: [hand((0, 0, 0.25 if 1.0 <= now < 1.06 else 0.5), stamp=round(now * 1e9))]  # noqa: E731
+    positions = np.array([pose.position for _, pose in play(arm, spikes, 2.0)])
+    moved = np.linalg.norm(positions - ROBOT.position, axis=1).max()
+    assert moved < 1e-9 if lag else moved > 0.02
+    assert arm.glitches == (2 if lag else 0)
+
+
+def test_a_lost_hand_stops_the_arm_as_early_with_a_glitch_filter():
+    arm = Arm(ArmConfig(Side.RIGHT, CONFIG, glitch_lag=3), start=ROBOT)
+    assert arm.engage(0.0)
+    times = [now for now, _ in play(arm, lambda now: [hand(circling(now))] if now < 1.0 else [], 2.0)]
+    assert max(times) < 1.0 + CONFIG.watchdog
+
+
+def test_commands_name_the_image_whose_hand_they_follow():
+    arm = Arm(ArmConfig(Side.RIGHT, CONFIG, glitch_lag=1), start=ROBOT)
+    assert arm.engage(0.0)
+    for number in range(4):
+        arm.frame(number * FRAME, [hand(stamp=1000 + number)])
+        command = arm.tick(number * FRAME)
+        assert (None if command is None else command.stamp) == (None if number == 0 else 999 + number)
 
 
 # Clutch, gripper

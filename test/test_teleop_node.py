@@ -15,6 +15,7 @@ pytest.importorskip("rclpy")
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TransformStamped
+from rclpy.duration import Duration
 from rclpy.time import Time
 from ros_graph import DOMAIN, Client, NodeProcess
 from ros_samples import CAMERA, hand
@@ -30,7 +31,7 @@ from wildhands_ros.ros import camera_motion
 from wildhands_ros.ros.messages import hand_array
 from wildhands_ros.ros.teleop import arm_topics
 from wildhands_ros.ros.teleop import node as teleop_node
-from wildhands_ros.ros.teleop.messages import observation, pose
+from wildhands_ros.ros.teleop.messages import observation, pose, time_message
 from wildhands_ros.types import FrameEstimate, Side
 
 pytestmark = pytest.mark.ros
@@ -159,7 +160,9 @@ def test_it_does_not_engage_without_the_pose_of_the_robot(tmp_path):
 def test_observations_survive_the_round_trip_through_a_message():
     estimate = hand(Side.LEFT, 3)
     message = hand_array(FrameEstimate((estimate,), CAMERA), Header(), IntrinsicsSource.CAMERA_INFO, "open").hands[0]
-    seen = observation(message)
+    stamp = Time(nanoseconds=5_000_000_007).to_msg()
+    seen = observation(message, stamp)
+    assert seen.stamp == 5_000_000_007 and time_message(seen.stamp) == stamp
     assert seen.side is Side.LEFT and seen.track == estimate.track_id
     np.testing.assert_allclose(seen.joints, estimate.joints, atol=1e-6)
     np.testing.assert_allclose(seen.wrist.rotation, estimate.wrist_rotation, atol=1e-6)
@@ -180,7 +183,7 @@ def test_an_invalid_hand_is_none(broken):
     else:
         message.wrist.pose.orientation.x = message.wrist.pose.orientation.y = message.wrist.pose.orientation.z = 0.0
         message.wrist.pose.orientation.w = 0.0
-    assert observation(message) is None
+    assert observation(message, Time().to_msg()) is None
     assert broken == "side" or pose(message.wrist.pose) is None
 
 
@@ -330,6 +333,10 @@ def test_an_error_of_one_robot_hand_releases_its_arm_only(make, monkeypatch):
     assert {item.key: item.value for item in status.values}["rejected: internal_error"] == "1"
 
 
+def diagnostics_values(made) -> dict[str, str]:
+    return {item.key: item.value for item in made.status().values}
+
+
 def hostile_messages():
     for value in (float("nan"), float("inf"), 1e308, -1e30):
         for field in ("position", "orientation"):
@@ -375,6 +382,29 @@ def test_no_message_ends_the_node_and_no_command_is_not_finite(make, robot_hand)
         assert np.isfinite(command.pose.position).all() and np.isfinite(command.pose.rotation).all()
         assert np.isfinite(command.opening) and (command.joints is None or np.isfinite(command.joints).all())
     assert not [item.key for item in made.status().values if "internal_error" in item.key]
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_latency_from_the_stamp_of_the_image_to_its_command_is_published(make, lag):
+    """Once for each image, however many commands follow it, and including the delay of the glitch filter."""
+    made = make(max_age=0.0, glitch_lag=lag, **START)
+    latencies, wrists = [], []
+    made.topics._latency = SimpleNamespace(publish=lambda message: latencies.append(message.data))
+    made.topics._wrist = SimpleNamespace(publish=wrists.append)
+    assert "none" in diagnostics_values(made)["right latency"]
+    made.arm.engage(made.clock.now)
+    stamps = []
+    for _ in range(4):
+        stamps.append(made.node.get_clock().now() - Duration(seconds=1))
+        made.node._on_hands(hands_at(0.0, stamps[-1].to_msg()))
+        for _ in range(3):
+            made.clock.now += 0.01
+            made.node._on_command_timer()
+    assert len(latencies) == 4 - lag
+    assert all(1.0 <= latency < 60.0 for latency in latencies)
+    assert diagnostics_values(made)["right latency"].endswith("ms)")
+    # Wrists have the stamps of their own images.
+    assert [wrist.header.stamp for wrist in wrists] == [stamp.to_msg() for stamp in stamps[: 4 - lag]]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, 1e9])

@@ -10,6 +10,7 @@ import numpy as np
 from ..geometry.pose import Pose
 from ..types import Side
 from .follower import Follower, FollowerConfig
+from .glitch_filter import GlitchFilter
 from .lock import HandLock
 from .observation import HandObservation, TrustLimits, curl
 from .signals import HeldGesture, RateLimited, opening
@@ -41,6 +42,8 @@ class ArmConfig:
     """Strokes per second."""
     joint_speed: float = 6.0
     """Maximum speed of the robot hand's joints in rad/s (m/s for sliding joints)."""
+    glitch_lag: int = 0
+    """Images by which the hand is followed later, so that glitches of up to so many images are replaced; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class ArmCommand:
     """Opening of the gripper: 0 closed, 1 open."""
     joints: np.ndarray | None
     """Positions of the robot hand's joints; None without a robot hand."""
+    stamp: int
+    """Stamp of the image whose hand is followed, in nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class _HandGoal:
 
     opening: float
     joints: np.ndarray | None
+    stamp: int
 
 
 class Arm:
@@ -82,11 +88,12 @@ class Arm:
         self.status = "released"
         """What the arm is doing, or why it does not move."""
         self.hand: HandObservation | None = None
-        """The operator's hand in the last image; None if it was missing or not trusted."""
+        """The operator's hand that the last image made known; None if it was missing or not trusted."""
         self.rejected = 0
         """Number of images whose hand was not trusted or jumped."""
         self._config, self._retarget = config, retarget
         self._lock, self._follower = HandLock(config.side), Follower(config.follower)
+        self._glitches = GlitchFilter(config.glitch_lag, config.follower.watchdog)
         self._gesture = HeldGesture(CURL_ON, CURL_OFF, CURL_HOLD)
         self._gripper, self._joints = RateLimited(config.gripper_speed), RateLimited(config.joint_speed)
         self._robot = start
@@ -100,6 +107,11 @@ class Arm:
     def engaged(self) -> bool:
         """Whether the clutch is closed."""
         return self._follower.engaged
+
+    @property
+    def glitches(self) -> int:
+        """Number of glitches that were replaced."""
+        return self._glitches.replaced
 
     def robot_at(self, now: float, pose: Pose) -> None:
         """Sets the pose of the end effector as the robot reports it.
@@ -136,6 +148,7 @@ class Arm:
         """Opens the clutch and forgets the hand; the next hand may be another person's."""
         self._follower.release()
         self._lock.release()
+        self._glitches.clear()
         self.status = "released"
 
     def frame(self, now: float, hands: Sequence[HandObservation]) -> None:
@@ -147,7 +160,10 @@ class Arm:
             else:
                 trusted.append(hand)
         self.hand = self._lock.pick(trusted)
+        # Before the delay of the glitch filter: the clutch opens as soon as the hand does.
         self._use_gesture(now, trusted)
+        if self.hand is not None:
+            self.hand = self._glitches.update(now, self.hand)
         was_engaged = self.engaged
         followed = self._follower.observe(now, self.hand.wrist if self.hand else None, self._robot)
         self._detect_release(was_engaged)
@@ -163,7 +179,7 @@ class Arm:
         if self.hand is not None:
             joints = self._retarget(self.hand.local_joints) if self._retarget and self.engaged else None
             gripper = opening(self.hand.pinch, self._config.pinch_closed, self._config.pinch_opened)
-            self._goal = _HandGoal(gripper, joints)
+            self._goal = _HandGoal(gripper, joints, self.hand.stamp)
 
     def tick(self, now: float) -> ArmCommand | None:
         """Returns the command to send at ``now``; None while the robot must not move."""
@@ -174,8 +190,10 @@ class Arm:
             self._report_stop(now)
             return None
         self._robot = pose
-        joints = None if self._goal.joints is None else self._joints.update(now, self._goal.joints)
-        return ArmCommand(pose, float(self._gripper.update(now, np.asarray(self._goal.opening))), joints)
+        goal, share = self._goal, self._follower.speed_share(now)
+        joints = None if goal.joints is None else self._joints.update(now, goal.joints, share)
+        gripper = self._gripper.update(now, np.asarray(goal.opening), share)
+        return ArmCommand(pose, float(gripper), joints, goal.stamp)
 
     def _detect_release(self, was_engaged: bool) -> None:
         if was_engaged and not self.engaged:

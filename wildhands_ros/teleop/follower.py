@@ -37,6 +37,9 @@ class FollowerConfig:
     again."""
     max_hand_speed: float = 4.0
     """m/s; a faster motion means another hand or a wrong estimate."""
+    ramp: float = 0.5
+    """Seconds in which the speed limits rise from 0 to their full values after a motion begins or continues: the first
+    estimates of a hand that reappears are the least reliable ones."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Follower:
         self._robot = Pose.identity()
         """Where the robot is; meaningless before the clutch is engaged."""
         self._commanded_at: float | None = None
+        self._moving_since = 0.0
+        """When the first command of this motion was sent; meaningless while there is no command."""
 
     @property
     def engaged(self) -> bool:
@@ -72,6 +77,12 @@ class Follower:
         """Returns whether the clutch is closed, but no trusted hand has been seen for ``watchdog`` seconds."""
         since = self._lost_since if self._anchor is None else self._seen_at
         return self._engaged and now - since > self._config.watchdog
+
+    def speed_share(self, now: float) -> float:
+        """Returns the share of the speed limits that is allowed at ``now``, from 0 to 1."""
+        if self._commanded_at is None:
+            return 0.0
+        return float(np.clip((now - self._moving_since) / self._config.ramp, 0.0, 1.0)) if self._config.ramp else 1.0
 
     def engage(self, now: float, robot: Pose) -> None:
         """Closes the clutch.
@@ -117,9 +128,11 @@ class Follower:
         self._expire(now)
         if self._anchor is None:
             return None
-        elapsed = 0.0 if self._commanded_at is None else np.clip(now - self._commanded_at, 0.0, self._config.watchdog)
-        self._robot = self._step_towards(self._target(self._anchor), float(elapsed))
-        self._commanded_at = now if self._commanded_at is None else max(now, self._commanded_at)
+        if self._commanded_at is None:
+            self._moving_since = self._commanded_at = now
+        elapsed = float(np.clip(now - self._commanded_at, 0.0, self._config.watchdog)) * self.speed_share(now)
+        self._robot = self._step_towards(self._target(self._anchor), elapsed)
+        self._commanded_at = max(now, self._commanded_at)
         return self._robot
 
     def _expire(self, now: float) -> None:

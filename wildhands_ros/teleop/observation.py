@@ -31,6 +31,8 @@ class HandObservation:
     """Confidence in [0, 1] that ``side`` is correct; NaN if unknown."""
     reprojection_error: float = float("nan")
     """As in ``HandEstimate``; NaN if unknown."""
+    stamp: int = 0
+    """When the image was taken, in nanoseconds of its clock; 0 if unknown."""
 
     @property
     def pinch(self) -> float:

@@ -42,8 +42,13 @@ class RateLimited:
         self._value: np.ndarray | None = None
         self._at = 0.0
 
-    def update(self, now: float, target: np.ndarray) -> np.ndarray:
-        """Returns the value at ``now`` (seconds), moved towards ``target``; a non-finite target is ignored.
+    def update(self, now: float, target: np.ndarray, share: float = 1.0) -> np.ndarray:
+        """Returns the value at ``now``, moved towards ``target``; a non-finite target is ignored.
+
+        Args:
+            now: time in seconds.
+            target: where the value is to go.
+            share: share of the rate that is allowed now, from 0 to 1.
 
         Raises:
             ValueError: the first target is not finite.
@@ -54,7 +59,7 @@ class RateLimited:
                 raise ValueError(f"the first target is {target.tolist()}, so there is nothing to start at")
             self._value, self._at = target, now
         elif np.isfinite(target).all():
-            reach = self._rate * float(np.clip(now - self._at, 0.0, self._longest_step))
+            reach = share * self._rate * float(np.clip(now - self._at, 0.0, self._longest_step))
             self._value = self._value + np.clip(target - self._value, -reach, reach)
         self._at = max(now, self._at)
         return self._value

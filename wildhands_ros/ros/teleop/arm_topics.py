@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -20,7 +19,8 @@ from ...teleop.arm import Arm, ArmCommand
 from ...teleop.observation import HandObservation
 from ...types import Side
 from ..rejections import InputRejected
-from .messages import gripper, gripper_type, joint_state, pose, pose_stamped
+from .latency import Latency
+from .messages import gripper, gripper_type, joint_state, pose, pose_stamped, time_message
 from .parameters import TeleopParameters
 
 if TYPE_CHECKING:
@@ -67,20 +67,23 @@ class ArmTopics:
         self._gripper = node.create_publisher(self._gripper_type, f"{prefix}/gripper", 10)
         self._joints = node.create_publisher(JointState, f"{prefix}/joint_states", 10) if self._retargeting else None
         self._engaged = node.create_publisher(Bool, f"{prefix}/engaged", LATCHED)
+        self._latency = node.create_publisher(Float64, f"{prefix}/latency", 10)
+        self.latency = Latency()
+        """Latency of the commands of this arm."""
         self._published_engaged: bool | None = None
         latest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         node.create_subscription(PoseStamped, f"{prefix}/robot_pose", self._on_robot_pose, latest)
         node.create_service(SetBool, f"{prefix}/engage", self._on_engage)
         self._publish_engaged()
 
-    def frame(self, hands: list[HandObservation], stamp: Time, frame: str) -> None:
+    def frame(self, hands: list[HandObservation], frame: str) -> None:
         """Adds the hands of a frame of the stream, in the target frame."""
         try:
             self.arm.frame(time.monotonic(), hands)
         except Exception as error:  # The robot hand's solver raises various types.
             self._fail(error)
         if (hand := self.arm.hand) is not None:
-            self._wrist.publish(pose_stamped(hand.wrist, stamp, frame))
+            self._wrist.publish(pose_stamped(hand.wrist, time_message(hand.stamp), frame))
             self._pinch.publish(Float64(data=hand.pinch))
         self._publish_engaged()
 
@@ -92,7 +95,10 @@ class ArmTopics:
         except Exception as error:
             self._fail(error)
         if command is not None:
-            self._send(command, self._node.get_clock().now().to_msg(), frame)
+            now = self._node.get_clock().now()
+            self._send(command, now.to_msg(), frame)
+            if (latency := self.latency.add(command.stamp, now.nanoseconds)) is not None:
+                self._latency.publish(Float64(data=latency))
         self._publish_engaged()
 
     def _fail(self, error: Exception) -> None:

@@ -25,8 +25,13 @@ FARTHEST_POSE = 1e6
 SIDE_OF_VALUE = {value: side for side, value in SIDES.items()}
 
 
-def observation(hand: Hand) -> HandObservation | None:
-    """Returns a hand in the camera's frame; None if its side is unknown or its pose is invalid."""
+def observation(hand: Hand, stamp: Time) -> HandObservation | None:
+    """Returns a hand in the camera's frame; None if its side is unknown or its pose is invalid.
+
+    Args:
+        hand: the message.
+        stamp: stamp of the image.
+    """
     wrist = pose(hand.wrist.pose)
     joints = np.reshape(np.asarray(hand.joints, float), (21, 3))
     if hand.side not in SIDE_OF_VALUE or wrist is None or (np.abs(wrist.position) > FARTHEST_HAND).any():
@@ -41,7 +46,18 @@ def observation(hand: Hand) -> HandObservation | None:
         score=hand.score,
         side_score=hand.side_score,
         reprojection_error=hand.reprojection_error,
+        stamp=nanoseconds(stamp),
     )
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Returns a stamp in nanoseconds."""
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+
+
+def time_message(stamp: int) -> Time:
+    """Returns the message of a stamp in nanoseconds."""
+    return Time(sec=stamp // 10**9, nanosec=stamp % 10**9)
 
 
 def pose(message: PoseMessage) -> Pose | None:

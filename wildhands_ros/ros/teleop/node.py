@@ -149,7 +149,7 @@ class TeleopNode(Node):
 
     def _forward(self, hands: list[HandObservation], message: HandArray) -> None:
         for arm in self._arms:
-            arm.frame(hands, message.header.stamp, self._frame_id)
+            arm.frame(hands, self._frame_id)
 
     def _checked_age(self, message: HandArray) -> float:
         """Returns the seconds since the image was taken.
@@ -176,7 +176,7 @@ class TeleopNode(Node):
         if message.intrinsics_source == HandArray.INTRINSICS_GUESS:
             text = "the camera intrinsics are guessed, so motions are not to scale: calibrate the camera"
             self._reject(InputRejected("guessed_intrinsics", text))
-        found = [observation(hand) for hand in message.hands]
+        found = [observation(hand, message.header.stamp) for hand in message.hands]
         if None in found:
             self._reject(InputRejected("invalid_hand", "a hand has no side or an invalid pose"))
         return [hand.transformed(camera) for hand in found if hand is not None]
@@ -202,7 +202,12 @@ class TeleopNode(Node):
         values |= {f"rejected: {name}": str(count) for name, count in sorted(self._rejections.counts.items())}
         for topics in self._arms:
             side = topics.side.value
-            values |= {f"{side} arm": topics.arm.status, f"{side} hands not trusted": str(topics.arm.rejected)}
+            values |= {
+                f"{side} arm": topics.arm.status,
+                f"{side} hands not trusted": str(topics.arm.rejected),
+                f"{side} glitches replaced": str(topics.arm.glitches),
+                f"{side} latency": topics.latency.summary(),
+            }
         warnings = self._warnings(time.monotonic())
         level = DiagnosticStatus.WARN if warnings else DiagnosticStatus.OK
         text = "; ".join(warnings or (f"{topics.side.value} arm {topics.arm.status}" for topics in self._arms))

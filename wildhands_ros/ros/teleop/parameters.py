@@ -79,6 +79,19 @@ class TeleopParameters:
     max_hand_speed: float = parameter(
         4.0, "Speed above which a motion of the hand is rejected as a jump.", "m/s", (0.1, 50.0)
     )
+    ramp: float = parameter(
+        0.5,
+        "Time in which the speed limits rise from 0 to their full values after a motion begins or continues.",
+        "s",
+        (0.0, 5.0),
+    )
+    glitch_lag: int = parameter(
+        0,
+        "Images by which a hand is followed later, so that glitches of up to so many images are replaced by the median "
+        "of the images around them (Hampel filter). 0: no filter.",
+        "",
+        (0, 10),
+    )
     min_score: float = parameter(0.5, "Score below which a hand is not trusted.", "", (0.0, 1.0))
     min_side_score: float = parameter(0.6, "Confidence in its side below which a hand is not trusted.", "", (0.0, 1.0))
     max_reprojection_error: float = parameter(
@@ -124,6 +137,7 @@ class TeleopParameters:
             watchdog=self.watchdog,
             resume=self.resume,
             max_hand_speed=self.max_hand_speed,
+            ramp=self.ramp,
         )
         return ArmConfig(
             side=side,
@@ -134,6 +148,7 @@ class TeleopParameters:
             pinch_opened=self.gripper__pinch_opened,
             gripper_speed=self.gripper__speed,
             joint_speed=self.robot_hand__speed,
+            glitch_lag=self.glitch_lag,
         )
 
     @property
