@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import uuid
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from wildhands_ros.msg import HandArray, HandMeshTopology
 from wildhands_ros.ros.camera_info import camera_info
 from wildhands_ros.ros.images import encode_image
 from wildhands_ros.ros.node import WildHandsNode
+from wildhands_ros.ros.outputs import Outputs
 
 pytestmark = pytest.mark.ros
 
@@ -201,6 +203,60 @@ def test_nothing_waits_for_the_current_frame_and_its_result_is_discarded(client,
     else:
         assert client.change_state(name, ACTIVATE)
         wait_for_hands(client, name, camera)
+
+
+class SlowMeshes(FakeEstimator):
+    """Its hands' meshes, which are computed when a frame is published, are not ready before ``publish`` is set."""
+
+    def __init__(self, parameters=None):
+        super().__init__(parameters)
+        self.publish = threading.Event()
+        self.publishing = threading.Event()
+
+    def __call__(self, *arguments, **options):
+        frame = super().__call__(*arguments, **options)
+        return replace(frame, hands=tuple(replace(hand, pose_mesh=self._mesh) for hand in frame.hands))
+
+    def _mesh(self, mano, side):
+        self.publishing.set()
+        assert self.publish.wait(60)
+        return np.zeros_like(self.hand_model[side].v_template)
+
+
+def test_a_frame_is_published_while_the_next_one_is_estimated(client, make_node):
+    node, name, camera = make_node(SlowMeshes)
+    wait_until_active(client, node)
+    client.until(lambda: node.estimators and node.estimator.publishing.is_set(), "a frame", meanwhile=camera.send)
+    estimator = node.estimator
+    client.until(lambda: len(estimator.calls) == 2, "the next frame is estimated meanwhile", meanwhile=camera.send)
+    spin_for(client, 0.5, camera)
+    assert len(estimator.calls) == 2, "the publisher is at most one frame behind"
+    assert not hands(client, name)
+    estimator.publish.set()
+    client.until(lambda: len(hands(client, name)) >= 5, "hands", meanwhile=camera.send)
+    spin_for(client, 0.5)
+    stamps = [message.header.stamp.sec + message.header.stamp.nanosec / 1e9 for message in hands(client, name)]
+    assert stamps == sorted(stamps) == [stamp for _, stamp, _ in estimator.calls], "every frame is published, in order"
+    client.until(
+        lambda: client.diagnostics(name[1:])["frames processed"] == str(len(stamps)), "each of them is counted once"
+    )
+
+
+def test_an_error_while_publishing_is_counted_and_the_node_keeps_running(client, make_node, monkeypatch):
+    node, name, camera = make_node()
+    wait_until_active(client, node)
+    wait_for_hands(client, name, camera)
+    publish, errors = Outputs.publish, [ValueError("this frame cannot be published")]
+
+    def fails_once(*arguments):
+        if errors:
+            raise errors.pop()
+        publish(*arguments)
+
+    monkeypatch.setattr(Outputs, "publish", fails_once)
+    client.until(lambda: not errors, "the frame that cannot be published", meanwhile=camera.send)
+    client.until(lambda: client.diagnostics(name[1:]).get("rejected: internal_error") == "1", "the error is reported")
+    wait_for_hands(client, name, camera)
 
 
 def test_a_pause_is_kept_until_the_node_is_active(client, make_node):

@@ -39,7 +39,7 @@ class TestWorker:
             assert go.wait(10)
             done.append(frame)
 
-        worker = Worker()
+        worker = Worker("worker")
         worker.put_frame(partial(process, 1))
         assert busy.wait(10)
         assert [worker.put_frame(partial(process, number)) for number in (2, 3, 4)] == [False, True, True]
@@ -51,7 +51,7 @@ class TestWorker:
         assert done in ([1, "job"], [1, "job", 4]), "stop may come before the last frame"
 
     def test_errors_of_jobs_are_returned_by_their_futures(self):
-        worker = Worker()
+        worker = Worker("worker")
         with pytest.raises(ZeroDivisionError):
             worker.submit(lambda: 1 / 0).result(10)
         assert worker.submit(lambda: 5).result(10) == 5
@@ -60,7 +60,7 @@ class TestWorker:
 
     def test_stop_waits_for_the_jobs(self):
         done: list[int] = []
-        worker = Worker()
+        worker = Worker("worker")
         for number in range(20):
             worker.submit(partial(done.append, number))
         worker.stop()
@@ -69,7 +69,7 @@ class TestWorker:
     def test_a_dropped_frame_is_not_processed(self):
         done: list[int] = []
         go = threading.Event()
-        worker = Worker()
+        worker = Worker("worker")
         worker.submit(lambda: go.wait(10))
         worker.put_frame(partial(done.append, 1))
         worker.drop_frame()

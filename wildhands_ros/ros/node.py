@@ -55,9 +55,9 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class WildHandsNode(ManagedNode):
     """Estimates the hands in the images of one camera; docs/wildhands_node.md describes it.
 
-    There are three kinds of threads: the executor's (callbacks, services, transitions), the worker's (loading, frames,
-    freeing) and those of DDS. In the executor's thread only transitions that load the model wait for the worker, and
-    they do so as coroutines.
+    There are four kinds of threads: the executor's (callbacks, services, transitions), the worker's (loading, frames,
+    freeing), the publisher's (the messages of a frame while the worker estimates the next one) and those of DDS. In the
+    executor's thread only transitions that load the model wait for the worker, and they do so as coroutines.
     """
 
     def __init__(self, make_estimator: Callable[[Parameters], Estimator] = make_estimator, **options: Any):
@@ -77,7 +77,7 @@ class WildHandsNode(ManagedNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._health = Health(self.get_logger().warning)
         self._name_conflicts = NameConflicts(self, self._health)
-        self._worker = Worker()
+        self._worker, self._publisher = Worker("wildhands worker"), Worker("wildhands publisher")
         self._loader = Loader(make_estimator, self._worker, self._health, self.get_logger().fatal)
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
@@ -105,6 +105,7 @@ class WildHandsNode(ManagedNode):
         self._loader.release()
         self._loader.free()
         self._worker.stop(timeout)
+        self._publisher.stop(timeout)
 
     # Transitions
 
@@ -180,6 +181,7 @@ class WildHandsNode(ManagedNode):
             self._health,
             smoothing_frame,
             self._depth,
+            self._publisher,
             self._on_estimator_broken,
         )
         self._worker.submit(self._pipeline.reset)

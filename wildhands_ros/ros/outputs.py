@@ -38,7 +38,7 @@ except ImportError:  # ROS 2 Humble
 
 
 class Outputs:
-    """The publishers, all reliable. ``publish`` is called in the worker's thread, the rest in the executor's."""
+    """The publishers, all reliable. ``publish`` is called in the publisher's thread, the rest in the executor's."""
 
     def __init__(self, node: Node, health: Health):
         """Creates the publishers.

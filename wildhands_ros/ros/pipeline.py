@@ -1,4 +1,8 @@
-"""Processes the images of one stream in the worker's thread: from the message to the published hands."""
+"""Processes the images of one stream: from the message to the published hands.
+
+The worker estimates the hands of an image, the publisher builds and publishes their messages. While the publisher is
+busy with one image, the worker already estimates the next one.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,23 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
 from ..geometry.pose import Pose
 from ..io.errors import InputError
 from ..io.hand_files import load_hand, save_hand
-from ..types import HandLength, Side
+from ..types import FrameEstimate, HandLength, Side
 from .camera_motion import CameraMotion, TransformUnavailable
 from .cameras import Cameras
 from .depth_input import DepthInput
@@ -31,6 +38,7 @@ from .pairing import ImageMessage
 from .parameters import Parameters
 from .rejections import InputRejected, failure
 from .stream import Stream, StreamTime
+from .worker import Worker
 
 if TYPE_CHECKING:
     from ..estimator import DepthLookup, Estimator
@@ -49,6 +57,20 @@ class InputFrame:
     """The node's parameters when the image arrived."""
 
 
+@dataclass(frozen=True)
+class EstimatedFrame:
+    """The hands of an image, ready to be published."""
+
+    estimate: FrameEstimate
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    header: Header
+    intrinsics: IntrinsicsSource
+    parameters: Parameters
+    processing: float
+    """Seconds from the image message to the estimate."""
+
+
 class Pipeline:
     """Processes one stream of images. It is created and stopped in the executor's thread, and used in the worker's."""
 
@@ -61,6 +83,7 @@ class Pipeline:
         health: Health,
         smoothing_frame: str,
         depth: DepthInput | None,
+        publisher: Worker,
         on_estimator_broken: Callable[[], None],
     ):
         """Initialises it for a new stream.
@@ -73,6 +96,7 @@ class Pipeline:
             health: receives statistics, warnings and errors.
             smoothing_frame: TF frame in which hands are smoothed; empty for the frame of the images.
             depth: finds the depth image of each image; None for colour alone.
+            publisher: runs the publishing of one image beside the estimation of the next one.
             on_estimator_broken: called if the estimator cannot even be reset after an error.
         """
         self.external_detections = ExternalDetections(health)
@@ -80,9 +104,11 @@ class Pipeline:
         self._outputs, self._health = outputs, health
         self._camera_motion = CameraMotion(node, smoothing_frame) if smoothing_frame else None
         self._depth = depth
+        self._publisher = publisher
         self._on_estimator_broken = on_estimator_broken
         self._stream = Stream()
         self._publishing = threading.Lock()
+        self._publication: Future[None] | None = None
         self._stopped = False
         self._hand = ""
 
@@ -148,20 +174,37 @@ class Pipeline:
             depth=self._depth_lookup(header, camera, parameters),
         )
         self._health.depth_used([hand.depth for hand in estimate.hands])
-        before_publishing = time.monotonic()
-        with self._publishing:
-            if self._stopped:
-                return
-            self._outputs.publish(self._estimator, estimate, header, image, intrinsics, parameters)
-        end = time.monotonic()
-        stats = FrameStats(
+        processing = time.monotonic() - start
+        if self._publication is not None:
+            self._publication.result()  # One image is published at a time, and none is left out.
+        estimated = EstimatedFrame(estimate, image, header, intrinsics, parameters, processing)
+        self._publication = self._publisher.submit(partial(self._publish, estimated))
+
+    def _publish(self, frame: EstimatedFrame) -> None:
+        """Publishes an image's hands, in the publisher's thread. Never raises: errors are counted."""
+        start = time.monotonic()
+        try:
+            with self._publishing:
+                if self._stopped:
+                    return
+                self._outputs.publish(
+                    self._estimator, frame.estimate, frame.header, frame.image, frame.intrinsics, frame.parameters
+                )
+                self._health.frame_processed(self._stats(frame, time.monotonic() - start))
+        except Exception as error:
+            if not self._stopped and self._node.context.ok():
+                self._health.reject(failure(error), traceback.format_exc())
+
+    def _stats(self, frame: EstimatedFrame, publishing: float) -> FrameStats:
+        """Returns the statistics of a frame that has been published in this number of seconds."""
+        stamp = frame.header.stamp.sec * 10**9 + frame.header.stamp.nanosec
+        return FrameStats(
             age=(self._node.get_clock().now().nanoseconds - stamp) / 1e9 if stamp else float("nan"),
-            processing=end - start,
-            stages={**estimate.seconds, "publish": end - before_publishing},
-            hands=len(estimate.hands),
-            intrinsics=intrinsics.name.lower(),
+            processing=frame.processing + publishing,
+            stages={**frame.estimate.seconds, "publish": publishing},
+            hands=len(frame.estimate.hands),
+            intrinsics=frame.intrinsics.name.lower(),
         )
-        self._health.frame_processed(stats)
 
     def _load_hand(self, name: str) -> None:
         """Continues from the saved lengths of a person's hands, if the name has changed."""

@@ -1,4 +1,4 @@
-"""One thread for all slow work: jobs in order and, between jobs, the latest frame."""
+"""A thread for slow work: jobs in order and, between jobs, the latest frame."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ class _Job(Generic[T]):
 
 
 class Worker:
-    """Loads the estimator, processes frames and frees the estimator in one thread, so that these never overlap.
+    """Runs jobs and processes frames in one thread, so that these never overlap.
 
     Jobs are run before frames. Only the latest frame waits: a slow estimator never works on old images.
+
+    Args:
+        name: name of the thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         self._condition = threading.Condition()
         self._jobs: deque[_Job] = deque()
         self._frame: Callable[[], object] | None = None
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="wildhands worker")
+        self._thread = threading.Thread(target=self._run, name=name)
         self._thread.start()
 
     def put_frame(self, process: Callable[[], object]) -> bool:
