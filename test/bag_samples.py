@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -63,6 +64,12 @@ def _camera_info(types, kind: str, header, calibration: tuple, names: str = "dkr
         roi=types["sensor_msgs/msg/RegionOfInterest"](x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
         **{name: np.array(value, float).ravel() for name, value in zip(names, (d, k, np.eye(3), p), strict=True)},
     )
+
+
+def through_jpeg(image: np.ndarray) -> np.ndarray:
+    """Returns an image as it is read from a bag that ``BagSample`` wrote."""
+    data = np.frombuffer(encode_image(image, ".jpg"), np.uint8)
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
 
 
 class BagSample:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
-from bag_samples import CALIBRATION, DEMO, FRAME_ID, INFO, PERIOD, START, TF, BagSample
+from bag_samples import CALIBRATION, DEMO, FRAME_ID, INFO, PERIOD, START, TF, BagSample, through_jpeg
 
 from wildhands_ros.config import EstimatorConfig
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.geometry.depth_image import DepthImage
-from wildhands_ros.io.images import InputError, encode_image
+from wildhands_ros.io.images import InputError
 from wildhands_ros.io.sources import open_source
 from wildhands_ros.recording.bags import Bag
 from wildhands_ros.ros.recording.annotation import annotate
@@ -88,7 +87,7 @@ def test_depth_images_of_a_bag_are_registered_and_used(tmp_path, depths) -> None
             STEREO.noise.of_sensor("stereo"),
         )
         image = np.asarray(frame.image)
-        expected = estimator(decoded(image), CALIBRATION.for_image(image), START + i * PERIOD, depth=depth)
+        expected = estimator(through_jpeg(image), CALIBRATION.for_image(image), START + i * PERIOD, depth=depth)
         assert {hand.depth for hand in expected.hands} == {DepthStatus.USED}
         joints = {hand.side.value: hand.joints for hand in expected.hands}
         assert len(found[i].hands) == len(joints) == 2
@@ -97,11 +96,6 @@ def test_depth_images_of_a_bag_are_registered_and_used(tmp_path, depths) -> None
             side = "right" if hand.side == hand.SIDE_RIGHT else "left"
             np.testing.assert_allclose(np.reshape(hand.joints, (21, 3)), joints[side], atol=1e-5)
             assert 0.15 < hand.hand_length < 0.22
-
-
-def decoded(image: np.ndarray) -> np.ndarray:
-    """Returns an image after a passage through JPEG, as it is in the bag."""
-    return cv2.imdecode(np.frombuffer(encode_image(image, ".jpg"), np.uint8), cv2.IMREAD_COLOR)[..., ::-1].copy()
 
 
 @pytest.mark.parametrize(

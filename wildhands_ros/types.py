@@ -315,6 +315,8 @@ class HandEstimate:
     """Whether the estimate uses the depth image, or why not."""
     hand_length: HandLength | None = None
     """Learned or given length of the hand; None if unknown."""
+    views: tuple[str, ...] = ()
+    """Names of the cameras that a fused hand comes from; empty for a hand of one camera."""
     quality: HandQuality | None = None
     """None for live estimates."""
 

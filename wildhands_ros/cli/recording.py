@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..recording.camera_poses import PoseOptions
     from ..recording.refinement import RefinementOptions
     from ..ros.recording.depth_streams import DepthOptions
+    from ..ros.recording.image_streams import RigOptions
     from ..runtime.processes import Workers
     from .options import Subparsers
 
@@ -84,6 +85,7 @@ def _add_annotate(commands: Subparsers) -> None:
         metavar="SECONDS",
         help="interpolate gaps up to this length, and mark that; longer gaps stay empty; default: 0.3",
     )
+    _add_rig_options(annotate)
     _add_depth_options(annotate)
     _add_pose_options(annotate)
     _add_quality_options(annotate)
@@ -101,6 +103,24 @@ def _add_annotate(commands: Subparsers) -> None:
     )
     kept = "finished segments are kept: run the same command again to resume"
     annotate.set_defaults(run=_annotate, ends_promptly=True, if_interrupted=kept)
+
+
+def _add_rig_options(annotate: argparse.ArgumentParser) -> None:
+    rig = annotate.add_argument_group("several cameras", "hands are fused as by wildhands_fusion (docs/fusion.md)")
+    rig.add_argument(
+        "--cameras",
+        nargs="+",
+        default=[],
+        metavar="NAME[=TOPIC]",
+        help="the cameras, the main one first, whose images get the hands; default of TOPIC: the only images in the "
+        "namespace NAME",
+    )
+    rig.add_argument(
+        "--extrinsics",
+        type=Path,
+        metavar="FILE",
+        help="poses of the cameras, as calibrate-cameras writes them; default: TF in the bag",
+    )
 
 
 def _add_depth_options(annotate: argparse.ArgumentParser) -> None:
@@ -288,7 +308,13 @@ def _annotate_with(workers: Workers, args: argparse.Namespace) -> int:
 
     camera = intrinsics(args) if args.camera_info or args.fov else None
     options = AnnotationOptions(
-        args.image, camera, args.rectified, _depth_options(args), _pose_options(args), _refinement_options(args)
+        image_topic=args.image,
+        intrinsics=camera,
+        rectified=args.rectified,
+        depth=_depth_options(args),
+        poses=_pose_options(args),
+        refinement=_refinement_options(args),
+        rig=_rig_options(args),
     )
     config = _resolved(estimator_config(args))
     settings = _settings(args, config)
@@ -298,6 +324,23 @@ def _annotate_with(workers: Workers, args: argparse.Namespace) -> int:
         problems += annotate(source, output, options, config, settings, workers)
         print(f"wrote {output}")
     return report_problems(problems)
+
+
+def _rig_options(args: argparse.Namespace) -> RigOptions | None:
+    from ..ros.recording.image_streams import RigOptions
+
+    if not args.cameras:
+        if args.extrinsics:
+            raise ValueError("--extrinsics needs --cameras with the names of at least two cameras")
+        return None
+    cameras = dict(text.partition("=")[::2] for text in args.cameras)
+    if len(cameras) < 2 or len(cameras) < len(args.cameras) or "" in cameras:
+        raise ValueError("--cameras needs at least two distinct names")
+    if args.image or args.camera_info or args.fov:
+        raise ValueError("--cameras cannot be combined with --image, --camera-info or --fov: each camera has its own")
+    if args.no_fit:
+        raise ValueError("--cameras fits one hand to all images, which --no-fit excludes")
+    return RigOptions(cameras, args.extrinsics)
 
 
 def _depth_options(args: argparse.Namespace) -> DepthOptions:

@@ -121,7 +121,7 @@ def evaluate_multiview(
             if hand is None or _distance(hand.hand.joints, joints) > _SAME_HAND:
                 continue
             fused.add(joints, hand.hand.joints, hand.hand.joints_stddev)
-            own = min(observed[_camera(0)], key=lambda own: _distance(own.estimate.joints, joints)).estimate
+            own = min(observed[_camera(0)], key=lambda own: _distance(own.hand.joints, joints)).hand
             alone.add(joints, own.joints, own.joints_stddev)
             right_sides += hand.side is label.side
             true_length = hand_length(estimator.hand_model[label.side], label.mano.betas)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..geometry.camera import Camera
 from ..geometry.pose import Pose
 from ..hand_model.asset import HandAsset
 from ..tracking.tracks import MAX_GAP
-from ..types import HandEstimate, HandLength, Side
+from ..types import DepthStatus, EstimateSource, HandEstimate, HandLength, ManoParameters, Side
 from .association import Member, assign_to_tracks, associate
 from .detection_fit import LEAST_KEYPOINTS
 from .fitted_hand import FittedHand
@@ -41,12 +41,10 @@ class ObservedHand:
     view: HandView
     stamp: float
     """Time of the camera's image in seconds."""
-    score: float
-    estimate: FittedHand
-    """The camera's own estimate with its uncertainty."""
-    id: str = ""
-    """The camera's name of the track; empty without tracks."""
-    grasp_probabilities: np.ndarray | None = None
+    estimate: HandEstimate
+    """The camera's own estimate, in its own frame."""
+    hand: FittedHand
+    """The same in the common frame."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +56,46 @@ class FusedHand:
     side_score: float
     score: float
     hand: FittedHand
-    views: tuple[str, ...]
-    """Names of the cameras that took part; a hand that a single camera sees is as that camera estimates it."""
+    observed: Mapping[str, ObservedHand]
+    """What the cameras that took part have seen; a hand that a single camera sees is as that camera estimates it."""
     length: HandLength | None
     """Length of this side's hand, as far as it is known."""
     measured_length: HandLength | None
     """Length of the hand at this moment, if several cameras determine it."""
     grasp_probabilities: np.ndarray | None
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of the cameras that took part."""
+        return tuple(self.observed)
+
+    def estimate(self, pose_mesh: Callable[[ManoParameters, Side], np.ndarray]) -> HandEstimate:
+        """Returns what is reported of the hand, in the common frame. There is no image, and so nothing in pixels.
+
+        Args:
+            pose_mesh: Computes the mesh.
+        """
+        own = next(iter(self.observed.values())).estimate
+        return HandEstimate(
+            side=self.side,
+            score=self.score,
+            side_score=self.side_score,
+            box=np.full(4, np.nan),
+            joints=self.hand.joints,
+            joints_2d=np.full((21, 2), np.nan),
+            wrist_position=self.hand.wrist_position,
+            wrist_rotation=self.hand.wrist_rotation,
+            mano=self.hand.mano,
+            pose_mesh=pose_mesh,
+            source=EstimateSource.FUSION,
+            joints_stddev=self.hand.joints_stddev,
+            wrist_covariance=self.hand.wrist_covariance,
+            grasp_probabilities=self.grasp_probabilities,
+            track_id=self.track_id,
+            depth=own.depth if len(self.observed) == 1 else DepthStatus.NONE,
+            hand_length=self.length,
+            views=self.views,
+        )
 
 
 @dataclass(frozen=True)
@@ -180,7 +211,7 @@ class HandFusion:
         free = [track for track in self._tracks if all(track is not other for _, other in groups)]
         for group in associate({name: [views[name][i] for i in indices] for name, indices in left.items()}):
             members = [(name, left[name][i]) for name, i in group]
-            ids = {(name, observed[name][i].id) for name, i in members if observed[name][i].id}
+            ids = {(name, id) for name, i in members if (id := observed[name][i].estimate.track_id)}
             likeness = [_likeness(track, ids, members, views, stamp) for track in free]
             best = int(np.argmax(likeness)) if free and max(likeness) > 0 else None
             groups.append((members, None if best is None else free.pop(best)))
@@ -210,15 +241,15 @@ class HandFusion:
         self.lengths.add(result.side, result.length)
         used = {name: views[name] for name in names}
         track = self._continued(stamp, track, result, used)
-        scores = [hand.score for hand in used.values()]
-        grasps = [hand.grasp_probabilities for hand in used.values() if hand.grasp_probabilities is not None]
+        estimates = [hand.estimate for hand in used.values()]
+        grasps = [each.grasp_probabilities for each in estimates if each.grasp_probabilities is not None]
         return FusedHand(
             track_id=track.id,
             side=result.side,
             side_score=float(1 / (1 + np.exp(-abs(track.odds)))),
-            score=float(1 - np.prod([1 - score for score in scores])),
+            score=float(1 - np.prod([1 - each.score for each in estimates])),
             hand=result.hand,
-            views=tuple(names),
+            observed=used,
             length=self.lengths.get(result.side),
             measured_length=result.length,
             grasp_probabilities=np.mean(grasps, axis=0) if grasps else None,
@@ -245,23 +276,23 @@ class HandFusion:
         track.joints, track.stamp = joints, stamp
         limit = _MOST_SIDE_EVIDENCE
         track.odds = float(np.clip(_SIDE_MEMORY * track.odds + odds, -limit, limit))
-        track.members = frozenset((name, hand.id) for name, hand in views.items() if hand.id)
+        track.members = frozenset((name, id) for name, hand in views.items() if (id := hand.estimate.track_id))
         return track
 
     def _single(self, stamp: float, name: str, hand: ObservedHand, track: _Track | None) -> FusedHand:
         """Returns a hand that a single camera sees, at the distance that follows from its length if that is known."""
-        track = self._moved(stamp, track, hand.estimate.joints, side_log_odds([hand.view]), {name: hand})
+        track = self._moved(stamp, track, hand.hand.joints, side_log_odds([hand.view]), {name: hand})
         track.state = None
         return FusedHand(
             track_id=track.id,
             side=hand.view.side,
             side_score=hand.view.side_score,
-            score=hand.score,
-            hand=hand.estimate,
-            views=(name,),
+            score=hand.estimate.score,
+            hand=hand.hand,
+            observed={name: hand},
             length=self.lengths.get(hand.view.side),
             measured_length=None,
-            grasp_probabilities=hand.grasp_probabilities,
+            grasp_probabilities=hand.estimate.grasp_probabilities,
         )
 
 
@@ -297,7 +328,7 @@ def observe(estimate: HandEstimate, camera: Camera, pose: Pose, stamp: float) ->
         wrist_covariance=both @ estimate.wrist_covariance @ both.T,
     )
     view = HandView(rays, pose.position, estimate.side, estimate.side_score, mano, joints)
-    return ObservedHand(view, stamp, estimate.score, hand, estimate.track_id, estimate.grasp_probabilities)
+    return ObservedHand(view, stamp, estimate, hand)
 
 
 def _is_seen_wrongly(hand: ObservedHand, other: FusedHand) -> bool:
@@ -307,7 +338,7 @@ def _is_seen_wrongly(hand: ObservedHand, other: FusedHand) -> bool:
 
 
 def _trust(hand: ObservedHand) -> float:
-    return float(np.nan_to_num(hand.score, nan=0.5))
+    return float(np.nan_to_num(hand.estimate.score, nan=0.5))
 
 
 def _at(stamp: float, hand: ObservedHand, track: _Track | None) -> ObservedHand:

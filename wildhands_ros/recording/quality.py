@@ -80,10 +80,12 @@ class TrackJudge:
             state = quality.state
             if state is not HandState.INTERPOLATED:
                 state = HandState.of(visibility, inside, self._thresholds.min_seen)
+                if state is HandState.SEEN and hand.views and hand.keypoints is None:
+                    state = HandState.HIDDEN  # Only other cameras have seen it.
             doubts = quality.doubts
             if any(_is_same(hand, other) and _is_weaker(hand, other) for other in frame.hands if other is not hand):
                 doubts |= Doubt.SIDE
-            is_seen = state in (HandState.SEEN, HandState.INTERPOLATED)
+            is_seen = state in (HandState.SEEN, HandState.INTERPOLATED) or bool(hand.views)
             hands.append(replace(hand, quality=HandQuality(state, doubts, is_seen and not doubts)))
         return replace(frame, hands=tuple(hands))
 

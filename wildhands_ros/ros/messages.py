@@ -111,6 +111,7 @@ def hand(
         joints_in_image=inside.tolist(),
         joints_visibility=_floats(np.full(21, np.nan) if visibility is None else visibility),
         reprojection_error=float(estimate.reprojection_error),
+        views=list(estimate.views),
         state=STATES[quality.state],
         doubts=quality.doubts.value,
         usable=quality.usable,

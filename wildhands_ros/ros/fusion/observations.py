@@ -10,14 +10,15 @@ from ...fitting.hand_fusion import ObservedHand, observe
 from ...geometry.camera import Camera
 from ...geometry.pose import Pose
 from ...msg import Hand, HandArray
-from ...types import EstimateSource, HandEstimate, ManoParameters, Side
-from ..messages import SIDES
+from ...types import DepthStatus, EstimateSource, HandEstimate, ManoParameters, Side
+from ..messages import DEPTH, SIDES
 from ..rejections import InputRejected
 
 FARTHEST_HAND = 100.0
 """Metres from the camera beyond which a hand is invalid."""
 
 _SIDE_OF_VALUE = {value: side for side, value in SIDES.items()}
+_DEPTH_OF_VALUE = {value: status for status, value in DEPTH.items()}
 
 
 def check_array(camera: str, message: HandArray, hand_model: str) -> Camera:
@@ -101,6 +102,7 @@ def _estimate(hand: Hand) -> HandEstimate | None:
         keypoints=np.reshape(np.asarray(hand.keypoints, np.float64), (21, 2)),
         grasp_probabilities=np.asarray(hand.grasp.probabilities) if len(hand.grasp.probabilities) == 9 else None,
         track_id=hand.id,
+        depth=_DEPTH_OF_VALUE.get(hand.depth, DepthStatus.NONE),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
@@ -16,7 +15,7 @@ from ...fitting.hand_fusion import FusedHand
 from ...hand_model.asset import HandAsset
 from ...hand_model.posing import HandPoser
 from ...msg import HandArray, HandMeshTopology
-from ...types import EstimateSource, HandEstimate, Side
+from ...types import Side
 from ..markers import MarkerBuilder
 from ..messages import hand, mesh_topology
 from ..transforms import TransformBuilder
@@ -64,12 +63,9 @@ class FusedOutputs:
             header: stamp of the moment and common frame.
             parameters: parameters of the node.
         """
-        estimates = [self._estimate(fused) for fused in hands]
+        estimates = [fused.estimate(self._poser.vertices) for fused in hands]
         message = HandArray(header=header, hand_model=self.hand_model)
-        for fused, estimate in zip(hands, estimates, strict=True):
-            item = hand(estimate, 0, 0, parameters.publish_vertices)
-            item.views = list(fused.views)
-            message.hands.append(item)
+        message.hands = [hand(estimate, 0, 0, parameters.publish_vertices) for estimate in estimates]
         self._hands.publish(message)
         if parameters.tf != "off" and estimates and self._tf.get_subscription_count():
             joints, operator = parameters.tf == "joints", parameters.tf_basis == "operator"
@@ -78,23 +74,3 @@ class FusedOutputs:
         if self._markers.get_subscription_count() and now >= self._next_markers:
             self._next_markers = now + MARKERS_PERIOD
             self._markers.publish(self._marker_builder.build(estimates, header))
-
-    def _estimate(self, fused: FusedHand) -> HandEstimate:
-        return HandEstimate(
-            side=fused.side,
-            score=fused.score,
-            side_score=fused.side_score,
-            box=np.full(4, np.nan),
-            joints=fused.hand.joints,
-            joints_2d=np.full((21, 2), np.nan),
-            wrist_position=fused.hand.wrist_position,
-            wrist_rotation=fused.hand.wrist_rotation,
-            mano=fused.hand.mano,
-            pose_mesh=self._poser.vertices,
-            source=EstimateSource.FUSION,
-            joints_stddev=fused.hand.joints_stddev,
-            wrist_covariance=fused.hand.wrist_covariance,
-            grasp_probabilities=fused.grasp_probabilities,
-            track_id=fused.track_id,
-            hand_length=fused.length,
-        )

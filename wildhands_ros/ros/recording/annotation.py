@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
@@ -13,13 +13,17 @@ from pathlib import Path
 
 from ...config import EstimatorConfig
 from ...estimator import hand_model
+from ...fitting.hand_length import exact_lengths
+from ...io.errors import InputError
 from ...io.progress import Progress
 from ...recording.annotation import Annotation
 from ...recording.bags import Bag, is_bag
 from ...recording.camera_poses import CameraPoses, camera_poses, pose_problems
 from ...recording.image_stream import OpenStream
 from ...recording.refinement import Refinement
+from ...recording.rigs import find_rig
 from ...recording.segments import AnnotatedFrame
+from ...recording.several_cameras import RecordedCamera, RecordingFusion
 from ...runtime.processes import Workers, repeated
 from .annotated_bags import VIDEO_FRAME_ID, AnnotatedHands, write_annotated_bag, write_annotated_video
 from .image_streams import AnnotationOptions, BagStream, VideoStream, open_stream
@@ -58,55 +62,82 @@ def annotate(
         raise FileExistsError(f"{output} already exists; remove it, or choose another --output")
     partial_folder = output.with_name(f"{output.name}.partial")
     _check_writable(partial_folder)
-    inputs = {
-        **asdict(config),
-        **settings,
-        "files": _fingerprint(source),
-        "topic": options.image_topic,
-        "rectified": options.rectified,
-        "depth": asdict(options.depth),
-    }
+    inputs = {**asdict(config), **settings, "files": _fingerprint(source), "rectified": options.rectified}
 
-    def estimated(readable: Path, count: int | None) -> Annotation:
-        annotation = Annotation(partial_folder / "segments", inputs)
-        _run(annotation, source, partial(open_stream, readable, options), count, config, workers)
+    def estimated(readable: Path, count: int | None, name: str = "") -> Annotation:
+        of_camera = options.of_cameras()[name]
+        chosen = {"topic": of_camera.image_topic, "namespace": of_camera.namespace, "depth": asdict(of_camera.depth)}
+        folder = partial_folder / f"segments{name.replace('/', '_')}"
+        annotation = Annotation(folder, {**inputs, **chosen})
+        _run(annotation, source, partial(open_stream, readable, of_camera), count, config, workers)
         return annotation
 
     model = hand_model(config)
     refine = Refinement(model, options.refinement, config.hand_length or None)
 
-    def refined(annotation: Annotation, poses: CameraPoses | None) -> AnnotatedHands:
+    def refined(
+        annotation: Annotation, poses: CameraPoses | None, fuse: Callable[[list[AnnotatedFrame]], list[AnnotatedFrame]]
+    ) -> AnnotatedHands:
         frames = annotation.frames()
         problems = order_problems(source, frames)
+        is_in_order = not problems
         # Tracks are followed in time, also if the recording is not in that order; the bag keeps its own.
-        in_time = sorted(frames, key=lambda frame: frame.stamp) if problems else frames
+        in_time = fuse(_by_time(frames))
         problems += pose_problems(poses, in_time) if poses is not None else []
         found = refine(in_time, poses.poses if poses is not None else None)
-        if in_time is not frames:
-            found = iter(sorted(found, key=lambda frame: frame.index))
-        return AnnotatedHands(found, model, poses.frame if poses is not None else None, problems)
+        return AnnotatedHands(
+            found if is_in_order else iter(sorted(found, key=lambda frame: frame.index)),
+            model,
+            poses.frame if poses is not None else None,
+            problems,
+        )
 
     bag_folder = partial_folder / output.name
     if is_bag(source):
         with Bag(source, scratch=output.parent) as bag:
-            stream = BagStream(bag, options)
-            _check(stream)
-            poses = camera_poses(options.poses, bag, stream.frame_id())
-            annotation = estimated(bag.readable, stream.count)
-            hands = refined(annotation, poses)
-            write_annotated_bag(bag, stream.topic.topic, hands, bag_folder)
-            problems = [*bag.problems, *annotation.problems(), *hands.problems]
+            streams = {name: BagStream(bag, each) for name, each in options.of_cameras().items()}
+            for stream in streams.values():
+                _check(stream)
+            main, *others = streams
+            frame_ids = {name: stream.frame_id() for name, stream in streams.items()}
+            poses = camera_poses(options.poses, bag, frame_ids[main])
+            rig = None
+            if options.rig is not None:
+                rig = find_rig(bag, frame_ids, options.rig.extrinsics, options.poses.frame)
+                if poses is None and options.rig.extrinsics is not None:
+                    poses = CameraPoses(rig.frame, rig.poses[main])
+            annotations = {name: estimated(bag.readable, stream.count, name) for name, stream in streams.items()}
+
+            def fused(frames: list[AnnotatedFrame]) -> list[AnnotatedFrame]:
+                if rig is None or options.rig is None:
+                    return frames
+                fusion = RecordingFusion(model, options.rig.tolerance, exact_lengths(config.hand_length))
+                return fusion(
+                    RecordedCamera(main, frames, rig.poses[main]),
+                    [RecordedCamera(name, _by_time(annotations[name].frames()), rig.poses[name]) for name in others],
+                )
+
+            hands = refined(annotations[main], poses, fused)
+            write_annotated_bag(bag, streams[main].topic.topic, hands, bag_folder)
+            problems = [*bag.problems, *(text for each in annotations.values() for text in each.problems())]
+            problems += hands.problems
     else:
+        if options.rig is not None:
+            raise InputError(f"{source}: a video has one camera; --cameras is for bags")
         video = VideoStream(source, options)
         _check(video)
         poses = camera_poses(options.poses, None, VIDEO_FRAME_ID)
         annotation = estimated(source, video.count)
-        hands = refined(annotation, poses)
+        hands = refined(annotation, poses, lambda frames: frames)
         write_annotated_video(hands, annotation.jpegs(), bag_folder)
         problems = [*annotation.problems(), *hands.problems]
     bag_folder.rename(output)
     shutil.rmtree(partial_folder, ignore_errors=True)
     return summarized(problems)
+
+
+def _by_time(frames: list[AnnotatedFrame]) -> list[AnnotatedFrame]:
+    return sorted(frames, key=lambda frame: frame.stamp)
 
 
 def order_problems(source: Path, frames: Sequence[AnnotatedFrame]) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import rosbags.interfaces as rosbag
@@ -31,11 +31,26 @@ _IMAGES_TO_CHECK = 10
 
 
 @dataclass(frozen=True)
+class RigOptions:
+    """The user's options for several cameras."""
+
+    cameras: Mapping[str, str]
+    """Topic of the images of each camera by its name, the main camera first; empty for the only one in the namespace of
+    that name."""
+    extrinsics: Path | None = None
+    """File with the poses of the cameras; None to take them from TF."""
+    tolerance: float = 0.02
+    """Largest difference in seconds between the stamps of images that are fused."""
+
+
+@dataclass(frozen=True)
 class AnnotationOptions:
     """The user's options for annotating a recording."""
 
     image_topic: str = ""
     """Empty: the only topic with images."""
+    namespace: str = ""
+    """Namespace of the images, if their topic is not given; empty for any."""
     intrinsics: Intrinsics | None = None
     """Replaces the CameraInfo of the bag; None to use that."""
     rectified: bool = False
@@ -46,6 +61,17 @@ class AnnotationOptions:
     """Where the pose of the camera comes from."""
     refinement: RefinementOptions = field(default_factory=RefinementOptions)
     """What to do with the estimates of the whole recording."""
+    rig: RigOptions | None = None
+    """Several cameras, whose hands are fused; None for one."""
+
+    def of_cameras(self) -> dict[str, AnnotationOptions]:
+        """Returns the options for each camera by its name, the main one first; the name of a single one is empty."""
+        if self.rig is None:
+            return {"": self}
+        return {
+            name: replace(self, image_topic=topic, namespace="" if topic else f"/{name.lstrip('/')}")
+            for name, topic in self.rig.cameras.items()
+        }
 
 
 class BagStream:
@@ -60,7 +86,7 @@ class BagStream:
             InputError: there are no such images, or their camera is unknown.
         """
         self._bag, self._rectified = bag, options.rectified
-        self.topic = image_topic(bag, options.image_topic)
+        self.topic = image_topic(bag, options.image_topic, options.namespace)
         self.count = bag.count(self.topic.topic) or None
         self._info_topic = None if options.intrinsics else info_topic(bag, self.topic.topic)
         self._first_info = None if self._info_topic is None else first_message(bag, self._info_topic)
