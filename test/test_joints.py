@@ -1,10 +1,8 @@
 """Joint orders: the conversions are inverse to each other and preserve the anatomy."""
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from wildhands_ros.hand_model.asset import joints_linear, open_hand
-from wildhands_ros.hand_model.frames import rotation_vectors
 from wildhands_ros.hand_model.joints import (
     FINGERS,
     MANO_PARENTS,
@@ -41,13 +39,3 @@ def test_names_fit_the_open_hand():
     assert (np.diff(tips[:, 2]) < 0).all()
     for first in range(1, 21, 4):
         assert (np.diff(joints[[0, *range(first, first + 4)], 0]) < 0).all()
-
-
-def test_rotation_vectors_are_those_of_scipy():
-    rng = np.random.default_rng(0)
-    axes = rng.normal(size=(300, 3))
-    angles = np.concatenate([[0, 1e-12, 1e-5, np.pi - 1e-9, np.pi], rng.uniform(0, np.pi, 295)])
-    turns = Rotation.from_rotvec(axes / np.linalg.norm(axes, axis=1, keepdims=True) * angles[:, None]).as_matrix()
-    vectors = rotation_vectors(turns.reshape(60, 5, 3, 3)).reshape(-1, 3)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), angles, atol=1e-12)
-    np.testing.assert_allclose(Rotation.from_rotvec(vectors).as_matrix(), turns, atol=1e-12)

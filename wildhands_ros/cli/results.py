@@ -7,11 +7,10 @@ import math
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
-from ..hand_model.frames import canonical_quaternions
+from ..geometry.so3 import canonical_quaternions, quaternions_from_matrices
 from ..types import FrameEstimate, Grasp, HandEstimate
 
 
@@ -82,7 +81,7 @@ def hand_dict(hand: HandEstimate) -> dict:
         "joints_2d": [_numbers(joint, 3) for joint in hand.joints_2d],
         "wrist": {
             "position": _numbers(hand.wrist_position, 6),
-            "orientation": _numbers(canonical_quaternions(Rotation.from_matrix(hand.wrist_rotation).as_quat()), 8),
+            "orientation": _numbers(canonical_quaternions(quaternions_from_matrices(hand.wrist_rotation)), 8),
         },
         "mano": {
             "transl": _numbers(hand.mano.transl, 6),

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit
 
 from ..geometry.boxes import box_iou
 from ..network.config import LANDMARK_CROP_SCALE
 from ..network.detector_cells import CELL, PALM_KEYPOINTS, anchor_cells
 from ..network.network_file import DEFAULT_DETECTOR
 from ..runtime.detector import run_detector
+from .logits import sigmoid
 from .windows import View, Window, view
 
 PALM_WRIST, PALM_MIDDLE = 0, 2
@@ -89,7 +89,7 @@ class ProposalNet:
         found: list[Proposal] = []
         for i in np.flatnonzero(sides > 1):
             if not any(box_iou(squares[i], other.box) > _SAME_PALM for other in found):
-                found.append(Proposal(squares[i], float(turns[i]), float(expit(logits[likely[i]])), float("nan")))
+                found.append(Proposal(squares[i], float(turns[i]), float(sigmoid(logits[likely[i]])), float("nan")))
             if len(found) == _MOST:
                 break
         return found
@@ -118,5 +118,5 @@ def decode_hands(seen: View, maps: np.ndarray, least_score: float) -> list[Propo
         centre = seen.to_image((np.array([column + 0.5 + x, row + 0.5 + y])) * CELL)
         half = np.exp(np.clip([log_w, log_h], -3, 5)) * CELL / seen.scale / 2
         box, turn = np.concatenate([centre - half, centre + half]), float(np.arctan2(up_x, -up_y))
-        found.append(Proposal(box, turn, float(expit(logit)), float(expit(right))))
+        found.append(Proposal(box, turn, float(sigmoid(logit)), float(sigmoid(right))))
     return found

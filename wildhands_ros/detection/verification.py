@@ -12,13 +12,13 @@ from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, logit
 
 from ..geometry.boxes import box_area, box_iou, box_ious, box_overlap
 from ..geometry.camera import Camera
 from ..types import Detection, Side
 from .duplicates import same_hand, without_duplicates
 from .landmarks import LandmarkInference, infer_around_keypoints
+from .logits import logit, sigmoid
 from .proposals import Proposal
 from .windows import SECOND_STAGE_SIDE, Window
 
@@ -323,7 +323,7 @@ def _second_stage_score(crops: Sequence[Proposal]) -> float:
 
 def _probability(features: np.ndarray) -> float:
     """Returns the calibrated probability of a hand, given ``Candidate.features``."""
-    return float(expit(max(WEIGHTS @ features + BIAS, BY_APPEARANCE @ features + BY_APPEARANCE_BIAS)))
+    return float(sigmoid(max(WEIGHTS @ features + BIAS, BY_APPEARANCE @ features + BY_APPEARANCE_BIAS)))
 
 
 def _evidence(probabilities: Sequence[float]) -> np.ndarray:
@@ -340,7 +340,7 @@ def hand_of(candidate: Candidate, width: int, height: int) -> Detection:
     """
     place, hand = candidate.place, candidate.hand
     by_landmarks = hand.side_score if hand.side is Side.RIGHT else 1 - hand.side_score
-    right = expit(_evidence([0.5 if place.is_palm else place.is_right, by_landmarks]).sum())
+    right = sigmoid(_evidence([0.5 if place.is_palm else place.is_right, by_landmarks]).sum())
     side = Side.RIGHT if right > 0.5 else Side.LEFT
     is_seen = hand.score >= _SEEN
     weight = hand.score / (hand.score + _second_stage_score(candidate.crops)) if is_seen else 0.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from ..geometry.so3 import vectors_from_matrices
 from ..types import ManoParameters, Side
 from .kinematics import NUM_ANGLES, HandKinematics, HandPose
 
@@ -61,7 +61,7 @@ def fitted_hand(
     rotation = pose.rotation * np.outer(mirror, mirror)
     mano = ManoParameters(
         transl=(pose.position - kinematics.wrist_at_rest(pose.betas)) * mirror,
-        global_orient=Rotation.from_matrix(rotation).as_rotvec(),
+        global_orient=vectors_from_matrices(rotation),
         hand_pose=(kinematics.hand_pose(pose.angles).reshape(15, 3) * turn).reshape(NUM_ANGLES),
         betas=pose.betas.copy(),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import permutations, product
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from ..geometry.so3 import matrices_from_vectors, vectors_from_matrices
 from .anatomy import LIMITS
 from .kinematics import HandKinematics, HandPose
 from .residuals import Evidence
@@ -44,7 +45,8 @@ def blind_poses(kinematics: HandKinematics, evidence: Evidence) -> list[HandPose
         costs.append(evidence.weights @ np.linalg.norm(seen - evidence.rays, axis=1))
     chosen: list[HandPose] = []
     for i in np.argsort(costs):
-        if all(Rotation.from_matrix(poses[i].rotation @ other.rotation.T).magnitude() > 0.7 for other in chosen):
+        turns = [vectors_from_matrices(poses[i].rotation @ other.rotation.T) for other in chosen]
+        if all(np.linalg.norm(turn) > 0.7 for turn in turns):
             chosen.append(poses[i])
         if len(chosen) == _BLIND_POSES:
             break
@@ -85,6 +87,7 @@ def _position(joints: np.ndarray, evidence: Evidence) -> np.ndarray:
 def _orientations() -> np.ndarray:
     """Returns (96, 3, 3) orientations: the rotations of a cube, as they are and rotated by 45 degrees about three
     axes."""
-    cube = Rotation.create_group("O")
-    turns = [Rotation.identity(), *(Rotation.from_rotvec(np.radians(45) * axis) for axis in np.eye(3))]
-    return np.concatenate([(turn * cube).as_matrix() for turn in turns])
+    axes = [np.eye(3)[list(order)] * signs for order in permutations(range(3)) for signs in product((1, -1), repeat=3)]
+    cube = np.array([rotation for rotation in axes if np.linalg.det(rotation) > 0])
+    turns = matrices_from_vectors(np.radians(45) * np.concatenate([np.zeros((1, 3)), np.eye(3)]))
+    return np.concatenate([turn @ cube for turn in turns])

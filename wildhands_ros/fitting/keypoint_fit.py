@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from ..geometry.so3 import matrices_from_vectors, vectors_from_matrices
 from ..hand_model.asset import HandAsset
-from ..hand_model.frames import rotation_vectors
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..types import HandLength, ManoParameters, Side
 from .batches import stacked
@@ -295,7 +294,7 @@ class KeypointFit:
         turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
         betas = np.asarray(initial.betas, dtype=np.float64)
         position = np.asarray(initial.transl) * mirror + self._kinematics.wrist_at_rest(betas)
-        rotation = Rotation.from_rotvec(np.asarray(initial.global_orient) * turn).as_matrix()
+        rotation = matrices_from_vectors(np.asarray(initial.global_orient) * turn)
         angles = self._kinematics.angles((np.asarray(initial.hand_pose).reshape(15, 3) * turn).reshape(45))
         return Anchor(
             HandPose(rotation, position, angles, betas),
@@ -347,7 +346,7 @@ class KeypointFit:
         signs = np.concatenate([mirrors, turns], axis=1)
         wrist_covariance = covariance[:, order[:, None], order] * (signs[:, :, None] * signs[:, None])
         rotations = pose.rotation * (mirrors[:, :, None] * mirrors[:, None])
-        orients = rotation_vectors(rotations)
+        orients = vectors_from_matrices(rotations)
         hand_poses = kinematics.hand_pose(pose.angles).reshape(-1, 15, 3) * turns[:, None]
         translations = (pose.position - kinematics.wrist_at_rest(pose.betas)) * mirrors
         cosines = (joints * rays).sum(-1) / np.sqrt((joints * joints).sum(-1))

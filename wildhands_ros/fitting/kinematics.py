@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from ..geometry.so3 import matrices_from_vectors, vectors_from_matrices
 from ..hand_model.asset import HandAsset, joints_linear
-from ..hand_model.frames import follow_chains, rotation_vectors
+from ..hand_model.frames import follow_chains
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from .anatomy import ARTICULATED_JOINTS, joint_axes
 
@@ -47,9 +47,8 @@ class HandPose:
 
     def moved(self, step: np.ndarray) -> HandPose:
         """Returns the pose after a step of the unknowns."""
-        turns = Rotation.from_rotvec(step[..., :3].reshape(-1, 3)).as_matrix().reshape(self.rotation.shape)
         return HandPose(
-            turns @ self.rotation,
+            matrices_from_vectors(step[..., :3]) @ self.rotation,
             self.position + step[..., 3:6],
             self.angles + step[..., NUM_RIGID : NUM_RIGID + NUM_ANGLES].reshape(self.angles.shape),
             self.betas + step[..., NUM_RIGID + NUM_ANGLES :],
@@ -142,14 +141,14 @@ class HandKinematics:
         """Converts (..., 15, 3) angles to (..., 45) axis-angle vectors in MANO order."""
         local, _ = self._local_rotations(angles)
         pose = np.empty(angles.shape)
-        pose[..., _MANO_JOINTS, :] = rotation_vectors(local)
+        pose[..., _MANO_JOINTS, :] = vectors_from_matrices(local)
         return pose.reshape(*angles.shape[:-2], 45)
 
     def angles(self, hand_pose: np.ndarray) -> np.ndarray:
         """Converts (..., 45) axis-angle vectors in MANO order to (..., 15, 3) angles."""
         several = hand_pose.shape[:-1]
         rotvecs = np.asarray(hand_pose, dtype=np.float64).reshape(*several, 15, 3)[..., _MANO_JOINTS, :]
-        local = Rotation.from_rotvec(rotvecs.reshape(-1, 3)).as_matrix().reshape(*several, 15, 3, 3)
+        local = matrices_from_vectors(rotvecs.reshape(*several, 15, 3))
         turn = self._axes_inverse @ local @ self._axes
         flexion = np.arctan2(-turn[..., 2, 0], turn[..., 0, 0])
         abduction = np.arcsin(np.clip(turn[..., 1, 0], -1, 1))

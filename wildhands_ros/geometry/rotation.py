@@ -1,6 +1,6 @@
 """Conversions between rotation representations for torch tensors.
 
-NumPy code uses ``scipy.spatial.transform.Rotation``.
+NumPy code uses ``so3``, or SciPy where its import does no harm.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csc_matrix, csr_matrix
 
 from ..config import OPEN
 from ..io.errors import InputError, foreign_bytes
@@ -229,19 +228,22 @@ def _resolve(value: Any) -> np.ndarray:
 class _Sparse(Stub):
     """A compressed matrix of scipy.sparse. The state is the ``__dict__`` of the object."""
 
-    layout: type = csc_matrix
+    layout = "csc_matrix"
 
     def resolve(self) -> np.ndarray:
         shape = tuple(int(size) for size in self.state["_shape"])
         if shape != (NUM_JOINTS, NUM_VERTICES):
             raise ValueError(f"the sparse matrix has shape {shape}, expected {(NUM_JOINTS, NUM_VERTICES)}")
-        matrix = self.layout(tuple(_resolve(self.state[key]) for key in ("data", "indices", "indptr")), shape=shape)
+        import scipy.sparse  # only needed for MANO's own files, and slow to import
+
+        parts = tuple(_resolve(self.state[key]) for key in ("data", "indices", "indptr"))
+        matrix = getattr(scipy.sparse, self.layout)(parts, shape=shape)
         matrix.check_format(full_check=True)  # toarray() does not check the indices that it writes to
         return matrix.toarray()
 
 
 class _SparseRows(_Sparse):
-    layout = csr_matrix
+    layout = "csr_matrix"
 
 
 class _Chumpy(Stub):

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from ..geometry.so3 import matrices_from_vectors
 from ..types import ManoParameters, Side
 from .asset import NUM_JOINTS, POSE_FEATURES, HandAsset, joints_linear
 from .frames import follow_chains
@@ -88,9 +88,7 @@ class _SideModel:
         self._tips = _Skin(asset, asset.tip_vertices)
 
     def posed(self, mano: ManoParameters) -> _Posed:
-        local = Rotation.from_rotvec(
-            np.concatenate([mano.global_orient, mano.hand_pose]).reshape(NUM_JOINTS, 3)
-        ).as_matrix()
+        local = matrices_from_vectors(np.concatenate([mano.global_orient, mano.hand_pose]).reshape(NUM_JOINTS, 3))
         rest = self._joints + self._joints_dirs @ mano.betas
         offsets = (rest[1:] - rest[_PARENTS]).reshape(5, 3, 3)
         frames, chain = follow_chains(local[0], rest[0] + mano.transl, local[1:].reshape(5, 3, 3, 3), offsets)

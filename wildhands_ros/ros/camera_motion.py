@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from rclpy.node import Node
 from rclpy.time import Time
-from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from ..geometry.pose import Pose
+from ..geometry.so3 import matrices_from_quaternions
 from .frame_ids import tf_frame
 
 try:
@@ -101,7 +101,7 @@ class CameraMotion:
         position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
         if not np.isfinite([*position, *quaternion]).all() or np.linalg.norm(quaternion) < 0.5:
             raise TransformUnavailable(f"the TF transform {frames} contains NaN or a zero quaternion")
-        return Pose(Rotation.from_quat(quaternion).as_matrix(), position)
+        return Pose(matrices_from_quaternions(quaternion / np.linalg.norm(quaternion)), position)
 
     def wait_for_pose(self, header: Header, is_stopped: Callable[[], bool] = lambda: False) -> Pose:
         """Returns the same as ``pose``, but waits a bounded time for TF to cover the time of the image.

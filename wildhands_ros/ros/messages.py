@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from geometry_msgs.msg import Pose
-from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import in_image
+from ..geometry.so3 import canonical_quaternions, quaternions_from_vectors
 from ..hand_model.asset import HandAsset
-from ..hand_model.frames import canonical_quaternions
 from ..msg import Grasp as GraspMessage
 from ..msg import Hand, HandArray, HandMeshTopology
 from ..types import (
@@ -119,7 +118,7 @@ def hand(
         hand_length_stddev=float("nan") if estimate.hand_length is None else estimate.hand_length.stddev,
     )
     # Filling the existing nested messages is faster than creating and assigning new ones.
-    set_pose(message.wrist.pose, estimate.wrist_position, Rotation.from_rotvec(estimate.mano.global_orient))
+    set_pose(message.wrist.pose, estimate.wrist_position, quaternions_from_vectors(estimate.mano.global_orient))
     covariance = estimate.wrist_covariance
     message.wrist.covariance = UNKNOWN_COVARIANCE if covariance is None else np.asarray(covariance, float).ravel()
     for name in ("transl", "global_orient", "hand_pose", "betas"):
@@ -140,11 +139,11 @@ def _set_grasp(message: GraspMessage, probabilities: np.ndarray | None) -> None:
     message.probabilities = array.array("f", _floats(probabilities).tobytes())
 
 
-def set_pose(message: Pose, position: np.ndarray, rotation: Rotation) -> None:
-    """Sets a pose to a (3,) position in metres and a rotation."""
+def set_pose(message: Pose, position: np.ndarray, quaternion: np.ndarray) -> None:
+    """Sets a pose to a (3,) position in metres and a (4,) unit quaternion x, y, z, w."""
     p, q = message.position, message.orientation
     p.x, p.y, p.z = map(float, position)
-    q.x, q.y, q.z, q.w = canonical_quaternions(rotation.as_quat()).tolist()
+    q.x, q.y, q.z, q.w = canonical_quaternions(quaternion).tolist()
 
 
 def mesh_topology(side: Side, asset: HandAsset) -> HandMeshTopology:

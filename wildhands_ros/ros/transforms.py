@@ -23,7 +23,8 @@ from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
-from ..hand_model.frames import OPERATOR_BASIS, canonical_quaternions, joint_quaternions, quaternion_product
+from ..geometry.so3 import canonical_quaternions, quaternion_product
+from ..hand_model.frames import OPERATOR_BASIS, joint_quaternions
 from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
 from ..tracking.tracks import hand_names
 from ..types import HandEstimate

@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..config import SmoothingConfig
 from ..fitting.detection_fit import reprojection_error
 from ..geometry.camera import Camera
 from ..geometry.pose import Pose
+from ..geometry.so3 import matrices_from_vectors, vectors_from_matrices
 from ..hand_model.asset import HandAsset, joints_linear
 from ..hand_model.posing import HandPoser
 from ..tracking.tracks import MAX_GAP
@@ -74,18 +74,16 @@ class ParameterSmoother:
     def _smoothed(self, hand: TrackedHand, stamp: float, pose: Pose) -> ManoParameters:
         wrist, wrist_dirs = self._wrists[hand.side]
         mano = hand.mano
-        local = Rotation.from_rotvec(np.vstack([mano.global_orient, np.reshape(mano.hand_pose, (15, 3))]))
+        rotations = matrices_from_vectors(np.vstack([mano.global_orient, np.reshape(mano.hand_pose, (15, 3))]))
         # Only the first of the 16 rotations, the wrist's, depends on the camera.
-        camera = Rotation.from_matrix(np.concatenate([pose.rotation[None], np.broadcast_to(np.eye(3), (15, 3, 3))]))
+        rotations[0] = pose.rotation @ rotations[0]
         position = pose.rotation @ (mano.transl + wrist + wrist_dirs @ mano.betas) + pose.position
         state = self._filters.get(hand.track_id)
         if state is None or state.side is not hand.side or not 0 < stamp - state.stamp <= MAX_GAP:
-            self._filters[hand.track_id] = _HandFilter(
-                self._config, hand.side, stamp, position, camera * local, mano.betas
-            )
+            self._filters[hand.track_id] = _HandFilter(self._config, hand.side, stamp, position, rotations, mano.betas)
             return mano
-        position, rotations, betas = state.update(stamp, position, camera * local, mano.betas)
-        rotvecs = (camera.inv() * rotations).as_rotvec()
+        position, rotations, betas = state.update(stamp, position, rotations, mano.betas)
+        rotvecs = vectors_from_matrices(np.concatenate([(pose.rotation.T @ rotations[0])[None], rotations[1:]]))
         transl = pose.rotation.T @ (position - pose.position) - wrist - wrist_dirs @ betas
         return ManoParameters(transl=transl, global_orient=rotvecs[0], hand_pose=rotvecs[1:].reshape(45), betas=betas)
 
@@ -151,7 +149,7 @@ class _HandFilter:
         side: Side,
         stamp: float,
         position: np.ndarray,
-        rotations: Rotation,
+        rotations: np.ndarray,
         betas: np.ndarray,
     ):
         self.side, self.stamp = side, stamp
@@ -160,8 +158,8 @@ class _HandFilter:
         self._betas, self._shape_cutoff = np.array(betas), config.shape
 
     def update(
-        self, stamp: float, position: np.ndarray, rotations: Rotation, betas: np.ndarray
-    ) -> tuple[np.ndarray, Rotation, np.ndarray]:
+        self, stamp: float, position: np.ndarray, rotations: np.ndarray, betas: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         dt, self.stamp = stamp - self.stamp, stamp
         self._betas = self._betas + low_pass_gain(self._shape_cutoff, dt) * (betas - self._betas)
         return self._position.update(position[None], dt)[0], self._rotations.update(rotations, dt), self._betas

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TypeVar
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..config import Cutoffs
+from ..geometry.so3 import matrices_from_vectors, vectors_from_matrices
 
 Number = TypeVar("Number", float, np.ndarray)
 
@@ -61,19 +61,19 @@ class RotationFilter:
     """Filters N rotations on SO(3), each according to its own angular speed. The first rotations pass unchanged.
 
     Args:
-        rotations: N first measurements in one object.
+        rotations: (N, 3, 3) first measurements.
         cutoffs: How much to smooth.
     """
 
-    def __init__(self, rotations: Rotation, cutoffs: Cutoffs):
+    def __init__(self, rotations: np.ndarray, cutoffs: Cutoffs):
         self.value = rotations
-        """N current estimates."""
+        """(N, 3, 3) current estimates."""
         self._gain = AdaptiveGain(cutoffs, len(rotations))
 
-    def update(self, rotations: Rotation, dt: float) -> Rotation:
-        """Returns the N estimates after new measurements, ``dt`` > 0 seconds after the last ones."""
-        errors = (rotations * self.value.inv()).as_rotvec()
-        self.value = Rotation.from_rotvec(self._gain(errors, dt) * errors) * self.value
+    def update(self, rotations: np.ndarray, dt: float) -> np.ndarray:
+        """Returns the (N, 3, 3) estimates after new measurements, ``dt`` > 0 seconds after the last ones."""
+        errors = vectors_from_matrices(rotations @ self.value.swapaxes(-1, -2))
+        self.value = matrices_from_vectors(self._gain(errors, dt) * errors) @ self.value
         return self.value
 
 

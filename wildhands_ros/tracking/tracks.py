@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from ..types import Detection, HandEstimate, Side
+from .assignment import cheapest_pairs
 
 MAX_GAP = 0.5
 """Seconds for which a hand may be out of sight and keep its track."""
@@ -116,8 +116,7 @@ class HandTracks:
             return result
         far = 1e3
         costs = np.array([[_cost(track, detection, stamp) for track in self._tracks] for detection in detections])
-        rows, columns = linear_sum_assignment(np.where(np.isfinite(costs), costs, far))
-        for row, column in zip(rows, columns, strict=True):
+        for row, column in cheapest_pairs(np.where(np.isfinite(costs), costs, far)):
             if np.isfinite(costs[row, column]):
                 result[row] = self._tracks[column]
         return result

@@ -13,9 +13,9 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import PoseStamped
 from rclpy.serialization import serialize_message
 from rosbags.typesys.store import Typestore
-from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
+from ...geometry.so3 import quaternions_from_matrices
 from ...hand_model.asset import HandAsset
 from ...hand_model.placement import HandPlacement
 from ...recording.bag_writer import BagWriter
@@ -131,7 +131,7 @@ class _HandsWriter:
         pose = frame.camera_pose.pose
         in_frame = Header(stamp=header.stamp, frame_id=self._fixed_frame)
         posed = PoseStamped(header=in_frame)
-        set_pose(posed.pose, pose.position, Rotation.from_matrix(pose.rotation))
+        set_pose(posed.pose, pose.position, quaternions_from_matrices(pose.rotation))
         hands = [self._placement.hand(hand, pose) for hand in frame.estimate.hands]
         moved = hand_array(frame.estimate, in_frame, frame.origin, name, moved=hands)
         return [

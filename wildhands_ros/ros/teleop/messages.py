@@ -8,11 +8,11 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose as PoseMessage
 from geometry_msgs.msg import PoseStamped
-from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 
 from ...geometry.pose import Pose
+from ...geometry.so3 import matrices_from_quaternions, quaternions_from_matrices
 from ...msg import Hand
 from ...teleop.observation import HandObservation
 from ..messages import SIDES, set_pose
@@ -69,13 +69,13 @@ def pose(message: PoseMessage) -> Pose | None:
         return None
     if not 0.5 < np.linalg.norm(quaternion) < 2:
         return None
-    return Pose(Rotation.from_quat(quaternion).as_matrix(), position)
+    return Pose(matrices_from_quaternions(quaternion / np.linalg.norm(quaternion)), position)
 
 
 def pose_stamped(value: Pose, stamp: Time, frame: str) -> PoseStamped:
     """Returns the message of a pose in a TF frame."""
     message = PoseStamped(header=Header(stamp=stamp, frame_id=frame))
-    set_pose(message.pose, value.position, Rotation.from_matrix(value.rotation))
+    set_pose(message.pose, value.position, quaternions_from_matrices(value.rotation))
     return message
 
 
