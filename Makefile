@@ -52,12 +52,15 @@ demo: $(if $(DEPTH),setup-test,setup)
 bench: setup-test
 	@.venv/bin/wildhands bench $(BENCH)
 
+# First what neither starts nodes nor measures time, in two processes; then the rest, one test after the other. All
+# of it, whether the first part passes or not.
 test: lint
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -m 'not ros and not alone' -n 2 --dist loadfile; first=$$?; \
+	    .venv/bin/python -m pytest -m 'ros or alone' $$(grep -lE 'mark\.(ros|alone)' test/test_*.py) && exit $$first
 
 # What to run before a push: no ROS graph, no long tests; ruff, but not mypy.
 test-fast: ruff
-	@.venv/bin/python -m pytest -m 'not slow and not ros' -n 2 --dist loadfile
+	@.venv/bin/python -m pytest -m 'not slow and not ros and not alone' -n 2 --dist loadfile
 
 # Which readers, and for how long; see test/fuzz.py.
 FUZZ ?= --minutes 10
@@ -70,7 +73,7 @@ fuzz: setup-test
 test-numpy1: setup
 	@test -x .venv-numpy1/bin/python || .venv/bin/uv venv --quiet --python .venv/bin/python .venv-numpy1
 	@.venv/bin/uv --config-file requirements/uv.toml pip install --python .venv-numpy1/bin/python 'numpy<2' 'setuptools<80' -e '.[test]'
-	@.venv-numpy1/bin/python -m pytest -m 'not slow and not ros' -n 2 --dist loadfile
+	@.venv-numpy1/bin/python -m pytest -m 'not slow and not ros and not alone' -n 2 --dist loadfile
 
 # The library with the versions of Ubuntu 22.04, and with the newest of everything.
 test-distros:

@@ -17,10 +17,11 @@ from wildhands_ros.ros.benchmark.overhead import STEPS
 from wildhands_ros.ros.benchmark.streams import Answer, StreamRun
 
 
+@pytest.mark.ros
 def test_quick_run(tmp_path, capfd):
     pytest.importorskip("mediapipe")
     output = tmp_path / "bench.json"
-    assert main(["bench", "--quick", "--json", str(output)]) == 0
+    assert main(["bench", "--quick", "--seconds", "1", "--json", str(output)]) == 0
     figures = json.loads(output.read_text())
     stream = figures["end_to_end"]
     assert stream["input_hz"] > 0 and stream["fps"] > 0 and 0 < stream["age_p50_ms"] <= stream["age_p95_ms"]

@@ -225,13 +225,14 @@ def test_the_nearest_depth_image_is_used(setup) -> None:
     assert found.camera.width == 64 and (found.pose.rotation == np.eye(3)).all()
 
 
-def test_a_depth_image_on_its_way_is_waited_for(setup) -> None:
+def test_a_depth_image_on_its_way_is_waited_for_and_no_longer(setup, monkeypatch) -> None:
+    monkeypatch.setattr(depth_input, "LONGEST_WAIT", 60)
     setup.send(depth_message(0))
     later = Timer(0.05, lambda: setup.send(depth_message(100)))
     later.start()
     start = time.monotonic()
     assert isinstance(setup.find(100), DepthImage)
-    assert time.monotonic() - start < 0.19
+    assert time.monotonic() - start < 30
     later.join()
 
 
@@ -241,13 +242,14 @@ def test_late_depth_images_are_named(setup) -> None:
     assert "100 ms younger" in setup.log[-1] and "depth_tolerance" in setup.log[-1]
 
 
-def test_the_other_clock_of_a_camera_is_not_waited_for(setup) -> None:
+def test_the_other_clock_of_a_camera_is_not_waited_for(setup, monkeypatch) -> None:
+    monkeypatch.setattr(depth_input, "LONGEST_WAIT", 60)
     message = depth_message(0)
     message.header.stamp.sec = 5
     setup.send(message)
     start = time.monotonic()
     assert setup.find(0) is DepthStatus.LATE
-    assert time.monotonic() - start < 0.15 and "clock" in setup.log[-1]
+    assert time.monotonic() - start < 30 and "clock" in setup.log[-1]
 
 
 def test_aligned_depth_without_camera_info_has_the_camera_of_the_image(setup) -> None:

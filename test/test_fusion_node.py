@@ -91,11 +91,11 @@ def test_two_cameras_are_fused_and_what_is_wrong_is_named(tmp_path):
         assert hands[-1].hands[0].id == track
         cameras.silent = set()
 
-        # A camera is moved: diagnostics tell within 5 s.
+        # A camera is moved: diagnostics tell within 5 s of images; a busy machine may take longer for them.
         pose = POSES["right"]
         tilt = np.array([[np.cos(0.03), -np.sin(0.03), 0], [np.sin(0.03), np.cos(0.03), 0], [0, 0, 1]])
         cameras.poses["right"] = type(pose)(tilt @ pose.rotation, pose.position)
-        start = time.monotonic()
+        before = cameras.count
         client.until(
             lambda: "extrinsics of left and right are wrong" in client.diagnostics(NAME)["message"],
             "wrong extrinsics are noticed",
@@ -103,7 +103,7 @@ def test_two_cameras_are_fused_and_what_is_wrong_is_named(tmp_path):
             cameras.publish,
             0.05,
         )
-        assert time.monotonic() - start < 8  # 5 s, and what a busy machine adds
+        assert (cameras.count - before) * 0.05 < 8
         cameras.poses["right"] = pose
 
         # Guessed intrinsics are not used.

@@ -15,6 +15,8 @@ import pytest
 
 from wildhands_ros.io.files import kept_on_success, remove_partial_files
 
+pytestmark = pytest.mark.alone
+
 CHILD = """
 import sys, time
 from wildhands_ros.cli import main, options, estimate

@@ -19,7 +19,7 @@ from wildhands_ros.training.pool import Pool, frozen_stages
 
 pytestmark = pytest.mark.slow
 
-IMAGES = 32
+IMAGES = 8
 CONFIG = TrainingConfig(
     network=dataclasses.replace(MEDIAPIPE_HAND, features=64),
     sources=(SourceConfig("world/lab"), SourceConfig("world/wild")),
@@ -94,7 +94,9 @@ def test_only_averages_of_a_frozen_trunk_are_stored_if_no_maps_are_needed(cache)
     assert pool[1].features.shape[1:] == (1152, 1, 1)
     kept, direct = losses_of(pool)
     assert kept.keys() == direct.keys() and all(kept[name] == pytest.approx(direct[name], rel=0.06) for name in kept)
-    mapped = dataclasses.replace(config, network=dataclasses.replace(config.network, fusion=Fusion.MAPS))
+    mapped = dataclasses.replace(
+        config, pool=1, batch_size=1, network=dataclasses.replace(config.network, fusion=Fusion.MAPS)
+    )
     assert Pool(mapped, hand_assets(mapped))[1].features.shape[1:] == (1152, 7, 7)
 
 
@@ -143,7 +145,7 @@ def test_each_machine_creates_a_whole_pool(cache, monkeypatch):
         raise InterruptedError(str(chunks))
 
     monkeypatch.setattr(pool_module, "in_processes", made)
-    config = dataclasses.replace(CONFIG, pool=4 * IMAGES, seed=3)
+    config = dataclasses.replace(CONFIG, pool=128, seed=3)
     for rank, local, chunks in ((2, "0", "0, 2"), (3, "1", "1, 3")):
         monkeypatch.setenv("LOCAL_RANK", local)
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")

@@ -1,4 +1,4 @@
-"""`wildhands soak` for two minutes, with the real network. On a robot it runs for 30 minutes."""
+"""`wildhands soak` with the real network, each load and fault once. On a robot it runs for 30 minutes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ needs_clip = pytest.mark.skipif(not (ROOT / "demo" / "clip.mp4").is_file(), reas
 
 
 @needs_clip
-def test_two_minutes(tmp_path):
+def test_every_load_and_fault_once(tmp_path):
     out = tmp_path / "soak.json"
-    command = [sys.executable, "-m", "wildhands_ros.cli.main", "soak", "--minutes", "2", "--load-seconds", "2"]
+    command = [sys.executable, "-m", "wildhands_ros.cli.main", "soak", "--minutes", "0.01", "--load-seconds", "1"]
     command += ["--json", str(out)]
     result = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=900
@@ -44,13 +44,12 @@ def test_two_minutes(tmp_path):
         "deaths",
     )
     assert tuple(report) == keys
-    assert report["deaths"] == 0 and report["minutes"] >= 2
+    assert report["deaths"] == 0 and report["minutes"] > 0
     assert set(report["faults"]) == {*FAULTS, *LOADS}
-    assert {name: count for name, count in report["faults"].items() if count["survived"] < count["injected"]} == {}
-    assert sum(count["injected"] for count in report["faults"].values()) >= len(FAULTS) + len(LOADS)
+    assert {name: count for name, count in report["faults"].items() if count != {"injected": 1, "survived": 1}} == {}
     assert report["frames_in"] > 1.5 * report["frames_out"] > 0, "there was no overload"
     assert report["age_p95_ms"] <= 2 * report["work_p95_ms"]
-    # Two minutes cannot tell growth from models that are being loaded (1.13 measured). The longer run demands 2 %.
+    # A minute cannot tell growth from models that are being loaded (1.13 measured). The longer run demands 2 %.
     assert report["rss_end_mb"] < 1.25 * report["rss_start_mb"]
 
 

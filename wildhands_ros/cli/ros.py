@@ -51,7 +51,13 @@ def add_commands(commands: Subparsers) -> None:
     bench.set_defaults(run=_bench, needs_middleware=True)
 
     soak = commands.add_parser("soak", help="run the ROS 2 node under overload and inject a fault every few seconds")
-    soak.add_argument("--minutes", type=float, default=30.0, metavar="N", help="duration; default: 30")
+    soak.add_argument(
+        "--minutes",
+        type=float,
+        default=30.0,
+        metavar="N",
+        help="duration, but each load and fault at least once; default: 30",
+    )
     soak.add_argument(
         "--load-seconds",
         type=_seconds,

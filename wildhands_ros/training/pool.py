@@ -44,7 +44,7 @@ from .randomness import generator
 from .sources import photograph_files
 
 _CHUNK = 32
-"""Images per file."""
+"""Images per file of a pool that has at least as many."""
 _CROPS_PER_PASS = 16
 """Crops per forward pass of the trunk."""
 _AFTER_TRUNK = {"network": ("features", "grasp_input", "landmark_input"), "augmentation": ("true_landmarks",)}
@@ -133,17 +133,23 @@ def _folder(config: TrainingConfig, missing: list[str]) -> Path:
         "photos": [path.name for path in photo_files()],
         "photographs": {root: [path.name for path in photograph_files(root)] for root in roots},
         "missing": missing,
+        "images_per_file": _images_per_file(config),
     }
     return cache_folder() / "pools" / cache_key(values)
+
+
+def _images_per_file(config: TrainingConfig) -> int:
+    return min(_CHUNK, config.pool)
 
 
 def _make(config: TrainingConfig, folder: Path, rank: int, processes: int) -> list[Path]:
     """Create the pool's files; each process of a machine creates its share and waits for the others."""
     own_cache_folder(folder.parent.name, folder.name)
-    paths = [folder / f"{chunk:06d}.pt" for chunk in range(-(-config.pool // _CHUNK))]
+    paths = [folder / f"{chunk:06d}.pt" for chunk in range(-(-config.pool // _images_per_file(config)))]
     mine = [chunk for chunk in range(rank, len(paths), processes) if not is_cached(paths[chunk])]
     if mine:
-        made = in_processes(partial(_make_chunk, config, folder), mine, max(1, available_cpus() // processes))
+        workers = min(len(mine), max(1, available_cpus() // processes))
+        made = in_processes(partial(_make_chunk, config, folder), mine, workers)
         for _ in tqdm(made, total=len(mine), unit="file", desc="pool", file=sys.stderr, disable=rank > 0):
             pass
     while not all(path.exists() for path in paths):
@@ -152,7 +158,7 @@ def _make(config: TrainingConfig, folder: Path, rank: int, processes: int) -> li
 
 
 def _make_chunk(config: TrainingConfig, folder: Path, chunk: int) -> None:
-    maker = _maker(dataclasses.replace(config, batch_size=_CHUNK))
+    maker = _maker(dataclasses.replace(config, batch_size=_images_per_file(config)))
     batch = maker.batches[chunk + 1]
     if batch.crops is None:
         raise ValueError("the batch has no crops")

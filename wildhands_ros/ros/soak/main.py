@@ -29,7 +29,7 @@ OVERLOAD = 3.0
 """Rate of the images, as a multiple of what the node can process."""
 SEEN_TIMEOUT, HEALED_TIMEOUT = 30.0, 120.0
 """Seconds within which a fault must show in diagnostics, and hands must be published again after it."""
-PAUSE = 1.0
+PAUSE = 0.5
 """Seconds between two faults."""
 STOP_TIMEOUT = 60.0
 
@@ -38,7 +38,7 @@ def run_soak(minutes: float, load_seconds: float, json_file: Path | None) -> int
     """Prints the report and writes it to a file.
 
     Args:
-        minutes: duration.
+        minutes: duration; longer if each load and fault takes longer.
         load_seconds: duration of each load.
         json_file: file for the report.
 
@@ -75,14 +75,15 @@ class Soak:
         self._start = time.monotonic()
 
     def run(self, seconds: float) -> Report:
-        """Applies loads and injects faults for this time, and returns the report."""
+        """Applies loads and injects faults for this time, each of them once at least, and returns the report."""
         with self._running_node():
             self._robot.rate = 5.0
             self._wait_for_hands(START_TIMEOUT)
             self._start = time.monotonic()
             self._robot.sent = self._robot.hands_received = 0
-            for name in cycle((*LOADS, *FAULTS)):
-                if time.monotonic() - self._start > seconds:
+            names = (*LOADS, *FAULTS)
+            for number, name in enumerate(cycle(names)):
+                if number >= len(names) and time.monotonic() - self._start > seconds:
                     break
                 if name in LOADS:
                     self._apply(LOADS[name], self._report.faults[name])

@@ -126,7 +126,8 @@ def _make(kind: str, world: str, seed: int, chunks: int) -> list[Path]:
     paths = [folder / f"{chunk:06d}.npz" for chunk in range(chunks)]
     missing = [chunk for chunk, path in enumerate(paths) if not is_cached(path)]
     if missing:
-        made = in_processes(partial(_make_chunk, kind, world, seed, folder), missing, available_cpus())
+        workers = min(len(missing), available_cpus())
+        made = in_processes(partial(_make_chunk, kind, world, seed, folder), missing, workers)
         for _ in tqdm(made, total=len(missing), unit="file", desc=kind, file=sys.stderr):
             pass
     return paths
