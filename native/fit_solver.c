@@ -1,8 +1,10 @@
-/* The solver of the keypoint fit: Levenberg-Marquardt on one hand.
+/* The solver of the keypoint fit: Levenberg-Marquardt on one hand, as one or several cameras see it.
  *
- * This is `KeypointFit._minimise` (wildhands_ros/fitting/keypoint_fit.py) with the terms of residuals.py and the
- * derivatives of kinematics.py, for speed: NumPy takes 20 times as long on such small arrays. test/test_fit.py compares
- * the two. Names and order of the unknowns are those of kinematics.py.
+ * This is `NumPySolver` (wildhands_ros/fitting/solver.py) with the terms of residuals.py and multiview_residuals.py and
+ * the derivatives of kinematics.py, for speed: NumPy takes 20 times as long on such small arrays. test/test_fit.py and
+ * test/test_multiview_fit.py compare the two. Names and order of the unknowns are those of kinematics.py.
+ *
+ * A keypoint between two joints needs both in one finger, or one of them to be the wrist.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -14,9 +16,10 @@
 
 enum { FINGERS = 5, LEVELS = 3, CHAIN = 4, JOINTS = 21, BONES = 20, ANGLES = 45, RIGID = 6, MOST_BETAS = 16 };
 enum { MOST_UNKNOWNS = RIGID + ANGLES + MOST_BETAS, LOCAL = RIGID + 9, MOST_LOCAL = LOCAL + MOST_BETAS, MOST_ANCHORS = 2 };
+enum { MOST_VIEWS = 16 };
 
-/* Residuals of a finger: two for each joint's keypoint, three for each bone's direction. */
-enum { MOST_ROWS = CHAIN * (2 + 3) };
+/* Residuals of a finger: two for each joint's keypoint in each view, three for each bone's direction. */
+enum { MOST_ROWS = CHAIN * (2 * MOST_VIEWS + 3) };
 
 typedef struct {
     double huber, direction_stddev, limit_stddev, min_depth, converged;
@@ -32,13 +35,19 @@ typedef struct {
 } Pose;
 
 typedef struct {
-    double has_directions, anchors, lasting_anchors, sigma, length, length_stddev;
+    double has_directions, anchors, lasting_anchors, views, length, length_stddev;
     double mean_ray[3];
+    double directions[BONES][3];
+    double toward[JOINTS], share[JOINTS]; /* a keypoint lies on the line from its joint to another joint, at this share */
+} Evidence;
+/* Followed by the views. */
+
+typedef struct {
+    double sigma, origin[3];
     double rays[JOINTS][3];
     double bases[JOINTS][2][3];
     double weights[JOINTS];
-    double directions[BONES][3];
-} Evidence;
+} View;
 
 typedef struct {
     double rotation, lateral, depth, angles, betas; /* standard deviations */
@@ -64,6 +73,7 @@ typedef struct {
     const double *offset_dirs, *reach_dirs;
     int betas, unknowns;
     Evidence evidence;
+    const View *views;
     Anchor anchors[MOST_ANCHORS];
 } Problem;
 
@@ -167,28 +177,45 @@ static double robust(double squared, double huber, double *scale) {
     return capped * (2 * length - capped);
 }
 
-/* Adds the rows of a keypoint's residual: residuals.reprojection. Returns the number of rows. */
+/* Adds the rows of a keypoint's residuals in all views: residuals.reprojection. Returns the number of rows. */
 static int add_keypoint(const Problem *problem, const Evaluated *at, int joint, const double jacobian[3][MOST_LOCAL],
                         double rows[][MOST_LOCAL], double *values, double *cost) {
     const Evidence *evidence = &problem->evidence;
-    const double *ray = evidence->rays[joint], *point = at->joints[joint];
-    double depth = fmax(dot(ray, point), problem->model->min_depth);
-    double whitening = sqrt(evidence->weights[joint]) / evidence->sigma, across[2], scale;
-    for (int r = 0; r < 2; r++) {
-        across[r] = dot(evidence->bases[joint][r], point) / depth;
-        values[r] = across[r] * whitening;
+    int columns = LOCAL + problem->betas, count = 0, toward = (int)evidence->toward[joint];
+    double share = evidence->share[joint], keypoint[3], moved[3][MOST_LOCAL];
+    for (int i = 0; i < 3; i++) keypoint[i] = at->joints[joint][i];
+    if (share != 0) {
+        local_jacobian(at, toward, problem->betas, moved);
+        for (int i = 0; i < 3; i++) {
+            keypoint[i] += share * (at->joints[toward][i] - keypoint[i]);
+            for (int c = 0; c < columns; c++) moved[i][c] = jacobian[i][c] + share * (moved[i][c] - jacobian[i][c]);
+        }
+        jacobian = (const double(*)[MOST_LOCAL])moved;
     }
-    *cost += robust(values[0] * values[0] + values[1] * values[1], problem->model->huber, &scale);
-    int columns = LOCAL + problem->betas;
-    for (int r = 0; r < 2; r++) {
-        double direction[3];
-        for (int i = 0; i < 3; i++)
-            direction[i] = (evidence->bases[joint][r][i] - across[r] * ray[i]) * (whitening / depth) * scale;
-        for (int c = 0; c < columns; c++)
-            rows[r][c] = direction[0] * jacobian[0][c] + direction[1] * jacobian[1][c] + direction[2] * jacobian[2][c];
-        values[r] *= scale;
+    for (int v = 0; v < (int)evidence->views; v++) {
+        const View *view = &problem->views[v];
+        if (view->weights[joint] == 0) continue;
+        const double *ray = view->rays[joint];
+        double point[3] = {keypoint[0] - view->origin[0], keypoint[1] - view->origin[1], keypoint[2] - view->origin[2]};
+        double depth = fmax(dot(ray, point), problem->model->min_depth);
+        double whitening = sqrt(view->weights[joint]) / view->sigma, across[2], scale;
+        for (int r = 0; r < 2; r++) {
+            across[r] = dot(view->bases[joint][r], point) / depth;
+            values[count + r] = across[r] * whitening;
+        }
+        double squared = values[count] * values[count] + values[count + 1] * values[count + 1];
+        *cost += robust(squared, problem->model->huber, &scale);
+        for (int r = 0; r < 2; r++, count++) {
+            double direction[3];
+            for (int i = 0; i < 3; i++)
+                direction[i] = (view->bases[joint][r][i] - across[r] * ray[i]) * (whitening / depth) * scale;
+            for (int c = 0; c < columns; c++)
+                rows[count][c] =
+                    direction[0] * jacobian[0][c] + direction[1] * jacobian[1][c] + direction[2] * jacobian[2][c];
+            values[count] *= scale;
+        }
     }
-    return 2;
+    return count;
 }
 
 /* Adds the rows of a bone's direction: residuals.bone_directions. */
@@ -451,9 +478,15 @@ PyObject *solve_hand(PyObject *module, PyObject *arguments) {
         from = read_pose(from, betas, &work[0].pose);
         memcpy(&problem->evidence, from, sizeof(Evidence));
         from += doubles(sizeof(Evidence));
-        double anchors = problem->evidence.anchors, lasting = problem->evidence.lasting_anchors;
-        fits = anchors >= 0 && anchors <= MOST_ANCHORS && lasting >= 0 && lasting <= anchors &&
-               doubles(hand.len) == pose_size + doubles(sizeof(Evidence)) + (int)anchors * (5 + pose_size);
+        const Evidence *evidence = &problem->evidence;
+        double anchors = evidence->anchors, lasting = evidence->lasting_anchors, views = evidence->views;
+        fits = anchors >= 0 && anchors <= MOST_ANCHORS && lasting >= 0 && lasting <= anchors && views >= 1 &&
+               views <= MOST_VIEWS &&
+               doubles(hand.len) == pose_size + doubles(sizeof(Evidence)) + (int)views * doubles(sizeof(View)) +
+                                        (int)anchors * (5 + pose_size);
+        for (int i = 0; i < JOINTS; i++) fits = fits && evidence->toward[i] >= 0 && evidence->toward[i] < JOINTS;
+        problem->views = (const View *)from;
+        if (fits) from += (int)views * doubles(sizeof(View));
     }
     if (fits && problem && work) {
         for (int i = 0; i < (int)problem->evidence.anchors; i++) {

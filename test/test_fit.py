@@ -3,12 +3,13 @@
 import dataclasses
 import importlib
 import itertools
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from one_fit import fit_hand
+from one_fit import assert_same_solutions, fit_hand
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.datasets.coco_hands import read_coco_hands
@@ -19,7 +20,7 @@ from wildhands_ros.fitting.detection_fit import FitRequest, fit_detections, repr
 from wildhands_ros.fitting.keypoint_fit import FitResult, KeypointFit, keypoint_sigma
 from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
 from wildhands_ros.fitting.levenberg_marquardt import Job
-from wildhands_ros.fitting.residuals import Anchor, Evidence
+from wildhands_ros.fitting.residuals import Anchor, Evidence, evaluate
 from wildhands_ros.fitting.solver import CompiledSolver, NumPySolver
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
@@ -238,15 +239,7 @@ class TestSolvers:
     def test_agree(self, kinematics, jobs):
         for iterations in (0, 4, 12):
             compiled = CompiledSolver(kinematics)(jobs, iterations)
-            for one, other in zip(compiled, NumPySolver(kinematics)(jobs, iterations), strict=True):
-                for name in ("rotation", "position", "angles", "betas"):
-                    np.testing.assert_allclose(getattr(one.pose, name), getattr(other.pose, name), atol=1e-6)
-                np.testing.assert_allclose(one.joints, other.joints, atol=1e-6)
-                np.testing.assert_allclose(one.jacobian, other.jacobian, atol=1e-6)
-                scale = np.abs(other.normal.matrix).max()
-                np.testing.assert_allclose(one.normal.cost, other.normal.cost, rtol=1e-6)
-                np.testing.assert_allclose(one.normal.matrix / scale, other.normal.matrix / scale, atol=1e-6)
-                np.testing.assert_allclose(one.normal.gradient / scale, other.normal.gradient / scale, atol=1e-6)
+            assert_same_solutions(compiled, NumPySolver(partial(evaluate, kinematics))(jobs, iterations))
 
     def test_arrays_of_another_size_are_rejected(self):
         compiled = importlib.import_module("wildhands_ros._native")

@@ -1,9 +1,11 @@
 """The fit of one hand to several cameras, their association, fusion over time, and the check of extrinsics."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+from one_fit import assert_same_solutions
 from scipy.spatial.transform import Rotation
 from several_cameras import CAMERA, CENTRE, KINEMATICS, POSES, TrueHand, camera_at
 
@@ -11,7 +13,11 @@ from wildhands_ros.fitting.association import associate
 from wildhands_ros.fitting.extrinsics import ExtrinsicsMonitor, SharedHand, refined_poses
 from wildhands_ros.fitting.hand_fusion import HandFusion, ObservedHand, observe
 from wildhands_ros.fitting.hand_length import LengthEstimate, hand_length
-from wildhands_ros.fitting.multiview_fit import MultiviewEvidence, MultiviewFit, evaluate_views, misfit, triangulated
+from wildhands_ros.fitting.levenberg_marquardt import Job
+from wildhands_ros.fitting.multiview_fit import MultiviewFit, misfit, triangulated
+from wildhands_ros.fitting.multiview_residuals import MultiviewEvidence, evaluate_views
+from wildhands_ros.fitting.residuals import Anchor
+from wildhands_ros.fitting.solver import CompiledSolver, NumPySolver
 from wildhands_ros.geometry.pose import Pose
 from wildhands_ros.hand_model.asset import open_hand, open_hands
 from wildhands_ros.hand_model.posing import HandPoser
@@ -60,6 +66,35 @@ def test_derivatives_of_several_views() -> None:
         step[unknown] = 1e-5
         costs = [float(evaluate_views(KINEMATICS, pose.moved(sign * step), evidence).normal.cost) for sign in (1, -1)]
         assert (costs[0] - costs[1]) / 4e-5 == pytest.approx(gradient[unknown], rel=0.01, abs=0.5)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_compiled_solver_agrees_with_numpy_for_several_views(count) -> None:
+    pytest.importorskip("wildhands_ros._native", reason="compiled only where there is a C compiler")
+    rng = np.random.default_rng(count)
+    jobs = []
+    for number in range(6):
+        hand = TrueHand(number)
+        views = [found[0].view for found in observed(hand, " ".join(list(POSES)[:count]), number).values()]
+        rays = np.stack([view.rays for view in views])
+        first = np.cross(rays, (0.0, 1, 0))
+        first /= np.linalg.norm(first, axis=-1, keepdims=True)
+        evidence = MultiviewEvidence(
+            rays=rays,
+            bases=np.stack([first, np.cross(rays, first)], axis=-2),
+            weights=rng.uniform(0, 1, (count, 21)) * (rng.random((count, 21)) > 0.1),
+            sigma=rng.uniform(0.005, 0.02, count),
+            origins=np.stack([view.origin for view in views]),
+            mean_ray=np.array([0.0, 0, 1]),
+            length=np.array(0.19),
+            length_stddev=np.array(0.01),
+        )
+        start, near = (hand.pose.moved(0.1 * rng.normal(size=KINEMATICS.num_unknowns)) for _ in range(2))
+        prediction = Anchor(near, rotation=0.4, lateral=0.05, depth=0.05, angles=0.5, betas=2.0)
+        jobs.append(Job(start, evidence, None, prediction if number % 2 else None))
+    for iterations in (0, 3, 12):
+        expected = NumPySolver(partial(evaluate_views, KINEMATICS))(jobs, iterations)
+        assert_same_solutions(CompiledSolver(KINEMATICS)(jobs, iterations), expected)
 
 
 def test_rays_of_one_point_meet_there() -> None:

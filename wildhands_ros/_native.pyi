@@ -2,6 +2,9 @@
 
 import numpy as np
 
+VERSION: int
+"""See ``geometry.compiled``."""
+
 def solve_hand(model: np.ndarray, hand: np.ndarray, betas: int, iterations: int, solution: np.ndarray) -> None:
     """Solves one hand; the arrays of float64 are laid out as in ``fitting.solver.CompiledSolver``.
 

@@ -14,15 +14,15 @@ from scipy.spatial.transform import Rotation
 
 from ..hand_model.asset import HandAsset
 from ..types import HandLength, ManoParameters, Side
-from .batches import stacked
 from .fitted_hand import FittedHand, fitted_hand, mirror_of
 from .hand_length import typical_length
 from .initialisation import mean_pose, palm_rotation
 from .keypoint_fit import KEYPOINT_STDDEV, FitState, keypoint_sigma, predicted, ray_bases, velocity_between
-from .keypoint_marks import marks_matrix
 from .kinematics import HandKinematics, HandPose
-from .levenberg_marquardt import Job, minimise
-from .residuals import Evaluated, NormalEquations, add_hand_priors, reprojection, robust
+from .levenberg_marquardt import Job
+from .multiview_residuals import MultiviewEvidence
+from .residuals import Evaluated
+from .solver import Solver, views_solver
 
 VIEW_STDDEV = 0.003
 """Standard deviation in metres of the error that all keypoints of a view have in common."""
@@ -39,9 +39,6 @@ _USUAL_COST = 40.0
 """Cost for each view up to which the keypoints agree with each other."""
 _SUSPICIOUS_COST = 150.0
 """Cost for each view above which a fit that continues the last one is done anew."""
-
-
-_KEYPOINTS = marks_matrix()
 
 
 @dataclass(frozen=True)
@@ -81,66 +78,6 @@ class HandView:
     """(21,) weights of the keypoints; None for ones."""
 
 
-@dataclass(frozen=True)
-class MultiviewEvidence:
-    """Observations of one right hand by V cameras, or of several hands by as many cameras each."""
-
-    rays: np.ndarray
-    """(..., V, 21, 3) unit directions to the keypoints."""
-    bases: np.ndarray
-    """(..., V, 21, 2, 3) two unit vectors perpendicular to each ray."""
-    weights: np.ndarray
-    """(..., V, 21) weights; 0 for keypoints that are not known."""
-    sigma: np.ndarray
-    """(..., V) standard deviations of the rays in radians."""
-    origins: np.ndarray
-    """(..., V, 3) positions of the cameras."""
-    mean_ray: np.ndarray
-    """(..., 3) any unit vector: anchors do not distinguish depth here."""
-    length: np.ndarray
-    """(...,) expected length from the wrist to the middle fingertip in metres."""
-    length_stddev: np.ndarray
-    """(...,) standard deviation of the length in metres."""
-
-
-def evaluate_views(kinematics: HandKinematics, pose: HandPose, evidence: MultiviewEvidence) -> Evaluated:
-    """Evaluates poses: their agreement with all views, with ranges of motion, and with hand shapes.
-
-    What the views say about a joint is summed before it is carried over to the unknowns, so that the time hardly
-    depends on the number of views.
-    """
-    joints, jacobian = kinematics.joints_with_jacobian(pose)
-    several = joints.shape[:-2]
-    relative = (_KEYPOINTS @ joints)[..., None, :, :] - evidence.origins[..., None, :]
-    residuals, d_keypoint = reprojection(relative, evidence)
-    costs, scale = robust(residuals)
-    d_keypoints = (_KEYPOINTS @ jacobian.reshape(*several, 21, -1)).reshape(jacobian.shape)
-    gradient, matrix = _summed(residuals * scale, d_keypoint * scale[..., None], d_keypoints)
-
-    normal = NormalEquations(costs.sum(-1).reshape(several), gradient, matrix)
-    add_hand_priors(kinematics, normal, pose, evidence.length, evidence.length_stddev)
-    return Evaluated(pose, normal, joints, jacobian)
-
-
-def _summed(residuals: np.ndarray, d_points: np.ndarray, jacobian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums the (..., V, n, k) residuals of points over the views.
-
-    Args:
-        residuals: The residuals.
-        d_points: Their (..., V, n, k, 3) derivatives with respect to the points.
-        jacobian: (..., n, 3, unknowns) derivatives of the points.
-
-    Returns:
-        (..., unknowns) gradient and (..., unknowns, unknowns) Gauss-Newton matrix.
-    """
-    information = (np.swapaxes(d_points, -1, -2) @ d_points).sum(-4)
-    pull = (np.swapaxes(d_points, -1, -2) @ residuals[..., None]).sum(-4)
-    *several, _, _, unknowns = jacobian.shape
-    rows = jacobian.reshape(*several, -1, unknowns)
-    columns = np.swapaxes(rows, -1, -2)
-    return (columns @ pull.reshape(*several, -1, 1))[..., 0], columns @ (information @ jacobian).reshape(rows.shape)
-
-
 class MultiviewFit:
     """Fits hands of both sides.
 
@@ -150,6 +87,9 @@ class MultiviewFit:
 
     def __init__(self, assets: Mapping[Side, HandAsset]):
         self._kinematics = {side: HandKinematics(assets[side].right_handed()) for side in Side}
+        self._solvers: dict[Side, Solver[MultiviewEvidence]] = {
+            side: views_solver(kinematics) for side, kinematics in self._kinematics.items()
+        }
 
     def fit(
         self,
@@ -181,22 +121,16 @@ class MultiviewFit:
     def _solve(
         self, views: Sequence[HandView], side: Side, start: FitState | None, dt: float, length: HandLength | None
     ) -> Evaluated:
-        kinematics = self._kinematics[side]
+        kinematics, solve = self._kinematics[side], self._solvers[side]
         evidence = _evidence(views, side, length or typical_length(kinematics))
-
-        def evaluate(pose: HandPose, evidence: MultiviewEvidence) -> Evaluated:
-            return evaluate_views(kinematics, pose, evidence)
-
         if start is not None and start.side is side:
             prediction = predicted(start, dt)
             prediction = replace(prediction, depth=prediction.lateral)
-            (warm,) = minimise(evaluate, stacked([Job(prediction.pose, evidence, None, prediction)]), _WARM_ITERATIONS)
+            (warm,) = solve([Job(prediction.pose, evidence, None, prediction)], _WARM_ITERATIONS)
             if warm.normal.cost < _SUSPICIOUS_COST * len(views):
                 return warm
         jobs = [Job(pose, evidence, None, None) for pose in _initial_poses(kinematics, views, side, evidence)]
-        return min(
-            minimise(evaluate, stacked(jobs), _COLD_ITERATIONS), key=lambda solution: float(solution.normal.cost)
-        )
+        return min(solve(jobs, _COLD_ITERATIONS), key=lambda solution: float(solution.normal.cost))
 
     def _result(
         self,

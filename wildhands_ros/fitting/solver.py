@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
-from types import ModuleType
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
+from ..geometry.compiled import native
 from .anatomy import LIMITS
 from .batches import stacked
+from .keypoint_marks import marks_matrix
 from .kinematics import HandKinematics, HandPose
 from .levenberg_marquardt import CONVERGED, Job, minimise
+from .multiview_residuals import MultiviewEvidence, evaluate_views
 from .residuals import (
     DIRECTION_STDDEV,
     HUBER,
@@ -29,24 +33,22 @@ from .residuals import (
     evaluate,
 )
 
-_native: ModuleType | None
-try:
-    import wildhands_ros._native as _compiled
-except ImportError:
-    _native = None
-else:
-    _native = _compiled
-
-Solver = Callable[[Sequence[Job[Evidence]], int], list[Evaluated]]
+E = TypeVar("E", Evidence, MultiviewEvidence)
+Solver: TypeAlias = Callable[[Sequence[Job[E]], int], list[Evaluated]]
 """Runs jobs, each with a damping of its own, until it converges or for a number of iterations.
 
 The normal equations of the results do not include the prediction.
 """
 
 
-def solver(kinematics: HandKinematics) -> Solver:
-    """Returns the fastest solver that is available."""
-    return NumPySolver(kinematics) if _native is None else CompiledSolver(kinematics)
+def solver(kinematics: HandKinematics) -> Solver[Evidence]:
+    """Returns the fastest solver that is available, for hands that one camera sees."""
+    return NumPySolver(partial(evaluate, kinematics)) if native is None else CompiledSolver(kinematics)
+
+
+def views_solver(kinematics: HandKinematics) -> Solver[MultiviewEvidence]:
+    """Returns the fastest solver that is available, for hands that several cameras see."""
+    return NumPySolver(partial(evaluate_views, kinematics)) if native is None else CompiledSolver(kinematics)
 
 
 class CompiledSolver:
@@ -60,9 +62,9 @@ class CompiledSolver:
     """
 
     def __init__(self, kinematics: HandKinematics):
-        if _native is None:
+        if native is None:
             raise ImportError("the fit's solver was not compiled: install a C compiler, then this package again")
-        self._solve_hand = _native.solve_hand
+        self._solve_hand = native.solve_hand
         self._betas, self._unknowns = kinematics.num_betas, kinematics.num_unknowns
         n = self._unknowns
         self._ends = tuple(accumulate((0, 9, 3, 45, self._betas, 1, n, n * n, 63, 63 * n)))
@@ -75,22 +77,21 @@ class CompiledSolver:
             ]
         )
 
-    def __call__(self, jobs: Sequence[Job[Evidence]], iterations: int) -> list[Evaluated]:
+    def __call__(self, jobs: Sequence[Job[E]], iterations: int) -> list[Evaluated]:
         return [self._solve(job, iterations) for job in jobs]
 
-    def _solve(self, job: Job[Evidence], iterations: int) -> Evaluated:
+    def _solve(self, job: Job[E], iterations: int) -> Evaluated:
         evidence, anchors = job.evidence, [anchor for anchor in (job.anchor, job.prediction) if anchor is not None]
-        directions = evidence.directions
+        views, directions, marks = _arrays_of(evidence)
         hand = np.concatenate(
             [
                 *_parts(job.pose),
                 _numbers(directions is not None, len(anchors), job.anchor is not None),
-                _numbers(evidence.sigma, evidence.length, evidence.length_stddev),
+                _numbers(len(views), evidence.length, evidence.length_stddev),
                 evidence.mean_ray,
-                evidence.rays.ravel(),
-                evidence.bases.ravel(),
-                evidence.weights,
                 np.zeros(60) if directions is None else directions.ravel(),
+                marks,
+                views.ravel(),
                 *(part for anchor in anchors for part in _anchor_parts(anchor)),
             ],
             dtype=np.float64,
@@ -106,6 +107,25 @@ class CompiledSolver:
             joints.reshape(21, 3),
             jacobian.reshape(21, 3, n),
         )
+
+
+def _arrays_of(evidence: Evidence | MultiviewEvidence) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Returns (V, 214) numbers of the views, the directions of the bones, and how keypoints lie to joints."""
+    if isinstance(evidence, Evidence):
+        numbers = (_numbers(evidence.sigma, 0, 0, 0), evidence.rays, evidence.bases, evidence.weights)
+        return np.concatenate([each.ravel() for each in numbers])[None], evidence.directions, _ON_JOINTS
+    count = len(evidence.sigma)
+    parts = (evidence.sigma, evidence.origins, evidence.rays, evidence.bases, evidence.weights)
+    return np.concatenate([part.reshape(count, -1) for part in parts], axis=1), None, _BETWEEN_JOINTS
+
+
+def _marks(matrix: np.ndarray) -> np.ndarray:
+    """Returns the joint toward which each of 21 keypoints lies off its own, and by which shares, as (42,) numbers."""
+    beside = matrix - np.diag(np.diag(matrix))
+    return np.concatenate([beside.argmax(1), beside.max(1)]).astype(np.float64)
+
+
+_ON_JOINTS, _BETWEEN_JOINTS = _marks(np.eye(21)), _marks(marks_matrix())
 
 
 def _parts(pose: HandPose) -> tuple[np.ndarray, ...]:
@@ -125,23 +145,21 @@ class NumPySolver:
     """A ``Solver`` that runs all jobs with the same terms at once.
 
     Args:
-        kinematics: Hand model.
+        evaluate: Evaluates a stack of poses without anchors.
     """
 
-    def __init__(self, kinematics: HandKinematics):
-        self._kinematics = kinematics
+    def __init__(self, evaluate: Callable[[HandPose, E], Evaluated]):
+        self._evaluate = evaluate
 
-    def __call__(self, jobs: Sequence[Job[Evidence]], iterations: int) -> list[Evaluated]:
-        groups: defaultdict[tuple[bool, ...], list[int]] = defaultdict(list)
+    def __call__(self, jobs: Sequence[Job[E]], iterations: int) -> list[Evaluated]:
+        groups: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
         for i, job in enumerate(jobs):
-            terms = (job.evidence.directions, job.anchor, job.prediction)
-            groups[tuple(term is None for term in terms)].append(i)
+            evidence = job.evidence
+            kind = evidence.directions is None if isinstance(evidence, Evidence) else len(evidence.sigma)
+            groups[kind, job.anchor is None, job.prediction is None].append(i)
         found: dict[int, Evaluated] = {}
         for group in groups.values():
             found.update(
                 zip(group, minimise(self._evaluate, stacked([jobs[i] for i in group]), iterations), strict=True)
             )
         return [found[i] for i in range(len(jobs))]
-
-    def _evaluate(self, pose: HandPose, evidence: Evidence) -> Evaluated:
-        return evaluate(self._kinematics, pose, evidence)

@@ -9,19 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import ModuleType
 
 import numpy as np
 
 from .camera import Camera
-
-_native: ModuleType | None
-try:
-    import wildhands_ros._native as _compiled
-except ImportError:
-    _native = None
-else:
-    _native = _compiled
+from .compiled import native
 
 SKIN = np.where(np.isin(np.arange(21), (0, 1, 2, 5, 9, 13, 17)), 0.034, 0.017)
 """(21,) most metres from the skin of the same part to a joint, MediaPipe order: in a finger, or in the palm, behind
@@ -65,7 +57,7 @@ class Surface:
     def distances(self, rays: np.ndarray) -> np.ndarray:
         """Returns the (N,) distances in metres from the camera to the mesh along (N, 3) unit rays; infinite where a ray
         passes the mesh."""
-        if _native is None:
+        if native is None:
             return self.distances_in_numpy(rays)
         distances = np.empty(len(rays), np.float32)
         vertices, faces, rays = (
@@ -74,7 +66,7 @@ class Surface:
         )
         for start in range(0, len(rays), _MOST_RAYS):
             some = slice(start, start + _MOST_RAYS)
-            _native.ray_distances(vertices, faces, rays[some], distances[some])
+            native.ray_distances(vertices, faces, rays[some], distances[some])
         return distances
 
     def distances_in_numpy(self, rays: np.ndarray) -> np.ndarray:
