@@ -103,7 +103,7 @@ def assign_to_tracks(views: Mapping[str, Sequence[HandView]], predictions: Seque
         if not hands or not predictions:
             continue
         costs = np.array([[misfit(view, joints) for joints in predictions] for view in hands])
-        for row, column in zip(*linear_sum_assignment(np.minimum(np.nan_to_num(costs, nan=1e3), 1e3)), strict=True):
+        for row, column in zip(*linear_sum_assignment(np.fmin(costs, 1e3)), strict=True):
             if costs[row, column] < MOST_MOTION:
                 found[column].append((name, int(row)))
     return found

@@ -17,7 +17,6 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..geometry.pose import Pose
-from .keypoint_fit import keypoint_sigma
 from .multiview_fit import HandView, triangulated
 
 WINDOW = 5.0
@@ -203,9 +202,7 @@ def _ray_distances(hand: SharedHand) -> _RayDistances:
     normals, points = normals[known] / sines[known, None], points[known]
     arms = [points - view.origin for view in (first, second)]
     by_first, by_second = (np.concatenate([np.cross(arm, normals), normals], axis=1) for arm in arms)
-    spread = [
-        keypoint_sigma(view.rays) * np.linalg.norm(arm, axis=1) for view, arm in zip((first, second), arms, strict=True)
-    ]
+    spread = [view.sigma * np.linalg.norm(arm, axis=1) for view, arm in zip((first, second), arms, strict=True)]
     return _RayDistances(normals @ (second.origin - first.origin), -by_first, by_second, np.hypot(*spread))
 
 

@@ -236,8 +236,11 @@ class HandFusion:
             names.pop(worst)
         else:
             return None
-        joints = result.hand.joints
-        residuals += [ViewResidual(name, misfit(hand.view, joints), name in names) for name, hand in views.items()]
+        used_misfits = dict(zip(names, result.misfits.tolist(), strict=True))
+        for name, hand in views.items():
+            found = used_misfits.get(name)
+            value = misfit(hand.view, result.hand.joints) if found is None else found
+            residuals.append(ViewResidual(name, value, found is not None))
         self.lengths.add(result.side, result.length)
         used = {name: views[name] for name in names}
         track = self._continued(stamp, track, result, used)

@@ -408,7 +408,7 @@ def _rotation_to(ray: np.ndarray) -> np.ndarray:
 
 
 def ray_bases(rays: np.ndarray) -> np.ndarray:
-    """Returns (21, 2, 3): two unit vectors perpendicular to each ray and to each other."""
+    """Returns (N, 2, 3): two unit vectors perpendicular to each of N rays and to each other."""
     least = np.eye(3)[np.abs(rays).argmin(1)]
     first = _cross(rays, least)
     first /= np.sqrt((first * first).sum(1, keepdims=True))
