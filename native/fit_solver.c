@@ -1,8 +1,9 @@
 /* The solver of the keypoint fit: Levenberg-Marquardt on one hand, as one or several cameras see it.
  *
  * This is `NumPySolver` (wildhands_ros/fitting/solver.py) with the terms of residuals.py and multiview_residuals.py and
- * the derivatives of kinematics.py, for speed: NumPy takes 20 times as long on such small arrays. test/test_fit.py and
- * test/test_multiview_fit.py compare the two. Names and order of the unknowns are those of kinematics.py.
+ * the derivatives of kinematics.py, and `NumPySummariser` (summary.py), for speed: NumPy takes 20 times as long on such
+ * small arrays. test/test_fit.py and test/test_multiview_fit.py compare the two. Names and order of the unknowns are
+ * those of kinematics.py.
  *
  * A keypoint between two joints needs both in one finger, or one of them to be the wrist.
  */
@@ -45,7 +46,6 @@ typedef struct {
 typedef struct {
     double sigma, origin[3];
     double rays[JOINTS][3];
-    double bases[JOINTS][2][3];
     double weights[JOINTS];
 } View;
 
@@ -74,6 +74,7 @@ typedef struct {
     int betas, unknowns;
     Evidence evidence;
     const View *views;
+    double bases[MOST_VIEWS][JOINTS][2][3]; /* two unit vectors perpendicular to each ray */
     Anchor anchors[MOST_ANCHORS];
 } Problem;
 
@@ -200,7 +201,7 @@ static int add_keypoint(const Problem *problem, const Evaluated *at, int joint, 
         double depth = fmax(dot(ray, point), problem->model->min_depth);
         double whitening = sqrt(view->weights[joint]) / view->sigma, across[2], scale;
         for (int r = 0; r < 2; r++) {
-            across[r] = dot(view->bases[joint][r], point) / depth;
+            across[r] = dot(problem->bases[v][joint][r], point) / depth;
             values[count + r] = across[r] * whitening;
         }
         double squared = values[count] * values[count] + values[count + 1] * values[count + 1];
@@ -208,7 +209,7 @@ static int add_keypoint(const Problem *problem, const Evaluated *at, int joint, 
         for (int r = 0; r < 2; r++, count++) {
             double direction[3];
             for (int i = 0; i < 3; i++)
-                direction[i] = (view->bases[joint][r][i] - across[r] * ray[i]) * (whitening / depth) * scale;
+                direction[i] = (problem->bases[v][joint][r][i] - across[r] * ray[i]) * (whitening / depth) * scale;
             for (int c = 0; c < columns; c++)
                 rows[count][c] =
                     direction[0] * jacobian[0][c] + direction[1] * jacobian[1][c] + direction[2] * jacobian[2][c];
@@ -360,9 +361,8 @@ static void evaluate(const Problem *problem, Evaluated *at) {
     for (int i = lasting; i < anchors; i++) add_anchor(problem, &at->pose, &problem->anchors[i], &at->whole);
 }
 
-/* Solves the damped normal equations by Cholesky's method for the step; returns whether they are positive definite. */
-static int solve(const Normal *normal, double damping, int unknowns, double *step) {
-    double factor[MOST_UNKNOWNS][MOST_UNKNOWNS];
+/* Cholesky's factor of the damped normal equations; returns whether they are positive definite. */
+static int factorise(const Normal *normal, double damping, int unknowns, double factor[][MOST_UNKNOWNS]) {
     for (int i = 0; i < unknowns; i++) {
         for (int j = 0; j <= i; j++) {
             double sum = normal->matrix[i][j];
@@ -375,6 +375,15 @@ static int solve(const Normal *normal, double damping, int unknowns, double *ste
                 factor[i][i] = sqrt(sum);
             }
         }
+    }
+    return 1;
+}
+
+/* Solves the damped normal equations for the step; returns whether they are positive definite. */
+static int solve(const Normal *normal, double damping, int unknowns, double *step) {
+    double factor[MOST_UNKNOWNS][MOST_UNKNOWNS];
+    if (!factorise(normal, damping, unknowns, factor)) return 0;
+    for (int i = 0; i < unknowns; i++) {
         double sum = -normal->gradient[i];
         for (int k = 0; k < i; k++) sum -= factor[i][k] * step[k];
         step[i] = sum / factor[i][i];
@@ -455,6 +464,19 @@ static void write_solution(const Evaluated *found, int betas, int unknowns, doub
     }
 }
 
+/* Two unit vectors perpendicular to a ray: residuals.ray_bases. */
+static void ray_basis(const double ray[3], double basis[2][3]) {
+    int least = 0;
+    double axis[3] = {0};
+    for (int i = 1; i < 3; i++)
+        if (fabs(ray[i]) < fabs(ray[least])) least = i;
+    axis[least] = 1;
+    cross(ray, axis, basis[0]);
+    double length = sqrt(dot(basis[0], basis[0]));
+    for (int i = 0; i < 3; i++) basis[0][i] /= length;
+    cross(ray, basis[0], basis[1]);
+}
+
 static Py_ssize_t doubles(size_t size) { return (Py_ssize_t)(size / sizeof(double)); }
 
 PyObject *solve_hand(PyObject *module, PyObject *arguments) {
@@ -493,6 +515,9 @@ PyObject *solve_hand(PyObject *module, PyObject *arguments) {
             memcpy(&problem->anchors[i], from, 5 * sizeof(double));
             from = read_pose(from + 5, betas, &problem->anchors[i].pose);
         }
+        for (int v = 0; v < (int)problem->evidence.views; v++)
+            for (int joint = 0; joint < JOINTS; joint++)
+                ray_basis(problem->views[v].rays[joint], problem->bases[v][joint]);
         write_solution(minimise(problem, iterations, &work[0], &work[1]), betas, unknowns, solution.buf);
     }
     int allocated = problem && work;
@@ -504,6 +529,97 @@ PyObject *solve_hand(PyObject *module, PyObject *arguments) {
     if (!allocated) return PyErr_NoMemory();
     if (!fits) {
         PyErr_SetString(PyExc_ValueError, "the arrays of the fit do not have the expected sizes");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* Rotation vector of at most half a turn: geometry.so3.vectors_from_matrices. */
+static void rotation_vector(const double m[3][3], double vector[3]) {
+    double trace = m[0][0] + m[1][1] + m[2][2], products[4][4];
+    int best = 3;
+    for (int i = 0; i < 3; i++) {
+        int next = (i + 1) % 3, last = (i + 2) % 3;
+        for (int j = 0; j < 3; j++) products[i][j] = m[i][j] + m[j][i];
+        products[i][i] += 1 - trace;
+        products[i][3] = products[3][i] = m[last][next] - m[next][last];
+    }
+    products[3][3] = 1 + trace;
+    for (int i = 0; i < 3; i++)
+        if (products[i][i] > products[best][best]) best = i;
+    const double *row = products[best];
+    double sine = sqrt(dot(row, row)), factor = sine > 0 ? 2 * atan2(sine, fabs(row[3])) / sine : 0;
+    for (int i = 0; i < 3; i++) vector[i] = (row[3] < 0 ? -factor : factor) * row[i];
+}
+
+/* Variances of the joints and covariance of the wrist. */
+static void uncertainty(const double *matrix, const double *jacobian, int unknowns, double variance[3 * JOINTS],
+                        double covariance[RIGID][RIGID]) {
+    enum { COLUMNS = 3 * JOINTS + RIGID };
+    Normal normal = {0};
+    double factor[MOST_UNKNOWNS][MOST_UNKNOWNS], rows[MOST_UNKNOWNS][COLUMNS] = {{0}};
+    for (int i = 0; i < unknowns; i++) {
+        memcpy(normal.matrix[i], matrix + i * unknowns, (i + 1) * sizeof(double));
+        for (int c = 0; c < 3 * JOINTS; c++) rows[i][c] = jacobian[c * unknowns + i];
+        if (i < RIGID) rows[i][3 * JOINTS + i] = 1;
+    }
+    int definite = factorise(&normal, 0, unknowns, factor);
+    memset(variance, 0, 3 * JOINTS * sizeof *variance);
+    memset(covariance, 0, RIGID * sizeof *covariance);
+    for (int i = 0; i < unknowns; i++) {
+        for (int k = 0; k < i; k++)
+            for (int c = 0; c < COLUMNS; c++) rows[i][c] -= factor[i][k] * rows[k][c];
+        double scale = definite ? 1 / factor[i][i] : NAN;
+        for (int c = 0; c < COLUMNS; c++) rows[i][c] *= scale;
+        for (int c = 0; c < 3 * JOINTS; c++) variance[c] += rows[i][c] * rows[i][c];
+        for (int a = 0; a < RIGID; a++)
+            for (int b = 0; b < RIGID; b++) covariance[a][b] += rows[i][3 * JOINTS + a] * rows[i][3 * JOINTS + b];
+    }
+}
+
+/* Root mean square angle between joints and the rays of known keypoints. */
+static double reprojection(const double joints[JOINTS][3], const double rays[JOINTS][3], const double *weights) {
+    double sum = 0, count = 0;
+    for (int joint = 0; joint < JOINTS; joint++) {
+        const double *point = joints[joint];
+        double angle = acos(fmax(-1, fmin(1, dot(point, rays[joint]) / sqrt(dot(point, point)))));
+        if (weights[joint] > 0) sum += angle * angle, count++;
+    }
+    return sqrt(sum / count);
+}
+
+PyObject *summarise_hand(PyObject *module, PyObject *arguments) {
+    enum { AXES, ROTATION, ANGLES_OF_JOINTS, JOINTS_AT, MATRIX, JACOBIAN, RAYS, WEIGHTS, SUMMARY, ARRAYS };
+    Py_buffer arrays[ARRAYS];
+    double *at[ARRAYS];
+    (void)module;
+    if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*y*y*w*:summarise_hand", &arrays[0], &arrays[1], &arrays[2], &arrays[3],
+                          &arrays[4], &arrays[5], &arrays[6], &arrays[7], &arrays[8]))
+        return NULL;
+    int unknowns = (int)(doubles(arrays[JACOBIAN].len) / (3 * JOINTS)), fits = unknowns <= MOST_UNKNOWNS;
+    const Py_ssize_t sizes[ARRAYS] = {9 * FINGERS * LEVELS, 9, ANGLES, 3 * JOINTS, unknowns * unknowns,
+                                      3 * JOINTS * unknowns, 3 * JOINTS, JOINTS,
+                                      1 + 3 + ANGLES + 3 * JOINTS + RIGID * RIGID};
+    for (int i = 0; i < ARRAYS; i++) {
+        fits = fits && doubles(arrays[i].len) == sizes[i];
+        at[i] = arrays[i].buf;
+    }
+    if (fits) {
+        const double(*axes)[3][3] = (const double(*)[3][3])at[AXES];
+        double *to = at[SUMMARY];
+        *to++ = reprojection((const double(*)[3])at[JOINTS_AT], (const double(*)[3])at[RAYS], at[WEIGHTS]);
+        rotation_vector((const double(*)[3])at[ROTATION], to);
+        to += 3;
+        for (int row = 0; row < FINGERS * LEVELS; row++, to += 3) {
+            double turn[3][3], bent_axes[3][3];
+            bend(axes[row], at[ANGLES_OF_JOINTS] + 3 * row, turn, bent_axes);
+            rotation_vector((const double(*)[3])turn, to);
+        }
+        uncertainty(at[MATRIX], at[JACOBIAN], unknowns, to, (double(*)[RIGID])(to + 3 * JOINTS));
+    }
+    for (int i = 0; i < ARRAYS; i++) PyBuffer_Release(&arrays[i]);
+    if (!fits) {
+        PyErr_SetString(PyExc_ValueError, "the arrays of the summary do not have the expected sizes");
         return NULL;
     }
     Py_RETURN_NONE;

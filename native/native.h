@@ -2,4 +2,5 @@
 #include <Python.h>
 
 PyObject *solve_hand(PyObject *module, PyObject *arguments);
+PyObject *summarise_hand(PyObject *module, PyObject *arguments);
 PyObject *ray_distances(PyObject *module, PyObject *arguments);

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import itertools
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,9 @@ from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
 from wildhands_ros.fitting.levenberg_marquardt import Job
 from wildhands_ros.fitting.residuals import Anchor, Evidence, evaluate
 from wildhands_ros.fitting.solver import CompiledSolver, NumPySolver
+from wildhands_ros.fitting.summary import CompiledSummariser, NumPySummariser
 from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.geometry.so3 import matrices_from_vectors
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE, MEDIAPIPE_BONES
 from wildhands_ros.hand_model.layer import HandLayer
@@ -98,10 +101,8 @@ class TestDerivatives:
         pose = random_pose(rng, kinematics, spread=1.5)
         joints = kinematics.joints(random_pose(rng, kinematics))
         rays = rays_to(joints + (0.02, 0, 0))
-        first = rays_to(np.cross(rays, (0.0, 1, 0)))
         evidence = Evidence(
             rays=rays,
-            bases=np.stack([first, np.cross(rays, first)], axis=1),
             weights=rng.uniform(0, 1, 21),
             mean_ray=rays_to(rays.mean(0)),
             sigma=0.01,
@@ -218,11 +219,9 @@ class TestSolvers:
                 pose = random_pose(rng, kinematics)
                 joints = kinematics.joints(pose)
                 rays = noisy_rays(joints, rng, 0.01)
-                first = rays_to(np.cross(rays, (0.0, 1, 0)))
                 bones = np.array([joints[child] - joints[parent] for parent, child in MEDIAPIPE_BONES])
                 evidence = Evidence(
                     rays=rays,
-                    bases=np.stack([first, np.cross(rays, first)], axis=1),
                     weights=rng.uniform(0, 1, 21),
                     mean_ray=rays_to(rays.mean(0)),
                     sigma=0.01,
@@ -241,10 +240,29 @@ class TestSolvers:
             compiled = CompiledSolver(kinematics)(jobs, iterations)
             assert_same_solutions(compiled, NumPySolver(partial(evaluate, kinematics))(jobs, iterations))
 
+    def test_summaries_agree(self, kinematics, jobs):
+        compiled, in_numpy = CompiledSummariser(kinematics), NumPySummariser(kinematics)
+        for job, found in zip(jobs, CompiledSolver(kinematics)(jobs, 4), strict=True):
+            one, other = compiled(found, job.evidence), in_numpy(found, job.evidence)
+            for name in one._fields:
+                expected = getattr(other, name)
+                np.testing.assert_allclose(
+                    getattr(one, name), expected, atol=1e-8 * np.abs(expected).max(), err_msg=name
+                )
+
+    def test_half_a_turn_has_a_rotation_vector(self, kinematics, jobs):
+        (found,) = CompiledSolver(kinematics)(jobs[:1], 0)
+        for axis in np.eye(3):
+            turned = found._replace(pose=replace(found.pose, rotation=matrices_from_vectors(np.pi * axis)))
+            summary = CompiledSummariser(kinematics)(turned, jobs[0].evidence)
+            np.testing.assert_allclose(np.abs(summary.orientation), np.pi * axis, atol=1e-7)
+
     def test_arrays_of_another_size_are_rejected(self):
         compiled = importlib.import_module("wildhands_ros._native")
         with pytest.raises(ValueError, match="expected sizes"):
             compiled.solve_hand(np.zeros(10), np.zeros(10), 10, 4, np.zeros(10))
+        with pytest.raises(ValueError, match="expected sizes"):
+            compiled.summarise_hand(*[np.zeros(10)] * 9)
 
 
 class TestKnownHands:

@@ -49,10 +49,8 @@ def test_derivatives_of_several_views() -> None:
     pose = TrueHand(0).pose
     rays = KINEMATICS.joints(pose) - np.array([[[0.0, 0, 0]], [[0.5, 0, 0.3]]]) + rng.normal(0, 0.005, (2, 21, 3))
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
-    bases = np.stack([np.linalg.svd(ray[None])[2][1:] for ray in rays.reshape(-1, 3)]).reshape(2, 21, 2, 3)
     evidence = MultiviewEvidence(
         rays=rays,
-        bases=bases,
         weights=np.ones((2, 21)),
         sigma=np.array([0.02, 0.03]),
         origins=np.array([[0.0, 0, 0], [0.5, 0, 0.3]]),
@@ -77,11 +75,8 @@ def test_compiled_solver_agrees_with_numpy_for_several_views(count) -> None:
         hand = TrueHand(number)
         views = [found[0].view for found in observed(hand, " ".join(list(POSES)[:count]), number).values()]
         rays = np.stack([view.rays for view in views])
-        first = np.cross(rays, (0.0, 1, 0))
-        first /= np.linalg.norm(first, axis=-1, keepdims=True)
         evidence = MultiviewEvidence(
             rays=rays,
-            bases=np.stack([first, np.cross(rays, first)], axis=-2),
             weights=rng.uniform(0, 1, (count, 21)) * (rng.random((count, 21)) > 0.1),
             sigma=rng.uniform(0.005, 0.02, count),
             origins=np.stack([view.origin for view in views]),

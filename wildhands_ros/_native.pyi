@@ -12,6 +12,23 @@ def solve_hand(model: np.ndarray, hand: np.ndarray, betas: int, iterations: int,
         ValueError: An array does not have the expected size.
     """
 
+def summarise_hand(
+    axes: np.ndarray,
+    rotation: np.ndarray,
+    angles: np.ndarray,
+    joints: np.ndarray,
+    matrix: np.ndarray,
+    jacobian: np.ndarray,
+    rays: np.ndarray,
+    weights: np.ndarray,
+    summary: np.ndarray,
+) -> None:
+    """Writes what ``fitting.summary.CompiledSummariser`` returns; all arrays are contiguous float64.
+
+    Raises:
+        ValueError: An array does not have the expected size.
+    """
+
 def ray_distances(vertices: np.ndarray, faces: np.ndarray, rays: np.ndarray, distances: np.ndarray) -> None:
     """Writes what ``geometry.visibility.Surface.distances`` returns.
 

@@ -18,7 +18,7 @@ from ..hand_model.asset import HandAsset
 from ..types import DepthStatus, HandLength, Side
 from .fitted_hand import fitted_hand, mirror_of
 from .hand_length import EXACT_STDDEV, typical_length
-from .keypoint_fit import FitResult, ray_bases
+from .keypoint_fit import FitResult
 from .keypoint_marks import rays_to_joints
 from .kinematics import HandKinematics, HandPose
 from .residuals import Evidence, add_anchor, evaluate
@@ -181,7 +181,7 @@ def _metric(evidence: Evidence, kinematics: HandKinematics) -> Evidence:
         return evidence
     rays = rays_to_joints(np.where(evidence.weights[:, None] > 0, evidence.rays, np.nan))
     rays = np.where(np.isfinite(rays), rays, evidence.rays)
-    return replace(evidence, rays=rays, bases=ray_bases(rays))
+    return replace(evidence, rays=rays)
 
 
 def _model(asset: HandAsset) -> tuple[HandKinematics, HandSurface]:

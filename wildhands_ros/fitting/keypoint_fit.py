@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..geometry.so3 import matrices_from_vectors, vectors_from_matrices
+from ..geometry.so3 import matrices_from_vectors
 from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..types import HandLength, ManoParameters, Side
-from .batches import stacked
 from .hand_length import EXACT_STDDEV, LENGTH_STDDEV
 from .initialisation import blind_poses, pose_from_world
-from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
+from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, in_mano_order, turn_between
 from .levenberg_marquardt import Job
 from .residuals import Anchor, Evaluated, Evidence
 from .solver import solver
+from .summary import summariser
 
 _PARENTS, _CHILDREN = np.array(MEDIAPIPE_BONES).T
 
@@ -27,6 +27,8 @@ KEYPOINT_STDDEV = 0.03
 _SAME_LENGTH = 0.01
 """Largest change of a known length, as a fraction, with which a fit continues; learning changes it all the time."""
 _COLD_ITERATIONS, _WARM_ITERATIONS = 12, 4
+_POSITION_FIRST = np.ix_([3, 4, 5, 0, 1, 2], [3, 4, 5, 0, 1, 2])
+"""Moves the position before the rotation in a covariance of the wrist."""
 _MAX_GAP = 0.5
 """Seconds after which the last state is not used."""
 _SUSPICIOUS_COST = 80.0
@@ -135,9 +137,11 @@ def keypoint_sigma(rays: np.ndarray) -> float:
         ``KEYPOINT_STDDEV`` times the longer side of the rays' bounding box, in radians.
     """
     rays = rays[np.isfinite(rays).all(1)]
-    mean = rays.mean(0) if len(rays) else np.array([0.0, 0, 1])
-    turned = rays @ _rotation_to(mean / np.linalg.norm(mean))
-    return KEYPOINT_STDDEV * float(np.max(np.ptp(turned[:, :2], axis=0), initial=_NARROWEST))
+    if not len(rays):
+        return KEYPOINT_STDDEV * _NARROWEST
+    mean = rays.sum(0)
+    across = rays @ _rotation_to(mean / np.sqrt(mean @ mean))[:, :2]
+    return KEYPOINT_STDDEV * max(float((across.max(0) - across.min(0)).max()), _NARROWEST)
 
 
 class KeypointFit:
@@ -157,7 +161,7 @@ class KeypointFit:
                 f"the fit takes the right hand's model and mirrors it for left hands; {asset_right.name} is a left one"
             )
         self._kinematics = HandKinematics(asset_right)
-        self._solver = solver(self._kinematics)
+        self._solver, self._summarise = solver(self._kinematics), summariser(self._kinematics)
         self._mean_length = float(self._kinematics.length(np.zeros(self._kinematics.num_betas))[0])
 
     def problem(
@@ -231,7 +235,7 @@ class KeypointFit:
                     hand_length=problem.hand_length,
                 )
             )
-        return self._results(problems, states, best)
+        return [self._result(*one) for one in zip(problems, states, best, strict=True)]
 
     def _evidence(
         self,
@@ -280,7 +284,6 @@ class KeypointFit:
             world = None
         evidence = Evidence(
             rays=rays,
-            bases=ray_bases(rays),
             weights=weights,
             mean_ray=mean,
             sigma=sigma,
@@ -329,45 +332,30 @@ class KeypointFit:
             return blind_poses(self._kinematics, evidence)
         return [pose_from_world(self._kinematics, evidence, world)]
 
-    def _results(
-        self, problems: Sequence[FitProblem], states: Sequence[FitState], solutions: Sequence[Evaluated]
-    ) -> list[FitResult]:
-        if not problems:
-            return []
-        kinematics = self._kinematics
-        pose, normal, joints, jacobian = stacked(solutions)
-        rays, weights = (np.stack([getattr(p.evidence, name) for p in problems]) for name in ("rays", "weights"))
-        mirrors = np.stack([problem.mirror for problem in problems])
-        turns = np.stack([np.ones(len(problems)), mirrors[:, 0], mirrors[:, 0]], axis=1)  # of axis-angle vectors
-        covariance = np.linalg.inv(normal.matrix)
-        by_joint = jacobian.reshape(len(problems), 63, -1)
-        variance = ((by_joint @ covariance) * by_joint).sum(-1).reshape(joints.shape)
-        order = np.array([3, 4, 5, 0, 1, 2])
-        signs = np.concatenate([mirrors, turns], axis=1)
-        wrist_covariance = covariance[:, order[:, None], order] * (signs[:, :, None] * signs[:, None])
-        rotations = pose.rotation * (mirrors[:, :, None] * mirrors[:, None])
-        orients = vectors_from_matrices(rotations)
-        hand_poses = kinematics.hand_pose(pose.angles).reshape(-1, 15, 3) * turns[:, None]
-        translations = (pose.position - kinematics.wrist_at_rest(pose.betas)) * mirrors
-        cosines = (joints * rays).sum(-1) / np.sqrt((joints * joints).sum(-1))
-        angles = np.arccos(np.clip(cosines, -1, 1))
-        return [
-            FitResult(
-                side=problem.side,
-                mano=ManoParameters(translations[i], orients[i], hand_poses[i].reshape(45), pose.betas[i].copy()),
-                joints=joints[i] * mirrors[i],
-                joints_stddev=np.sqrt(variance[i]),
-                wrist_position=pose.position[i] * mirrors[i],
-                wrist_rotation=rotations[i],
-                wrist_covariance=wrist_covariance[i],
-                cost=float(normal.cost[i]),
-                reprojection=float(np.sqrt(np.mean(angles[i][weights[i] > 0] ** 2))),
-                state=state,
-                evidence=problem.evidence,
-                anchor=problem.anchor,
-            )
-            for i, (problem, state) in enumerate(zip(problems, states, strict=True))
-        ]
+    def _result(self, problem: FitProblem, state: FitState, solution: Evaluated) -> FitResult:
+        summary = self._summarise(solution, problem.evidence)
+        mirror, pose = problem.mirror, solution.pose
+        turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
+        signs = np.concatenate([mirror, turn])
+        return FitResult(
+            side=problem.side,
+            mano=ManoParameters(
+                transl=(pose.position - self._kinematics.wrist_at_rest(pose.betas)) * mirror,
+                global_orient=summary.orientation * turn,
+                hand_pose=in_mano_order(summary.turns * turn),
+                betas=pose.betas.copy(),
+            ),
+            joints=solution.joints * mirror,
+            joints_stddev=np.sqrt(summary.variance),
+            wrist_position=pose.position * mirror,
+            wrist_rotation=pose.rotation * np.outer(mirror, mirror),
+            wrist_covariance=summary.covariance[_POSITION_FIRST] * np.outer(signs, signs),
+            cost=float(solution.normal.cost),
+            reprojection=summary.reprojection,
+            state=state,
+            evidence=problem.evidence,
+            anchor=problem.anchor,
+        )
 
 
 def _continues(start: FitState, side: Side, dt: float, length: HandLength | None) -> bool:
@@ -405,16 +393,3 @@ def _rotation_to(ray: np.ndarray) -> np.ndarray:
         return np.diag([1.0, -1, -1])
     k = 1 / (1 + z)
     return np.array([[1 - k * x * x, -k * x * y, x], [-k * x * y, 1 - k * y * y, y], [-x, -y, z]])
-
-
-def ray_bases(rays: np.ndarray) -> np.ndarray:
-    """Returns (N, 2, 3): two unit vectors perpendicular to each of N rays and to each other."""
-    least = np.eye(3)[np.abs(rays).argmin(1)]
-    first = _cross(rays, least)
-    first /= np.sqrt((first * first).sum(1, keepdims=True))
-    return np.stack([first, _cross(rays, first)], axis=1)
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Returns the (N, 3) cross products; faster than NumPy's for small arrays."""
-    return a[:, [1, 2, 0]] * b[:, [2, 0, 1]] - a[:, [2, 0, 1]] * b[:, [1, 2, 0]]

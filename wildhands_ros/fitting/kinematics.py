@@ -137,12 +137,14 @@ class HandKinematics:
         shape_dirs = np.cumsum(frames @ self._offset_dirs, axis=-3)
         return FingerChains(frames, chain, frames[..., :3, :, :] @ axes, shape_dirs)
 
+    def turns(self, angles: np.ndarray) -> np.ndarray:
+        """Converts (..., 15, 3) angles to (..., 15, 3) rotation vectors, in the same order of the joints."""
+        local, _ = self._local_rotations(angles)
+        return vectors_from_matrices(local)
+
     def hand_pose(self, angles: np.ndarray) -> np.ndarray:
         """Converts (..., 15, 3) angles to (..., 45) axis-angle vectors in MANO order."""
-        local, _ = self._local_rotations(angles)
-        pose = np.empty(angles.shape)
-        pose[..., _MANO_JOINTS, :] = vectors_from_matrices(local)
-        return pose.reshape(*angles.shape[:-2], 45)
+        return in_mano_order(self.turns(angles))
 
     def angles(self, hand_pose: np.ndarray) -> np.ndarray:
         """Converts (..., 45) axis-angle vectors in MANO order to (..., 15, 3) angles."""
@@ -151,7 +153,7 @@ class HandKinematics:
         local = matrices_from_vectors(rotvecs.reshape(*several, 15, 3))
         turn = self._axes_inverse @ local @ self._axes
         flexion = np.arctan2(-turn[..., 2, 0], turn[..., 0, 0])
-        abduction = np.arcsin(np.clip(turn[..., 1, 0], -1, 1))
+        abduction = np.arcsin(np.minimum(np.maximum(turn[..., 1, 0], -1), 1))
         twist = np.arctan2(-turn[..., 1, 2], turn[..., 1, 1])
         return np.stack([flexion, abduction, twist], axis=-1)
 
@@ -213,3 +215,10 @@ def _chain_offsets(joints: np.ndarray) -> np.ndarray:
     """Converts (21, ...) joints to (5, 4, ...) differences along each finger."""
     chain = joints[1:].reshape(5, 4, *joints.shape[1:])
     return np.diff(chain, axis=1, prepend=np.broadcast_to(joints[0], (5, 1, *joints.shape[1:])))
+
+
+def in_mano_order(turns: np.ndarray) -> np.ndarray:
+    """Returns the (..., 45) MANO pose of (..., 15, 3) rotation vectors of the articulated joints."""
+    pose = np.empty(turns.shape)
+    pose[..., _MANO_JOINTS, :] = turns
+    return pose.reshape(*turns.shape[:-2], 45)

@@ -19,7 +19,7 @@ from ..types import HandLength, ManoParameters, Side
 from .fitted_hand import FittedHand, fitted_hand, mirror_of
 from .hand_length import typical_length
 from .initialisation import mean_pose, palm_rotation
-from .keypoint_fit import KEYPOINT_STDDEV, FitState, keypoint_sigma, predicted, ray_bases, velocity_between
+from .keypoint_fit import KEYPOINT_STDDEV, FitState, keypoint_sigma, predicted, velocity_between
 from .kinematics import HandKinematics, HandPose
 from .levenberg_marquardt import Job
 from .multiview_residuals import MultiviewEvidence
@@ -216,7 +216,6 @@ def _evidence(views: Sequence[HandView], side: Side, length: HandLength) -> Mult
     rays = np.where(known[..., None], rays * mirror, (0.0, 0, 1))
     return MultiviewEvidence(
         rays=rays,
-        bases=ray_bases(rays.reshape(-1, 3)).reshape(*known.shape, 2, 3),
         weights=known * np.stack([np.ones(21) if view.weights is None else view.weights for view in views]),
         sigma=np.array([view.sigma for view in views]),
         origins=np.stack([view.origin for view in views]) * mirror,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from .keypoint_marks import marks_matrix
 from .kinematics import HandKinematics, HandPose
-from .residuals import Evaluated, NormalEquations, add_hand_priors, reprojection, robust
+from .residuals import Evaluated, NormalEquations, add_hand_priors, ray_bases, reprojection, robust
 
 _KEYPOINTS = marks_matrix()
 
@@ -19,8 +20,6 @@ class MultiviewEvidence:
 
     rays: np.ndarray
     """(..., V, 21, 3) unit directions to the keypoints."""
-    bases: np.ndarray
-    """(..., V, 21, 2, 3) two unit vectors perpendicular to each ray."""
     weights: np.ndarray
     """(..., V, 21) weights; 0 for keypoints that are not known."""
     sigma: np.ndarray
@@ -33,6 +32,11 @@ class MultiviewEvidence:
     """(...,) expected length from the wrist to the middle fingertip in metres."""
     length_stddev: np.ndarray
     """(...,) standard deviation of the length in metres."""
+
+    @cached_property
+    def bases(self) -> np.ndarray:
+        """(..., V, 21, 2, 3) two unit vectors perpendicular to each ray."""
+        return ray_bases(self.rays)
 
 
 def evaluate_views(kinematics: HandKinematics, pose: HandPose, evidence: MultiviewEvidence) -> Evaluated:

@@ -7,6 +7,7 @@ of several hands have further axes in front, written as "...".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -69,8 +70,6 @@ class Evidence:
 
     rays: np.ndarray
     """(..., 21, 3) unit directions to the keypoints."""
-    bases: np.ndarray
-    """(..., 21, 2, 3) two unit vectors perpendicular to each ray."""
     weights: np.ndarray
     """(..., 21) weights; 0 for keypoints that are not known."""
     mean_ray: np.ndarray
@@ -83,6 +82,11 @@ class Evidence:
     """(...,) expected length from the wrist to the middle fingertip in metres."""
     length_stddev: float | np.ndarray
     """(...,) standard deviation of the length in metres."""
+
+    @cached_property
+    def bases(self) -> np.ndarray:
+        """(..., 21, 2, 3) two unit vectors perpendicular to each ray."""
+        return ray_bases(self.rays)
 
 
 @dataclass
@@ -259,3 +263,16 @@ def robust(residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # Up to the limit this is the squared length, beyond it HUBER * (2 * length - HUBER).
     cost = (capped * (2 * lengths - capped)).sum(-1)
     return cost, np.sqrt(HUBER / np.maximum(lengths, HUBER))[..., None]
+
+
+def ray_bases(rays: np.ndarray) -> np.ndarray:
+    """Returns (..., 21, 2, 3): two unit vectors perpendicular to each of (..., 21, 3) rays and to each other."""
+    least = _IDENTITY[np.abs(rays).argmin(-1)]
+    first = _cross(rays, least)
+    first /= np.sqrt((first * first).sum(-1, keepdims=True))
+    return np.stack([first, _cross(rays, first)], axis=-2)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Returns the (..., 3) cross products; faster than NumPy's for small arrays."""
+    return a[..., [1, 2, 0]] * b[..., [2, 0, 1]] - a[..., [2, 0, 1]] * b[..., [1, 2, 0]]

@@ -110,12 +110,12 @@ class CompiledSolver:
 
 
 def _arrays_of(evidence: Evidence | MultiviewEvidence) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Returns (V, 214) numbers of the views, the directions of the bones, and how keypoints lie to joints."""
+    """Returns (V, 88) numbers of the views, the directions of the bones, and how keypoints lie to joints."""
     if isinstance(evidence, Evidence):
-        numbers = (_numbers(evidence.sigma, 0, 0, 0), evidence.rays, evidence.bases, evidence.weights)
+        numbers = (_numbers(evidence.sigma, 0, 0, 0), evidence.rays, evidence.weights)
         return np.concatenate([each.ravel() for each in numbers])[None], evidence.directions, _ON_JOINTS
     count = len(evidence.sigma)
-    parts = (evidence.sigma, evidence.origins, evidence.rays, evidence.bases, evidence.weights)
+    parts = (evidence.sigma, evidence.origins, evidence.rays, evidence.weights)
     return np.concatenate([part.reshape(count, -1) for part in parts], axis=1), None, _BETWEEN_JOINTS
 
 

@@ -1,7 +1,7 @@
 """Conversions between representations of rotations in NumPy, for arrays with any leading axes.
 
-SciPy's ``Rotation`` can do more, but its import takes half a second and each of its calls several times as long: what
-runs on every frame uses these functions. Quaternions are x, y, z, w; rotation vectors are axis times angle in radians.
+SciPy's ``Rotation`` can do more, but its import takes as long as that of the rest of this package: what runs on every
+frame uses these functions. Quaternions are x, y, z, w; rotation vectors are axis times angle in radians.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ def canonical_quaternions(quaternions: np.ndarray) -> np.ndarray:
 def quaternions_from_vectors(vectors: np.ndarray) -> np.ndarray:
     """Converts (..., 3) rotation vectors to (..., 4) unit quaternions."""
     vectors = np.asarray(vectors, np.float64)
-    angles = np.sqrt((vectors * vectors).sum(-1, keepdims=True))
-    return np.concatenate([vectors * (np.sinc(angles / (2 * np.pi)) / 2), np.cos(angles / 2)], axis=-1)
+    halves = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))[..., None] / 2
+    result = np.empty((*vectors.shape[:-1], 4))
+    result[..., :3] = vectors * (np.sin(halves) / np.maximum(2 * halves, 1e-300))
+    result[..., 3:] = np.cos(halves)
+    return result
 
 
 def quaternions_from_matrices(matrices: np.ndarray) -> np.ndarray:
