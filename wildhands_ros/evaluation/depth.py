@@ -147,12 +147,15 @@ def describe_depth(figures: dict[str, Any]) -> str:
             f"{row['mpjpe_mm']:5.1f}   {coverages[0]}   {coverages[1]} %"
         )
     if figures["corruptions"]:
-        lines.append(f"{'damaged depth image':{width}}  wrist p95, colour only   MPJPE p95, colour only   status")
+        lines.append(
+            f"{'damaged depth image':{width}}  wrist p95, colour only   MPJPE p95, colour only   worse, p95   status"
+        )
     for name, row in figures["corruptions"].items():
         status = ", ".join(f"{count} {status}" for status, count in sorted(row["status"].items()))
         lines.append(
             f"{name:{width}}  {row['wrist_mm_p95']:6.1f} / {row['colour_only_wrist_mm_p95']:6.1f} mm   "
-            f"{row['mpjpe_mm_p95']:8.1f} / {row['colour_only_mpjpe_mm_p95']:5.1f} mm      {status}"
+            f"{row['mpjpe_mm_p95']:8.1f} / {row['colour_only_mpjpe_mm_p95']:5.1f} mm   "
+            f"{row['harm_wrist_mm_p95']:5.1f}, {row['harm_mpjpe_mm_p95']:4.1f} mm   {status}"
         )
     times = figures["fit_ms_per_hand"]
     lines.append(f"fit of a hand: {times['colour_only']:.1f} ms, with depth {times['with_depth']:.1f} ms (median)")
@@ -174,8 +177,13 @@ def _add(errors: _Errors, label: LabelledHand, estimate: HandEstimate | None) ->
 
 
 def _compared(damaged: _Errors, colour: _Errors) -> dict[str, Any]:
-    """Returns the figures of a kind of damage, beside those of the same hands without depth."""
+    """Returns the figures of a kind of damage, beside those of the same hands without depth.
+
+    "harm" is by how much each hand is worse than without depth.
+    """
     return {
+        "harm_wrist_mm_p95": float(np.percentile(damaged.wrist - colour.wrist, 95)),
+        "harm_mpjpe_mm_p95": float(np.percentile(np.subtract(damaged.relative, colour.relative), 95)),
         "wrist_mm_p95": float(np.percentile(damaged.wrist, 95)),
         "colour_only_wrist_mm_p95": float(np.percentile(colour.wrist, 95)),
         "mpjpe_mm_p95": float(np.percentile(damaged.relative, 95)),

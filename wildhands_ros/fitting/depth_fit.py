@@ -21,7 +21,9 @@ from .hand_length import EXACT_STDDEV, typical_length
 from .keypoint_fit import FitResult
 from .keypoint_marks import rays_to_joints
 from .kinematics import HandKinematics, HandPose
-from .residuals import Evidence, add_anchor, evaluate
+from .levenberg_marquardt import Job
+from .residuals import Evidence
+from .solver import Solver, solver
 from .surface import HandSurface, PosedSurface
 from .uncertainty import disagreement
 
@@ -62,8 +64,10 @@ _AGREES = 0.010
 _LENGTH_BIAS = 1.015
 """True length of hands over that of their fits: 1.04 for the hard poses of the split val of the synthetic world, 0.99
 for open hands in the clip of the demo."""
-_MOST_EXPENSIVE = 85.0
+_MOST_EXPENSIVE = 60.0
 """Largest increase of the keypoint fit's cost: a surface that is not the hand's bends it unnaturally."""
+_LEAST_WEIGHT = 0.55
+"""Least mean of the robust weights of the points: a hand that fits the surface only in parts is in the wrong place."""
 _OUTSIDE = 0.012
 """Metres outside the hand's outline at which the depth is compared with the outline's."""
 _FARTHER = 0.002
@@ -116,7 +120,7 @@ class DepthFit:
             fit: Result of the keypoint fit.
             depth: Depth image of the same moment.
         """
-        kinematics, surface = self._models[fit.side]
+        kinematics, surface, evaluate = self._models[fit.side]
         evidence = _metric(fit.evidence, kinematics)
         mirror = mirror_of(fit.side)
         posed = surface.pose(fit.state.pose)
@@ -142,9 +146,8 @@ class DepthFit:
                 observed = _observe(surface, posed, mirror, depth)
             if len(observed.chosen) < _FEWEST_POINTS:
                 return DepthResult(fit, DepthStatus.CONTRADICTS)
-            normal = evaluate(kinematics, pose, evidence).normal
-            if fit.anchor is not None:
-                add_anchor(normal, pose, fit.anchor, evidence.mean_ray)
+            (keypoints,) = evaluate([Job(pose, evidence, fit.anchor, None)], 0)
+            normal = keypoints.normal
             residuals = observed.offsets * observed.per_offset
             stddev = np.hypot(observed.stddev * observed.per_offset, _SURFACE_STDDEV)
             weights = 1 / (1 + (residuals / (_ROBUST * stddev + gate)) ** 2) ** 2
@@ -158,7 +161,9 @@ class DepthFit:
                 break
         status = _judge(observed, residuals - rows @ step)
         if status is DepthStatus.USED and (
-            normal.cost > fit.cost + _MOST_EXPENSIVE or not _stands_out(surface, surface.pose(pose), mirror, depth)
+            normal.cost > fit.cost + _MOST_EXPENSIVE
+            or weights.mean() < _LEAST_WEIGHT
+            or not _stands_out(surface, surface.pose(pose), mirror, depth)
         ):
             nearer = pose.position @ pose.position < fit.wrist_position @ fit.wrist_position
             status = DepthStatus.OCCLUDED if nearer else DepthStatus.CONTRADICTS
@@ -184,9 +189,9 @@ def _metric(evidence: Evidence, kinematics: HandKinematics) -> Evidence:
     return replace(evidence, rays=rays)
 
 
-def _model(asset: HandAsset) -> tuple[HandKinematics, HandSurface]:
+def _model(asset: HandAsset) -> tuple[HandKinematics, HandSurface, Solver[Evidence]]:
     kinematics = HandKinematics(asset)
-    return kinematics, HandSurface(asset, kinematics)
+    return kinematics, HandSurface(asset, kinematics), solver(kinematics)
 
 
 def _observe(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, depth: DepthImage) -> _Observed:
