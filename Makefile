@@ -19,12 +19,13 @@ DEPTH ?=
 # What `make bench` measures and where the figures go; see docs/performance.md.
 BENCH ?= --json bench.json
 
-.PHONY: help setup setup-test demo bench test test-fast fuzz test-numpy1 test-distros check-wheels lerobot ruff lint format docs lock clean
+.PHONY: help setup setup-test demo teleop-demo bench test test-fast fuzz test-numpy1 test-distros check-wheels lerobot ruff lint format docs lock clean
 
 help:
 	@echo 'make demo                    run the ROS 2 node on the clip of this repository'
 	@echo 'make demo INPUT=<source>     the same on a video, an image folder or a camera (its index)'
 	@echo 'make demo DEPTH=1            errors on that clip with a depth camera, beside those without'
+	@echo 'make teleop-demo             a simulated robot arm follows the hands of that clip (needs PyTorch: 7 GB)'
 	@echo 'make bench                   measure how fast everything is here, into bench.json'
 	@echo 'make test                    lint and all tests'
 	@echo 'make test-fast               ruff and the tests that need neither ROS nor much time'
@@ -48,6 +49,10 @@ setup-test: setup
 
 demo: $(if $(DEPTH),setup-test,setup)
 	@.venv/bin/wildhands demo $(if $(DEPTH),--depth) $(if $(INPUT),'$(INPUT)')
+
+# Retargeting to the robot hand needs PyTorch.
+teleop-demo: setup-test
+	@.venv/bin/wildhands demo --robot $(if $(INPUT),'$(INPUT)')
 
 bench: setup-test
 	@.venv/bin/wildhands bench $(BENCH)

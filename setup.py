@@ -80,6 +80,8 @@ setup(
         "ray": ["ray[data]"],
         # dex-retargeting imports six without depending on it.
         "teleop": ["dex-retargeting", "six"],
+        # A robot for teleoperation, in `wildhands demo --robot`.
+        "simulation": ["dex-retargeting", "mujoco", "numba", "six"],
         "train": ["numba", "onnx", "tensorboard", "torch", "torchvision"],
         "view": ["viser"],
         "test": [

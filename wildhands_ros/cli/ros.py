@@ -27,6 +27,11 @@ def add_commands(commands: Subparsers) -> None:
         help="instead of the node: errors on the bundled clip with a depth camera beside those without (needs the "
         "extra train)",
     )
+    demo.add_argument(
+        "--robot",
+        action="store_true",
+        help="a simulated robot arm with a hand follows the right hand (needs the extra simulation)",
+    )
     demo.set_defaults(run=_demo, needs_middleware=True)
 
     bench = commands.add_parser(
@@ -132,6 +137,10 @@ def _demo(args: argparse.Namespace) -> int:
             raise ValueError("--depth runs on the bundled clip, whose depth is known: leave INPUT out")
         print(describe_clip(evaluate_clip(share_folder("demo") / "clip.mp4", range(0, 10**6, 3))))
         return 0
+    if args.robot:
+        from ..ros.demo.robot import run_robot_demo
+
+        return run_robot_demo(args.input)
     from ..ros.demo.main import run_demo
 
     return run_demo(args.input)

@@ -5,17 +5,14 @@ It leaves a video with the hands drawn on it and a recording, and prints a summa
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
@@ -24,31 +21,21 @@ from tqdm import tqdm
 from ...io.sources import ASSUMED_FPS, FolderSource, FrameSource, ImageSource, open_source
 from ...visualization.overlay_writers import VideoOverlay, overlay_for
 from ..isolated_graph import child_process, isolate_graph
-from ..share import share_folder
+from .processes import (
+    OUTPUT,
+    DemoInput,
+    SentFrames,
+    bundled_clip,
+    camera_command,
+    hand_node,
+    make_output_folder,
+    read_sent,
+)
 from .recorder import NODE_TOPICS, Recorder, stamp_of
-from .summary import SentFrame, summary
+from .summary import summary
 
-OUTPUT = Path("demo_output")
 DRAIN = 1.5
 """Seconds without a message after which the recording ends."""
-
-
-@dataclass(frozen=True)
-class _Input:
-    """What the demo runs on."""
-
-    source: str
-    calibration: Path | None = None
-    labels: dict[str, Any] | None = None
-    """The true hands, in the format of ``wildhands estimate --json``."""
-
-
-@dataclass(frozen=True)
-class _Sent:
-    """What the camera process sent."""
-
-    frames: list[SentFrame]
-    problems: list[str]
 
 
 def run_demo(source: str | None) -> int:
@@ -64,7 +51,7 @@ def run_demo(source: str | None) -> int:
         ValueError: the source cannot be read.
         OSError: the output folder cannot be written.
     """
-    demo_input = _bundled_clip() if source is None else _Input(source)
+    demo_input = bundled_clip() if source is None else DemoInput(source)
     is_camera = demo_input.source.isdecimal() and not Path(demo_input.source).exists()
     opened = None if is_camera else open_source(demo_input.source)
     recording = OUTPUT / "recording"
@@ -80,7 +67,7 @@ def run_demo(source: str | None) -> int:
         with (
             overlay,
             closing(Recorder(recording, overlay.write)) as recorder,
-            _node(demo_input.calibration is not None),
+            hand_node(demo_input.calibration is not None),
         ):
             sent = _stream(demo_input, recorder, opened.count if opened else None)
     finally:
@@ -95,24 +82,13 @@ def run_demo(source: str | None) -> int:
     return 0
 
 
-def _bundled_clip() -> _Input:
-    folder = share_folder("demo")
-    labels = json.loads((folder / "truth.json").read_text())
-    return _Input(str(folder / "clip.mp4"), folder / "camera_info.yaml", labels)
-
-
 def _clear_output() -> None:
     """Creates the output folder and removes the results of an earlier run."""
-    try:
-        OUTPUT.mkdir(exist_ok=True)
-        for name in ("recording", "overlay"):
-            shutil.rmtree(OUTPUT / name, ignore_errors=True)
-        for name in ("overlay.mp4", "overlay.png"):
-            (OUTPUT / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise OSError(
-            f"cannot write to {OUTPUT.resolve()}: {error.strerror}; run the demo in a folder that you can write to"
-        ) from error
+    make_output_folder()
+    for name in ("recording", "overlay"):
+        shutil.rmtree(OUTPUT / name, ignore_errors=True)
+    for name in ("overlay.mp4", "overlay.png"):
+        (OUTPUT / name).unlink(missing_ok=True)
 
 
 def _overlay_name(source: FrameSource | None) -> str:
@@ -121,13 +97,10 @@ def _overlay_name(source: FrameSource | None) -> str:
     return "overlay" if isinstance(source, FolderSource) else "overlay.mp4"
 
 
-def _stream(demo_input: _Input, recorder: Recorder, count: int | None) -> _Sent:
+def _stream(demo_input: DemoInput, recorder: Recorder, count: int | None) -> SentFrames:
     """Runs the camera process to its end, or until Ctrl-C, and records."""
-    command = [sys.executable, "-m", "wildhands_ros.ros.demo.stream_publisher", demo_input.source]
     # The node and the recorder subscribe to the images.
-    command += ["--listeners", "2", "--node-topics", *NODE_TOPICS]
-    if demo_input.calibration:
-        command += ["--camera-info", str(demo_input.calibration)]
+    command = camera_command(demo_input, "--listeners", "2", "--node-topics", *NODE_TOPICS)
     with child_process(command, stdout=subprocess.PIPE) as publisher:
         with tqdm(total=count, unit="frame", desc="node", disable=None) as progress:
             last, end = (0, 0), time.monotonic()
@@ -142,21 +115,9 @@ def _stream(demo_input: _Input, recorder: Recorder, count: int | None) -> _Sent:
                     last, end = received, time.monotonic() + DRAIN
         output = publisher.stdout.read() if publisher.stdout else ""
     if publisher.returncode or not output:
-        return _Sent([], [])
-    result = json.loads(output)
-    arrivals = dict(result["answered"])
+        return SentFrames([], {}, [])
+    sent = read_sent(output)
     recorder.hands = [
-        replace(hands, received=arrivals.get(stamp_of(hands.message), hands.received)) for hands in recorder.hands
+        replace(hands, received=sent.answered.get(stamp_of(hands.message), hands.received)) for hands in recorder.hands
     ]
-    return _Sent([SentFrame(*frame) for frame in result["sent"]], result["problems"])
-
-
-@contextmanager
-def _node(has_calibration: bool) -> Iterator[None]:
-    parameters = {"image_transport": "compressed", "markers_max_rate": "1000.0"}
-    parameters["intrinsics"] = "camera_info" if has_calibration else "guess"
-    # A robot wants the newest image, a recording wants all of them.
-    parameters |= {f"qos_overrides./hands/{topic}.publisher.depth": "30" for topic in ("debug_image", "markers")}
-    arguments = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
-    with child_process([sys.executable, "-m", "wildhands_ros.ros.node", "--ros-args", *arguments]):
-        yield
+    return sent
