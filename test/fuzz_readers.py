@@ -485,6 +485,126 @@ def recordings(folder: Path) -> Iterator[Seed]:
 
 
 @reader
+def trajectories(folder: Path) -> Iterator[Seed]:
+    from test_trajectories import ARIA, EUROC, HOT3D, colmap, colmap_binary, kitti, rows
+
+    from wildhands_ros.io.trajectories.files import TrajectoryOptions, read_trajectory
+
+    def read(path: Path) -> None:
+        trajectory = read_trajectory(path, TrajectoryOptions(axes="graphics", offset=1.0))
+        for time in (0.25, 1.3):
+            trajectory.at(time)
+        assert len(trajectory.jumps) < len(trajectory.times)
+
+    for name, content in (
+        ("tum.txt", rows("txyz0123").encode()),
+        ("kitti.txt", kitti().encode()),
+        ("aria.csv", (ARIA + "\n" + rows("iunxyz0123", ",")).encode()),
+        ("hot3d.csv", (HOT3D + "\n" + rows("inxyz3012", ",")).encode()),
+        ("euroc.csv", (EUROC + "\n" + rows("nxyz3012", ",")).encode()),
+        ("images.txt", colmap("1 2 -1").encode()),
+        ("images.bin", colmap_binary()),
+    ):
+        yield _file(folder / name, content, read)
+
+
+@reader
+def extrinsics(folder: Path) -> Iterator[Seed]:
+    from several_cameras import POSES
+
+    from wildhands_ros.io.extrinsics_files import Extrinsics, load_extrinsics, save_extrinsics
+
+    file = folder / "extrinsics.yaml"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_extrinsics(file, Extrinsics("world", POSES))
+    yield _file(file, file.read_bytes(), load_extrinsics)
+
+
+@reader
+def hand_lengths(folder: Path) -> Iterator[Seed]:
+    import os
+
+    from wildhands_ros.io.hand_files import hand_file, load_hand
+
+    os.environ["XDG_CONFIG_HOME"] = str(folder)
+    content = b"right: {length: 0.187, stddev: 0.003}\nleft: {length: 0.188, stddev: 0.004}\n"
+    yield _file(hand_file("bob"), content, lambda path: load_hand("bob"))
+
+
+@reader
+def depth_messages(folder: Path) -> Iterator[Seed]:
+    """Depth images as they arrive, raw and compressed."""
+    from rclpy.serialization import deserialize_message, serialize_message
+    from sensor_msgs.msg import CompressedImage, Image
+    from test_depth_input import MILLIMETRES, compressed, png, raw, rvl
+
+    from wildhands_ros.ros.depth_images import DepthDecodeError, decode_depth
+
+    def read(path: Path) -> None:
+        kind = CompressedImage if path.name.startswith("compressed") else Image
+        try:
+            message = deserialize_message(path.read_bytes(), kind)
+        except Exception:  # such a message does not arrive
+            return
+        try:
+            decode_depth(message)
+        except DepthDecodeError as error:  # counted under its name, and logged
+            assert error.name
+
+    for name, message in (
+        ("raw.16", raw(MILLIMETRES)),
+        ("raw.32", raw((MILLIMETRES / 1000).astype(np.float32), "32FC1")),
+        ("raw.padded", raw(MILLIMETRES, padding=6)),
+        ("compressed.png", compressed(png(MILLIMETRES))),
+        ("compressed.32", compressed(png(MILLIMETRES), "32FC1; compressedDepth png", 5000, 1)),
+        ("compressed.rvl", compressed(rvl(MILLIMETRES), "16UC1; compressedDepth rvl")),
+    ):
+        yield _file(folder / f"{name}.cdr", serialize_message(message), read)
+
+
+@reader
+def fused_hands(folder: Path) -> Iterator[Seed]:
+    """Hands of two cameras as the fusion node receives them; those of one camera are damaged."""
+    from rclpy.serialization import deserialize_message, serialize_message
+    from ros_samples import header
+    from several_cameras import CAMERA, POSES, TrueHand
+
+    from wildhands_ros.fitting.hand_fusion import HandFusion
+    from wildhands_ros.geometry.calibration import IntrinsicsSource
+    from wildhands_ros.hand_model.asset import open_hand
+    from wildhands_ros.msg import HandArray
+    from wildhands_ros.ros.fusion.observations import check_array, observations
+    from wildhands_ros.ros.messages import hand_array
+    from wildhands_ros.ros.rejections import InputRejected
+    from wildhands_ros.types import FrameEstimate, Side
+
+    fusion = HandFusion({side: open_hand(side) for side in Side})
+    rng = np.random.default_rng(0)
+    messages = {}
+    for name in ("left", "right"):
+        estimate = FrameEstimate((TrueHand(1).seen_by(POSES[name], rng),), CAMERA)
+        messages[name] = hand_array(estimate, header(), IntrinsicsSource.CAMERA_INFO, "open_hand", vertices=False)
+
+    def read(path: Path) -> None:
+        try:
+            received = {**messages, "right": deserialize_message(path.read_bytes(), HandArray)}
+        except Exception:  # such a message does not arrive
+            return
+        observed = {}
+        for name, message in received.items():
+            try:
+                camera = check_array(name, message, "open_hand")
+            except InputRejected as error:  # counted under its name, and logged
+                assert error.name
+            else:
+                observed[name] = observations(message, camera, POSES[name])[0]
+        result = fusion.update(1.0, observed)
+        assert all(np.isfinite(hand.hand.joints).all() and 0 <= hand.side_score <= 1 for hand in result.hands)
+
+    yield _file(folder / "hands.cdr", serialize_message(messages["right"]), read)
+
+
+@reader
 def messages(folder: Path) -> Iterator[Seed]:
     """Messages as the middleware delivers them to the nodes. Those that it cannot read do not arrive."""
     from geometry_msgs.msg import PoseStamped

@@ -20,8 +20,10 @@ from wildhands_ros.io.errors import InputError
 from wildhands_ros.io.extrinsics_files import Extrinsics, load_extrinsics, save_extrinsics
 from wildhands_ros.msg import Hand, HandArray
 from wildhands_ros.ros.fusion.calibration import HandCollector, describe, refine
+from wildhands_ros.ros.fusion.observations import MOST_HANDS, check_array, observations
 from wildhands_ros.ros.fusion.synchroniser import Stamped, Synchroniser
 from wildhands_ros.ros.messages import hand_array
+from wildhands_ros.ros.rejections import InputRejected
 from wildhands_ros.types import FrameEstimate
 
 pytestmark = pytest.mark.ros
@@ -40,6 +42,8 @@ class Cameras:
         self.poses = {name: POSES[name] for name in self.publishers}
         self.intrinsics = IntrinsicsSource.CAMERA_INFO
         self.count = 0
+        self.truths: dict[tuple[int, int], TrueHand] = {}
+        """The hand by the stamp of the messages."""
 
     def publish(self) -> None:
         self.count += 1
@@ -51,7 +55,7 @@ class Cameras:
             frame = FrameEstimate((truth.seen_by(self.poses[name], rng),), CAMERA)
             header = Header(stamp=stamp, frame_id=f"{name}_optical")
             self.publishers[name].publish(hand_array(frame, header, self.intrinsics, "open_hand", vertices=False))
-        self.truth = truth
+        self.truths[stamp.sec, stamp.nanosec] = truth
 
 
 def test_two_cameras_are_fused_and_what_is_wrong_is_named(tmp_path):
@@ -73,7 +77,8 @@ def test_two_cameras_are_fused_and_what_is_wrong_is_named(tmp_path):
         assert message.header.frame_id == "world"
         (hand,) = message.hands
         assert (hand.side, hand.source) == (Hand.SIDE_RIGHT, Hand.SOURCE_FUSION)
-        assert np.linalg.norm(np.reshape(hand.joints, (21, 3)) - cameras.truth.joints, axis=1).mean() < 0.02
+        truth = cameras.truths[message.header.stamp.sec, message.header.stamp.nanosec]
+        assert np.linalg.norm(np.reshape(hand.joints, (21, 3)) - truth.joints, axis=1).mean() < 0.02
         assert len(hand.vertices) == 3 * 778 or len(hand.vertices) > 0
         assert np.isnan(hand.bbox).all()
         track = hand.id
@@ -83,7 +88,7 @@ def test_two_cameras_are_fused_and_what_is_wrong_is_named(tmp_path):
 
         client.until(learned, "a check of the extrinsics", 40, cameras.publish, 0.05)
         length = hands[-1].hands[0].hand_length
-        assert length == pytest.approx(cameras.truth.length, rel=0.04)
+        assert length == pytest.approx(truth.length, rel=0.04)
 
         # A camera drops out: the other one goes on, with the same track.
         cameras.silent = {"right"}
@@ -197,6 +202,80 @@ def test_cameras_are_calibrated_by_hands():
         refine(collector.poses, {}, ["left", "right"])
 
 
+def hand_of_a_camera(name: str = "right", **changes) -> Hand:
+    estimate = TrueHand(1).seen_by(POSES[name], np.random.default_rng(0))
+    header = Header(frame_id=name)
+    header.stamp.sec = 5
+    frame = FrameEstimate((estimate,), CAMERA)
+    (hand,) = hand_array(frame, header, IntrinsicsSource.CAMERA_INFO, "open_hand", vertices=False).hands
+    for field, value in changes.items():
+        setattr(hand, field, value)
+    return hand
+
+
+def message_of(*hands: Hand) -> HandArray:
+    message = HandArray(hand_model="open_hand", width=CAMERA.width, height=CAMERA.height, k=CAMERA.k.ravel())
+    message.header.frame_id, message.header.stamp.sec = "right", 5
+    message.hands = list(hands)
+    return message
+
+
+COVARIANCE = np.array(hand_of_a_camera().wrist.covariance).reshape(6, 6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"score": float("inf")},
+        {"score": -1.0},
+        {"side_score": 1e30},
+        {"side": 7},
+        {"joints": np.full(63, np.nan)},
+        {"joints": np.full(63, 1e30)},
+        {"joints_stddev": np.zeros(63)},
+        {"joints_stddev": np.full(63, 1e30)},
+    ],
+)
+def test_hands_with_impossible_numbers_are_not_used(changes):
+    hands, unusable = observations(message_of(hand_of_a_camera(**changes), hand_of_a_camera()), CAMERA, POSES["right"])
+    assert len(hands) == unusable == 1
+
+
+@pytest.mark.parametrize("covariance", [-COVARIANCE, COVARIANCE + np.eye(6, k=1), np.zeros((6, 6)), 1e30 * np.eye(6)])
+def test_hands_with_a_matrix_that_is_no_covariance_are_not_used(covariance):
+    hand = hand_of_a_camera()
+    hand.wrist.covariance = covariance.ravel()
+    assert observations(message_of(hand), CAMERA, POSES["right"]) == ([], 1)
+    hand = hand_of_a_camera()
+    hand.mano.betas = np.full(10, 1e9)
+    assert observations(message_of(hand), CAMERA, POSES["right"]) == ([], 1)
+
+
+def test_of_very_many_hands_the_best_are_used():
+    hands = [hand_of_a_camera(score=0.5) for _ in range(1000)] + [hand_of_a_camera(score=0.9)]
+    used, others = observations(message_of(*hands), CAMERA, POSES["right"])
+    assert len(used) == MOST_HANDS and others == 1001 - MOST_HANDS
+    assert used[0].estimate.score == pytest.approx(0.9)
+
+
+def test_messages_of_impossible_cameras_are_rejected_by_name():
+    for field, value, name in (
+        ("width", 0, "invalid_camera"),
+        ("k", [float("nan")] * 9, "invalid_camera"),
+        ("d", [0.1] * 1000, "invalid_camera"),
+        ("hand_model", "mano", "other_hand_model"),
+    ):
+        message = message_of(hand_of_a_camera())
+        setattr(message, field, value)
+        with pytest.raises(InputRejected) as raised:
+            check_array("right", message, "open_hand")
+        assert raised.value.name == name, field
+    message = message_of(hand_of_a_camera())
+    message.header.stamp.sec = -1
+    with pytest.raises(InputRejected, match="-1 s"):
+        check_array("right", message, "open_hand")
+
+
 def test_files_of_extrinsics_are_checked(tmp_path):
     file = tmp_path / "extrinsics.yaml"
     save_extrinsics(file, Extrinsics("world", POSES))
@@ -212,6 +291,8 @@ def test_files_of_extrinsics_are_checked(tmp_path):
         ("{frame: world, cameras: {left: {position: [1, 2], orientation: [0, 0, 0, 1]}}}", "needs a position"),
         ("{frame: world, cameras: {left: {position: [0, 0, .nan], orientation: [0, 0, 0, 1]}}}", "needs a position"),
         ("{frame: world, cameras: {left: {position: [0, 0, 0], orientation: [0, 0, 0, 0]}}}", "no quaternion"),
+        (f"{{frame: w, cameras: {{a: {{position: [1{'0' * 400}, 0, 0], orientation: [0, 0, 0, 1]}}}}}}", "too large"),
+        (f"{{frame: 0x{'f' * 5000}, cameras: {{}}}}", "not a file of extrinsics"),
     ):
         file.write_text(text)
         with pytest.raises(InputError, match=message):

@@ -44,10 +44,20 @@ def test_unusable_files_are_explained():
         ("right: 3", "needs the numbers"),
         ("right: {length: 187, stddev: 3}", "0.08 to 0.28 m"),
         ("right: {length: .nan, stddev: 0.001}", "0.08 to 0.28 m"),
+        (f"right: {{length: 1{'0' * 400}, stddev: 0.001}}", "too large"),
     ):
         hand_file("bob").write_text(text)
         with pytest.raises(InputError, match=message):
             load_hand("bob")
+
+
+@pytest.mark.parametrize("length", [(9.0, 0.003), (0.187, 0.0), (float("nan"), 0.003), (0.187, float("inf"))])
+def test_a_length_that_no_hand_has_is_not_saved(length):
+    save_hand("bob", {Side.RIGHT: HandLength(0.187, 0.003)})
+    before = hand_file("bob").read_text()
+    with pytest.raises(InputError, match=r"0\.08 to 0\.28 m"):
+        save_hand("bob", {Side.RIGHT: HandLength(*length)})
+    assert hand_file("bob").read_text() == before
 
 
 def test_an_unknown_hand_is_about_as_long_as_the_other_one():

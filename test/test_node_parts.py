@@ -20,13 +20,26 @@ from vision_msgs.msg import Detection2DArray
 from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.ros.camera_info import camera_info
 from wildhands_ros.ros.cameras import Cameras
+from wildhands_ros.ros.detection_messages import HandClassIds
 from wildhands_ros.ros.diagnostics import FrameStats, Health, NodeStatus, diagnostic_array, header_warning
+from wildhands_ros.ros.external_detections import ExternalDetections
 from wildhands_ros.ros.inputs import image_topic
 from wildhands_ros.ros.pairing import CAPACITY, StampPairs
 from wildhands_ros.ros.parameters import Parameters
 from wildhands_ros.ros.rejections import InputRejected, Rejections, failure
 from wildhands_ros.ros.stream import MAX_STRAYS, Stream, StreamTime
 from wildhands_ros.ros.worker import Worker
+
+
+def test_detections_with_a_negative_stamp_are_stale():
+    """rclpy's Time raises an error for such a stamp, which counted as a bug of the node."""
+    rejections = []
+    detections = ExternalDetections(Health(rejections.append))
+    message = Detection2DArray()
+    message.header.stamp.sec = -5
+    detections.add(message)
+    assert detections.for_image(None, 10**9, 640, 480, HandClassIds(("right",), (), ())) is None
+    assert "differ by 6.0 s" in rejections[0]
 
 
 class TestWorker:

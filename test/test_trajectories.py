@@ -111,6 +111,9 @@ ARIA = ",".join(
     + [f"q{axis}_world_device" for axis in "xyzw"]
 )
 HOT3D = "object_uid,timestamp[ns],t_wo_x[m],t_wo_y[m],t_wo_z[m],q_wo_w,q_wo_x,q_wo_y,q_wo_z"
+# https://github.com/MichaelGrupp/evo/issues/379: a file of this format was taken for TUM, with wrong poses.
+TUM_VI = "#timestamp [ns], p_RS_R_x [m], p_RS_R_y [m], p_RS_R_z [m], q_RS_w [], q_RS_x [], q_RS_y [], q_RS_z []"
+EUROC = TUM_VI.replace(" [ns]", "")
 STRAY = "timestamp, frame, x, y, z, qx, qy, qz, qw"
 
 
@@ -121,9 +124,16 @@ STRAY = "timestamp, frame, x, y, z, qx, qy, qz, qw"
         ("poses.txt", kitti(), True),
         ("closed_loop_trajectory.csv", ARIA + "\n" + rows("iunxyz0123", ","), False),
         ("headset_trajectory.csv", HOT3D + "\n" + rows("inxyz3012", ","), False),
+        ("data.csv", TUM_VI + "\n" + rows("nxyz3012", ","), False),
+        # https://github.com/MichaelGrupp/evo/issues/175: several spaces, and NaN while the tracker was lost.
+        ("poses.txt", rows("txyz0123", "  ") + "0.75 NaN NaN NaN NaN NaN NaN NaN\n", False),
+        # https://github.com/MichaelGrupp/evo/issues/544: spaces at the ends of lines; a byte order mark.
+        ("poses.txt", "\ufeff" + rows("txyz0123").replace("\n", " \r\n"), False),
         ("odometry.csv", STRAY + "\n" + rows("tixyz0123", ", "), False),
         ("images.txt", colmap(), True),
         ("images.txt", colmap("1 2 -1"), True),
+        # https://github.com/MrNeRF/LichtFeld-Studio/issues/810: spaces in names of images.
+        ("images.txt", colmap("1 2 -1").replace("frame_", "A plan (402) frame "), True),
         ("images.bin", colmap_binary(), True),
     ],
 )
@@ -136,6 +146,18 @@ def test_every_format_gives_the_same_poses(tmp_path, name, content, by_image):
         pose = found.at(number if by_image else time).pose
         np.testing.assert_allclose(pose.position, POSITIONS[number], atol=1e-9)
         np.testing.assert_allclose(pose.rotation, ROTATIONS[number].as_matrix(), atol=1e-8)
+
+
+def test_times_since_1970_without_a_unit_have_the_unit_of_their_size(tmp_path):
+    path = tmp_path / "data.csv"
+    for unit in (1e9, 1e6, 1e3, 1):
+        lines = [
+            f"{round((1.4e9 + time) * unit)}," + ",".join(f"{value:.12g}" for value in (*position, *q[[3, 0, 1, 2]]))
+            for time, position, q in zip(10 * TIMES, POSITIONS, ROTATIONS.as_quat(), strict=True)
+        ]
+        path.write_text("\n".join([EUROC, *lines]))
+        found = read_trajectory(path, TrajectoryOptions())
+        np.testing.assert_allclose(found.times, 1.4e9 + 10 * TIMES, atol=1e-5)
 
 
 def test_axes_mount_and_clock_of_the_poses_can_be_given(tmp_path):
@@ -160,6 +182,11 @@ def test_axes_mount_and_clock_of_the_poses_can_be_given(tmp_path):
         ("\n".join(["1"] * 3), {"format": "tmu"}, "unknown format of poses 'tmu'"),
         (rows("txyz0123"), {"mount": (1.0,)}, "7 numbers"),
         (" ".join(["2"] * 12), {}, "not a rotation"),
+        ("1 0 0 0 0 1 0 0 0 0 -1 0", {}, "not a rotation"),
+        ("1e300 0 0 0 0 1 0 0 0 0 1 0", {}, "not a rotation"),
+        ("1403636580838555648,4.6,-1.8,0.8,0.5,-0.1,-0.8,-0.1\n", {}, "no seconds.*header"),
+        ("1 2 3 4 0 0 5 0\n", {}, "norm 5 instead of 1"),
+        ("nan nan nan nan nan nan nan nan\n", {}, "no poses"),
         (rows("i0123xyz1") + "1 2", {"format": "colmap"}, "instead of 10"),
     ],
 )

@@ -56,15 +56,19 @@ class Trajectory:
             by_image: Whether ``times`` are numbers of images.
 
         Raises:
-            ValueError: There are no poses, or a number is not finite, or a quaternion is zero.
+            ValueError: There are no poses, or a number is not finite, or a quaternion is none.
         """
         times, positions, quaternions = (np.asarray(each, np.float64) for each in (times, positions, quaternions))
         if not len(times):
             raise ValueError("there are no poses")
         if not (np.isfinite(times).all() and np.isfinite(positions).all() and np.isfinite(quaternions).all()):
             raise ValueError("a pose has a number that is not finite")
-        if (np.linalg.norm(quaternions, axis=1) < 1e-6).any():
+        norms = np.linalg.norm(quaternions, axis=1)
+        if (norms < 1e-6).any():
             raise ValueError("a pose has the quaternion 0, which is no rotation")
+        if not ((norms > 0.5) & (norms < 2)).all():
+            worst = norms[np.argmax(np.abs(np.log(norms)))]
+            raise ValueError(f"a quaternion has the norm {worst:.3g} instead of 1: are the columns in another order?")
         times, order = np.unique(times, return_index=True)
         return cls(times, positions[order], Rotation.from_quat(quaternions[order]), by_image=by_image)
 

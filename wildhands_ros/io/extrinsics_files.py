@@ -20,7 +20,8 @@ import yaml
 from scipy.spatial.transform import Rotation
 
 from ..geometry.pose import Pose
-from .errors import InputError
+from .errors import InputError, foreign_bytes
+from .files import OutputFile
 from .yaml_files import YamlFileError, load_yaml
 
 
@@ -46,13 +47,18 @@ def load_extrinsics(path: str | Path) -> Extrinsics:
     if not isinstance(content, dict) or not isinstance(content.get("cameras"), dict):
         raise InputError(f"{path}: a file of extrinsics has the keys frame and cameras (docs/fusion.md)")
     frame = content.get("frame")
-    if not isinstance(frame, str) or not frame:
-        raise InputError(f"{path}: frame must be the name of the common frame, not {frame!r}")
-    return Extrinsics(frame, {str(name): _pose(path, name, value) for name, value in content["cameras"].items()})
+    with foreign_bytes(path, "a file of extrinsics"):
+        if not isinstance(frame, str) or not frame:
+            raise InputError(f"{path}: frame must be the name of the common frame, not {str(frame)[:80]!r}")
+        return Extrinsics(frame, {str(name): _pose(path, name, value) for name, value in content["cameras"].items()})
 
 
 def save_extrinsics(path: str | Path, extrinsics: Extrinsics) -> None:
-    """Writes a file of extrinsics."""
+    """Writes a file of extrinsics.
+
+    Raises:
+        OSError: The file cannot be written; an earlier one stays.
+    """
     cameras = {
         name: {
             "position": [round(float(value), 6) for value in pose.position],
@@ -60,11 +66,14 @@ def save_extrinsics(path: str | Path, extrinsics: Extrinsics) -> None:
         }
         for name, pose in extrinsics.poses.items()
     }
-    Path(path).write_text(yaml.safe_dump({"frame": extrinsics.frame, "cameras": cameras}, sort_keys=False))
+    with OutputFile(Path(path)) as partial:
+        partial.write_text(yaml.safe_dump({"frame": extrinsics.frame, "cameras": cameras}, sort_keys=False))
 
 
 def _pose(path: str | Path, name: object, value: object) -> Pose:
-    expected = f"{path}: camera {name!r} needs a position of three numbers and an orientation of four (x, y, z, w)"
+    expected = (
+        f"{path}: camera {str(name)[:80]!r} needs a position of three numbers and an orientation of four (x, y, z, w)"
+    )
     if not isinstance(value, dict):
         raise InputError(expected)
     try:
@@ -75,5 +84,5 @@ def _pose(path: str | Path, name: object, value: object) -> Pose:
     if position.shape != (3,) or quaternion.shape != (4,) or not np.isfinite([*position, *quaternion]).all():
         raise InputError(expected)
     if not 0.5 < np.linalg.norm(quaternion) < 2:
-        raise InputError(f"{path}: the orientation of camera {name!r} is no quaternion: its norm is not 1")
+        raise InputError(f"{path}: the orientation of camera {str(name)[:80]!r} is no quaternion: its norm is not 1")
     return Pose(Rotation.from_quat(quaternion).as_matrix(), position)

@@ -17,6 +17,7 @@ import yaml
 
 from ..types import HandLength, Side
 from .errors import InputError
+from .files import OutputFile
 from .yaml_files import YamlFileError, load_yaml
 
 SHORTEST, LONGEST = 0.08, 0.28
@@ -71,21 +72,22 @@ def save_hand(name: str, lengths: Mapping[Side, HandLength]) -> str:
         A sentence that tells what was saved.
 
     Raises:
-        InputError: The name cannot be used, or there is nothing to save.
+        InputError: The name cannot be used, there is nothing to save, or it is not the length of a hand.
         OSError: The file cannot be written.
     """
     path = hand_file(name)
     if not lengths:
         raise InputError("no length of a hand is known yet: show the hand to a depth camera or to two cameras")
+    for side, length in lengths.items():
+        _check(name, side, length)
     both = {**(load_hand(name) if path.exists() else {}), **lengths}
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         side.value: {"length": round(length.metres, 5), "stddev": round(length.stddev, 5)}
         for side, length in both.items()
     }
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(yaml.safe_dump(content))
-    temporary.replace(path)
+    with OutputFile(path) as partial:
+        partial.write_text(yaml.safe_dump(content))
     texts = [f"{side.value} {1000 * own.metres:.0f} +- {1000 * own.stddev:.0f} mm" for side, own in lengths.items()]
     return f"saved {', '.join(texts)} to {path}"
 
@@ -94,10 +96,17 @@ def _length(path: Path, side: Side, value: object) -> HandLength:
     numbers = [value.get(key) for key in ("length", "stddev")] if isinstance(value, dict) else []
     if len(numbers) != 2 or not all(isinstance(number, int | float) for number in numbers):
         raise InputError(f"{path}: the {side.value} hand needs the numbers length and stddev, in metres")
-    length, stddev = (float(number) for number in numbers if isinstance(number, int | float))
-    if not (SHORTEST < length < LONGEST and 0 < stddev < LONGEST):
+    try:
+        length = HandLength(*(float(number) for number in numbers if isinstance(number, int | float)))
+    except OverflowError as error:
+        raise InputError(f"{path}: a number of the {side.value} hand is too large for a length in metres") from error
+    _check(path, side, length)
+    return length
+
+
+def _check(where: Path | str, side: Side, length: HandLength) -> None:
+    if not (SHORTEST < length.metres < LONGEST and 0 < length.stddev < LONGEST):
         raise InputError(
-            f"{path}: the length of the {side.value} hand is {length:g} +- {stddev:g} m; hands are "
+            f"{where}: the length of the {side.value} hand is {length.metres:g} +- {length.stddev:g} m; hands are "
             f"{SHORTEST} to {LONGEST} m long"
         )
-    return HandLength(length, stddev)

@@ -90,6 +90,8 @@ class CameraMotion:
         camera_frame, frame_id = tf_frame(header.frame_id), tf_frame(frame_id)
         if not camera_frame:
             raise TransformUnavailable("the images have no frame_id: set it in the camera driver")
+        if header.stamp.sec < 0:
+            raise TransformUnavailable(f"a stamp of the images is {header.stamp.sec} s, for which TF has no transforms")
         frames = f"from {camera_frame!r} to {frame_id!r}"
         try:
             found = self.buffer.lookup_transform(frame_id, camera_frame, Time.from_msg(header.stamp)).transform

@@ -19,10 +19,11 @@ from ..geometry.depth_image import DepthImage
 from ..geometry.pose import Pose
 from ..types import DepthStatus
 from .camera_motion import CameraMotion, TransformUnavailable
-from .depth_registration import LATE, ColourImage, check_gap, nanoseconds, registered
+from .depth_registration import LATE, ColourImage, check_gap, registered
 from .diagnostics import Health
 from .parameters import Parameters
 from .rejections import InputRejected
+from .stamps import nanoseconds
 
 KEPT = 4
 """Number of depth images that are kept, so that one of them has the stamp of the colour image that is processed."""
@@ -74,7 +75,7 @@ class DepthInput:
             # Only now, because listening to TF costs time, and in this thread, which owns the subscriptions.
             self._motion = CameraMotion(self._node, "")
         with self._arrived:
-            if self._messages and nanoseconds(message.header) < nanoseconds(self._messages[-1].header):
+            if self._messages and nanoseconds(message.header.stamp) < nanoseconds(self._messages[-1].header.stamp):
                 self._messages.clear()  # The clock was set back, or a bag starts again.
             self._messages.append(message)
             self._last_arrival = time.monotonic()
@@ -121,7 +122,7 @@ class DepthInput:
         Raises:
             InputRejected: the nearest message is more than ``tolerance`` seconds away.
         """
-        stamp = nanoseconds(header)
+        stamp = nanoseconds(header.stamp)
         deadline = time.monotonic() + LONGEST_WAIT
         with self._arrived:
             while True:
@@ -130,7 +131,7 @@ class DepthInput:
                     self._messages.clear()
                 if not self._messages:
                     return None
-                gaps = [nanoseconds(message.header) - stamp for message in self._messages]
+                gaps = [nanoseconds(message.header.stamp) - stamp for message in self._messages]
                 nearest = int(np.argmin(np.abs(gaps)))
                 message = self._messages[nearest]
                 if abs(gaps[nearest]) <= tolerance * 1e9:

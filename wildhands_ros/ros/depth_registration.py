@@ -107,8 +107,3 @@ def check_gap(gap: float, tolerance: float) -> None:
             f"more than depth_tolerance ({1000 * tolerance:.0f} ms): let the driver synchronise both streams, use the "
             "same rate for both, or check that both cameras use the same clock",
         )
-
-
-def nanoseconds(header: Header) -> int:
-    """Returns the stamp of a message."""
-    return int(header.stamp.sec) * 10**9 + int(header.stamp.nanosec)

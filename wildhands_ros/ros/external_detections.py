@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rclpy.time import Time
 from vision_msgs.msg import Detection2DArray
 
 from ..tracking.tracks import MAX_GAP
@@ -10,6 +9,7 @@ from ..types import Detection
 from .detection_messages import HandClassIds, hand_detections
 from .diagnostics import Health
 from .rejections import InputRejected
+from .stamps import nanoseconds
 
 
 class ExternalDetections:
@@ -54,7 +54,7 @@ class ExternalDetections:
         message, self._latest = self._latest, None
         if message is None:
             return None
-        difference = abs(stamp - Time.from_msg(message.header.stamp).nanoseconds) / 1e9
+        difference = abs(stamp - nanoseconds(message.header.stamp)) / 1e9
         if difference > MAX_GAP:
             text = (
                 f"the stamps of the latest detections and of the image differ by {difference:.1f} s, more than "

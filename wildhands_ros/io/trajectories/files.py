@@ -80,7 +80,7 @@ def read_trajectory(path: Path, options: TrajectoryOptions) -> Trajectory:
 def _trajectory(path: Path, data: bytes, chosen: str) -> Trajectory:
     if path.suffix == ".bin" and chosen in ("", "colmap"):
         return read_colmap_binary(data)
-    text = data.decode()
+    text = data.decode("utf-8-sig")
     return _READERS[chosen or _recognised(path, text)](text)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
 from scipy.spatial.transform import Rotation
 
 from ...fitting.association import associate
@@ -22,6 +21,7 @@ from ...io.extrinsics_files import Extrinsics, load_extrinsics, save_extrinsics
 from ...msg import HandArray
 from ..camera_motion import CameraMotion, TransformUnavailable
 from ..rejections import InputRejected
+from ..stamps import nanoseconds
 from .observations import check_array, observations
 from .synchroniser import Stamped, Synchroniser
 
@@ -94,7 +94,7 @@ class HandCollector:
 
     def _on_hands(self, name: str, message: HandArray) -> None:
         now = time.monotonic()
-        self._synchroniser.add(name, Stamped(Time.from_msg(message.header.stamp).nanoseconds / 1e9, now, message))
+        self._synchroniser.add(name, Stamped(nanoseconds(message.header.stamp) / 1e9, now, message))
         while (group := self._synchroniser.next(now)) is not None:
             self._collect(group)
 

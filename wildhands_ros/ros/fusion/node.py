@@ -40,8 +40,9 @@ from ..camera_motion import CameraMotion, TransformUnavailable
 from ..declaration import ParameterError
 from ..diagnostics import Snapshot, diagnostic_array
 from ..lifecycle import ManagedNode
-from ..rejections import InputRejected, Rejections
+from ..rejections import InputRejected, Rejections, failure
 from ..spinning import spin_until_signal
+from ..stamps import nanoseconds
 from .observations import check_array, observations
 from .outputs import FusedOutputs
 from .parameters import declare
@@ -224,7 +225,7 @@ class FusionNode(ManagedNode):
         except InputRejected as rejection:
             self._reject(rejection)
             return
-        stamp = Time.from_msg(message.header.stamp).nanoseconds / 1e9
+        stamp = nanoseconds(message.header.stamp) / 1e9
         camera.late += not self._synchroniser.add(name, Stamped(stamp, now, message))
         self._process()
 
@@ -282,7 +283,12 @@ class FusionNode(ManagedNode):
         if not observed or not self._frame_id:
             return
         newest = max(group.values(), key=lambda message: message.stamp)
-        result = self._fusion.update(newest.stamp, observed)
+        try:
+            result = self._fusion.update(newest.stamp, observed)
+        except Exception as error:  # whatever the cameras have sent, the node goes on
+            self._reject(failure(error))
+            self._reset()
+            return
         self._outputs.publish(
             result.hands, Header(stamp=newest.item.header.stamp, frame_id=self._frame_id), self.parameters
         )

@@ -21,8 +21,9 @@ from ...recording.bags import Bag
 from ...recording.message import Message
 from ...types import DepthStatus
 from ..camera_motion import TransformUnavailable
-from ..depth_registration import LATE, ColourImage, check_gap, nanoseconds, registered
+from ..depth_registration import LATE, ColourImage, check_gap, registered
 from ..rejections import InputRejected
+from ..stamps import nanoseconds
 from .topics import CAMERA_INFO, depth_topics, first_message, namespace, topics_with_messages
 
 AUTO, OFF = "auto", "off"
@@ -95,7 +96,7 @@ class DepthStream:
         if connection is not self.topic:
             self._info = message
             return
-        stamp = nanoseconds(message.header)
+        stamp = nanoseconds(message.header.stamp)
         if stamp < self._last_stamp:
             self._received.clear()  # The clock was set back.
         self._last_stamp = stamp
@@ -111,20 +112,22 @@ class DepthStream:
             received: When the image was received, in nanoseconds.
             now: When the last message was received.
         """
-        return self._last_stamp >= nanoseconds(header) or now - received > _WAIT
+        return self._last_stamp >= nanoseconds(header.stamp) or now - received > _WAIT
 
     def for_image(self, colour: ColourImage) -> DepthLookup:
         """Returns a function that returns the depth image of an image, or why there is none."""
         if not self._received:
             return lambda: DepthStatus.LATE
-        stamp = nanoseconds(colour.header)
-        nearest = min(self._received, key=lambda each: abs(nanoseconds(each.message.header) - stamp))
+        stamp = nanoseconds(colour.header.stamp)
+        nearest = min(self._received, key=lambda each: abs(nanoseconds(each.message.header.stamp) - stamp))
         return partial(self._registered, nearest, colour)
 
     def _registered(self, found: _Received, colour: ColourImage) -> DepthImage | DepthStatus:
         message = found.message
         try:
-            check_gap((nanoseconds(message.header) - nanoseconds(colour.header)) / 1e9, self._options.tolerance)
+            check_gap(
+                (nanoseconds(message.header.stamp) - nanoseconds(colour.header.stamp)) / 1e9, self._options.tolerance
+            )
             return registered(
                 message,
                 found.info,
@@ -148,7 +151,7 @@ class DepthStream:
             except InputError as error:
                 self._poses[frames] = error
         chain = self._poses[frames]
-        found = None if isinstance(chain, InputError) else chain.at(nanoseconds(depth_header) / 1e9)
+        found = None if isinstance(chain, InputError) else chain.at(nanoseconds(depth_header.stamp) / 1e9)
         if found is None:
             raise TransformUnavailable("TF in the recording does not connect the two at that time")
         return found.pose

@@ -16,6 +16,7 @@ from ...geometry.so3 import matrices_from_quaternions, quaternions_from_matrices
 from ...msg import Hand
 from ...teleop.observation import HandObservation
 from ..messages import SIDES, set_pose
+from ..stamps import nanoseconds
 
 FARTHEST_HAND = 100.0
 """Metres from the camera beyond which a hand is invalid."""
@@ -48,11 +49,6 @@ def observation(hand: Hand, stamp: Time) -> HandObservation | None:
         reprojection_error=hand.reprojection_error,
         stamp=nanoseconds(stamp),
     )
-
-
-def nanoseconds(stamp: Time) -> int:
-    """Returns a stamp in nanoseconds."""
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def time_message(stamp: int) -> Time:
