@@ -25,16 +25,16 @@ from wildhands_ros.datasets.real_images.split import (
 )
 from wildhands_ros.evaluation.annotated_boxes import boxed_videos
 from wildhands_ros.evaluation.detection_figures import (
+    MIN_SCORE,
     Counts,
     ScoredHand,
     average_precision,
-    calibration_error,
     precision_recall,
-    reliability,
     scored_hands,
 )
 from wildhands_ros.evaluation.detection_plot import draw_detection
 from wildhands_ros.evaluation.keypoints import hands_with_keypoints
+from wildhands_ros.evaluation.reliability import calibration_error, reliability
 from wildhands_ros.types import Detection, Side
 
 REAL_IMAGES = Path(__file__).parents[2] / "shared/real_images"
@@ -300,10 +300,9 @@ class TestFigures:
         assert scored == [(0.9, True), (0.6, False)]
 
     def test_calibration_error_of_reported_hands(self):
-        scored = [ScoredHand(0.85, i < 6) for i in range(10)] + [ScoredHand(0.15, True)]
-        bins = reliability(scored)
-        assert [entry["detections"] for entry in bins] == [0, 1, 0, 0, 0, 0, 0, 0, 10, 0]
-        assert bins[8]["share_of_hands"] == 0.6 and calibration_error(bins) == pytest.approx(0.25)
+        bins = reliability([0.85] * 10 + [0.15], [i < 6 for i in range(10)] + [True])
+        assert [entry.count for entry in bins] == [0, 1, 0, 0, 0, 0, 0, 0, 10, 0]
+        assert bins[8].share_right == 0.6 and calibration_error(bins, MIN_SCORE) == pytest.approx(0.25)
 
     def test_calibration_uses_the_iou_for_which_boxes_are_good(self):
         counts = Counts()

@@ -36,8 +36,8 @@ def labelled_hand(side=Side.RIGHT, seed=0, offset=(0, 0, 0.5), **others):
     return LabelledHand(np.array([100, 100, 200, 150.0]), side, CAMERA.project(points), points, **others)
 
 
-def result(hand, moved=(0, 0, 0), grasp=None, pixels=0.0):
-    return HandResult(hand.joints + moved, hand.keypoints + (pixels, 0), hand.side, grasp)
+def result(hand, moved=(0, 0, 0), grasp=None, pixels=0.0, grasp_probability=np.nan):
+    return HandResult(hand.joints + moved, hand.keypoints + (pixels, 0), hand.side, grasp, grasp_probability)
 
 
 def image_of(*hands, known=True):
@@ -146,6 +146,19 @@ def test_confusion_matrix_counts_labelled_grasps():
     assert confusion[Grasp.LATERAL, [Grasp.LATERAL, Grasp.OTHER]].tolist() == [1, 1]
     assert confusion[Grasp.NO_GRASP, Grasp.NO_GRASP] == 1
     assert confusion.sum() == 3
+
+
+def test_reliability_of_the_grasp_probabilities():
+    """The most probable class of four hands is right once at 0.45, and twice of three times at 0.85."""
+    measurements = Measurements()
+    for expected, probability in ((Grasp.OTHER, 0.45), (Grasp.OTHER, 0.85), (Grasp.OTHER, 0.85), (Grasp.LATERAL, 0.85)):
+        hand = labelled_hand(grasp=expected)
+        measurements.add(image_of(hand), [result(hand, grasp=Grasp.OTHER, grasp_probability=probability)])
+    figures = measurements.figures()
+    assert figures.grasp_unknown == pytest.approx(0.25) and figures.grasp_accuracy == pytest.approx(0.75)
+    assert figures.grasp_reliability[8].count == 3 and figures.grasp_reliability[4].share_right == 1
+    assert figures.grasp_calibration_error == pytest.approx((0.55 + 3 * abs(0.85 - 2 / 3)) / 4)
+    assert figures.as_dict()["grasp_reliability"][8]["share_right"] == pytest.approx(2 / 3)
 
 
 def figures_with(**values) -> Figures:

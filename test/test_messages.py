@@ -58,7 +58,7 @@ def test_all_fields_of_a_frame_survive_serialisation():
         np.testing.assert_allclose(quaternion.as_matrix(), estimate.wrist_rotation, atol=1e-12)
         np.testing.assert_array_equal(np.reshape(item.wrist.covariance, (6, 6)), estimate.wrist_covariance)
         assert item.reprojection_error == pytest.approx(0.012)
-        assert item.grasp.label == np.argmax(estimate.grasp_probabilities)
+        assert item.grasp.label == np.argmax(estimate.grasp_probabilities) == 3
         assert item.grasp.score == pytest.approx(max(estimate.grasp_probabilities))
         np.testing.assert_allclose(item.grasp.probabilities, estimate.grasp_probabilities, rtol=1e-6)
 
@@ -78,6 +78,15 @@ def test_unknown_values_are_marked():
     assert math.isnan(item.reprojection_error) and math.isnan(item.score)
     assert item.id == "" and len(item.vertices) == 0
     assert item.grasp.label == Grasp.UNKNOWN and item.grasp.score == 0 and len(item.grasp.probabilities) == 0
+
+
+def test_a_grasp_is_unknown_if_no_class_is_probable():
+    probabilities = np.array([0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05])
+    (item,) = sent(
+        hand_array(frame(hand(grasp_probabilities=probabilities)), header(), IntrinsicsSource.GUESS, "")
+    ).hands
+    assert item.grasp.label == Grasp.UNKNOWN and item.grasp.score == 0
+    np.testing.assert_allclose(item.grasp.probabilities, probabilities, rtol=1e-6)
 
 
 def test_joints_outside_the_image_are_marked():

@@ -178,6 +178,7 @@ def test_labels_name_the_grasp_if_it_is_known():
     assert overlay.label_text(hand).endswith("90 %") and "0.50 m" in overlay.label_text(hand)
     probabilities = np.array([0, 0, 0.7, 0.3, 0, 0, 0, 0, 0])
     assert overlay.label_text(replace(hand, grasp_probabilities=probabilities)).endswith("power prismatic 70 %")
+    assert overlay.label_text(replace(hand, grasp_probabilities=probabilities * 0.7)).endswith("grasp unknown")
 
 
 @pytest.mark.parametrize("distance", [0.3, 1.0, 2.5])

@@ -37,6 +37,10 @@ class Side(enum.Enum):
         return Side.LEFT if self is Side.RIGHT else Side.RIGHT
 
 
+MIN_GRASP_PROBABILITY = 0.5
+"""Probability below which the most probable grasp class is not reported."""
+
+
 class Grasp(enum.IntEnum):
     """Grasp classes of WildHands (the taxonomy of Hands23); the values are those of ``wildhands_ros/msg/Grasp``.
 
@@ -56,6 +60,21 @@ class Grasp(enum.IntEnum):
     OTHER = 7
     NO_GRASP = 8
     UNKNOWN = 255
+    """No class is probable enough, or the network has no grasp head."""
+
+    @classmethod
+    def most_probable(cls, probabilities: np.ndarray | None) -> Grasp:
+        """Returns the most probable class.
+
+        Args:
+            probabilities: (9,) in the order of the classes, or None.
+
+        Returns:
+            ``UNKNOWN`` without probabilities, or if none of them reaches ``MIN_GRASP_PROBABILITY``.
+        """
+        if probabilities is None or not np.max(probabilities) >= MIN_GRASP_PROBABILITY:
+            return cls.UNKNOWN
+        return cls(int(np.argmax(probabilities)))
 
 
 class EstimateSource(enum.Enum):
@@ -308,7 +327,7 @@ class HandEstimate:
     keypoints: np.ndarray | None = None
     """(21, 2) detected keypoints in pixels; NaN for unknown ones."""
     grasp_probabilities: np.ndarray | None = None
-    """(9,) in the order of ``Grasp``; None if the network has no grasp head."""
+    """(9,) in the order of ``Grasp``, calibrated; None if the network has no grasp head."""
     track_id: str = ""
     """Name of the hand's track, such as "hand_1"; empty for a single image."""
     depth: DepthStatus = DepthStatus.NONE
@@ -319,6 +338,11 @@ class HandEstimate:
     """Names of the cameras that a fused hand comes from; empty for a hand of one camera."""
     quality: HandQuality | None = None
     """None for live estimates."""
+
+    @property
+    def grasp(self) -> Grasp:
+        """The most probable grasp class; ``UNKNOWN`` if none is probable enough."""
+        return Grasp.most_probable(self.grasp_probabilities)
 
     @cached_property
     def vertices(self) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
 from ..geometry.so3 import canonical_quaternions, quaternions_from_matrices
-from ..types import FrameEstimate, Grasp, HandEstimate
+from ..types import FrameEstimate, HandEstimate
 
 
 class Results:
@@ -69,10 +69,7 @@ def camera_dict(camera: Camera, intrinsics: IntrinsicsSource) -> dict:
 
 def hand_dict(hand: HandEstimate) -> dict:
     """Returns one hand as JSON data; ``orientation`` is a quaternion x, y, z, w."""
-    grasp, probabilities = Grasp.UNKNOWN, None
-    if hand.grasp_probabilities is not None:
-        grasp = Grasp(int(np.argmax(hand.grasp_probabilities)))
-        probabilities = _numbers(hand.grasp_probabilities, 6)
+    probabilities = None if hand.grasp_probabilities is None else _numbers(hand.grasp_probabilities, 6)
     return {
         "side": hand.side.value,
         "score": _number(hand.score, 4),
@@ -89,7 +86,7 @@ def hand_dict(hand: HandEstimate) -> dict:
             "hand_pose": _numbers(hand.mano.hand_pose, 6),
             "betas": _numbers(hand.mano.betas, 6),
         },
-        "grasp": {"label": grasp.name.lower(), "probabilities": probabilities},
+        "grasp": {"label": hand.grasp.name.lower(), "probabilities": probabilities},
         "num_vertices": len(hand.vertices),
     }
 

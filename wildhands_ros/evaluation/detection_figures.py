@@ -13,6 +13,7 @@ from ..config import EstimatorConfig
 from ..datasets.labels import LabelledHand
 from ..geometry.boxes import box_iou
 from ..types import Side
+from .reliability import Bin, calibration_error, reliability
 
 MIN_IOU, LOW_IOU = 0.5, 0.3
 """IoU with the true box above which a hand counts as found, and a lower one for boxes that were drawn by eye."""
@@ -23,8 +24,6 @@ SIZES = {"under 4 %": 0.04, "4 to 8 %": 0.08, "8 to 15 %": 0.15, "over 15 %": np
 CLEAR = 0.4
 """A hand is in clear view if its visible pixels fill at least this fraction of its box, about that of a bare open
 hand."""
-BINS = 10
-"""Number of bins of the reliability table."""
 _SAME_SIDE = 0.1
 """Bonus, in IoU, for the correct side when overlapping hands are matched."""
 _DUPLICATE_IOU = 0.7
@@ -142,7 +141,7 @@ class Counts:
             _share(hits, hits + false) if self.complete_hands else None
             for hits, false in ((self.hits, self.false), (self.hits_low, self.false_low))
         ]
-        bins = reliability(self.calibrated)
+        bins = reliability([hand.score for hand in self.calibrated], [hand.is_right for hand in self.calibrated])
         return {
             "recall": _share(found, true),
             "precision": precisions[0],
@@ -154,7 +153,7 @@ class Counts:
             "recall_in_clear_view": _share(self.clear_found, self.clear),
             "false_in_hand_free": _share(self.hand_free_with_hands, self.hand_free),
             "false_hands_per_hand_free": _share(self.false_in_hand_free, self.hand_free),
-            "calibration_error": calibration_error(bins),
+            "calibration_error": calibration_error(bins, MIN_SCORE),
             "ms_median": 1000 * float(np.median(self.seconds)) if self.seconds else None,
             "hands": true,
             "sides": self.with_side,
@@ -163,7 +162,7 @@ class Counts:
             "recall_by_size": {name: _share(self.found[name], self.true[name]) for name in SIZES},
             "hand_free_pictures_with_hands": _share(self.hand_free_with_hands, self.hand_free),
             "pictures_with_duplicates": self.duplicates,
-            "calibration": bins,
+            "calibration": [_as_dict(entry) for entry in bins],
             "precision_recall": precision_recall(self.scored[MIN_IOU], self.complete_hands),
         }
 
@@ -227,31 +226,14 @@ def average_precision(scored: Sequence[ScoredHand], hands: int) -> float | None:
     return float((np.diff(recall, prepend=0.0) * envelope).sum())
 
 
-def reliability(scored: Sequence[ScoredHand]) -> list[dict]:
-    """Return for each bin of the score how many detections it holds, their mean score, and the share of hands."""
-    scores = np.array([hand.score for hand in scored])
-    right = np.array([hand.is_right for hand in scored], float)
-    bins = np.clip((scores * BINS).astype(int), 0, BINS - 1) if len(scores) else np.zeros(0, int)
-    return [
-        {
-            "from": i / BINS,
-            "to": (i + 1) / BINS,
-            "detections": int((bins == i).sum()),
-            "mean_score": float(scores[bins == i].mean()) if (bins == i).any() else None,
-            "share_of_hands": float(right[bins == i].mean()) if (bins == i).any() else None,
-        }
-        for i in range(BINS)
-    ]
-
-
-def calibration_error(bins: Sequence[dict]) -> float | None:
-    """Return the expected calibration error of the reported hands: the mean distance of score and share of hands over
-    the bins from ``MIN_SCORE`` on, weighted by their detections."""
-    reported = [entry for entry in bins if entry["detections"] and entry["from"] >= MIN_SCORE - 1e-9]
-    total = sum(entry["detections"] for entry in reported)
-    if not total:
-        return None
-    return sum(entry["detections"] * abs(entry["mean_score"] - entry["share_of_hands"]) for entry in reported) / total
+def _as_dict(entry: Bin) -> dict:
+    return {
+        "from": entry.low,
+        "to": entry.high,
+        "detections": entry.count,
+        "mean_score": entry.mean_score,
+        "share_of_hands": entry.share_right,
+    }
 
 
 def _curve(scored: Sequence[ScoredHand], hands: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -13,11 +13,24 @@ import numpy as np
 from ..datasets.labels import LabelledHand, LabelledImage
 from ..network.config import IMAGE_SIZE
 from ..network.heads import NUM_GRASPS
-from ..types import Grasp, Side
+from ..types import MIN_GRASP_PROBABILITY, Grasp, Side
 from .metrics import mpjpe, mrrpe, pa_mpjpe
+from .reliability import Bin, calibration_error, reliability
 
 HISTOGRAMS = ("mpjpe_mm", "root_mm", "l2_box_percent")
 """Errors that ``Measurements.of_hands`` keeps for every hand."""
+_NO_MEANS = {
+    "samples",
+    "found",
+    "pictures",
+    "pairs",
+    "grasp_accuracy",
+    "grasp_confusion",
+    "grasp_unknown",
+    "grasp_calibration_error",
+    "grasp_reliability",
+}
+"""Fields of ``Figures`` that are not means of a value per hand or image."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,9 @@ class HandResult:
     """(21, 2) pixels of the image."""
     side: Side | None = None
     grasp: Grasp | None = None
+    """The most probable class."""
+    grasp_probability: float = float("nan")
+    """Its probability."""
     joints_stddev: np.ndarray | None = None
     """(21, 3) metres, standard deviations of ``joints``."""
     mask_iou: float = float("nan")
@@ -81,9 +97,16 @@ class Figures:
     grasp_accuracy: float | None
     grasp_confusion: tuple[tuple[int, ...], ...] | None
     """(9, 9) counts: true class by row, estimated class by column, in the order of ``Grasp``."""
+    grasp_unknown: float | None
+    """Share of the hands of which no class is probable enough to be reported."""
+    grasp_calibration_error: float | None
+    """Expected difference of the probability of the most probable class and how often it is the true one."""
+    grasp_reliability: tuple[Bin, ...] | None
+    """How often the most probable class is the true one, by its probability."""
 
     def as_dict(self) -> dict:
-        return dataclasses.asdict(self)
+        bins = self.grasp_reliability
+        return dataclasses.asdict(self) | {"grasp_reliability": None if bins is None else [b._asdict() for b in bins]}
 
 
 class Measurements:
@@ -100,6 +123,8 @@ class Measurements:
         self.of_hands: dict[str, list[float]] = {name: [] for name in HISTOGRAMS}
         """The errors of every hand."""
         self._confusion = np.zeros((NUM_GRASPS, NUM_GRASPS), int)
+        self._grasps: list[tuple[float, bool]] = []
+        """Probability of the most probable class, and whether it is the true one."""
         self._samples = self._found = self._num_images = 0
 
     def add(self, image: LabelledImage, results: Sequence[HandResult | None]) -> None:
@@ -144,6 +169,8 @@ class Measurements:
             self._take("side_is_right", float(result.side is hand.side))
         if hand.grasp not in (None, Grasp.UNKNOWN) and result.grasp is not None:
             self._confusion[hand.grasp, result.grasp] += 1
+            if np.isfinite(result.grasp_probability):
+                self._grasps.append((result.grasp_probability, result.grasp is hand.grasp))
         return errors
 
     def _add_pair(self, image: LabelledImage, results: Sequence[HandResult | None]) -> None:
@@ -173,13 +200,14 @@ class Measurements:
         """Return the figures of all images added so far."""
         names = {f.name for f in dataclasses.fields(Figures)}
         means: dict[str, Any] = {
-            name: _mean(self._values[name]) if self._values.get(name) else None
-            for name in names - {"samples", "found", "pictures", "pairs", "grasp_accuracy", "grasp_confusion"}
+            name: _mean(self._values[name]) if self._values.get(name) else None for name in names - _NO_MEANS
         }
         if means["pa_mpjpe_corrected_mm"] is None:
             # Without any aligned hand only the zeros would remain.
             means["pa_mpjpe_mm"] = None
         graded = int(self._confusion.sum())
+        probabilities = [probability for probability, _ in self._grasps]
+        bins = tuple(reliability(probabilities, [right for _, right in self._grasps])) if self._grasps else None
         return Figures(
             samples=self._samples,
             found=self._found,
@@ -187,6 +215,9 @@ class Measurements:
             pairs=len(self._values["mrrpe_mm"]),
             grasp_accuracy=float(np.trace(self._confusion) / graded) if graded else None,
             grasp_confusion=tuple(map(tuple, self._confusion.tolist())) if graded else None,
+            grasp_unknown=_mean(np.array(probabilities) < MIN_GRASP_PROBABILITY) if bins else None,
+            grasp_calibration_error=calibration_error(bins) if bins else None,
+            grasp_reliability=bins,
             **means,
         )
 

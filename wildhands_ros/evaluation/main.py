@@ -198,7 +198,7 @@ def outputs(json_path: Path | None, plot_path: Path | None) -> Iterator[tuple[Pa
 
 def _report(evaluation: Evaluation, json_file: Path | None, plot_file: Path | None, more: dict | None = None) -> int:
     rows = evaluation.rows
-    names = [f.name for f in dataclasses.fields(Figures) if f.name != "grasp_confusion"]
+    names = [f.name for f in dataclasses.fields(Figures) if f.name not in ("grasp_confusion", "grasp_reliability")]
     width = max(len(name) for name in (*names, *Grasp.__members__))
     print(f"{evaluation.suite}\n{'given':>{width}}  " + "  ".join(f"{given:>10}" for given in rows))
     for name in names:
@@ -210,6 +210,10 @@ def _report(evaluation: Evaluation, json_file: Path | None, plot_file: Path | No
         print("grasps (rows: true class, columns: estimated class):")
         for grasp, counts in zip(Grasp, confusion, strict=False):
             print(f"{grasp.name.lower():>{width}}  " + " ".join(f"{count:>5}" for count in counts))
+    for entry in rows[evaluation.headline].grasp_reliability or ():
+        if entry.share_right is not None:
+            limits = f"{entry.low:.1f} to {entry.high:.1f}"
+            print(f"grasps of probability {limits}: {100 * entry.share_right:.0f} % of {entry.count} right")
     for reason, count in evaluation.skipped.most_common():
         print(f"not evaluated: {count} x {reason}")
     for signature in evaluation.signatures:

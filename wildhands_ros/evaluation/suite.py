@@ -191,6 +191,7 @@ def _result(estimator: Estimator, estimate: HandEstimate, mask: np.ndarray | Non
         joints_stddev=estimate.joints_stddev,
         side=estimate.side,
         grasp=None if probabilities is None else Grasp(int(np.argmax(probabilities))),
+        grasp_probability=float("nan") if probabilities is None else float(np.max(probabilities)),
         mask_iou=float("nan")
         if mask is None
         else mask_iou(mesh_mask(estimate.vertices, estimator.faces[estimate.side], camera), mask),

@@ -20,6 +20,7 @@ from ..types import (
     Doubt,
     EstimateSource,
     FrameEstimate,
+    Grasp,
     HandEstimate,
     HandQuality,
     HandState,
@@ -125,17 +126,17 @@ def hand(
         setattr(message.mano, name, _floats(getattr(estimate.mano, name)))
     if vertices:
         message.vertices = array.array("f", _floats(estimate.vertices).tobytes())
-    _set_grasp(message.grasp, estimate.grasp_probabilities)
+    _set_grasp(message.grasp, estimate.grasp, estimate.grasp_probabilities)
     return message
 
 
-def _set_grasp(message: GraspMessage, probabilities: np.ndarray | None) -> None:
-    """Sets the most probable class of (9,) probabilities, or UNKNOWN for None."""
+def _set_grasp(message: GraspMessage, grasp: Grasp, probabilities: np.ndarray | None) -> None:
+    """Sets a grasp class and the (9,) probabilities, which may be unknown."""
+    message.label = int(grasp)
     if probabilities is None:
-        message.label = GraspMessage.UNKNOWN
         return
-    message.label = int(np.argmax(probabilities))
-    message.score = float(probabilities[message.label])
+    if grasp is not Grasp.UNKNOWN:
+        message.score = float(probabilities[grasp])
     message.probabilities = array.array("f", _floats(probabilities).tobytes())
 
 

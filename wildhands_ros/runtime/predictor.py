@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
 from ..config import AUTO
 from ..geometry.boxes import rotation_matrix_2d
@@ -22,6 +23,10 @@ from .signature import BY_LANDMARKS, LEFT, RIGHT, has_landmarks, mean_pose
 
 if TYPE_CHECKING:
     from ..network.model import WildHands
+
+GRASP_TEMPERATURE = 1.0
+"""Temperature of the grasp probabilities (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017), fitted by
+``tools/fit_grasp_temperature.py``."""
 
 
 class Predictor:
@@ -141,11 +146,17 @@ class Predictor:
                 mano=ManoParameters(
                     **{name: found[name][i] for name in ("transl", "global_orient", "hand_pose", "betas")}
                 ),
-                grasp_probabilities=None if grasps is None else grasps[i],
+                grasp_probabilities=None if grasps is None else _calibrated(grasps[i]),
                 landmarks=landmarks[i],
             )
             for i, is_right in enumerate(found["is_right"].tolist())
         ]
+
+
+def _calibrated(probabilities: np.ndarray) -> np.ndarray:
+    """Applies ``GRASP_TEMPERATURE`` to (9,) float32 probabilities."""
+    logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / GRASP_TEMPERATURE
+    return softmax(logits).astype(np.float32)
 
 
 def _landmarks(

@@ -190,8 +190,10 @@ def label_text(hand: HandEstimate) -> str:
     if math.isfinite(hand.score):
         text += f"  {100 * hand.score:.0f} %"
     if hand.grasp_probabilities is not None:
-        grasp = int(np.argmax(hand.grasp_probabilities))
-        text += f"  {Grasp(grasp).name.lower().replace('_', ' ')} {100 * hand.grasp_probabilities[grasp]:.0f} %"
+        if hand.grasp is Grasp.UNKNOWN:
+            text += "  grasp unknown"
+        else:
+            text += f"  {hand.grasp.name.lower().replace('_', ' ')} {100 * hand.grasp_probabilities[hand.grasp]:.0f} %"
     return text
 
 
