@@ -26,7 +26,7 @@ from wildhands_ros.network.preprocessing import NetworkInput
 from wildhands_ros.runtime.graph import example_inputs
 from wildhands_ros.runtime.network import has_int8, network_graphs, run_network
 from wildhands_ros.runtime.onnx import export_onnx
-from wildhands_ros.runtime.predictor import Predictor
+from wildhands_ros.runtime.predictor import Predictor, calibrated_grasps
 from wildhands_ros.runtime.signature import BY_LANDMARKS, LEFT, RIGHT
 from wildhands_ros.runtime.threads import available_cpus, network_threads
 
@@ -264,3 +264,11 @@ def test_unavailable_options_are_rejected_with_a_hint(two_trunks, choices, messa
 def test_a_network_uses_up_to_eight_threads():
     assert [network_threads(cpus) for cpus in (1, 2, 4, 16)] == [1, 2, 3, 8]
     assert 1 <= available_cpus() <= len(os.sched_getaffinity(0))
+
+
+def test_grasp_probabilities_are_less_sure_than_the_networks():
+    raw = np.array([0, 0, 0.9, 0.06, 0.01, 0.01, 0.01, 0.01, 0], np.float32)
+    calibrated = calibrated_grasps(raw)
+    assert calibrated.sum() == pytest.approx(1, abs=1e-6) and calibrated.dtype == np.float32
+    assert 0.7 < calibrated[2] < 0.85 and np.array_equal(np.argsort(calibrated[2:4]), np.argsort(raw[2:4]))
+    np.testing.assert_allclose(calibrated_grasps(np.full(9, 1 / 9, np.float32)), 1 / 9, rtol=1e-6)

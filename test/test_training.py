@@ -119,11 +119,12 @@ log: {{every_steps: 1, images_every_steps: 0}}
 # configuration
 
 
-@pytest.mark.parametrize("name", ["default", "paper"])
+@pytest.mark.parametrize("name", ["default", "gpu", "paper"])
 def test_shipped_configurations_can_be_read(name):
     config = read_config(ROOT / f"config/training/{name}.yaml", TrainingConfig)
     expected = {
         "default": MEDIAPIPE_HAND,
+        "gpu": dataclasses.replace(MEDIAPIPE_HAND, features=512),
         "paper": dataclasses.replace(RELEASED, grasp_input=config.network.grasp_input),
     }
     assert config.network == expected[name]

@@ -1,4 +1,4 @@
-"""Commands that train networks and make training data: ``train``, ``train-detector`` and ``synth``."""
+"""Commands that train networks and make training data: ``train``, ``train-detector``, ``synth`` and ``self-label``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Subparsers) -> None:
-    """Adds ``train``, ``train-detector`` and ``synth``."""
+    """Adds ``train``, ``train-detector``, ``synth`` and ``self-label``."""
     train = commands.add_parser("train", help="train a network; run the same command again to resume")
     _add_training_options(train, "config/training/default.yaml", "optimizer.lr=1e-4")
     train.set_defaults(run=_train)
@@ -36,6 +36,16 @@ def add_commands(commands: Subparsers) -> None:
     add_workers_option(synth)
     kept = "the images so far are kept, but there are no annotations of them"
     synth.set_defaults(run=_synth, ends_promptly=True, if_interrupted=kept)
+
+    label = commands.add_parser(
+        "self-label",
+        help="label the hands of photographs on which the detector agrees in many views, for self-training",
+    )
+    label.add_argument("folder", type=Path, metavar="FOLDER", help="photographs, or a folder of boxed images")
+    label.add_argument("--output", type=Path, required=True, metavar="JSON", help="COCO-style file to write")
+    label.add_argument("--limit", type=int, metavar="N", help="label N images, spread evenly; default: all")
+    add_workers_option(label)
+    label.set_defaults(run=_self_label, ends_promptly=True)
 
 
 def _add_training_options(parser: argparse.ArgumentParser, example_file: str, example_setting: str) -> None:
@@ -69,4 +79,11 @@ def _synth(args: argparse.Namespace) -> int:
 
     world = world_config(args.world, args.split, args.seed)
     print(f"wrote {write_split(world, args.count, args.output, args.workers)}")
+    return EXIT_OK
+
+
+def _self_label(args: argparse.Namespace) -> int:
+    from ..datasets.real_images.self_labels import label_folder
+
+    print(label_folder(args.folder, args.output, args.limit, args.workers))
     return EXIT_OK

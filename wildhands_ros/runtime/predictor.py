@@ -24,7 +24,7 @@ from .signature import BY_LANDMARKS, LEFT, RIGHT, has_landmarks, mean_pose
 if TYPE_CHECKING:
     from ..network.model import WildHands
 
-GRASP_TEMPERATURE = 1.0
+GRASP_TEMPERATURE = 1.44
 """Temperature of the grasp probabilities (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017), fitted by
 ``tools/fit_grasp_temperature.py``."""
 
@@ -146,15 +146,15 @@ class Predictor:
                 mano=ManoParameters(
                     **{name: found[name][i] for name in ("transl", "global_orient", "hand_pose", "betas")}
                 ),
-                grasp_probabilities=None if grasps is None else _calibrated(grasps[i]),
+                grasp_probabilities=None if grasps is None else calibrated_grasps(grasps[i]),
                 landmarks=landmarks[i],
             )
             for i, is_right in enumerate(found["is_right"].tolist())
         ]
 
 
-def _calibrated(probabilities: np.ndarray) -> np.ndarray:
-    """Applies ``GRASP_TEMPERATURE`` to (9,) float32 probabilities."""
+def calibrated_grasps(probabilities: np.ndarray) -> np.ndarray:
+    """Applies ``GRASP_TEMPERATURE`` to the network's (9,) float32 probabilities, which are too sure."""
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / GRASP_TEMPERATURE
     return softmax(logits).astype(np.float32)
 

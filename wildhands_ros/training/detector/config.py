@@ -40,6 +40,8 @@ class DetectorTrainingConfig:
     """Preset of the synthetic world."""
     real_images: str = ""
     """Folder of photographs with boxes of hands (see docs/training.md) to learn from as well; empty for none."""
+    self_labels: str = ""
+    """File of ``wildhands self-label`` with labels of further images of ``real_images``; empty for none."""
     real_share: float = 0.5
     """Share of the photographs in each batch."""
     worn_share: float = 0.0
@@ -80,6 +82,8 @@ class DetectorTrainingConfig:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         if self.cached_batches and self.losses.palms > 0:
             raise ValueError("cached_batches cannot train the palm heads: set losses.palms to 0")
+        if self.self_labels and not self.real_images:
+            raise ValueError("self_labels needs real_images: the folder whose images it labels")
         if not 0 <= self.real_share <= 1:
             raise ValueError(f"real_share must lie between 0 and 1, not {self.real_share}")
         if not 0 <= self.worn_share <= 1:

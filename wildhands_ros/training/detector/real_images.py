@@ -41,14 +41,18 @@ class RealImages:
         folder: Folder of boxed images.
         kind: ``frames`` or ``second_stage``, see ``DetectorTrainingConfig.images``.
         worn_share: Share of the photographs with gloves, markers and devices drawn on hands.
+        self_labels: File of ``datasets.real_images.self_labels`` with labels of further images of the folder.
 
     Raises:
         ValueError: The folder has no annotations or no image for training.
         OSError: An annotation file cannot be read.
     """
 
-    def __init__(self, folder: Path, kind: str, worn_share: float = 0.0) -> None:
-        images = [image for image in read_boxed_images(folder).images if _is_usable(image)]
+    def __init__(self, folder: Path, kind: str, worn_share: float = 0.0, self_labels: Path | None = None) -> None:
+        known = read_boxed_images(folder).images
+        if self_labels is not None:
+            known += read_boxed_images(folder, self_labels).images
+        images = [image for image in known if _is_usable(image)]
         if not images:
             raise ValueError(
                 f"{folder}: there is no image for training: it must have boxes (hands_boxed), a licence (a row of "

@@ -50,7 +50,10 @@ class DetectorTrainer:
         """
         self._config, self._folder = config, folder
         self._checkpoints = Checkpoints(folder / "checkpoints")
-        real = RealImages(Path(config.real_images), config.images, config.worn_share) if config.real_images else None
+        real = None
+        if config.real_images:
+            labels = Path(config.self_labels) if config.self_labels else None
+            real = RealImages(Path(config.real_images), config.images, config.worn_share, labels)
         self._pool = FramePool(
             config.images,
             config.world,
