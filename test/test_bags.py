@@ -211,6 +211,72 @@ def test_a_missing_split_is_named_and_the_rest_is_read(tmp_path, write):
         numbers(folder)
 
 
+def test_messages_in_the_write_ahead_log_of_a_killed_recorder_are_read(tmp_path):
+    """https://github.com/ros2/rosbag2/issues/521: such files lie beside the database."""
+    folder = write_sqlite(tmp_path / "bag")
+    (file,) = folder.glob("*.db3")
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("INSERT INTO messages SELECT id + 100, topic_id, timestamp + 100, data FROM messages")
+        database.commit()
+        shutil.copytree(folder, tmp_path / "killed")  # before the log is merged
+    files = {path.name: path.read_bytes() for path in (tmp_path / "killed").iterdir()}
+    assert read_counts(tmp_path / "killed") == ({"/text": 100}, [])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "killed").iterdir()} == files
+
+
+def test_the_table_of_topics_of_old_distributions_is_read(tmp_path):
+    """https://github.com/ros2/rosbag2/issues/1089: Eloquent wrote no QoS."""
+    folder = write_sqlite(tmp_path / "bag")
+    (file,) = folder.glob("*.db3")
+    with closing(sqlite3.connect(file)) as database:
+        database.executescript(
+            "CREATE TABLE old AS SELECT id, name, type, serialization_format FROM topics; DROP TABLE topics;"
+            "ALTER TABLE old RENAME TO topics; DROP TABLE IF EXISTS schema; DROP TABLE IF EXISTS metadata;"
+        )
+    assert read_counts(folder) == ({"/text": 50}, [])
+
+
+def test_a_topic_without_messages_is_no_problem(tmp_path):
+    """https://github.com/ros2/rosbag2/issues/1719"""
+    folder = tmp_path / "bag"
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    with Writer(folder, version=8, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        topic = writer.add_connection("/text", TEXT, typestore=store)
+        writer.add_connection("/silent", TEXT, typestore=store)
+        for number, data in strings(store, 5):
+            writer.write(topic, SECOND + number, data)
+    assert read_counts(folder) == ({"/text": 5}, [])
+
+
+def test_compressed_splits_without_metadata_are_read(tmp_path):
+    """https://github.com/ros2/rosbag2/issues/990 and 395."""
+    folder = write_sqlite(tmp_path / "bag")
+    (file,) = folder.glob("*.db3")
+    file.with_suffix(".db3.zstd").write_bytes(zstd.compress(file.read_bytes()))
+    file.unlink()
+    (folder / "metadata.yaml").unlink()
+    counts, (problem,) = read_counts(folder)
+    assert counts == {"/text": 50} and "metadata.yaml is missing" in problem
+
+
+def test_a_recording_is_found_by_its_metadata_and_beside_others(tmp_path):
+    folder = write_mcap(tmp_path / "with a space 手")
+    assert is_bag(folder / "metadata.yaml")
+    assert read_counts(folder / "metadata.yaml") == ({"/text": 50}, [])
+    with pytest.raises(InputError, match="in its folders with a space 手: give one of these"), Bag(tmp_path):
+        pass
+
+
+def test_a_malformed_database_is_refused_with_advice(tmp_path):
+    """https://github.com/ros2/rosbag2/issues/521 and 1029."""
+    folder = write_sqlite(tmp_path / "bag")
+    (file,) = folder.glob("*.db3")
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"malformed.*sqlite3 FILE \.recover"), Bag(folder):
+        pass
+
+
 def test_renamed_files_are_read(tmp_path):
     folder = write_mcap(tmp_path / "bag")
     (folder / "bag.mcap").rename(folder / "other.mcap")

@@ -89,6 +89,44 @@ camera matrix
 distortion
 -0.11 0.07 0.0004 -0.0009 0.013
 """
+VINS = """%YAML:1.0
+---
+model_type: PINHOLE
+camera_name: camera
+image_width: 640
+image_height: 480
+distortion_parameters:
+   k1: -1.1e-01
+   k2: 7e-02
+   p1: 4e-04
+   p2: -9e-04
+projection_parameters:
+   fx: 500
+   fy: 502.0
+   cx: 321.0
+   cy: 238.0
+"""
+VINS_FISHEYE = """model_type: KANNALA_BRANDT
+image_width: 640
+image_height: 480
+projection_parameters: {k2: 0.05, k3: -0.01, k4: 0.002, k5: -0.0003, mu: 500.0, mv: 502.0, u0: 321.0, v0: 238.0}
+"""
+ORB_SLAM = """%YAML:1.0
+
+Camera.type: "PinHole"
+Camera1.fx: 500.0
+Camera1.fy: 502.0
+Camera1.cx: 321.0
+Camera1.cy: 238.0
+Camera1.k1: -0.11
+Camera1.k2: 0.07
+Camera1.p1: 0.0004
+Camera1.p2: -0.0009
+Camera1.k3: 0.013
+Camera.width: 640
+Camera.height: 480
+Camera.fps: 30
+"""
 FISHEYE = "[0.05, -0.01, 0.002, -0.0003]"
 NESTED = "[[500.0, 0, 321.0], [0, 502.0, 238.0], [0, 0, 1.0]]"
 
@@ -121,6 +159,20 @@ def saved(tmp_path, text: str):
         (ROS_1_ECHO, "plumb_bob", D),
         (KALIBR, "plumb_bob", D[:4]),
         (KALIBR.replace("radtan", "equidistant"), "equidistant", D[:4]),
+        # https://github.com/ethz-asl/image_undistort/issues/75: a camera of Kalibr under another name.
+        (KALIBR.replace("cam0", "camera_center"), "plumb_bob", D[:4]),
+        # https://github.com/HKUST-Aerial-Robotics/VINS-Fusion/issues/29
+        (VINS, "plumb_bob", D[:4]),
+        (VINS_FISHEYE, "equidistant", (0.05, -0.01, 0.002, -0.0003)),
+        # https://github.com/ethz-asl/kalibr/issues/569
+        (ORB_SLAM, "plumb_bob", D),
+        (ORB_SLAM.replace("Camera1.", "Camera.").replace('Camera.type: "PinHole"', ""), "plumb_bob", D),
+        # https://github.com/stereolabs/zed-ros-wrapper/issues/126: R is 0.
+        (ROS_1_ECHO.replace("---", "R: [0, 0, 0, 0, 0, 0, 0, 0, 0]"), "plumb_bob", D),
+        # https://github.com/autowarefoundation/autoware/issues/1344: coefficients without a model.
+        (ROS_1_ECHO.replace('"plumb_bob"', "''"), "plumb_bob", D),
+        # https://github.com/SyrianSpock/realsense_gazebo_plugin/issues/21
+        (ROS_1_ECHO.replace('"plumb_bob"', "''").replace(str(list(D)), "[]"), "", ()),
         (INI, "plumb_bob", D),
         (f"image_width: 640\nimage_height: 480\ncamera_matrix: {NESTED}\ndist_coeff: [{list(D)}]", "plumb_bob", D),
         ('{"width": 640.0, "height": 480, "K": [500, 0, 321, 0, 502, 238, 0, 0, 1], "D": []}', "", ()),
@@ -169,6 +221,14 @@ def bomb(levels: int) -> str:
         (ros_file(width="0x" + "f" * 50_000), "image_width"),
         (ros_file(width="1:30:00.5"), "image_width"),
         (ros_file(width="0"), "image size"),
+        # https://github.com/ethz-asl/kalibr/issues/510
+        (KALIBR.replace("pinhole", "ds"), "Kalibr file with the camera model 'ds'"),
+        (VINS.replace("PINHOLE", "MEI"), "camera model 'MEI': only PINHOLE"),
+        (VINS.replace("   fx: 500", ""), "VINS or camodocal without fx"),
+        (ORB_SLAM.replace("Camera1.cx: 321.0", "Camera1.cx: x"), "list of numbers"),
+        (ORB_SLAM.replace("Camera.width: 640", ""), "image_width is missing"),
+        # https://github.com/realsenseai/realsense-ros/issues/661: the driver appended the coefficients twice.
+        (ros_file(d=str([*D, *D])), "not 10 .given as .plumb_bob"),
         (ros_file(d=f"[0, 0, 0, 0, {'1' + '0' * 400}]"), "larger than a float"),
         (ros_file(d="[1e400, 0, 0, 0, 0]"), "finite"),
         (ros_file(d="[1e300, 1e300, 0, 0, 1e300]"), "below 1e\\+06"),

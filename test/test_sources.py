@@ -201,6 +201,11 @@ class TestOpen:
         with pytest.raises(InputError, match="does not exist"):
             open_source("no/such/file.jpg")
 
+    @pytest.mark.parametrize("address", ["rtsp://10.0.0.2/stream", "https://example.org/a.mp4", "file:///etc/passwd"])
+    def test_addresses_are_not_opened(self, address):
+        with pytest.raises(InputError, match=f"{address}: addresses are not opened"):
+            open_source(address)
+
     def test_empty_file_is_rejected(self, tmp_path):
         (tmp_path / "a.jpg").touch()
         with pytest.raises(InputError, match="empty"):

@@ -318,4 +318,5 @@ class Calibration:
         try:
             return Camera(matrix, self.width, self.height, model, np.array(d, dtype=np.float64))
         except ValueError as error:
-            raise CalibrationError(f"the CameraInfo is not usable: {error}", "bad_distortion") from error
+            given = f" (given as {self.distortion_model[:60]!r})" if model != self.distortion_model else ""
+            raise CalibrationError(f"the CameraInfo is not usable: {error}{given}", "bad_distortion") from error

@@ -19,7 +19,8 @@ def read_calibration(path: Path) -> Calibration:
     """Reads a calibration file of any supported format.
 
     Supported: the YAML of camera_calibration, camera_info_manager and OpenCV, the output of ``ros2 topic echo``,
-    the camera chain of Kalibr with one camera, and the INI format of camera_calibration_parsers.
+    the camera chain of Kalibr with one camera, the files of VINS (camodocal) and ORB-SLAM, and the INI format of
+    camera_calibration_parsers.
 
     Raises:
         CalibrationError: it is none of these, or a value is missing or wrong.
@@ -37,7 +38,9 @@ def read_calibration(path: Path) -> Calibration:
         raise CalibrationError(str(error)) from error
     if not isinstance(data, dict):
         raise CalibrationError("not a calibration file: expected keys such as image_width and camera_matrix")
-    kalibr = [key for key in data if re.fullmatch(r"cam\d+", str(key))]
+    kalibr = [
+        key for key, value in data.items() if isinstance(value, dict) and {"camera_model", "intrinsics"} <= set(value)
+    ]
     if len(kalibr) > 1:
         raise CalibrationError(
             f"the file holds {len(kalibr)} cameras ({', '.join(kalibr[:8])}): copy the one of the images to a file "
@@ -45,7 +48,48 @@ def read_calibration(path: Path) -> Calibration:
         )
     if kalibr or {"intrinsics", "resolution"} <= set(data):
         return _from_kalibr(data[kalibr[0]] if kalibr else data)
+    if "model_type" in data:
+        return _from_parameters(data, str(data["model_type"]), "VINS or camodocal")
+    if "Camera.fx" in data or "Camera1.fx" in data:
+        prefix = "Camera1" if "Camera1.fx" in data else "Camera"
+        values = {str(key).partition(".")[2]: value for key, value in data.items() if str(key).startswith(f"{prefix}.")}
+        sizes = {f"image_{side}": data.get(f"Camera.{side}") for side in ("width", "height")}
+        return _from_parameters({"parameters": values} | sizes, str(data.get("Camera.type", "PINHOLE")), "ORB-SLAM")
     return _from_keys(data)
+
+
+_PARAMETERS = {
+    "pinhole": (("fx", "fy", "cx", "cy"), ("k1", "k2", "p1", "p2", "k3"), "plumb_bob"),
+    "kannala_brandt": (("mu", "mv", "u0", "v0"), ("k2", "k3", "k4", "k5"), "equidistant"),
+    "kannalabrandt8": (("fx", "fy", "cx", "cy"), ("k1", "k2", "k3", "k4"), "equidistant"),
+}
+"""Names of focal lengths and principal point, names of the distortion coefficients, and ROS's name of the model."""
+
+
+def _from_parameters(data: dict, model: str, program: str) -> Calibration:
+    """Reads a file in which each parameter has a key of its own."""
+    if model.lower() not in _PARAMETERS:
+        raise CalibrationError(
+            f"a calibration of {program} with the camera model {_short(model)}: only "
+            f"{', '.join(name.upper() for name in _PARAMETERS)} are supported"
+        )
+    values: dict = {}
+    for part in data.values():
+        values |= part if isinstance(part, dict) else {}
+    names, coefficients, distortion_model = _PARAMETERS[model.lower()]
+    if missing := [name for name in (*names, *coefficients[:4]) if name not in values]:
+        raise CalibrationError(f"a calibration of {program} without {', '.join(missing)}")
+    numbers = {
+        name: [values[name] for name in each if name in values] for name, each in (("k", names), ("d", coefficients))
+    }
+    fx, fy, cx, cy = _numbers(numbers, ("k",), 4)
+    return Calibration(
+        width=_whole_number(data, _WIDTH),
+        height=_whole_number(data, _HEIGHT),
+        k=(fx, 0, cx, 0, fy, cy, 0, 0, 1),
+        d=_numbers(numbers, ("d",), None),
+        distortion_model=distortion_model,
+    )
 
 
 def _from_keys(data: dict) -> Calibration:

@@ -317,6 +317,11 @@ def open_source(name: str, max_pixels: int = MAX_PIXELS) -> FrameSource:
         ...     break
         (540, 960, 3) 0.0
     """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
+        raise InputError(
+            f"{name}: addresses are not opened: save the video to a file, or let a camera driver publish the stream "
+            "and use the node"
+        )
     path = Path(name).expanduser()
     try:
         if path.is_dir():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -36,7 +38,7 @@ def is_bag(path: Path) -> bool:
     """Returns whether a path looks like a recording, by its name or by the files in the folder."""
     if path.is_dir():
         return (path / "metadata.yaml").is_file() or bool(_storage_files(path))
-    return path.suffix.lower() in (*SUFFIXES, ".bag") or _is_packed(path)
+    return path.name == "metadata.yaml" or path.suffix.lower() in (*SUFFIXES, ".bag") or _is_packed(path)
 
 
 class Bag:
@@ -178,7 +180,7 @@ class Bag:
             self.problems.append(text)
 
     def _open(self) -> StorageFiles:
-        path = self.path
+        path = self.path.parent if self.path.name == "metadata.yaml" else self.path
         if path.suffix.lower() == ".bag":
             path = self.readable = self._as_ros2(path)
         given = self._storage_files(path)
@@ -215,7 +217,7 @@ class Bag:
         except FileNotFoundError as error:
             if not found:
                 raise InputError(
-                    f"{path}: no recording in this folder (no metadata.yaml, .mcap or .db3 file)"
+                    f"{path}: no recording in this folder (no metadata.yaml, .mcap or .db3 file){_recordings_in(path)}"
                 ) from error
             self._add_problem(
                 f"{path}: metadata.yaml is missing, perhaps the recorder was killed; its files are read without it"
@@ -246,6 +248,8 @@ class Bag:
             if _is_packed(file):
                 packed, file = file, self._scratch() / f"unpacked_{number}{Path(file.stem).suffix}"
                 unpack_file(packed, file)
+            if _has_write_ahead_log(file):
+                file = _with_write_ahead_log(file, self._scratch() / f"logged_{number}")
             check_file(file)
             if file.suffix.lower() == ".mcap" and _lacks_index(file):
                 return self._salvaged(file, number, InputError("its index is incomplete"))
@@ -259,7 +263,8 @@ class Bag:
         elif file.suffix.lower() == ".mcap":
             return self._salvaged(file, number, reason)
         else:
-            self._add_problem(f"{_in_folder(self.path, file)}: cannot be read: {_line(reason)}")
+            advice = ". `sqlite3 FILE .recover | sqlite3 NEW.db3` may save a part" if file.suffix == ".db3" else ""
+            self._add_problem(f"{_in_folder(self.path, file)}: cannot be read: {_line(reason)}{advice}")
         return []
 
     def _scratch(self) -> Path:
@@ -428,6 +433,28 @@ def _salvage(file: Path, writer: Writer) -> _Salvaged:
             return salvaged
     salvaged.is_complete = True
     return salvaged
+
+
+def _has_write_ahead_log(file: Path) -> bool:
+    log = file.with_name(f"{file.name}-wal")
+    return file.suffix == ".db3" and log.is_file() and log.stat().st_size > 0
+
+
+def _with_write_ahead_log(file: Path, folder: Path) -> Path:
+    """Copies a database into a folder together with what a killed recorder has left in its write-ahead log."""
+    folder.mkdir()
+    copy = folder / file.name
+    for suffix in ("", "-wal"):
+        shutil.copyfile(f"{file}{suffix}", f"{copy}{suffix}")
+    with closing(sqlite3.connect(copy)) as database:
+        database.execute("PRAGMA journal_mode = DELETE")
+    return copy
+
+
+def _recordings_in(folder: Path) -> str:
+    """Returns what to do with a folder of recordings, or nothing if it holds none."""
+    found = sorted(each.name for each in folder.iterdir() if each.is_dir() and is_bag(each))
+    return f", but in its folders {', '.join(found[:5])}{' ...' * (len(found) > 5)}: give one of these" if found else ""
 
 
 def _storage_files(folder: Path) -> list[Path]:
