@@ -24,7 +24,7 @@ setup(
     ext_modules=[
         Extension(
             "wildhands_ros._native",
-            ["native/module.c", "native/fit_solver.c", "native/ray_distances.c"],
+            ["native/module.c", "native/fit_solver.c", "native/half_linear.c", "native/ray_distances.c"],
             depends=["native/native.h"],
             extra_compile_args=[
                 "-O3",

@@ -5,6 +5,8 @@
 static PyMethodDef methods[] = {
     {"solve_hand", solve_hand, METH_VARARGS, NULL},
     {"summarise_hand", summarise_hand, METH_VARARGS, NULL},
+    {"has_half_linear", has_half_linear, METH_NOARGS, NULL},
+    {"half_linear", half_linear, METH_VARARGS, NULL},
     {"ray_distances", ray_distances, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -12,7 +14,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
 /* Version of the arrays that the functions take: wildhands_ros/geometry/compiled.py. */
-enum { VERSION = 3 };
+enum { VERSION = 4 };
 
 PyMODINIT_FUNC PyInit__native(void) {
     PyObject *module = PyModule_Create(&definition);

@@ -3,4 +3,6 @@
 
 PyObject *solve_hand(PyObject *module, PyObject *arguments);
 PyObject *summarise_hand(PyObject *module, PyObject *arguments);
+PyObject *has_half_linear(PyObject *module, PyObject *nothing);
+PyObject *half_linear(PyObject *module, PyObject *arguments);
 PyObject *ray_distances(PyObject *module, PyObject *arguments);

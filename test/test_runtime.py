@@ -13,6 +13,7 @@ import torch
 
 from wildhands_ros.detection.landmarks import hand_turn
 from wildhands_ros.geometry.boxes import rotated_square
+from wildhands_ros.geometry.compiled import native
 from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.sources import open_source
@@ -20,10 +21,11 @@ from wildhands_ros.network.checkpoint import load_model
 from wildhands_ros.network.config import GraspInput, WildHandsConfig
 from wildhands_ros.network.model import WildHands, decode_pose
 from wildhands_ros.network.network_file import DEFAULT_NAME, DEFAULT_NETWORK, open_network
-from wildhands_ros.network.onnx_file import OnnxError, cut_graph
+from wildhands_ros.network.onnx_file import OnnxError, graph_up_to
 from wildhands_ros.network.openvino_core import openvino_core
 from wildhands_ros.network.preprocessing import NetworkInput
 from wildhands_ros.runtime.graph import example_inputs
+from wildhands_ros.runtime.half_decoder import can_decode
 from wildhands_ros.runtime.network import has_int8, network_graphs, run_network
 from wildhands_ros.runtime.onnx import export_onnx
 from wildhands_ros.runtime.predictor import Predictor, calibrated_grasps
@@ -139,12 +141,42 @@ def test_hands_that_run_side_by_side_are_those_of_one_batch(two_trunks, tmp_path
         np.testing.assert_allclose(found[1][name], value, atol=1e-3 if name == "landmarks" else 2e-5, err_msg=name)
 
 
+def test_the_decoder_in_half_precision_equals_the_graph(default, monkeypatch):
+    from wildhands_ros.runtime import onnxruntime
+
+    file = open_network(DEFAULT_NAME)
+    if not can_decode(file.config):
+        pytest.skip("the compiled layer does not run here")
+    halves = onnxruntime.OnnxRuntimeNetwork(file, "float32")
+    monkeypatch.setattr(onnxruntime, "can_decode", lambda config: False)
+    graph = onnxruntime.OnnxRuntimeNetwork(file, "float32")
+    for sides in ([RIGHT, LEFT, BY_LANDMARKS, BY_LANDMARKS], [LEFT]):
+        batch = inputs(file.config, len(sides))
+        found, expected = halves(batch, np.array(sides)), graph(batch, np.array(sides))
+        assert list(found) == list(expected)
+        for name, value in expected.items():
+            assert (found[name].dtype, found[name].shape) == (value.dtype, value.shape)
+            np.testing.assert_allclose(found[name], value, atol=1e-3 if name == "landmarks" else 2e-5, err_msg=name)
+
+
+def test_a_layer_in_half_precision_rejects_other_sizes():
+    if native is None or not native.has_half_linear():
+        pytest.skip("the compiled layer does not run here")
+    weights, inputs = np.ones((3, 8), np.float16), np.arange(8, dtype=np.float32)
+    bias, outputs = np.array([-30, 0, 1], np.float32), np.empty(3, np.float32)
+    native.half_linear(weights, bias, inputs, outputs, True)
+    assert outputs.tolist() == [0, 28, 29]
+    for wrong in ((weights[:, :4], inputs[:4]), (weights, inputs[:4]), (weights[:2], inputs)):
+        with pytest.raises(ValueError, match="expected sizes"):
+            native.half_linear(np.ascontiguousarray(wrong[0]), bias, wrong[1], outputs, True)
+
+
 def test_only_a_graph_with_these_tensors_can_be_cut():
     content = DEFAULT_NETWORK.read_bytes()
     with pytest.raises(OnnxError, match="cannot be cut at nothing"):
-        cut_graph(content, {"nothing": (3,)})
+        graph_up_to(content, {"nothing": (3,)})
     with pytest.raises(OnnxError, match="not an ONNX file"):
-        cut_graph(content[:-1000], {"vector": (1024,)})
+        graph_up_to(content[:-1000], {"vector": (1024,)})
 
 
 def test_the_landmark_head_decides_an_unknown_side(default):

@@ -29,6 +29,23 @@ def summarise_hand(
         ValueError: An array does not have the expected size.
     """
 
+def has_half_linear() -> bool:
+    """Returns whether ``half_linear`` runs on this processor."""
+
+def half_linear(weights: np.ndarray, bias: np.ndarray, inputs: np.ndarray, outputs: np.ndarray, relu: bool) -> None:
+    """Computes ``outputs = weights @ inputs + bias``, then, if wanted, the ReLU.
+
+    Args:
+        weights: (N, K) float16; K is a multiple of 8.
+        bias: (N,) float32.
+        inputs: (K,) float32.
+        outputs: (N,) float32, the result.
+        relu: Whether to set negative outputs to 0.
+
+    Raises:
+        ValueError: The sizes do not fit, or the processor lacks the instructions.
+    """
+
 def ray_distances(vertices: np.ndarray, faces: np.ndarray, rays: np.ndarray, distances: np.ndarray) -> None:
     """Writes what ``geometry.visibility.Surface.distances`` returns.
 

@@ -1,4 +1,4 @@
-"""Reads the metadata and the weights of ONNX files, and cuts their graphs, without the onnx package.
+"""Reads the metadata and the weights of ONNX files, and cuts off their ends, without the onnx package.
 
 An ONNX file is a message of Protocol Buffers (github.com/onnx/onnx, onnx.proto3): tagged fields, most of which hold
 messages themselves.
@@ -68,53 +68,38 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     )
 
 
-def cut_graph(content: bytes, places: Mapping[str, tuple[int, ...]]) -> tuple[bytes, bytes]:
-    """Cuts a network into two.
+def graph_up_to(content: bytes, places: Mapping[str, tuple[int, ...]]) -> bytes:
+    """Cuts off the end of a network.
 
     Args:
         content: an ONNX file.
-        places: float32 tensors that the first part computes and the second part takes, by name, with their sizes after
-            the first axis, which is dynamic.
+        places: float32 tensors to compute, by name, with their sizes after the first axis, which is dynamic.
 
     Returns:
-        Two ONNX files. The second one has the original outputs.
+        An ONNX file with these outputs, and with the inputs and weights that they need.
 
     Raises:
         OnnxError: it is not an ONNX file or is damaged, or has no such tensors.
     """
     others = b"".join(_encoded(number, value) for number, value in _fields(content) if number != _GRAPH)
     graph = [field for part in _messages(content, _GRAPH) for field in _fields(part)]
-    values = {name: _value_info(name, sizes) for name, sizes in places.items()}
-    outputs = {_name_of(value, _VALUE_NAME): value for value in _of(graph, _GRAPH_OUTPUT)}
-    first, second = _part(graph, values, {}), _part(graph, outputs, values)
-    return others + _encoded(_GRAPH, first), others + _encoded(_GRAPH, second)
-
-
-def _part(
-    graph: list[tuple[int, int | memoryview]],
-    outputs: Mapping[str, bytes | memoryview],
-    inputs: Mapping[str, bytes],
-) -> bytes:
-    """Returns the graph that computes ``outputs`` from ``inputs`` and, as far as needed, from its own inputs."""
-    needed, nodes = set(outputs), []
+    needed, nodes = set(places), []
     for node in reversed(_of(graph, _NODE)):
         names = list(_fields(node))
         made = {str(name, "utf-8") for number, name in names if number == _NODE_OUTPUT and not isinstance(name, int)}
-        if not made.intersection(needed - inputs.keys()):
+        if not made.intersection(needed):
             continue
         nodes.append(_encoded(_NODE, node))
         needed |= {str(name, "utf-8") for number, name in names if number == _NODE_INPUT and not isinstance(name, int)}
         needed -= made
-    unknown = inputs.keys() - needed
-    if unknown or needed.intersection(outputs):
-        raise OnnxError(f"the graph cannot be cut at {', '.join(sorted(unknown or needed.intersection(outputs)))}")
+    if unknown := needed.intersection(places):
+        raise OnnxError(f"the graph cannot be cut at {', '.join(sorted(unknown))}")
     kept = [_encoded(_INITIALIZER, one) for one in _of(graph, _INITIALIZER) if _name_of(one, _NAME) in needed]
     kept += [_encoded(_GRAPH_INPUT, one) for one in _of(graph, _GRAPH_INPUT) if _name_of(one, _VALUE_NAME) in needed]
-    kept += [_encoded(_GRAPH_INPUT, one) for one in inputs.values()]
-    kept += [_encoded(_GRAPH_OUTPUT, one) for one in outputs.values()]
+    kept += [_encoded(_GRAPH_OUTPUT, _value_info(name, sizes)) for name, sizes in places.items()]
     replaced = (_NODE, _INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT)
     kept += [_encoded(number, value) for number, value in graph if number not in replaced]
-    return b"".join([*reversed(nodes), *kept])
+    return others + _encoded(_GRAPH, b"".join([*reversed(nodes), *kept]))
 
 
 def _of(fields: list[tuple[int, int | memoryview]], number: int) -> list[memoryview]:

@@ -20,6 +20,7 @@ from ..config import AUTO
 from ..io.cache_files import cached_output, open_cached, own_cache_folder
 from ..io.cache_key import cache_key
 from ..network.network_file import NetworkFile
+from .half_decoder import can_decode
 from .installation import cpu_fields, installed_version
 from .threads import available_cpus
 
@@ -76,6 +77,7 @@ def _key(file: NetworkFile, runtimes: Sequence[str], precision: str) -> str:
         [
             versions.GRAPH,
             file.digest,
+            can_decode(file.config),
             precision,
             {runtime: installed_version(runtime) for runtime in runtimes},
             sorted(processor),

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import onnxruntime
 
-from ..network.network_file import NetworkFile, detector_digest
-from ..network.onnx_file import cut_graph, unusable
+from ..network.network_file import WEIGHTS_PREFIX, NetworkFile, detector_digest
+from ..network.onnx_file import graph_up_to, read_weights, unusable
 from ..network.preprocessing import NetworkInput
-from .signature import detector_input, encoder_output_sizes, outputs
+from .half_decoder import ENCODER_OUTPUTS, HalfDecoder, can_decode
+from .signature import DECODER_INPUTS, detector_input, encoder_output_sizes, outputs
 from .threads import inference_threads
 
 
 class OnnxRuntimeNetwork:
     """A ``network.RunningNetwork`` on ONNX Runtime, in float32.
 
-    The encoder runs on several hands side by side, each on a core of its own as far as there are cores: threads that
-    share one layer wait for one another at each of a hundred layers. The decoder, whose time goes into reading its
-    weights, runs on all hands at once.
+    Several hands run side by side, each on a core of its own as far as there are cores: threads that share one layer
+    wait for one another at each of a hundred layers.
 
     Args:
         file: an ONNX file.
@@ -35,29 +37,57 @@ class OnnxRuntimeNetwork:
     def __init__(self, file: NetworkFile, precision: str) -> None:
         if precision != "float32":
             raise ValueError("ONNX Runtime runs the network in float32: set runtime to openvino for other precisions")
-        encoder, decoder = cut_graph(file.path.read_bytes(), encoder_output_sizes(file.config))
-        self._encoder, self._decoder = _session(file.path, encoder), _session(file.path, decoder)
         self._outputs = outputs(file.config)
+        self._run_rows = _decoded_in_halves(file) if can_decode(file.config) else _decoded_by_graph(file)
         self._pool = ThreadPoolExecutor(threads) if (threads := inference_threads()) > 1 else None
 
     def __call__(self, inputs: NetworkInput, side: np.ndarray) -> dict[str, np.ndarray]:
         values = {**inputs.arrays(), "side": side, "image_index": np.zeros(len(side), np.int64)}
-        feed = {node.name: values[node.name] for node in self._encoder.get_inputs()}
-        if self._pool is None or len(side) == 1:
-            encoded = self._encode(feed)
-        else:
-            # The whole image, which is not one row for each hand, belongs to every hand.
-            rows = [
-                {name: value if name == "images" else value[i : i + 1] for name, value in feed.items()}
-                for i in range(len(side))
-            ]
-            encoded = [np.concatenate(parts) for parts in zip(*self._pool.map(self._encode, rows), strict=True)]
-        values |= dict(zip((node.name for node in self._encoder.get_outputs()), encoded, strict=True))
-        feed = {node.name: values[node.name] for node in self._decoder.get_inputs()}
-        return dict(zip(self._outputs, self._decoder.run(list(self._outputs), feed), strict=True))
+        # The whole image, which is not one row for each hand, belongs to every hand.
+        rows = [
+            {name: value if name == "images" else value[i : i + 1] for name, value in values.items()}
+            for i in range(len(side))
+        ]
+        run = map if self._pool is None or len(rows) == 1 else self._pool.map
+        found = list(run(self._run_rows, rows))
+        return {name: np.concatenate([hand[name] for hand in found]) for name in self._outputs}
 
-    def _encode(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return self._encoder.run(None, feed)
+
+_Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+"""Runs the network on one hand: from the inputs to the outputs, with a first axis of one row."""
+
+
+def _decoded_by_graph(file: NetworkFile) -> _Run:
+    """Returns the whole network on ONNX Runtime."""
+    session = _session(file.path)
+    names = outputs(file.config)
+    taken = [node.name for node in session.get_inputs()]
+
+    def run(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(list(names), {name: values[name] for name in taken}), strict=True))
+
+    return run
+
+
+def _decoded_in_halves(file: NetworkFile) -> _Run:
+    """Returns the encoder on ONNX Runtime, followed by the decoder in half precision."""
+    sizes = encoder_output_sizes(file.config)
+    encoder = _session(file.path, graph_up_to(file.path.read_bytes(), {name: sizes[name] for name in ENCODER_OUTPUTS}))
+    taken = [node.name for node in encoder.get_inputs()]
+    weights = {name.removeprefix(WEIGHTS_PREFIX): value for name, value in read_weights(file.path).items()}
+    assert file.mean_pose is not None  # it is an ONNX file
+    try:
+        decoder = HalfDecoder(weights, file.mean_pose)
+    except KeyError as error:
+        raise ValueError(unusable(file.path, "the decoder", error)) from error
+
+    def run(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        features, position = encoder.run(list(ENCODER_OUTPUTS), {name: values[name] for name in taken})
+        side, focal, anchor, turn = (values[name][0] for name in DECODER_INPUTS)
+        hand = decoder(features.ravel(), position.ravel(), int(side), float(focal), anchor, float(turn))
+        return {name: value[None] for name, value in hand.items()}
+
+    return run
 
 
 class OnnxRuntimeDetector:
