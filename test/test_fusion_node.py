@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,17 +11,23 @@ import pytest
 pytest.importorskip("rclpy")
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.time import Time
 from ros_graph import Client, NodeProcess
 from scipy.spatial.transform import Rotation
 from several_cameras import CAMERA, CENTRE, POSES, TrueHand
 from std_msgs.msg import Header
 
+from wildhands_ros.config import SmoothingConfig
+from wildhands_ros.fitting.hand_fusion import HandFusion, observe
 from wildhands_ros.geometry.calibration import IntrinsicsSource
+from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.io.errors import InputError
 from wildhands_ros.io.extrinsics_files import Extrinsics, load_extrinsics, save_extrinsics
 from wildhands_ros.msg import Hand, HandArray
 from wildhands_ros.ros.fusion.calibration import HandCollector, describe, refine
 from wildhands_ros.ros.fusion.observations import MOST_HANDS, check_array, observations
+from wildhands_ros.ros.fusion.outputs import FusedOutputs
+from wildhands_ros.ros.fusion.parameters import FusionParameters
 from wildhands_ros.ros.fusion.synchroniser import Stamped, Synchroniser
 from wildhands_ros.ros.messages import hand_array
 from wildhands_ros.ros.rejections import InputRejected
@@ -297,3 +304,50 @@ def test_files_of_extrinsics_are_checked(tmp_path):
         file.write_text(text)
         with pytest.raises(InputError, match=message):
             load_extrinsics(file)
+
+
+def test_messages_wait_for_others_only_until_their_deadline() -> None:
+    synchroniser: Synchroniser[str] = Synchroniser(["left", "right"], 0.01, 0.05)
+    assert synchroniser.deadline() is None
+    synchroniser.add("right", Stamped(9.9, 4.9, "before"))
+    while synchroniser.next(5.5) is not None:
+        pass
+    synchroniser.add("left", Stamped(10.0, 5.0, "first"))
+    assert synchroniser.next(5.01) is None
+    assert synchroniser.deadline() == pytest.approx(5.05)
+    group = synchroniser.next(5.051)
+    assert group is not None and set(group) == {"left"}
+    assert synchroniser.deadline() is None
+
+
+class Publishers:
+    """The part of a node that ``FusedOutputs`` uses."""
+
+    def __init__(self) -> None:
+        self.sent: list[HandArray] = []
+
+    def create_publisher(self, kind, topic, qos):
+        keep = self.sent.append if topic == "hands" else lambda message: None
+        return SimpleNamespace(publish=keep, get_subscription_count=lambda: 0)
+
+
+def test_published_hands_are_smoothed_in_the_common_frame() -> None:
+    assets = open_hands()
+    spread = {}
+    for name, smoothing in (("smoothed", SmoothingConfig()), ("as they are", None)):
+        node, fusion = Publishers(), HandFusion(assets)
+        outputs = FusedOutputs(node, assets, smoothing)
+        for number in range(30):
+            rng = np.random.default_rng(number)
+            truth, stamp = TrueHand(1), number / 30
+            observed = {
+                camera: [observe(truth.seen_by(POSES[camera], rng), CAMERA, POSES[camera], stamp)]
+                for camera in ("left", "right")
+            }
+            header = Header(stamp=Time(nanoseconds=round(stamp * 1e9)).to_msg(), frame_id="world")
+            outputs.publish(fusion.update(stamp, observed).hands, header, FusionParameters())
+        wrists = np.array([message.hands[0].joints[:3] for message in node.sent[10:]])
+        spread[name] = float(np.linalg.norm(np.diff(wrists, axis=0), axis=1).mean())
+        last = node.sent[-1].hands[0]
+        np.testing.assert_allclose(last.wrist.pose.position.x, last.joints[0], atol=1e-6)
+    assert spread["smoothed"] < 0.7 * spread["as they are"]

@@ -105,6 +105,16 @@ def _add_multiview(suites: Subparsers) -> None:
     multiview.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
     multiview.add_argument("--count", type=int, default=200, metavar="N", help="number of scenes; default: 200")
     multiview.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
+    multiview.add_argument(
+        "--clip",
+        type=Path,
+        metavar="VIDEO",
+        help="instead: the clip of the demo over time, beside which a second camera is rendered: errors of tracks, the "
+        "learned length, and whether wrong extrinsics are noticed within 5 s",
+    )
+    multiview.add_argument(
+        "--step", type=int, default=3, metavar="N", help="with --clip: every n-th frame is estimated; default: 3"
+    )
     _add_json_option(multiview)
     add_estimator_options(multiview)
     multiview.set_defaults(run=_evaluate_multiview)
@@ -257,8 +267,10 @@ def _evaluate_depth(args: argparse.Namespace) -> int:
 
 
 def _evaluate_multiview(args: argparse.Namespace) -> int:
-    from ..evaluation.main import evaluate_several_views
+    from ..evaluation.main import evaluate_several_views, evaluate_views_over_time
 
+    if args.clip is not None:
+        return evaluate_views_over_time(args.clip, args.step, args.json)
     return evaluate_several_views(make_estimator(args), args.views, args.seed, args.count, args.split, args.json)
 
 

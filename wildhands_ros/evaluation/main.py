@@ -143,6 +143,19 @@ def evaluate_several_views(
     return 0
 
 
+def evaluate_views_over_time(clip: Path, step: int, json_path: Path | None) -> int:
+    """Print and write the figures of ``evaluate_clip_views`` for every ``step``-th frame. Returns the exit code."""
+    from .clip_views import clip_moments, describe_clip_views, evaluate_clip_views, second_camera
+
+    with outputs(json_path, None) as (json_file, _):
+        pose = second_camera()
+        moments = clip_moments(clip, range(0, 10**6, step), pose)
+        figures = evaluate_clip_views(moments, pose)
+        print(describe_clip_views(figures))
+        write(json_file, figures)
+    return 0
+
+
 def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
     """Print and write the figures of ``evaluate_video``. Returns the exit code."""
     frames, camera = _video(path, intrinsics)

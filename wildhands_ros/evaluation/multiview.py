@@ -13,13 +13,14 @@ from ..estimator import Estimator
 from ..fitting.extrinsics import SharedHand, correction
 from ..fitting.hand_fusion import HandFusion, ObservedHand, observe
 from ..fitting.hand_length import hand_length
-from ..fitting.multiview_fit import HandView
+from ..fitting.multiview_fit import HandView, MultiviewFit
 from ..geometry.pose import Pose
 from ..synthetic.config import VIEWS
 from ..synthetic.hand_mesh import rotation
 from ..synthetic.views import make_views
 from ..synthetic.world import World
 from ..types import ManoParameters
+from .keypoint_floor import ViewedHand, keypoint_floor
 from .metrics import median_and_p95, mpjpe
 from .suite import MOSTLY_VISIBLE
 
@@ -88,6 +89,7 @@ def evaluate_multiview(
     misfits: list[float] = []
     shared: list[SharedHand] = []
     milliseconds: list[float] = []
+    viewed: list[ViewedHand] = []
     for index in indices:
         views = make_views(world.config, world.scene(index), count)
         images = [world.window(view.scene) for view in views]
@@ -121,6 +123,7 @@ def evaluate_multiview(
             if hand is None or _distance(hand.hand.joints, joints) > _SAME_HAND:
                 continue
             fused.add(joints, hand.hand.joints, hand.hand.joints_stddev)
+            viewed.append(ViewedHand([each.view for each in hand.observed.values()], joints))
             own = min(observed[_camera(0)], key=lambda own: _distance(own.hand.joints, joints)).hand
             alone.add(joints, own.joints, own.joints_stddev)
             right_sides += hand.side is label.side
@@ -139,6 +142,7 @@ def evaluate_multiview(
         "colour_only": alone.figures(),
         "extrinsics": _extrinsics_figures(shared, np.random.default_rng(seed)),
         "fusion_ms_per_hand": float(np.median(milliseconds)),
+        "floor": keypoint_floor(MultiviewFit(estimator.hand_model), viewed, np.random.default_rng(seed)),
     }
 
 
@@ -159,6 +163,15 @@ def describe_multiview(figures: dict[str, Any]) -> str:
         f"{figures['correct_sides_percent']:.0f} % with the correct side",
         f"length of the hand from one moment: median error {length['median']:.1f} %, bias {length['bias']:+.1f} %",
         f"fusion: {figures['fusion_ms_per_hand']:.1f} ms of CPU time for a new hand (median)",
+    ]
+    floor = figures["floor"]
+    truth, noise = floor["true_keypoints_wrist_mm"], floor["independent_noise_wrist_mm"]
+    lines += [
+        f"wrist with true keypoints {truth['median']:.1f} / {truth['p95']:.1f} mm, with independent noise of their "
+        f"size {noise['median']:.1f} / {noise['p95']:.1f} mm",
+        f"keypoints: standard deviation {floor['keypoint_stddev_percent']:.1f} % of the hand's extent, of which "
+        f"{floor['common_stddev_percent']:.1f} % are common to a view; systematic at most "
+        f"{floor['systematic_percent']:.1f} %",
     ]
     lines += [
         f"extrinsics {name}: called wrong with {_HANDS_OF_CHECK} hands in {share:.0f} % of the trials"

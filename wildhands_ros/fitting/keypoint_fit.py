@@ -11,6 +11,7 @@ from ..geometry.so3 import matrices_from_vectors
 from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..types import HandLength, ManoParameters, Side
+from .fitted_hand import FittedHand
 from .hand_length import EXACT_STDDEV, LENGTH_STDDEV
 from .initialisation import blind_poses, pose_from_world
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, in_mano_order, turn_between
@@ -74,21 +75,11 @@ class FitState:
 
 
 @dataclass(frozen=True)
-class FitResult:
-    """One fitted hand: metres and radians in the camera frame, joints in MediaPipe order."""
+class FitResult(FittedHand):
+    """One fitted hand in the camera frame; the 16 kinematic joints are those of the hand layer, the fingertips move
+    rigidly with the last joint."""
 
     side: Side
-    mano: ManoParameters
-    joints: np.ndarray
-    """(21, 3); the 16 kinematic joints are those of the hand layer, the fingertips move rigidly with the last joint."""
-    joints_stddev: np.ndarray
-    """(21, 3) standard deviation of each coordinate."""
-    wrist_position: np.ndarray
-    """(3,) wrist joint."""
-    wrist_rotation: np.ndarray
-    """(3, 3) rotation of the hand model's rest frame into the camera frame."""
-    wrist_covariance: np.ndarray
-    """(6, 6) covariance of x, y, z and of the rotation about the camera's fixed axes."""
     cost: float
     """Sum of the squared whitened residuals, without the terms in time; comparable between fits to the same
     keypoints."""

@@ -25,12 +25,12 @@ from sensor_msgs.msg import CameraInfo
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray
 
-from ..srv import SaveHand
 from . import process
 from .cameras import Cameras
 from .declaration import ParameterError
 from .depth_input import DepthInput
 from .diagnostics import Health, NodeStatus, diagnostic_array
+from .hand_saver import offer_save_hand
 from .inputs import Inputs, image_topic
 from .lifecycle import ManagedNode
 from .loader import Loader, make_estimator
@@ -87,7 +87,7 @@ class WildHandsNode(ManagedNode):
         self._enabled = True
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
-        self.create_service(SaveHand, "~/save_hand", self._on_save_hand)
+        offer_save_hand(self, lambda: self._pipeline.hand_lengths if self._pipeline is not None else None)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: simulated time may stand still, and that is when diagnostics matter.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -233,15 +233,6 @@ class WildHandsNode(ManagedNode):
             self._worker.submit(self._pipeline.reset)
             self._health.tracks_reset("requested")
         response.success, response.message = True, "all tracks are reset"
-        return response
-
-    def _on_save_hand(self, request: SaveHand.Request, response: SaveHand.Response) -> SaveHand.Response:
-        try:
-            if self._pipeline is None:
-                raise ValueError("the node is not active, so that it has learned nothing")
-            response.message, response.success = self._pipeline.save_hand(request.name), True
-        except (ValueError, OSError) as error:
-            response.message, response.success = str(error), False
         return response
 
     def _on_set_parameters(self, items: list[Parameter]) -> SetParametersResult:

@@ -13,11 +13,9 @@ from rclpy.node import Node
 from ..config import DEPTH_SENSORS, DETECTORS, PRECISIONS, RUNTIMES, EstimatorConfig, SearchTime, SmoothingConfig
 from ..geometry.depth_image import DepthNoise
 from ..io.image_headers import MAX_PIXELS
+from . import smoothing_parameters
 from .declaration import ParameterError, check_choices, declare_fields, describe, field_value, parameter, ros_name
 from .detection_messages import HandClassIds
-
-SMOOTHING = SmoothingConfig()
-"""Default strength of smoothing."""
 
 
 @dataclass(frozen=True)
@@ -174,38 +172,16 @@ class Parameters:
         ("hand",), "Class ids of hands on the topic detections whose side the detector does not determine."
     )
 
-    smoothing__enabled: bool = parameter(
-        True, "Whether hands are smoothed over time (One-Euro filter). If false, each image is estimated as it is."
-    )
+    smoothing__enabled: bool = smoothing_parameters.enabled()
     smoothing__frame: str = parameter(
         "",
         "TF frame in which hands are smoothed if the camera moves, such as odom or the robot's base. TF must connect "
         "it with the frame of the images. Empty: the frame of the images.",
         fixed=True,
     )
-    smoothing__min_cutoff: float = parameter(
-        SMOOTHING.position.rest,
-        "Cutoff frequency for hands at rest. A lower value smooths more.",
-        "Hz",
-        (0.01, 100.0),
-        fixed=True,
-    )
-    smoothing__beta: float = parameter(
-        SMOOTHING.position.per_speed,
-        "Increase of the cutoff frequency for each m/s of the wrist's speed; in proportion for rotations. A higher "
-        "value reduces the lag in slow motion.",
-        "Hz",
-        (0.0, 1000.0),
-        fixed=True,
-    )
-    smoothing__max_cutoff: float = parameter(
-        SMOOTHING.position.most,
-        "Highest cutoff frequency f of the wrist's position, half of it for rotations. The lag in fast motion is 1 / "
-        "(2 pi f) s.",
-        "Hz",
-        (0.01, 1000.0),
-        fixed=True,
-    )
+    smoothing__min_cutoff: float = smoothing_parameters.min_cutoff()
+    smoothing__beta: float = smoothing_parameters.beta()
+    smoothing__max_cutoff: float = smoothing_parameters.max_cutoff()
 
     publish_vertices: bool = parameter(True, "Whether the topic hands contains the meshes (9 kB for each hand).")
     markers_max_rate: float = parameter(15.0, "Maximum rate of hands/markers.", "Hz", (0.1, 1000.0))
@@ -249,9 +225,7 @@ class Parameters:
     @property
     def smoothing(self) -> SmoothingConfig | None:
         """The strength of smoothing; None if hands are not smoothed."""
-        if not self.smoothing__enabled:
-            return None
-        return SMOOTHING.with_cutoffs(self.smoothing__min_cutoff, self.smoothing__beta, self.smoothing__max_cutoff)
+        return smoothing_parameters.smoothing_config(self)
 
     @property
     def depth_noise(self) -> DepthNoise:

@@ -21,11 +21,12 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from ..fitting.hand_length import HandLengths
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
 from ..geometry.pose import Pose
 from ..io.errors import InputError
-from ..io.hand_files import load_hand, save_hand
+from ..io.hand_files import load_hand
 from ..types import FrameEstimate, HandLength, Side
 from .camera_motion import CameraMotion, TransformUnavailable
 from .cameras import Cameras
@@ -223,13 +224,10 @@ class Pipeline:
         self._estimator.hand_lengths.start_from(lengths)
         self._health.set_warning("hand", problem)
 
-    def save_hand(self, name: str) -> str:
-        """Saves the learned lengths of the hands; returns what was saved.
-
-        Raises:
-            ValueError, OSError: the name cannot be used, nothing has been learned, or the file cannot be written.
-        """
-        return save_hand(name, self._estimator.hand_lengths.known())
+    @property
+    def hand_lengths(self) -> HandLengths:
+        """The learned lengths of the hands."""
+        return self._estimator.hand_lengths
 
     def _reset_if_new_stream(self, stream_time: StreamTime) -> None:
         if stream_time.reset:

@@ -32,13 +32,13 @@ from ...fitting.hand_fusion import FusionResult, HandFusion, ObservedHand
 from ...geometry.pose import Pose
 from ...hand_model.mano_files import load_hands
 from ...io.extrinsics_files import Extrinsics
-from ...io.hand_files import load_hand, save_hand
+from ...io.hand_files import load_hand
 from ...msg import HandArray
 from ...runtime.threads import one_blas_thread
-from ...srv import SaveHand
 from ..camera_motion import CameraMotion, TransformUnavailable
 from ..declaration import ParameterError
 from ..diagnostics import Snapshot, diagnostic_array
+from ..hand_saver import offer_save_hand
 from ..lifecycle import ManagedNode
 from ..rejections import InputRejected, Rejections, failure
 from ..spinning import spin_until_signal
@@ -48,8 +48,8 @@ from .outputs import FusedOutputs
 from .parameters import declare
 from .synchroniser import Stamped, Synchroniser
 
-POLL = 0.01
-"""Seconds between two checks whether messages have waited long enough."""
+_SHORTEST_TIMER = 100_000
+"""Nanoseconds."""
 SILENCE = 2.0
 """Seconds without hands after which diagnostics warn."""
 RECENT = 3.0
@@ -98,9 +98,9 @@ class FusionNode(ManagedNode):
         self._frames = self._fused = self._contradicting = 0
         self._synchroniser: Synchroniser[HandArray] | None = None
         self._inputs: list[Any] = []
-        self._poll: Any = None
+        self._deadline: Any = None
         self.create_service(Trigger, "~/reset_tracks", self._on_reset_tracks)
-        self.create_service(SaveHand, "~/save_hand", self._on_save_hand)
+        offer_save_hand(self, lambda: self._fusion.lengths if self._fusion is not None else None)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         # Not the node's clock: simulated time may stand still, and that is when diagnostics matter.
@@ -130,7 +130,7 @@ class FusionNode(ManagedNode):
             self._frame_id = self._extrinsics.frame
         self._fusion = HandFusion(hand_model, self.parameters.known_lengths)
         self._fusion.lengths.start_from(saved)
-        self._outputs = FusedOutputs(self, hand_model)
+        self._outputs = FusedOutputs(self, hand_model, self.parameters.smoothing)
         return SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -142,7 +142,9 @@ class FusionNode(ManagedNode):
             self.create_subscription(HandArray, f"{name}/hands", partial(self._on_hands, name), latest)
             for name in self.parameters.cameras
         ]
-        self._poll = self.create_timer(POLL, self._process, clock=self._steady)
+        # Wakes the node when messages have waited long enough for those of other cameras.
+        self._deadline = self.create_timer(1.0, self._process, clock=self._steady)
+        self._deadline.cancel()
         self.get_logger().info("ready")
         return SUCCESS
 
@@ -150,9 +152,9 @@ class FusionNode(ManagedNode):
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
-        if self._poll is not None:
-            self.destroy_timer(self._poll)
-            self._poll = None
+        if self._deadline is not None:
+            self.destroy_timer(self._deadline)
+            self._deadline = None
         if self._motion is not None:
             self._motion.close()
             self._motion = None
@@ -175,6 +177,8 @@ class FusionNode(ManagedNode):
     def _reset(self) -> None:
         if self._fusion is not None:
             self._fusion.reset()
+        if self._outputs is not None:
+            self._outputs.reset()
         self._monitor.reset()
         self._corrections = {}
 
@@ -188,15 +192,6 @@ class FusionNode(ManagedNode):
     def _on_reset_tracks(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset()
         response.success, response.message = True, "all tracks are reset"
-        return response
-
-    def _on_save_hand(self, request: SaveHand.Request, response: SaveHand.Response) -> SaveHand.Response:
-        try:
-            if self._fusion is None:
-                raise ValueError("the node is not configured, so that it has learned nothing")
-            response.message, response.success = save_hand(request.name, self._fusion.lengths.known()), True
-        except (ValueError, OSError) as error:
-            response.message, response.success = str(error), False
         return response
 
     def _on_set_parameters(self, items: list[Parameter]) -> SetParametersResult:
@@ -262,6 +257,12 @@ class FusionNode(ManagedNode):
             return
         while (group := self._synchroniser.next(time.monotonic())) is not None:
             self._fuse(group)
+        deadline = self._synchroniser.deadline()
+        self._deadline.cancel()
+        if deadline is not None:
+            left = round((deadline - time.monotonic()) * 1e9)
+            self._deadline.timer_period_ns = max(left, _SHORTEST_TIMER)
+            self._deadline.reset()
 
     def _fuse(self, group: dict[str, Stamped[HandArray]]) -> None:
         if self._fusion is None or self._outputs is None:

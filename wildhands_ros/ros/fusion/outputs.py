@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -11,11 +12,13 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from visualization_msgs.msg import MarkerArray
 
+from ...config import SmoothingConfig
 from ...fitting.hand_fusion import FusedHand
 from ...hand_model.asset import HandAsset
 from ...hand_model.posing import HandPoser
 from ...msg import HandArray, HandMeshTopology
-from ...types import Side
+from ...smoothing.hands import ParameterSmoother, TrackedHand
+from ...types import HandEstimate, ManoParameters, Side
 from ..markers import MarkerBuilder
 from ..messages import hand, mesh_topology
 from ..transforms import TransformBuilder
@@ -28,15 +31,17 @@ MARKERS_PERIOD = 1 / 15
 class FusedOutputs:
     """The publishers, all reliable. Costly messages are built only if they have subscribers."""
 
-    def __init__(self, node: Node, assets: Mapping[Side, HandAsset]):
+    def __init__(self, node: Node, assets: Mapping[Side, HandAsset], smoothing: SmoothingConfig | None):
         """Creates the publishers and publishes the mesh topology.
 
         Args:
             node: node that owns the publishers.
             assets: hand model of each side.
+            smoothing: how much hands are smoothed over time; None for no smoothing.
         """
         self._node = node
         self._poser = HandPoser(assets)
+        self._smoother = ParameterSmoother(assets, smoothing) if smoothing is not None else None
         self.hand_model = assets[Side.RIGHT].name
         """Name of the hand model."""
         latched = QoSProfile(depth=len(Side), durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -55,6 +60,11 @@ class FusedOutputs:
         for publisher in (self._hands, self._topology, self._markers, self._tf):
             self._node.destroy_publisher(publisher)
 
+    def reset(self) -> None:
+        """Forgets earlier hands, after which smoothing begins anew."""
+        if self._smoother is not None:
+            self._smoother.reset()
+
     def publish(self, hands: Sequence[FusedHand], header: Header, parameters: FusionParameters) -> None:
         """Publishes the hands of a moment.
 
@@ -63,7 +73,9 @@ class FusedOutputs:
             header: stamp of the moment and common frame.
             parameters: parameters of the node.
         """
-        estimates = [fused.estimate(self._poser.vertices) for fused in hands]
+        estimates = self._smoothed(
+            [fused.estimate(self._poser.vertices) for fused in hands], header.stamp.sec + header.stamp.nanosec / 1e9
+        )
         message = HandArray(header=header, hand_model=self.hand_model)
         message.hands = [hand(estimate, 0, 0, parameters.publish_vertices) for estimate in estimates]
         self._hands.publish(message)
@@ -74,3 +86,16 @@ class FusedOutputs:
         if self._markers.get_subscription_count() and now >= self._next_markers:
             self._next_markers = now + MARKERS_PERIOD
             self._markers.publish(self._marker_builder.build(estimates, header))
+
+    def _smoothed(self, hands: list[HandEstimate], stamp: float) -> list[HandEstimate]:
+        if self._smoother is None:
+            return hands
+        manos = self._smoother([TrackedHand(hand.track_id, hand.side, hand.mano) for hand in hands], stamp)
+        return [self._with(hand, mano) for hand, mano in zip(hands, manos, strict=True)]
+
+    def _with(self, hand: HandEstimate, mano: ManoParameters) -> HandEstimate:
+        """Returns the hand with other parameters."""
+        posed = self._poser.joints(mano, hand.side)
+        return replace(
+            hand, mano=mano, joints=posed.joints, wrist_position=posed.joints[0], wrist_rotation=posed.rotation
+        )

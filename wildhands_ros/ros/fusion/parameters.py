@@ -8,8 +8,10 @@ from dataclasses import Field, dataclass
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
+from ...config import SmoothingConfig
 from ...io.extrinsics_files import Extrinsics, load_extrinsics
 from ...types import HandLength, Side
+from .. import smoothing_parameters
 from ..declaration import ParameterError, check_choices, declare_fields, describe, parameter
 
 CHANGEABLE = ("hand", "hand_length")
@@ -68,6 +70,10 @@ class FusionParameters:
         "Name of a person whose hand lengths were saved (wildhands calibrate-hand, service save_hand); they are "
         "loaded, and learning continues from them. Empty: unknown.",
     )
+    smoothing__enabled: bool = smoothing_parameters.enabled()
+    smoothing__min_cutoff: float = smoothing_parameters.min_cutoff()
+    smoothing__beta: float = smoothing_parameters.beta()
+    smoothing__max_cutoff: float = smoothing_parameters.max_cutoff()
     publish_vertices: bool = parameter(True, "Whether the topic hands contains the meshes (9 kB for each hand).")
     tf: str = parameter(
         "joints",
@@ -113,6 +119,11 @@ class FusionParameters:
                 f"parameter frame is {self.frame}, but the poses in {self.extrinsics} are in {found.frame}"
             )
         return found
+
+    @property
+    def smoothing(self) -> SmoothingConfig | None:
+        """The strength of smoothing; None if hands are not smoothed."""
+        return smoothing_parameters.smoothing_config(self)
 
     @property
     def known_lengths(self) -> dict[Side, HandLength]:

@@ -88,3 +88,11 @@ class Synchroniser(Generic[T]):
                 waiting.popleft()
         self._last_stamp = max(message.stamp for message in group.values())
         return group
+
+    def deadline(self) -> float | None:
+        """Returns the time until which the waiting messages wait for others, in seconds of the monotonic clock; None if
+        there are none."""
+        firsts = [waiting[0] for waiting in self._waiting.values() if waiting]
+        if not firsts:
+            return None
+        return min(firsts, key=lambda message: message.stamp).arrival + self._max_wait
