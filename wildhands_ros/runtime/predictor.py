@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import softmax
 
 from ..config import AUTO
 from ..geometry.boxes import rotation_matrix_2d
@@ -156,7 +155,8 @@ class Predictor:
 def calibrated_grasps(probabilities: np.ndarray) -> np.ndarray:
     """Applies ``GRASP_TEMPERATURE`` to the network's (9,) float32 probabilities, which are too sure."""
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)) / GRASP_TEMPERATURE
-    return softmax(logits).astype(np.float32)
+    odds = np.exp(logits - logits.max())
+    return (odds / odds.sum()).astype(np.float32)
 
 
 def _landmarks(
