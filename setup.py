@@ -24,8 +24,14 @@ setup(
     ext_modules=[
         Extension(
             "wildhands_ros._native",
-            ["native/module.c", "native/fit_solver.c", "native/half_linear.c", "native/ray_distances.c"],
-            depends=["native/native.h"],
+            [
+                "native/module.c",
+                "native/fit_solver.c",
+                "native/half_linear.c",
+                "native/ray_distances.c",
+                "native/surface.c",
+            ],
+            depends=["native/hand_math.h", "native/native.h"],
             extra_compile_args=[
                 "-O3",
                 "-fno-math-errno",

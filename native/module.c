@@ -4,6 +4,8 @@
 
 static PyMethodDef methods[] = {
     {"solve_hand", solve_hand, METH_VARARGS, NULL},
+    {"pose_surface", pose_surface, METH_VARARGS, NULL},
+    {"surface_rows", surface_rows, METH_VARARGS, NULL},
     {"summarise_hand", summarise_hand, METH_VARARGS, NULL},
     {"has_half_linear", has_half_linear, METH_NOARGS, NULL},
     {"half_linear", half_linear, METH_VARARGS, NULL},
@@ -14,7 +16,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
 /* Version of the arrays that the functions take: wildhands_ros/geometry/compiled.py. */
-enum { VERSION = 4 };
+enum { VERSION = 5 };
 
 PyMODINIT_FUNC PyInit__native(void) {
     PyObject *module = PyModule_Create(&definition);

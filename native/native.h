@@ -2,6 +2,8 @@
 #include <Python.h>
 
 PyObject *solve_hand(PyObject *module, PyObject *arguments);
+PyObject *pose_surface(PyObject *module, PyObject *arguments);
+PyObject *surface_rows(PyObject *module, PyObject *arguments);
 PyObject *summarise_hand(PyObject *module, PyObject *arguments);
 PyObject *has_half_linear(PyObject *module, PyObject *nothing);
 PyObject *half_linear(PyObject *module, PyObject *arguments);

@@ -11,7 +11,7 @@ from wildhands_ros.fitting.anatomy import LIMITS
 from wildhands_ros.fitting.depth_fit import DepthFit
 from wildhands_ros.fitting.keypoint_fit import FitResult, KeypointFit, keypoint_sigma
 from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
-from wildhands_ros.fitting.surface import HandSurface
+from wildhands_ros.fitting.surface import CompiledSurface, HandSurface
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.geometry.depth_image import DepthImage, DepthNoise
 from wildhands_ros.geometry.pose import Pose
@@ -78,6 +78,25 @@ def depth_of(vertices: np.ndarray, side: Side, camera: Camera, pose: Pose, rng: 
     noise = DepthNoise.stereo()
     depth += rng.normal(size=depth.shape) * noise.stddev(depth)
     return DepthImage(depth.astype(np.float32), camera, pose, noise)
+
+
+@pytest.mark.parametrize("has_blend_shapes", [True, False])
+def test_compiled_surface_agrees_with_numpy(has_blend_shapes) -> None:
+    pytest.importorskip("wildhands_ros._native", reason="compiled only where there is a C compiler")
+    asset, rng = open_hand(Side.RIGHT), np.random.default_rng(3)
+    posedirs = rng.normal(0, 0.001, (*asset.v_template.shape, 135)).astype(np.float32) if has_blend_shapes else None
+    asset = replace(asset, posedirs=posedirs)
+    kinematics = HandKinematics(asset)
+    numpy, compiled = (kind(asset, kinematics, 60) for kind in (HandSurface, CompiledSurface))
+    for _ in range(3):
+        pose, chosen = make_hand(rng, kinematics), rng.permutation(60)[:25]
+        expected, found = numpy.pose(pose), compiled.pose(pose)
+        for name in ("points", "normals", "spheres", "rest", "transforms", "axes", "positions", "shape_dirs"):
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-6, err_msg=name)
+        rows = compiled.along_normals(found, chosen)
+        np.testing.assert_allclose(rows, numpy.along_normals(expected, chosen), atol=1e-6)
+    with pytest.raises(ValueError, match="expected sizes"):
+        compiled.along_normals(found, np.array([60]))
 
 
 def test_derivatives_of_the_surface() -> None:

@@ -46,6 +46,37 @@ def half_linear(weights: np.ndarray, bias: np.ndarray, inputs: np.ndarray, outpu
         ValueError: The sizes do not fit, or the processor lacks the instructions.
     """
 
+def pose_surface(
+    model: np.ndarray,
+    blends: np.ndarray,
+    pose: np.ndarray,
+    points: int,
+    spheres: int,
+    betas: int,
+    numbers: np.ndarray,
+) -> None:
+    """Poses a surface; the arrays are laid out as in ``fitting.surface.CompiledSurface``.
+
+    Raises:
+        ValueError: An array does not have the expected size.
+    """
+
+def surface_rows(
+    model: np.ndarray,
+    numbers: np.ndarray,
+    pose: np.ndarray,
+    chosen: np.ndarray,
+    points: int,
+    spheres: int,
+    betas: int,
+    rows: np.ndarray,
+) -> None:
+    """Writes what ``fitting.surface.HandSurface.along_normals`` returns for the (N,) int64 ``chosen`` points.
+
+    Raises:
+        ValueError: An array does not have the expected size, or there is no such point.
+    """
+
 def ray_distances(vertices: np.ndarray, faces: np.ndarray, rays: np.ndarray, distances: np.ndarray) -> None:
     """Writes what ``geometry.visibility.Surface.distances`` returns.
 

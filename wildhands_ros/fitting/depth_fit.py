@@ -20,11 +20,11 @@ from .fitted_hand import fitted_hand, mirror_of
 from .hand_length import EXACT_STDDEV, typical_length
 from .keypoint_fit import FitResult
 from .keypoint_marks import rays_to_joints
-from .kinematics import HandKinematics, HandPose
+from .kinematics import HandKinematics
 from .levenberg_marquardt import Job
-from .residuals import Evidence
+from .residuals import Evaluated, Evidence
 from .solver import Solver, solver
-from .surface import HandSurface, PosedSurface
+from .surface import HandSurface, PosedSurface, hand_surface
 from .uncertainty import disagreement
 
 _SURFACE_STDDEV = 0.002
@@ -169,7 +169,8 @@ class DepthFit:
             status = DepthStatus.OCCLUDED if nearer else DepthStatus.CONTRADICTS
         if status is not DepthStatus.USED:
             return DepthResult(fit, status)
-        return DepthResult(_refined(fit, kinematics, pose, matrix, depth), status)
+        (found,) = evaluate([Job(pose, evidence, None, None)], 0)
+        return DepthResult(_refined(fit, kinematics, found, matrix, depth), status)
 
 
 def _metric(evidence: Evidence, kinematics: HandKinematics) -> Evidence:
@@ -191,7 +192,7 @@ def _metric(evidence: Evidence, kinematics: HandKinematics) -> Evidence:
 
 def _model(asset: HandAsset) -> tuple[HandKinematics, HandSurface, Solver[Evidence]]:
     kinematics = HandKinematics(asset)
-    return kinematics, HandSurface(asset, kinematics), solver(kinematics)
+    return kinematics, hand_surface(asset, kinematics), solver(kinematics)
 
 
 def _observe(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, depth: DepthImage) -> _Observed:
@@ -280,19 +281,19 @@ def _stands_out(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, d
 def _refined(
     fit: FitResult,
     kinematics: HandKinematics,
-    pose: HandPose,
+    found: Evaluated,
     matrix: np.ndarray,
     depth: DepthImage,
 ) -> FitResult:
     """Returns the fit with another pose and the inverse covariance of its unknowns."""
-    joints, jacobian = kinematics.joints_with_jacobian(pose)
+    pose = found.pose
     covariance = disagreement(fit) ** 0.5 * np.linalg.inv(matrix)
     # An error of the sensor's scale moves the whole hand along the ray.
     distance = float(np.linalg.norm(pose.position))
     along = pose.position / distance
     common = np.outer(along, along) * (depth.noise.bias * distance) ** 2
     covariance[3:6, 3:6] += common
-    hand = fitted_hand(kinematics, pose, joints, jacobian, covariance, fit.side)
+    hand = fitted_hand(kinematics, pose, found.joints, found.jacobian, covariance, fit.side)
     length, gradient = kinematics.length(pose.betas)
     variance = gradient @ covariance[-len(gradient) :, -len(gradient) :] @ gradient
     return replace(

@@ -6,14 +6,16 @@ out how pose blend shapes change with the pose, which is less than a millimetre.
 
 from __future__ import annotations
 
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from ..geometry.compiled import native
 from ..hand_model.asset import NUM_JOINTS, HandAsset, joints_linear
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from .anatomy import ARTICULATED_JOINTS
-from .kinematics import NUM_ANGLES, NUM_RIGID, FingerChains, HandKinematics, HandPose
+from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose
 
 NUM_POINTS = 256
 """Points on the whole surface, of which about 40 % face the camera: one per 9 mm."""
@@ -37,11 +39,16 @@ class PosedSurface(NamedTuple):
     spheres: np.ndarray
     """(S, 3) centres of the spheres that fill the hand, see ``HandSurface.radii``."""
     pose: HandPose
-    chains: FingerChains
     rest: np.ndarray
     """(K, 3) points in the rest pose, with shape and pose blend shapes."""
     transforms: np.ndarray
     """(16, 3, 4) what each joint does to points of the rest pose; the wrist, then the joints of the fingers."""
+    axes: np.ndarray
+    """(5, 3, 3, 3) axes of the angles, see ``FingerChains``."""
+    positions: np.ndarray
+    """(5, 4, 3) joints and fingertips."""
+    shape_dirs: np.ndarray
+    """(5, 4, 3, B) their derivatives by the shape."""
 
 
 class HandSurface:
@@ -93,11 +100,21 @@ class HandSurface:
         normals = np.einsum("kab,kb->ka", blended[:, :, :3], self._normals)
         normals /= np.sqrt((normals**2).sum(1))[:, None]
         posed_joints = np.concatenate([pose.position[None], chains.positions.reshape(20, 3)])
-        return PosedSurface(points, normals, self._bones @ posed_joints, pose, chains, rest, transforms)
+        return PosedSurface(
+            points,
+            normals,
+            self._bones @ posed_joints,
+            pose,
+            rest,
+            transforms,
+            chains.axes,
+            chains.positions,
+            chains.shape_dirs,
+        )
 
     def along_normals(self, surface: PosedSurface, chosen: np.ndarray) -> np.ndarray:
         """Returns the (N, unknowns) derivatives of the ``chosen`` points' positions along their normals."""
-        chains, normals, weights = surface.chains, surface.normals[chosen], self._weights[chosen]
+        normals, weights = surface.normals[chosen], self._weights[chosen]
         result = np.empty((len(chosen), self._kinematics.num_unknowns))
         result[:, :3] = _cross(surface.points[chosen] - surface.pose.position, normals)
         result[:, 3:6] = normals
@@ -105,9 +122,9 @@ class HandSurface:
         turns = surface.transforms[1:, :, :3].reshape(45, 3)
         under = (surface.rest[chosen] @ turns.T).reshape(-1, 15, 3) + surface.transforms[1:, :, 3]
         arms = _from_joint_to_tip((under * weights[:, 1:, None]).reshape(-1, 5, 3, 3))
-        arms -= self._weights_outwards[chosen] * chains.positions[:, :3]
+        arms -= self._weights_outwards[chosen] * surface.positions[:, :3]
         levers = _cross(arms.reshape(-1, 15, 3), normals[:, None])
-        axes = chains.axes.reshape(15, 3, 3)
+        axes = surface.axes.reshape(15, 3, 3)
         result[:, NUM_RIGID : NUM_RIGID + NUM_ANGLES] = np.einsum("njc,jca->nja", levers, axes).reshape(-1, NUM_ANGLES)
         result[:, NUM_RIGID + NUM_ANGLES :] = self._shape_derivatives(surface, normals, weights, chosen)
         return result
@@ -122,8 +139,72 @@ class HandSurface:
         derivative = np.einsum("nc,ncb->nb", at_rest, dirs)
         # The joints move too, and so does the origin about which each of them rotates the point.
         origins = -(turns @ self._joint_dirs)
-        origins[1:] += surface.chains.shape_dirs[:, :3].reshape(15, 3, -1)
+        origins[1:] += surface.shape_dirs[:, :3].reshape(15, 3, -1)
         return derivative + (weights[..., None] * normals[:, None]).reshape(-1, 48) @ origins.reshape(48, -1)
+
+
+class CompiledSurface(HandSurface):
+    """A ``HandSurface`` whose methods are compiled (``native/surface.c``)."""
+
+    def __init__(self, asset_right: HandAsset, kinematics: HandKinematics, num_points: int = NUM_POINTS):
+        super().__init__(asset_right, kinematics, num_points)
+        if native is None:
+            raise ImportError("the fit was not compiled: install a C compiler, then this package again")
+        self._pose_surface, self._surface_rows = native.pose_surface, native.surface_rows
+        axes, offsets, _, offset_dirs, _ = kinematics.constants()
+        surface = (
+            self._template,
+            self._dirs,
+            self._normals,
+            self._weights,
+            self._joints,
+            self._joint_dirs,
+            self._bones,
+        )
+        self._model = np.concatenate([part.ravel() for part in (axes, offsets, offset_dirs, *surface)]).astype(
+            np.float64
+        )
+        blends = np.zeros(0) if self._posedirs is None else self._posedirs
+        self._blends = np.ascontiguousarray(blends, np.float32)
+        points, spheres, betas = len(self._weights), len(self._bones), kinematics.num_betas
+        self._sizes = points, spheres, betas
+        self._ends = tuple(
+            accumulate((0, 3 * points, 3 * points, 3 * spheres, 3 * points, 16 * 12, 135, 60, 60 * betas))
+        )
+        """Places in a posed surface where one of its arrays ends and the next one starts."""
+
+    def pose(self, pose: HandPose) -> PosedSurface:
+        numbers = np.empty(self._ends[-1])
+        self._pose_surface(self._model, self._blends, _numbers(pose), *self._sizes, numbers)
+        points, normals, spheres, rest, transforms, axes, positions, shape_dirs = (
+            numbers[start:end] for start, end in pairwise(self._ends)
+        )
+        return PosedSurface(
+            points.reshape(-1, 3),
+            normals.reshape(-1, 3),
+            spheres.reshape(-1, 3),
+            pose,
+            rest.reshape(-1, 3),
+            transforms.reshape(16, 3, 4),
+            axes.reshape(5, 3, 3, 3),
+            positions.reshape(5, 4, 3),
+            shape_dirs.reshape(5, 4, 3, -1),
+        )
+
+    def along_normals(self, surface: PosedSurface, chosen: np.ndarray) -> np.ndarray:
+        rows = np.empty((len(chosen), self._kinematics.num_unknowns))
+        numbers, which = surface.points.base, np.ascontiguousarray(chosen, np.int64)
+        self._surface_rows(self._model, numbers, _numbers(surface.pose), which, *self._sizes, rows)
+        return rows
+
+
+def hand_surface(asset_right: HandAsset, kinematics: HandKinematics) -> HandSurface:
+    """Returns the surface of a model, compiled if that is available."""
+    return HandSurface(asset_right, kinematics) if native is None else CompiledSurface(asset_right, kinematics)
+
+
+def _numbers(pose: HandPose) -> np.ndarray:
+    return np.concatenate([pose.rotation.ravel(), pose.position, pose.angles.ravel(), pose.betas])
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
