@@ -2,15 +2,21 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from wildhands_ros.config import EstimatorConfig
 from wildhands_ros.estimator import Estimator
+from wildhands_ros.fitting.detection_fit import FitRequest, fit_detections
 from wildhands_ros.fitting.hand_length import HandLengths, exact_lengths
-from wildhands_ros.fitting.keypoint_marks import marks_matrix, rays_to_joints
+from wildhands_ros.fitting.initialisation import mean_pose
+from wildhands_ros.fitting.keypoint_fit import KeypointFit
+from wildhands_ros.fitting.keypoint_marks import expected_shrinkage, marks_matrix, rays_to_joints
+from wildhands_ros.fitting.kinematics import HandKinematics
+from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.io.errors import InputError
 from wildhands_ros.io.hand_files import hand_file, load_hand, save_hand
-from wildhands_ros.types import HandLength, Side
+from wildhands_ros.types import Detection, HandLength, Side
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +103,24 @@ def test_rays_to_marks_become_rays_to_joints():
     unknown[7] = np.nan
     assert np.isnan(rays_to_joints(unknown)[7]).all()
     assert np.isfinite(np.delete(rays_to_joints(unknown), 7, axis=0)).all()
+
+
+def test_unclear_hands_are_not_estimated_too_far_away():
+    fits = {side: KeypointFit(open_hand(Side.RIGHT)) for side in Side}
+    camera, position = Camera.guess(640, 480), np.array([0.1, 0.0, 0.55])
+    joints = mean_pose_joints() + position
+    for presence in (0.98, 0.65):
+        marks = camera.project(marks_matrix() @ joints)
+        marks = marks.mean(0) + (marks - marks.mean(0)) / (1 + expected_shrinkage(presence))
+        box = np.concatenate([marks.min(0), marks.max(0)])
+        found = Detection(box, Side.RIGHT, presence, 0.99, marks, world=joints - joints.mean(0))
+        (fit,) = fit_detections(fits, [FitRequest(found)], camera)
+        assert fit is not None
+        assert np.linalg.norm(fit.joints[9]) == pytest.approx(np.linalg.norm(joints[9]), rel=0.03)
+
+
+def mean_pose_joints() -> np.ndarray:
+    """Returns the (21, 3) joints of a hand in the mean pose whose palm the camera sees."""
+    kinematics = HandKinematics(open_hand(Side.RIGHT))
+    joints = kinematics.joints(mean_pose(kinematics))
+    return joints @ Rotation.from_euler("x", 90, degrees=True).as_matrix().T - joints[0]

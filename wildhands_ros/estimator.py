@@ -27,6 +27,7 @@ from .geometry.depth_image import DepthImage
 from .geometry.pose import Pose
 from .hand_model.asset import HandAsset, open_hands
 from .hand_model.mano_files import load_hands
+from .hand_model.placement import HandPlacement
 from .hand_model.posing import HandPoser, PosedJoints
 from .network.network_file import DEFAULT_NAME, NetworkFile, open_network
 from .runtime.memory import release_unused_memory
@@ -128,6 +129,7 @@ class Estimator:
         self.hand_model = _hand_model(config.hand_model, loaded)
         """Hand model of each side, to which parameters and meshes belong."""
         self._poser = HandPoser(self.hand_model)
+        self._placement = HandPlacement(self.hand_model)
         self._predictor = _predictor(config, loaded, self.hand_model) if loaded else None
         if self._predictor is not None and self._predictor.has_landmarks:
             self._landmark_predictor = self._predictor
@@ -439,12 +441,18 @@ class Estimator:
             joints_stddev=fit.joints_stddev if fit is not None else None,
             wrist_covariance=fit.wrist_covariance if fit is not None else None,
             reprojection_error=reprojection_error(joints_2d, detection),
+            network_distance=self._network_distance(prediction),
             keypoints=detection.known_keypoints,
             grasp_probabilities=prediction.grasp_probabilities if prediction is not None else None,
             track_id=hand.track.id if hand.track is not None else "",
             depth=hand.depth,
             hand_length=self.hand_lengths.get(side),
         )
+
+    def _network_distance(self, prediction: NetworkPrediction | None) -> float:
+        if prediction is None:
+            return float("nan")
+        return float(np.linalg.norm(self._placement.wrist(prediction.mano, prediction.side)))
 
 
 class _StageTimer:

@@ -324,6 +324,8 @@ class HandEstimate:
     reprojection_error: float = float("nan")
     """Mean distance of ``joints_2d`` to the keypoints, as a fraction of the box's longer side; NaN without
     keypoints."""
+    network_distance: float = float("nan")
+    """Distance of the wrist from the camera in metres as the network alone estimates it; NaN without a network."""
     keypoints: np.ndarray | None = None
     """(21, 2) detected keypoints in pixels; NaN for unknown ones."""
     grasp_probabilities: np.ndarray | None = None

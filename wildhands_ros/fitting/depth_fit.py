@@ -19,7 +19,6 @@ from ..types import DepthStatus, HandLength, Side
 from .fitted_hand import fitted_hand, mirror_of
 from .hand_length import EXACT_STDDEV, typical_length
 from .keypoint_fit import FitResult
-from .keypoint_marks import rays_to_joints
 from .kinematics import HandKinematics
 from .levenberg_marquardt import Job
 from .residuals import Evaluated, Evidence
@@ -174,20 +173,14 @@ class DepthFit:
 
 
 def _metric(evidence: Evidence, kinematics: HandKinematics) -> Evidence:
-    """Returns evidence whose rays point at the model's joints, for a hand of unknown length unless that is exact.
+    """Returns the evidence of a hand of unknown length, unless its length is exact.
 
     What was learned must not confirm itself.
     """
-    typical = typical_length(kinematics)
     if evidence.length_stddev <= EXACT_STDDEV:
         return evidence
-    if evidence.length_stddev < typical.stddev:  # The length was known, and the rays were moved already.
-        return replace(evidence, length=typical.metres, length_stddev=typical.stddev)
-    if evidence.directions is None:  # The keypoints are not those of a landmark network.
-        return evidence
-    rays = rays_to_joints(np.where(evidence.weights[:, None] > 0, evidence.rays, np.nan))
-    rays = np.where(np.isfinite(rays), rays, evidence.rays)
-    return replace(evidence, rays=rays)
+    typical = typical_length(kinematics)
+    return replace(evidence, length=typical.metres, length_stddev=typical.stddev)
 
 
 def _model(asset: HandAsset) -> tuple[HandKinematics, HandSurface, Solver[Evidence]]:

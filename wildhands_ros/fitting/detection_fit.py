@@ -11,7 +11,7 @@ from ..geometry.camera import Camera
 from ..types import Detection, ManoParameters, Side
 from .hand_length import HandLengths
 from .keypoint_fit import FitProblem, FitResult, FitState, KeypointFit, keypoint_sigma
-from .keypoint_marks import rays_to_joints
+from .keypoint_marks import expected_shrinkage, rays_to_joints
 
 LEAST_KEYPOINTS = 6
 """Minimum number of known keypoints for a pose."""
@@ -80,15 +80,13 @@ def _problems(
     """
     detection = request.detection
     world, weights = detection.world, detection.keypoint_weights
+    if world is not None:  # Only landmark networks give world landmarks.
+        rays = rays_to_joints(rays, expected_shrinkage(detection.score))
+    sigma = keypoint_sigma(rays)
     problems = []
     for side in possible_sides(detection):
-        length = lengths.get(side)
-        # Only landmark networks give world landmarks. With the length known, their keypoints give the distance.
-        seen = rays_to_joints(rays) if length is not None and world is not None else rays
-        start, initial = request.start, request.initial.get(side)
-        problems.append(
-            fits[side].problem(seen, keypoint_sigma(seen), side, world, weights, start, request.dt, length, initial)
-        )
+        start, initial, length = request.start, request.initial.get(side), lengths.get(side)
+        problems.append(fits[side].problem(rays, sigma, side, world, weights, start, request.dt, length, initial))
     return problems
 
 

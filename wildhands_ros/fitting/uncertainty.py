@@ -16,7 +16,7 @@ from .keypoint_fit import FitResult
 
 STDDEV_FACTOR = 2.2
 """Standard deviation over that of independent errors."""
-DISTANCE_STDDEV = 0.10
+DISTANCE_STDDEV = 0.09
 """Standard deviation of the distance of a fit to keypoints alone, as a fraction of the distance."""
 _USUAL_COST = 40.0
 """Cost of the fit up to which its keypoints agree with each other."""

@@ -31,6 +31,8 @@ seconds evenly."""
 WARM_UP = 10
 """Frames that the estimator sees before a segment. The side of a hand needs about as many; its shape converges for
 seconds."""
+FORMAT = 2
+"""Number of the format of the working folder; a folder of another format is not resumed."""
 SAME_HAND_DISTANCE = 0.1
 """Metres between the wrists of two estimates of one frame, below which they are the same hand."""
 
@@ -50,7 +52,7 @@ class Annotation:
         """
         self._folder = folder
         key = folder / "inputs.json"
-        text = json.dumps({**inputs, "segment": [SEGMENT_LENGTH, WARM_UP]}, sort_keys=True)
+        text = json.dumps({**inputs, "segment": [SEGMENT_LENGTH, WARM_UP, FORMAT]}, sort_keys=True)
         if not key.is_file() or key.read_text() != text:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)

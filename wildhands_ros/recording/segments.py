@@ -22,6 +22,7 @@ _SIDES = tuple(Side)
 _SOURCES = tuple(EstimateSource)
 _DEPTH = tuple(DepthStatus)
 _MANO = {"transl": 3, "global_orient": 3, "hand_pose": 45, "betas": 10}
+_NUMBERS = ("score", "side_score", "reprojection_error", "network_distance")
 _OPTIONAL = {"joints_stddev": (21, 3), "wrist_covariance": (6, 6), "keypoints": (21, 2), "grasp_probabilities": (9,)}
 
 
@@ -73,7 +74,7 @@ def save(path: Path, segment: Segment) -> None:
         "depth": np.array([_DEPTH.index(hand.depth) for hand in hands], np.uint8),
         "track": np.array([hand.track_id for hand in hands], "U32"),
     }
-    for name in ("score", "side_score", "reprojection_error"):
+    for name in _NUMBERS:
         columns[name] = np.array([getattr(hand, name) for hand in hands], np.float64)
     columns["box"] = _stack([hand.box for hand in hands], (4,))
     columns["joints"] = _stack([hand.joints for hand in hands], (21, 3))
@@ -120,8 +121,6 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
     mano = ManoParameters(*(columns[name][row] for name in _MANO))
     hand = HandEstimate(
         side=_SIDES[columns["side"][row]],
-        score=float(columns["score"][row]),
-        side_score=float(columns["side_score"][row]),
         box=columns["box"][row],
         joints=columns["joints"][row],
         joints_2d=columns["joints_2d"][row],
@@ -130,9 +129,9 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
         wrist_rotation=Rotation.from_rotvec(mano.global_orient).as_matrix(),
         mano=mano,
         source=_SOURCES[columns["source"][row]],
-        reprojection_error=float(columns["reprojection_error"][row]),
         track_id=str(columns["track"][row]),
         depth=_DEPTH[columns["depth"][row]],
+        **{name: float(columns[name][row]) for name in _NUMBERS},
     )
     known = {name: columns[name][row] for name in _OPTIONAL if not np.isnan(columns[name][row]).all()}
     metres, stddev = columns["hand_length"][row].tolist()
