@@ -105,8 +105,7 @@ class Figures:
     """How often the most probable class is the true one, by its probability."""
 
     def as_dict(self) -> dict:
-        bins = self.grasp_reliability
-        return dataclasses.asdict(self) | {"grasp_reliability": None if bins is None else [b._asdict() for b in bins]}
+        return dataclasses.asdict(self)
 
 
 class Measurements:

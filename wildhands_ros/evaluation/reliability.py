@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +11,8 @@ BINS = 10
 """Number of bins of the reliability table."""
 
 
-class Bin(NamedTuple):
+@dataclass(frozen=True)
+class Bin:
     """Everything whose score lies in one interval."""
 
     low: float

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -81,7 +81,8 @@ class CompiledSolver:
         return [self._solve(job, iterations) for job in jobs]
 
     def _solve(self, job: Job[E], iterations: int) -> Evaluated:
-        evidence, anchors = job.evidence, [anchor for anchor in (job.anchor, job.prediction) if anchor is not None]
+        evidence = job.evidence
+        anchors: list[Anchor] = [anchor for anchor in (job.anchor, job.prediction) if anchor is not None]
         views, directions, marks = _arrays_of(evidence)
         hand = np.concatenate(
             [
@@ -141,7 +142,7 @@ def _numbers(*values: float | np.ndarray) -> np.ndarray:
     return np.array(values, dtype=np.float64)
 
 
-class NumPySolver:
+class NumPySolver(Generic[E]):
     """A ``Solver`` that runs all jobs with the same terms at once.
 
     Args:
@@ -149,7 +150,7 @@ class NumPySolver:
     """
 
     def __init__(self, evaluate: Callable[[HandPose, E], Evaluated]):
-        self._evaluate = evaluate
+        self._evaluate: Callable[[HandPose, E], Evaluated] = evaluate
 
     def __call__(self, jobs: Sequence[Job[E]], iterations: int) -> list[Evaluated]:
         groups: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)

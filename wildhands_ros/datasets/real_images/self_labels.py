@@ -310,7 +310,8 @@ def label_folder(folder: Path, output: Path, limit: int | None = None, workers: 
 
 
 def _coco(results: Sequence[dict]) -> dict:
-    images, annotations = [], []
+    images: list[dict] = []
+    annotations: list[dict] = []
     for number, result in enumerate(results):
         images.append({"id": number, **result["image"]})
         for entry in result["annotations"]:

@@ -35,7 +35,8 @@ from ...visualization.overlay_writers import VideoOverlay
 from ...visualization.robot_drawing import draw_robot, look_at
 from ..isolated_graph import child_process, isolate_graph
 from ..messages import SIDES
-from ..teleop.messages import nanoseconds, pose, pose_stamped, time_message
+from ..stamps import nanoseconds
+from ..teleop.messages import pose, pose_stamped, time_message
 from .processes import (
     OUTPUT,
     DemoInput,
