@@ -258,6 +258,15 @@ class TestFigures:
         counts.add([Detection(boxes[1], Side.RIGHT), Detection(boxes[0], Side.LEFT)], labels, 400)
         assert counts.figures()["side_accuracy"] == 1
 
+    def test_reliability_of_the_side_score(self):
+        counts, labels = Counts(), [truth(0, Side.RIGHT), truth(300, Side.RIGHT), truth(600, Side.LEFT)]
+        found = [Detection(label.box, Side.RIGHT, 0.9, side_score=0.95) for label in labels]
+        counts.add([*found, Detection(labels[0].box + 3000, Side.LEFT, 0.9)], labels, 4000)
+        figures = counts.figures()
+        assert figures["side_calibration"][9]["detections"] == 3
+        assert figures["side_calibration"][9]["share_of_hands"] == pytest.approx(2 / 3)
+        assert figures["side_calibration_error"] == pytest.approx(0.95 - 2 / 3)
+
     def test_low_iou_counts_apart(self):
         counts = Counts()
         counts.add([hand(40)], [truth(0)], 1000)

@@ -18,6 +18,7 @@ ROWS = {
     "side_accuracy": "correct side",
     "false_in_hand_free": "hand-free images with a hand",
     "calibration_error": "calibration error",
+    "side_calibration_error": "calibration error of the side",
 }
 """Title of each figure that a table shows."""
 

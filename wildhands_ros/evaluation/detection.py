@@ -36,7 +36,7 @@ MANY, MANY_IN_VIDEO = 50, 8
 """Maximum number of hands per image where none is given."""
 _TIMED = 8
 """Number of photographs on which the time of an image is measured, without other work beside it."""
-_NO_TABLE = ("calibration", "precision_recall", "recall_by_size")
+_NO_TABLE = ("calibration", "side_calibration", "precision_recall", "recall_by_size")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Hand(NamedTuple):
     box: np.ndarray
     side: Side | None
     score: float
+    side_score: float
 
 
 class Searched(NamedTuple):
@@ -219,7 +220,7 @@ def _search(config: EstimatorConfig, item: tuple[int, BoxedImage]) -> Searched:
     camera = Camera.guess(image.shape[1], image.shape[0])
     found, candidates = (
         [
-            Hand(hand.box, hand.side, hand.score)
+            Hand(hand.box, hand.side, hand.score, hand.side_score)
             for hand in _estimator(replace(config, min_score=score)).find(image, camera)
         ]
         for score in (MIN_SCORE, LEAST_SCORE)

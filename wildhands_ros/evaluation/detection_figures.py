@@ -41,6 +41,9 @@ class Found(Protocol):
     @property
     def score(self) -> float: ...
 
+    @property
+    def side_score(self) -> float: ...
+
 
 class ScoredHand(NamedTuple):
     """A detection of any score, and whether it is a hand."""
@@ -62,6 +65,8 @@ class Counts:
         self.hits = self.hits_low = self.false = self.false_low = self.complete_hands = 0
         """Hands found, and false ones at either IoU, in images whose boxes are complete; and all hands in these."""
         self.right_side = self.with_side = 0
+        self.sides: list[tuple[float, bool]] = []
+        """Confidence in the side of each found hand of known side, and whether it is correct."""
         self.hand_free = self.hand_free_with_hands = self.false_in_hand_free = 0
         self.images = self.duplicates = 0
         self.seconds: list[float] = []
@@ -112,10 +117,12 @@ class Counts:
             if i in pairs:
                 self.found[size] += 1
             if (best := pairs_low.get(i) if approximate else pairs.get(i)) is not None:
-                side = found[best].side
+                side, side_score = found[best].side, found[best].side_score
                 if truth.side is not None and side is not None:
                     self.with_side += 1
                     self.right_side += side is truth.side
+                    if np.isfinite(side_score):
+                        self.sides.append((side_score, side is truth.side))
         self.duplicates += has_duplicates(found)
         if complete:
             excused = {j for j, hand in enumerate(found) if _is_excused(hand, truths)}
@@ -141,6 +148,7 @@ class Counts:
             _share(hits, hits + false) if self.complete_hands else None
             for hits, false in ((self.hits, self.false), (self.hits_low, self.false_low))
         ]
+        sides = reliability([score for score, _ in self.sides], [right for _, right in self.sides])
         bins = reliability([hand.score for hand in self.calibrated], [hand.is_right for hand in self.calibrated])
         return {
             "recall": _share(found, true),
@@ -154,6 +162,7 @@ class Counts:
             "false_in_hand_free": _share(self.hand_free_with_hands, self.hand_free),
             "false_hands_per_hand_free": _share(self.false_in_hand_free, self.hand_free),
             "calibration_error": calibration_error(bins, MIN_SCORE),
+            "side_calibration_error": calibration_error(sides),
             "ms_median": 1000 * float(np.median(self.seconds)) if self.seconds else None,
             "hands": true,
             "sides": self.with_side,
@@ -163,6 +172,7 @@ class Counts:
             "hand_free_pictures_with_hands": _share(self.hand_free_with_hands, self.hand_free),
             "pictures_with_duplicates": self.duplicates,
             "calibration": [_as_dict(entry) for entry in bins],
+            "side_calibration": [_as_dict(entry) for entry in sides],
             "precision_recall": precision_recall(self.scored[MIN_IOU], self.complete_hands),
         }
 
