@@ -254,6 +254,17 @@ class TestTracks:
             track.confirm_side(Side.LEFT)
         assert track.side_score > 0.9
 
+    def test_one_frame_does_not_change_the_grasp(self):
+        (track,) = HandTracks().update([detection(100)], 0.0)
+        assert track.add_grasp(None) is None, "a network without a grasp head"
+        for i in range(8):
+            grasp = track.add_grasp(np.eye(9)[5 if i == 4 else 2])
+            assert grasp.sum() == pytest.approx(1) and np.argmax(grasp) == 2
+        np.testing.assert_array_equal(track.add_grasp(None), grasp)
+        for _ in range(5):
+            grasp = track.add_grasp(np.eye(9)[5])
+        assert np.argmax(grasp) == 5
+
     def test_lost_hands_keep_their_id_within_the_gap_only(self):
         tracks = HandTracks()
         (first,) = tracks.update([detection(100)], 0.0)

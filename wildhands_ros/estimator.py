@@ -422,6 +422,9 @@ class Estimator:
     def _estimate(self, estimated: _Estimated, score: float, posed: PosedJoints, joints_2d: np.ndarray) -> HandEstimate:
         hand, side = estimated.found, estimated.side
         detection, fit, prediction = hand.detection, hand.fit, hand.predictions.get(side)
+        grasp_probabilities = prediction.grasp_probabilities if prediction is not None else None
+        if hand.track is not None:
+            grasp_probabilities = hand.track.add_grasp(grasp_probabilities)
         if fit is None:
             source = EstimateSource.NETWORK
         else:
@@ -443,7 +446,7 @@ class Estimator:
             reprojection_error=reprojection_error(joints_2d, detection),
             network_distance=self._network_distance(prediction),
             keypoints=detection.known_keypoints,
-            grasp_probabilities=prediction.grasp_probabilities if prediction is not None else None,
+            grasp_probabilities=grasp_probabilities,
             track_id=hand.track.id if hand.track is not None else "",
             depth=hand.depth,
             hand_length=self.hand_lengths.get(side),

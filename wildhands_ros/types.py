@@ -329,7 +329,8 @@ class HandEstimate:
     keypoints: np.ndarray | None = None
     """(21, 2) detected keypoints in pixels; NaN for unknown ones."""
     grasp_probabilities: np.ndarray | None = None
-    """(9,) in the order of ``Grasp``, calibrated; None if the network has no grasp head."""
+    """(9,) in the order of ``Grasp``, calibrated, in a stream averaged over the track; None if the network has no grasp
+    head."""
     track_id: str = ""
     """Name of the hand's track, such as "hand_1"; empty for a single image."""
     depth: DepthStatus = DepthStatus.NONE

@@ -22,6 +22,8 @@ _MEMORY = 0.9
 """Share of the evidence for a side that is kept from frame to frame."""
 _SCORE_MEMORY = 0.8
 """Share of a track's score that is kept from frame to frame."""
+_GRASP_MEMORY = 0.8
+"""Share of a track's grasp probabilities that is kept from frame to frame."""
 _MOST_EVIDENCE = 6.0
 """Limit of the evidence in log-odds; with more, a wrong side would be too hard to correct."""
 _FIT_EVIDENCE = 1.0
@@ -44,6 +46,8 @@ class Track:
     """Log-odds that this is a right hand."""
     score: float = float("nan")
     """Confidence in [0, 1] that this is a hand, averaged over its last detections; NaN if unknown."""
+    grasp_probabilities: np.ndarray | None = None
+    """(9,) in the order of ``Grasp``, averaged over its last frames; None if unknown."""
 
     @property
     def side(self) -> Side | None:
@@ -70,6 +74,15 @@ class Track:
         is_known = np.isfinite([self.score, detection.score]).all()
         self.score = _SCORE_MEMORY * self.score + (1 - _SCORE_MEMORY) * detection.score if is_known else detection.score
         self._add_evidence(_log_odds_right(detection), _MEMORY)
+
+    def add_grasp(self, probabilities: np.ndarray | None) -> np.ndarray | None:
+        """Adds the (9,) grasp probabilities of a new frame, if they are known; returns their average."""
+        before = self.grasp_probabilities
+        if before is None:
+            self.grasp_probabilities = probabilities
+        elif probabilities is not None:
+            self.grasp_probabilities = _GRASP_MEMORY * before + (1 - _GRASP_MEMORY) * probabilities
+        return self.grasp_probabilities
 
     def _add_evidence(self, log_odds: float, memory: float) -> None:
         self.evidence = float(np.clip(memory * self.evidence + log_odds, -_MOST_EVIDENCE, _MOST_EVIDENCE))
