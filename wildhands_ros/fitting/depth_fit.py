@@ -37,8 +37,9 @@ _STEEPEST = 0.012
 """Largest range in metres of the depths around a pixel at an edge or on a slope; above, it may be a flying pixel."""
 _OFFSET_SPREAD = 0.012
 """Standard deviation in metres of the surface's depth about the offset that all points share."""
-_MOST_SCALE = 0.5
-"""Largest logarithm of the factor by which the hand is farther than the keypoint fit has it."""
+_SCALES = (0.6, 1.25)
+"""Range of the factor by which the hand is farther than the keypoint fit has it. Bent hands and those of children seem
+to be too far away; hands that are much larger than usual do not exist, but walls do."""
 _LEAST_SUPPORT = 0.2
 """Least share of the points that agree on that factor."""
 _ROBUST = 2.5
@@ -237,7 +238,8 @@ def _common_scale(observed: _Observed) -> float | None:
     """Returns the factor by which most points are farther than the keypoint fit has them; None if too few agree."""
     offsets, z = observed.offsets, observed.depths
     scales = 1 + offsets / z
-    candidates = np.sort(scales[np.abs(np.log(scales)) < _MOST_SCALE])[:: max(len(scales) // 48, 1)]
+    possible = scales[(scales > _SCALES[0]) & (scales < _SCALES[1])]
+    candidates = np.sort(possible)[:: max(len(scales) // 48, 1)]
     if not len(candidates):
         return None
     spread = (_OFFSET_SPREAD + observed.stddev) / z

@@ -8,8 +8,9 @@ scene, remains unseen.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import NamedTuple
 
@@ -22,10 +23,12 @@ from .multiview_fit import HandView, triangulated
 WINDOW = 5.0
 """Seconds of hands that are checked."""
 INTERVAL = 0.1
-"""Least seconds between two hands that are kept of a pair of cameras."""
+"""Least seconds between two moments of one hand that are kept of a pair of cameras."""
 LEAST_MOTION = 0.015
-"""Metres by which a hand has moved between two that are kept: of a hand at rest the keypoints are wrong in the same way
-all the time."""
+"""Metres between any two hands that are kept: of a hand at rest the keypoints are wrong in the same way all the
+time."""
+_ONE_HAND = 0.12
+"""Metres by which one hand moves at most within ``INTERVAL``; what is farther away is another hand."""
 WRONG = 1.6
 """Significance of a correction (see ``PairCorrection``) above which the extrinsics are wrong. With 30 hands of the
 synthetic world, 1 % of right extrinsics have more than 1.2, and 95 % of those that are wrong by 1 cm or 1 degree have
@@ -51,6 +54,11 @@ class SharedHand:
     stamp: float
     first: HandView
     second: HandView
+
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """(3,) mean of the triangulated keypoints."""
+        return np.asarray(np.nanmean(triangulated((self.first, self.second)), axis=0))
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,7 @@ class ExtrinsicsMonitor:
             while shared and stamp - shared[0].stamp > self._window:
                 shared.popleft()
             hand = SharedHand(stamp, views[pair[0]], views[pair[1]])
-            if not shared or (stamp - shared[-1].stamp >= INTERVAL and _motion(shared[-1], hand) > LEAST_MOTION):
+            if _is_new(hand, shared):
                 shared.append(hand)
 
     def corrections(self) -> dict[tuple[str, str], PairCorrection]:
@@ -206,10 +214,14 @@ def _ray_distances(hand: SharedHand) -> _RayDistances:
     return _RayDistances(normals @ (second.origin - first.origin), -by_first, by_second, np.hypot(*spread))
 
 
-def _motion(before: SharedHand, now: SharedHand) -> float:
-    """Returns the distance in metres by which a hand has moved."""
-    points = [np.nanmean(triangulated((hand.first, hand.second)), axis=0) for hand in (before, now)]
-    return float(np.linalg.norm(points[1] - points[0]))
+def _is_new(hand: SharedHand, kept: Iterable[SharedHand]) -> bool:
+    """Returns whether a hand tells more than those that are kept: it is in another place, or another hand."""
+    for other in kept:
+        distance = float(np.linalg.norm(hand.centre - other.centre))
+        soon = hand.stamp - other.stamp < INTERVAL
+        if distance < LEAST_MOTION or (soon and distance < _ONE_HAND):
+            return False
+    return True
 
 
 def _rotation(vector: np.ndarray) -> np.ndarray:
