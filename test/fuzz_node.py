@@ -1,4 +1,4 @@
-"""Sends damaged messages to the running node over DDS: ``python test/fuzz_node.py --count 20000``."""
+"""Sends damaged messages to the running nodes over DDS: ``python test/fuzz_node.py --count 20000``."""
 
 from __future__ import annotations
 
@@ -6,68 +6,152 @@ import argparse
 import random
 import sys
 import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from builtin_interfaces.msg import Time
 from fuzz_mutations import mutated
 from fuzz_readers import picture, sample_messages
+from geometry_msgs.msg import PoseStamped
+from rclpy.serialization import serialize_message
 from ros_graph import Client, NodeProcess
 from sensor_msgs.msg import CameraInfo, CompressedImage
+from several_cameras import CAMERA, POSES, TrueHand
+from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
 
+from wildhands_ros.geometry.calibration import IntrinsicsSource
+from wildhands_ros.io.extrinsics_files import Extrinsics, save_extrinsics
 from wildhands_ros.io.images import encode_image
 from wildhands_ros.msg import HandArray
+from wildhands_ros.ros.messages import hand_array
+from wildhands_ros.types import FrameEstimate
 
 FAKE_PROGRAM = str(Path(__file__).with_name("live_node.py"))
-TOPICS = {
-    "compressed": ("image/compressed", CompressedImage),
-    "camera_info": ("camera_info", CameraInfo),
-    "detections": ("detections", Detection2DArray),
-}
 _AT_ONCE = 20
 """Messages that are sent before the client looks after the node again."""
 
 
-def start_node(log: Path) -> NodeProcess:
-    """Starts the node with a fake estimator, which leaves only what reads messages."""
+@dataclass(frozen=True)
+class Target:
+    """A node, and the topics on which damaged messages are sent to it."""
+
+    start: Callable[[Path], NodeProcess]
+    """Starts the node, given its log."""
+    topics: Mapping[str, tuple[str, type]]
+    """Topic and type by the name of the sample, see ``fuzz_readers.sample_messages``."""
+    output: tuple[str, type]
+    """What the node must publish when valid messages arrive."""
+    publish_valid: Callable[[Mapping[str, Any], Any], None]
+    """Publishes valid messages, given the publishers by name and the present time."""
+
+
+def _start_node(log: Path) -> NodeProcess:
+    """Starts wildhands_node with a fake estimator, which leaves only what reads messages."""
     parameters = {"intrinsics": "camera_info", "image_transport": "compressed", "detector__type": "tracks"}
     return NodeProcess(log, program=(FAKE_PROGRAM, str(log.with_name("nothing"))), **parameters)
 
 
-def send_damaged(node: NodeProcess, client: Client, count: int, first: int = 0) -> int:
-    """Sends ``count`` damaged messages on each topic, then valid ones until hands are published.
+def _publish_image(publishers: Mapping[str, Any], now: Any) -> None:
+    image = CompressedImage(format="jpeg")
+    image.data.frombytes(encode_image(picture(640, 480), ".jpg"))
+    publishers["camera_info"].publish(_samples()["camera_info"][0])
+    publishers["compressed"].publish(image)
+
+
+def _start_fusion(log: Path) -> NodeProcess:
+    file = log.with_name("extrinsics.yaml")
+    save_extrinsics(file, Extrinsics("world", {"a": POSES["left"], "b": POSES["right"]}))
+    return NodeProcess(
+        log, program=("-m", "wildhands_ros.ros.fusion.node"), cameras="[a,b]", extrinsics=str(file), max_age=0.0
+    )
+
+
+def _hands(now: Any, name: str = "left") -> HandArray:
+    frame = FrameEstimate((TrueHand(1).seen_by(POSES[name], np.random.default_rng(0)),), CAMERA)
+    return hand_array(
+        frame, Header(stamp=now, frame_id=name), IntrinsicsSource.CAMERA_INFO, "open_hand", vertices=False
+    )
+
+
+def _publish_hands(publishers: Mapping[str, Any], now: Any) -> None:
+    for publisher in publishers.values():
+        publisher.publish(_hands(now))
+
+
+def _start_teleop(log: Path) -> NodeProcess:
+    return NodeProcess(log, program=("-m", "wildhands_ros.ros.teleop.node"), max_age=0.0)
+
+
+TARGETS = {
+    "node": Target(
+        _start_node,
+        {
+            "compressed": ("image/compressed", CompressedImage),
+            "camera_info": ("camera_info", CameraInfo),
+            "detections": ("detections", Detection2DArray),
+        },
+        ("hands", HandArray),
+        _publish_image,
+    ),
+    "fusion": Target(
+        _start_fusion,
+        {"hands": ("a/hands", HandArray), "hands.other": ("b/hands", HandArray)},
+        ("hands", HandArray),
+        _publish_hands,
+    ),
+    "teleop": Target(
+        _start_teleop, {"hands": ("hands", HandArray)}, ("/teleop/right/wrist", PoseStamped), _publish_hands
+    ),
+}
+
+
+@cache
+def _samples() -> dict[str, list[bytes]]:
+    """Valid messages by topic."""
+    samples = defaultdict(list)
+    for name, data in sample_messages():
+        samples[name.partition(".")[0]].append(data)
+    samples["hands"].append(serialize_message(_hands(Time(sec=1000))))
+    return samples
+
+
+def send_damaged(target: Target, node: NodeProcess, client: Client, count: int, first: int = 0) -> int:
+    """Sends ``count`` damaged messages on each topic, then valid ones until the node publishes its output.
 
     Returns:
         The number of messages sent.
 
     Raises:
-        AssertionError: the node has ended, or publishes no hands after the last message.
+        AssertionError: the node has ended, or publishes nothing after the last message.
     """
-    client.listen("hands", HandArray)
-    publishers = {name: client.publisher(topic, kind) for name, (topic, kind) in TOPICS.items()}
+    output, kind = target.output
+    client.listen(output, kind)
+    publishers = {name: client.publisher(*topic) for name, topic in target.topics.items()}
     client.until(lambda: all(p.get_subscription_count() for p in publishers.values()), "the node subscribes", 120)
-    samples = [(name.partition(".")[0], data) for name, data in sample_messages()]
-    samples = [(name, data) for name, data in samples if name in TOPICS]
     sent = 0
     for number in range(first, first + count):
         rng = random.Random(number)
         for name, publisher in publishers.items():
-            data = rng.choice([data for other, data in samples if other == name])
+            data = rng.choice(_samples()[name.partition(".")[0]])
             # The first bytes say how the rest is encoded, and are the middleware's.
             publisher.publish(data[:4] + mutated(data[4:], rng))
             sent += 1
         if number % _AT_ONCE == 0:
             client.until(lambda: True, "", meanwhile=None)
             assert node.process.poll() is None, f"the node ended at message {number}:\n{node.output[-3000:]}"
-    client.received["hands"].clear()
-    info = next(data for name, data in samples if name == "camera_info")
-    image = CompressedImage(format="jpeg")
-    image.data.frombytes(encode_image(picture(640, 480), ".jpg"))
-
-    def send_valid() -> None:
-        publishers["camera_info"].publish(info)
-        publishers["compressed"].publish(image)
-
-    client.until(lambda: client.received["hands"], "hands after the damage", 60, send_valid)
+    client.received[output].clear()
+    client.until(
+        lambda: client.received[output],
+        f"{output} after the damage",
+        60,
+        lambda: target.publish_valid(publishers, client.node.get_clock().now().to_msg()),
+    )
     assert node.process.poll() is None
     return sent
 
@@ -75,16 +159,19 @@ def send_damaged(node: NodeProcess, client: Client, count: int, first: int = 0) 
 def main() -> int:
     """Starts the node and sends the messages."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="*", help=f"{', '.join(TARGETS)}; default: all")
     parser.add_argument("--count", type=int, default=20_000, help="messages on each topic")
     parser.add_argument("--first", type=int, default=0, help="number of the first message")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        node, client = start_node(Path(folder) / "log"), Client()
-        try:
-            print(f"{send_damaged(node, client, args.count, args.first)} messages, the node is alive")
-        finally:
-            client.close()
-            node.stop()
+    for name in args.targets or TARGETS:
+        with tempfile.TemporaryDirectory() as folder:
+            node, client = TARGETS[name].start(Path(folder) / "log"), Client()
+            try:
+                sent = send_damaged(TARGETS[name], node, client, args.count, args.first)
+                print(f"{name}: {sent} messages, the node is alive", flush=True)
+            finally:
+                client.close()
+                node.stop()
     return 0
 
 

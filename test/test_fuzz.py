@@ -14,8 +14,8 @@ COUNT = 12
 
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_inputs_are_read_or_refused_by_name(name, tmp_path):
-    if name in ("messages", "recordings"):
-        pytest.importorskip("rclpy" if name == "messages" else "rosbags")
+    if name in ("messages", "depth_messages", "fused_hands", "recordings"):
+        pytest.importorskip("rosbags" if name == "recordings" else "rclpy")
     for number, seed, data in fuzz.inputs(name, tmp_path, 0, COUNT):
         valid = seed.file.read_bytes()
         seed.file.write_bytes(data)
@@ -24,13 +24,15 @@ def test_damaged_inputs_are_read_or_refused_by_name(name, tmp_path):
 
 
 @pytest.mark.ros
-def test_damaged_messages_over_dds_do_not_end_the_node(tmp_path):
+@pytest.mark.parametrize("name", ["node", "fusion", "teleop"])
+def test_damaged_messages_over_dds_do_not_end_the_node(tmp_path, name):
     pytest.importorskip("rclpy")
-    from fuzz_node import Client, send_damaged, start_node
+    from fuzz_node import TARGETS, Client, send_damaged
 
-    node, client = start_node(tmp_path / "log"), Client()
+    target = TARGETS[name]
+    node, client = target.start(tmp_path / "log"), Client()
     try:
-        assert send_damaged(node, client, 100) == 300
+        assert send_damaged(target, node, client, 100) == 100 * len(target.topics)
     finally:
         client.close()
         assert node.stop() == 0
