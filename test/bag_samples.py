@@ -23,6 +23,8 @@ FRAME_ID = "camera_optical"
 START = 100.0
 """Stamp of the first image in seconds."""
 PERIOD = 1 / 30
+ANNOTATED_IMAGES = 9
+"""Images of the recording ``annotated_bag``."""
 MOUNT = Pose(Rotation.from_euler("xyz", [-90, 0, -90], degrees=True).as_matrix(), np.array([0.05, 0.0, 0.02]))
 """The camera in the head."""
 IMAGE, INFO, TF, ODOMETRY = (

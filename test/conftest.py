@@ -30,6 +30,25 @@ def client():
     client.close()
 
 
+@pytest.fixture(scope="session")
+def annotated_bag(tmp_path_factory):
+    """An annotated recording whose TF ends before its last two images."""
+    from bag_samples import ANNOTATED_IMAGES, START, write_bag
+
+    from wildhands_ros.config import EstimatorConfig
+    from wildhands_ros.recording.camera_poses import PoseOptions
+    from wildhands_ros.ros.recording.annotation import annotate
+    from wildhands_ros.ros.recording.image_streams import AnnotationOptions
+    from wildhands_ros.runtime.processes import Workers
+
+    folder = tmp_path_factory.mktemp("annotated")
+    times = [START - 0.02 + 0.02 * number for number in range(13)]
+    bag = write_bag(folder / "bag", images=ANNOTATED_IMAGES, tf_times=times)
+    options = AnnotationOptions(poses=PoseOptions("odom"))
+    annotate(bag, folder / "hands", options, EstimatorConfig(checkpoint="none"), {}, Workers(1, map))
+    return folder / "hands"
+
+
 def pytest_terminal_summary(terminalreporter):
     """Prints the time that each test file took, slowest first, and the CPU time of the whole run."""
     seconds = Counter()

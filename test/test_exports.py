@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
-from bag_samples import MOUNT, PERIOD, START, head_pose, write_bag
+from bag_samples import ANNOTATED_IMAGES as COUNT
+from bag_samples import MOUNT, PERIOD, START, head_pose
 from scipy.spatial.transform import Rotation
 
-from wildhands_ros.config import EstimatorConfig
 from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.hand_model.posing import HandPoser
 from wildhands_ros.recording import openxr
 from wildhands_ros.recording.bags import Bag
-from wildhands_ros.recording.camera_poses import PoseOptions
 from wildhands_ros.recording.demonstrations import ExportConfig, demonstrations
 from wildhands_ros.recording.egodex_export import NAMES, export_egodex
 from wildhands_ros.recording.features import QUALITY_NAMES, VISIBILITY_NAMES, WORLD_NAMES
 from wildhands_ros.recording.table_export import export_hdf5, export_parquet
 from wildhands_ros.ros.images import decode
-from wildhands_ros.ros.recording.annotation import annotate
-from wildhands_ros.ros.recording.image_streams import AnnotationOptions
-from wildhands_ros.runtime.processes import Workers
 from wildhands_ros.types import ManoParameters, Side
 
 CONFIG = ExportConfig(decode, task="wave")
-COUNT = 9
 STAMPS = START + PERIOD * np.arange(COUNT)
-
-
-@pytest.fixture(scope="module")
-def annotated(tmp_path_factory) -> Path:
-    """An annotated recording whose TF ends before its last two images."""
-    folder = tmp_path_factory.mktemp("annotated")
-    times = (START - 0.02 + 0.02 * np.arange(13)).tolist()
-    bag = write_bag(folder / "bag", images=COUNT, tf_times=times)
-    options = AnnotationOptions(poses=PoseOptions("odom"))
-    annotate(bag, folder / "hands", options, EstimatorConfig(checkpoint="none"), {}, Workers(1, map))
-    return folder / "hands"
 
 
 def known(stamps: np.ndarray) -> np.ndarray:
     return stamps <= START - 0.02 + 0.02 * 12
 
 
-def test_messages_have_visibility_and_quality(annotated):
-    with Bag(annotated) as bag:
+def test_messages_have_visibility_and_quality(annotated_bag):
+    with Bag(annotated_bag) as bag:
         arrays = [bag.read(topic, data) for topic, _, data in bag.messages() if topic.topic == "/hands"]
     hands = [hand for message in arrays for hand in message.hands]
     assert len(hands) >= COUNT
@@ -60,9 +42,9 @@ def test_messages_have_visibility_and_quality(annotated):
         assert hand.usable is (hand.doubts == 0 and hand.state in (0, 3)) or hand.usable == (hand.doubts == 0)
 
 
-def test_parquet_has_world_quality_and_visibility(tmp_path, annotated):
+def test_parquet_has_world_quality_and_visibility(tmp_path, annotated_bag):
     parquet = pytest.importorskip("pyarrow.parquet")
-    export_parquet(demonstrations(annotated, CONFIG), tmp_path / "table.parquet")
+    export_parquet(demonstrations(annotated_bag, CONFIG), tmp_path / "table.parquet")
     table = parquet.read_table(tmp_path / "table.parquet").to_pydict()
     for name in (*(f"quality.{n}" for n in QUALITY_NAMES), *(f"visibility.{n}" for n in VISIBILITY_NAMES)):
         assert name in table
@@ -84,9 +66,9 @@ def test_parquet_has_world_quality_and_visibility(tmp_path, annotated):
             np.testing.assert_allclose(world, pose.apply(camera), atol=1e-3)
 
 
-def test_hdf5_has_openxr_joints_with_validity(tmp_path, annotated):
+def test_hdf5_has_openxr_joints_with_validity(tmp_path, annotated_bag):
     h5py = pytest.importorskip("h5py")
-    export_hdf5(demonstrations(annotated, CONFIG), tmp_path / "table.h5")
+    export_hdf5(demonstrations(annotated_bag, CONFIG), tmp_path / "table.h5")
     with h5py.File(tmp_path / "table.h5") as file:
         demo = file["data/demo_0"]
         assert list(file["data"].attrs["openxr_joints"]) == list(openxr.JOINTS)
@@ -98,9 +80,9 @@ def test_hdf5_has_openxr_joints_with_validity(tmp_path, annotated):
         np.testing.assert_allclose(np.linalg.norm(poses[valid][:, :, 3:], axis=-1), 1, atol=1e-5)
 
 
-def test_egodex_layout(tmp_path, annotated):
+def test_egodex_layout(tmp_path, annotated_bag):
     h5py = pytest.importorskip("h5py")
-    summary = export_egodex(demonstrations(annotated, CONFIG), tmp_path / "egodex")
+    summary = export_egodex(demonstrations(annotated_bag, CONFIG), tmp_path / "egodex")
     assert (summary.episodes, summary.frames) == (1, COUNT - 1)
     assert len(NAMES) == 25 and (tmp_path / "egodex" / "0.mp4").stat().st_size > 1000
     with h5py.File(tmp_path / "egodex" / "0.hdf5") as file:
@@ -119,7 +101,7 @@ def test_egodex_layout(tmp_path, annotated):
                 assert file[f"confidences/{side}{joint}"].shape == (len(stamps),)
         assert (file["confidences/rightHand"][:][~known(stamps)] == 0).all()
     with pytest.raises(FileExistsError, match="already exists"):
-        export_egodex(demonstrations(annotated, CONFIG), tmp_path / "egodex")
+        export_egodex(demonstrations(annotated_bag, CONFIG), tmp_path / "egodex")
 
 
 @pytest.mark.parametrize("side", list(Side))

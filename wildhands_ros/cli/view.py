@@ -1,9 +1,10 @@
-"""``wildhands view``: the hands of a stream in a browser."""
+"""``wildhands view``: the hands of a stream or of an annotated recording in a browser."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .cameras import FrameCameras
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Subparsers) -> None:
     """Adds ``view``."""
-    view = commands.add_parser("view", help="show the hands of a stream in a browser (needs viser)")
-    view.add_argument("input", metavar="INPUT", help="video, folder of images, image or camera number")
+    view = commands.add_parser("view", help="show the hands of a stream or a recording in a browser (needs viser)")
+    view.add_argument(
+        "input",
+        metavar="INPUT",
+        help="video, folder of images, image or camera number; or an annotated recording (rosbag2 folder, .mcap)",
+    )
     view.add_argument(
         "--host",
         default="127.0.0.1",
@@ -35,6 +40,17 @@ def add_commands(commands: Subparsers) -> None:
 
 
 def _view(args: argparse.Namespace) -> int:
+    from ..recording.bags import is_bag
+
+    if is_bag(Path(args.input)):
+        from ..ros.recording.viewing import view_recording
+
+        view_recording(Path(args.input), args.host, args.port, not args.no_browser)
+        return EXIT_OK
+    return _view_stream(args)
+
+
+def _view_stream(args: argparse.Namespace) -> int:
     from ..config import SearchTime, SmoothingConfig
     from ..estimator import Estimator
     from ..io.sources import open_source

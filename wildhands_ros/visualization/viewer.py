@@ -16,7 +16,7 @@ from ..types import FrameEstimate, HandEstimate, Side
 from .overlay import FINGER_COLOURS, PALM_COLOUR, SIDE_COLOURS, draw_frame, label_text
 
 if TYPE_CHECKING:
-    from viser import CameraFrustumHandle, SceneApi
+    from viser import CameraFrustumHandle, SceneApi, ViserServer
 
 IMAGE_WIDTH = 640
 """Largest width of the overlay in pixels; more would only cost bandwidth."""
@@ -43,15 +43,8 @@ class HandViewer:
     """
 
     def __init__(self, faces: Mapping[Side, np.ndarray], host: str = "127.0.0.1", port: int = 8080):
-        try:
-            import viser
-        except ImportError as error:
-            raise ImportError("wildhands view needs viser: pip install viser (or wildhands_ros[view])") from error
         self._faces = dict(faces)
-        self._server = viser.ViserServer(host, port, label="wildhands", verbose=False)
-        self._server.gui.configure_theme(control_width="large", dark_mode=True, show_logo=False)
-        self._server.gui.main_panel.dock_right()
-        self._server.gui.set_panel_label("wildhands")
+        self._server = served(host, port)
         self._server.scene.set_up_direction("-y")
         self._server.scene.add_grid(
             "floor",
@@ -76,8 +69,7 @@ class HandViewer:
     @property
     def url(self) -> str:
         """Address for a browser on this machine."""
-        host = self._server.get_host()
-        return f"http://{'localhost' if host in ('0.0.0.0', '127.0.0.1') else host}:{self._server.get_port()}"
+        return served_at(self._server)
 
     def close(self) -> None:
         """Stops the server."""
@@ -90,11 +82,11 @@ class HandViewer:
             image_rgb: (H, W, 3) uint8, the image of the estimate.
             frame: the estimate.
         """
-        drawn = _narrowed(draw_frame(image_rgb, frame, self._faces))
+        drawn = narrowed(draw_frame(image_rgb, frame, self._faces))
         named = [((name, hand.side), hand) for hand, name in hand_names(frame.hands)]
         with self._server.atomic():
             self._image.image = drawn
-            self._show_camera(frame.camera, _narrowed(image_rgb))
+            self._show_camera(frame.camera, narrowed(image_rgb))
             for key, hand in named:
                 if key not in self._hands:
                     self._hands[key] = _Hand(self._server.scene, key[0], self._faces[hand.side], hand)
@@ -166,7 +158,35 @@ def _frames(hand: HandEstimate) -> tuple[np.ndarray, np.ndarray]:
     return np.roll(joint_quaternions([hand.mano])[0], 1, axis=1), np.asarray(hand.joints, np.float64)
 
 
-def _narrowed(image: np.ndarray) -> np.ndarray:
+def served(host: str, port: int) -> ViserServer:
+    """Starts a server with the looks of this package.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; if it is in use, the next free one.
+
+    Raises:
+        ImportError: viser is not installed.
+    """
+    try:
+        import viser
+    except ImportError as error:
+        raise ImportError("wildhands view needs viser: pip install viser (or wildhands_ros[view])") from error
+    server = viser.ViserServer(host, port, label="wildhands", verbose=False)
+    server.gui.configure_theme(control_width="large", dark_mode=True, show_logo=False)
+    server.gui.main_panel.dock_right()
+    server.gui.set_panel_label("wildhands")
+    return server
+
+
+def served_at(server: ViserServer) -> str:
+    """Returns the address of a server for a browser on this machine."""
+    host = server.get_host()
+    return f"http://{'localhost' if host in ('0.0.0.0', '127.0.0.1') else host}:{server.get_port()}"
+
+
+def narrowed(image: np.ndarray) -> np.ndarray:
+    """Returns an image that is at most ``IMAGE_WIDTH`` wide."""
     height, width = image.shape[:2]
     if width <= IMAGE_WIDTH:
         return image

@@ -21,7 +21,7 @@ from ...runtime.processes import Workers
 from .annotated_bags import HANDS_TOPIC
 from .annotation import annotate
 from .image_streams import AnnotationOptions
-from .report import SIDES, STATES
+from .recorded_frames import SIDES, STATES
 from .synthetic_bags import WORLD, cached_recording
 
 
