@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..geometry.pose import Pose
+from ..geometry.so3 import matrices_from_vectors, vectors_from_matrices
 from ..types import HandEstimate, ManoParameters, Side
 from .asset import HandAsset, joints_linear
 
@@ -36,7 +36,7 @@ class HandPlacement:
 
     def moved(self, mano: ManoParameters, side: Side, pose: Pose) -> ManoParameters:
         """Returns the parameters in the parent frame of ``pose``; they are given in its child frame."""
-        orient = (Rotation.from_matrix(pose.rotation) * Rotation.from_rotvec(mano.global_orient)).as_rotvec()
+        orient = vectors_from_matrices(pose.rotation @ matrices_from_vectors(mano.global_orient))
         turned = ManoParameters(mano.transl, orient, mano.hand_pose, mano.betas)
         return self.with_wrist(turned, side, pose.apply(self.wrist(mano, side)))
 
