@@ -167,13 +167,12 @@ def _threshold(default: float, text: str) -> float:
 class QualityThresholds:
     """When an estimate of a recording is doubted. The defaults were chosen with ``wildhands evaluate recording``."""
 
-    min_score: float = _threshold(0.5, "smallest score, which falls when a hand is hidden or cut off by the border")
+    max_wrong: float = _threshold(0.62, "largest probability that the wrist is off by more than 10 cm")
     max_reprojection: float = _threshold(
-        0.08, "largest mean distance between keypoints and estimate, as a fraction of the box's longer side"
+        0.15, "largest mean distance between keypoints and estimate, as a fraction of the box's longer side"
     )
-    max_stddev: float = _threshold(0.17, "largest standard deviation of the place of the wrist in metres")
     max_jump: float = _threshold(
-        0.06, "metres by which a wrist may differ from the median of its track over a third of a second"
+        0.1, "metres by which a wrist may differ from the median of its track over a third of a second"
     )
     max_speed: float = _threshold(4.0, "largest speed of a wrist in m/s")
     max_acceleration: float = _threshold(120.0, "largest acceleration of a wrist over 0.2 s in m/s^2")

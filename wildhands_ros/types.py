@@ -151,7 +151,7 @@ class Doubt(enum.Flag):
     JUMP = enum.auto()
     """The hand jumps to another place and back, or does not continue its track."""
     LOW_AGREEMENT = enum.auto()
-    """The estimate does not explain the keypoints, its place is uncertain, or its detection has a low score."""
+    """The wrist is probably off by more than 10 cm, or the estimate does not explain the keypoints."""
     IMPLAUSIBLE_MOTION = enum.auto()
     """Its speed or acceleration is beyond that of a hand."""
     IMPLAUSIBLE_POSE = enum.auto()

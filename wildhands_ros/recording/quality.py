@@ -18,6 +18,7 @@ from ..fitting.kinematics import HandKinematics
 from ..geometry.camera import in_image
 from ..hand_model.asset import HandAsset
 from ..types import Doubt, FrameEstimate, HandEstimate, HandQuality, HandState, Side
+from .reliability import probability_wrong
 from .segments import AnnotatedFrame
 from .tracks import RecordedTrack, are_comparable, side_evidence
 
@@ -54,13 +55,14 @@ class TrackJudge:
         wrists = np.stack([track.wrists[number] for number in numbers])
         is_short = stamps[-1] - stamps[0] < self._thresholds.min_track
         doubtful_side = self._side_share(track) < self._thresholds.min_side
+        wrong = probability_wrong(hands)
         moving = self._motion(stamps, wrists, runs)
         jumps = self._jumps(stamps, wrists, runs)
         for i, (number, hand) in enumerate(zip(numbers, hands, strict=True)):
             found[number] |= Doubt.JUMP if jumps[i] or is_short else Doubt.NONE
             found[number] |= Doubt.IMPLAUSIBLE_MOTION if moving[i] else Doubt.NONE
             found[number] |= Doubt.SIDE if doubtful_side else Doubt.NONE
-            if self._disagrees(hand):
+            if wrong[i] > self._thresholds.max_wrong or hand.reprojection_error > self._thresholds.max_reprojection:
                 found[number] |= Doubt.LOW_AGREEMENT
             change = abs(sizes[i] / np.median(sizes) - 1)
             if change > self._thresholds.max_size_change or self._beyond_limits(hand):
@@ -88,13 +90,6 @@ class TrackJudge:
             is_seen = state in (HandState.SEEN, HandState.INTERPOLATED) or bool(hand.views)
             hands.append(replace(hand, quality=HandQuality(state, doubts, is_seen and not doubts)))
         return replace(frame, hands=tuple(hands))
-
-    def _disagrees(self, hand: HandEstimate) -> bool:
-        limits = self._thresholds
-        disagrees = hand.score < limits.min_score or hand.reprojection_error > limits.max_reprojection
-        covariance = hand.wrist_covariance
-        is_vague = covariance is not None and np.sqrt(np.trace(covariance[:3, :3])) > limits.max_stddev
-        return bool(disagrees or is_vague)
 
     def _side_share(self, track: RecordedTrack) -> float:
         evidence = np.array([side_evidence(hand) for hand in track.hands.values()])

@@ -46,7 +46,7 @@ class RefinementOptions:
 
     smooth: bool = False
     """Whether to smooth the hands over time, with past and future frames."""
-    max_gap: float = 0.3
+    max_gap: float = 0.4
     """Seconds without a hand that are interpolated; longer gaps are left empty. 0 interpolates nothing."""
     thresholds: QualityThresholds = field(default_factory=QualityThresholds)
     """When an estimate is doubted."""

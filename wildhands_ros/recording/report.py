@@ -29,7 +29,7 @@ COLOURS = {
 }
 _DOUBTS = {
     Doubt.JUMP: "jump",
-    Doubt.LOW_AGREEMENT: "low agreement or uncertain place",
+    Doubt.LOW_AGREEMENT: "distance uncertain or keypoints not explained",
     Doubt.IMPLAUSIBLE_MOTION: "implausible motion",
     Doubt.IMPLAUSIBLE_POSE: "implausible pose",
     Doubt.SIDE: "side suspected",

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Fits the probability that an estimate of a recording is wrong; prints the constants of ``recording/reliability.py``.
+
+The synthetic recordings of a split are annotated; their ground truth says which wrists are off by more than 10 cm. The
+fit is a logistic regression on ``reliability_features``. With ``--check``, nothing is fitted: the present constants are
+compared with the ground truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from wildhands_ros.config import EstimatorConfig
+from wildhands_ros.estimator import hand_model
+from wildhands_ros.evaluation.recordings import RecordedHand, matches
+from wildhands_ros.recording.annotation import Annotation
+from wildhands_ros.recording.refinement import Refinement, RefinementOptions
+from wildhands_ros.recording.reliability import FEATURES, probability_wrong, reliability_features
+from wildhands_ros.ros.recording.image_streams import AnnotationOptions, open_stream
+from wildhands_ros.ros.recording.synthetic_bags import cached_recording
+from wildhands_ros.runtime.processes import processes
+from wildhands_ros.types import HandEstimate, HandState
+
+ITERATIONS = 50
+GOOD_MASKED = (0.05, 0.1, 0.2, 0.3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=6, help="recordings (default: 6)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="duration of each (default: 6)")
+    parser.add_argument("--split", default="train", help="split of the synthetic world (default: train)")
+    parser.add_argument("--check", action="store_true", help="check the present constants instead of fitting")
+    args = parser.parse_args()
+    hands, wrong = annotated(args.split, args.count, args.seconds)
+    features = np.array([reliability_features(hand) for hand in hands])
+    probability = probability_wrong(hands)
+    if not args.check:
+        a, weights = np.column_stack([features, np.ones(len(features))]), np.zeros(len(FEATURES) + 1)
+        for _ in range(ITERATIONS):
+            probability = 1 / (1 + np.exp(-a @ weights))
+            hessian = (a * (probability * (1 - probability))[:, None]).T @ a + 1e-3 * np.eye(len(weights))
+            weights += np.linalg.solve(hessian, a.T @ (wrong - probability) - 1e-3 * weights)
+        print(f"_WEIGHTS, _BIAS = np.array({weights[:-1].round(2).tolist()}), {weights[-1]:.2f}")
+    print(f"{len(wrong)} estimates, {100 * wrong.mean():.0f} % wrong")
+    for share in GOOD_MASKED:
+        limit = np.quantile(probability[~wrong], 1 - share)
+        masked = 100 * (probability[wrong] > limit).mean()
+        print(f"probability {limit:.2f}: {100 * share:.0f} % of the good ones, {masked:.0f} % of the wrong ones masked")
+
+
+def annotated(split: str, count: int, seconds: float) -> tuple[list[HandEstimate], np.ndarray]:
+    """Returns the estimates of the recordings of a split, and (N,) which of them are wrong."""
+    hands: list[HandEstimate] = []
+    wrong: list[bool] = []
+    config = EstimatorConfig()
+    with processes(os.cpu_count() or 1, "wildhands_ros.recording.estimation") as workers:
+        for seed in range(count):
+            bag, labels = cached_recording(seed, seconds, split)
+            with tempfile.TemporaryDirectory() as folder:
+                annotation = Annotation(Path(folder), {})
+                annotation.run(partial(open_stream, bag, AnnotationOptions()), len(labels.stamps), config, workers)
+                frames = list(Refinement(hand_model(config), RefinementOptions())(list(annotation.frames())))
+            estimates = [(frame.stamp, hand) for frame in frames for hand in frame.estimate.hands]
+            found = [
+                RecordedHand(stamp, hand.side, hand.joints, None, np.zeros(21), HandState.SEEN, 0, False)
+                for stamp, hand in estimates
+            ]
+            number_of = {id(each): number for number, each in enumerate(found)}
+            for match in matches(labels, found):
+                hands.append(estimates[number_of[id(match.hand)]][1])
+                wrong.append(match.is_wrong)
+    return hands, np.array(wrong)
+
+
+if __name__ == "__main__":
+    main()
