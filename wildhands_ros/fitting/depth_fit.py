@@ -8,7 +8,7 @@ at its pixel, along the surface's normal. So the depth image does not have to be
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from .kinematics import HandKinematics
 from .levenberg_marquardt import Job
 from .residuals import Evaluated, Evidence
 from .solver import Solver, solver
+from .summary import Summariser, summariser
 from .surface import HandSurface, PosedSurface, hand_surface
 from .uncertainty import disagreement
 
@@ -103,6 +104,15 @@ class DepthResult(NamedTuple):
     status: DepthStatus
 
 
+class _Model(NamedTuple):
+    """What is computed with for hands of one side."""
+
+    kinematics: HandKinematics
+    surface: HandSurface
+    evaluate: Solver[Evidence]
+    summarise: Summariser
+
+
 class DepthFit:
     """Refines fits of right and left hands.
 
@@ -120,8 +130,9 @@ class DepthFit:
             fit: Result of the keypoint fit.
             depth: Depth image of the same moment.
         """
-        kinematics, surface, evaluate = self._models[fit.side]
-        evidence = _metric(fit.evidence, kinematics)
+        model = self._models[fit.side]
+        surface, evaluate = model.surface, model.evaluate
+        evidence = _metric(fit.evidence, model.kinematics)
         mirror = mirror_of(fit.side)
         posed = surface.pose(fit.state.pose)
         observed = _observe(surface, posed, mirror, depth)
@@ -170,7 +181,7 @@ class DepthFit:
         if status is not DepthStatus.USED:
             return DepthResult(fit, status)
         (found,) = evaluate([Job(pose, evidence, None, None)], 0)
-        return DepthResult(_refined(fit, kinematics, found, matrix, depth), status)
+        return DepthResult(_refined(fit, model, found, matrix, depth), status)
 
 
 def _metric(evidence: Evidence, kinematics: HandKinematics) -> Evidence:
@@ -184,9 +195,9 @@ def _metric(evidence: Evidence, kinematics: HandKinematics) -> Evidence:
     return replace(evidence, length=typical.metres, length_stddev=typical.stddev)
 
 
-def _model(asset: HandAsset) -> tuple[HandKinematics, HandSurface, Solver[Evidence]]:
+def _model(asset: HandAsset) -> _Model:
     kinematics = HandKinematics(asset)
-    return kinematics, hand_surface(asset, kinematics), solver(kinematics)
+    return _Model(kinematics, hand_surface(asset, kinematics), solver(kinematics), summariser(kinematics))
 
 
 def _observe(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, depth: DepthImage) -> _Observed:
@@ -273,27 +284,20 @@ def _stands_out(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, d
     return bool((seen[known] > points[outline[known], 2] + _FARTHER).mean() > _LEAST_OUTLINE)
 
 
-def _refined(
-    fit: FitResult,
-    kinematics: HandKinematics,
-    found: Evaluated,
-    matrix: np.ndarray,
-    depth: DepthImage,
-) -> FitResult:
+def _refined(fit: FitResult, model: _Model, found: Evaluated, matrix: np.ndarray, depth: DepthImage) -> FitResult:
     """Returns the fit with another pose and the inverse covariance of its unknowns."""
-    pose = found.pose
-    covariance = disagreement(fit) ** 0.5 * np.linalg.inv(matrix)
+    kinematics, pose = model.kinematics, found.pose
+    matrix = matrix / disagreement(fit) ** 0.5
+    summary = model.summarise(found._replace(normal=replace(found.normal, matrix=matrix)), fit.evidence)
     # An error of the sensor's scale moves the whole hand along the ray.
-    distance = float(np.linalg.norm(pose.position))
-    along = pose.position / distance
-    common = np.outer(along, along) * (depth.noise.bias * distance) ** 2
-    covariance[3:6, 3:6] += common
-    hand = fitted_hand(kinematics, pose, found.joints, found.jacobian, covariance, fit.side)
-    length, gradient = kinematics.length(pose.betas)
-    variance = gradient @ covariance[-len(gradient) :, -len(gradient) :] @ gradient
+    common = depth.noise.bias * pose.position
+    hand = fitted_hand(kinematics, found, summary.shifted(np.outer(common, common)), fit.side)
+    length, of_betas = kinematics.length(pose.betas)
+    gradient = np.concatenate([np.zeros(len(matrix) - len(of_betas)), of_betas])
+    variance = gradient @ np.linalg.solve(matrix, gradient)
     return replace(
         fit,
-        **{item.name: getattr(hand, item.name) for item in fields(hand)},
+        **vars(hand),
         state=replace(fit.state, pose=pose),
         length=HandLength(_LENGTH_BIAS * float(length), float(np.hypot(np.sqrt(variance), depth.noise.bias * length))),
     )

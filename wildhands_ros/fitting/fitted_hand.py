@@ -1,4 +1,4 @@
-"""A posed right hand with the covariance of its unknowns, as the hand of its side that is reported."""
+"""A posed right hand with its uncertainty, as the hand of its side that is reported."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry.so3 import vectors_from_matrices
 from ..types import ManoParameters, Side
-from .kinematics import NUM_ANGLES, HandKinematics, HandPose
+from .kinematics import HandKinematics, in_mano_order
+from .residuals import Evaluated
+from .summary import Summary
 
-_POSITION_FIRST = [3, 4, 5, 0, 1, 2]
+_POSITION_FIRST = np.ix_([3, 4, 5, 0, 1, 2], [3, 4, 5, 0, 1, 2])
+"""Moves the position before the rotation in a covariance of the wrist."""
 
 
 @dataclass(frozen=True)
@@ -35,41 +37,28 @@ def mirror_of(side: Side) -> np.ndarray:
     return np.array([-1.0 if side is Side.LEFT else 1.0, 1, 1])
 
 
-def fitted_hand(
-    kinematics: HandKinematics,
-    pose: HandPose,
-    joints: np.ndarray,
-    jacobian: np.ndarray,
-    covariance: np.ndarray,
-    side: Side,
-) -> FittedHand:
+def fitted_hand(kinematics: HandKinematics, found: Evaluated, summary: Summary, side: Side) -> FittedHand:
     """Returns what is reported of a fit.
 
     Args:
         kinematics: Kinematics of the right hand, or of the mirrored left one.
-        pose: Its pose.
-        joints: (21, 3) its joints.
-        jacobian: (21, 3, unknowns) their derivatives.
-        covariance: (unknowns, unknowns)
+        found: Its pose and joints.
+        summary: What follows from them.
         side: Side of the hand.
     """
-    mirror = mirror_of(side)
+    mirror, pose = mirror_of(side), found.pose
     turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
     signs = np.concatenate([mirror, turn])
-    rows = jacobian.reshape(63, -1)
-    variance = ((rows @ covariance) * rows).sum(1).reshape(21, 3)
-    rotation = pose.rotation * np.outer(mirror, mirror)
-    mano = ManoParameters(
-        transl=(pose.position - kinematics.wrist_at_rest(pose.betas)) * mirror,
-        global_orient=vectors_from_matrices(rotation),
-        hand_pose=(kinematics.hand_pose(pose.angles).reshape(15, 3) * turn).reshape(NUM_ANGLES),
-        betas=pose.betas.copy(),
-    )
     return FittedHand(
-        mano=mano,
-        joints=joints * mirror,
-        joints_stddev=np.sqrt(variance),
+        mano=ManoParameters(
+            transl=(pose.position - kinematics.wrist_at_rest(pose.betas)) * mirror,
+            global_orient=summary.orientation * turn,
+            hand_pose=in_mano_order(summary.turns * turn),
+            betas=pose.betas.copy(),
+        ),
+        joints=found.joints * mirror,
+        joints_stddev=np.sqrt(summary.variance),
         wrist_position=pose.position * mirror,
-        wrist_rotation=rotation,
-        wrist_covariance=covariance[np.ix_(_POSITION_FIRST, _POSITION_FIRST)] * np.outer(signs, signs),
+        wrist_rotation=pose.rotation * np.outer(mirror, mirror),
+        wrist_covariance=summary.covariance[_POSITION_FIRST] * np.outer(signs, signs),
     )

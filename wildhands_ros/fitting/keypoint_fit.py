@@ -11,10 +11,10 @@ from ..geometry.so3 import matrices_from_vectors
 from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..types import HandLength, ManoParameters, Side
-from .fitted_hand import FittedHand
+from .fitted_hand import FittedHand, fitted_hand
 from .hand_length import EXACT_STDDEV, LENGTH_STDDEV
 from .initialisation import blind_poses, pose_from_world
-from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, in_mano_order, turn_between
+from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
 from .levenberg_marquardt import Job
 from .residuals import Anchor, Evaluated, Evidence
 from .solver import solver
@@ -28,8 +28,6 @@ KEYPOINT_STDDEV = 0.03
 _SAME_LENGTH = 0.01
 """Largest change of a known length, as a fraction, with which a fit continues; learning changes it all the time."""
 _COLD_ITERATIONS, _WARM_ITERATIONS = 12, 4
-_POSITION_FIRST = np.ix_([3, 4, 5, 0, 1, 2], [3, 4, 5, 0, 1, 2])
-"""Moves the position before the rotation in a covariance of the wrist."""
 _MAX_GAP = 0.5
 """Seconds after which the last state is not used."""
 _SUSPICIOUS_COST = 80.0
@@ -325,22 +323,10 @@ class KeypointFit:
 
     def _result(self, problem: FitProblem, state: FitState, solution: Evaluated) -> FitResult:
         summary = self._summarise(solution, problem.evidence)
-        mirror, pose = problem.mirror, solution.pose
-        turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
-        signs = np.concatenate([mirror, turn])
+        hand = fitted_hand(self._kinematics, solution, summary, problem.side)
         return FitResult(
+            **vars(hand),
             side=problem.side,
-            mano=ManoParameters(
-                transl=(pose.position - self._kinematics.wrist_at_rest(pose.betas)) * mirror,
-                global_orient=summary.orientation * turn,
-                hand_pose=in_mano_order(summary.turns * turn),
-                betas=pose.betas.copy(),
-            ),
-            joints=solution.joints * mirror,
-            joints_stddev=np.sqrt(summary.variance),
-            wrist_position=pose.position * mirror,
-            wrist_rotation=pose.rotation * np.outer(mirror, mirror),
-            wrist_covariance=summary.covariance[_POSITION_FIRST] * np.outer(signs, signs),
             cost=float(solution.normal.cost),
             reprojection=summary.reprojection,
             state=state,

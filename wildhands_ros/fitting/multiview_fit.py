@@ -25,6 +25,7 @@ from .levenberg_marquardt import Job
 from .multiview_residuals import MultiviewEvidence
 from .residuals import Evaluated
 from .solver import Solver, views_solver
+from .summary import summarised
 
 VIEW_STDDEV = 0.003
 """Standard deviation in metres of the error that all keypoints of a view have in common."""
@@ -160,7 +161,7 @@ class MultiviewFit:
         return MultiviewResult(
             side=side,
             side_score=float(1 / (1 + np.exp(-abs(odds)))),
-            hand=fitted_hand(kinematics, pose, solution.joints, solution.jacobian, covariance, side),
+            hand=fitted_hand(kinematics, solution, summarised(kinematics, solution, covariance), side),
             length=HandLength(LENGTH_BIAS * float(own_length), _LENGTH_FACTOR * float(np.sqrt(variance))),
             cost=float(solution.normal.cost),
             misfits=np.array([misfit(view, solution.joints * mirror) for view in views]),

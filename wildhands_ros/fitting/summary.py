@@ -28,6 +28,12 @@ class Summary(NamedTuple):
     covariance: np.ndarray
     """(6, 6) covariance of the wrist's rotation and position."""
 
+    def shifted(self, covariance: np.ndarray) -> Summary:
+        """Returns the summary with a further (3, 3) covariance of the whole hand's position."""
+        total = self.covariance.copy()
+        total[3:6, 3:6] += covariance
+        return self._replace(variance=self.variance + np.diag(covariance), covariance=total)
+
 
 Summariser: TypeAlias = Callable[[Evaluated, Evidence], Summary]
 
@@ -49,14 +55,21 @@ class NumPySummariser:
 
     def __call__(self, found: Evaluated, evidence: Evidence) -> Summary:
         covariance = np.linalg.inv(found.normal.matrix)
-        by_joint = found.jacobian.reshape(63, -1)
-        return Summary(
-            reprojection=_reprojection(found.joints, evidence),
-            orientation=vectors_from_matrices(found.pose.rotation),
-            turns=self._kinematics.turns(found.pose.angles),
-            variance=((by_joint @ covariance) * by_joint).sum(-1).reshape(21, 3),
-            covariance=covariance[:NUM_RIGID, :NUM_RIGID],
-        )
+        return summarised(self._kinematics, found, covariance, _reprojection(found.joints, evidence))
+
+
+def summarised(
+    kinematics: HandKinematics, found: Evaluated, covariance: np.ndarray, reprojection: float = float("nan")
+) -> Summary:
+    """Returns the summary of a hand with an (unknowns, unknowns) covariance of its unknowns."""
+    by_joint = found.jacobian.reshape(63, -1)
+    return Summary(
+        reprojection=reprojection,
+        orientation=vectors_from_matrices(found.pose.rotation),
+        turns=kinematics.turns(found.pose.angles),
+        variance=((by_joint @ covariance) * by_joint).sum(-1).reshape(21, 3),
+        covariance=covariance[:NUM_RIGID, :NUM_RIGID],
+    )
 
 
 def _reprojection(joints: np.ndarray, evidence: Evidence) -> float:
