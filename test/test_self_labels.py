@@ -10,6 +10,7 @@ from wildhands_ros.datasets.real_images import self_labels
 from wildhands_ros.datasets.real_images.reader import read_boxed_images
 from wildhands_ros.datasets.real_images.self_labels import AGREEMENT, Seen, SelfLabel, agreed, label_folder, views
 from wildhands_ros.geometry.boxes import box_iou
+from wildhands_ros.training.detector.config import DetectorTrainingConfig
 from wildhands_ros.training.detector.real_images import RealImages
 from wildhands_ros.types import Detection, Side
 
@@ -116,6 +117,8 @@ def test_labels_of_a_folder_are_trained_on(photographs, tmp_path, monkeypatch, c
     assert sure.side is Side.LEFT and not sure.ignore and doubtful.ignore
     assert len(RealImages(photographs, "frames")) == 1
     assert len(RealImages(photographs, "frames", self_labels=output)) == 2
+    with pytest.raises(ValueError, match="self_labels needs real_images"):
+        DetectorTrainingConfig(steps=1, batch_size=1, pool=1, self_labels=str(output))
 
 
 def test_a_folder_without_unlabelled_images_is_rejected(photographs, tmp_path):

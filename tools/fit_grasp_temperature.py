@@ -11,7 +11,7 @@ temperature minimises the negative log likelihood of both groups, which weigh th
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ from wildhands_ros.evaluation.synthetic import world_images
 from wildhands_ros.runtime.predictor import GRASP_TEMPERATURE
 
 WORLDS = ("lab", "open", "wild")
+Group = tuple[np.ndarray, np.ndarray, Callable[[np.ndarray, np.ndarray], np.ndarray]]
+"""Logits, labels, and the log probability of a label given logits."""
 HOLDING = {"hands_dguzk": False, "lebanese_gestures": False, "hand_tools": True}
 """Sources of photographs by whether their hands hold something."""
 
@@ -35,7 +37,9 @@ def main() -> None:
     args = parser.parse_args()
     estimator = Estimator(EstimatorConfig(refine=False, max_hands=8))
     rendered = list(_rendered(estimator, args.count))
-    groups = {"renders": (np.array([log for log, _ in rendered]), np.array([grasp for _, grasp in rendered]), _exact)}
+    groups: dict[str, Group] = {
+        "renders": (np.array([log for log, _ in rendered]), np.array([grasp for _, grasp in rendered]), _exact)
+    }
     if args.photos is not None:
         seen = list(_photographed(estimator, args.photos))
         groups["photographs"] = np.array([log for log, _ in seen]), np.array([holds for _, holds in seen]), _holding
@@ -84,9 +88,10 @@ def _holding(logits: np.ndarray, holds: np.ndarray) -> np.ndarray:
 def _rendered(estimator: Estimator, count: int) -> Iterator[tuple[np.ndarray, int]]:
     for world in WORLDS:
         for image in world_images(world, "val", 0, count):
-            hands = [hand for hand in image.hands if not hand.ignore]
             pixels = image.load_image()
-            for hand in hands:
+            for hand in image.hands:
+                if hand.ignore or hand.grasp is None:
+                    continue
                 if (logits := _logits(estimator, pixels, image.camera, hand.box, hand.side)) is not None:
                     yield logits, int(hand.grasp)
 

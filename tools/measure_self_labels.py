@@ -29,18 +29,17 @@ def main() -> None:
     for image in read_boxed_images(args.folder, split=args.split).images:
         if image.hands_boxed and image.hands_complete and image.frame is None and not image.evaluate_only:
             of_source[image.source].append(image)
-    labeller, counts = SelfLabeller(), {}
+    labeller = SelfLabeller()
+    counts: dict[str, Counter[str]] = {}
     for source, images in sorted(of_source.items()):
         counts[source] = Counter()
         for image in images[:: max(1, len(images) // args.limit)][: args.limit]:
             counts[source] += count(labeller(image.load()), image)
     counts["all"] = sum(counts.values(), Counter())
     for source, found in counts.items():
-        labels = found["right"] + found["wrong"]
         print(
             f"{source}: {found['images']} images, {found['hands']} hands: {found['right']} labelled, {found['wrong']} "
-            f"wrong labels ({100 * found['right'] / max(labels, 1):.0f} % right), {found['doubtful']} doubtful; sides "
-            f"{found['sides_right']} of {found['sides']} right"
+            f"wrong labels, {found['doubtful']} doubtful; sides {found['sides_right']} of {found['sides']} right"
         )
 
 
