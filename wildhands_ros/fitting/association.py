@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from ..tracking.assignment import cheapest_pairs
 from .multiview_fit import HandView, misfit, triangulated
 
 MOST_MISFIT = 0.12
@@ -103,7 +103,7 @@ def assign_to_tracks(views: Mapping[str, Sequence[HandView]], predictions: Seque
         if not hands or not predictions:
             continue
         costs = np.array([[misfit(view, joints) for joints in predictions] for view in hands])
-        for row, column in zip(*linear_sum_assignment(np.fmin(costs, 1e3)), strict=True):
+        for row, column in cheapest_pairs(np.fmin(costs, 1e3)):
             if costs[row, column] < MOST_MOTION:
-                found[column].append((name, int(row)))
+                found[column].append((name, row))
     return found

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..geometry.camera import Camera
 from ..geometry.pose import Pose
+from ..geometry.so3 import vectors_from_matrices
 from ..hand_model.asset import HandAsset
 from ..tracking.tracks import MAX_GAP
 from ..types import DepthStatus, EstimateSource, HandEstimate, HandLength, ManoParameters, Side
@@ -320,7 +320,7 @@ def observe(estimate: HandEstimate, camera: Camera, pose: Pose, stamp: float) ->
     joints = pose.apply(estimate.joints)
     # transl is the wrist's position less that of the rest pose, which no pose of the camera changes.
     transl = joints[0] + (estimate.mano.transl - estimate.joints[0])
-    mano = replace(estimate.mano, transl=transl, global_orient=Rotation.from_matrix(rotation).as_rotvec())
+    mano = replace(estimate.mano, transl=transl, global_orient=vectors_from_matrices(rotation))
     both = np.kron(np.eye(2), pose.rotation)
     hand = FittedHand(
         mano=mano,

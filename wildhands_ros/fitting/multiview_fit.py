@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from ..geometry.so3 import matrices_from_vectors
 from ..hand_model.asset import HandAsset
 from ..types import HandLength, ManoParameters, Side
 from .fitted_hand import FittedHand, fitted_hand, mirror_of
@@ -238,7 +238,7 @@ def _initial_poses(
     turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
     for view in views:
         if view.side is side:
-            rotation = Rotation.from_rotvec(view.estimate.global_orient * turn).as_matrix()
+            rotation = matrices_from_vectors(view.estimate.global_orient * turn)
             angles = kinematics.angles((view.estimate.hand_pose.reshape(15, 3) * turn).reshape(45))
             poses.append(HandPose(rotation, np.zeros(3), angles, np.zeros(kinematics.num_betas)))
     if not poses:

@@ -8,6 +8,7 @@ whole numbers, as in OpenCV and ROS.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -21,6 +22,9 @@ GUESSED_FOCAL_PER_SIDE = 1000 / 1920
 def scale_affine(sx: float, sy: float) -> np.ndarray:
     """Returns the (2, 3) pixel map of ``cv2.resize``: it scales pixel areas, so pixel centres move by half a pixel."""
     return np.array([[sx, 0, 0.5 * sx - 0.5], [0, sy, 0.5 * sy - 0.5]], dtype=np.float64)
+
+
+_LAST_ROW = np.array([0.0, 0, 1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +50,10 @@ class Camera:
         set_field("k", np.asarray(self.k, dtype=np.float64).reshape(3, 3))
         set_field("d", np.asarray(self.d, dtype=np.float64).reshape(-1))
         set_field("rotation", np.asarray(self.rotation, dtype=np.float64).reshape(3, 3))
-        if not np.isfinite(self.k).all() or not np.allclose(self.k[2], (0, 0, 1)):
+        if not np.isfinite(self.k).all() or (np.abs(self.k[2] - _LAST_ROW) > 1e-8).any():
             raise ValueError(f"the camera matrix must be finite and its last row 0, 0, 1, but it is {self.k.tolist()}")
-        if not np.linalg.det(self.k[:2, :2]) > 0:
+        (a, b), (c, d) = self.k[:2, :2].tolist()
+        if not a * d - b * c > 0:
             raise ValueError(f"the focal lengths of the camera matrix must be positive, but it is {self.k.tolist()}")
         if self.width < 1 or self.height < 1:
             raise ValueError(
@@ -127,6 +132,11 @@ class Camera:
         focal = GUESSED_FOCAL_PER_SIDE * max(width, height)
         return cls.pinhole(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
 
+    @cached_property
+    def _to_normalised(self) -> np.ndarray:
+        """(2, 2) inverse of the linear part of ``k``."""
+        return np.linalg.inv(self.k[:2, :2])
+
     @property
     def focal(self) -> float:
         """Mean focal length in pixels, also valid for a rotated crop."""
@@ -144,7 +154,7 @@ class Camera:
 
     def rays(self, pixels: np.ndarray) -> np.ndarray:
         """Maps (..., 2) pixels to (..., 3) unit directions; NaN where the lens model has no direction for a pixel."""
-        normalised = (np.asarray(pixels, dtype=np.float64) - self.k[:2, 2]) @ np.linalg.inv(self.k[:2, :2]).T
+        normalised = (np.asarray(pixels, dtype=np.float64) - self.k[:2, 2]) @ self._to_normalised.T
         return undistort(normalised, self.distortion_model, self.d) @ self.rotation
 
     def angles(self, pixels: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Track:
     @property
     def side_score(self) -> float:
         """Confidence in ``side``, 0.5 to 1."""
-        return float(1 / (1 + np.exp(-abs(self.evidence))))
+        return 1 / (1 + math.exp(-abs(self.evidence)))
 
     def confirm_side(self, side: Side) -> None:
         """Adds the evidence of a fit that tried both sides on this frame's keypoints and preferred one."""
@@ -71,7 +72,7 @@ class Track:
         if dt > 0:
             self.velocity = (_centre(detection.box) - _centre(self.box)) / dt
         self.box, self.stamp = detection.box, stamp
-        is_known = np.isfinite([self.score, detection.score]).all()
+        is_known = math.isfinite(self.score) and math.isfinite(detection.score)
         self.score = _SCORE_MEMORY * self.score + (1 - _SCORE_MEMORY) * detection.score if is_known else detection.score
         self._add_evidence(_log_odds_right(detection), _MEMORY)
 
@@ -85,7 +86,7 @@ class Track:
         return self.grasp_probabilities
 
     def _add_evidence(self, log_odds: float, memory: float) -> None:
-        self.evidence = float(np.clip(memory * self.evidence + log_odds, -_MOST_EVIDENCE, _MOST_EVIDENCE))
+        self.evidence = min(max(memory * self.evidence + log_odds, -_MOST_EVIDENCE), _MOST_EVIDENCE)
 
 
 class HandTracks:
@@ -156,15 +157,17 @@ def hand_names(hands: Iterable[HandEstimate]) -> list[tuple[HandEstimate, str]]:
 
 def _cost(track: Track, detection: Detection, stamp: float) -> float:
     """Returns distance of the boxes plus disagreement of the sides; infinite if they cannot be the same hand."""
-    size = max(np.max(track.box[2:] - track.box[:2]), np.max(detection.box[2:] - detection.box[:2]), 1.0)
-    expected = _centre(track.box) + track.velocity * (stamp - track.stamp)
-    centre = _centre(detection.box)
+    # Plain numbers are several times as fast as arrays of two or four elements.
+    (ax0, ay0, ax1, ay1), (bx0, by0, bx1, by1) = track.box.tolist(), detection.box.tolist()
+    size = max(ax1 - ax0, ay1 - ay0, bx1 - bx0, by1 - by0, 1.0)
+    dx, dy = (bx0 + bx1 - ax0 - ax1) / 2, (by0 + by1 - ay0 - ay1) / 2
+    moved_x, moved_y = (track.velocity * (stamp - track.stamp)).tolist()
     # The last position counts as well, because the hand may have stopped.
-    distance = min(np.linalg.norm(centre - expected), np.linalg.norm(centre - _centre(track.box))) / size
+    distance = min(math.hypot(dx - moved_x, dy - moved_y), math.hypot(dx, dy)) / size
     if distance > _REACH:
-        return np.inf
-    agreement = np.tanh(track.evidence / 2) * np.tanh(_log_odds_right(detection) / 2)
-    return float(distance + _OTHER_SIDE * (1 - agreement) / 2)
+        return math.inf
+    agreement = math.tanh(track.evidence / 2) * math.tanh(_log_odds_right(detection) / 2)
+    return distance + _OTHER_SIDE * (1 - agreement) / 2
 
 
 def _centre(box: np.ndarray) -> np.ndarray:
@@ -175,6 +178,6 @@ def _log_odds_right(detection: Detection) -> float:
     if detection.side is None:
         return 0.0
     # A side without a confidence is assumed to be correct nine times out of ten.
-    score = np.clip(0.9 if np.isnan(detection.side_score) else detection.side_score, 0.5, 0.99)
-    odds = float(np.log(score / (1 - score)))
+    score = min(max(0.9 if math.isnan(detection.side_score) else detection.side_score, 0.5), 0.99)
+    odds = math.log(score / (1 - score))
     return odds if detection.side is Side.RIGHT else -odds
