@@ -32,6 +32,8 @@ _SURFACE_STDDEV = 0.002
 _SURFACE_REDUNDANCY, _KEYPOINT_REDUNDANCY = 25.0, 10.0
 """Number of surface points, and of keypoints, that count as one, because their errors are alike. Chosen like the
 constants of ``uncertainty``."""
+_VARIANCE_FACTOR = 0.88
+"""Calibrated variance over that of points that count so much."""
 _FACING = 0.35
 """Least cosine between a point's normal and the direction to the camera."""
 _STEEPEST = 0.012
@@ -287,7 +289,7 @@ def _stands_out(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, d
 def _refined(fit: FitResult, model: _Model, found: Evaluated, matrix: np.ndarray, depth: DepthImage) -> FitResult:
     """Returns the fit with another pose and the inverse covariance of its unknowns."""
     kinematics, pose = model.kinematics, found.pose
-    matrix = matrix / disagreement(fit) ** 0.5
+    matrix = matrix / (_VARIANCE_FACTOR * disagreement(fit) ** 0.5)
     summary = model.summarise(found._replace(normal=replace(found.normal, matrix=matrix)), fit.evidence)
     # An error of the sensor's scale moves the whole hand along the ray.
     common = depth.noise.bias * pose.position
