@@ -286,11 +286,12 @@ class KeypointFit:
         turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
         betas = np.asarray(initial.betas, dtype=np.float64)
         position = np.asarray(initial.transl) * mirror + self._kinematics.wrist_at_rest(betas)
-        rotation = matrices_from_vectors(np.asarray(initial.global_orient) * turn)
-        angles = self._kinematics.angles((np.asarray(initial.hand_pose).reshape(15, 3) * turn).reshape(45))
+        vectors = np.concatenate([initial.global_orient, initial.hand_pose]).reshape(16, 3) * turn
+        rotations = matrices_from_vectors(vectors)
+        angles = self._kinematics.angles_of(rotations[1:])
         return Anchor(
-            HandPose(rotation, position, angles, betas),
-            depth=_INITIAL_DEPTH * float(np.linalg.norm(position)),
+            HandPose(rotations[0], position, angles, betas),
+            depth=_INITIAL_DEPTH * float(np.sqrt(position @ position)),
             **_INITIAL,
         )
 

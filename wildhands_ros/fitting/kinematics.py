@@ -148,10 +148,11 @@ class HandKinematics:
 
     def angles(self, hand_pose: np.ndarray) -> np.ndarray:
         """Converts (..., 45) axis-angle vectors in MANO order to (..., 15, 3) angles."""
-        several = hand_pose.shape[:-1]
-        rotvecs = np.asarray(hand_pose, dtype=np.float64).reshape(*several, 15, 3)[..., _MANO_JOINTS, :]
-        local = matrices_from_vectors(rotvecs.reshape(*several, 15, 3))
-        turn = self._axes_inverse @ local @ self._axes
+        return self.angles_of(matrices_from_vectors(np.reshape(hand_pose, (*hand_pose.shape[:-1], 15, 3))))
+
+    def angles_of(self, rotations: np.ndarray) -> np.ndarray:
+        """Converts (..., 15, 3, 3) rotations in MANO order to (..., 15, 3) angles."""
+        turn = self._axes_inverse @ rotations[..., _MANO_JOINTS, :, :] @ self._axes
         flexion = np.arctan2(-turn[..., 2, 0], turn[..., 0, 0])
         abduction = np.arcsin(np.minimum(np.maximum(turn[..., 1, 0], -1), 1))
         twist = np.arctan2(-turn[..., 1, 2], turn[..., 1, 1])
