@@ -119,6 +119,7 @@ def load_problems(path: Path) -> list[str]:
 
 def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
     mano = ManoParameters(*(columns[name][row] for name in _MANO))
+    numbers = {name: float(columns[name][row]) for name in _NUMBERS}
     hand = HandEstimate(
         side=_SIDES[columns["side"][row]],
         box=columns["box"][row],
@@ -131,7 +132,10 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
         source=_SOURCES[columns["source"][row]],
         track_id=str(columns["track"][row]),
         depth=_DEPTH[columns["depth"][row]],
-        **{name: float(columns[name][row]) for name in _NUMBERS},
+        score=numbers["score"],
+        side_score=numbers["side_score"],
+        reprojection_error=numbers["reprojection_error"],
+        network_distance=numbers["network_distance"],
     )
     known = {name: columns[name][row] for name in _OPTIONAL if not np.isnan(columns[name][row]).all()}
     metres, stddev = columns["hand_length"][row].tolist()
