@@ -33,7 +33,7 @@ help:
 	@echo 'make test-numpy1             the fast tests without ROS in .venv-numpy1, with numpy 1'
 	@echo 'make test-distros            the tests of the library with the oldest and the newest versions, a minute each'
 	@echo 'make check-wheels            whether every dependency has a wheel for 64-bit ARM'
-	@echo 'make lerobot                 .venv-lerobot, for wildhands export lerobot (8 GB, its own torch)'
+	@echo 'make lerobot                 .venv-lerobot, for wildhands export lerobot and teleoperation in LeRobot (8 GB)'
 	@echo 'make lint | make format      ruff and mypy | ruff'
 	@echo 'make docs                    build the documentation into site/'
 	@echo 'make lock                    resolve requirements/*.in into requirements/*.lock anew'
@@ -92,7 +92,7 @@ check-wheels: setup
 lerobot: setup
 	@test -x .venv-lerobot/bin/python || .venv/bin/uv venv --quiet --python .venv/bin/python .venv-lerobot
 	@.venv/bin/uv pip install --python .venv-lerobot/bin/python -r requirements/lerobot.txt
-	@.venv/bin/uv pip install --quiet --python .venv-lerobot/bin/python --no-deps --no-build-isolation -e .
+	@.venv/bin/uv pip install --quiet --python .venv-lerobot/bin/python --no-deps --no-build-isolation -e . -e integrations/lerobot
 
 ruff: setup-test
 	@.venv/bin/ruff check --quiet .

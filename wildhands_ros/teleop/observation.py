@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..geometry.pose import Pose
-from ..types import Side
+from ..types import HandEstimate, Side
 
 THUMB_TIP, INDEX_TIP = 4, 8
 FINGERS = {"index": 5, "middle": 9, "ring": 13, "pinky": 17}
@@ -51,6 +51,25 @@ class HandObservation:
             camera: pose of the camera, in whose frame the observation is, in the other frame.
         """
         return replace(self, wrist=camera @ self.wrist, joints=camera.apply(self.joints))
+
+
+def observed(hand: HandEstimate, stamp: int) -> HandObservation:
+    """Returns an estimate as an observation in the camera frame.
+
+    Args:
+        hand: the estimate.
+        stamp: when the image was taken, in nanoseconds.
+    """
+    return HandObservation(
+        side=hand.side,
+        track=hand.track_id,
+        wrist=Pose(hand.wrist_rotation, hand.wrist_position),
+        joints=hand.joints,
+        score=hand.score,
+        side_score=hand.side_score,
+        reprojection_error=hand.reprojection_error,
+        stamp=stamp,
+    )
 
 
 @dataclass(frozen=True)
