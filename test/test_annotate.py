@@ -139,12 +139,12 @@ def test_a_video_with_a_damaged_end_is_annotated_up_to_the_damage(tmp_path, vide
 def test_a_resumed_annotation_gives_the_same_bytes(tmp_path, video, whole, monkeypatch, error):
     calls = 0
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         nonlocal calls
         calls += 1
         if calls == 10:  # in the second segment, after its warm-up
             raise error
-        return estimate(*arguments)
+        return estimate(*arguments, **options)
 
     estimate = Estimator.__call__
     with monkeypatch.context() as patch:
