@@ -185,7 +185,7 @@ def test_an_error_in_a_worker_is_raised_and_ends_the_others(tmp_path, video):
     start = time.monotonic()
     with pytest.raises(ZeroDivisionError), processes(2) as workers:
         list(workers.map(sleep_or_fail, [3600, 0]))
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 1800
 
 
 def sleep_or_fail(seconds: float) -> None:

@@ -76,7 +76,7 @@ def test_a_fault_is_visible_in_diagnostics_and_the_node_recovers(node, robot, na
 @pytest.mark.parametrize("name", LOADS)
 def test_hands_go_on_under_load(node, robot, name):
     wait_for_hands(robot)
-    assert LOADS[name].apply(robot, 2.0), robot.diagnostics
+    assert LOADS[name].apply(robot, 1.0), robot.diagnostics
     robot.heal()
     robot.rate = 30.0
     wait_for_hands(robot)

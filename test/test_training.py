@@ -628,7 +628,7 @@ def test_two_processes_train_like_one(freihand, tmp_path):
         text=True,
     )
     assert run(path, tmp_path / "one") == EXIT_OK
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 0, output
     # A thread of the group that is left when the interpreter ends now and then aborts the process.
     assert output.count("last threads:") == 2 and "gloo" not in output, output
