@@ -209,6 +209,8 @@ def test_joints_behind_another_hand_are_hidden():
     together = [surface(far), surface(near)]
     seen = [joint_visibility(n, h.joints, h.joints_2d, 0.98, together, CAMERA) for n, h in enumerate((far, near))]
     without = joint_visibility(0, far.joints, far.joints_2d, 0.98, together[:1], CAMERA)
+    interpolated = joint_visibility(0, far.joints, far.joints_2d, 0.0, together[:1], CAMERA)
+    assert (interpolated < without).all()
     assert (seen[0] <= without + 1e-9).all() and seen[0].mean() < without.mean()
 
 

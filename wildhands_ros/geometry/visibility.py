@@ -34,6 +34,8 @@ _JOINTS = np.array(
 """(21,) log-odds of each joint of a hand on which nothing else is known."""
 _USUAL_SCORE = 0.97
 """Stands for an unknown score."""
+_LEAST_SCORE = 0.4
+"""Stands for lower scores, such as that of an interpolated hand, which was not found because it was hidden."""
 _MOST_HIDDEN = 0.04
 """Metres behind a surface beyond which a joint is not more hidden."""
 
@@ -109,7 +111,7 @@ def visibility_features(number: int, joints: np.ndarray, score: float, surfaces:
     """
     behind = hidden_depths(number, joints, surfaces)
     farther = 10 * (joints[:, 2] - joints[:, 2].mean())
-    known = score if score > 0 else _USUAL_SCORE  # unknown, or interpolated
+    known = _USUAL_SCORE if np.isnan(score) else max(score, _LEAST_SCORE)
     known = float(np.clip(known, 0.5, 0.999))
     odds = np.full(len(joints), np.log(known / (1 - known)))
     return np.column_stack([behind[:, 0], behind[:, 0] > 0, behind[:, 1], farther, odds])
