@@ -19,6 +19,7 @@ from ..types import DepthStatus, HandLength, Side
 from .fitted_hand import fitted_hand, mirror_of
 from .hand_length import EXACT_STDDEV, typical_length
 from .keypoint_fit import FitResult
+from .keypoint_marks import rays_from_mean_hand
 from .kinematics import HandKinematics
 from .levenberg_marquardt import Job
 from .residuals import Evaluated, Evidence
@@ -194,7 +195,11 @@ def _metric(evidence: Evidence, kinematics: HandKinematics) -> Evidence:
     if evidence.length_stddev <= EXACT_STDDEV:
         return evidence
     typical = typical_length(kinematics)
-    return replace(evidence, length=typical.metres, length_stddev=typical.stddev)
+    rays = evidence.rays
+    if evidence.length_stddev >= typical.stddev:  # The length was unknown, so the rays were moved.
+        seen = evidence.weights[:, None] > 0
+        rays = np.where(seen, rays_from_mean_hand(np.where(seen, rays, np.nan)), rays)
+    return replace(evidence, rays=rays, length=typical.metres, length_stddev=typical.stddev)
 
 
 def _model(asset: HandAsset) -> _Model:

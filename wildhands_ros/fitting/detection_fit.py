@@ -11,7 +11,7 @@ from ..geometry.camera import Camera
 from ..types import Detection, ManoParameters, Side
 from .hand_length import HandLengths
 from .keypoint_fit import FitProblem, FitResult, FitState, KeypointFit, keypoint_sigma
-from .keypoint_marks import expected_shrinkage, rays_to_joints
+from .keypoint_marks import expected_shrinkage, rays_to_joints, rays_to_mean_hand
 
 LEAST_KEYPOINTS = 6
 """Minimum number of known keypoints for a pose."""
@@ -82,11 +82,13 @@ def _problems(
     world, weights = detection.world, detection.keypoint_weights
     if world is not None:  # Only landmark networks give world landmarks.
         rays = rays_to_joints(rays, expected_shrinkage(detection.score))
-    sigma = keypoint_sigma(rays)
     problems = []
     for side in possible_sides(detection):
         start, initial, length = request.start, request.initial.get(side), lengths.get(side)
-        problems.append(fits[side].problem(rays, sigma, side, world, weights, start, request.dt, length, initial))
+        own = rays if length is not None else rays_to_mean_hand(rays)
+        problems.append(
+            fits[side].problem(own, keypoint_sigma(own), side, world, weights, start, request.dt, length, initial)
+        )
     return problems
 
 
