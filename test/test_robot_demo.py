@@ -84,12 +84,12 @@ def test_the_delay_of_the_robot_is_found_and_its_error_measured_without_it():
     assert tracking.delay == pytest.approx(0.15, abs=0.006)
     assert np.percentile(tracking.errors, 95) < 2e-3
     text = describe(motion, [0.06, 0.07, 0.3], stamps, labels, Pose.identity())
-    assert "70 ms (95 %: 277)" in text and "3 images of 120" in text and "0 mm (95 %: 0)" in text
-    assert re.search(r"1\.15 degrees", text) and re.search(r"15\d ms behind|145 ms behind", text)
+    assert "70 ms (95 %: 277)" in text and "3 images of 120" in text and "0.0 mm (95 %: 0.0)" in text
+    assert re.search(r"1\.1 degrees", text) and re.search(r"15\d ms behind|145 ms behind", text)
 
 
 def test_the_error_of_the_robot_against_its_commands_is_measured():
     motion, stamps, labels = recorded(delay=0.0, error=0.004)
-    assert "4 mm (95 %: 4)" in describe(motion, [0.06], stamps, None, Pose.identity())
+    assert "4.0 mm (95 %: 4.0)" in describe(motion, [0.06], stamps, None, Pose.identity())
     assert track(Motion(), stamps, labels, Pose.identity()) is None
     assert track(motion, [], labels, Pose.identity()) is None

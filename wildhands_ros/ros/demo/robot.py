@@ -64,12 +64,14 @@ TELEOP_PARAMETERS = {
     "max_rotation_speed": "4.0",
     # The hands may come more slowly than 10 Hz on a small machine.
     "watchdog": "0.5",
-    "max_age": "2.0",
+    "max_age": "10.0",
 }
 TICK = 0.02
 """Seconds between two steps of the robot."""
 COMMAND_TIMEOUT = 0.2
 """Seconds after the last command at which the robot stays where it was told to go."""
+ENGAGE_INTERVAL = 1.5
+"""Seconds without a command after which the clutch is engaged, again if necessary: longer than ``resume``."""
 LONGEST_STEP = 0.2
 """Seconds that the robot is simulated at most at once, if this process was held up."""
 START_TIMEOUT = 120.0
@@ -115,7 +117,7 @@ class RobotNode(Node):
         self.create_subscription(PoseStamped, f"{prefix}/wrist", self._on_wrist, 10)
         self.create_subscription(HandArray, "hands", self._on_hands, 30)
         self._clutch = self.create_client(SetBool, f"{prefix}/engage")
-        self._engaging = False
+        self._asked_at = -np.inf
         self.create_timer(TICK, self._on_timer)
 
     def is_connected(self) -> bool:
@@ -148,9 +150,10 @@ class RobotNode(Node):
         self.log.hands[nanoseconds(message.header.stamp)] = message
 
     def _on_wrist(self, message: PoseStamped) -> None:
-        """Engages the clutch as soon as there is a hand."""
-        if not self._engaging:
-            self._engaging = True
+        """Engages the clutch as soon as there is a hand, and again after it was lost for long."""
+        now = time.monotonic()
+        if now - max(self._commanded_at, self._asked_at) > ENGAGE_INTERVAL:
+            self._asked_at = now
             self._clutch.call_async(SetBool.Request(data=True))
 
 

@@ -103,4 +103,8 @@ def track(motion: Motion, stamps: Sequence[int], labels: Mapping[str, Any], came
 
 def _spread(values: Sequence[float], scale: float, unit: str) -> str:
     median, p95 = scale * np.percentile(values, (50, 95))
-    return f"{median:.3g} {unit} (95 %: {p95:.3g})"
+    return f"{_number(median)} {unit} (95 %: {_number(p95)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
