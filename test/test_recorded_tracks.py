@@ -18,8 +18,18 @@ from wildhands_ros.hand_model.posing import HandPoser
 from wildhands_ros.recording.backwards import add_backwards, spans_before_tracks
 from wildhands_ros.recording.estimation import Span
 from wildhands_ros.recording.refinement import Refinement, RefinementOptions
+from wildhands_ros.recording.reliability import probability_wrong
 from wildhands_ros.recording.segments import AnnotatedFrame
-from wildhands_ros.types import Doubt, EstimateSource, FrameEstimate, HandEstimate, HandState, ManoParameters, Side
+from wildhands_ros.types import (
+    DepthStatus,
+    Doubt,
+    EstimateSource,
+    FrameEstimate,
+    HandEstimate,
+    HandState,
+    ManoParameters,
+    Side,
+)
 
 CAMERA = Camera.guess(640, 480)
 PERIOD = 1 / 30
@@ -269,3 +279,12 @@ def test_doubtful_hands_of_the_pass_backwards_are_left_out(wrong):
     forwards = frames(20, lambda n: [hand(place(n), track="right_1")] if n >= 12 else [])
     add_backwards(forwards, frames(15, lambda n: [wrong(n)]))
     assert [len(frame.estimate.hands) for frame in forwards] == [0] * 12 + [1] * 8
+
+
+def test_measured_distances_are_judged_by_their_covariance():
+    near = np.diag([1e-4, 1e-4, 1e-4, 0.1, 0.1, 0.1])
+    colour = hand((0.1, 0.0, 0.7), score=0.6, network_distance=0.5, wrist_covariance=near)
+    measured = [replace(colour, depth=DepthStatus.USED), replace(colour, views=("left", "right"))]
+    vague = replace(measured[0], wrist_covariance=400 * near)
+    alone, by_depth, by_views, unsure = probability_wrong([colour, *measured, vague])
+    assert alone > 0.5 and by_depth < 0.01 and by_views < 0.01 and unsure > 0.5

@@ -67,7 +67,7 @@ def test_the_report_of_an_annotated_recording_has_its_images(tmp_path):
     with pytest.raises(InputError, match="run wildhands annotate"):
         write_reports([bag], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
-    nothing_is_good = RefinementOptions(thresholds=QualityThresholds(min_score=1.1))
+    nothing_is_good = RefinementOptions(thresholds=QualityThresholds(max_wrong=0.0))
     options = AnnotationOptions(refinement=nothing_is_good)
     annotate(bag, tmp_path / "hands", options, EstimatorConfig(checkpoint="none"), {}, Workers(1, map))
     sentences = write_reports([tmp_path / "hands"], tmp_path / "report.html")

@@ -7,11 +7,12 @@ synthetic recordings of the split train.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from ..types import HandEstimate
+from ..types import DepthStatus, HandEstimate
 
 FEATURES = ("unsure", "farther", "nearer", "distance")
 """What is known of an estimate:
@@ -24,6 +25,8 @@ FEATURES = ("unsure", "farther", "nearer", "distance")
 _WEIGHTS, _BIAS = np.array([6.6, 6.2, 3.8, 6.5]), 0.84
 _FARTHEST = 0.8
 """Metres beyond which the distance does not count any more: the recordings of the fit show hands within arm's reach."""
+_WRONG = 0.1
+"""Metres."""
 _UNKNOWN_SCORE = 0.8
 _USUAL_DIFFERENCE = 0.05
 """Difference to the network's distance for estimates without a network."""
@@ -41,6 +44,14 @@ def reliability_features(hand: HandEstimate) -> np.ndarray:
 
 
 def probability_wrong(hands: Sequence[HandEstimate]) -> np.ndarray:
-    """Returns the (N,) probabilities that estimates are wrong."""
+    """Returns the (N,) probabilities that estimates are wrong.
+
+    Where a depth image or several cameras have measured the distance, it follows from the estimate's covariance.
+    """
     features = np.array([reliability_features(hand) for hand in hands]).reshape(-1, len(FEATURES))
-    return 1 / (1 + np.exp(-features @ _WEIGHTS - _BIAS))
+    found = 1 / (1 + np.exp(-features @ _WEIGHTS - _BIAS))
+    for i, hand in enumerate(hands):
+        if hand.wrist_covariance is not None and (hand.depth is DepthStatus.USED or len(hand.views) > 1):
+            stddev = math.sqrt(float(np.trace(hand.wrist_covariance[:3, :3])))
+            found[i] = math.erfc(_WRONG / (math.sqrt(2) * stddev))
+    return found
