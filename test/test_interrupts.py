@@ -123,6 +123,22 @@ def test_every_long_command_ends_soon_and_says_what_is_kept(video, name, work):
     assert {path.name for path in video.parent.iterdir()} == {"video.avi"}
 
 
+def test_nodes_end_with_a_command_that_is_killed():
+    pytest.importorskip("rclpy")
+    node = "import time; print('ready', flush=True); time.sleep(600)"
+    program = f"""
+import sys
+from wildhands_ros.ros.isolated_graph import child_process
+
+with child_process([sys.executable, "-c", {node!r}]) as node:
+    node.wait()
+"""
+    command = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert command.stdout is not None and command.stdout.readline() == "ready\n"
+    command.kill()
+    command.communicate(timeout=60)  # until the node has ended, too
+
+
 def test_a_file_is_kept_only_if_the_work_on_it_succeeds(tmp_path):
     kept, removed = tmp_path / "kept", tmp_path / "removed"
     for path in (kept, removed):

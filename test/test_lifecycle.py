@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import uuid
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -497,21 +498,24 @@ def test_a_signal_ends_the_process_cleanly_in_every_state(client, tmp_path):
         state: NodeProcess(tmp_path / state, f"/{state}", program=(str(FAKE_PROGRAM), str(holds[state])), **parameters)
         for state, (parameters, _) in wanted.items()
     }
-    for state, (_, transitions) in wanted.items():
-        name = f"/{state}/wildhands"
-        for transition in transitions:
-            assert client.change_state(name, transition)
-        if state == "activating":
-            holds[state].touch()
-            service = client.node.create_client(ChangeState, f"{name}/change_state")
-            client.until(service.service_is_ready, "the service")
-            service.call_async(ChangeState.Request(transition=Transition(id=ACTIVATE)))
-        client.until(lambda name=name, state=state: client.state(name) == state, f"the node is {state}")
-        nodes[state].process.send_signal(signal.SIGTERM if state == "inactive" else signal.SIGINT)
-        if holds[state].exists():
-            holds[state].unlink()  # Loading is finished first.
-        assert nodes[state].wait() == 0, nodes[state].output
-        assert "Traceback" not in nodes[state].output
+    with ExitStack() as leftovers:
+        for node in nodes.values():
+            leftovers.callback(node.process.kill)
+        for state, (_, transitions) in wanted.items():
+            name = f"/{state}/wildhands"
+            for transition in transitions:
+                assert client.change_state(name, transition)
+            if state == "activating":
+                holds[state].touch()
+                service = client.node.create_client(ChangeState, f"{name}/change_state")
+                client.until(service.service_is_ready, "the service")
+                service.call_async(ChangeState.Request(transition=Transition(id=ACTIVATE)))
+            client.until(lambda name=name, state=state: client.state(name) == state, f"the node is {state}")
+            nodes[state].process.send_signal(signal.SIGTERM if state == "inactive" else signal.SIGINT)
+            if holds[state].exists():
+                holds[state].unlink()  # Loading is finished first.
+            assert nodes[state].wait() == 0, nodes[state].output
+            assert "Traceback" not in nodes[state].output
 
 
 def test_transitions_can_be_called_directly():
