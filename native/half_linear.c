@@ -5,6 +5,7 @@
 #include "native.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
 #include <immintrin.h>
 
 enum { LANES = 8, ROWS = 4 };
@@ -38,7 +39,12 @@ __attribute__((target("avx2,fma,f16c"))) static void multiply(const unsigned sho
     }
 }
 
-static int supported(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+/* Not every compiler knows F16C by name. */
+static int supported(void) {
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __get_cpuid(1, &a, &b, &c, &d) &&
+           (c & bit_F16C);
+}
 #else
 enum { LANES = 8, LARGE = 0 };
 

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from wildhands_ros.datasets.labels import LabelledHand
 from wildhands_ros.fitting.anatomy import LIMITS
+from wildhands_ros.fitting.hand_fusion import ObservedHand, observe
 from wildhands_ros.fitting.keypoint_marks import marks_matrix
 from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
 from wildhands_ros.geometry.camera import Camera
@@ -121,3 +122,16 @@ def estimate_of_label(label: LabelledHand, camera: Camera) -> HandEstimate:
         wrist_covariance=np.diag([0.002, 0.002, 0.004, 0.05, 0.05, 0.05]),
         keypoints=keypoints,
     )
+
+
+def observed(
+    hand: TrueHand, cameras: str, seed: int = 0, stamp: float = 0.0, poses: dict[str, Pose] = POSES, **options
+) -> dict[str, list[ObservedHand]]:
+    """Returns a hand as cameras see it, whose poses are taken to be ``poses``."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for name in cameras.split():
+        estimate = observe(hand.seen_by(POSES[name], rng, **options), CAMERA, poses[name], stamp)
+        assert estimate is not None
+        found[name] = [estimate]
+    return found

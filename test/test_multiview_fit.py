@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 from one_fit import assert_same_solutions
 from scipy.spatial.transform import Rotation
-from several_cameras import CAMERA, CENTRE, KINEMATICS, POSES, TrueHand, camera_at
+from several_cameras import CAMERA, CENTRE, KINEMATICS, POSES, TrueHand, camera_at, observed
 
-from wildhands_ros.evaluation import clip_views
-from wildhands_ros.evaluation.keypoint_floor import ViewedHand, keypoint_floor
 from wildhands_ros.fitting.association import associate
 from wildhands_ros.fitting.extrinsics import ExtrinsicsMonitor, SharedHand, refined_poses
-from wildhands_ros.fitting.hand_fusion import HandFusion, ObservedHand, observe
+from wildhands_ros.fitting.hand_fusion import HandFusion, observe
 from wildhands_ros.fitting.hand_length import LengthEstimate, hand_length
-from wildhands_ros.fitting.keypoint_fit import KEYPOINT_STDDEV
 from wildhands_ros.fitting.levenberg_marquardt import Job
 from wildhands_ros.fitting.multiview_fit import MultiviewFit, misfit, triangulated
 from wildhands_ros.fitting.multiview_residuals import MultiviewEvidence, evaluate_views
@@ -28,19 +25,6 @@ from wildhands_ros.types import HandLength, Side
 
 ASSETS = open_hands()
 ELSEWHERE = CENTRE + (0.25, 0.05, 0.1)
-
-
-def observed(
-    hand: TrueHand, cameras: str, seed: int = 0, stamp: float = 0.0, poses: dict[str, Pose] = POSES, **options
-) -> dict[str, list[ObservedHand]]:
-    """Returns a hand as cameras see it, whose poses are taken to be ``poses``."""
-    rng = np.random.default_rng(seed)
-    found = {}
-    for name in cameras.split():
-        estimate = observe(hand.seen_by(POSES[name], rng, **options), CAMERA, poses[name], stamp)
-        assert estimate is not None
-        found[name] = [estimate]
-    return found
 
 
 def error(hand, truth: TrueHand) -> float:
@@ -269,36 +253,3 @@ def test_a_hand_between_two_cameras_on_one_axis_is_not_triangulated_wrongly():
     for hand in HandFusion(ASSETS).update(0.0, seen).hands:
         assert np.linalg.norm(hand.hand.joints[0] - truth.joints[0]) < 4 * hand.hand.joints_stddev[0].max() + 0.05
         assert misfit(seen["left"][0].view, hand.hand.joints) < 0.5
-
-
-def test_what_limits_the_fusion_is_told_apart() -> None:
-    rng, hands = np.random.default_rng(0), []
-    for number in range(12):
-        truth = TrueHand(number)
-        views = [found[0].view for found in observed(truth, "left right", number, noise=6.0).values()]
-        hands.append(ViewedHand(views, truth.joints))
-    figures = keypoint_floor(MultiviewFit(ASSETS), hands, rng)
-    assert figures["true_keypoints_wrist_mm"]["median"] < 2
-    assert 2 < figures["independent_noise_wrist_mm"]["median"] < 15
-    extent = [view.sigma / KEYPOINT_STDDEV * CAMERA.focal for hand in hands for view in hand.views]
-    assert figures["keypoint_stddev_percent"] == pytest.approx(600 / np.median(extent), rel=0.25)
-    assert figures["common_stddev_percent"] < 0.5 * figures["keypoint_stddev_percent"]
-
-
-def test_a_clip_of_two_cameras_is_measured_by_its_stamps(monkeypatch) -> None:
-    monkeypatch.setattr(clip_views, "CAMERA", CAMERA)
-    monkeypatch.setattr(clip_views, "_DIRECTIONS", 2)
-    moments = []
-    for number in range(0, 186, 3):
-        phase, rng = number / 30, np.random.default_rng(number)
-        where = CENTRE + 0.1 * np.array([np.sin(2 * phase), np.cos(2.6 * phase), np.sin(1.4 * phase)])
-        truth = TrueHand(1, at=where)
-        seen = {name: (truth.seen_by(POSES[of], rng),) for name, of in (("first", "left"), ("second", "right"))}
-        moments.append(clip_views.ClipMoment(number / 30, seen, {Side.RIGHT: truth.joints}))
-    figures = clip_views.evaluate_clip_views(moments, POSES["right"])
-    assert figures["hands"] == len(moments) and figures["wrist_mm"]["median"] < 10
-    assert figures["track_wrist_mm"]["median"] < figures["wrist_mm"]["median"]
-    assert set(figures["length_percent_after_5_s"]) == {"right"}
-    noticed = {name: row["within_5_s_percent"] for name, row in figures["extrinsics"].items()}
-    assert noticed["right"] == 0 and noticed["off by 1 cm"] > 0 and noticed["off by 1 degree"] > 0
-    assert "after 5 s: right" in clip_views.describe_clip_views(figures)

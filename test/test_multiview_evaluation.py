@@ -1,0 +1,47 @@
+"""What `wildhands evaluate multiview` measures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from several_cameras import CAMERA, CENTRE, POSES, TrueHand, observed
+
+from wildhands_ros.evaluation import clip_views
+from wildhands_ros.evaluation.keypoint_floor import ViewedHand, keypoint_floor
+from wildhands_ros.fitting.keypoint_fit import KEYPOINT_STDDEV
+from wildhands_ros.fitting.multiview_fit import MultiviewFit
+from wildhands_ros.hand_model.asset import open_hands
+from wildhands_ros.types import Side
+
+
+def test_what_limits_the_fusion_is_told_apart() -> None:
+    rng, hands = np.random.default_rng(0), []
+    for number in range(12):
+        truth = TrueHand(number)
+        views = [found[0].view for found in observed(truth, "left right", number, noise=6.0).values()]
+        hands.append(ViewedHand(views, truth.joints))
+    figures = keypoint_floor(MultiviewFit(open_hands()), hands, rng)
+    assert figures["true_keypoints_wrist_mm"]["median"] < 2
+    assert 2 < figures["independent_noise_wrist_mm"]["median"] < 15
+    extent = [view.sigma / KEYPOINT_STDDEV * CAMERA.focal for hand in hands for view in hand.views]
+    assert figures["keypoint_stddev_percent"] == pytest.approx(600 / np.median(extent), rel=0.25)
+    assert figures["common_stddev_percent"] < 0.5 * figures["keypoint_stddev_percent"]
+
+
+def test_a_clip_of_two_cameras_is_measured_by_its_stamps(monkeypatch) -> None:
+    monkeypatch.setattr(clip_views, "CAMERA", CAMERA)
+    monkeypatch.setattr(clip_views, "_DIRECTIONS", 2)
+    moments = []
+    for number in range(0, 186, 3):
+        phase, rng = number / 30, np.random.default_rng(number)
+        where = CENTRE + 0.1 * np.array([np.sin(2 * phase), np.cos(2.6 * phase), np.sin(1.4 * phase)])
+        truth = TrueHand(1, at=where)
+        seen = {name: (truth.seen_by(POSES[of], rng),) for name, of in (("first", "left"), ("second", "right"))}
+        moments.append(clip_views.ClipMoment(number / 30, seen, {Side.RIGHT: truth.joints}))
+    figures = clip_views.evaluate_clip_views(moments, POSES["right"])
+    assert figures["hands"] == len(moments) and figures["wrist_mm"]["median"] < 10
+    assert figures["track_wrist_mm"]["median"] < figures["wrist_mm"]["median"]
+    assert set(figures["length_percent_after_5_s"]) == {"right"}
+    noticed = {name: row["within_5_s_percent"] for name, row in figures["extrinsics"].items()}
+    assert noticed["right"] == 0 and noticed["off by 1 cm"] > 0 and noticed["off by 1 degree"] > 0
+    assert "after 5 s: right" in clip_views.describe_clip_views(figures)
