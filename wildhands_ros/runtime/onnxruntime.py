@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,8 +22,8 @@ from .threads import inference_threads
 class OnnxRuntimeNetwork:
     """A ``network.RunningNetwork`` on ONNX Runtime, in float32.
 
-    Several hands run side by side, each on a core of its own as far as there are cores: threads that share one layer
-    wait for one another at each of a hundred layers.
+    A single hand runs on all threads. Several hands run side by side, with half of the threads each: threads that share
+    one layer wait for one another at each of a hundred layers.
 
     Args:
         file: an ONNX file.
@@ -38,8 +39,10 @@ class OnnxRuntimeNetwork:
         if precision != "float32":
             raise ValueError("ONNX Runtime runs the network in float32: set runtime to openvino for other precisions")
         self._outputs = outputs(file.config)
-        self._run_rows = _decoded_in_halves(file) if can_decode(file.config) else _decoded_by_graph(file)
-        self._pool = ThreadPoolExecutor(threads) if (threads := inference_threads()) > 1 else None
+        threads = inference_threads()
+        runs = _decoded_in_halves if can_decode(file.config) else _decoded_by_graph
+        self._run_alone, self._run_beside_others = runs(file, (threads, max(1, threads // 2)))
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def __call__(self, inputs: NetworkInput, side: np.ndarray) -> dict[str, np.ndarray]:
         values = {**inputs.arrays(), "side": side, "image_index": np.zeros(len(side), np.int64)}
@@ -48,8 +51,10 @@ class OnnxRuntimeNetwork:
             {name: value if name == "images" else value[i : i + 1] for name, value in values.items()}
             for i in range(len(side))
         ]
-        run = map if self._pool is None or len(rows) == 1 else self._pool.map
-        found = list(run(self._run_rows, rows))
+        if self._pool is None or len(rows) == 1:
+            found = list(map(self._run_alone, rows))
+        else:
+            found = list(self._pool.map(self._run_beside_others, rows))
         return {name: np.concatenate([hand[name] for hand in found]) for name in self._outputs}
 
 
@@ -57,23 +62,24 @@ _Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 """Runs the network on one hand: from the inputs to the outputs, with a first axis of one row."""
 
 
-def _decoded_by_graph(file: NetworkFile) -> _Run:
-    """Returns the whole network on ONNX Runtime."""
-    session = _session(file.path)
+def _decoded_by_graph(file: NetworkFile, threads: Sequence[int]) -> Iterator[_Run]:
+    """Yields the whole network on ONNX Runtime, for each number of threads."""
     names = outputs(file.config)
-    taken = [node.name for node in session.get_inputs()]
 
-    def run(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(
+        session: onnxruntime.InferenceSession, taken: Sequence[str], values: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
         return dict(zip(names, session.run(list(names), {name: values[name] for name in taken}), strict=True))
 
-    return run
+    for count in threads:
+        session = _session(file.path, count)
+        yield partial(run, session, [node.name for node in session.get_inputs()])
 
 
-def _decoded_in_halves(file: NetworkFile) -> _Run:
-    """Returns the encoder on ONNX Runtime, followed by the decoder in half precision."""
+def _decoded_in_halves(file: NetworkFile, threads: Sequence[int]) -> Iterator[_Run]:
+    """Yields the encoder on ONNX Runtime, for each number of threads, followed by the decoder in half precision."""
     sizes = encoder_output_sizes(file.config)
-    encoder = _session(file.path, graph_up_to(file.path.read_bytes(), {name: sizes[name] for name in ENCODER_OUTPUTS}))
-    taken = [node.name for node in encoder.get_inputs()]
+    encoder_graph = graph_up_to(file.path.read_bytes(), {name: sizes[name] for name in ENCODER_OUTPUTS})
     weights = {name.removeprefix(WEIGHTS_PREFIX): value for name, value in read_weights(file.path).items()}
     assert file.mean_pose is not None  # it is an ONNX file
     try:
@@ -81,13 +87,17 @@ def _decoded_in_halves(file: NetworkFile) -> _Run:
     except KeyError as error:
         raise ValueError(unusable(file.path, "the decoder", error)) from error
 
-    def run(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(
+        encoder: onnxruntime.InferenceSession, taken: Sequence[str], values: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
         features, position = encoder.run(list(ENCODER_OUTPUTS), {name: values[name] for name in taken})
         side, focal, anchor, turn = (values[name][0] for name in DECODER_INPUTS)
         hand = decoder(features.ravel(), position.ravel(), int(side), float(focal), anchor, float(turn))
         return {name: value[None] for name, value in hand.items()}
 
-    return run
+    for count in threads:
+        encoder = _session(file.path, count, encoder_graph)
+        yield partial(run, encoder, [node.name for node in encoder.get_inputs()])
 
 
 class OnnxRuntimeDetector:
@@ -103,7 +113,7 @@ class OnnxRuntimeDetector:
 
     def __init__(self, path: Path) -> None:
         detector_digest(path)
-        self._session = _session(path)
+        self._session = _session(path, inference_threads())
 
     def __call__(self, image_rgb: np.ndarray) -> tuple[np.ndarray, ...]:
         """Returns the outputs of ``HandDetectorNet`` for an (h, w, 3) uint8 image, without their batch axis."""
@@ -111,10 +121,10 @@ class OnnxRuntimeDetector:
         return tuple(output[0] for output in results)
 
 
-def _session(path: Path, part: bytes | None = None) -> onnxruntime.InferenceSession:
+def _session(path: Path, threads: int, part: bytes | None = None) -> onnxruntime.InferenceSession:
     """Loads a network, or a part that was cut from it."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = inference_threads()
+    options.intra_op_num_threads = threads
     # Threads that spin while they wait would take the cores from one another.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # the training's counters in the file are no reason for warnings
