@@ -13,7 +13,7 @@ from ..geometry.trajectory import Trajectory, TrajectoryChain
 from ..io.errors import InputError
 from ..io.trajectories.files import TrajectoryOptions
 from .bags import Bag
-from .message import Message
+from .message import Message, message_stamp
 
 TF = "tf2_msgs/msg/TFMessage"
 _STATIC_TOPICS = ("tf_static",)
@@ -132,7 +132,7 @@ def _ancestors(edges: dict[str, _Edge], frame: str) -> list[str]:
 
 
 def _seconds(header: Message, received: int) -> float:
-    return (header.stamp.sec * 10**9 + header.stamp.nanosec or received) / 1e9
+    return message_stamp(header, received) / 1e9
 
 
 def _pose_numbers(message: Message, connection: rosbag.Connection) -> list[float]:

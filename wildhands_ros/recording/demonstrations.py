@@ -18,7 +18,7 @@ from .actions import COMMAND_TYPES, CommandTopic
 from .bags import IMAGE_TYPES, Bag
 from .episodes import Episode, Mark, episodes
 from .features import ACTION_IN_STATE, ACTION_NAMES, state, world
-from .message import Message
+from .message import Message, message_stamp
 
 WORLD_HANDS_TOPIC, CAMERA_POSE_TOPIC = "/hands/world", "/hands/camera_pose"
 """The hands in the fixed frame, and the pose of the camera in it, for the images for which it is known."""
@@ -242,7 +242,7 @@ class _ImageReader:
                 raise InputError(f"{self._bag.path}: the images are not in the order of their stamps")
             connection, received, data = found
             message = self._bag.read(connection, data)
-            if _stamp(message.header, received) == stamp:
+            if message_stamp(message.header, received) == stamp:
                 self._stamp, self._image = stamp, self._decode(message, connection.msgtype)
         return self._image
 
@@ -295,13 +295,13 @@ def _read(
     for connection, received, data in bag.messages([images, hands, *bag.of_type(EVENT), *command_topics, *in_world]):
         message = bag.read(connection, data)
         if connection.topic in world:
-            world[connection.topic][_stamp(message.header, received)] = message
+            world[connection.topic][message_stamp(message.header, received)] = message
         elif connection.topic == images.topic:
-            received_by_stamp[_stamp(message.header, received)] = received
+            received_by_stamp[message_stamp(message.header, received)] = received
             num_images += 1
-            num_unstamped += not _stamp(message.header, 0)
+            num_unstamped += not message_stamp(message.header, 0)
         elif connection.topic == hands.topic:
-            hands_by_stamp[_stamp(message.header, received)] = message
+            hands_by_stamp[message_stamp(message.header, received)] = message
             num_hands += 1
         elif connection.msgtype == EVENT:
             marks.append(Mark(message.event, message.episode, message.task, received))
@@ -326,8 +326,3 @@ def _world_hands(world: dict[str, dict[int, Message]], stamp: int) -> WorldHands
     found = hands.get(stamp)
     pose = poses[stamp].pose if stamp in poses else None
     return WorldHands(frame, tuple(found.hands) if found is not None else (), pose)
-
-
-def _stamp(header: Message, received: int) -> int:
-    """Returns the stamp of a message, or else its time of receipt, which annotation writes for hands too."""
-    return header.stamp.sec * 10**9 + header.stamp.nanosec or received

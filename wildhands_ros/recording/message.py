@@ -4,3 +4,8 @@ from typing import Any
 
 Message = Any
 """A ROS message. rosbags creates the classes at runtime from the definitions in a bag, so they have no static type."""
+
+
+def message_stamp(header: Message, received: int) -> int:
+    """Returns the stamp of a message in nanoseconds; the time of receipt if its header has none."""
+    return header.stamp.sec * 10**9 + header.stamp.nanosec or received

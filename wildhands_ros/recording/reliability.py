@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..detection.logits import sigmoid
 from ..types import DepthStatus, HandEstimate
 
 FEATURES = ("unsure", "farther", "nearer", "distance")
@@ -49,7 +50,7 @@ def probability_wrong(hands: Sequence[HandEstimate]) -> np.ndarray:
     Where a depth image or several cameras have measured the distance, it follows from the estimate's covariance.
     """
     features = np.array([reliability_features(hand) for hand in hands]).reshape(-1, len(FEATURES))
-    found = 1 / (1 + np.exp(-features @ _WEIGHTS - _BIAS))
+    found = sigmoid(features @ _WEIGHTS + _BIAS)
     for i, hand in enumerate(hands):
         if hand.wrist_covariance is not None and (hand.depth is DepthStatus.USED or len(hand.views) > 1):
             stddev = math.sqrt(float(np.trace(hand.wrist_covariance[:3, :3])))

@@ -38,6 +38,7 @@ from .outputs import Outputs
 from .pairing import ImageMessage
 from .parameters import Parameters
 from .rejections import InputRejected, failure
+from .stamps import nanoseconds
 from .stream import Stream, StreamTime
 from .worker import Worker
 
@@ -154,7 +155,7 @@ class Pipeline:
         )
         self._health.set_warning("header", header_warning(header))
         height, width = image.shape[:2]
-        stamp = header.stamp.sec * 10**9 + header.stamp.nanosec
+        stamp = nanoseconds(header.stamp)
         stream_time = self._stream.add(stamp, frame.arrival, header.frame_id, (width, height))
         self._reset_if_new_stream(stream_time)
         camera, intrinsics = self._cameras.camera(header.frame_id, width, height, parameters)
@@ -198,7 +199,7 @@ class Pipeline:
 
     def _stats(self, frame: EstimatedFrame, publishing: float) -> FrameStats:
         """Returns the statistics of a frame that has been published in this number of seconds."""
-        stamp = frame.header.stamp.sec * 10**9 + frame.header.stamp.nanosec
+        stamp = nanoseconds(frame.header.stamp)
         return FrameStats(
             age=(self._node.get_clock().now().nanoseconds - stamp) / 1e9 if stamp else float("nan"),
             processing=frame.processing + publishing,

@@ -41,7 +41,8 @@ class OnnxRuntimeNetwork:
         self._outputs = outputs(file.config)
         threads = inference_threads()
         runs = _decoded_in_halves if can_decode(file.config) else _decoded_by_graph
-        self._run_alone, self._run_beside_others = runs(file, (threads, max(1, threads // 2)))
+        by_threads = list(runs(file, (threads,) if threads == 1 else (threads, threads // 2)))
+        self._run_alone, self._run_beside_others = by_threads[0], by_threads[-1]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
     def __call__(self, inputs: NetworkInput, side: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ LIGHT = np.array([-0.38, -0.62, -0.69])
 FINGER_COLOURS = ((255, 229, 180), (128, 64, 128), (255, 204, 0), (48, 255, 48), (21, 101, 192))
 """RGB of thumb to pinky as MediaPipe draws them."""
 PALM_COLOUR = (128, 128, 128)
+_BONE_COLOURS = [PALM_COLOUR if parent == 0 else FINGER_COLOURS[(child - 1) // 4] for parent, child in MEDIAPIPE_BONES]
 
 NEAR = 0.01
 """Metres; faces nearer than this are not drawn."""
@@ -161,19 +162,13 @@ def _colour_ramp(colour: tuple[int, int, int]) -> np.ndarray:
 
 
 def _draw_skeleton(image: np.ndarray, hand: HandEstimate, thickness: int) -> None:
-    drawable = np.isfinite(hand.joints_2d).all(axis=-1) & (np.abs(hand.joints_2d) < MAX_PIXEL).all(axis=-1)
+    drawable, points = _drawable(hand.joints_2d)
     if not drawable.any():
         return
     size = np.ptp(hand.joints_2d[drawable], axis=0).max()
     thickness = int(np.clip(size / PIXELS_PER_WIDTH, 1, thickness))
     radius = int(np.clip(size / PIXELS_PER_RADIUS, 0, thickness + 2))
-    points = np.round(np.where(drawable[:, None], hand.joints_2d, 0) * 2**SUBPIXEL_BITS).astype(int)
-    for parent, child in MEDIAPIPE_BONES:
-        if drawable[parent] and drawable[child]:
-            colour = PALM_COLOUR if parent == 0 else FINGER_COLOURS[(child - 1) // 4]
-            cv2.line(
-                image, points[parent].tolist(), points[child].tolist(), colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS
-            )
+    draw_bones(image, hand.joints_2d, _BONE_COLOURS, thickness)
     for joint in np.flatnonzero(drawable):
         colour = PALM_COLOUR if joint == 0 else FINGER_COLOURS[(joint - 1) // 4]
         # Not antialiased, which would take ten times as long for dots of this size.
@@ -182,6 +177,31 @@ def _draw_skeleton(image: np.ndarray, hand: HandEstimate, thickness: int) -> Non
             cv2.circle(image, centre, radius, (255, 255, 255), cv2.FILLED)
         if radius:
             cv2.circle(image, centre, radius - 1, colour, cv2.FILLED)
+
+
+def draw_bones(
+    image: np.ndarray, joints_2d: np.ndarray, colours: Sequence[tuple[int, int, int]], thickness: int
+) -> None:
+    """Draws the bones between (21, 2) pixels, except those with an end that is unknown or far outside the image.
+
+    Args:
+        image: (H, W, 3) uint8, in which they are drawn.
+        joints_2d: pixels of the joints.
+        colours: colour of each bone, in the order of ``MEDIAPIPE_BONES``.
+        thickness: pixels.
+    """
+    drawable, points = _drawable(joints_2d)
+    for (parent, child), colour in zip(MEDIAPIPE_BONES, colours, strict=True):
+        if drawable[parent] and drawable[child]:
+            cv2.line(
+                image, points[parent].tolist(), points[child].tolist(), colour, thickness, cv2.LINE_AA, SUBPIXEL_BITS
+            )
+
+
+def _drawable(joints_2d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which joints can be drawn, and (21, 2) pixels in fixed-point numbers."""
+    drawable = np.isfinite(joints_2d).all(axis=-1) & (np.abs(joints_2d) < MAX_PIXEL).all(axis=-1)
+    return drawable, np.round(np.where(drawable[:, None], joints_2d, 0) * 2**SUBPIXEL_BITS).astype(int)
 
 
 def label_text(hand: HandEstimate) -> str:

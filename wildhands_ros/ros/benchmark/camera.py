@@ -25,6 +25,7 @@ from ...msg import HandArray
 from ..camera_info import camera_info
 from ..images import encode_image
 from ..share import share_folder
+from ..stamps import nanoseconds
 
 FRAME_ID = "camera"
 IN_FLIGHT = 2
@@ -95,7 +96,7 @@ class BenchCamera(Node):
             rclpy.spin_once(self, timeout_sec=0.01)
 
     def _on_hands(self, message: HandArray) -> None:
-        self._last_answered = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        self._last_answered = nanoseconds(message.header.stamp)
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from visualization_msgs.msg import MarkerArray
 from ...benchmark.machine import cpu_seconds, rss_mb
 from ...msg import HandArray
 from ..isolated_graph import child_process, isolate_graph
+from ..stamps import nanoseconds
 
 START_TIMEOUT = 180.0
 """Seconds to wait for the first hands of a node."""
@@ -103,7 +104,7 @@ class Listener(Node):
         self.create_subscription(TFMessage, "/tf", lambda _: None, 100, raw=True)
 
     def _on_hands(self, name: str, message: HandArray) -> None:
-        stamp = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        stamp = nanoseconds(message.header.stamp)
         self.last_answer = time.monotonic()
         self.answers[name][stamp] = Answer(time.time_ns(), len(message.hands))
 

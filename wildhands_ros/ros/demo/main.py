@@ -113,10 +113,7 @@ def _stream(demo_input: DemoInput, recorder: Recorder, count: int | None) -> Sen
                 received = len(recorder.hands), recorder.overlays
                 if received != last or publisher.poll() is None:
                     last, end = received, time.monotonic() + DRAIN
-        output = publisher.stdout.read() if publisher.stdout else ""
-    if publisher.returncode or not output:
-        return SentFrames([], {}, [])
-    sent = read_sent(output)
+        sent = read_sent(publisher)
     recorder.hands = [
         replace(hands, received=sent.answered.get(stamp_of(hands.message), hands.received)) for hands in recorder.hands
     ]

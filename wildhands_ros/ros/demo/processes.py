@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,8 +51,11 @@ def camera_command(demo_input: DemoInput, *arguments: str) -> list[str]:
     return [*command, "--camera-info", str(demo_input.calibration)] if demo_input.calibration else command
 
 
-def read_sent(output: str) -> SentFrames:
-    """Reads what the camera process printed."""
+def read_sent(camera: subprocess.Popen[str]) -> SentFrames:
+    """Reads what the camera process, which has ended, printed; nothing if it failed."""
+    output = camera.stdout.read() if camera.stdout else ""
+    if camera.returncode or not output:
+        return SentFrames([], {}, [])
     result = json.loads(output)
     return SentFrames(
         [SentFrame(*frame) for frame in result["sent"]], dict(result["answered"]), list(result["problems"])

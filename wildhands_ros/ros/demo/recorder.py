@@ -21,6 +21,7 @@ from ...io.images import encode_image
 from ...msg import HandArray, HandMeshTopology
 from ...recording.bag_writer import BagWriter
 from ..images import decode_image
+from ..stamps import nanoseconds
 
 TOPICS = {
     "image/compressed": CompressedImage,
@@ -51,7 +52,7 @@ class ReceivedHands:
 
 def stamp_of(message: HandArray) -> int:
     """Returns the stamp of a message in nanoseconds."""
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+    return nanoseconds(message.header.stamp)
 
 
 class Recorder(Node):

@@ -30,7 +30,7 @@ from ...io.sources import ASSUMED_FPS, open_source
 from ...msg import HandArray
 from ...teleop.retargeting import ROBOTS
 from ...teleop.simulated_robot import SimulatedRobot
-from ...visualization.overlay import SIDE_COLOURS
+from ...visualization.overlay import SIDE_COLOURS, draw_bones
 from ...visualization.overlay_writers import VideoOverlay
 from ...visualization.robot_drawing import draw_robot, look_at
 from ..isolated_graph import child_process, isolate_graph
@@ -215,8 +215,7 @@ def _stream(demo_input: DemoInput, robot: RobotNode, count: int | None) -> SentF
             progress.update(len(robot.log.hands) - progress.n)
             if camera.poll() is None:
                 end = time.monotonic() + DRAIN
-        output = camera.stdout.read() if camera.stdout else ""
-    return read_sent(output) if output else SentFrames([], {}, [])
+        return read_sent(camera)
 
 
 def _write_video(source: str, sent: SentFrames, log: _Log, robot: SimulatedRobot, name: str) -> None:
@@ -239,7 +238,6 @@ def _with_hands(image: np.ndarray, hands: HandArray | None) -> np.ndarray:
     drawn = np.ascontiguousarray(image).copy()
     sides = {value: side for side, value in SIDES.items()}
     for hand in hands.hands if hands else ():
-        joints = np.nan_to_num(np.reshape(hand.joints_2d, (21, 2))).round().astype(int).tolist()
-        for parent, child in MEDIAPIPE_BONES:
-            cv2.line(drawn, joints[parent], joints[child], SIDE_COLOURS[sides[hand.side]], 2, cv2.LINE_AA)
+        colours = [SIDE_COLOURS[sides[hand.side]]] * len(MEDIAPIPE_BONES)
+        draw_bones(drawn, np.reshape(hand.joints_2d, (21, 2)), colours, 2)
     return drawn

@@ -29,6 +29,7 @@ from ...io.images import encode_image
 from ...io.sources import CameraSource, Frame, FrameSource, open_source
 from ...msg import HandArray
 from ..camera_info import camera_info
+from ..stamps import nanoseconds
 
 FRAME_ID = "camera"
 READY_TIMEOUT = 120.0
@@ -127,7 +128,7 @@ class StreamPublisher(Node):
             rclpy.spin_once(self, timeout_sec=0.1)
 
     def _on_hands(self, message: HandArray) -> None:
-        self._last_answered = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        self._last_answered = nanoseconds(message.header.stamp)
         self.answered.append((self._last_answered, time.time_ns()))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

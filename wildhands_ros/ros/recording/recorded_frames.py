@@ -13,7 +13,7 @@ from ...geometry.pose import Pose
 from ...io.errors import InputError
 from ...recording.bags import IMAGE_TYPES, Bag
 from ...recording.demonstrations import CAMERA_POSE_TOPIC
-from ...recording.message import Message
+from ...recording.message import Message, message_stamp
 from ...recording.report import ReportedHand
 from ...types import Doubt, HandState, Side
 from ..images import decode
@@ -65,7 +65,7 @@ def index_recording(bag: Bag) -> RecordingIndex:
     topics = [topic for topic in bag.connections if topic.topic in (HANDS_TOPIC, CAMERA_POSE_TOPIC)]
     for topic, received, data in bag.messages(topics) if topics else ():
         message = bag.read(topic, data)
-        stamp = message_stamp(message, received)
+        stamp = message_stamp(message.header, received)
         if topic.topic == CAMERA_POSE_TOPIC:
             poses[stamp], fixed_frame = pose_of(message.pose), str(message.header.frame_id)
         else:
@@ -139,7 +139,7 @@ def _search(bag: Bag, topics: Sequence[rosbag.Connection], stamp: int, start: in
         if at > start + 2 * SEARCH:
             break
         message = bag.read(topic, data)
-        if message_stamp(message, at) != stamp:
+        if message_stamp(message.header, at) != stamp:
             continue
         if topic.topic == HANDS_TOPIC:
             hands = message
@@ -153,8 +153,3 @@ def _search(bag: Bag, topics: Sequence[rosbag.Connection], stamp: int, start: in
 def _is_camera(topic: str) -> bool:
     """Returns whether a topic of images is that of a camera, not of the node's overlay or of a depth camera."""
     return "debug_image" not in topic and "depth" not in topic
-
-
-def message_stamp(message: Message, received: int) -> int:
-    """Returns the stamp of a message in nanoseconds; the time of receipt if its header has none."""
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec or received

@@ -14,7 +14,7 @@ from ...io.images import encode_image
 from ...recording.bags import Bag
 from ...recording.message import Message
 from ...recording.report import Recording, recommendations, report_html
-from ...visualization.overlay import SIDE_COLOURS
+from ...visualization.overlay import SIDE_COLOURS, draw_bones
 from .recorded_frames import SIDES, IndexedFrame, index_recording, read_frame
 
 NOT_USABLE_COLOUR = (220, 50, 70)
@@ -74,10 +74,8 @@ def draw_recorded_hands(image: np.ndarray, hands: Message | None) -> np.ndarray:
     """Returns an image with the skeletons of the hands of a HandArray; those that are not usable are red."""
     image = image.copy()
     for hand in hands.hands if hands is not None else ():
-        points = np.reshape(hand.joints_2d, (21, 2))
         colour = SIDE_COLOURS[SIDES[hand.side]] if hand.usable else NOT_USABLE_COLOUR
-        for a, b in MEDIAPIPE_BONES:
-            if np.isfinite(points[[a, b]]).all() and np.abs(points[[a, b]]).max() < 10000:
-                ends = [tuple(int(value) for value in points[end]) for end in (a, b)]
-                cv2.line(image, ends[0], ends[1], colour, max(image.shape[1] // 320, 1), cv2.LINE_AA)
+        draw_bones(
+            image, np.reshape(hand.joints_2d, (21, 2)), [colour] * len(MEDIAPIPE_BONES), max(image.shape[1] // 320, 1)
+        )
     return image
