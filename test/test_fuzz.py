@@ -35,6 +35,7 @@ def test_damaged_messages_over_dds_do_not_end_the_node(tmp_path, name):
         assert send_damaged(target, node, client, 100) == 100 * len(target.topics)
     finally:
         client.close()
+        print(node.output[-3000:])
         assert node.stop() == 0
 
 

@@ -14,6 +14,11 @@ from .parameters import Parameters
 from .rejections import InputRejected
 
 
+MATCHES_TO_RELY_ON = 3
+"""Consecutive images in the frame of the CameraInfo after which both are expected to have the same frame. One alone may
+be a damaged message, or another camera's."""
+
+
 class ImageCamera(NamedTuple):
     """The camera of an image, and where its intrinsics come from."""
 
@@ -46,7 +51,8 @@ class Cameras:
         """
         self._topic, self._health = topic, health
         self._info: CameraInfo | None = None
-        self._matched_frame: str | None = None
+        self._matched_frame = ""
+        self._matches = 0
         self._cached_key: _CacheKey | None = None
         self._cached: _FromInfo | None = None
 
@@ -101,19 +107,21 @@ class Cameras:
     def _check_frame(self, info_frame: str, image_frame: str) -> None:
         """Rejects the CameraInfo of another camera.
 
-        Many drivers always send images and CameraInfo with different frames, which is only a warning. But once images
-        have arrived in the frame of the CameraInfo, it does not apply to images in another frame.
+        Many drivers always send images and CameraInfo with different frames, which is only a warning. But once several
+        images in a row have arrived in the frame of the CameraInfo, it does not apply to images in another frame.
         """
         warning = ""
         if info_frame == image_frame:
+            self._matches = self._matches + 1 if info_frame == self._matched_frame else 1
             self._matched_frame = info_frame
-        elif info_frame == self._matched_frame:
+        elif info_frame == self._matched_frame and self._matches >= MATCHES_TO_RELY_ON:
             raise InputRejected(
                 "no_camera_info",
                 f"images are now in frame {image_frame!r}, but the last CameraInfo on {self._topic} is in frame "
                 f"{info_frame!r}: it belongs to another camera",
             )
         else:
+            self._matches = 0
             warning = (
                 f"CameraInfo is in frame {info_frame!r}, but the image is in frame {image_frame!r}: "
                 "do they belong to the same camera?"
