@@ -13,7 +13,6 @@ from .diagnostics import Health
 from .parameters import Parameters
 from .rejections import InputRejected
 
-
 MATCHES_TO_RELY_ON = 3
 """Consecutive images in the frame of the CameraInfo after which both are expected to have the same frame. One alone may
 be a damaged message, or another camera's."""
