@@ -301,8 +301,10 @@ def compile_modules() -> None:
     Neither uv nor a process with PYTHONDONTWRITEBYTECODE, which many containers set, writes it. Each start of the node
     would then compile the modules anew, which takes longer than everything else at the start.
     """
-    modules = ("ros.node", "estimator", "runtime.onnxruntime", "runtime.openvino_detector")
-    imports = "import sys; sys.dont_write_bytecode = False; import " + ", ".join(f"wildhands_ros.{m}" for m in modules)
+    names = ("ros.node", "estimator", "runtime.onnxruntime", "runtime.openvino_detector")
+    # The generator of the messages' Python code is imported with the first publisher.
+    modules = ", ".join(("rosidl_generator_py", *(f"wildhands_ros.{name}" for name in names)))
+    imports = f"import sys; sys.dont_write_bytecode = False; import {modules}"
     run(PYTHON, "-c", imports, failure="wildhands_ros cannot be imported: see above.")
 
 

@@ -139,7 +139,7 @@ class Streams:
                 if time.monotonic() > start + START_TIMEOUT or self._nodes[name].poll() is not None:
                     raise RuntimeError(f"the node {name} publishes no hands: its messages above may say why")
                 rclpy.spin_once(self._listener, timeout_sec=0.1)
-        return time.monotonic() - start
+            return time.monotonic() - start  # Before the camera's process is ended, which takes a moment.
 
     def run(self, names: Sequence[str], rate: float, seconds: float) -> dict[str, StreamRun]:
         """Sends images to some of the nodes at once.
