@@ -72,8 +72,12 @@ class LiveNode:
 
     def __init__(self, namespace: str, make_estimator=FakeEstimator, **parameters):
         self.estimators: list[FakeEstimator] = []
+        self.fails = False
+        """Whether no further estimator can be created."""
 
         def make(parameters):
+            if self.fails:
+                raise ValueError("no further estimator")
             estimator = make_estimator(parameters)
             self.estimators.append(estimator)
             return estimator

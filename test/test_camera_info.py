@@ -45,6 +45,10 @@ def altered(**fields) -> CameraInfo:
         ({"height": 2**32 - 1}, "bad_camera_size"),
         ({"d": [-2500.0, -800.0, 0.0, 0.0, 0.0]}, "lens_folds"),
         ({"k": np.zeros(9)}, "bad_camera_info"),
+        # A driver without a calibration file: https://github.com/ros-drivers/gscam/pull/104
+        ({"k": np.zeros(9), "p": np.zeros(12), "d": [], "width": 0, "height": 0}, "bad_camera_info"),
+        # https://github.com/orbbec/OrbbecSDK_ROS2/issues/134
+        ({"k": [np.nan, 0.0, np.nan, 0.0, np.nan, np.nan, 0.0, 0.0, 1.0]}, "bad_camera_info"),
     ],
 )
 def test_refusals_have_names(fields, name):
@@ -53,6 +57,24 @@ def test_refusals_have_names(fields, name):
     with pytest.raises(InputRejected) as error:
         cameras.camera("camera", WIDTH, HEIGHT, Parameters())
     assert error.value.name == name
+
+
+def test_an_uncalibrated_camera_is_called_so():
+    """As in github.com/orbbec/OrbbecSDK_ROS2/issues/94, where only the last elements of K and P are set."""
+    cameras = Cameras("/camera_info", Health(lambda _: None))
+    k, p = np.zeros(9), np.zeros(12)
+    k[8] = p[10] = 1.0
+    cameras.add(altered(k=k, p=p))
+    with pytest.raises(InputRejected, match="uncalibrated: calibrate it"):
+        cameras.camera("camera", WIDTH, HEIGHT, Parameters())
+
+
+def test_other_topics_with_camera_info_are_named():
+    """As in github.com/ros-perception/image_pipeline/issues/839: a remapping moved the images only."""
+    cameras = Cameras("/left/camera_info", Health(lambda _: None))
+    cameras.offered = ("/camera_info", "/right/camera_info")
+    with pytest.raises(InputRejected, match="published on /camera_info, /right/camera_info"):
+        cameras.camera("camera", WIDTH, HEIGHT, Parameters())
 
 
 @pytest.mark.parametrize(

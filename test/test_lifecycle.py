@@ -29,7 +29,7 @@ from rclpy.parameter import Parameter
 from ros_graph import DOMAIN, Client, NodeProcess
 from ros_samples import CAMERA
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
@@ -127,6 +127,30 @@ def test_it_starts_by_itself_and_a_manager_can_stop_and_restart_it(client, make_
     assert client.change_state(name, CONFIGURE) and client.change_state(name, ACTIVATE)
     wait_for_hands(client, name, camera)
     assert [estimator.closed for estimator in node.estimators] == [True, True, False]
+
+
+def test_topics_that_may_be_meant_are_named(client, make_node):
+    """As in github.com/ros-perception/image_pipeline/issues/839: of a driver's topics, one was remapped."""
+    _, name, camera = make_node()
+    namespace = name.rsplit("/", 1)[0]
+    client.publisher(f"{namespace}/driver/camera_info", CameraInfo)
+    client.until(
+        lambda: (
+            f"it is published on {namespace}/driver/camera_info)" in client.diagnostics(name[1:]).get("message", "")
+        ),
+        "the CameraInfo is named",
+        meanwhile=lambda: camera.images.publish(encode_image(IMAGE, Header(frame_id="camera"))),
+    )
+
+    other, _ = make_node(image_transport="compressed")[1:]
+    namespace = other.rsplit("/", 1)[0]
+    client.publisher(f"{namespace}/driver/compressed", CompressedImage)
+    client.until(
+        lambda: (
+            f"(there are images on {namespace}/driver/compressed" in client.diagnostics(other[1:]).get("message", "")
+        ),
+        "the images are named",
+    )
 
 
 def test_without_autostart_it_waits_for_a_manager(client, make_node):

@@ -293,6 +293,8 @@ class TestHealth:
     def test_missing_input_is_named(self):
         level, message = self.verdict(image_publishers=0)
         assert level == WARN and message.startswith("no publisher on /image")
+        _, message = self.verdict(image_publishers=0, offered_images=("/camera/image_raw", "/camera/depth"))
+        assert message.endswith("remap image (there are images on /camera/image_raw, /camera/depth)")
         assert self.verdict() == (WARN, "no images arrive on /image")
         self.health.explain_silence("reliability")
         assert self.verdict() == (WARN, "reliability")

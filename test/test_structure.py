@@ -49,6 +49,7 @@ ROS_MODULES |= {
     "visualization_msgs",
     "diagnostic_msgs",
     "vision_msgs",
+    "bond",
     "builtin_interfaces",
 }
 MOST_TRAINING_LINES = 5000

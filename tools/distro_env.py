@@ -123,7 +123,8 @@ def workspace() -> Path:
     folder = setup_env.VENV / "workspace"
     sources = folder / "src"
     sources.mkdir(parents=True, exist_ok=True)
-    interfaces = {name: ROOT / "tools" / "interfaces" / name for name in setup_env.INTERFACES}
+    names = (*setup_env.INTERFACES, *setup_env.TEST_INTERFACES)
+    interfaces = {name: ROOT / "tools" / "interfaces" / name for name in names}
     for name, source in {"wildhands_ros": ROOT, **interfaces}.items():
         link = sources / name
         if not link.is_symlink():

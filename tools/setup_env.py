@@ -26,6 +26,8 @@ LOCK_FILES = {name: ROOT / "requirements" / f"{name}.lock" for name in ("demo", 
 """Pinned packages. Those of the demo are a part of those of the tests, so that `make test` only adds packages."""
 INTERFACES = ("tf2_msgs", "vision_msgs")
 """Message packages that have no wheel; tools/interfaces contains the messages that this package uses."""
+TEST_INTERFACES = ("bond",)
+"""The same for the tests only."""
 
 ROS_VARIABLES = (
     "AMENT_PREFIX_PATH",
@@ -269,11 +271,14 @@ def build(name: str, source: Path, inputs: str, *options: str) -> None:
         shutil.rmtree(folder)
 
 
+def build_interfaces(names: tuple[str, ...]) -> None:
+    for name in names:
+        source = ROOT / "tools" / "interfaces" / name
+        build(name, source, digest(source, LOCK_FILES["demo"]))
+
+
 def build_messages() -> None:
     packages = digest(LOCK_FILES["demo"])
-    for name in INTERFACES:
-        source = ROOT / "tools" / "interfaces" / name
-        build(name, source, digest(source, extra=packages))
     # In a separate folder: site-packages/wildhands_ros would hide the editable sources.
     python_folder = "lib/wildhands_ros_messages"
     inputs = digest(ROOT / "msg", ROOT / "srv", ROOT / "CMakeLists.txt", ROOT / "package.xml", extra=packages)
@@ -319,6 +324,7 @@ def main() -> int:
             before = read_stamps()
             for name in names:
                 install_packages(name)
+            build_interfaces(INTERFACES + (TEST_INTERFACES if "test" in names else ()))
             build_messages()
             install_sources()
             if read_stamps() != before:

@@ -257,6 +257,11 @@ class Calibration:
         return stream.resized(width, height), IntrinsicsSource.CAMERA_INFO_SCALED
 
     def _full_camera(self, rectified: bool) -> Camera:
+        if not any((self.width, self.height, *self.k, *self.p)):
+            raise CalibrationError(
+                "the CameraInfo is empty, so the camera is uncalibrated: calibrate it (camera_calibration), and give "
+                "the file to its driver, or use its field of view instead"
+            )
         if self.width < 1 or self.height < 1:
             raise CalibrationError(
                 f"the image size in the calibration is {self.width}x{self.height}: the camera driver must fill it in",
@@ -282,8 +287,8 @@ class Calibration:
             matrix, name = k, "K"
         if not np.isfinite(matrix).all():
             raise CalibrationError(f"{name} of the CameraInfo contains NaN or infinity: {matrix.ravel().tolist()}")
-        if not matrix.any():
-            if p.any():
+        if not matrix[:2].any():
+            if p[:2].any():
                 raise CalibrationError(
                     "K of the CameraInfo is zero, so raw images are uncalibrated, but P is not: the driver probably "
                     "publishes rectified images; set rectified to true (a parameter of the node, an argument in "

@@ -49,11 +49,18 @@ class Cameras:
             health: receives warnings.
         """
         self._topic, self._health = topic, health
+        self.offered: tuple[str, ...] = ()
+        """Topics on which CameraInfo is published, which are named as long as none has arrived."""
         self._info: CameraInfo | None = None
         self._matched_frame = ""
         self._matches = 0
         self._cached_key: _CacheKey | None = None
         self._cached: _FromInfo | None = None
+
+    @property
+    def has_info(self) -> bool:
+        """Whether a CameraInfo has arrived."""
+        return self._info is not None
 
     def add(self, info: CameraInfo) -> None:
         """Replaces the previous CameraInfo."""
@@ -86,10 +93,11 @@ class Cameras:
     def _from_info(self, frame_id: str, width: int, height: int, rectified: bool) -> _FromInfo:
         info = self._info
         if info is None:
+            elsewhere = f" (it is published on {', '.join(self.offered)})" if self.offered else ""
             raise InputRejected(
                 "no_camera_info",
                 f"images arrive, but no CameraInfo on {self._topic}: start a calibrated camera driver, remap "
-                "camera_info, or set intrinsics to horizontal_fov or guess",
+                f"camera_info{elsewhere}, or set intrinsics to horizontal_fov or guess",
             )
         self._check_frame(info.header.frame_id, frame_id)
         key = _CacheKey(calibration(info), width, height, rectified)

@@ -36,6 +36,8 @@ class NodeStatus:
     enabled: bool
     image_topic: str
     image_publishers: int
+    offered_images: tuple[str, ...] = ()
+    """Topics on which images are published, if none are on ``image_topic``."""
     clock_missing: bool = False
     """Whether simulated time is requested, but nothing is published on /clock."""
     subscribers: dict[str, int] = field(default_factory=dict)
@@ -282,7 +284,8 @@ class Health:
 
     def _explanation(self, status: NodeStatus) -> str:
         if not status.image_publishers:
-            return f"no publisher on {status.image_topic}: start the camera, or remap image"
+            elsewhere = f" (there are images on {', '.join(status.offered_images)})" if status.offered_images else ""
+            return f"no publisher on {status.image_topic}: start the camera, or remap image{elsewhere}"
         return self._silence_reason or f"no images arrive on {status.image_topic}"
 
     def _clock_warning(self, status: NodeStatus) -> str:

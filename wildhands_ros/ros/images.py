@@ -36,12 +36,13 @@ CONVERSIONS = {
     "yuyv": cv2.COLOR_YUV2RGB_YUYV,
     "nv12": cv2.COLOR_YUV2RGB_NV12,
     "nv21": cv2.COLOR_YUV2RGB_NV21,
+    "nv24": cv2.COLOR_YUV2RGB_NV12,
 }
 """OpenCV conversions for the encodings that cv_bridge's Python port lacks: 16 bits, YUV, and a misspelt Bayer
 pattern."""
 
-_CHROMA_BELOW = ("nv12", "nv21")
-"""Encodings whose chroma, at half the resolution, lies in further rows below the luma."""
+_CHROMA_BELOW = {"nv12": 0.5, "nv21": 0.5, "nv24": 2.0}
+"""Encodings whose chroma lies in further rows below the luma: number of those rows for each row of the luma."""
 
 _VIDEO_CODECS = ("h264", "h.264", "h265", "h.265", "hevc", "av1", "vp8", "vp9")
 
@@ -94,6 +95,8 @@ def decode_image(message: Image) -> np.ndarray:
     samples = _samples(rows, message)
     if samples.dtype != np.uint8:
         samples = (samples // 257).astype(np.uint8)
+    if message.encoding == "nv24":
+        samples = _with_half_chroma(samples, message.height)
     conversion = CONVERSIONS[message.encoding]
     return samples if conversion is None else cv2.cvtColor(samples, conversion)
 
@@ -181,7 +184,7 @@ def _layout(encoding: str) -> tuple[int, int]:
 
 
 def _rows(message: Image) -> np.ndarray:
-    """Returns an (H, bytes of a row) view without the padding of the rows; (3 H / 2, W) if the chroma lies below."""
+    """Returns an (H, bytes of a row) view without the padding of the rows, with further rows if chroma lies below."""
     _check_not_empty(message)
     width, height = message.width, message.height
     itemsize, channels = _layout(message.encoding)
@@ -193,7 +196,7 @@ def _rows(message: Image) -> np.ndarray:
                 f"the image is {width}x{height}, but {message.encoding} needs an even width and height: check the "
                 "camera driver",
             )
-        height += height // 2
+        height += round(_CHROMA_BELOW[message.encoding] * height)
     return message_rows(message, row, height)
 
 
@@ -236,6 +239,13 @@ def _check_not_empty(message: Image) -> None:
         raise ImageDecodeError(
             "empty_image", f"the image is empty ({width}x{height}, {len(message.data)} bytes): check the camera driver"
         )
+
+
+def _with_half_chroma(rows: np.ndarray, height: int) -> np.ndarray:
+    """Returns the (3 H / 2, W) rows of nv12 for the (3 H, W) rows of nv24, whose chroma has the full resolution."""
+    width = rows.shape[1]
+    chroma = rows[height:].reshape(height, width, 2)[::2, ::2]
+    return np.concatenate([rows[:height], chroma.reshape(height // 2, width)])
 
 
 def _samples(rows: np.ndarray, message: Image) -> np.ndarray:

@@ -30,6 +30,12 @@ OVERRIDES = QoSOverridingOptions(
 )
 
 
+OWN_IMAGES = "/hands/debug_image"
+"""End of the names of the image topics that wildhands nodes publish."""
+MOST_NAMED = 4
+"""Number of topics that a message names."""
+
+
 def image_topic(node: Node, parameters: Parameters) -> str:
     """Returns the name of the image topic after remapping. ``image/compressed`` follows ``image``."""
     if parameters.image_transport != "compressed":
@@ -37,6 +43,19 @@ def image_topic(node: Node, parameters: Parameters) -> str:
     name = node.resolve_topic_name("image/compressed")
     is_remapped = name != node.resolve_topic_name("image/compressed", only_expand=True)
     return name if is_remapped else f"{node.resolve_topic_name('image')}/compressed"
+
+
+def other_topics(node: Node, kind: str, topic: str) -> tuple[str, ...]:
+    """Returns the topics of a type on which other nodes publish, at most ``MOST_NAMED``.
+
+    Args:
+        node: the node.
+        kind: the type, for example "sensor_msgs/msg/CameraInfo".
+        topic: a topic that is left out, since it is subscribed to already.
+    """
+    names = sorted(name for name, kinds in node.get_topic_names_and_types() if kind in kinds and name != topic)
+    published = [name for name in names if not name.endswith(OWN_IMAGES) and node.count_publishers(name)]
+    return tuple(published[:MOST_NAMED])
 
 
 class Inputs:

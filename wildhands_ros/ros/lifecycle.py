@@ -3,7 +3,7 @@
 rclpy's own LifecycleNode runs a transition inside the service callback. A model that takes seconds to load would block
 parameters, diagnostics and even the lifecycle's own services. Here the slow part of a transition is a job in another
 thread, and the service waits for it as a coroutine. Requests of impossible transitions, at which rclpy's callback
-raises an error that ends the process, are answered with ``success: false``.
+raises an error that ends the process, are answered with ``success: false``. While it is active, the node keeps a bond.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallba
 from rclpy.node import Node
 from rclpy.task import Future as RclpyFuture
 
+from .bond import Bond
+
 
 class ManagedNode(LifecycleNodeMixin, Node):
     """A lifecycle node. Subclasses implement rclpy's ``on_...`` callbacks, and ``prepare`` for their slow parts."""
@@ -40,11 +42,18 @@ class ManagedNode(LifecycleNodeMixin, Node):
         LifecycleNodeMixin.__init__(self, callback_group=self.waiting_group)
         # rclpy awaits coroutines too, but its annotation does not say so.
         self._service_change_state.callback = self._on_change_state  # type: ignore[assignment]
+        self._bond = Bond(self)
+        self._is_restarting = False
 
     @property
     def state_label(self) -> str:
         """The lifecycle state: "unconfigured", "configuring", "inactive", "activating", "active", "finalized", ..."""
         return self._state_machine.current_state[1]
+
+    @property
+    def bond_period(self) -> float:
+        """Seconds between two heartbeats of the bond with a lifecycle manager; 0 for no bond."""
+        return 0.0
 
     def prepare(self, transition: int) -> Future | None:
         """Starts the slow part of a transition in another thread; the transition's callback follows when it is done.
@@ -91,7 +100,29 @@ class ManagedNode(LifecycleNodeMixin, Node):
         result = self._finish(before)
         if result is TransitionCallbackReturn.ERROR:
             self._finish(before)  # on_error
+        self._update_bond()
         return result is TransitionCallbackReturn.SUCCESS
+
+    async def restart(self) -> None:
+        """Deactivates and activates the node.
+
+        The bond lasts meanwhile: if it broke, a lifecycle manager would deactivate all its nodes.
+        """
+        self._is_restarting = True
+        try:
+            if await self.change_state(Transition.TRANSITION_DEACTIVATE):
+                await self.change_state(Transition.TRANSITION_ACTIVATE)
+        finally:
+            self._is_restarting = False
+            self._update_bond()
+
+    def _update_bond(self) -> None:
+        if not self.context.ok():
+            return
+        if self.state_label == "active":
+            self._bond.start(self.bond_period)
+        elif not self._is_restarting:
+            self._bond.stop()
 
     def _finish(self, before: LifecycleState) -> TransitionCallbackReturn:
         """Runs the callback of the current transition state and triggers the transition that its result leads to."""

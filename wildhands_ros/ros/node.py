@@ -31,7 +31,7 @@ from .declaration import ParameterError
 from .depth_input import DepthInput
 from .diagnostics import Health, NodeStatus, diagnostic_array
 from .hand_saver import offer_save_hand
-from .inputs import Inputs, image_topic
+from .inputs import Inputs, image_topic, other_topics
 from .lifecycle import ManagedNode
 from .loader import Loader, make_estimator
 from .name_conflicts import NameConflicts
@@ -109,6 +109,10 @@ class WildHandsNode(ManagedNode):
 
     # Transitions
 
+    @property
+    def bond_period(self) -> float:
+        return self.parameters.bond_heartbeat_period
+
     def prepare(self, transition: int) -> Future | None:
         loads = transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
         return self._loader.begin(self.parameters) if loads else None
@@ -149,9 +153,9 @@ class WildHandsNode(ManagedNode):
     """An error ends in the state unconfigured, from which the node can be configured again."""
 
     def _on_estimator_broken(self) -> None:
-        """Called in the worker's thread."""
+        """Replaces the estimator. Called in the worker's thread."""
         if self.executor is not None:
-            self.executor.create_task(self._reload)
+            self.executor.create_task(self.restart)
 
     def _after_callback(self, callback: Callable[[], None]) -> None:
         """Runs ``callback`` in the executor once the response of the current callback has been sent.
@@ -162,11 +166,6 @@ class WildHandsNode(ManagedNode):
             self.executor.create_task(callback)
         else:
             callback()
-
-    async def _reload(self) -> None:
-        """Replaces a broken estimator by deactivating and activating the node."""
-        if await self.change_state(Transition.TRANSITION_DEACTIVATE):
-            await self.change_state(Transition.TRANSITION_ACTIVATE)
 
     # Starting and stopping the processing of images
 
@@ -249,18 +248,28 @@ class WildHandsNode(ManagedNode):
             self._inputs.check_publishers()
             self._name_conflicts.check(self.parameters)
         topic = image_topic(self, self.parameters)
+        publishers = self.count_publishers(topic)
+        if not self._cameras.has_info:
+            self._cameras.offered = other_topics(
+                self, "sensor_msgs/msg/CameraInfo", self.resolve_topic_name("camera_info")
+            )
         clock = self.get_clock()
         now = clock.now()
         status = NodeStatus(
             state=self.state_label,
             enabled=self._enabled,
             image_topic=topic,
-            image_publishers=self.count_publishers(topic),
+            image_publishers=publishers,
+            offered_images=() if publishers else self._other_images(topic),
             clock_missing=isinstance(clock, ROSClock) and clock.ros_time_is_active and not now.nanoseconds,
             subscribers=self._outputs.subscribers() if self._outputs is not None else {},
         )
         snapshot = self._health.snapshot(status, self.parameters)
         self._diagnostics.publish(diagnostic_array(snapshot, self.get_fully_qualified_name().lstrip("/"), now.to_msg()))
+
+    def _other_images(self, topic: str) -> tuple[str, ...]:
+        kind = "CompressedImage" if self.parameters.image_transport == "compressed" else "Image"
+        return other_topics(self, f"sensor_msgs/msg/{kind}", topic)
 
 
 def _share_one_heap() -> None:

@@ -13,7 +13,7 @@ from rclpy.node import Node
 from ..config import DEPTH_SENSORS, DETECTORS, PRECISIONS, RUNTIMES, EstimatorConfig, SearchTime, SmoothingConfig
 from ..geometry.depth_image import DepthNoise
 from ..io.image_headers import MAX_PIXELS
-from . import smoothing_parameters
+from . import shared_parameters
 from .declaration import ParameterError, check_choices, declare_fields, describe, field_value, parameter, ros_name
 from .detection_messages import HandClassIds
 
@@ -22,12 +22,8 @@ from .detection_messages import HandClassIds
 class Parameters:
     """Values of the node's parameters. A field's name has ``__`` where the ROS name has a dot."""
 
-    autostart: bool = parameter(
-        True,
-        "Whether the node configures and activates itself. If false, a lifecycle manager or ros2 lifecycle has to do "
-        "it.",
-        fixed=True,
-    )
+    autostart: bool = shared_parameters.autostart()
+    bond_heartbeat_period: float = shared_parameters.bond_heartbeat_period()
 
     image_transport: str = parameter(
         "raw",
@@ -117,11 +113,7 @@ class Parameters:
         "m",
         (0.0, 0.3),
     )
-    hand: str = parameter(
-        "",
-        "Name of a person whose hand lengths were saved (wildhands calibrate-hand, service save_hand); they are "
-        "loaded, and learning continues from them. Empty: unknown.",
-    )
+    hand: str = shared_parameters.hand()
     refine: bool = parameter(
         True, "Whether the network's estimate is refined by a fit to the detected keypoints.", fixed=True
     )
@@ -172,30 +164,21 @@ class Parameters:
         ("hand",), "Class ids of hands on the topic detections whose side the detector does not determine."
     )
 
-    smoothing__enabled: bool = smoothing_parameters.enabled()
+    smoothing__enabled: bool = shared_parameters.smoothing_enabled()
     smoothing__frame: str = parameter(
         "",
         "TF frame in which hands are smoothed if the camera moves, such as odom or the robot's base. TF must connect "
         "it with the frame of the images. Empty: the frame of the images.",
         fixed=True,
     )
-    smoothing__min_cutoff: float = smoothing_parameters.min_cutoff()
-    smoothing__beta: float = smoothing_parameters.beta()
-    smoothing__max_cutoff: float = smoothing_parameters.max_cutoff()
+    smoothing__min_cutoff: float = shared_parameters.smoothing_min_cutoff()
+    smoothing__beta: float = shared_parameters.smoothing_beta()
+    smoothing__max_cutoff: float = shared_parameters.smoothing_max_cutoff()
 
-    publish_vertices: bool = parameter(True, "Whether the topic hands contains the meshes (9 kB for each hand).")
+    publish_vertices: bool = shared_parameters.publish_vertices()
     markers_max_rate: float = parameter(15.0, "Maximum rate of hands/markers.", "Hz", (0.1, 1000.0))
-    tf: str = parameter(
-        "joints",
-        "Frames that are published on /tf: off, wrist, or joints (all 21).",
-        choices=("off", "wrist", "joints"),
-    )
-    tf_basis: str = parameter(
-        "mano",
-        "Axes of the frames on /tf. mano: those of the hand model's rest pose; operator: x out of the palm of a flat "
-        "hand, z towards the fingertips.",
-        choices=("mano", "operator"),
-    )
+    tf: str = shared_parameters.tf()
+    tf_basis: str = shared_parameters.tf_basis()
     tf_prefix: str = parameter(
         "", "Prefix of the names of the frames on /tf, for example cam1_. Two cameras need different prefixes."
     )
@@ -225,7 +208,7 @@ class Parameters:
     @property
     def smoothing(self) -> SmoothingConfig | None:
         """The strength of smoothing; None if hands are not smoothed."""
-        return smoothing_parameters.smoothing_config(self)
+        return shared_parameters.smoothing_config(self)
 
     @property
     def depth_noise(self) -> DepthNoise:

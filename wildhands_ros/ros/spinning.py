@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
 import rclpy
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from . import process
 from .declaration import ParameterError
+from .ignored_parameters import ignored_parameters
 
 N = TypeVar("N", bound=Node)
+
+_REFUSED = (
+    rclpy_implementation.RCLError,
+    rclpy_implementation.UnknownROSArgsError,
+    NameValidationException,
+    ParameterException,
+)
+"""What rclpy raises at the start of a node if its arguments or environment variables cannot be used."""
+_HINTS = {
+    "remap rule": "a rule is FROM:=TO; names consist of letters, digits and _, do not begin with a digit, and a "
+    "namespace (__ns) begins with /",
+    "parameter override": "an override is NAME:=VALUE",
+    "params file": "a file has NODE: {ros__parameters: {NAME: VALUE}}, and the items of a list have one type",
+    "log level": "it is debug, info, warn, error or fatal",
+    "ROS_DOMAIN_ID": "it is a number from 0 to 101",
+}
+"""Explanations of rcl's messages, by a part of the message."""
 
 
 def spin_until_signal(
@@ -36,12 +57,17 @@ def spin_until_signal(
     Returns:
         The exit code.
     """
-    process.init(partial(rclpy.init, args=arguments))
+    try:
+        process.init(partial(rclpy.init, args=arguments))
+    except _REFUSED as error:
+        print(f"{name}: {_explained(error)}", file=sys.stderr)
+        return 1
     node = None
     try:
-        node = make_node()
+        node = _made(make_node)
+        _warn_about_ignored_parameters(node, sys.argv if arguments is None else arguments)
         rclpy.spin(node)
-    except errors as error:
+    except (*errors, _StartError) as error:
         if not rclpy.ok():  # A signal arrived meanwhile.
             return 0
         print(f"{name}: {error}", file=sys.stderr)
@@ -58,3 +84,30 @@ def spin_until_signal(
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+class _StartError(Exception):
+    """The node cannot be made with its arguments."""
+
+
+def _made(make_node: Callable[[], N]) -> N:
+    try:
+        return make_node()
+    except _REFUSED as error:
+        raise _StartError(_explained(error)) from error
+
+
+def _explained(error: Exception) -> str:
+    """Returns the message of rclpy without places in its sources, and what would be right."""
+    if isinstance(error, rclpy_implementation.UnknownROSArgsError):
+        return f"unknown arguments after --ros-args: {error}"
+    text = re.sub(r", at \S+:\d+", "", str(error)).removeprefix("failed to initialize rcl: ")
+    text = text.replace(". Error: error not set", "")
+    hints = [hint for part, hint in _HINTS.items() if part in text]
+    return "; ".join([text, *hints])
+
+
+def _warn_about_ignored_parameters(node: Node, arguments: Sequence[str]) -> None:
+    known = node.get_parameters_by_prefix("").keys()
+    for text in ignored_parameters(arguments, node.get_fully_qualified_name(), known):
+        node.get_logger().warning(text)

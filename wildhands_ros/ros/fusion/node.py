@@ -111,6 +111,10 @@ class FusionNode(ManagedNode):
 
     # Transitions
 
+    @property
+    def bond_period(self) -> float:
+        return self.parameters.bond_heartbeat_period
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             self._extrinsics = self.parameters.load_extrinsics()

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from ...config import SmoothingConfig
 from ...io.extrinsics_files import Extrinsics, load_extrinsics
 from ...types import HandLength, Side
-from .. import smoothing_parameters
+from .. import shared_parameters
 from ..declaration import ParameterError, check_choices, declare_fields, describe, parameter
 
 CHANGEABLE = ("hand", "hand_length")
@@ -24,11 +24,8 @@ GIVEN_STDDEV = 0.01
 class FusionParameters:
     """Values of the fusion node's parameters. A field's name has ``__`` where the ROS name has a dot."""
 
-    autostart: bool = parameter(
-        True,
-        "Whether the node configures and activates itself. If false, a lifecycle manager or ros2 lifecycle has to do "
-        "it.",
-    )
+    autostart: bool = shared_parameters.autostart()
+    bond_heartbeat_period: float = shared_parameters.bond_heartbeat_period()
     cameras: tuple[str, ...] = parameter(
         ("left", "right"),
         "Names of the cameras, at least two. The hands of each are received on <name>/hands, the topic of a "
@@ -65,27 +62,14 @@ class FusionParameters:
         "m",
         (0.0, 0.3),
     )
-    hand: str = parameter(
-        "",
-        "Name of a person whose hand lengths were saved (wildhands calibrate-hand, service save_hand); they are "
-        "loaded, and learning continues from them. Empty: unknown.",
-    )
-    smoothing__enabled: bool = smoothing_parameters.enabled()
-    smoothing__min_cutoff: float = smoothing_parameters.min_cutoff()
-    smoothing__beta: float = smoothing_parameters.beta()
-    smoothing__max_cutoff: float = smoothing_parameters.max_cutoff()
-    publish_vertices: bool = parameter(True, "Whether the topic hands contains the meshes (9 kB for each hand).")
-    tf: str = parameter(
-        "joints",
-        "Frames that are published on /tf: off, wrist, or joints (all 21).",
-        choices=("off", "wrist", "joints"),
-    )
-    tf_basis: str = parameter(
-        "mano",
-        "Axes of the frames on /tf. mano: those of the hand model's rest pose; operator: x out of the palm of a flat "
-        "hand, z towards the fingertips.",
-        choices=("mano", "operator"),
-    )
+    hand: str = shared_parameters.hand()
+    smoothing__enabled: bool = shared_parameters.smoothing_enabled()
+    smoothing__min_cutoff: float = shared_parameters.smoothing_min_cutoff()
+    smoothing__beta: float = shared_parameters.smoothing_beta()
+    smoothing__max_cutoff: float = shared_parameters.smoothing_max_cutoff()
+    publish_vertices: bool = shared_parameters.publish_vertices()
+    tf: str = shared_parameters.tf()
+    tf_basis: str = shared_parameters.tf_basis()
     tf_prefix: str = parameter("fused_", "Prefix of the names of the frames on /tf.")
 
     def check(self) -> None:
@@ -123,7 +107,7 @@ class FusionParameters:
     @property
     def smoothing(self) -> SmoothingConfig | None:
         """The strength of smoothing; None if hands are not smoothed."""
-        return smoothing_parameters.smoothing_config(self)
+        return shared_parameters.smoothing_config(self)
 
     @property
     def known_lengths(self) -> dict[Side, HandLength]:

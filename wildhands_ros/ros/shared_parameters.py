@@ -1,4 +1,4 @@
-"""The parameters of smoothing, which the camera node and the fusion node share."""
+"""The parameters that the camera node and the fusion node share. Each function returns the field of one parameter."""
 
 from __future__ import annotations
 
@@ -24,14 +24,69 @@ class SmoothingParameters(Protocol):
     def smoothing__max_cutoff(self) -> float: ...
 
 
-def enabled() -> Any:
+def autostart() -> Any:
+    """Returns the field ``autostart``."""
+    return parameter(
+        True,
+        "Whether the node configures and activates itself. If false, a lifecycle manager or ros2 lifecycle has to do "
+        "it.",
+        fixed=True,
+    )
+
+
+def bond_heartbeat_period() -> Any:
+    """Returns the field ``bond_heartbeat_period``."""
+    return parameter(
+        0.25,
+        "Period of the heartbeats by which nav2's lifecycle manager notices that the node has died (its parameter "
+        "bond_timeout); they need the package bond. 0: no heartbeats.",
+        "s",
+        (0.0, 60.0),
+        fixed=True,
+    )
+
+
+def hand() -> Any:
+    """Returns the field ``hand``."""
+    return parameter(
+        "",
+        "Name of a person whose hand lengths were saved (wildhands calibrate-hand, service save_hand); they are "
+        "loaded, and learning continues from them. Empty: unknown.",
+    )
+
+
+def publish_vertices() -> Any:
+    """Returns the field ``publish_vertices``."""
+    return parameter(True, "Whether the topic hands contains the meshes (9 kB for each hand).")
+
+
+def tf() -> Any:
+    """Returns the field ``tf``."""
+    return parameter(
+        "joints",
+        "Frames that are published on /tf: off, wrist, or joints (all 21).",
+        choices=("off", "wrist", "joints"),
+    )
+
+
+def tf_basis() -> Any:
+    """Returns the field ``tf_basis``."""
+    return parameter(
+        "mano",
+        "Axes of the frames on /tf. mano: those of the hand model's rest pose; operator: x out of the palm of a flat "
+        "hand, z towards the fingertips.",
+        choices=("mano", "operator"),
+    )
+
+
+def smoothing_enabled() -> Any:
     """Returns the field ``smoothing__enabled``."""
     return parameter(
         True, "Whether hands are smoothed over time (One-Euro filter). If false, each image is estimated as it is."
     )
 
 
-def min_cutoff() -> Any:
+def smoothing_min_cutoff() -> Any:
     """Returns the field ``smoothing__min_cutoff``."""
     return parameter(
         SMOOTHING.position.rest,
@@ -42,7 +97,7 @@ def min_cutoff() -> Any:
     )
 
 
-def beta() -> Any:
+def smoothing_beta() -> Any:
     """Returns the field ``smoothing__beta``."""
     return parameter(
         SMOOTHING.position.per_speed,
@@ -54,7 +109,7 @@ def beta() -> Any:
     )
 
 
-def max_cutoff() -> Any:
+def smoothing_max_cutoff() -> Any:
     """Returns the field ``smoothing__max_cutoff``."""
     return parameter(
         SMOOTHING.position.most,
