@@ -156,7 +156,7 @@ NAMED = [
 """The abstract encodings of sensor_msgs/image_encodings.hpp."""
 
 
-@pytest.mark.parametrize("encoding", [*NAMED])
+@pytest.mark.parametrize("encoding", NAMED)
 def test_every_other_encoding_of_sensor_msgs_is_rejected(encoding):
     message = Image(height=4, width=4, encoding=encoding, step=128, data=array.array("B", bytes(4 * 128)))
     with pytest.raises(ImageDecodeError) as raised:
