@@ -20,6 +20,8 @@ enum { BONES = 20 };
 enum { MOST_UNKNOWNS = RIGID + ANGLES + MOST_BETAS, LOCAL = RIGID + 9, MOST_LOCAL = LOCAL + MOST_BETAS, MOST_ANCHORS = 2 };
 enum { MOST_VIEWS = 16 };
 
+#define LEAST_SLOPE 1e-9 /* metres per unit of the shape; it keeps the division finite for a model of one shape */
+
 /* Residuals of a finger: two for each joint's keypoint in each view, three for each bone's direction. */
 enum { MOST_ROWS = CHAIN * (2 * MOST_VIEWS + 3) };
 
@@ -252,17 +254,24 @@ static void add_priors(const Problem *problem, const Pose *pose, Normal *normal)
         for (int b = 0; b < betas; b++) reach[i] += problem->reach_dirs[i * betas + b] * pose->betas[b];
     }
     double length = sqrt(dot(reach, reach)), residual = (length - evidence->length) / evidence->length_stddev;
+    double slope = 0, along = 0; /* of the length, and the shape in its direction, which has no prior but the length's */
     for (int b = 0; b < betas; b++) {
-        for (int i = 0; i < 3; i++) gradient[b] += reach[i] * problem->reach_dirs[i * betas + b];
-        gradient[b] /= length * evidence->length_stddev;
+        for (int i = 0; i < 3; i++) gradient[b] += reach[i] * problem->reach_dirs[i * betas + b] / length;
+        slope += gradient[b] * gradient[b];
+        along += gradient[b] * pose->betas[b];
     }
+    slope = fmax(sqrt(slope), LEAST_SLOPE);
+    along /= slope;
+    double pull = slope / evidence->length_stddev;
     for (int b = 0; b < betas; b++) {
+        double longer = gradient[b] / slope;
         cost += pose->betas[b] * pose->betas[b];
-        normal->gradient[first + b] += pose->betas[b] + gradient[b] * residual;
+        normal->gradient[first + b] += pose->betas[b] + longer * (pull * residual - along);
         normal->matrix[first + b][first + b] += 1;
-        for (int c = 0; c <= b; c++) normal->matrix[first + b][first + c] += gradient[b] * gradient[c];
+        for (int c = 0; c <= b; c++)
+            normal->matrix[first + b][first + c] += (pull * pull - 1) * longer * gradient[c] / slope;
     }
-    normal->cost += cost + residual * residual;
+    normal->cost += cost - along * along + residual * residual;
 }
 
 /* Rotation vector from one rotation to another: kinematics.turn_between. */

@@ -16,7 +16,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
 /* Version of the arrays that the functions take: wildhands_ros/geometry/compiled.py. */
-enum { VERSION = 5 };
+enum { VERSION = 6 };
 
 PyMODINIT_FUNC PyInit__native(void) {
     PyObject *module = PyModule_Create(&definition);

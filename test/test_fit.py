@@ -18,6 +18,8 @@ from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.fitting import residuals
 from wildhands_ros.fitting.anatomy import LIMITS
 from wildhands_ros.fitting.detection_fit import FitRequest, fit_detections, reprojection_error
+from wildhands_ros.fitting.hand_length import ADULTS
+from wildhands_ros.fitting.initialisation import mean_pose
 from wildhands_ros.fitting.keypoint_fit import FitResult, KeypointFit, keypoint_sigma
 from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
 from wildhands_ros.fitting.levenberg_marquardt import Job
@@ -29,7 +31,7 @@ from wildhands_ros.geometry.so3 import matrices_from_vectors
 from wildhands_ros.hand_model.asset import open_hand
 from wildhands_ros.hand_model.joints import MANO_TO_MEDIAPIPE, MEDIAPIPE_BONES
 from wildhands_ros.hand_model.layer import HandLayer
-from wildhands_ros.types import Detection, Side
+from wildhands_ros.types import Detection, ManoParameters, Side
 
 RHD = Path(__file__).parents[2] / "shared/real_hands/rhd"
 MIRROR = np.array([-1.0, 1, 1])
@@ -147,6 +149,18 @@ class TestDerivatives:
         gradient = residuals.evaluate(kinematics, pose, evidence).normal.gradient
         np.testing.assert_allclose(2 * gradient, numeric, rtol=1e-4, atol=1e-3 * np.abs(numeric).max())
 
+    def test_shape_and_length_have_one_prior_each(self, kinematics):
+        _, longer = kinematics.length(np.zeros(kinematics.num_betas))
+        betas = 2.5 * longer / np.linalg.norm(longer)
+        pose = dataclasses.replace(mean_pose(kinematics), betas=betas)
+        length, gradient = kinematics.length(betas)
+        normal = residuals.NormalEquations.zero(kinematics.num_unknowns)
+        residuals.add_hand_priors(kinematics, normal, pose, length, 0.012)
+        # A hand of the expected length is not pulled towards the model's mean hand.
+        np.testing.assert_allclose(normal.gradient, 0, atol=0.01)
+        covariance = np.linalg.inv(normal.matrix[-len(betas) :, -len(betas) :])
+        assert np.sqrt(gradient @ covariance @ gradient) == pytest.approx(0.012)
+
     def test_anchor(self, kinematics, case):
         pose, evidence = case
         # Exact at the anchor's rotation; everything else may be anywhere.
@@ -164,6 +178,19 @@ class TestDerivatives:
         np.testing.assert_allclose(
             2 * normal.gradient, numeric_jacobian(cost, pose, kinematics.num_unknowns), rtol=1e-5, atol=1e-3
         )
+
+
+def test_the_estimate_of_a_network_is_taken_to_be_as_large_as_expected(fit, kinematics):
+    pose = dataclasses.replace(mean_pose(kinematics), position=np.array([0.05, 0, 0.6]))
+    transl = pose.position - kinematics.wrist_at_rest(pose.betas)
+    estimate = ManoParameters(transl, np.zeros(3), kinematics.hand_pose(pose.angles), pose.betas)
+    model_length = float(kinematics.length(pose.betas)[0])
+    rays = rays_to(kinematics.joints(pose))
+    for length in (None, 0.16):
+        anchor = fit.problem(rays, 0.01, Side.RIGHT, hand_length=length, initial=estimate).anchor
+        expected = length or ADULTS.metres
+        assert kinematics.length(anchor.pose.betas)[0] == pytest.approx(expected, rel=1e-3)
+        np.testing.assert_allclose(anchor.pose.position, pose.position * expected / model_length)
 
 
 class TestKinematics:

@@ -7,16 +7,13 @@ from scipy.spatial.transform import Rotation
 from wildhands_ros.config import EstimatorConfig
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.fitting.detection_fit import FitRequest, fit_detections
-from wildhands_ros.fitting.hand_length import HandLengths, exact_lengths, typical_length
+from wildhands_ros.fitting.hand_length import ADULTS, HandLengths, exact_lengths, hand_length
 from wildhands_ros.fitting.initialisation import mean_pose
 from wildhands_ros.fitting.keypoint_fit import KeypointFit
 from wildhands_ros.fitting.keypoint_marks import (
-    TYPICAL_SIZE,
     expected_shrinkage,
     marks_matrix,
-    rays_from_mean_hand,
     rays_to_joints,
-    rays_to_mean_hand,
 )
 from wildhands_ros.fitting.kinematics import HandKinematics
 from wildhands_ros.geometry.camera import Camera
@@ -112,33 +109,20 @@ def test_rays_to_marks_become_rays_to_joints():
     assert np.isfinite(np.delete(rays_to_joints(unknown), 7, axis=0)).all()
 
 
-def test_rays_to_a_hand_of_unknown_length_are_those_to_a_smaller_hand_at_the_same_distance():
-    joints = mean_pose_joints() + (0.05, 0.0, 0.6)
-    large = joints.mean(0) + TYPICAL_SIZE * (joints - joints.mean(0))
-    rays, expected = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (large, joints))
-    np.testing.assert_allclose(rays_to_mean_hand(rays), expected, atol=2e-3)
-    np.testing.assert_allclose(rays_from_mean_hand(rays_to_mean_hand(rays)), rays, atol=1e-4)
-
-
 def test_unclear_hands_are_not_estimated_too_far_away():
     fits = {side: KeypointFit(open_hand(Side.RIGHT)) for side in Side}
     camera, position = Camera.guess(640, 480), np.array([0.1, 0.0, 0.55])
     joints = mean_pose_joints() + position
+    length = hand_length(open_hand(Side.RIGHT), np.zeros(10))
     for presence in (0.98, 0.65):
         marks = camera.project(marks_matrix() @ joints)
         marks = marks.mean(0) + (marks - marks.mean(0)) / (1 + expected_shrinkage(presence))
         box = np.concatenate([marks.min(0), marks.max(0)])
         found = Detection(box, Side.RIGHT, presence, 0.99, marks, world=joints - joints.mean(0))
-        for lengths, size in ((mean_lengths(), 1.0), (None, TYPICAL_SIZE)):
+        for lengths, size in ((HandLengths(exact_lengths(length)), 1.0), (None, ADULTS.metres / length)):
             (fit,) = fit_detections(fits, [FitRequest(found)], camera, lengths)
             assert fit is not None
             assert np.linalg.norm(fit.joints[9]) == pytest.approx(size * np.linalg.norm(joints[9]), rel=0.03)
-
-
-def mean_lengths() -> HandLengths:
-    """Returns that the hands are exactly as long as the model's mean hand."""
-    length = typical_length(HandKinematics(open_hand(Side.RIGHT))).metres
-    return HandLengths(exact_lengths(length))
 
 
 def mean_pose_joints() -> np.ndarray:

@@ -17,9 +17,8 @@ from ..geometry.depth_image import FARTHEST, DepthImage
 from ..hand_model.asset import HandAsset
 from ..types import DepthStatus, HandLength, Side
 from .fitted_hand import fitted_hand, mirror_of
-from .hand_length import EXACT_STDDEV, typical_length
+from .hand_length import ADULTS, EXACT_STDDEV
 from .keypoint_fit import FitResult
-from .keypoint_marks import rays_from_mean_hand
 from .kinematics import HandKinematics
 from .levenberg_marquardt import Job
 from .residuals import Evaluated, Evidence
@@ -135,7 +134,7 @@ class DepthFit:
         """
         model = self._models[fit.side]
         surface, evaluate = model.surface, model.evaluate
-        evidence = _metric(fit.evidence, model.kinematics)
+        evidence = _metric(fit.evidence)
         mirror = mirror_of(fit.side)
         posed = surface.pose(fit.state.pose)
         observed = _observe(surface, posed, mirror, depth)
@@ -187,19 +186,14 @@ class DepthFit:
         return DepthResult(_refined(fit, model, found, matrix, depth), status)
 
 
-def _metric(evidence: Evidence, kinematics: HandKinematics) -> Evidence:
+def _metric(evidence: Evidence) -> Evidence:
     """Returns the evidence of a hand of unknown length, unless its length is exact.
 
     What was learned must not confirm itself.
     """
     if evidence.length_stddev <= EXACT_STDDEV:
         return evidence
-    typical = typical_length(kinematics)
-    rays = evidence.rays
-    if evidence.length_stddev >= typical.stddev:  # The length was unknown, so the rays were moved.
-        seen = evidence.weights[:, None] > 0
-        rays = np.where(seen, rays_from_mean_hand(np.where(seen, rays, np.nan)), rays)
-    return replace(evidence, rays=rays, length=typical.metres, length_stddev=typical.stddev)
+    return replace(evidence, length=ADULTS.metres, length_stddev=ADULTS.stddev)
 
 
 def _model(asset: HandAsset) -> _Model:

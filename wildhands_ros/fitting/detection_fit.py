@@ -11,7 +11,7 @@ from ..geometry.camera import Camera
 from ..types import Detection, ManoParameters, Side
 from .hand_length import HandLengths
 from .keypoint_fit import FitProblem, FitResult, FitState, KeypointFit, keypoint_sigma
-from .keypoint_marks import expected_shrinkage, rays_to_joints, rays_to_mean_hand
+from .keypoint_marks import expected_shrinkage, rays_to_joints
 
 LEAST_KEYPOINTS = 6
 """Minimum number of known keypoints for a pose."""
@@ -85,9 +85,8 @@ def _problems(
     problems = []
     for side in possible_sides(detection):
         start, initial, length = request.start, request.initial.get(side), lengths.get(side)
-        own = rays if length is not None else rays_to_mean_hand(rays)
         problems.append(
-            fits[side].problem(own, keypoint_sigma(own), side, world, weights, start, request.dt, length, initial)
+            fits[side].problem(rays, keypoint_sigma(rays), side, world, weights, start, request.dt, length, initial)
         )
     return problems
 

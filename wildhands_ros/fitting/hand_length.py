@@ -10,15 +10,14 @@ from ..hand_model.asset import HandAsset, joints_linear
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from ..io.hand_files import LONGEST, SHORTEST
 from ..types import HandLength, Side
-from .kinematics import HandKinematics
 
 _MIDDLE_TIP = MANO_TO_MEDIAPIPE[12]
 
 LEAST_STDDEV = 0.012
 """Standard deviation of a learned length as a fraction: errors that all images have in common."""
-TYPICAL = HandLength(0.18, 0.012)
-"""What is known of the hand of an unknown adult, a little more exactly than ``LENGTH_STDDEV`` so that it is told apart
-from no length."""
+ADULTS = HandLength(0.187, 0.012)
+"""Mean and standard deviation of the hands of adults: half of them men, 194 mm with a standard deviation of 10 mm, and
+half women, 181 and 10 mm (hand length in Gordon et al., 1988 Anthropometric Survey of U.S. Army Personnel)."""
 EXACT_STDDEV = 2e-5
 """Standard deviation of an exact length in metres; stiff, but still well conditioned."""
 _ALIKE = 20.0
@@ -27,14 +26,6 @@ _OUTLIER = 3.0
 """Number of standard deviations beyond which a measurement counts less."""
 _BETWEEN_SIDES = 0.015
 """Standard deviation of the difference between both hands of a person as a fraction."""
-LENGTH_STDDEV = 0.07
-"""Standard deviation of adult hand lengths as a fraction."""
-
-
-def typical_length(kinematics: HandKinematics) -> HandLength:
-    """Returns what is known of the length of an unknown hand."""
-    mean = float(kinematics.length(np.zeros(kinematics.num_betas))[0])
-    return HandLength(mean, LENGTH_STDDEV * mean)
 
 
 def hand_length(asset: HandAsset, betas: np.ndarray) -> float:
@@ -114,7 +105,7 @@ class HandLengths:
     def add(self, side: Side, measured: HandLength) -> None:
         """Learns from a measurement; a given length stays as it is."""
         if side not in self._given:
-            self._learned.setdefault(side, LengthEstimate(TYPICAL)).add(measured)
+            self._learned.setdefault(side, LengthEstimate(ADULTS)).add(measured)
 
     def give(self, lengths: Mapping[Side, HandLength]) -> None:
         """Replaces the given lengths. Without one, a side's length is learned."""

@@ -12,7 +12,7 @@ from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MEDIAPIPE_BONES
 from ..types import HandLength, ManoParameters, Side
 from .fitted_hand import FittedHand, fitted_hand
-from .hand_length import EXACT_STDDEV, LENGTH_STDDEV
+from .hand_length import ADULTS, EXACT_STDDEV
 from .initialisation import blind_poses, pose_from_world
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
 from .levenberg_marquardt import Job
@@ -151,7 +151,6 @@ class KeypointFit:
             )
         self._kinematics = HandKinematics(asset_right)
         self._solver, self._summarise = solver(self._kinematics), summariser(self._kinematics)
-        self._mean_length = float(self._kinematics.length(np.zeros(self._kinematics.num_betas))[0])
 
     def problem(
         self,
@@ -192,7 +191,7 @@ class KeypointFit:
             side=side,
             evidence=evidence,
             world=world,
-            anchor=None if initial is None else self._initial_anchor(initial, mirror),
+            anchor=None if initial is None else self._initial_anchor(initial, mirror, (length or ADULTS).metres),
             start=start,
             prediction=None if start is None else predicted(start, dt),
             dt=dt,
@@ -277,15 +276,22 @@ class KeypointFit:
             mean_ray=mean,
             sigma=sigma,
             directions=directions,
-            length=hand_length.metres if hand_length else self._mean_length,
-            length_stddev=hand_length.stddev if hand_length else LENGTH_STDDEV * self._mean_length,
+            length=(hand_length or ADULTS).metres,
+            length_stddev=(hand_length or ADULTS).stddev,
         )
         return evidence, world
 
-    def _initial_anchor(self, initial: ManoParameters, mirror: np.ndarray) -> Anchor:
+    def _initial_anchor(self, initial: ManoParameters, mirror: np.ndarray, length: float) -> Anchor:
+        """Returns another estimator's hand as an anchor: as large as is expected, and as much farther away.
+
+        From one image an estimator knows a hand's size only relative to the distance.
+        """
         turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
         betas = np.asarray(initial.betas, dtype=np.float64)
         position = np.asarray(initial.transl) * mirror + self._kinematics.wrist_at_rest(betas)
+        own_length, gradient = self._kinematics.length(betas)
+        position *= length / own_length
+        betas = betas + gradient * (length - own_length) / (gradient @ gradient)
         vectors = np.concatenate([initial.global_orient, initial.hand_pose]).reshape(16, 3) * turn
         rotations = matrices_from_vectors(vectors)
         angles = self._kinematics.angles_of(rotations[1:])

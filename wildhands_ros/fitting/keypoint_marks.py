@@ -18,10 +18,6 @@ hands."""
 _CLEAR_SHRINKAGE, _UNCLEAR_SHRINKAGE = 0.01, 0.32
 """The same for a hand whose presence is 1, and how much it grows until the presence is 0."""
 
-TYPICAL_SIZE = 1.047
-"""Size of the hands of adults over that of the model's mean hand: 0.187 m from the wrist to the tip of the middle
-finger, the mean of men and women in anthropometric surveys, over 0.179 m."""
-
 _TIPS = [4, 8, 12, 16, 20]
 
 
@@ -71,29 +67,5 @@ def rays_to_joints(rays: np.ndarray, shrinkage: float = SHRINKAGE) -> np.ndarray
         complete = ((np.abs(_TO_JOINTS) > 0) & ~known).sum(1) == 0
         moved = np.where(complete[:, None], moved, rays)
         centre = np.nanmean(moved, axis=0)
-    return _spread(moved, centre, 1 + shrinkage)
-
-
-def rays_to_mean_hand(rays: np.ndarray) -> np.ndarray:
-    """Moves the rays to a hand of unknown length as if it were as large as the model's mean hand, where it is.
-
-    Size and distance of a hand cannot be told apart in one image. The fit's prior of the size is the model's mean hand,
-    and real hands are larger: without this they would be estimated as much too near as they are larger.
-
-    Args:
-        rays: (21, 3) unit directions to joints; NaN for unknown ones.
-
-    Returns:
-        (21, 3) unit directions.
-    """
-    return _spread(rays, np.nanmean(rays, axis=0), 1 / TYPICAL_SIZE)
-
-
-def rays_from_mean_hand(rays: np.ndarray) -> np.ndarray:
-    """Inverts ``rays_to_mean_hand``, for a hand whose distance is measured."""
-    return _spread(rays, np.nanmean(rays, axis=0), TYPICAL_SIZE)
-
-
-def _spread(rays: np.ndarray, centre: np.ndarray, factor: float) -> np.ndarray:
-    spread = centre + factor * (rays - centre)
+    spread = centre + (1 + shrinkage) * (moved - centre)
     return spread / np.sqrt((spread * spread).sum(1, keepdims=True))

@@ -17,7 +17,7 @@ from ..geometry.so3 import matrices_from_vectors
 from ..hand_model.asset import HandAsset
 from ..types import HandLength, ManoParameters, Side
 from .fitted_hand import FittedHand, fitted_hand, mirror_of
-from .hand_length import typical_length
+from .hand_length import ADULTS
 from .initialisation import mean_pose, palm_rotation
 from .keypoint_fit import KEYPOINT_STDDEV, FitState, keypoint_sigma, predicted, velocity_between
 from .kinematics import HandKinematics, HandPose
@@ -130,7 +130,7 @@ class MultiviewFit:
         self, views: Sequence[HandView], side: Side, start: FitState | None, dt: float, length: HandLength | None
     ) -> Evaluated:
         kinematics, solve = self._kinematics[side], self._solvers[side]
-        evidence = _evidence(views, side, length or typical_length(kinematics))
+        evidence = _evidence(views, side, length or ADULTS)
         if start is not None and start.side is side:
             prediction = predicted(start, dt)
             prediction = replace(prediction, depth=prediction.lateral)

@@ -29,6 +29,8 @@ DIRECTION_STDDEV = 0.3
 """Standard deviation of the detector's bone directions in radians."""
 LIMIT_STDDEV = np.radians(5)
 """Standard deviation in radians by which an angle exceeds its range."""
+_LEAST_SLOPE = 1e-9
+"""Metres per unit of the shape coefficients; it keeps the division finite for a model of one shape."""
 MIN_DEPTH = 0.01
 """Minimum depth along a ray in metres; it keeps trial steps through the camera finite."""
 
@@ -183,7 +185,10 @@ def add_hand_priors(
     length: float | np.ndarray,
     length_stddev: float | np.ndarray,
 ) -> None:
-    """Adds what is known of hands without an image: ranges of motion, shapes, and the hand's length.
+    """Adds what is known of hands without an image: ranges of motion, the hand's length, and its shape.
+
+    The shape coefficients are standard normal among hands of one length. How they vary with the length is left to the
+    prior of the length, because the model's subjects need not be those whose hands are seen.
 
     Args:
         kinematics: Hand model.
@@ -196,19 +201,21 @@ def add_hand_priors(
     unusual = angles - _MEAN
     beyond = angles - np.minimum(np.maximum(angles, _LOW), _HIGH)
     weighted = unusual * _PRECISION
-    normal.cost += (unusual * weighted + beyond * beyond / LIMIT_STDDEV**2).sum(-1) + (pose.betas * pose.betas).sum(-1)
+    normal.cost += (unusual * weighted + beyond * beyond / LIMIT_STDDEV**2).sum(-1)
     normal.gradient[..., _ANGLES] += weighted + beyond / LIMIT_STDDEV**2
-    normal.gradient[..., _BETAS] += pose.betas
     diagonal = normal.diagonal
     diagonal[..., _ANGLES] += _PRECISION + (beyond != 0) / LIMIT_STDDEV**2
     diagonal[..., _BETAS] += 1
 
     own_length, gradient = kinematics.length(pose.betas)
-    gradient = gradient / np.asarray(length_stddev)[..., None]
+    slope = np.sqrt((gradient * gradient).sum(-1))
+    longer = gradient / np.maximum(slope, _LEAST_SLOPE)[..., None]
+    along = (longer * pose.betas).sum(-1)
     residual = (own_length - length) / length_stddev
-    normal.cost += residual * residual
-    normal.gradient[..., _BETAS] += gradient * residual[..., None]
-    normal.matrix[..., _BETAS, _BETAS] += gradient[..., :, None] * gradient[..., None, :]
+    normal.cost += (pose.betas * pose.betas).sum(-1) - along * along + residual * residual
+    normal.gradient[..., _BETAS] += pose.betas + longer * (slope / length_stddev * residual - along)[..., None]
+    precision = np.square(slope / length_stddev) - 1
+    normal.matrix[..., _BETAS, _BETAS] += precision[..., None, None] * longer[..., :, None] * longer[..., None, :]
 
 
 def add_anchor(normal: NormalEquations, pose: HandPose, anchor: Anchor, ray: np.ndarray) -> None:
