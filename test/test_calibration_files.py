@@ -22,14 +22,13 @@ K = (500.0, 0.0, 321.0, 0.0, 502.0, 238.0, 0.0, 0.0, 1.0)
 D = (-0.11, 0.07, 0.0004, -0.0009, 0.013)
 
 
-def ros_file(lens="distortion_model: plumb_bob", d=str(list(D)), k=str(list(K)), width="640", extra="") -> str:
+def ros_file(lens="distortion_model: plumb_bob", d=str(list(D)), k=str(list(K)), width="640", cols=None) -> str:
     return f"""image_width: {width}
 image_height: 480
 camera_name: wrist
 camera_matrix: {{rows: 3, cols: 3, data: {k}}}
 {lens}
-distortion_coefficients: {{rows: 1, cols: 5, data: {d}}}
-{extra}
+distortion_coefficients: {{rows: 1, cols: {cols or d.count(",") + 1}, data: {d}}}
 """
 
 
@@ -154,6 +153,10 @@ def saved(tmp_path, text: str):
         ),
         (ros_file(lens="distortion_model: Rational Polynomial"), "plumb_bob", D),
         (ros_file(lens="camera_model: pinhole", d="[0, 0, 0, 0, 0]"), "", ()),
+        # A number of columns that somebody forgot to change with the lens.
+        (ros_file(lens="distortion_model: equidistant", d=FISHEYE, cols=5), "equidistant", (0.05, -0.01, 0.002, -3e-4)),
+        # Quoted numbers, which ROS reads too.
+        (ros_file(width="'640'", d=str(list(map(str, D)))), "plumb_bob", D),
         (ROS_2_ECHO, "plumb_bob", D),
         (ROS_2_ECHO * 3, "plumb_bob", D),
         (ROS_1_ECHO, "plumb_bob", D),
@@ -234,6 +237,9 @@ def bomb(levels: int) -> str:
         (ros_file(d="[1e300, 1e300, 0, 0, 1e300]"), "below 1e\\+06"),
         (ros_file(d=str([0.1] * 1000)), "1000 distortion coefficients"),
         (ros_file(d="[0.1, 0.1, 0, 0, 0, 0.1]"), "takes 8 or 12 or 14 coefficients, not 6"),
+        (ros_file(d="[0,1, -0.2, 0, 0, 0]", cols=5), "6 numbers, but rows: 1 and cols: 5 make 5.*decimal comma"),
+        (ros_file() + "image_width: 1280", "image_width is given twice .line"),
+        (ros_file(width="'640 px'"), "image_width must be a whole number"),
         (ros_file(lens="distortion_model: [plumb_bob]"), "distortion_model must be a name"),
         (ros_file(lens="distortion_model: 2001-99-99"), "not a YAML file|unknown distortion"),
         (ros_file().replace("distortion_coefficients", "distortion_coefficents"), "distortion_coefficents.*missing"),

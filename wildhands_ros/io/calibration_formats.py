@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ..geometry.calibration import MAX_SIDE, Calibration, CalibrationError
+from ..geometry.lens import LENS_MODELS
 from .yaml_files import YamlFileError, load_yaml
 
 _WIDTH, _HEIGHT = ("image_width", "width"), ("image_height", "height")
@@ -33,7 +34,7 @@ def read_calibration(path: Path) -> Calibration:
     if re.search(rb"^\s*\[image\]\s*$", head, re.MULTILINE):
         return _from_keys(_ini_values(head.decode(errors="replace")))
     try:
-        data = load_yaml(path)
+        data = load_yaml(path, unique_keys=True)
     except YamlFileError as error:
         raise CalibrationError(str(error)) from error
     if not isinstance(data, dict):
@@ -185,6 +186,7 @@ def _whole_number(data: dict, names: tuple[str, ...], default: int | None = None
     name, value = _find(data, names)
     if value is None and default is not None:
         return default
+    value = _unquoted(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if value is None:
@@ -204,18 +206,34 @@ def _numbers(data: dict, names: tuple[str, ...], count: int | None, optional: bo
     if entry is None:
         raise _missing(name)
     label = name
+    rows, columns = None, None
     if isinstance(entry, dict):
+        rows, columns = entry.get("rows"), entry.get("cols")
         label, entry = f"{name}.data", entry.get("data")
     if isinstance(entry, list) and entry and all(isinstance(row, list) for row in entry):
         entry = [value for row in entry for value in row]
+    entry = [_unquoted(value) for value in entry] if isinstance(entry, list) else entry
     if not isinstance(entry, list) or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in entry):
         raise CalibrationError(f"{label} must be a list of numbers; the file has {_short(entry)}")
     if count is not None and len(entry) != count:
         raise CalibrationError(f"{label} must have {count} numbers, not {len(entry)}")
+    stated = rows * columns if isinstance(rows, int) and isinstance(columns, int) else len(entry)
+    if count is None and stated != len(entry) and not any(len(entry) in counts for counts in LENS_MODELS.values()):
+        raise CalibrationError(
+            f"{label} has {len(entry)} numbers, but rows: {rows} and cols: {columns} make {stated}: is one missing, or "
+            "written with a decimal comma?"
+        )
     try:
         return tuple(map(float, entry))
     except OverflowError as error:
         raise CalibrationError(f"{label} has a number that is larger than a float can be") from error
+
+
+def _unquoted(value: object) -> object:
+    """Returns the number that a text stands for, which ROS's reader takes as well; anything else unchanged."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", value.strip()):
+        return float(value)
+    return value
 
 
 def _short(value: object) -> str:
