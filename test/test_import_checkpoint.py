@@ -229,6 +229,7 @@ def test_other_and_damaged_files_are_rejected_with_a_reason(published, tmp_path,
         b"": "not a PyTorch checkpoint",
         b"\x80\x02}q\x00.": "not a PyTorch checkpoint",
         b"<!DOCTYPE html><html>Virus scan warning</html>": "web page",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n": "git lfs pull",
         legacy.getvalue(): "of PyTorch before 1.6",
         beginning: "incomplete",
     }

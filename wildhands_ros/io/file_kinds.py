@@ -98,6 +98,7 @@ _BY_MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"PK\x03\x04", FileKind("a zip archive", Group.OTHER, "unpack it first")),
     (b"\x89MCAP0\r\n", FileKind("an MCAP recording", Group.OTHER, "name it .mcap, and use wildhands annotate")),
     (b"#ROSBAG V", FileKind("a ROS 1 bag", Group.OTHER, "name it .bag, and use wildhands annotate")),
+    (b"version https://git-lfs", FileKind("a pointer of Git LFS", Group.OTHER, "get the file itself: git lfs pull")),
     (b"SQLite format 3\0", FileKind("an sqlite3 file", Group.OTHER, "name it .db3, and use wildhands annotate")),
 )
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
