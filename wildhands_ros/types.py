@@ -7,9 +7,11 @@ source image, with pixel centres at integer coordinates. Joints are in MediaPipe
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -375,6 +377,11 @@ class FrameEstimate:
     faces: Mapping[Side, np.ndarray] | None = None
     """(F, 3) triangles of each side's mesh; None if unknown."""
 
+    def judged(self, qualities: Sequence[HandQuality]) -> FrameEstimate:
+        """Returns the frame with the quality of each hand. Meshes and visibility that were computed are kept."""
+        hands = zip(self.hands, qualities, strict=True)
+        return _with(self, hands=tuple(_with(hand, quality=quality) for hand, quality in hands))
+
     @cached_property
     def visibility(self) -> tuple[np.ndarray, ...]:
         """For each hand the (21,) probabilities in [0, 1] that the camera sees its joints, which then are inside the
@@ -387,3 +394,13 @@ class FrameEstimate:
             joint_visibility(number, hand.joints, hand.joints_2d, hand.score, surfaces, self.camera)
             for number, hand in enumerate(self.hands)
         )
+
+
+_Record = TypeVar("_Record", HandEstimate, FrameEstimate)
+
+
+def _with(record: _Record, **fields: object) -> _Record:
+    """Returns a copy with other fields that keeps the cached properties, which must not depend on these fields."""
+    changed = copy(record)
+    vars(changed).update(fields)
+    return changed

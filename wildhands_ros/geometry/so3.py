@@ -21,6 +21,11 @@ def quaternion_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("...i,...j,ijk->...k", a, b, _PRODUCT)
 
 
+def inverse_quaternions(quaternions: np.ndarray) -> np.ndarray:
+    """Returns the (..., 4) unit quaternions of the inverse rotations."""
+    return quaternions * np.array([-1.0, -1, -1, 1])
+
+
 def canonical_quaternions(quaternions: np.ndarray) -> np.ndarray:
     """Returns (..., 4) quaternions of the same rotations with w >= 0."""
     return np.copysign(1, quaternions[..., 3:]) * quaternions
@@ -57,7 +62,12 @@ def matrices_from_vectors(vectors: np.ndarray) -> np.ndarray:
 
 def vectors_from_matrices(matrices: np.ndarray) -> np.ndarray:
     """Converts (..., 3, 3) rotation matrices to (..., 3) rotation vectors of at most half a turn."""
-    rows = canonical_quaternions(_scaled_quaternions(matrices))
+    return vectors_from_quaternions(_scaled_quaternions(matrices))
+
+
+def vectors_from_quaternions(quaternions: np.ndarray) -> np.ndarray:
+    """Converts (..., 4) quaternions of any length to (..., 3) rotation vectors of at most half a turn."""
+    rows = canonical_quaternions(quaternions)
     axes, w = rows[..., :3], rows[..., 3:]
     sines = np.sqrt((axes * axes).sum(-1, keepdims=True))
     angles = 2 * np.arctan2(sines, w)

@@ -6,6 +6,7 @@ backwards from there, it is recognised in earlier frames too.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -54,14 +55,13 @@ def add_backwards(frames: list[AnnotatedFrame], backwards: Sequence[AnnotatedFra
     """Adds the hands of a pass backwards to the frames in which the pass forwards has not found them.
 
     Args:
-        frames: all frames of the pass forwards, which are replaced where hands are added.
+        frames: all frames of the pass forwards, in order of their indices, which are replaced where hands are added.
         backwards: a span of frames, in order of their indices.
     """
-    places = {frame.index: number for number, frame in enumerate(frames)}
     names: dict[str, str] = {}
     for frame in reversed(backwards):
-        number = places.get(frame.index)
-        if number is None:
+        number = bisect_left(frames, frame.index, key=lambda each: each.index)
+        if number == len(frames) or frames[number].index != frame.index:
             continue
         known = list(frames[number].estimate.hands)
         for hand in frame.estimate.hands:

@@ -7,7 +7,6 @@ the hands of the other tracks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -74,7 +73,7 @@ class TrackJudge:
 
         Of two hands of one side in one place, the one with the lower score is doubted.
         """
-        hands = []
+        qualities = []
         for number, hand in enumerate(frame.hands):
             quality = hand.quality or HandQuality(HandState.SEEN, Doubt.NONE, False)
             visibility = frame.visibility[number]
@@ -88,8 +87,8 @@ class TrackJudge:
             if any(_is_same(hand, other) and _is_weaker(hand, other) for other in frame.hands if other is not hand):
                 doubts |= Doubt.SIDE
             is_seen = state in (HandState.SEEN, HandState.INTERPOLATED) or bool(hand.views)
-            hands.append(replace(hand, quality=HandQuality(state, doubts, is_seen and not doubts)))
-        return replace(frame, hands=tuple(hands))
+            qualities.append(HandQuality(state, doubts, is_seen and not doubts))
+        return frame.judged(qualities)
 
     def _side_share(self, track: RecordedTrack) -> float:
         evidence = np.array([side_evidence(hand) for hand in track.hands.values()])

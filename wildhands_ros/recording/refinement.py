@@ -89,6 +89,8 @@ class Refinement:
                 replace(frame, camera_pose=poses.at(frame.index if poses.by_image else frame.stamp)) for frame in frames
             ]
         tracks = [self._with_one_side(track, frames) for track in recorded_tracks(frames)]
+        # The tracks have the hands now. A long recording has a gigabyte of those that are replaced below.
+        frames = [replace(frame, estimate=replace(frame.estimate, hands=())) for frame in frames]
         for track in tracks:
             doubts = self._judge.doubts(track, frames)
             for number, doubt in doubts.items():
@@ -98,6 +100,7 @@ class Refinement:
             if self._options.smooth:
                 self._smooth(track, frames)
         hands = hands_by_frame(renamed([track for track in tracks if track.hands]), len(frames))
+        del tracks
         for frame, of_frame in zip(frames, hands, strict=True):
             posed = tuple(replace(hand, pose_mesh=self._poser.vertices) for hand in of_frame)
             estimate = replace(frame.estimate, hands=posed, faces=self._faces)

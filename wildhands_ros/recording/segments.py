@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import Camera
+from ..geometry.so3 import matrices_from_vectors
 from ..geometry.trajectory import TimedPose
 from ..io.files import OutputFile
 from ..types import DepthStatus, EstimateSource, FrameEstimate, HandEstimate, HandLength, ManoParameters, Side
@@ -100,6 +100,7 @@ def load(path: Path) -> Segment:
     """
     with np.load(path, allow_pickle=False) as data:
         columns = {name: data[name] for name in data.files}
+    columns["rotation"] = matrices_from_vectors(columns["global_orient"])
     cameras = [_camera_from_json(item) for item in json.loads(str(columns["cameras"]))]
     frames, row = [], 0
     for number, count in enumerate(columns["hands"].tolist()):
@@ -127,7 +128,7 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
         joints_2d=columns["joints_2d"][row],
         pose_mesh=_no_mesh,
         wrist_position=columns["joints"][row, 0],
-        wrist_rotation=Rotation.from_rotvec(mano.global_orient).as_matrix(),
+        wrist_rotation=columns["rotation"][row],
         mano=mano,
         source=_SOURCES[columns["source"][row]],
         track_id=str(columns["track"][row]),
@@ -137,7 +138,7 @@ def _hand(columns: dict[str, np.ndarray], row: int) -> HandEstimate:
         reprojection_error=numbers["reprojection_error"],
         network_distance=numbers["network_distance"],
     )
-    known = {name: columns[name][row] for name in _OPTIONAL if not np.isnan(columns[name][row]).all()}
+    known = {name: value for name in _OPTIONAL if not np.isnan(value := columns[name][row]).all()}
     metres, stddev = columns["hand_length"][row].tolist()
     return replace(hand, hand_length=None if np.isnan(metres) else HandLength(metres, stddev), **known)
 

@@ -119,6 +119,8 @@ def decide_sides(tracks: Sequence[RecordedTrack]) -> None:
     for track in sorted(tracks, key=lambda track: -abs(track.evidence)):
         evidence = track.evidence
         for other in decided:
+            if track.first > other.last or other.first > track.last:
+                continue
             together = len(track.hands.keys() & other.hands.keys())
             evidence += _ONE_OF_EACH * together * (-1 if other.side is Side.RIGHT else 1)
         track.side = Side.RIGHT if evidence >= 0 else Side.LEFT

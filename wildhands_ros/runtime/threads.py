@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -33,9 +34,8 @@ def use_one_thread() -> None:
     """
     global _alone
     _alone = False
-    with suppress(ImportError):
-        import torch
-
+    os.environ["OMP_NUM_THREADS"] = "1"  # PyTorch's number of threads, if it is imported later
+    if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
     cv2.setNumThreads(1)
     threadpool_limits(1)

@@ -8,8 +8,13 @@ agree. Frame rates may be uneven; a gap splits a track into pieces that are smoo
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from ..geometry.so3 import (
+    inverse_quaternions,
+    quaternion_product,
+    quaternions_from_vectors,
+    vectors_from_quaternions,
+)
 from ..types import ManoParameters
 
 WIDTH = 0.045
@@ -31,17 +36,20 @@ def smooth_track(stamps: np.ndarray, manos: list[ManoParameters]) -> list[ManoPa
     """
     transl = np.stack([mano.transl for mano in manos])
     rotvecs = np.stack([np.vstack([mano.global_orient, np.reshape(mano.hand_pose, (15, 3))]) for mano in manos])
+    rotations = quaternions_from_vectors(rotvecs)
     betas = np.median([mano.betas for mano in manos], axis=0)
     starts = np.flatnonzero(np.diff(stamps, prepend=-np.inf) > MAX_GAP).tolist()
     result: list[ManoParameters] = []
     for start, stop in zip(starts, [*starts[1:], len(stamps)], strict=True):
         for now in range(start, stop):
-            near = start + np.flatnonzero(np.abs(stamps[start:stop] - stamps[now]) <= REACH)
+            first = start + int(np.searchsorted(stamps[start:stop], stamps[now] - REACH))
+            last = start + int(np.searchsorted(stamps[start:stop], stamps[now] + REACH, "right"))
+            near = slice(first, last)
             weights = _line_weights(stamps[near] - stamps[now])
-            current = Rotation.from_rotvec(rotvecs[now])
             # Average in the tangent space of this frame's rotation, where the neighbouring rotations are close to zero.
-            offsets = np.stack([(current.inv() * Rotation.from_rotvec(rotvecs[other])).as_rotvec() for other in near])
-            smoothed = (current * Rotation.from_rotvec(np.tensordot(weights, offsets, 1))).as_rotvec()
+            relative = quaternion_product(inverse_quaternions(rotations[now]), rotations[near])
+            offset = quaternions_from_vectors(np.tensordot(weights, vectors_from_quaternions(relative), 1))
+            smoothed = vectors_from_quaternions(quaternion_product(rotations[now], offset))
             result.append(ManoParameters(weights @ transl[near], smoothed[0], smoothed[1:].ravel(), betas))
     return result
 
