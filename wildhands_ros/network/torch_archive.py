@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..io.errors import InputError, reason
+from ..io.file_kinds import Group, file_kind
 from ..io.safe_pickle import RestrictedUnpickler, UnsafePickleError
 
 _MAX_EXPANDED = 10**8
@@ -262,4 +263,6 @@ def _check_format(path: Path, head: bytes) -> None:
         raise ArchiveError(
             f"{path} has the format of PyTorch before 1.6, which is not supported: load and save it with a newer one"
         )
-    raise ArchiveError(f"{path} is not a PyTorch checkpoint")
+    kind = file_kind(head)
+    found = f": it is {kind.name}; {kind.advice}" if kind is not None and kind.group is Group.OTHER else ""
+    raise ArchiveError(f"{path} is not a PyTorch checkpoint{found}")
