@@ -404,10 +404,10 @@ def make_wild(
     return root
 
 
-def make_epic(root: Path, change=None, split: str = "train") -> Path:
+def make_epic(root: Path, change=None, split: str = "train", width: int = 1920, height: int = 1080) -> Path:
     modal = "epic_hands/modal_amodal_annot.pkl"
     return make_wild(
-        root, f"epic_hands/grasp_visor_{split}.pkl", "epic_hands/visor_masks_train.npz", 1920, 1080, change, modal
+        root, f"epic_hands/grasp_visor_{split}.pkl", "epic_hands/visor_masks_train.npz", width, height, change, modal
     )
 
 

@@ -148,8 +148,10 @@ def inputs(name: str, folder: Path, first: int, count: int) -> Iterator[tuple[in
 
     seeds = list(READERS[name](folder))
     valid = {seed.file: seed.file.read_bytes() for seed in seeds}
-    for seed in seeds:  # without this, one would look for damage in what was never valid
-        read(seed)
+    for seed in seeds:  # what is refused from the start would hide the code behind the refusal
+        error = read(seed)
+        if bool(error) != bool(seed.refusal) or seed.refusal not in str(error):
+            raise RuntimeError(f"the undamaged {seed.file} is not read as it should be") from error
     for number in range(first, first + count):
         seed = seeds[number // 20 % len(seeds)]
         rng = random.Random(f"{name} {number}")

@@ -195,7 +195,7 @@ def _zip(data: bytes, rng: random.Random) -> bytes:
     else:
         members[name] = mutated(members[name], rng, tuple(members.values()))
     result = io.BytesIO()
-    with zipfile.ZipFile(result, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as file:
+    with zipfile.ZipFile(result, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)), compresslevel=1) as file:
         for member, content in members.items():
             file.writestr(member, content)
     return result.getvalue()

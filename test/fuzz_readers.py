@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -28,6 +32,8 @@ class Seed:
     """Reads it, and the files beside it that belong to it."""
     names: tuple[str, ...] = ()
     """Texts of which a refusal must contain one; empty for the name of the file."""
+    refusal: str = ""
+    """Part of the refusal of the undamaged input, if a complete one would be too large to fuzz; else it is read."""
 
 
 READERS: dict[str, Callable[[Path], Iterator[Seed]]] = {}
@@ -39,10 +45,10 @@ def reader(function: Callable[[Path], Iterator[Seed]]) -> Callable[[Path], Itera
     return function
 
 
-def _file(path: Path, data: bytes, read: Callable[[Path], Any]) -> Seed:
+def _file(path: Path, data: bytes, read: Callable[[Path], Any], refusal: str = "") -> Seed:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    return Seed(path, lambda: read(path))
+    return Seed(path, lambda: read(path), refusal=refusal)
 
 
 def picture(width: int = 64, height: int = 48) -> np.ndarray:
@@ -89,9 +95,50 @@ def images(folder: Path) -> Iterator[Seed]:
         yield _file(folder / f"{number}{suffix}", data, load_image)
 
 
+class _Forking:
+    """Takes the place of ``subprocess`` for the decoder of videos: forks this process instead of starting another."""
+
+    PIPE = DEVNULL = None
+
+    class Popen:
+        """A decoder; it has what ``VideoDecoder`` uses of ``subprocess.Popen``."""
+
+        def __init__(self, command: list[str], **_: Any):
+            from wildhands_ros.io import video_decoder
+
+            (request_end, requests), (answers, answer_end) = os.pipe(), os.pipe()
+            self.pid = os.fork()
+            if not self.pid:
+                try:
+                    os.dup2(request_end, 0)
+                    os.dup2(answer_end, 1)
+                    os.closerange(3, 256)
+                    video_decoder.main(command[3:])
+                finally:
+                    os._exit(1)
+            os.close(request_end)
+            os.close(answer_end)
+            self.stdin, self.stdout = os.fdopen(requests, "wb", buffering=0), os.fdopen(answers, "rb", buffering=0)
+            self._code: int | None = None
+
+        def kill(self) -> None:
+            """Ends the process."""
+            if self._code is None:
+                os.kill(self.pid, signal.SIGKILL)
+
+        def wait(self) -> int:
+            """Returns the exit code, negative for a signal."""
+            if self._code is None:
+                self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            return self._code
+
+
 @reader
 def videos(folder: Path) -> Iterator[Seed]:
+    from wildhands_ros.io import video_decoder
     from wildhands_ros.io.sources import open_source
+
+    video_decoder.subprocess = _Forking  # type: ignore[assignment]  # a new interpreter takes 0.3 s for each video
 
     def read(path: Path) -> None:
         for _ in open_source(str(path)):
@@ -182,9 +229,10 @@ def calibrations(folder: Path) -> Iterator[Seed]:
 
     def read(path: Path) -> None:
         intrinsics = Intrinsics(load_calibration(path))
+        size = (960, 540) if path.name == "ros.yaml" else (640, 480)
         try:
-            intrinsics.warnings(640, 480)
-            intrinsics.camera(640, 480)
+            intrinsics.warnings(*size)
+            intrinsics.camera(*size)
         except CalibrationError as error:  # its callers name the file
             raise CalibrationError(f"{path}: {error}") from error
 
@@ -196,9 +244,14 @@ def calibrations(folder: Path) -> Iterator[Seed]:
 def training_configurations(folder: Path) -> Iterator[Seed]:
     from wildhands_ros.training.config import TrainingConfig
     from wildhands_ros.training.config_file import read_config
+    from wildhands_ros.training.detector.config import DetectorTrainingConfig
+
+    def read(path: Path) -> None:
+        is_detector = path.name.startswith(("detector", "second_stage"))
+        read_config(path, DetectorTrainingConfig if is_detector else TrainingConfig)
 
     for file in sorted((ROOT / "config/training").glob("*.yaml")):
-        yield _file(folder / file.name, file.read_bytes(), lambda path: read_config(path, TrainingConfig))
+        yield _file(folder / file.name, file.read_bytes(), read)
 
 
 @reader
@@ -276,9 +329,10 @@ def network_files(folder: Path) -> Iterator[Seed]:
     metadata = {"format": CHECKPOINT_FORMAT, "config": MEDIAPIPE_HAND.to_json(), "license": ""}
     tensors = {"network.a": np.ones((2, 3), np.float32), "network.b": np.arange(4)}
     hands = {f"mano.{side}.{name}": np.ones(3, np.float32) for side in ("right", "left") for name in ("a", "parents")}
-    yield _file(folder / "network.onnx", small_onnx(), load_model)
-    yield _file(folder / "network.safetensors", save(tensors, metadata), load_model)
-    yield _file(folder / "with_hands.safetensors", save(tensors | hands, metadata), open_network)
+    missing = "153 of 153 tensors are missing"
+    yield _file(folder / "network.onnx", small_onnx(), load_model, missing)
+    yield _file(folder / "network.safetensors", save(tensors, metadata), load_model, missing)
+    yield _file(folder / "with_hands.safetensors", save(tensors | hands, metadata), open_network, "MANO block")
 
 
 @reader
@@ -301,7 +355,7 @@ def published_checkpoints(folder: Path) -> Iterator[Seed]:
     path = folder / "published.ckpt"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_published(path, state, optimizer_states=[])
-    yield _file(path, path.read_bytes(), read)
+    yield _file(path, path.read_bytes(), read, "729 of 729 tensors are missing")
 
 
 @reader
@@ -312,16 +366,15 @@ def hand_models(folder: Path) -> Iterator[Seed]:
     from wildhands_ros.types import Side
 
     data = synthetic_mano.numbers(0)
-    data["posedirs"] = np.zeros((778, 3, 135), np.float32)
-    small = {**data, "posedirs": np.zeros((778, 3, 1), np.float32)}
-    for name, values, write in (
-        ("python2", small, synthetic_mano.write_pickle),
-        ("plain", small, synthetic_mano.write_plain_pickle),
-        ("npz", data, lambda path, values: np.savez_compressed(path, **values)),
+    data["posedirs"] = np.zeros((778, 3, 135), np.int8)
+    for name, write in (
+        ("python2", synthetic_mano.write_pickle),
+        ("plain", synthetic_mano.write_plain_pickle),
+        ("npz", lambda path, values: np.savez_compressed(path, **values)),
     ):
         path = folder / name / f"MANO_RIGHT.{'npz' if name == 'npz' else 'pkl'}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, values)
+        write(path, data)
         yield _file(path, path.read_bytes(), lambda path: load_mano(path.parent, Side.RIGHT))
 
 
@@ -331,19 +384,23 @@ def _every_file(root: Path, pattern: str, read: Callable[[], Any], names: tuple[
             yield Seed(file, read, names)
 
 
-def _dataset(name: str, split: str, make: str, pattern: str) -> None:
+def _dataset(name: str, split: str, make: str, pattern: str, **options: Any) -> None:
     def seeds(folder: Path) -> Iterator[Seed]:
         import dataset_files
 
-        from wildhands_ros.datasets import open_dataset
+        from wildhands_ros.datasets import epic, open_dataset
 
-        root = getattr(dataset_files, make)(folder)
+        root = getattr(dataset_files, make)(folder, **options)
 
         def read() -> None:
+            size = {key.upper(): value for key, value in options.items() if key in ("width", "height")}
+            with patch.multiple(epic, **size) if size else nullcontext():
+                read_samples()
+
+        def read_samples() -> None:
             data = open_dataset(name, root, split)
             for index in range(min(len(data), 2)):
-                sample = data[index]
-                for hand in sample.hands:
+                for hand in data[index].hands[:1]:
                     if hand.load_mask is not None:
                         hand.load_mask()
 
@@ -356,15 +413,16 @@ for _arguments in (
     ("arctic", "val", "make_arctic", "[ms]*/*"),
     ("assembly_hands", "val", "make_assembly_hands", "annotations/**/*"),
     ("epic_grasps", "train", "make_epic", "epic_hands/grasp*"),
-    ("epic_masks", "train", "make_epic", "epic_hands/*"),
     ("epic_handkps", "test", "make_epic_handkps", "epic_hands/*5000*"),
     ("ego4d_grasps", "train", "make_ego4d", "ego4d_hands/*.pkl"),
-    ("egoexo4d", "val", "make_ego_exo", "**/*.pkl"),
     ("h2o", "val", "make_h2o", "**/*.txt"),
     ("freihand", "training", "make_freihand", "*.json"),
     ("interhand", "val", "make_interhand", "annotations/**/*"),
 ):
     _dataset(*_arguments)
+# Small images, for most of the time would be spent on packing and unpacking them.
+_dataset("egoexo4d", "val", "make_ego_exo", "**/*.pkl", scale=0.125)
+_dataset("epic_masks", "train", "make_epic", "epic_hands/*", width=240, height=216)
 
 COCO = {
     "info": {"description": "RHD"},
@@ -522,8 +580,6 @@ def extrinsics(folder: Path) -> Iterator[Seed]:
 
 @reader
 def hand_lengths(folder: Path) -> Iterator[Seed]:
-    import os
-
     from wildhands_ros.io.hand_files import hand_file, load_hand
 
     os.environ["XDG_CONFIG_HOME"] = str(folder)
@@ -630,7 +686,7 @@ def messages(folder: Path) -> Iterator[Seed]:
         "compressed": (CompressedImage, images.decode_compressed),
         "image": (Image, images.decode_image),
         "detections": (Detection2DArray, lambda m: detection_messages.hand_detections(m, class_ids, 640, 480)),
-        "hands": (HandArray, lambda m: [observation(hand) for hand in m.hands]),
+        "hands": (HandArray, lambda m: [observation(hand, m.header.stamp) for hand in m.hands]),
         "robot_pose": (PoseStamped, lambda m: pose(m.pose)),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import numpy as np
 import pytest
@@ -71,6 +72,24 @@ def test_a_fault_is_visible_in_diagnostics_and_the_node_recovers(node, robot, na
     assert robot.last_hands.k.reshape(3, 3) == pytest.approx(CAMERA.k)
     assert robot.last_hands.height == CAMERA.height
     assert node.error is None
+
+
+def test_images_out_of_order_are_also_seen_by_a_node_that_takes_long_for_each(robot, monkeypatch):
+    def slow(self, *arguments, **options):
+        time.sleep(1.1)  # longer than any image may be late
+        return estimate(self, *arguments, **options)
+
+    estimate = FakeEstimator.__call__
+    fault = FAULTS["out_of_order"]
+    wait_for_hands(robot)
+    before, resets = robot.count(fault.shows), robot.count("resets: clock_jumped_back")
+    monkeypatch.setattr(FakeEstimator, "__call__", slow)
+    fault.begin(robot)
+    assert robot.spin(lambda: fault.seen(robot, before), 30), robot.diagnostics
+    monkeypatch.undo()
+    robot.heal()
+    wait_for_hands(robot)
+    assert robot.count("resets: clock_jumped_back") == resets
 
 
 @pytest.mark.parametrize("name", LOADS)

@@ -117,11 +117,20 @@ class _Loader(yaml.SafeLoader):
         if self._nodes > self._max_nodes:
             raise YamlFileError(f"more than {self._max_nodes} values: not read further")
         self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise YamlFileError(f"nested deeper than {MAX_DEPTH} levels: not read further")
+        self._check_depth(self._depth)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+    def fetch_more_tokens(self) -> None:
+        """Refuses brackets and indentation beyond the limit before PyYAML reads on, which takes long for many."""
+        self._check_depth(self.flow_level + len(self.indents))
+        super().fetch_more_tokens()
+
+    @staticmethod
+    def _check_depth(depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise YamlFileError(f"nested deeper than {MAX_DEPTH} levels: not read further")
 
 
 def _construct_untagged(loader: _Loader, _: str, node: yaml.Node) -> object:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+
 import torch
 
 from .config import RELEASED, GraspInput, WildHandsConfig
@@ -76,7 +80,8 @@ def from_released_key(key: str) -> str:
     return _replace_prefix(key, {theirs: ours for ours, theirs in KEY_PREFIXES.items()})
 
 
-def released_shapes(config: WildHandsConfig = RELEASED) -> dict[str, tuple[int, ...]]:
+@cache
+def released_shapes(config: WildHandsConfig = RELEASED) -> Mapping[str, tuple[int, ...]]:
     """Returns the shapes of all published tensors by key: 729 for the released model, more with a grasp head."""
     with torch.device("meta"):
         network = WildHands(config).state_dict()
@@ -84,7 +89,7 @@ def released_shapes(config: WildHandsConfig = RELEASED) -> dict[str, tuple[int, 
     for prefix, original in DUPLICATES.items():
         for name, shape in MANO_SHAPES.items():
             shapes[prefix + name] = shapes[original + name] = shape
-    return shapes
+    return MappingProxyType(shapes)
 
 
 def released_grasp_input(shapes: dict[str, tuple[int, ...]]) -> GraspInput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -16,7 +17,20 @@ class UnknownTypeError(ValueError):
 
 
 def typestore() -> Typestore:
-    """Returns the common types of ROS 2 and the types of this package."""
+    """Returns a new store with the common types of ROS 2 and the types of this package."""
+    store = get_typestore(Stores.EMPTY)
+    add_types(store, _common_types())
+    return store
+
+
+def add_types(store: Typestore, others: Typestore) -> None:
+    """Adds the types that a store lacks. Unlike ``register``, this generates no code again."""
+    for name in others.fielddefs.keys() - store.fielddefs.keys():
+        store.fielddefs[name], store.types[name] = others.fielddefs[name], others.types[name]
+
+
+@cache
+def _common_types() -> Typestore:
     store = get_typestore(Stores.ROS2_JAZZY)
     for file in sorted(_folder("wildhands_ros").glob("*.msg")):
         learn(store, f"wildhands_ros/msg/{file.stem}")

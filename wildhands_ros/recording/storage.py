@@ -17,6 +17,7 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 from rosbags.typesys.store import Typestore
 
 from ..io.errors import InputError
+from .definitions import add_types
 
 try:
     from compression import zstd  # Python 3.14
@@ -165,7 +166,7 @@ def _definitions(connections: list[rosbag.Connection], installed: Typestore) -> 
             store.register({name: fields for name, fields in new.items() if name not in store.fielddefs})
         except Exception as error:  # the parsers of definitions raise all kinds of errors
             unusable[connection.msgtype] = f"its definition in the recording is damaged ({_line(error)})"
-    store.register({name: fields for name, fields in installed.fielddefs.items() if name not in store.fielddefs})
+    add_types(store, installed)
     for connection in connections:
         name = connection.msgtype
         if name in unusable:

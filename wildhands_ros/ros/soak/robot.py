@@ -27,8 +27,11 @@ from ...geometry.camera import Camera
 from ...msg import HandArray
 from ..camera_info import camera_info
 from ..images import to_bytes
+from ..stamps import nanoseconds
 
 FRAME_ID = "camera_optical"
+LATE = 0.5
+"""Seconds by which an image out of order is older than the previous one; a second counts as a jump of the clock."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Robot:
         frame_id: of the images.
         stamp_offset: error of the stamps in seconds.
         has_stamps: whether the stamps are set; zero otherwise.
-        out_of_order: whether every third image is older than the one before.
+        out_of_order: whether every other image is older than the one before. An overloaded node would drop the one or
+            the other, so each image waits for the hands of the one before.
         sends_info: whether CameraInfo is published.
         alter_image, alter_info: change the messages before they are published.
     """
@@ -90,6 +94,7 @@ class Robot:
         self.stamp_offset = 0.0
         self.has_stamps = True
         self.out_of_order = False
+        self._in_order: int | None = None
         self.sends_info = True
         self.alter_image: Callable[[Image], object] = lambda image: None
         self.alter_info: Callable[[CameraInfo], object] = lambda info: None
@@ -158,11 +163,11 @@ class Robot:
     def _publish(self) -> None:
         if self._publishers is None:
             return
+        stamp = self._next_stamp()
+        if stamp is None:
+            return
         self.sent += 1
-        # Longer than a busy node takes for a frame, but less than the second that counts as a jump of the clock.
-        delay = 0.9 if self.out_of_order and self.sent % 3 == 0 else 0.0
-        nanoseconds = time.time_ns() + int(1e9 * (self.stamp_offset - delay)) if self.has_stamps else 0
-        header = Header(stamp=Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9), frame_id=self.frame_id)
+        header = Header(stamp=Time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id=self.frame_id)
         if self.sends_info:
             info = camera_info(self.camera, header)
             self.alter_info(info)
@@ -172,6 +177,19 @@ class Robot:
         image.data = self._image_data[self.sent % len(self._image_data)]
         self.alter_image(image)
         self._publishers.images.publish(image)
+
+    def _next_stamp(self) -> int | None:
+        """Returns the stamp of the next image in nanoseconds; None if it has to wait."""
+        now = time.time_ns() + int(1e9 * self.stamp_offset) if self.has_stamps else 0
+        if not self.out_of_order:
+            return now
+        if self._in_order is None:
+            self._in_order = now
+            return now
+        if self.last_hands is None or nanoseconds(self.last_hands.header.stamp) != self._in_order:
+            return None
+        late, self._in_order = self._in_order - int(1e9 * LATE), None
+        return late
 
     def _on_hands(self, message: HandArray) -> None:
         self.hands_received += 1
