@@ -111,6 +111,12 @@ def test_an_unknown_message_type_is_rejected_by_name():
         learn(typestore(), "no_such_msgs/msg/Unknown")
 
 
+def test_a_type_that_one_store_learns_stays_there():
+    store = typestore()
+    store.register(get_types_from_msg("string text", "my_msgs/msg/Note"))
+    assert "my_msgs/msg/Note" in store.types and "my_msgs/msg/Note" not in typestore().types
+
+
 # Damage
 
 

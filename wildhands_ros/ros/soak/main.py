@@ -27,7 +27,7 @@ from .robot import Robot
 
 OVERLOAD = 3.0
 """Rate of the images, as a multiple of what the node can process."""
-SEEN_TIMEOUT, HEALED_TIMEOUT = 30.0, 120.0
+SEEN_TIMEOUT, HEALED_TIMEOUT = 60.0, 120.0
 """Seconds within which a fault must show in diagnostics, and hands must be published again after it."""
 PAUSE = 0.5
 """Seconds between two faults."""
