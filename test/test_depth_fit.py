@@ -18,7 +18,7 @@ from wildhands_ros.geometry.pose import Pose
 from wildhands_ros.hand_model.asset import open_hand, open_hands
 from wildhands_ros.hand_model.posing import HandPoser
 from wildhands_ros.synthetic.raster import rasterise
-from wildhands_ros.types import DepthStatus, Side
+from wildhands_ros.types import DepthStatus, ManoParameters, Side
 
 ALIGNED = Camera.from_fov(640, 480, np.radians(70))
 WIDE = Camera(
@@ -139,6 +139,31 @@ def test_depth_corrects_the_distance(
     assert np.median(before) > 0.02
     assert np.median(after) < 0.005
     assert np.median(relative) < 0.75
+
+
+def test_a_hand_whose_tilt_is_reversed_is_tilted_back(depth_fit, keypoint_fit) -> None:
+    kinematics, rng = HandKinematics(open_hand(Side.RIGHT)), np.random.default_rng(0)
+    facing = Rotation.from_euler("x", np.pi / 2 + 1).as_matrix()
+    reversed_facing = Rotation.from_euler("x", np.pi / 2 - 1).as_matrix()
+    pose = HandPose(facing, np.array([0.05, 0.05, 0.5]), LIMITS.mean, np.zeros(10))
+    joints = kinematics.joints(pose)
+    mano = ManoParameters(
+        transl=pose.position - kinematics.wrist_at_rest(pose.betas),
+        global_orient=Rotation.from_matrix(pose.rotation).as_rotvec(),
+        hand_pose=kinematics.hand_pose(pose.angles),
+        betas=pose.betas,
+    )
+    vertices = HandPoser(open_hands()).vertices(mano, Side.RIGHT)
+    depth = depth_of(vertices, Side.RIGHT, ALIGNED, Pose.identity(), rng)
+    rays = joints / np.linalg.norm(joints, axis=1, keepdims=True)
+    fit = fit_hand(keypoint_fit, rays, keypoint_sigma(rays), Side.RIGHT)
+    tilted = replace(fit.state.pose, rotation=reversed_facing)
+    new, followed = (replace(fit, state=replace(fit.state, pose=tilted, frames=frames)) for frames in (1, 2))
+    refined, status = depth_fit.refine(new, depth)
+    assert status is DepthStatus.USED
+    np.testing.assert_allclose(refined.joints, joints, atol=0.005)
+    # That would take too long for every image of a stream.
+    assert depth_fit.refine(followed, depth).status is not DepthStatus.USED
 
 
 @pytest.mark.parametrize(

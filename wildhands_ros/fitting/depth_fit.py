@@ -18,6 +18,7 @@ from ..hand_model.asset import HandAsset
 from ..types import DepthStatus, HandLength, Side
 from .fitted_hand import fitted_hand, mirror_of
 from .hand_length import ADULTS, EXACT_STDDEV
+from .initialisation import palm_rotation
 from .keypoint_fit import FitResult
 from .kinematics import HandKinematics
 from .levenberg_marquardt import Job
@@ -32,7 +33,7 @@ _SURFACE_STDDEV = 0.002
 _SURFACE_REDUNDANCY, _KEYPOINT_REDUNDANCY = 25.0, 10.0
 """Number of surface points, and of keypoints, that count as one, because their errors are alike. Chosen like the
 constants of ``uncertainty``."""
-_VARIANCE_FACTOR = 0.88
+_VARIANCE_FACTOR = 0.75
 """Calibrated variance over that of points that count so much."""
 _FACING = 0.35
 """Least cosine between a point's normal and the direction to the camera."""
@@ -55,6 +56,9 @@ _FOLLOWED = 0.03
 """Largest relative change of its distance."""
 _SMALL_STEP = 0.001
 """Metres of the wrist below which the iteration ends."""
+_REVERSED_ITERATIONS = 8
+_REVERSED_EVERY = 10
+"""Number of images of a followed hand after which its reversal in depth is tried again; always in the first one."""
 _FEWEST_POINTS = 20
 _FEWEST_KNOWN = 0.3
 """Least share of visible points whose depth is known."""
@@ -128,10 +132,34 @@ class DepthFit:
     def refine(self, fit: FitResult, depth: DepthImage) -> DepthResult:
         """Refines one hand.
 
+        Keypoints hardly tell which end of a tilted hand is the near one. So a hand that is not where the sensor sees
+        something is also tried with the tilt reversed.
+
         Args:
             fit: Result of the keypoint fit.
             depth: Depth image of the same moment.
         """
+        result = self._refine(fit, depth)
+        is_elsewhere = result.status in (DepthStatus.OCCLUDED, DepthStatus.CONTRADICTS)
+        if is_elsewhere and fit.state.frames % _REVERSED_EVERY == 1:
+            tilted = self._reversed(fit)
+            if tilted.cost < fit.cost + _MOST_EXPENSIVE:
+                other = self._refine(tilted, depth)
+                if other.status is DepthStatus.USED:
+                    return other
+        return result
+
+    def _reversed(self, fit: FitResult) -> FitResult:
+        """Returns the fit to the same keypoints that begins with the hand's mirror image in depth."""
+        model, pose, ray = self._models[fit.side], fit.state.pose, fit.evidence.mean_ray
+        joints = model.kinematics.joints(pose)
+        mirrored = joints - 2 * np.outer((joints - joints[0]) @ ray, ray)
+        tilted = pose.with_rigid(palm_rotation(joints, mirrored) @ pose.rotation, pose.position)
+        (found,) = model.evaluate([Job(tilted, _metric(fit.evidence), None, None)], _REVERSED_ITERATIONS)
+        return replace(fit, cost=float(found.normal.cost), anchor=None, state=replace(fit.state, pose=found.pose))
+
+    def _refine(self, fit: FitResult, depth: DepthImage) -> DepthResult:
+        """Refines one hand, beginning with the pose of a fit."""
         model = self._models[fit.side]
         surface, evaluate = model.surface, model.evaluate
         evidence = _metric(fit.evidence)
