@@ -8,6 +8,8 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from wildhands_ros.runtime.cores import divided_cores
+
 # Name, default, description.
 ARGUMENTS = [
     (
@@ -24,6 +26,12 @@ ARGUMENTS = [
     ),
     ("use_sim_time", "false", "Whether the time comes from /clock, as of a simulation or a bag: true or false."),
     ("respawn", "false", "Whether a node is started again if it has ended: true or false."),
+    (
+        "divide_cores",
+        "true",
+        "Whether the nodes divide the cores of the machine among themselves, which takes less processor time: "
+        "true or false.",
+    ),
     ("log_level", "info", "Least severity of the nodes' log messages: debug, info, warn, error or fatal."),
 ]
 RESPAWN_DELAY = 2.0
@@ -45,7 +53,7 @@ def boolean(context: LaunchContext, name: str) -> bool:
     return text.lower() in ("true", "1")
 
 
-def wildhands_node(context: LaunchContext, camera: str) -> Node:
+def wildhands_node(context: LaunchContext, camera: str, cores: list[int]) -> Node:
     use_sim_time, respawn = (boolean(context, name) for name in ("use_sim_time", "respawn"))
     image, camera_info = (LaunchConfiguration(name).perform(context) for name in ("image", "camera_info"))
     return Node(
@@ -60,12 +68,18 @@ def wildhands_node(context: LaunchContext, camera: str) -> Node:
         respawn=respawn,
         respawn_delay=RESPAWN_DELAY,
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+        prefix=f"taskset --cpu-list {','.join(map(str, cores))}" if cores else None,
         output="screen",
     )
 
 
 def wildhands_nodes(context: LaunchContext) -> list[Node]:
-    return [wildhands_node(context, camera) for camera in camera_names(LaunchConfiguration("cameras").perform(context))]
+    cameras = camera_names(LaunchConfiguration("cameras").perform(context))
+    divide = len(cameras) > 1 and boolean(context, "divide_cores")
+    return [
+        wildhands_node(context, camera, divided_cores(i, len(cameras)) if divide else [])
+        for i, camera in enumerate(cameras)
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:

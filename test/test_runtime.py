@@ -24,6 +24,7 @@ from wildhands_ros.network.network_file import DEFAULT_NAME, DEFAULT_NETWORK, op
 from wildhands_ros.network.onnx_file import OnnxError, graph_up_to
 from wildhands_ros.network.openvino_core import openvino_core
 from wildhands_ros.network.preprocessing import NetworkInput
+from wildhands_ros.runtime.cores import divided_cores
 from wildhands_ros.runtime.graph import example_inputs
 from wildhands_ros.runtime.half_decoder import can_decode
 from wildhands_ros.runtime.network import has_int8, network_graphs, run_network
@@ -296,6 +297,15 @@ def test_unavailable_options_are_rejected_with_a_hint(two_trunks, choices, messa
 def test_a_network_uses_up_to_eight_threads():
     assert [network_threads(cpus) for cpus in (1, 2, 4, 16)] == [1, 2, 3, 8]
     assert 1 <= available_cpus() <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("available", "expected"),
+    [({0, 1}, [[0], [1]]), ({2, 3, 6, 7, 9}, [[2, 6, 9], [3, 7]]), ({4}, [[4], [4]]), ({0, 5}, [[0], [5], [0]])],
+)
+def test_processes_divide_the_cores_among_themselves(monkeypatch, available, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: available)
+    assert [divided_cores(i, len(expected)) for i in range(len(expected))] == expected
 
 
 def test_grasp_probabilities_are_less_sure_than_the_networks():

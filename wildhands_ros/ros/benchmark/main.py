@@ -19,6 +19,7 @@ from ...benchmark.limits import gemm_gflops, trunk_limit_ms
 from ...benchmark.machine import machine
 from ...benchmark.stages import POSE, run_stages
 from ...io.files import OutputFile
+from ...runtime.cores import divided_cores
 from ...runtime.threads import available_cpus
 from ..share import share_folder
 from .overhead import frame_ms, markers_ms, overhead_ms, run_overhead
@@ -169,15 +170,17 @@ def _end_to_end(seconds: float, peers: list[str]) -> dict[str, object]:
 
 
 def _cameras_curve(seconds: float) -> dict[str, list[dict[str, float]]]:
-    """Measures 1 to ``MAX_CAMERAS`` cameras at once, each with a node of its own."""
-    names = [f"camera{i}" for i in range(MAX_CAMERAS)]
+    """Measures 1 to ``MAX_CAMERAS`` cameras at once, each with a node of its own.
+
+    As with ``wildhands_multi.launch.py``, the nodes divide the cores among themselves.
+    """
     figures = {}
-    with streams(dict.fromkeys(names, "wildhands")) as nodes:
-        for name in names:
-            nodes.start(name)
-        for count in range(1, MAX_CAMERAS + 1):
-            runs = nodes.run(names[:count], RATE, seconds)
-            figures[str(count)] = [run.figures() for run in runs.values()]
+    for count in range(1, MAX_CAMERAS + 1):
+        names = [f"camera{i}" for i in range(count)]
+        with streams(dict.fromkeys(names, "wildhands")) as nodes:
+            for i, name in enumerate(names):
+                nodes.start(name, divided_cores(i, count))
+            figures[str(count)] = [run.figures() for run in nodes.run(names, RATE, seconds).values()]
     return figures
 
 

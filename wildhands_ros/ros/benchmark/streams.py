@@ -118,8 +118,12 @@ class Streams:
         self._nodes: dict[str, subprocess.Popen[str]] = {}
         self._listener = Listener(list(kinds))
 
-    def start(self, name: str) -> float:
+    def start(self, name: str, cores: Sequence[int] = ()) -> float:
         """Starts a node whose camera is already running.
+
+        Args:
+            name: namespace of the node.
+            cores: cores that its process may use; empty for all.
 
         Returns:
             The seconds from the start of the process to its first hands.
@@ -134,7 +138,7 @@ class Streams:
                     raise RuntimeError("the benchmark's camera does not start: its messages above may say why")
                 rclpy.spin_once(self._listener, timeout_sec=0.1)
             start = time.monotonic()
-            self._nodes[name] = self._processes.enter_context(_node(name, self._kinds[name]))
+            self._nodes[name] = self._processes.enter_context(_node(name, self._kinds[name], cores))
             while not self._listener.answers[name]:
                 if time.monotonic() > start + START_TIMEOUT or self._nodes[name].poll() is not None:
                     raise RuntimeError(f"the node {name} publishes no hands: its messages above may say why")
@@ -197,10 +201,11 @@ def streams(kinds: Mapping[str, str]) -> Iterator[Streams]:
 
 
 @contextmanager
-def _node(name: str, kind: str) -> Iterator[subprocess.Popen[str]]:
+def _node(name: str, kind: str, cores: Sequence[int]) -> Iterator[subprocess.Popen[str]]:
     module, *arguments = _COMMANDS[kind]
+    on_cores = ["taskset", "--cpu-list", ",".join(map(str, cores))] if cores else []
     ros_arguments = ["-r", f"__ns:=/{name}", "-p", f"tf_prefix:={name}_", "--log-level", "warn"]
-    with child_process([sys.executable, "-m", module, *arguments, "--ros-args", *ros_arguments]) as node:
+    with child_process([*on_cores, sys.executable, "-m", module, *arguments, "--ros-args", *ros_arguments]) as node:
         yield node
 
 
