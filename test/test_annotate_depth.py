@@ -17,6 +17,7 @@ from wildhands_ros.estimator import Estimator
 from wildhands_ros.geometry.depth_image import DepthImage
 from wildhands_ros.io.images import InputError
 from wildhands_ros.io.sources import open_source
+from wildhands_ros.recording import annotation as engine
 from wildhands_ros.recording.bags import Bag
 from wildhands_ros.ros.recording.annotation import annotate
 from wildhands_ros.ros.recording.depth_streams import DepthOptions
@@ -114,6 +115,34 @@ def test_unusable_depth_is_named_and_colour_remains(tmp_path, depths, options, d
     assert hands and {hand.depth for hand in hands} == {getattr(hands[0], status)}
     assert not any(hand.source & hand.SOURCE_DEPTH for hand in hands)
     assert (problems == []) if text is None else text in problems[0]
+
+
+def test_each_segment_begins_with_the_lengths_that_the_whole_recording_tells(tmp_path, depths, monkeypatch) -> None:
+    monkeypatch.setattr(engine, "SEGMENT_LENGTH", 1)
+    monkeypatch.setattr(engine, "WARM_UP", 0)
+    bag = write(tmp_path / "bag", depths[:2])
+
+    def lengths(name: str, samples: int, workers: Workers) -> list[tuple[int, float, float]]:
+        monkeypatch.setattr(engine, "MOST_SAMPLES", samples)
+        annotate(bag, tmp_path / name, AnnotationOptions(), CONFIG, {}, workers)
+        hands = [hand for message in hands_of(tmp_path / name) for hand in message.hands]
+        return [(hand.side, hand.hand_length, hand.hand_length_stddev) for hand in hands]
+
+    each = lengths("each", 0, THIS_PROCESS)
+    together = lengths("together", 2, THIS_PROCESS)
+    assert len(each) == len(together) == 4
+    assert all(after < before for (*_, before), (*_, after) in zip(each, together, strict=True))
+    assert np.ptp([length for side, length, _ in together if side == together[0][0]]) < 0.002
+    # The same for any number of processes, in whatever order they end.
+    assert lengths("reversed", 2, Workers(3, lambda work, items: reversed(list(map(work, items))))) == together
+
+
+def test_samples_of_a_recording_are_spread_evenly() -> None:
+    assert engine.length_samples(0) == engine.length_samples(2 * engine.SEGMENT_LENGTH - 1) == []
+    long = engine.length_samples(100 * engine.SEGMENT_LENGTH)
+    assert len(long) == engine.MOST_SAMPLES
+    assert np.ptp(np.diff([span.first for span in long])) <= 1
+    assert all(span.last - span.first + 1 == engine.SAMPLE_LENGTH for span in long)
 
 
 def test_the_topic_of_the_depth_images_must_be_in_the_bag(tmp_path, depths) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -65,6 +65,21 @@ class LengthEstimate:
         self._mean += (measured.metres - self._mean) * precision / total
         # What was learned long ago fades, so that another person's hand is learned too.
         self._precision = min(total, 1 / (LEAST_STDDEV * self._mean / 2) ** 2)
+
+
+def learned_together(learned: Sequence[Mapping[Side, HandLength]]) -> dict[Side, HandLength]:
+    """Returns the lengths that several learners have learned from different images, each beginning with ``ADULTS``."""
+    before = 1 / ADULTS.stddev**2
+    lengths = {}
+    for side in Side:
+        precision, weighted = before, before * ADULTS.metres
+        for own in (lengths_of_one[side] for lengths_of_one in learned if side in lengths_of_one):
+            precision += 1 / own.stddev**2 - before
+            weighted += own.metres / own.stddev**2 - before * ADULTS.metres
+        if precision > before:
+            mean = weighted / precision
+            lengths[side] = HandLength(mean, max(precision**-0.5, LEAST_STDDEV * mean))
+    return lengths
 
 
 def exact_lengths(metres: float) -> dict[Side, HandLength]:

@@ -2,7 +2,8 @@
 
 The result is deterministic: it is the same to the last bit for any number of processes, and after an interruption.
 The recording is cut into segments. Each segment begins with an estimate of the last frame of the segment before, by
-which tracks are joined across the border.
+which tracks are joined across the border. With a depth camera, samples of the whole recording first tell the lengths of
+the hands, with which every segment begins.
 """
 
 from __future__ import annotations
@@ -17,10 +18,21 @@ from pathlib import Path
 import numpy as np
 
 from ..config import EstimatorConfig
+from ..fitting.hand_length import learned_together
 from ..io.files import OutputFile
 from ..runtime.processes import Workers
+from ..types import HandLength, Side
 from .backwards import add_backwards, spans_before_tracks
-from .estimation import Job, Span, estimate_backwards, estimate_segments, jpegs_path, segment_path, span_path
+from .estimation import (
+    Job,
+    Span,
+    estimate_backwards,
+    estimate_segments,
+    jpegs_path,
+    learn_lengths,
+    segment_path,
+    span_path,
+)
 from .image_stream import OpenStream
 from .jpegs import load_jpegs
 from .segments import AnnotatedFrame, load, load_problems
@@ -28,10 +40,13 @@ from .segments import AnnotatedFrame, load, load_problems
 SEGMENT_LENGTH = 225
 """Frames per segment: the most that a process loses when it is interrupted. Few enough for two processes to share 30
 seconds evenly."""
+SAMPLE_LENGTH, MOST_SAMPLES = 15, 12
+"""Frames of each sample of a recording from which the lengths of the hands are learned, and the largest number of
+samples; shorter recordings have one for each segment."""
 WARM_UP = 10
 """Frames that the estimator sees before a segment. The side of a hand needs about as many; its shape converges for
 seconds."""
-FORMAT = 2
+FORMAT = 3
 """Number of the format of the working folder; a folder of another format is not resumed."""
 SAME_HAND_DISTANCE = 0.1
 """Metres between the wrists of two estimates of one frame, below which they are the same hand."""
@@ -76,15 +91,32 @@ class Annotation:
         """
         if self._finished_marker.is_file():
             return
-        work = partial(estimate_segments, self._folder, open_stream, config)
+        lengths = self._learned_lengths(open_stream, count, config, workers)
+        work = partial(estimate_segments, self._folder, open_stream, config, lengths)
         for _ in workers.map(work, self.jobs(count, workers.count)):
             pass
         spans = spans_before_tracks(self._forwards())
-        parts = [tuple(part) for part in _divided(spans, workers.count) if part]
-        for _ in workers.map(partial(estimate_backwards, self._folder, open_stream, config), parts):
+        backwards = partial(estimate_backwards, self._folder, open_stream, config, lengths)
+        for _ in workers.map(backwards, _divided(spans, workers.count)):
             pass
         with OutputFile(self._finished_marker) as partial_file:
             partial_file.write_text("")
+
+    def _learned_lengths(
+        self, open_stream: OpenStream, count: int | None, config: EstimatorConfig, workers: Workers
+    ) -> dict[Side, HandLength]:
+        """Returns the lengths of the hands, as far as samples of the recording tell them."""
+        path = self._folder / "lengths.json"
+        if not path.is_file():
+            spans = [] if config.hand_length else length_samples(count or 0)
+            learned: dict[Span, dict[Side, HandLength]] = {}
+            for found in workers.map(partial(learn_lengths, open_stream, config), _divided(spans, workers.count)):
+                learned.update(found)
+            together = learned_together([learned[span] for span in spans if span in learned])
+            with OutputFile(path) as partial_file:
+                lengths = {side.value: (length.metres, length.stddev) for side, length in together.items()}
+                partial_file.write_text(json.dumps(lengths))
+        return {Side(side): HandLength(*length) for side, length in json.loads(path.read_text()).items()}
 
     def jobs(self, count: int | None, max_jobs: int) -> list[Job]:
         """Divides the missing segments into jobs of about equal size.
@@ -143,10 +175,23 @@ class Annotation:
         return sorted(self._folder.glob("[0-9]*.npz"))
 
 
-def _divided(spans: list[Span], parts: int) -> list[list[Span]]:
+def length_samples(count: int) -> list[Span]:
+    """Returns spans of a recording of ``count`` frames, evenly distributed, from which lengths are learned.
+
+    A recording of one segment has none: its segment learns them.
+    """
+    samples = min(count // SEGMENT_LENGTH, MOST_SAMPLES)
+    if samples < 2:
+        return []
+    length = min(SAMPLE_LENGTH, count // samples)
+    firsts = [(2 * number + 1) * count // (2 * samples) - length // 2 for number in range(samples)]
+    return [Span(first, first + length - 1) for first in firsts]
+
+
+def _divided(spans: list[Span], parts: int) -> list[tuple[Span, ...]]:
     """Divides spans into parts of about equal length."""
     size = -(-len(spans) // max(parts, 1)) or 1
-    return [spans[start : start + size] for start in range(0, len(spans), size)]
+    return [tuple(spans[start : start + size]) for start in range(0, len(spans), size)]
 
 
 def _matching_tracks(previous: AnnotatedFrame, again: AnnotatedFrame) -> dict[str, str]:

@@ -6,7 +6,7 @@ segment begins with a reset estimator a few frames early.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import groupby
@@ -15,7 +15,8 @@ from pathlib import Path
 from ..config import EstimatorConfig
 from ..estimator import Estimator
 from ..io.images import encode_image
-from .image_stream import OpenStream, StreamImage, UnreadableImage
+from ..types import HandLength, Side
+from .image_stream import ImageStream, OpenStream, StreamImage, UnreadableImage
 from .jpegs import save_jpegs
 from .segments import AnnotatedFrame, Segment, save
 
@@ -34,13 +35,16 @@ class Job:
     """Number of frames before a segment that its estimator sees first."""
 
 
-def estimate_segments(folder: Path, open_stream: OpenStream, config: EstimatorConfig, job: Job) -> None:
+def estimate_segments(
+    folder: Path, open_stream: OpenStream, config: EstimatorConfig, lengths: Mapping[Side, HandLength], job: Job
+) -> None:
     """Estimates the segments of a job that ``folder`` does not contain yet, and saves them there.
 
     Args:
         folder: contains the finished segments.
         open_stream: opens the recording.
         config: configuration of the estimator.
+        lengths: lengths of the hands with which each segment begins.
         job: what to estimate.
     """
 
@@ -62,7 +66,7 @@ def estimate_segments(folder: Path, open_stream: OpenStream, config: EstimatorCo
     with open_stream() as stream:
         wanted = _up_to(stream.images(is_wanted), last)
         for number, images in groupby(wanted, lambda image: image.index // job.segment_length):
-            segment = Segment(_warmed_up(estimator, warm_up) if is_missing(number) else [], [])
+            segment = Segment(_warmed_up(estimator, warm_up, lengths) if is_missing(number) else [], [])
             warm_up, jpegs = [], []
             for image in images:
                 if isinstance(image, UnreadableImage):
@@ -90,28 +94,52 @@ class Span:
     last: int
 
 
-def estimate_backwards(folder: Path, open_stream: OpenStream, config: EstimatorConfig, spans: tuple[Span, ...]) -> None:
+def learn_lengths(
+    open_stream: OpenStream, config: EstimatorConfig, spans: tuple[Span, ...]
+) -> dict[Span, dict[Side, HandLength]]:
+    """Learns the lengths of the hands in each span of a recording, as far as its depth images tell them.
+
+    Args:
+        open_stream: opens the recording.
+        config: configuration of the estimator.
+        spans: the spans, ascending, which do not overlap.
+    """
+    learned: dict[Span, dict[Side, HandLength]] = {}
+    with open_stream() as stream:
+        for span, images in _images_of_spans(stream, spans):
+            if any(image.depth is None for image in images):  # Colour alone tells nothing.
+                break
+            estimator = _estimator(config)
+            _restart(estimator, {})
+            for image in images:
+                _annotated(estimator, image)
+            learned[span] = estimator.hand_lengths.known()
+    return learned
+
+
+def estimate_backwards(
+    folder: Path,
+    open_stream: OpenStream,
+    config: EstimatorConfig,
+    lengths: Mapping[Side, HandLength],
+    spans: tuple[Span, ...],
+) -> None:
     """Estimates spans of a recording from their last frame to their first one, and saves those not saved yet.
 
     Args:
         folder: contains the finished spans.
         open_stream: opens the recording.
         config: configuration of the estimator.
+        lengths: lengths of the hands with which each span begins.
         spans: the spans, ascending, which do not overlap.
     """
     missing = [span for span in spans if not span_path(folder, span).is_file()]
     if not missing:
         return
-
-    def is_wanted(index: int) -> bool:
-        return any(span.first <= index <= span.last for span in missing)
-
     estimator = _estimator(config)
     with open_stream() as stream:
-        wanted = _up_to(stream.images(is_wanted), missing[-1].last)
-        for span, found in groupby(wanted, lambda image: next(s for s in missing if image.index <= s.last)):
-            images = [image for image in found if isinstance(image, StreamImage)]
-            _restart(estimator)
+        for span, images in _images_of_spans(stream, missing):
+            _restart(estimator, lengths)
             # Time runs backwards, so its negative runs forwards.
             frames = [
                 replace(_annotated(estimator, replace(image, stamp=-image.stamp)), stamp=image.stamp)
@@ -135,6 +163,17 @@ def jpegs_path(segment: Path) -> Path:
     return segment.with_name(f"jpegs_{segment.name}")
 
 
+def _images_of_spans(stream: ImageStream, spans: Sequence[Span]) -> Iterator[tuple[Span, list[StreamImage]]]:
+    """Yields each span with its images, without those that cannot be decoded."""
+
+    def is_wanted(index: int) -> bool:
+        return any(span.first <= index <= span.last for span in spans)
+
+    wanted = _up_to(stream.images(is_wanted), spans[-1].last)
+    for span, found in groupby(wanted, lambda image: next(span for span in spans if image.index <= span.last)):
+        yield span, [image for image in found if isinstance(image, StreamImage)]
+
+
 def _up_to(
     images: Iterator[StreamImage | UnreadableImage], last: int | None
 ) -> Iterator[StreamImage | UnreadableImage]:
@@ -151,15 +190,17 @@ def _estimator(config: EstimatorConfig) -> Estimator:
     return Estimator(config)
 
 
-def _restart(estimator: Estimator) -> None:
-    """Makes an estimator forget everything that it has seen, the learned lengths of the hands included."""
+def _restart(estimator: Estimator, lengths: Mapping[Side, HandLength]) -> None:
+    """Makes an estimator forget everything that it has seen, and continue with these lengths of the hands."""
     estimator.reset()
-    estimator.hand_lengths.start_from({})
+    estimator.hand_lengths.start_from(lengths)
 
 
-def _warmed_up(estimator: Estimator, images: list[StreamImage]) -> list[AnnotatedFrame]:
+def _warmed_up(
+    estimator: Estimator, images: list[StreamImage], lengths: Mapping[Side, HandLength]
+) -> list[AnnotatedFrame]:
     """Resets the estimator and runs it on the images before a segment; returns the last estimate, if any."""
-    _restart(estimator)
+    _restart(estimator, lengths)
     return [_annotated(estimator, image) for image in images][-1:]
 
 
