@@ -19,7 +19,7 @@ DEPTH ?=
 # What `make bench` measures and where the figures go; see docs/performance.md.
 BENCH ?= --json bench.json
 
-.PHONY: help setup setup-test demo teleop-demo bench test test-fast fuzz test-numpy1 test-distros check-wheels lerobot ruff lint format docs lock clean
+.PHONY: help setup setup-test demo teleop-demo bench test test-fast fuzz test-numpy1 test-colcon test-distros check-wheels lerobot ruff lint format docs lock clean
 
 help:
 	@echo 'make demo                    run the ROS 2 node on the clip of this repository'
@@ -31,6 +31,7 @@ help:
 	@echo 'make test-fast               ruff and the tests that need neither ROS nor much time'
 	@echo 'make fuzz                    damaged inputs for every reader, ten minutes (FUZZ="images videos --minutes 60")'
 	@echo 'make test-numpy1             the fast tests without ROS in .venv-numpy1, with numpy 1'
+	@echo 'make test-colcon             colcon build, and the smoke tests with colcon test'
 	@echo 'make test-distros            the tests of the library with the oldest and the newest versions, a minute each'
 	@echo 'make check-wheels            whether every dependency has a wheel for 64-bit ARM'
 	@echo 'make lerobot                 .venv-lerobot, for wildhands export lerobot and teleoperation in LeRobot (8 GB)'
@@ -79,6 +80,10 @@ test-numpy1: setup
 	@test -x .venv-numpy1/bin/python || .venv/bin/uv venv --quiet --python .venv/bin/python .venv-numpy1
 	@.venv/bin/uv --config-file requirements/uv.toml pip install --python .venv-numpy1/bin/python 'numpy<2' 'setuptools<80' -e '.[test]'
 	@.venv-numpy1/bin/python -m pytest -m 'not slow and not ros and not alone' -n 2 --dist loadfile
+
+# As a user with a ROS distribution does.
+test-colcon: setup-test
+	@$(PYTHON) tools/colcon_test.py
 
 # The library with the versions of Ubuntu 22.04, and with the newest of everything.
 test-distros:

@@ -119,6 +119,7 @@ def send_until_processed(client: Client, camera: CameraDriver, image: np.ndarray
     return client.received["/hands"][-1].header
 
 
+@pytest.mark.smoke
 def test_images_are_rejected_until_a_camera_info_arrives(client, node, camera, stream):
     client.listen("/hands", HandArray)
     wait_until_loaded(client)
@@ -133,6 +134,7 @@ def test_images_are_rejected_until_a_camera_info_arrives(client, node, camera, s
     assert not client.received["/hands"]
 
 
+@pytest.mark.smoke
 def test_hands_of_a_stream_are_published_on_all_topics(client, node, camera, stream):
     images, intrinsics = stream
     for topic, kind in {"/hands/markers": MarkerArray, "/hands/debug_image": Image, "/tf": TFMessage}.items():

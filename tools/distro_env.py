@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import setup_env
+from colcon_test import build_workspace, colcon
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements" / "demo.in"
@@ -118,27 +119,9 @@ def install(distribution: Distribution, is_quick: bool) -> None:
         print("    " + (", ".join(constraints.read_text().splitlines()) or "the newest of everything"), flush=True)
 
 
-def workspace() -> Path:
-    """Return a colcon workspace whose sources are links: the package and the messages that have no wheels."""
-    folder = setup_env.VENV / "workspace"
-    sources = folder / "src"
-    sources.mkdir(parents=True, exist_ok=True)
+def build() -> None:
     names = (*setup_env.INTERFACES, *setup_env.TEST_INTERFACES)
     interfaces = {name: ROOT / "tools" / "interfaces" / name for name in names}
-    for name, source in {"wildhands_ros": ROOT, **interfaces}.items():
-        link = sources / name
-        if not link.is_symlink():
-            link.symlink_to(source)
-    return folder
-
-
-def colcon(*arguments: str, **variables: str) -> int:
-    """Run colcon in the workspace, with further environment variables, and return its exit code."""
-    command = [setup_env.VENV / "bin" / "colcon", *arguments]
-    return subprocess.run(command, cwd=workspace(), env={**setup_env.environment(), **variables}).returncode
-
-
-def build() -> None:
     inputs = setup_env.digest(
         *(ROOT / name for name in ("CMakeLists.txt", "msg", "package.xml", "srv", "tools/interfaces"))
     )
@@ -146,9 +129,7 @@ def build() -> None:
         if step.needed:
             setup_env.repair_cmake_targets()
         # Always, since it installs copies of the Python files.
-        options = [f"-DPython3_EXECUTABLE={setup_env.PYTHON}", "-DCMAKE_BUILD_TYPE=Release"]
-        if colcon("build", "--merge-install", "--event-handlers", "console_cohesion-", "--cmake-args", *options):
-            raise setup_env.SetupError("colcon build failed: see above.")
+        build_workspace({"wildhands_ros": ROOT, **interfaces})
 
 
 def run_tests() -> int:
