@@ -241,6 +241,34 @@ class TestFaults:
                 cli.parse(arguments)
 
 
+def test_an_output_never_replaces_an_input(refused, tmp_path):
+    image = tmp_path / "hand.png"
+    image.write_bytes(encode_image(np.zeros((8, 8, 3), np.uint8), ".png"))
+    before = image.read_bytes()
+    for output in (image, tmp_path / ".." / tmp_path.name / "hand.png"):
+        refused(["estimate", image, "--json", output], "is an input")
+    refused(["estimate", tmp_path, "--overlay", tmp_path], "is an input")
+    refused(["report", image, "--output", image], "is an input")
+    assert image.read_bytes() == before
+
+
+def test_an_empty_name_is_not_the_current_folder(refused, capfd):
+    refused(["estimate", ""], "name of the input is empty")
+    for arguments in (["estimate", "x.png", "--json", ""], ["annotate", ""], ["synth", ""]):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+        assert "the path is empty" in capfd.readouterr().err
+
+
+def test_numbers_that_no_camera_has_are_refused(refused):
+    for name in ("99999999999999999999", "9" * 5000, "\u0663"):
+        refused(["estimate", name], "does not exist" if len(name) < 100 else "too long")
+
+
+def test_control_characters_of_names_are_not_sent_to_the_terminal(refused, tmp_path):
+    refused(["estimate", tmp_path / "red\x1b[31m\x07.mp4"], "red\\x1b[31m\\x07.mp4: does not exist")
+
+
 def test_interrupt_is_quiet_and_leaves_no_files(tmp_path):
     command = [sys.executable, "-m", "wildhands_ros.cli.main", "estimate", str(DEMO / "clip.mp4"), "--fov", "70"]
     outputs = ["--json", str(tmp_path / "out.json"), "--overlay", str(tmp_path / "out.mp4")]

@@ -9,6 +9,8 @@ import argparse
 import os
 import sys
 from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..io.progress import warn
@@ -17,15 +19,33 @@ from .exit_codes import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR
 from .interrupts import prompt_end
 from .ros_environment import foreign_ros, prepare_middleware
 
+OUTPUTS = {"json", "overlay", "output", "picture", "table"}
+"""Arguments that name files and folders to write."""
+
 EXIT_CODES = """\
 exit codes: 0 success; 1 some of the input could not be read (listed on stderr); 2 failure (the reason is on stderr).
 """
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses empty paths, which unset variables of a script become; ``Path("")`` would be the current folder."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.register("type", Path, _path)
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; is a variable not set?")
+    return Path(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
     args = parse(arguments)
     try:
+        _check_outputs(args)
         prepare_middleware(args.needs_middleware)
         with prompt_end(args.if_interrupted) if args.ends_promptly else nullcontext():
             return args.run(args)
@@ -58,8 +78,23 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return args
 
 
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Refuses outputs that would replace an input.
+
+    Raises:
+        ValueError: an output is also an input.
+    """
+    for name in OUTPUTS & vars(args).keys():
+        output = getattr(args, name)
+        for other, values in vars(args).items():
+            for value in values if isinstance(values, list) else [values]:
+                if other != name and isinstance(value, (str, Path)) and isinstance(output, Path):
+                    if output.exists() and Path(value).exists() and output.samefile(value):
+                        raise ValueError(f"{output} is an input, which the output would replace: give another name")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="wildhands", description="3D hands in the frame of a calibrated camera.", epilog=EXIT_CODES
     )
     parser.add_argument("--version", action="version", version=f"wildhands {__version__}")

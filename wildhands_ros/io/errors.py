@@ -11,6 +11,9 @@ from .safe_pickle import UnsafePickleError
 
 _LONGEST = 300
 """Characters of a parser's text in a message."""
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xD800, 0xE000))
+"""Code points that a terminal obeys instead of showing them, those that reverse text, and halves of code points."""
+_ESCAPES = {code: ascii(chr(code))[1:-1] for code in _CONTROLS if chr(code) not in "\t\n"}
 
 
 class InputError(ValueError):
@@ -24,6 +27,14 @@ class InputError(ValueError):
         ...     print("not an image")
         not an image
     """
+
+
+def printable(text: str) -> str:
+    """Returns a text with control characters as escapes such as ``\\x1b``; tabs and line breaks stay.
+
+    Names of topics, frames and files come from strangers, and a terminal would obey the sequences in them.
+    """
+    return text.translate(_ESCAPES)
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+from .errors import printable
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -21,7 +23,7 @@ T = TypeVar("T")
 
 def warn(message: str) -> None:
     """Prints one line that names the program."""
-    print(f"wildhands: {message}", file=sys.stderr)
+    print(f"wildhands: {printable(message)}", file=sys.stderr)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ _SMALLEST_FRAME = 8
 _MEDIA_SUFFIXES = (".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".dng", ".jp2", ".jxl", ".exr")
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".3gp")
 """Suffixes of files that a user takes for images or videos, whatever they contain."""
-_CAMERA_DEVICE = re.compile(r"/dev/video(\d+)")
+_CAMERA_DEVICE = re.compile(r"/dev/video(\d{1,4})")
 
 
 @dataclass(frozen=True)
@@ -322,6 +322,8 @@ def open_source(name: str, max_pixels: int = MAX_PIXELS) -> FrameSource:
             f"{name}: addresses are not opened: save the video to a file, or let a camera driver publish the stream "
             "and use the node"
         )
+    if not name:
+        raise InputError("the name of the input is empty; is a variable not set?")
     path = Path(name).expanduser()
     try:
         if path.is_dir():
@@ -343,7 +345,7 @@ def open_source(name: str, max_pixels: int = MAX_PIXELS) -> FrameSource:
             return _open_device(path)
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it") from error
-    if name.isdecimal():
+    if re.fullmatch(r"[0-9]{1,4}", name):
         return CameraSource(int(name))
     raise InputError(f"{path}: does not exist; give an image, a folder of images, a video or a camera's number")
 

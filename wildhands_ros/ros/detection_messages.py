@@ -10,12 +10,13 @@ import numpy as np
 from vision_msgs.msg import Detection2D, Detection2DArray
 
 from ..fitting.detection_fit import LEAST_KEYPOINTS
+from ..io.errors import printable
 from ..types import Detection, Side
 
-KEYPOINT_PREFIX = "keypoint_"
+NUM_KEYPOINTS = 21
+_KEYPOINTS = {f"keypoint_{number}": number for number in range(NUM_KEYPOINTS)}
 """Results of class ``keypoint_0`` to ``keypoint_20`` (MediaPipe order) are keypoints: x and y of ``pose.pose.position``
 are its pixel, and the score is its confidence. All other results are hypotheses about the class of the box."""
-NUM_KEYPOINTS = 21
 MAX_HANDS = 16
 """Detections of hands that are used in one image, the ones with the highest scores: as many as the node can report."""
 MIN_BOX = 1.0
@@ -103,8 +104,8 @@ def _hand_hypothesis(item: Detection2D, class_ids: HandClassIds) -> tuple[_Hypot
     results = item.results[:MAX_RESULTS]
     known = [result.hypothesis for result in results if result.hypothesis.class_id in class_ids]
     if not known:
-        names = sorted({name for result in results if not _is_keypoint(name := result.hypothesis.class_id)})
-        shown = ", ".join(name[:MAX_NAME_LENGTH] for name in names[:MAX_NAMES]) or "(none)"
+        names = sorted({name for result in results if (name := result.hypothesis.class_id) not in _KEYPOINTS})
+        shown = ", ".join(" ".join(printable(name[:MAX_NAME_LENGTH]).split()) for name in names[:MAX_NAMES]) or "(none)"
         return None, f"class {shown}{', ...' if len(names) > MAX_NAMES else ''}"
     finite = [hypothesis for hypothesis in known if math.isfinite(hypothesis.score)]
     if not finite:
@@ -115,11 +116,6 @@ def _hand_hypothesis(item: Detection2D, class_ids: HandClassIds) -> tuple[_Hypot
     return _Hypothesis(best.class_id, min(max(best.score, 0.0), 1.0)), ""
 
 
-def _is_keypoint(class_id: str) -> bool:
-    number = class_id.removeprefix(KEYPOINT_PREFIX)
-    return number != class_id and number.isascii() and number.isdigit() and int(number) < NUM_KEYPOINTS
-
-
 def _keypoints(item: Detection2D, size: np.ndarray) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
     """Returns (21, 2) pixels and (21,) weights; None if too few (the landmark network then finds all).
 
@@ -127,12 +123,12 @@ def _keypoints(item: Detection2D, size: np.ndarray) -> tuple[np.ndarray, np.ndar
     """
     points, weights = np.zeros((NUM_KEYPOINTS, 2)), np.zeros(NUM_KEYPOINTS)
     for result in item.results[:MAX_RESULTS]:
-        if _is_keypoint(result.hypothesis.class_id):
+        number = _KEYPOINTS.get(result.hypothesis.class_id)
+        if number is not None:
             position, score = result.pose.pose.position, result.hypothesis.score
             pixel = np.array([position.x, position.y])
             # False for NaN.
             if math.isfinite(score) and (np.abs(pixel - size / 2) <= 1.5 * size).all():
-                number = int(result.hypothesis.class_id.removeprefix(KEYPOINT_PREFIX))
                 points[number], weights[number] = pixel, np.clip(score, 0, 1)
     return (points, weights) if np.count_nonzero(weights) >= LEAST_KEYPOINTS else (None, None)
 

@@ -13,6 +13,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+from ..io.errors import printable
 from ..types import DepthStatus
 from .parameters import Parameters
 from .rejections import FAILURES, InputRejected, Rejections
@@ -95,7 +96,7 @@ class Health:
             log: called with each warning.
             now: monotonic clock in seconds.
         """
-        self._log, self._now = log, now
+        self._log, self._now = lambda text: log(printable(text)), now
         self._lock = threading.Lock()
         self._received: deque[_Timed] = deque()
         self._processed: deque[_TimedFrame] = deque()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ..io.errors import printable
+
 FAILURES = ("internal_error", "out_of_memory")
 """Names of failures of the node itself, as opposed to unusable input."""
 
@@ -18,7 +20,7 @@ class InputRejected(ValueError):
             name: name under which diagnostics count it; lower case with underscores.
             message: message for the user.
         """
-        super().__init__(message)
+        super().__init__(printable(message))
         self.name = name
 
 

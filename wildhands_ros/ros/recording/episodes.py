@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from ...io.errors import printable
 from ...msg import EpisodeEvent
 from ...recording.episodes import EpisodeBook, EpisodeError, Mark
 from ...srv import StartEpisode
@@ -73,7 +74,7 @@ class EpisodeServices:
             self._record(message)
         self._marks.publish(message)
         actions = {EpisodeEvent.START: "started", EpisodeEvent.STOP: "stopped", EpisodeEvent.DISCARD: "discarded"}
-        self._node.get_logger().info(f"episode {mark.episode} {actions[mark.event]}: {mark.task}")
+        self._node.get_logger().info(f"episode {mark.episode} {actions[mark.event]}: {printable(mark.task)}")
 
 
 def call(action: str, task: str = "") -> str:
