@@ -63,6 +63,17 @@ def png(width: int, height: int, bits: int = 8, color: int = 0, body: bytes = b"
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
 
 
+def animated_png(frames: int) -> bytes:
+    data = encode_image(picture(), ".png")
+    body = b"acTL" + struct.pack(">II", frames, 0)
+    return data[:33] + struct.pack(">I", 8) + body + struct.pack(">I", zlib.crc32(body)) + data[33:]
+
+
+def animated_webp() -> bytes:
+    body = b"VP8X" + struct.pack("<IBxxx", 10, 2) + bytes(6) + b"ANIM" + struct.pack("<IIH", 6, 0, 0) + bytes(50)
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
 def bmp(width: int, height: int, compression: int = 0, pixels: bytes = b"\0\1") -> bytes:
     header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, compression, len(pixels), 0, 0, 256, 0)
     offset = 14 + len(header) + 1024
@@ -106,6 +117,8 @@ FOREIGN = {
     "Zstandard": b"\x28\xb5\x2f\xfd" + bytes(50),
     "H.264": b"\0\0\0\1\x67" + bytes(50),
     "compressed BMP": bmp(64, 48, compression=1),
+    "animated PNG": animated_png(2),
+    "animated WebP": animated_webp(),
     "MCAP": b"\x89MCAP0\r\n" + bytes(50),
 }
 
@@ -122,6 +135,9 @@ class TestImages:
         assert decode_image(data, max_pixels=64 * 48).shape == (48, 64, 3)
         with pytest.raises(ImageError, match="64x48"):
             decode_image(data, max_pixels=64 * 48 - 1)
+
+    def test_a_png_with_one_frame_is_no_animation(self):
+        assert decode_image(animated_png(1)).shape == (48, 64, 3)
 
     @pytest.mark.parametrize("name", FOREIGN)
     def test_a_foreign_format_is_named_and_never_decoded(self, name, monkeypatch):

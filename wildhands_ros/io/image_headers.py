@@ -171,6 +171,8 @@ def _png(data: bytes, max_pixels: int) -> ImageHeader:
     for count, (kind, start, end) in enumerate(_png_chunks(data)):
         if count > _MAX_PARTS:
             raise _damaged(PNG, f"it has more than {_MAX_PARTS} chunks")
+        if kind == b"acTL" and _number(data, start + 8, 4, ">") > 1:
+            raise ImageError("unsupported_encoding", "an animated PNG cannot be read here: convert it to a video")
         if kind in _PNG_CHUNKS:
             chunks.append((kind, start, end))
         if kind == b"IEND" and end <= len(data):

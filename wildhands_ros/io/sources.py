@@ -191,7 +191,7 @@ class VideoSource:
             raise InputError(f"{self.path}: the video cannot be decoded; it is damaged: {error}") from error
         if not decoder.header.is_open:
             raise InputError(
-                f"{self.path}: the video cannot be decoded; it is damaged, or this OpenCV lacks a decoder for it"
+                f"{self.path}: the video cannot be decoded: it is damaged, it has sound only, or this OpenCV lacks its decoder"
             )
         return decoder
 
