@@ -335,7 +335,9 @@ def test_a_thousand_class_ids_are_not_all_named():
     assert all(len(reason) < 500 for reason in found.ignored)
 
 
-@pytest.mark.parametrize("name", ["keypoint_" + "9" * 5000, "keypoint_21", "keypoint_-1", "keypoint_\u0663", "\x1b[2J\n"])
+@pytest.mark.parametrize(
+    "name", ["keypoint_" + "9" * 5000, "keypoint_21", "keypoint_-1", "keypoint_\u0663", "\x1b[2J\n"]
+)
 def test_class_ids_that_only_look_like_keypoints_are_other_classes(name):
     found = converted(detection_message({name: 0.9}))
     (reason,) = found.ignored

@@ -84,19 +84,22 @@ def _check_outputs(args: argparse.Namespace) -> None:
     Raises:
         ValueError: an output is also an input.
     """
-    for name in OUTPUTS & vars(args).keys():
-        output = getattr(args, name)
-        for other, values in vars(args).items():
-            for value in values if isinstance(values, list) else [values]:
-                if other != name and isinstance(value, (str, Path)) and isinstance(output, Path):
-                    if output.exists() and Path(value).exists() and output.samefile(value):
-                        raise ValueError(f"{output} is an input, which the output would replace: give another name")
+    paths = {
+        name: [Path(value) for value in (values if isinstance(values, list) else [values]) if _exists(value)]
+        for name, values in vars(args).items()
+    }
+    for name in OUTPUTS & paths.keys():
+        for output in paths.pop(name):
+            if any(output.samefile(path) for inputs in paths.values() for path in inputs):
+                raise ValueError(f"{output} is an input, which the output would replace: give another name")
+
+
+def _exists(value: object) -> bool:
+    return isinstance(value, (str, Path)) and os.path.exists(value)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="wildhands", description="3D hands in the frame of a calibrated camera.", epilog=EXIT_CODES
-    )
+    parser = _Parser(prog="wildhands", description="3D hands in the frame of a calibrated camera.", epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"wildhands {__version__}")
     # Commands without these settings end by themselves, or have nothing to say.
     parser.set_defaults(needs_middleware=False, ends_promptly=False, if_interrupted="")

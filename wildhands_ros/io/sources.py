@@ -191,7 +191,8 @@ class VideoSource:
             raise InputError(f"{self.path}: the video cannot be decoded; it is damaged: {error}") from error
         if not decoder.header.is_open:
             raise InputError(
-                f"{self.path}: the video cannot be decoded: it is damaged, it has sound only, or this OpenCV lacks its decoder"
+                f"{self.path}: the video cannot be decoded: it is damaged, it has sound only, or this OpenCV lacks its "
+                "decoder"
             )
         return decoder
 
