@@ -29,6 +29,7 @@ setup(
                 "native/fit_solver.c",
                 "native/half_linear.c",
                 "native/ray_distances.c",
+                "native/rotations.c",
                 "native/surface.c",
             ],
             depends=["native/hand_math.h", "native/native.h"],

@@ -513,24 +513,6 @@ PyObject *solve_hand(PyObject *module, PyObject *arguments) {
     Py_RETURN_NONE;
 }
 
-/* Rotation vector of at most half a turn: geometry.so3.vectors_from_matrices. */
-static void rotation_vector(const double m[3][3], double vector[3]) {
-    double trace = m[0][0] + m[1][1] + m[2][2], products[4][4];
-    int best = 3;
-    for (int i = 0; i < 3; i++) {
-        int next = (i + 1) % 3, last = (i + 2) % 3;
-        for (int j = 0; j < 3; j++) products[i][j] = m[i][j] + m[j][i];
-        products[i][i] += 1 - trace;
-        products[i][3] = products[3][i] = m[last][next] - m[next][last];
-    }
-    products[3][3] = 1 + trace;
-    for (int i = 0; i < 3; i++)
-        if (products[i][i] > products[best][best]) best = i;
-    const double *row = products[best];
-    double sine = sqrt(dot(row, row)), factor = sine > 0 ? 2 * atan2(sine, fabs(row[3])) / sine : 0;
-    for (int i = 0; i < 3; i++) vector[i] = (row[3] < 0 ? -factor : factor) * row[i];
-}
-
 /* Variances of the joints and covariance of the wrist. */
 static void uncertainty(const double *matrix, const double *jacobian, int unknowns, double variance[3 * JOINTS],
                         double covariance[RIGID][RIGID]) {

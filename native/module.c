@@ -10,13 +10,15 @@ static PyMethodDef methods[] = {
     {"has_half_linear", has_half_linear, METH_NOARGS, NULL},
     {"half_linear", half_linear, METH_VARARGS, NULL},
     {"ray_distances", ray_distances, METH_VARARGS, NULL},
+    {"matrices_from_vectors", matrices_from_vectors, METH_VARARGS, NULL},
+    {"vectors_from_matrices", vectors_from_matrices, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
 /* Version of the arrays that the functions take: wildhands_ros/geometry/compiled.py. */
-enum { VERSION = 6 };
+enum { VERSION = 7 };
 
 PyMODINIT_FUNC PyInit__native(void) {
     PyObject *module = PyModule_Create(&definition);

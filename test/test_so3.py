@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from wildhands_ros.geometry import so3
+from wildhands_ros.geometry.compiled import native
 from wildhands_ros.geometry.so3 import (
     canonical_quaternions,
     matrices_from_quaternions,
@@ -24,6 +26,33 @@ def rotations() -> tuple[np.ndarray, Rotation]:
     axes = rng.normal(size=(300, 3))
     angles = np.concatenate([[0, 1e-12, 1e-5, np.pi - 1e-9, np.pi], rng.uniform(0, np.pi, 295)])
     return angles, Rotation.from_rotvec(axes / np.linalg.norm(axes, axis=1, keepdims=True) * angles[:, None])
+
+
+@pytest.fixture(params=["compiled", "numpy"], autouse=True)
+def runs(request, monkeypatch):
+    """Runs each test with the compiled code, if it was built, and without."""
+    if request.param == "numpy":
+        monkeypatch.setattr(so3, "native", None)
+    elif native is None:
+        pytest.skip("the package was installed without compiled code")
+
+
+def test_compiled_and_numpy_agree(monkeypatch):
+    _, turns = rotations()
+    vectors = turns.as_rotvec().astype(np.float32)[::-1]
+    matrices = matrices_from_vectors(vectors)
+    back = vectors_from_matrices(matrices)
+    monkeypatch.setattr(so3, "native", None)
+    np.testing.assert_allclose(matrices, matrices_from_vectors(vectors), atol=1e-15)
+    np.testing.assert_allclose(back, vectors_from_matrices(matrices), atol=1e-14)
+
+
+@pytest.mark.skipif(native is None, reason="compiled code")
+def test_compiled_code_rejects_arrays_that_do_not_fit():
+    for function, numbers in ((native.matrices_from_vectors, 3), (native.vectors_from_matrices, 9)):
+        for given, result in ((numbers + 1, 12 - numbers), (numbers, 13 - numbers)):
+            with pytest.raises(ValueError, match="expected sizes"):
+                function(np.zeros(given), np.zeros(result))
 
 
 def test_vectors_of_matrices():

@@ -89,3 +89,17 @@ def ray_distances(vertices: np.ndarray, faces: np.ndarray, rays: np.ndarray, dis
     Raises:
         ValueError: The sizes do not fit, or a face has no such vertex.
     """
+
+def matrices_from_vectors(vectors: np.ndarray, matrices: np.ndarray) -> None:
+    """Writes what ``geometry.so3.matrices_from_vectors`` returns for (N, 3) float64 into (N, 3, 3) float64.
+
+    Raises:
+        ValueError: The sizes do not fit.
+    """
+
+def vectors_from_matrices(matrices: np.ndarray, vectors: np.ndarray) -> None:
+    """Writes what ``geometry.so3.vectors_from_matrices`` returns for (N, 3, 3) float64 into (N, 3) float64.
+
+    Raises:
+        ValueError: The sizes do not fit.
+    """

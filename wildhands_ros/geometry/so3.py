@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .compiled import native
+
 _SIGNS = np.array([[-1, 1, -1, 1], [-1, -1, 1, 1], [1, -1, -1, 1], [1, 1, 1, 1]])
 _COMPONENTS = np.array([[3, 2, 1, 0], [2, 3, 0, 1], [1, 0, 3, 2], [0, 1, 2, 3]])
 _PRODUCT = _SIGNS[..., None] * np.eye(4)[_COMPONENTS]
@@ -57,11 +59,21 @@ def matrices_from_quaternions(quaternions: np.ndarray) -> np.ndarray:
 
 def matrices_from_vectors(vectors: np.ndarray) -> np.ndarray:
     """Converts (..., 3) rotation vectors to (..., 3, 3) rotation matrices."""
+    if native is not None:
+        vectors = np.ascontiguousarray(vectors, np.float64)
+        matrices = np.empty((*vectors.shape, 3))
+        native.matrices_from_vectors(vectors, matrices)
+        return matrices
     return matrices_from_quaternions(quaternions_from_vectors(vectors))
 
 
 def vectors_from_matrices(matrices: np.ndarray) -> np.ndarray:
     """Converts (..., 3, 3) rotation matrices to (..., 3) rotation vectors of at most half a turn."""
+    if native is not None:
+        matrices = np.ascontiguousarray(matrices, np.float64)
+        vectors = np.empty(matrices.shape[:-1])
+        native.vectors_from_matrices(matrices, vectors)
+        return vectors
     return vectors_from_quaternions(_scaled_quaternions(matrices))
 
 
