@@ -31,6 +31,8 @@ ENVIRONMENT = {
 
 PATIENCE = 8.0
 """Seconds after which a service request is repeated."""
+MOST_PER_TURN = 0.5
+"""Seconds that a turn of ``Client.until`` counts at most: while the whole machine stalls, nobody can do anything."""
 
 
 class NodeProcess:
@@ -64,12 +66,12 @@ class NodeProcess:
     def output(self) -> str:
         return self._log.read_text()
 
-    def stop(self, number: int = signal.SIGINT, timeout: float = 30) -> int:
+    def stop(self, number: int = signal.SIGINT, timeout: float = 120) -> int:
         """Sends a signal and returns the exit code."""
         self.process.send_signal(number)
         return self.wait(timeout)
 
-    def wait(self, timeout: float = 30) -> int:
+    def wait(self, timeout: float = 120) -> int:
         """Waits until the process ends and returns the exit code."""
         try:
             return self.process.wait(timeout)
@@ -107,21 +109,25 @@ class Client:
         self,
         done: Callable[[], bool],
         what: str,
-        timeout: float = 40,
+        timeout: float = 90,
         meanwhile: Callable[[], None] | None = None,
         every: float = 0.2,
     ) -> None:
-        """Spins until ``done``, and calls ``meanwhile`` every ``every`` seconds. Fails after ``timeout`` seconds."""
-        deadline = time.monotonic() + timeout
-        due = 0.0
+        """Spins until ``done``, and calls ``meanwhile`` every ``every`` seconds.
+
+        Fails after ``timeout`` seconds, not counting those for which this process was stalled.
+        """
+        left, due = timeout, 0.0
         while not done():
-            assert time.monotonic() < deadline, f"not reached within {timeout:g} s: {what}"
-            if meanwhile and time.monotonic() >= due:
+            assert left > 0, f"not reached within {timeout:g} s: {what}"
+            begun = time.monotonic()
+            if meanwhile and begun >= due:
                 meanwhile()
                 due = time.monotonic() + every
             self._executor.spin_once(timeout_sec=0.02)
+            left -= min(time.monotonic() - begun, MOST_PER_TURN)
 
-    def call(self, kind: type, service: str, request=None, timeout: float = 40):
+    def call(self, kind: type, service: str, request=None, timeout: float = 90):
         """Calls a service and returns its response.
 
         Repeats the request, since DDS drops a response that is sent before writer and reader have matched.

@@ -53,7 +53,7 @@ def test_demo_writes_an_overlay_and_a_recording(tmp_path):
             writer.write(frame.image)
     writer.close()
     command = [sys.executable, "-m", "wildhands_ros.cli.main", "demo", "short.mp4"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr
     sent, processed = map(int, re.search(r"(\d+) sent, (\d+) processed", run.stdout).groups())
     assert sent == NUM_FRAMES and processed >= NUM_FRAMES - 1
@@ -80,7 +80,7 @@ def test_demo_writes_an_overlay_and_a_recording(tmp_path):
 def test_an_unreadable_source_fails_at_once(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     command = [sys.executable, "-m", "wildhands_ros.cli.main", "demo", "broken.mp4"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert run.returncode == 2 and "broken.mp4" in run.stderr and "Traceback" not in run.stderr
     assert not (tmp_path / "demo_output").exists()
 

@@ -226,13 +226,13 @@ def test_the_nearest_depth_image_is_used(setup) -> None:
 
 
 def test_a_depth_image_on_its_way_is_waited_for_and_no_longer(setup, monkeypatch) -> None:
-    monkeypatch.setattr(depth_input, "LONGEST_WAIT", 60)
+    monkeypatch.setattr(depth_input, "LONGEST_WAIT", 600)
     setup.send(depth_message(0))
     later = Timer(0.05, lambda: setup.send(depth_message(100)))
     later.start()
     start = time.monotonic()
     assert isinstance(setup.find(100), DepthImage)
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300
     later.join()
 
 
@@ -243,13 +243,13 @@ def test_late_depth_images_are_named(setup) -> None:
 
 
 def test_the_other_clock_of_a_camera_is_not_waited_for(setup, monkeypatch) -> None:
-    monkeypatch.setattr(depth_input, "LONGEST_WAIT", 60)
+    monkeypatch.setattr(depth_input, "LONGEST_WAIT", 600)
     message = depth_message(0)
     message.header.stamp.sec = 5
     setup.send(message)
     start = time.monotonic()
     assert setup.find(0) is DepthStatus.LATE
-    assert time.monotonic() - start < 30 and "clock" in setup.log[-1]
+    assert time.monotonic() - start < 300 and "clock" in setup.log[-1]
 
 
 def test_aligned_depth_without_camera_info_has_the_camera_of_the_image(setup) -> None:

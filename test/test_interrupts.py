@@ -64,7 +64,7 @@ def interrupted(program: str, arguments: list[str], number: signal.Signals, fold
         assert process.stdout.readline() == "busy\n", process.stderr.read()
         start = time.monotonic()
         process.send_signal(number)
-        _, errors = process.communicate(timeout=60)  # until the children have closed stderr, too
+        _, errors = process.communicate(timeout=300)  # until the children have closed stderr, too
         seconds = time.monotonic() - start
         assert process.returncode == 130 and "Traceback" not in errors
         # On a machine with more work than cores it takes longer, as everything does.
@@ -136,7 +136,7 @@ with child_process([sys.executable, "-c", {node!r}]) as node:
     command = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert command.stdout is not None and command.stdout.readline() == "ready\n"
     command.kill()
-    command.communicate(timeout=60)  # until the node has ended, too
+    command.communicate(timeout=300)  # until the node has ended, too
 
 
 def test_a_file_is_kept_only_if_the_work_on_it_succeeds(tmp_path):
@@ -156,10 +156,15 @@ def test_work_without_steps_is_reported_while_it_lasts(capsys, monkeypatch):
 
     monkeypatch.setattr(progress, "FIRST_REPORT", 0.05)
     monkeypatch.setattr(progress, "REPORT_PERIOD", 0.1)
+    text = ""
     with progress.busy("loading"):
-        time.sleep(0.4)
-    lines = capsys.readouterr().err.splitlines()
+        for _ in range(1000):
+            if (text := text + capsys.readouterr().err).count("\n") > 1:
+                break
+            time.sleep(0.05)
+    lines = text.splitlines()
     assert lines[0] == "wildhands: loading" and "so far" in lines[1]
+    monkeypatch.setattr(progress, "FIRST_REPORT", 1000.0)
     with progress.busy("quick work"):
         pass
     assert not capsys.readouterr().err

@@ -49,15 +49,16 @@ def seen(places):
     return estimate
 
 
-def wait_for(condition, seconds: float = 20.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
+def wait_for(condition):
+    for _ in range(10_000):
+        if condition():
+            return
         time.sleep(0.005)
+    raise AssertionError("not reached")
 
 
 def test_commands_are_the_motion_of_the_hand_in_the_frame_of_the_robot():
-    places = [None] * 3 + [(0.0, 0.0, 0.5)] * 10 + [(0.05, 0.0, 0.6)] * 100
+    places = [None] * 3 + [(0.0, 0.0, 0.5)] * 3000
     live = LiveArm(frames_at(places), seen(places), ArmConfig(Side.RIGHT, FAST), FORWARD)
     assert live.command() is None and not live.running
     live.start()
@@ -65,6 +66,7 @@ def test_commands_are_the_motion_of_the_hand_in_the_frame_of_the_robot():
     assert np.linalg.norm(live.command().pose.position) < 0.02  # it begins at the identity
     # Forward in the camera is x of the robot, to the right -y.
     goal = np.array([0.1, -0.05, 0.0])
+    places[:] = [(0.05, 0.0, 0.6)] * len(places)
     wait_for(lambda: live.running and np.linalg.norm(live.command().pose.position - goal) < 1e-3)
     live.close()
     assert not live.running
@@ -124,7 +126,7 @@ def test_the_plugin_follows_the_demo_clip(plugin):
     try:
         assert hand.get_action() == nothing
         actions = []
-        wait_for(lambda: actions.append(hand.get_action()) or abs(actions[-1]["target_z"]) > 0.01, 60)
+        wait_for(lambda: actions.append(hand.get_action()) or abs(actions[-1]["target_z"]) > 0.01)
         assert hand.is_connected and hand.status
         assert all(action.keys() == hand.action_features.keys() for action in actions)
         assert actions[-1]["enabled"] == 1.0 and actions[-1]["gripper_vel"] in (-1.0, 0.0, 1.0)

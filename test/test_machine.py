@@ -77,7 +77,7 @@ def test_the_node_runs(tmp_path, preparation, said):
             infos.publish(info)
             images.publish(image)
 
-        client.until(lambda: client.received["hands"], "hands", 60, send)
+        client.until(lambda: client.received["hands"], "hands", meanwhile=send)
         assert node.stop() == 0
         assert said in node.output and "Traceback" not in node.output
     finally:
@@ -88,10 +88,10 @@ def test_the_node_runs(tmp_path, preparation, said):
 @has_namespaces
 def test_a_full_shared_memory_is_a_sentence_and_no_sigbus():
     command = in_shell(FULL, sys.executable, "-m", "wildhands_ros.ros.node")
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
     assert result.returncode == 1 and "/dev/shm is full" in result.stderr and "Traceback" not in result.stderr
     command = in_shell(FULL, sys.executable, "-m", "wildhands_ros.cli.main", "soak")
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
     assert result.returncode == 2 and "/dev/shm is full" in result.stderr and "Traceback" not in result.stderr
 
 
@@ -108,7 +108,7 @@ def test_estimate_works(tmp_path, preparation):
         [*command[:-1], f"{command[-1]} --json {out}"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         cwd=ROOT,
         env=environment,
     )

@@ -100,7 +100,7 @@ def camera(client, stream):
 
 
 def wait_until_loaded(client: Client, name: str = "wildhands") -> None:
-    client.until(lambda: client.diagnostics(name).get("state") == "active", f"{name} has loaded", timeout=300)
+    client.until(lambda: client.diagnostics(name).get("state") == "active", f"{name} has loaded")
 
 
 def send_until_processed(client: Client, camera: CameraDriver, image: np.ndarray) -> Header:
@@ -112,7 +112,6 @@ def send_until_processed(client: Client, camera: CameraDriver, image: np.ndarray
     client.until(
         lambda: client.received["/hands"] and client.received["/hands"][-1].header in tried,
         "the hands of the image",
-        timeout=120,
         meanwhile=lambda: tried.append(camera.send(image)),
         every=2,
     )
@@ -273,9 +272,7 @@ def test_invalid_input_is_named_and_the_node_keeps_running(client, node, camera,
         "nothing is published for a rejected image"
     )
     answered = len(client.received["/hands"])
-    client.until(
-        lambda: client.received["/hands"][answered:], "hands again", timeout=15, meanwhile=lambda: camera.send(image)
-    )
+    client.until(lambda: client.received["/hands"][answered:], "hands again", meanwhile=lambda: camera.send(image))
     assert client.received["/hands"][-1].hands
 
 
@@ -434,7 +431,6 @@ def test_files_that_cannot_be_loaded_are_named_and_the_node_keeps_running(client
         client.until(
             lambda name=name: client.diagnostics(f"{name}/wildhands").get("level") == DiagnosticStatus.ERROR,
             f"{name} fails",
-            timeout=90,
         )
         status = client.diagnostics(f"{name}/wildhands")
         assert status["level"] == DiagnosticStatus.ERROR
@@ -454,6 +450,6 @@ def test_an_invalid_parameter_ends_the_node_with_a_message(tmp_path):
 
 def test_a_signal_soon_after_the_start_ends_the_node_cleanly(client, tmp_path):
     node = NodeProcess(tmp_path / "log", "/ending")
-    client.until(lambda: client.diagnostics("ending/wildhands"), "the node shows itself", timeout=60)
+    client.until(lambda: client.diagnostics("ending/wildhands"), "the node shows itself")
     assert node.stop(signal.SIGTERM) == 0
     assert "Traceback" not in node.output

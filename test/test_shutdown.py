@@ -48,7 +48,7 @@ def test_a_busy_estimator_does_not_delay_the_end(tmp_path, signals):
             time.sleep(0.05)
         assert process.wait() == 0, process.output
         # The estimator is busy for a minute. A stall of the machine adds to the two seconds of the other test.
-        assert time.monotonic() - start < 15
+        assert time.monotonic() - start < 50
         assert "Traceback" not in process.output and "Exception" not in process.output, process.output
     finally:
         client.close()

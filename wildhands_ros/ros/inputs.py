@@ -46,14 +46,17 @@ def image_topic(node: Node, parameters: Parameters) -> str:
 
 
 def other_topics(node: Node, kind: str, topic: str) -> tuple[str, ...]:
-    """Returns the topics of a type on which other nodes publish, at most ``MOST_NAMED``.
+    """Returns the topics of a type on which other nodes publish, those of the node's namespace first.
+
+    At most ``MOST_NAMED`` are returned.
 
     Args:
         node: the node.
         kind: the type, for example "sensor_msgs/msg/CameraInfo".
         topic: a topic that is left out, since it is subscribed to already.
     """
-    names = sorted(name for name, kinds in node.get_topic_names_and_types() if kind in kinds and name != topic)
+    names = [name for name, kinds in node.get_topic_names_and_types() if kind in kinds and name != topic]
+    names.sort(key=lambda name: (not name.startswith(node.get_namespace()), name))
     published = [name for name in names if not name.endswith(OWN_IMAGES) and node.count_publishers(name)]
     return tuple(published[:MOST_NAMED])
 
