@@ -142,9 +142,7 @@ def test_topics_that_may_be_meant_are_named(client, make_node):
     namespace = name.rsplit("/", 1)[0]
     client.publisher(f"{namespace}/driver/camera_info", CameraInfo)
     client.until(
-        lambda: (
-            f"it is published on {namespace}/driver/camera_info)" in client.diagnostics(name[1:]).get("message", "")
-        ),
+        lambda: f"it is published on {namespace}/driver/camera_info" in client.diagnostics(name[1:]).get("message", ""),
         "the CameraInfo is named",
         meanwhile=lambda: camera.images.publish(encode_image(IMAGE, Header(frame_id="camera"))),
     )
