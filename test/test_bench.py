@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ pytest.importorskip("rclpy")
 
 from wildhands_ros.benchmark.figures import alternating, percentiles, ratio
 from wildhands_ros.benchmark.limits import TRUNK_GMAC, trunk_limit_ms
+from wildhands_ros.benchmark.machine import pss_mb
 from wildhands_ros.benchmark.stages import FIT, POSE
 from wildhands_ros.cli.main import main
+from wildhands_ros.ros.benchmark.annotation import AnnotationRun, annotation_figures
 from wildhands_ros.ros.benchmark.overhead import STEPS
 from wildhands_ros.ros.benchmark.streams import Answer, StreamRun
 
@@ -37,6 +41,37 @@ def test_quick_run(tmp_path, capfd):
     assert 1 < figures["frame_over_limit"] == pytest.approx(figures["frame_ms"] / figures["trunk_limit_ms"], rel=0.01)
     assert 1 < figures["gemm_gflops_core"] < 1000
     assert figures["peers"].keys() == {"mediapipe"} and figures["peers"]["mediapipe"]["fps"] > 0
+
+
+def test_the_figures_of_a_long_recording_follow_from_two_short_ones():
+    short = AnnotationRun(frames=300, seconds=14.0, cpu_seconds=20.0, main_mb=200.0, workers_mb=900.0)
+    long = AnnotationRun(frames=900, seconds=32.0, cpu_seconds=50.0, main_mb=206.0, workers_mb=880.0)
+    figures = annotation_figures(short, long)
+    assert figures["ms_per_frame"] == 30 and figures["cpu_ms_per_frame"] == 50
+    half_an_hour = figures["of_30_minutes"]
+    assert half_an_hour["minutes"] == round((5 + 54000 * 0.03) / 60, 1)
+    assert half_an_hour["memory_mb"] == 206 + 531 + 900
+    assert half_an_hour["times_real_time"] == round(1800 / 1625, 2)
+
+
+@pytest.mark.slow
+def test_annotation_is_measured(tmp_path, capfd):
+    output = tmp_path / "bench.json"
+    assert main(["bench", "annotation", "--seconds", "1", "--json", str(output)]) == 0
+    figures = json.loads(output.read_text())["annotation"]
+    assert figures["frames"] == [10, 30] and figures["seconds"][0] > 0
+    assert 500 < figures["of_30_minutes"]["memory_mb"] < 4000
+
+
+def test_the_memory_of_a_process_includes_that_of_its_children():
+    command = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout.readline() == "1\n"
+        memory = pss_mb(parent.pid)
+        parent.communicate("\n")
+    assert len(memory) == 2 and all(1 < each < 100 for each in memory.values())
 
 
 def test_the_limit_is_the_trunks_arithmetic():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 from .. import __version__
@@ -45,6 +46,26 @@ def cpu_seconds(pid: int) -> float:
     # Split after the process name, which may contain spaces: state is field 3, user and system time are 14 and 15.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def pss_mb(pid: int) -> dict[int, float]:
+    """Returns the memory of a process and all its descendants in megabytes, by their numbers.
+
+    Memory that several processes share counts for each of them in part, so that the sum is what all take together.
+    """
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    family = {pid}
+    while children := {child for child, parent in parents.items() if parent in family} - family:
+        family |= children
+    found = {}
+    for each in family:
+        with suppress(OSError):
+            rows = dict(line.split(":", 1) for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()[1:])
+            found[each] = int(rows["Pss"].split()[0]) / 1024
+    return found
 
 
 def rss_mb(pid: int) -> dict[str, float]:

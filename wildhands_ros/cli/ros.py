@@ -41,8 +41,8 @@ def add_commands(commands: Subparsers) -> None:
         "parts",
         nargs="*",
         metavar="PART",
-        help="stages, default, released (networks), end_to_end, peers, hands_curve, cameras_curve; "
-        "default: all except the curves",
+        help="stages, default, released (networks), end_to_end, peers, hands_curve, cameras_curve, annotation (of "
+        "recordings); default: all except the last three",
     )
     bench.add_argument(
         "--seconds", type=_seconds, metavar="S", help="duration of each stream; default: 30, with --quick 2"

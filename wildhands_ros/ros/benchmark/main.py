@@ -22,6 +22,7 @@ from ...io.files import OutputFile
 from ...runtime.cores import divided_cores
 from ...runtime.threads import available_cpus
 from ..share import share_folder
+from .annotation import measure_annotation
 from .overhead import frame_ms, markers_ms, overhead_ms, run_overhead
 from .streams import SETTLE, streams
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ...network.model import WildHands
     from ...network.network_file import NetworkFile
 
-PARTS = ("stages", "default", "released", "end_to_end", "peers", "hands_curve", "cameras_curve")
+PARTS = ("stages", "default", "released", "end_to_end", "peers", "hands_curve", "cameras_curve", "annotation")
 """What can be measured, in this order."""
 DEFAULT_PARTS = PARTS[:5]
 QUICK_PARTS = ("stages", "end_to_end", "peers")
@@ -113,6 +114,8 @@ def _measure(parts: list[str], seconds: float, figures: Figures, peers: list[str
         figures.add(**_end_to_end(seconds, peers if "peers" in parts else []))
     if "cameras_curve" in parts:
         figures.add(cameras=_cameras_curve(seconds))
+    if "annotation" in parts:
+        figures.add(annotation=measure_annotation(share_folder("demo"), seconds))
 
 
 def _measure_networks(parts: list[str], clip: Clip, seconds: float, figures: Figures) -> None:
