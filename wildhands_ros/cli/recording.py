@@ -266,6 +266,14 @@ def _add_export(commands: Subparsers) -> None:
         command.set_defaults(
             run=_export, kind=kind, ends_promptly=True, if_interrupted="no demonstrations were written"
         )
+    mano = formats.add_parser("mano", help="parameters of MANO fitted to the open hands, for those who have its files")
+    mano.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="annotated recordings")
+    mano.add_argument("--mano", required=True, metavar="FOLDER", help="folder with MANO_RIGHT and MANO_LEFT")
+    mano.add_argument(
+        "--output", type=Path, metavar="NPZ", help="the new file; default: the name of the first bag and .mano.npz"
+    )
+    mano.add_argument("--hands", default="/hands", metavar="TOPIC", help="/hands or /hands/world; default: /hands")
+    mano.set_defaults(run=_export_mano, ends_promptly=True, if_interrupted="nothing was written")
 
 
 def _record(args: argparse.Namespace) -> int:
@@ -403,6 +411,19 @@ def _report(args: argparse.Namespace) -> int:
     for sentence in write_reports(args.bags, output):
         print(sentence)
     print(f"wrote {output}")
+    return EXIT_OK
+
+
+def _export_mano(args: argparse.Namespace) -> int:
+    from ..recording.mano_export import export_mano
+
+    output = args.output or Path(f"{args.bags[0].stem}.mano.npz")
+    summary = export_mano(args.bags, args.hands, args.mano, output)
+    print(f"wrote {output}: {summary.hands} hands")
+    print(
+        f"vertices of MANO lie {1e3 * summary.vertex_error:.2f} mm from the open hand's surface, "
+        f"{1e3 * summary.worst:.2f} mm in the worst hand"
+    )
     return EXIT_OK
 
 
