@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from ..geometry.pose import Pose
 from ..io.images import InputError
 from ..io.video_writer import VideoWriter
 from . import openxr
@@ -127,6 +128,6 @@ def _matrices(sample: Sample, side: int, in_world: bool) -> tuple[np.ndarray, np
 def _pose_matrix(pose: Message | None) -> np.ndarray:
     matrix = np.eye(4, dtype=np.float32)
     if pose is not None:
-        p, q = pose.position, pose.orientation
-        matrix[:3, :3], matrix[:3, 3] = Rotation.from_quat([q.x, q.y, q.z, q.w]).as_matrix(), (p.x, p.y, p.z)
+        read = Pose.from_message(pose.position, pose.orientation)
+        matrix[:3, :3], matrix[:3, 3] = read.rotation, read.position
     return matrix

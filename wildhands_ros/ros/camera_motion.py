@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.time import Time
 from std_msgs.msg import Header
 
 from ..geometry.pose import Pose
-from ..geometry.so3 import matrices_from_quaternions
 from .frame_ids import tf_frame
 
 try:
@@ -99,11 +97,10 @@ class CameraMotion:
             raise TransformPending(f"TF has no transform {frames} at the time of the images") from error
         except tf2_ros.TransformException as error:
             raise TransformUnavailable(f"TF has no transform {frames} ({type(error).__name__})") from error
-        p, q = found.translation, found.rotation
-        position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
-        if not np.isfinite([*position, *quaternion]).all() or np.linalg.norm(quaternion) < 0.5:
-            raise TransformUnavailable(f"the TF transform {frames} contains NaN or a zero quaternion")
-        return Pose(matrices_from_quaternions(quaternion / np.linalg.norm(quaternion)), position)
+        try:
+            return Pose.from_message(found.translation, found.rotation)
+        except ValueError as error:
+            raise TransformUnavailable(f"the TF transform {frames} contains NaN or a zero quaternion") from error
 
     def wait_for_pose(self, header: Header, is_stopped: Callable[[], bool] = lambda: False) -> Pose:
         """Returns the same as ``pose``, but waits a bounded time for TF to cover the time of the image.

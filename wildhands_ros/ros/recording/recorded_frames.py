@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import rosbags.interfaces as rosbag
-from scipy.spatial.transform import Rotation
 
 from ...geometry.pose import Pose
 from ...io.errors import InputError
@@ -67,7 +66,8 @@ def index_recording(bag: Bag) -> RecordingIndex:
         message = bag.read(topic, data)
         stamp = message_stamp(message.header, received)
         if topic.topic == CAMERA_POSE_TOPIC:
-            poses[stamp], fixed_frame = pose_of(message.pose), str(message.header.frame_id)
+            poses[stamp] = Pose.from_message(message.pose.position, message.pose.orientation)
+            fixed_frame = str(message.header.frame_id)
         else:
             hands[stamp], received_at[stamp] = [_reported(hand) for hand in message.hands], received
             hand_model = str(message.hand_model)
@@ -98,12 +98,6 @@ def _reported(hand: Message) -> ReportedHand:
 def _placed(hands: list[ReportedHand], camera: Pose | None) -> list[ReportedHand]:
     """Returns the hands with their wrists in the fixed frame, if the pose of the camera in it is known."""
     return hands if camera is None else [replace(hand, wrist=camera.apply(hand.wrist)) for hand in hands]
-
-
-def pose_of(message: Message) -> Pose:
-    """Returns the pose of a Pose message."""
-    p, q = message.position, message.orientation
-    return Pose(Rotation.from_quat((q.x, q.y, q.z, q.w)).as_matrix(), np.array([p.x, p.y, p.z]))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64, Float64MultiArray, Header
 
 from ...geometry.pose import Pose
-from ...geometry.so3 import matrices_from_quaternions, quaternions_from_matrices
+from ...geometry.so3 import quaternions_from_matrices
 from ...msg import Hand
 from ...teleop.observation import HandObservation
 from ..messages import SIDES, set_pose
@@ -58,14 +58,11 @@ def time_message(stamp: int) -> Time:
 
 def pose(message: PoseMessage) -> Pose | None:
     """Returns the pose; None if it contains NaN, is too far away, or has a quaternion whose norm is not about 1."""
-    p, q = message.position, message.orientation
-    position, quaternion = np.array([p.x, p.y, p.z]), np.array([q.x, q.y, q.z, q.w])
-    # All comparisons are False for NaN.
-    if not ((np.abs(position) <= FARTHEST_POSE).all() and (np.abs(quaternion) <= 2).all()):
+    try:
+        found = Pose.from_message(message.position, message.orientation)
+    except ValueError:
         return None
-    if not 0.5 < np.linalg.norm(quaternion) < 2:
-        return None
-    return Pose(matrices_from_quaternions(quaternion / np.linalg.norm(quaternion)), position)
+    return found if (np.abs(found.position) <= FARTHEST_POSE).all() else None
 
 
 def pose_stamped(value: Pose, stamp: Time, frame: str) -> PoseStamped:
