@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+import rosbags.interfaces as rosbag
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
@@ -141,6 +142,23 @@ class BagSample:
                     topics[topic] = writer.add_connection(topic, kind, typestore=self._store)
                 writer.write(topics[topic], round(received * 1e9), self._store.serialize_cdr(message, kind))
         return folder
+
+
+def write_messages(path: Path, messages: Iterable[tuple[rosbag.Connection, int, bytes]]) -> Path:
+    """Writes messages as ``Bag.messages`` yields them, whatever their data are, to an MCAP file."""
+    from mcap.writer import CompressionType, Writer
+
+    with path.open("wb") as stream:
+        writer = Writer(stream, compression=CompressionType.NONE)
+        writer.start(profile="ros2")
+        channels: dict[str, int] = {}
+        for topic, received, data in messages:
+            if topic.topic not in channels:
+                schema = writer.register_schema(topic.msgtype, "ros2msg", topic.msgdef.data.encode())
+                channels[topic.topic] = writer.register_channel(topic.topic, "cdr", schema)
+            writer.add_message(channels[topic.topic], received, bytes(data), received)
+        writer.finish()
+    return path
 
 
 def write_bag(

@@ -78,7 +78,7 @@ def fuzz(name: str, seconds: float, count: int, folder: Path, first: int = 0) ->
         The number of inputs tried, and one line for each kind of finding.
     """
     end, at, findings = time.monotonic() + seconds, first, {}
-    with tempfile.TemporaryDirectory() as scratch:
+    with _scratch() as scratch:
         state = Path(scratch) / "state"
         while at < first + count and (at == first or time.monotonic() < end):
             state.write_text(str(at))
@@ -191,8 +191,7 @@ def _work(name: str, first: int, count: int, folder: Path) -> None:
         os.dup2(output, stream)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES, _ADDRESSES))
-    shared = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as scratch:
+    with _scratch() as scratch:
         state = os.open(folder / "state", os.O_WRONLY)
         usual = 0
         for number, seed, data in inputs(name, Path(scratch), first, count):
@@ -217,6 +216,12 @@ def _work(name: str, first: int, count: int, folder: Path) -> None:
                 (folder / f"finding_{number}.json").write_text(json.dumps(values))
             if megabytes > MEGABYTES:
                 os._exit(_AGAIN)  # the highest memory of a process never falls
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """Returns a folder in memory if there is one: each input is written to two files, and a disk takes milliseconds."""
+    memory = Path("/dev/shm")
+    return tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None)
 
 
 def _trace(error: BaseException | None) -> str:

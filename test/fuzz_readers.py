@@ -543,6 +543,65 @@ def recordings(folder: Path) -> Iterator[Seed]:
 
 
 @reader
+def annotated_recordings(folder: Path) -> Iterator[Seed]:
+    """The messages of an annotated recording, one of which is damaged, as ``report`` and ``export`` read them."""
+    from bag_samples import write_bag, write_messages
+
+    from wildhands_ros.config import EstimatorConfig
+    from wildhands_ros.io.errors import InputError
+    from wildhands_ros.recording.bags import Bag
+    from wildhands_ros.recording.camera_poses import PoseOptions
+    from wildhands_ros.recording.demonstrations import ExportConfig, demonstrations
+    from wildhands_ros.recording.report import recommendations, report_html
+    from wildhands_ros.recording.table_export import export_parquet
+    from wildhands_ros.ros.images import decode
+    from wildhands_ros.ros.recording.annotation import annotate
+    from wildhands_ros.ros.recording.image_streams import AnnotationOptions
+    from wildhands_ros.ros.recording.report import read_recording
+    from wildhands_ros.runtime.processes import Workers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    times = [99.98 + 0.02 * number for number in range(8)]
+    options = AnnotationOptions(poses=PoseOptions("odom"))
+    images = write_bag(folder / "images", images=3, tf_times=times)
+    annotate(images, folder / "hands", options, EstimatorConfig(checkpoint="none"), {}, Workers(1, map))
+    with Bag(folder / "hands") as bag:
+        content = list(bag.messages())
+    files = []
+    for topic, _, data in content:
+        files.append(folder / "messages" / f"{len(files)}{topic.topic.replace('/', '_')}.cdr")
+        files[-1].parent.mkdir(exist_ok=True)
+        files[-1].write_bytes(data)
+    recording, table = folder / "recording.mcap", folder / "table.parquet"
+
+    def read() -> None:
+        write_messages(
+            recording, ((topic, at, file.read_bytes()) for (topic, at, _), file in zip(content, files, strict=True))
+        )
+        errors = []
+        for use in (report, export):
+            try:
+                use()
+            except InputError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def report() -> None:
+        found = read_recording(recording)
+        recommendations(found)
+        report_html([found])
+
+    def export() -> None:
+        table.unlink(missing_ok=True)
+        export_parquet(demonstrations(recording, ExportConfig(decode, task="wave")), table)
+
+    kinds = {file.name.partition("_")[2]: file for file in files}  # the last message of each topic
+    for file in kinds.values():
+        yield Seed(file, read, (str(recording),))
+
+
+@reader
 def trajectories(folder: Path) -> Iterator[Seed]:
     from test_trajectories import ARIA, EUROC, HOT3D, colmap, colmap_binary, kitti, rows
 

@@ -9,11 +9,12 @@ pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
 from bag_samples import ANNOTATED_IMAGES as COUNT
-from bag_samples import MOUNT, PERIOD, START, head_pose
+from bag_samples import MOUNT, PERIOD, START, head_pose, write_messages
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.hand_model.posing import HandPoser
+from wildhands_ros.io.errors import InputError
 from wildhands_ros.recording import openxr
 from wildhands_ros.recording.bags import Bag
 from wildhands_ros.recording.demonstrations import ExportConfig, demonstrations
@@ -21,6 +22,8 @@ from wildhands_ros.recording.egodex_export import NAMES, export_egodex
 from wildhands_ros.recording.features import QUALITY_NAMES, VISIBILITY_NAMES, WORLD_NAMES
 from wildhands_ros.recording.table_export import export_hdf5, export_parquet
 from wildhands_ros.ros.images import decode
+from wildhands_ros.ros.recording.report import read_recording
+from wildhands_ros.ros.recording.viewing import RecordedScene
 from wildhands_ros.types import ManoParameters, Side
 
 CONFIG = ExportConfig(decode, task="wave")
@@ -102,6 +105,63 @@ def test_egodex_layout(tmp_path, annotated_bag):
         assert (file["confidences/rightHand"][:][~known(stamps)] == 0).all()
     with pytest.raises(FileExistsError, match="already exists"):
         export_egodex(demonstrations(annotated_bag, CONFIG), tmp_path / "egodex")
+
+
+def altered(bag_path, path, change):
+    """Copies a recording; ``change`` alters each message in place."""
+    with Bag(bag_path) as bag:
+        messages = []
+        for topic, received, data in bag.messages():
+            message = bag.read(topic, data)
+            change(topic.topic, message)
+            messages.append((topic, received, bag.types.serialize_cdr(message, topic.msgtype)))
+        return write_messages(path, messages)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "is_refused"),
+    [("side", 0, False), ("side", 7, False), ("state", 9, True), ("doubts", 999, True)],
+)
+def test_hands_with_impossible_values_are_left_out_or_refused_by_name(
+    tmp_path, annotated_bag, field, value, is_refused
+):
+    def change(topic, message):
+        if topic == "/hands":
+            for hand in message.hands[:1]:
+                setattr(hand, field, value)
+
+    file = altered(annotated_bag, tmp_path / "bag.mcap", change)
+    if is_refused:
+        with pytest.raises(InputError, match=r"bag\.mcap is damaged or not an annotated recording"):
+            read_recording(file)
+        return
+    found, known_hands = read_recording(file), read_recording(annotated_bag)
+    assert [len(hands) for hands in found.hands] == [len(hands) - 1 for hands in known_hands.hands]
+    with Bag(file) as bag:
+        scene = RecordedScene(bag)
+        assert len(scene(0).hands) == len(found.hands[0])
+
+
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path, annotated_bag):
+    def change(topic, message):
+        if topic.endswith("compressed"):
+            message.data = message.data[:1000]
+
+    file = altered(annotated_bag, tmp_path / "bag.mcap", change)
+    with Bag(file) as bag, pytest.raises(InputError, match=r"bag\.mcap"):
+        RecordedScene(bag)(0)
+    with pytest.raises(InputError, match=r"the image with the stamp \d+ ns in .*bag\.mcap is damaged"):
+        export_egodex(demonstrations(file, CONFIG), tmp_path / "egodex")
+
+
+def test_stamps_that_span_years_do_not_fill_the_memory(tmp_path, annotated_bag):
+    def change(topic, message):
+        if hasattr(message, "header") and message.header.stamp.nanosec == 0:  # the first image, and what belongs to it
+            message.header.stamp.sec = 1
+
+    file = altered(annotated_bag, tmp_path / "bag.mcap", change)
+    with pytest.raises(InputError, match=r"bag\.mcap: the \d images .* span 99 s"):
+        list(demonstrations(file, CONFIG))
 
 
 @pytest.mark.parametrize("side", list(Side))

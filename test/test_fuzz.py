@@ -14,8 +14,10 @@ COUNT = 12
 
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_inputs_are_read_or_refused_by_name(name, tmp_path):
-    if name in ("messages", "depth_messages", "fused_hands", "recordings"):
-        pytest.importorskip("rosbags" if name == "recordings" else "rclpy")
+    if name in ("messages", "depth_messages", "fused_hands", "annotated_recordings"):
+        pytest.importorskip("rclpy")
+    if name in ("recordings", "annotated_recordings"):
+        pytest.importorskip("rosbags")
     for number, seed, data in fuzz.inputs(name, tmp_path, 0, COUNT):
         valid = seed.file.read_bytes()
         seed.file.write_bytes(data)

@@ -85,7 +85,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
         ValueError: an output is also an input.
     """
     paths = {
-        name: [Path(value) for value in (values if isinstance(values, list) else [values]) if _exists(value)]
+        name: [Path(value) for value in (values if isinstance(values, list) else [values]) if _is_file_or_folder(value)]
         for name, values in vars(args).items()
     }
     for name in OUTPUTS & paths.keys():
@@ -94,8 +94,8 @@ def _check_outputs(args: argparse.Namespace) -> None:
                 raise ValueError(f"{output} is an input, which the output would replace: give another name")
 
 
-def _exists(value: object) -> bool:
-    return isinstance(value, (str, Path)) and os.path.exists(value)
+def _is_file_or_folder(value: object) -> bool:
+    return isinstance(value, (str, Path)) and (os.path.isfile(value) or os.path.isdir(value))
 
 
 def _parser() -> argparse.ArgumentParser:

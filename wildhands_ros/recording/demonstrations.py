@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import rosbags.interfaces as rosbag
 
-from ..io.images import InputError
+from ..io.errors import InputError, foreign_bytes
 from .actions import COMMAND_TYPES, CommandTopic
 from .bags import IMAGE_TYPES, Bag
 from .episodes import Episode, Mark, episodes
@@ -98,6 +98,12 @@ def world_of(sample: Sample) -> np.ndarray:
     return world(sample.world.hands, sample.world.camera_pose) if sample.world is not None else world((), None)
 
 
+KIND = "an annotated recording"
+"""What a damaged bag is said not to be."""
+_MAX_REPETITIONS = 100
+"""Frames of a dataset for each image, at most."""
+
+
 @dataclass(frozen=True)
 class ExportSummary:
     """What was exported."""
@@ -136,9 +142,10 @@ def demonstrations(path: Path, config: ExportConfig) -> Iterator[Demonstration]:
     """Yields the episodes of one bag, in order.
 
     Raises:
-        InputError: the bag has no images, no hands or no such action, or an episode is empty.
+        InputError: the bag has no images, no hands or no such action, an episode is empty, or messages have impossible
+            values.
     """
-    with Bag(path) as bag:
+    with Bag(path) as bag, foreign_bytes(path, KIND):
         images = _topic(bag, IMAGE_TYPES, config.images, "--image", excluded="debug_image")
         hands = _topic(bag, (HANDS,), config.hands, "--hands")
         command_topics = [_topic(bag, COMMAND_TYPES, name, "--action") for name in config.action if name != NEXT]
@@ -199,6 +206,12 @@ def _demonstration(
     if len(frames) < 2:
         demonstration.notes.append("it has fewer than two images")
         return demonstration
+    seconds = (frames[-1].stamp - frames[0].stamp) / 1e9
+    if seconds * fps > _MAX_REPETITIONS * len(frames):
+        raise InputError(
+            f"{bag.path}: the {len(frames)} images of the episode {task!r} span {seconds:.0f} s by their stamps, so at "
+            f"{fps} frames/s most would be repetitions: was the clock set? Mark shorter episodes, or set --fps"
+        )
     chosen = _at_rate([frame.stamp for frame in frames], fps)
     if repeated := int((np.diff(chosen) == 0).sum()):
         demonstration.notes.append(
@@ -243,7 +256,8 @@ class _ImageReader:
             connection, received, data = found
             message = self._bag.read(connection, data)
             if message_stamp(message.header, received) == stamp:
-                self._stamp, self._image = stamp, self._decode(message, connection.msgtype)
+                with foreign_bytes(f"the image with the stamp {stamp} ns in {self._bag.path}", "an image"):
+                    self._stamp, self._image = stamp, self._decode(message, connection.msgtype)
         return self._image
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import rosbags.interfaces as rosbag
 
 from ...geometry.pose import Pose
-from ...io.errors import InputError
+from ...io.errors import InputError, foreign_bytes
 from ...recording.bags import IMAGE_TYPES, Bag
-from ...recording.demonstrations import CAMERA_POSE_TOPIC
+from ...recording.demonstrations import CAMERA_POSE_TOPIC, KIND
 from ...recording.message import Message, message_stamp
 from ...recording.report import ReportedHand
 from ...types import Doubt, HandState, Side
@@ -52,11 +52,16 @@ class RecordingIndex:
 
 
 def index_recording(bag: Bag) -> RecordingIndex:
-    """Reads the hands of an opened annotated bag.
+    """Reads the hands of an opened annotated bag. Those of unknown side are left out.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or their messages have impossible values.
     """
+    with foreign_bytes(bag.path, KIND):
+        return _index(bag)
+
+
+def _index(bag: Bag) -> RecordingIndex:
     hands: dict[int, list[ReportedHand]] = {}
     received_at: dict[int, int] = {}
     poses: dict[int, Pose] = {}
@@ -69,7 +74,10 @@ def index_recording(bag: Bag) -> RecordingIndex:
             poses[stamp] = Pose.from_message(message.pose.position, message.pose.orientation)
             fixed_frame = str(message.header.frame_id)
         else:
-            hands[stamp], received_at[stamp] = [_reported(hand) for hand in message.hands], received
+            hands[stamp], received_at[stamp] = (
+                [_reported(hand) for hand in message.hands if hand.side in SIDES],
+                received,
+            )
             hand_model = str(message.hand_model)
     if not hands:
         raise InputError(f"{bag.path}: there are no hands on {HANDS_TOPIC}: run wildhands annotate on it first")

@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 
 from ...hand_model.joints import MEDIAPIPE_BONES
+from ...io.errors import foreign_bytes
 from ...io.files import OutputFile
 from ...io.images import encode_image
 from ...recording.bags import Bag
+from ...recording.demonstrations import KIND
 from ...recording.message import Message
 from ...recording.report import Recording, recommendations, report_html
 from ...visualization.overlay import SIDE_COLOURS, draw_bones
@@ -60,11 +62,11 @@ def read_recording(path: Path) -> Recording:
 
 def _thumbnail(path: Path, frame: IndexedFrame) -> bytes | None:
     """Returns a small JPEG of the image of a frame, with its hands drawn on it; None if the bag does not have it."""
-    with Bag(path) as bag:
+    with Bag(path) as bag, foreign_bytes(path, KIND):
         found = read_frame(bag, frame.stamp, frame.received)
-    if found.image is None:
-        return None
-    image = draw_recorded_hands(found.image, found.hands)
+        if found.image is None:
+            return None
+        image = draw_recorded_hands(found.image, found.hands)
     height = round(image.shape[0] * THUMBNAIL_WIDTH / image.shape[1])
     small = np.asarray(cv2.resize(image, (THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA))
     return encode_image(small, ".jpg")
@@ -74,6 +76,8 @@ def draw_recorded_hands(image: np.ndarray, hands: Message | None) -> np.ndarray:
     """Returns an image with the skeletons of the hands of a HandArray; those that are not usable are red."""
     image = image.copy()
     for hand in hands.hands if hands is not None else ():
+        if hand.side not in SIDES:
+            continue
         colour = SIDE_COLOURS[SIDES[hand.side]] if hand.usable else NOT_USABLE_COLOUR
         draw_bones(
             image, np.reshape(hand.joints_2d, (21, 2)), [colour] * len(MEDIAPIPE_BONES), max(image.shape[1] // 320, 1)

@@ -11,7 +11,9 @@ from ...geometry.camera import Camera
 from ...geometry.pose import Pose
 from ...hand_model.asset import open_hands
 from ...hand_model.posing import HandPoser
+from ...io.errors import foreign_bytes
 from ...recording.bags import Bag
+from ...recording.demonstrations import KIND
 from ...recording.message import Message
 from ...recording.report import Recording
 from ...types import Doubt, ManoParameters, Side
@@ -47,13 +49,20 @@ class RecordedScene:
         self._poser = HandPoser(model) if self._index.hand_model == model[Side.RIGHT].name else None
 
     def __call__(self, number: int) -> SceneFrame:
-        """Reads a frame."""
-        frame = self._index.frames[number]
+        """Reads a frame.
+
+        Raises:
+            InputError: its messages have impossible values.
+        """
+        with foreign_bytes(self._bag.path, KIND):
+            return self._read(self._index.frames[number])
+
+    def _read(self, frame: IndexedFrame) -> SceneFrame:
         found = read_frame(self._bag, frame.stamp, frame.received)
         pose = frame.camera_pose if self._index.fixed_frame else Pose.identity()
         overlay = None if found.image is None else draw_recorded_hands(found.image, found.hands)
         messages = found.hands.hands if found.hands is not None else ()
-        hands = [self._hand(hand, pose) for hand in messages]
+        hands = [self._hand(hand, pose) for hand in messages if hand.side in SIDES]
         return SceneFrame(found.image, overlay, self._camera(frame, found.hands), pose, hands)
 
     def _hand(self, hand: Message, camera: Pose | None) -> SceneHand:
