@@ -327,8 +327,12 @@ def main() -> int:
             build_interfaces(INTERFACES + (TEST_INTERFACES if "test" in names else ()))
             build_messages()
             install_sources()
+            sources = (ROOT / "wildhands_ros").rglob("*.py")
+            inputs = digest(*sorted(sources), extra=digest(LOCK_FILES["demo"]))
+            with Step("bytecode", "Compiling the Python modules of the node", inputs) as step:
+                if step.needed:
+                    compile_modules()
             if read_stamps() != before:
-                compile_modules()
                 size = f"{disk_usage(VENV) / 1e6:.0f} MB on the disk"
                 print(f"==> {VENV.name} is ready: {size}, {time.monotonic() - start:.0f} s", flush=True)
     except SetupError as error:
