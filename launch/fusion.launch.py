@@ -4,6 +4,7 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 # Name, default, description.
 ARGUMENTS = [
@@ -25,21 +26,28 @@ def boolean(context: LaunchContext, name: str) -> bool:
     return text.lower() in ("true", "1")
 
 
-def fusion_node(context: LaunchContext) -> list[Node]:
-    values = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    parameters: dict[str, object] = {
-        "cameras": [name.strip() for name in values["cameras"].split(",") if name.strip()],
-        "frame": values["frame"],
-        "extrinsics": values["extrinsics"],
+def given_parameters(context: LaunchContext) -> dict[str, list[str] | ParameterValue | bool]:
+    names = [name.strip() for name in LaunchConfiguration("cameras").perform(context).split(",") if name.strip()]
+    if not names:
+        raise ValueError("launch argument cameras:=: it must name at least one camera")
+    given: dict[str, list[str] | ParameterValue | bool] = {
+        "cameras": names,
         "use_sim_time": boolean(context, "use_sim_time"),
     }
+    for name in ("frame", "extrinsics"):
+        if text := LaunchConfiguration(name).perform(context):
+            given[name] = ParameterValue(text, value_type=str)  # launch would make a number of a frame like 0483
+    return given
+
+
+def fusion_node(context: LaunchContext) -> list[Node]:
     node = Node(
         package="wildhands_ros",
         executable="wildhands_fusion",
-        parameters=[parameters],
+        parameters=[given_parameters(context)],
         respawn=boolean(context, "respawn"),
         respawn_delay=RESPAWN_DELAY,
-        ros_arguments=["--log-level", values["log_level"]],
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         output="screen",
     )
     return [node]

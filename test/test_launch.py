@@ -101,6 +101,22 @@ def test_a_value_of_the_wrong_type_is_rejected_by_name(launch_file, name, text):
         launch_file.given_parameters(context(**dict.fromkeys(launch_file.PARAMETERS, "") | {name: text}))
 
 
+def test_the_fusion_node_gets_its_cameras_and_only_given_texts():
+    fusion = load("fusion.launch.py")
+    defaults = {name: default for name, default, _ in fusion.ARGUMENTS}
+
+    def parameters(**given) -> dict:
+        values = context(**defaults | given)
+        (found,) = evaluate_parameters(values, normalize_parameters([fusion.given_parameters(values)]))
+        return found
+
+    assert parameters() == {"cameras": ("left", "right"), "use_sim_time": False}
+    given = {"frame": "0483", "extrinsics": "/tmp/poses.yaml"}
+    assert parameters(cameras="top, side", **given) == {"cameras": ("top", "side"), "use_sim_time": False, **given}
+    with pytest.raises(ValueError, match="cameras:="):
+        fusion.given_parameters(context(**defaults | {"cameras": " ,"}))
+
+
 @pytest.mark.parametrize("text", ["", "left,left", "left,2nd", "a b"])
 def test_cameras_need_different_names(text):
     with pytest.raises(ValueError, match="cameras:="):
