@@ -24,6 +24,7 @@ from wildhands_ros.io.sources import open_source
 from wildhands_ros.recording.bags import Bag
 from wildhands_ros.ros.recording.annotation import annotate
 from wildhands_ros.ros.recording.image_streams import AnnotationOptions, RigOptions
+from wildhands_ros.ros.recording.report import write_reports
 from wildhands_ros.runtime.processes import Workers
 from wildhands_ros.synthetic.config import VIEWS
 from wildhands_ros.synthetic.demo_clip.clip import CAMERA, DemoClip
@@ -121,6 +122,8 @@ def test_hands_of_two_cameras_are_fused_in_the_frame_of_the_main_one(tmp_path, r
             np.testing.assert_allclose(np.reshape(hand.joints_2d, (21, 2)), CAMERA.project(joints), atol=0.3)
             assert np.linalg.norm(joints[0] - truth[side][0]) < 0.03
             assert np.isfinite(hand.keypoints).all() and np.isfinite(hand.reprojection_error)
+    write_reports([tmp_path / "out"], tmp_path / "report.html")
+    assert "<td>0 %</td><td>100 %</td><td>0 %</td><td>-</td>" in (tmp_path / "report.html").read_text()
 
 
 def test_poses_are_taken_from_tf_without_a_file(tmp_path, recording) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from wildhands_ros.recording.report import Recording, ReportedHand, moments, recommendations, report_html
-from wildhands_ros.types import Doubt, HandState, Side
+from wildhands_ros.types import DepthStatus, Doubt, HandState, Side
 
 
 def hand(side: Side = Side.RIGHT, doubts: Doubt = Doubt.NONE, state: HandState = HandState.SEEN) -> ReportedHand:
@@ -48,6 +49,16 @@ def test_the_report_is_one_page_without_external_parts():
     assert "&lt;plates&gt;" in page and "<plates>" not in page
     assert page.count("<svg") >= 6 and 'src="data:image/jpeg;base64,' in page
     assert "All recordings" in page and "What to record again" in page
+
+
+def test_the_report_tells_what_the_distance_follows_from():
+    assert "distance by depth" not in report_html([recording([[hand()]] * 30)])
+    measured = replace(hand(), depth=DepthStatus.USED, length=0.19)
+    covered = replace(hand(), depth=DepthStatus.OCCLUDED, length=0.19)
+    fused = replace(hand(Side.LEFT), views=2, length=0.18)
+    page = report_html([recording([[measured, fused]] * 30 + [[covered, fused]] * 10)])
+    assert "<td>right</td><td>190 mm</td><td>75 %</td><td>0 %</td><td>25 %</td><td>occluded 25 %</td>" in page
+    assert "<td>left</td><td>180 mm</td><td>0 %</td><td>100 %</td><td>0 %</td><td>-</td>" in page
 
 
 def test_the_report_of_an_annotated_recording_has_its_images(tmp_path):

@@ -11,7 +11,7 @@ from itertools import groupby
 
 import numpy as np
 
-from ..types import Doubt, HandState, Side
+from ..types import DepthStatus, Doubt, HandState, Side
 
 MOST_MOMENTS = 12
 """Moments with an image per recording."""
@@ -52,6 +52,12 @@ class ReportedHand:
     """Metres from the camera to the wrist."""
     visibility: float
     """Mean visibility of the joints."""
+    depth: DepthStatus = DepthStatus.NONE
+    """What became of the depth image."""
+    views: int = 0
+    """Number of cameras whose images were fused; 0 if only one camera was recorded."""
+    length: float = float("nan")
+    """Length of the hand in metres as it was learned or given; NaN if it is unknown."""
 
     @property
     def kind(self) -> str:
@@ -183,6 +189,10 @@ def _section(recording: Recording) -> str:
     rows = [_figures(recording, side) for side in Side if any(recording.of_side(side))]
     header = ("hand", "coverage", "usable", "interpolated", "hidden or out of view", "doubted", "tracks", "longest gap")
     parts.append(_table(header, rows))
+    rows = [_distance_figures(recording, side) for side in Side if any(recording.of_side(side))]
+    if any(hand.depth is not DepthStatus.NONE or hand.views for of_frame in recording.hands for hand in of_frame):
+        header = ("hand", "length", "distance by depth", "by several cameras", "by colour alone", "depth not used")
+        parts.append(_table(header, rows))
     counts = Counter(
         text
         for of_frame in recording.hands
@@ -217,6 +227,21 @@ def _figures(recording: Recording, side: Side) -> tuple[str, ...]:
         *shares,
         str(len({hand.track for hand in found})),
         f"{max(gaps, default=0) * recording.period:.1f} s",
+    )
+
+
+def _distance_figures(recording: Recording, side: Side) -> tuple[str, ...]:
+    """Returns what the distance of a side's hand follows from, and why a depth image was not used."""
+    found = [hand for hand in recording.of_side(side) if hand is not None]
+    by_views = sum(hand.views > 1 for hand in found)
+    by_depth = sum(hand.depth is DepthStatus.USED and hand.views < 2 for hand in found)
+    unused = Counter(hand.depth.value for hand in found if hand.depth not in (DepthStatus.USED, DepthStatus.NONE))
+    lengths = [hand.length for hand in found if np.isfinite(hand.length)]
+    return (
+        side.value,
+        f"{1000 * float(np.median(lengths)):.0f} mm" if lengths else "-",
+        *(_percent(count, len(found)) for count in (by_depth, by_views, len(found) - by_depth - by_views)),
+        ", ".join(f"{reason} {_percent(count, len(found))}" for reason, count in unused.most_common()) or "-",
     )
 
 

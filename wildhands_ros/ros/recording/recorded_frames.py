@@ -14,13 +14,15 @@ from ...recording.bags import IMAGE_TYPES, Bag
 from ...recording.demonstrations import CAMERA_POSE_TOPIC, KIND
 from ...recording.message import Message, message_stamp
 from ...recording.report import ReportedHand
-from ...types import Doubt, HandState, Side
+from ...types import DepthStatus, Doubt, HandState, Side
 from ..images import decode
+from ..messages import DEPTH
 from .annotated_bags import HANDS_TOPIC
 
 STATES = tuple(HandState)
 """In the order of the values of ``state`` in ``wildhands_ros/msg/Hand``."""
 SIDES = {1: Side.RIGHT, 2: Side.LEFT}
+_DEPTH_OF_VALUE = {value: status for status, value in DEPTH.items()}
 
 SEARCH = 10**9
 """Nanoseconds within which an image and its hands were received. Annotation writes both with one time; a node that was
@@ -100,6 +102,9 @@ def _reported(hand: Message) -> ReportedHand:
         wrist,
         float(np.linalg.norm(wrist)),
         float(np.mean(hand.joints_visibility)),
+        _DEPTH_OF_VALUE.get(hand.depth, DepthStatus.NONE),
+        len(hand.views),
+        float(hand.hand_length),
     )
 
 
