@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from several_cameras import CAMERA, CENTRE, KINEMATICS, POSES, TrueHand, camera_at, observed
 
 from wildhands_ros.fitting.association import associate
-from wildhands_ros.fitting.extrinsics import ExtrinsicsMonitor, SharedHand, refined_poses
+from wildhands_ros.fitting.extrinsics import ExtrinsicsMonitor, SharedHand, correction, refined_poses
 from wildhands_ros.fitting.hand_fusion import HandFusion, observe
 from wildhands_ros.fitting.hand_length import LengthEstimate, hand_length
 from wildhands_ros.fitting.levenberg_marquardt import Job
@@ -200,6 +200,26 @@ def test_wrong_extrinsics_are_noticed_and_refined() -> None:
     assert np.degrees(turn) < 0.4
     corrected = found.apply(wrong)
     np.testing.assert_allclose(corrected.rotation, refined.rotation, atol=0.003)
+
+
+def test_measured_depth_tells_a_shift_along_the_line_between_the_cameras() -> None:
+    base = POSES["right"].position - POSES["left"].position
+    wrong = Pose(POSES["right"].rotation, POSES["right"].position + 0.03 * base / np.linalg.norm(base))
+    rng, found = np.random.default_rng(0), {}
+    for stddev in (None, 0.008):
+        hands = []
+        for number in range(30):
+            truth = TrueHand(number, at=CENTRE + 0.1 * np.array([np.sin(number), np.cos(1.3 * number), 0]))
+            seen = observed(truth, "left right", number, poses={**POSES, "right": wrong})
+            moved = {"left": truth.joints, "right": truth.joints + wrong.position - POSES["right"].position}
+            left, right = (
+                replace(seen[name][0].view, joints=moved[name] + rng.normal(0, 0.004, 3), stddev=stddev)
+                for name in ("left", "right")
+            )
+            hands.append(SharedHand(number / 10, left, right))
+        found[stddev] = correction(hands)
+    assert not found[None].is_wrong and found[0.008].is_wrong
+    np.testing.assert_allclose(found[0.008].apply(wrong).position, POSES["right"].position, atol=0.015)
 
 
 def test_hands_at_rest_tell_nothing_about_extrinsics() -> None:

@@ -1,8 +1,8 @@
 """Checks and refines the poses of cameras by the hands that they see together.
 
 The rays of two cameras to the same joint meet. How far they miss each other, along the direction perpendicular to both,
-tells how far the pose of one camera is off; only a shift along the line between the cameras, which scales the whole
-scene, remains unseen.
+tells how far the pose of one camera is off. What moves a hand within the plane of both rays remains unseen, such as a
+shift along the line between the cameras. Hands whose depth both cameras have measured tell that too.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ LEAST_MOTION = 0.015
 time."""
 _ONE_HAND = 0.12
 """Metres by which one hand moves at most within ``INTERVAL``; what is farther away is another hand."""
-WRONG = 1.6
-"""Significance of a correction (see ``PairCorrection``) above which the extrinsics are wrong. With 30 hands of the
-synthetic world, 1 % of right extrinsics have more than 1.2, and 95 % of those that are wrong by 1 cm or 1 degree have
-more than 2."""
+WRONG = 4.5
+"""Significance of a correction (see ``PairCorrection``) above which the extrinsics are wrong. Right ones had at most
+4.2 in 28 times 5 s of the demo's clip (7 pairs of 5 cameras around it), half of them with depth. A threshold of 1.6 would
+call a third of them wrong, for the errors of one hand's keypoints change little within 5 s."""
 _FEWEST = 10
 """Least number of hands for a check."""
 _ALIKE = 60.0
@@ -87,30 +87,33 @@ class PairCorrection:
         return Pose(_rotation(self.rotation) @ pose.rotation, pose.position + self.shift)
 
 
-class _RayDistances(NamedTuple):
-    """By how much the N rays of two cameras to the same joints miss each other."""
+class _Misses(NamedTuple):
+    """How far apart two cameras see a hand: rays to its joints and, if its depth was measured, the three coordinates
+    of its centre, N distances in all."""
 
     distances: np.ndarray
-    """(N,) metres along the direction perpendicular to both rays, from the first to the second."""
+    """(N,) metres from the first to the second: along the direction perpendicular to both rays, or along an axis."""
     by_first: np.ndarray
     """(N, 6) derivatives by a rotation and a shift of the first camera."""
     by_second: np.ndarray
     """(N, 6) the same for the second camera."""
     stddev: np.ndarray
     """(N,) of the distances."""
+    joints: np.ndarray
+    """(N,) number of joints from which a distance follows."""
 
 
 def correction(hands: Sequence[SharedHand]) -> PairCorrection | None:
     """Returns how the second camera's pose should change; None if too few hands are known."""
     if len(hands) < _FEWEST:
         return None
-    parts = [_ray_distances(hand) for hand in hands]
-    distances, _, jacobian, stddev = (np.concatenate(values) for values in zip(*parts, strict=True))
+    parts = [_misses(hand) for hand in hands]
+    distances, _, jacobian, stddev, joints = (np.concatenate(values) for values in zip(*parts, strict=True))
     prior = np.diag(np.repeat(1 / np.square(_PRIOR), 3))
     step = np.zeros(6)
     for _ in range(_ITERATIONS):
         whitened = (distances + jacobian @ step) / stddev
-        weights = 1 / (1 + (whitened / _ROBUST) ** 2) ** 2 / stddev**2 / _ALIKE
+        weights = joints / (1 + (whitened / _ROBUST) ** 2) ** 2 / stddev**2 / _ALIKE
         information = (jacobian * weights[:, None]).T @ jacobian
         step = -np.linalg.solve(information + prior, (jacobian * weights[:, None]).T @ distances)
     return PairCorrection(
@@ -176,19 +179,19 @@ def refined_poses(poses: Mapping[str, Pose], shared: Mapping[tuple[str, str], Se
     equations = []
     for (first, second), hands in shared.items():
         for hand in hands:
-            rays = _ray_distances(hand)
-            rows = np.zeros((len(rays.distances), 6 * len(names)))
-            rows[:, order[first] : order[first] + 6] = rays.by_first
-            rows[:, order[second] : order[second] + 6] = rays.by_second
-            equations.append((rays.distances, rows, rays.stddev))
+            misses = _misses(hand)
+            rows = np.zeros((len(misses.distances), 6 * len(names)))
+            rows[:, order[first] : order[first] + 6] = misses.by_first
+            rows[:, order[second] : order[second] + 6] = misses.by_second
+            equations.append((misses.distances, rows, misses.stddev, misses.joints))
     if not equations:
         return {names[0]: poses[names[0]]}
-    distances, rows, stddev = (np.concatenate(part) for part in zip(*equations, strict=True))
+    distances, rows, stddev, joints = (np.concatenate(part) for part in zip(*equations, strict=True))
     prior = np.diag(np.tile(np.repeat(1 / np.square(_PRIOR), 3), len(names)))
     prior[:6, :6] += 1e12 * np.eye(6)
     step = np.zeros(6 * len(names))
     for _ in range(_ITERATIONS):
-        weights = 1 / (1 + ((distances + rows @ step) / stddev / _ROBUST) ** 2) ** 2 / stddev**2 / _ALIKE
+        weights = joints / (1 + ((distances + rows @ step) / stddev / _ROBUST) ** 2) ** 2 / stddev**2 / _ALIKE
         step = -np.linalg.solve((rows * weights[:, None]).T @ rows + prior, (rows * weights[:, None]).T @ distances)
     connected = {names[0]} | {name for pair, hands in shared.items() if hands for name in pair}
     return {
@@ -201,7 +204,7 @@ def refined_poses(poses: Mapping[str, Pose], shared: Mapping[tuple[str, str], Se
     }
 
 
-def _ray_distances(hand: SharedHand) -> _RayDistances:
+def _misses(hand: SharedHand) -> _Misses:
     first, second = hand.first, hand.second
     normals = np.cross(first.rays, second.rays)
     sines = np.linalg.norm(normals, axis=1)
@@ -211,7 +214,20 @@ def _ray_distances(hand: SharedHand) -> _RayDistances:
     arms = [points - view.origin for view in (first, second)]
     by_first, by_second = (np.concatenate([np.cross(arm, normals), normals], axis=1) for arm in arms)
     spread = [view.sigma * np.linalg.norm(arm, axis=1) for view, arm in zip((first, second), arms, strict=True)]
-    return _RayDistances(normals @ (second.origin - first.origin), -by_first, by_second, np.hypot(*spread))
+    rays = _Misses(
+        normals @ (second.origin - first.origin), -by_first, by_second, np.hypot(*spread), np.ones(len(normals))
+    )
+    if first.stddev is None or second.stddev is None:
+        return rays
+    centres = [view.joints.mean(axis=0) for view in (first, second)]
+    axes = np.eye(3)
+    of_first, of_second = (
+        np.concatenate([np.cross(centre - view.origin, axes), axes], axis=1)
+        for view, centre in zip((first, second), centres, strict=True)
+    )
+    stddev = np.full(3, np.hypot(first.stddev, second.stddev))
+    depth = _Misses(centres[1] - centres[0], -of_first, of_second, stddev, np.full(3, 21.0))
+    return _Misses(*(np.concatenate(pair) for pair in zip(rays, depth, strict=True)))
 
 
 def _is_new(hand: SharedHand, kept: Iterable[SharedHand]) -> bool:

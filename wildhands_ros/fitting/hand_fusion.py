@@ -330,7 +330,8 @@ def observe(estimate: HandEstimate, camera: Camera, pose: Pose, stamp: float) ->
         wrist_rotation=rotation,
         wrist_covariance=both @ estimate.wrist_covariance @ both.T,
     )
-    view = HandView(rays, pose.position, estimate.side, estimate.side_score, mano, joints)
+    stddev = float(np.sqrt(np.mean(estimate.joints_stddev**2))) if estimate.depth is DepthStatus.USED else None
+    view = HandView(rays, pose.position, estimate.side, estimate.side_score, mano, joints, stddev=stddev)
     return ObservedHand(view, stamp, estimate, hand)
 
 

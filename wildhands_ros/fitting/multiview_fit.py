@@ -79,6 +79,8 @@ class HandView:
     """(21, 3) joints of the camera's own estimate."""
     weights: np.ndarray | None = None
     """(21,) weights of the keypoints; None for ones."""
+    stddev: float | None = None
+    """Standard deviation of the joints in metres, if the camera measured their depth."""
 
     @cached_property
     def sigma(self) -> float:
