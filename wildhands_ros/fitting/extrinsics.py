@@ -31,8 +31,8 @@ _ONE_HAND = 0.12
 """Metres by which one hand moves at most within ``INTERVAL``; what is farther away is another hand."""
 WRONG = 4.5
 """Significance of a correction (see ``PairCorrection``) above which the extrinsics are wrong. Right ones had at most
-4.2 in 28 times 5 s of the demo's clip (7 pairs of 5 cameras around it), half of them with depth. A threshold of 1.6 would
-call a third of them wrong, for the errors of one hand's keypoints change little within 5 s."""
+4.2 in 28 times 5 s of the demo's clip (7 pairs of 5 cameras around it), half of them with depth. With 1.6, a
+third of them would be called wrong, for the errors of one hand's keypoints change little within 5 s."""
 _FEWEST = 10
 """Least number of hands for a check."""
 _ALIKE = 60.0
