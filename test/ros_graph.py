@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -20,7 +22,22 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-DOMAIN = random.randint(1, 101)
+
+def _reserve_domain() -> int:
+    """Returns a DDS domain that no other test run on this machine uses, since its nodes would mix with ours."""
+    for number in random.sample(range(1, 102), 101):
+        path = Path(tempfile.gettempdir(), f"wildhands_domain_{os.getuid()}_{number}.lock")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # Stays open as long as this process runs.
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+        else:
+            return number
+    raise RuntimeError("101 test runs use all domains")
+
+
+DOMAIN = _reserve_domain()
 ENVIRONMENT = {
     "ROS_DOMAIN_ID": str(DOMAIN),
     "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",

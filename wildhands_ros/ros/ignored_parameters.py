@@ -36,7 +36,7 @@ def ignored_parameters(arguments: Sequence[str], node: str, known: Collection[st
         node: name of the node with its namespace, for example "/left/wildhands".
         known: names of the node's parameters.
     """
-    found = []
+    found: list[str] = []
     for flag, value in _ros_arguments(arguments):
         if flag in ("-p", "--param"):
             found += _unknown(_from_argument(value), node, known)

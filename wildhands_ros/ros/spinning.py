@@ -20,7 +20,7 @@ from .ignored_parameters import ignored_parameters
 
 N = TypeVar("N", bound=Node)
 
-_REFUSED = (
+_REFUSED: tuple[type[Exception], ...] = (
     rclpy_implementation.RCLError,
     rclpy_implementation.UnknownROSArgsError,
     NameValidationException,
@@ -67,7 +67,7 @@ def spin_until_signal(
         node = _made(make_node)
         _warn_about_ignored_parameters(node, sys.argv if arguments is None else arguments)
         rclpy.spin(node)
-    except (*errors, _StartError) as error:
+    except errors + (_StartError,) as error:  # mypy does not accept (*errors, ...)
         if not rclpy.ok():  # A signal arrived meanwhile.
             return 0
         print(f"{name}: {error}", file=sys.stderr)
