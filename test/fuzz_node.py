@@ -21,15 +21,17 @@ from fuzz_readers import picture, sample_messages
 from geometry_msgs.msg import PoseStamped
 from rclpy.serialization import serialize_message
 from ros_graph import Client, NodeProcess
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from several_cameras import CAMERA, POSES, TrueHand
 from std_msgs.msg import Header
+from test_depth_input import MILLIMETRES, raw
 from vision_msgs.msg import Detection2DArray
 
 from wildhands_ros.geometry.calibration import IntrinsicsSource
 from wildhands_ros.io.extrinsics_files import Extrinsics, save_extrinsics
 from wildhands_ros.io.images import encode_image
 from wildhands_ros.msg import HandArray
+from wildhands_ros.ros import images
 from wildhands_ros.ros.messages import hand_array
 from wildhands_ros.types import FrameEstimate
 
@@ -66,6 +68,19 @@ def _publish_image(publishers: Mapping[str, Any], now: Any) -> None:
     publishers["compressed"].publish(image)
 
 
+def _start_raw(log: Path) -> NodeProcess:
+    """Starts the same node for images without compression, and depth images."""
+    parameters = {"intrinsics": "camera_info", "image_transport": "raw", "detector__type": "tracks", "depth": "auto"}
+    return NodeProcess(log, program=(FAKE_PROGRAM, str(log.with_name("nothing"))), **parameters)
+
+
+def _publish_raw(publishers: Mapping[str, Any], now: Any) -> None:
+    for name in ("camera_info", "camera_info.depth"):
+        publishers[name].publish(_samples()["camera_info"][0])
+    publishers["depth"].publish(_samples()["depth"][0])
+    publishers["image"].publish(images.encode_image(picture(640, 480), Header(frame_id="camera_optical")))
+
+
 def _start_fusion(log: Path) -> NodeProcess:
     file = log.with_name("extrinsics.yaml")
     save_extrinsics(file, Extrinsics("world", {"a": POSES["left"], "b": POSES["right"]}))
@@ -82,8 +97,9 @@ def _hands(now: Any, name: str = "left") -> HandArray:
 
 
 def _publish_hands(publishers: Mapping[str, Any], now: Any) -> None:
-    for publisher in publishers.values():
-        publisher.publish(_hands(now))
+    for name, publisher in publishers.items():
+        if name.startswith("hands"):
+            publisher.publish(_hands(now))
 
 
 def _start_teleop(log: Path) -> NodeProcess:
@@ -108,7 +124,21 @@ TARGETS = {
         _publish_hands,
     ),
     "teleop": Target(
-        _start_teleop, {"hands": ("hands", HandArray)}, ("/teleop/right/wrist", PoseStamped), _publish_hands
+        _start_teleop,
+        {"hands": ("hands", HandArray), "robot_pose": ("teleop/right/robot_pose", PoseStamped)},
+        ("/teleop/right/wrist", PoseStamped),
+        _publish_hands,
+    ),
+    "raw": Target(
+        _start_raw,
+        {
+            "image": ("image", Image),
+            "camera_info": ("camera_info", CameraInfo),
+            "depth": ("depth", Image),
+            "camera_info.depth": ("depth_camera_info", CameraInfo),
+        },
+        ("hands", HandArray),
+        _publish_raw,
     ),
 }
 
@@ -120,6 +150,7 @@ def _samples() -> dict[str, list[bytes]]:
     for name, data in sample_messages():
         samples[name.partition(".")[0]].append(data)
     samples["hands"].append(serialize_message(_hands(Time(sec=1000))))
+    samples["depth"] = [serialize_message(raw(MILLIMETRES)), serialize_message(raw(MILLIMETRES, padding=6))]
     return samples
 
 

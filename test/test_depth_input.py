@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import struct
 import time
+from contextlib import suppress
 from threading import Timer
 from types import SimpleNamespace
 
@@ -129,6 +131,16 @@ def test_the_size_limit_of_the_node_holds_for_compressed_depth(form) -> None:
     assert decode_depth(message, MILLIMETRES.size).shape == MILLIMETRES.shape
     with pytest.raises(DepthDecodeError):
         decode_depth(message, MILLIMETRES.size - 1)
+
+
+def test_a_chunk_that_claims_gigabytes_takes_no_memory() -> None:
+    payload = bytearray(png(MILLIMETRES))
+    at = payload.index(b"IDAT")
+    payload[at - 4] = 0x7F
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with suppress(DepthDecodeError):
+        decode_depth(compressed(bytes(payload)))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def test_65535_is_unknown() -> None:

@@ -122,9 +122,7 @@ def altered(bag_path, path, change):
     ("field", "value", "is_refused"),
     [("side", 0, False), ("side", 7, False), ("state", 9, True), ("doubts", 999, True)],
 )
-def test_hands_with_impossible_values_are_left_out_or_refused_by_name(
-    tmp_path, annotated_bag, field, value, is_refused
-):
+def test_hands_with_impossible_values_are_left_out_or_refused(tmp_path, annotated_bag, field, value, is_refused):
     def change(topic, message):
         if topic == "/hands":
             for hand in message.hands[:1]:

@@ -26,7 +26,7 @@ def test_damaged_inputs_are_read_or_refused_by_name(name, tmp_path):
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize("name", ["node", "fusion", "teleop"])
+@pytest.mark.parametrize("name", ["node", "raw", "fusion", "teleop"])
 def test_damaged_messages_over_dds_do_not_end_the_node(tmp_path, name):
     pytest.importorskip("rclpy")
     from fuzz_node import TARGETS, Client, send_damaged

@@ -195,6 +195,13 @@ def test_tests_in_the_docs_exist():
             assert tree is not None, f"{file}::{path}"
 
 
+def test_every_other_row_names_its_test():
+    text = FAULT_PAGE.partition("<!-- end of loads -->")[2].partition("## Fuzzing")[0]
+    table_rows = [line for line in text.splitlines() if line.startswith("| ") and "tested in" not in line]
+    assert len(table_rows) > 40
+    assert not [line for line in table_rows if not re.search(r"`test_\w+\.py::\w+", line.rsplit("|", 2)[1])]
+
+
 def test_every_fault_is_in_the_table():
     table = FAULT_PAGE.partition("<!-- end of loads -->")[0]
     assert [line.rsplit("`", 2)[1] for line in table.splitlines() if line.endswith("` |")] == [*FAULTS, *LOADS]

@@ -96,9 +96,14 @@ def _decode_compressed(message: CompressedImage, max_pixels: int) -> np.ndarray:
     if kind != "32FC1":
         return values
     # Inverse depths: value = scale / depth + offset, 0 for unknown.
-    inverse = values.astype(np.float32) - np.float32(offset)
-    known = (values > 0) & (inverse > 0)
-    return np.where(known, np.float32(scale) / np.where(known, inverse, 1), 0).astype(np.float32)
+    # In place, for an image at the limit of size has 200 MB.
+    metres = values.astype(np.float32)
+    metres -= np.float32(offset)
+    known = metres > 0
+    known &= values > 0
+    np.divide(np.float32(scale), metres, out=metres, where=known)
+    metres[~known] = 0
+    return metres
 
 
 def _decode_png(data: bytes, max_pixels: int) -> np.ndarray:
@@ -108,7 +113,8 @@ def _decode_png(data: bytes, max_pixels: int) -> np.ndarray:
         raise DepthDecodeError(f"depth_{error.reason}", f"compressed depth image: {error}") from error
     values = None
     if header.bits == 16 and header.channels == 1:
-        values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        # Not the message's own bytes: OpenCV would reserve the gigabytes that a damaged chunk claims to have.
+        values = cv2.imdecode(np.frombuffer(header.data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 2:
         raise DepthDecodeError("depth_undecodable_image", "a compressed depth image is not a PNG with 16 bits")
     return values

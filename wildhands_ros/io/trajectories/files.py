@@ -11,7 +11,7 @@ import numpy as np
 from ...config import GRAPHICS, OPTICAL, POSE_AXES, POSE_FORMATS
 from ...geometry.pose import Pose
 from ...geometry.trajectory import Trajectory
-from ..errors import InputError, foreign_bytes
+from ..errors import InputError, foreign_bytes, reason
 from .colmap import read_colmap_binary, read_colmap_text
 from .rows import read_kitti, read_tum
 from .tables import is_table, read_table
@@ -74,7 +74,7 @@ def read_trajectory(path: Path, options: TrajectoryOptions) -> Trajectory:
         try:
             return options.applied(_trajectory(path, data, options.format))
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{path}: {reason(error)}") from error
 
 
 def _trajectory(path: Path, data: bytes, chosen: str) -> Trajectory:
