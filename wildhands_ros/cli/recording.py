@@ -240,6 +240,9 @@ def _add_export(commands: Subparsers) -> None:
         metavar="NAME",
         help="NAME of the feature observation.images.NAME; default: camera",
     )
+    lerobot.add_argument(
+        "--depth", default="", metavar="TOPIC", help="also export these depth images, as uint16 millimetres"
+    )
     parquet = formats.add_parser("parquet", help="one table, without images")
     hdf5 = formats.add_parser("hdf5", help="one file of arrays with a group per episode, without images")
     egodex = formats.add_parser("egodex", help="a folder with an HDF5 file, as of EgoDex, and a video per episode")
@@ -432,6 +435,10 @@ def _export(args: argparse.Namespace) -> int:
     from ..ros.images import decode
 
     config = ExportConfig(decode, args.image, args.hands, tuple(args.action), args.fps, args.task)
+    if args.kind == "lerobot" and args.depth:
+        from ..ros.depth_images import depth_millimetres
+
+        config = replace(config, depth=args.depth, decode_depth=depth_millimetres)
     found = (demonstration for bag in args.bags for demonstration in demonstrations(bag, config))
     output = args.output or Path(args.repo_id if args.kind == "lerobot" else f"{args.bags[0].stem}.{args.kind}")
     if args.kind == "lerobot":

@@ -6,7 +6,7 @@ A demonstration is an episode of frames at a constant rate, each with an image, 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,10 @@ from .message import Message, message_stamp
 WORLD_HANDS_TOPIC, CAMERA_POSE_TOPIC = "/hands/world", "/hands/camera_pose"
 """The hands in the fixed frame, and the pose of the camera in it, for the images for which it is known."""
 HANDS, EVENT = "wildhands_ros/msg/HandArray", "wildhands_ros/msg/EpisodeEvent"
+DEPTH_TOLERANCE = 20_000_000
+"""Largest difference in nanoseconds between the stamps of an image and of its depth image."""
+_AROUND = 10**9
+"""Nanoseconds before an episode from which depth images are read."""
 NEXT = "next"
 """The action that consists of the wrist poses and pinch distances of the next frame."""
 
@@ -44,6 +48,10 @@ class ExportConfig:
     """Frame rate; 0 for that of the recording."""
     task: str = ""
     """Task of a bag without marked episodes."""
+    depth: str = ""
+    """Topic of depth images; empty for none."""
+    decode_depth: DecodeImage | None = None
+    """Converts a depth message, given its type, to (H, W) uint16 millimetres, 0 where unknown."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,9 @@ class Sample:
     """The HandArray."""
     world: WorldHands | None
     """None if the bag has no hands in a fixed frame."""
+    depth: Callable[[], np.ndarray] | None = None
+    """Decodes the depth image of the same moment, (H, W) uint16 millimetres, 0 where unknown; None without depth. Call
+    it as ``image``."""
 
 
 @dataclass
@@ -169,6 +180,9 @@ def demonstrations(path: Path, config: ExportConfig) -> Iterator[Demonstration]:
         for episode in found:
             inside = [frame for frame in frames if episode.start <= frame.received <= episode.stop]
             demonstration = _demonstration(bag, images, inside, contents.commands, episode.task, fps, config.decode)
+            if config.depth and config.decode_depth is not None:
+                topic = _topic(bag, IMAGE_TYPES, config.depth, "--depth")
+                _add_depth(demonstration, _DepthReader(bag, topic, inside[0].received, config.decode_depth))
             demonstration.notes[:0], notes = notes, []
             if not demonstration.samples:
                 reasons = "; ".join(demonstration.notes)
@@ -259,6 +273,35 @@ class _ImageReader:
                 with foreign_bytes(f"the image with the stamp {stamp} ns in {self._bag.path}", "an image"):
                     self._stamp, self._image = stamp, self._decode(message, connection.msgtype)
         return self._image
+
+
+class _DepthReader:
+    """Decodes the depth images that are nearest to given stamps, which ascend."""
+
+    def __init__(self, bag: Bag, topic: rosbag.Connection, start: int, decode: DecodeImage):
+        self._topic, self._decode = topic, decode
+        self._messages = (
+            (message_stamp(message.header, received), message)
+            for connection, received, data in bag.messages([topic], max(start - _AROUND, 0))
+            for message in [bag.read(connection, data)]
+        )
+        self._last = self._next = next(self._messages, None)
+        if self._last is None:
+            raise InputError(f"{bag.path}: there are no depth images on {topic.topic} during an episode")
+        self._shape = decode(self._last[1], topic.msgtype).shape
+
+    def __call__(self, stamp: int) -> np.ndarray:
+        """Returns (H, W) uint16 millimetres; all zero if no depth image is of this moment."""
+        while self._next is not None and self._next[0] < stamp:
+            self._last, self._next = self._next, next(self._messages, None)
+        near = [found for found in (self._last, self._next) if found and abs(found[0] - stamp) <= DEPTH_TOLERANCE]
+        if not near:
+            return np.zeros(self._shape, np.uint16)
+        return self._decode(min(near, key=lambda found: abs(found[0] - stamp))[1], self._topic.msgtype)
+
+
+def _add_depth(demonstration: Demonstration, reader: _DepthReader) -> None:
+    demonstration.samples = [replace(sample, depth=partial(reader, sample.stamp)) for sample in demonstration.samples]
 
 
 def _at_rate(stamps: Sequence[int], fps: int) -> list[int]:

@@ -30,6 +30,8 @@ class _Layout:
     image_shape: tuple[int, ...]
     action_names: tuple[str, ...]
     has_world: bool
+    depth_shape: tuple[int, ...] | None
+    """None without depth images."""
 
     def check(self, first: _Layout, episode: str) -> None:
         """Raises InputError if an episode does not have the layout of the first one."""
@@ -38,6 +40,7 @@ class _Layout:
             ("image size", self.image_shape, first.image_shape),
             ("action", self.action_names, first.action_names),
             ("hands in a fixed frame (annotate with --frame)", self.has_world, first.has_world),
+            ("depth images", self.depth_shape, first.depth_shape),
         ):
             if value != expected:
                 raise InputError(
@@ -50,8 +53,9 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
 
     The features are ``observation.images.<camera>``, ``observation.state``, ``observation.intrinsics``,
     ``observation.stamp`` (nanoseconds of the recording's clock), ``observation.usable``, ``observation.quality``,
-    ``observation.visibility``, ``observation.world`` if there are hands in a fixed frame, and ``action``. The file
-    meta/wildhands.json contains the complete calibration.
+    ``observation.visibility``, ``observation.world`` if there are hands in a fixed frame,
+    ``observation.depth.<camera>`` (uint16 millimetres, 0 where unknown) if depth images are exported, and ``action``.
+    The file meta/wildhands.json contains the complete calibration.
 
     Args:
         demonstrations: the episodes.
@@ -97,7 +101,9 @@ def _write(
         notes += episode.notes
         for sample in episode.samples:
             image = sample.image()
-            layout = _Layout(episode.fps, image.shape, episode.action_names, episode.has_world)
+            depth = sample.depth() if sample.depth is not None else None
+            depth_shape = depth.shape if depth is not None else None
+            layout = _Layout(episode.fps, image.shape, episode.action_names, episode.has_world, depth_shape)
             if dataset is None or first is None:
                 about, first = _about(sample.hands, camera), layout
                 dataset = dataset_type.create(
@@ -120,6 +126,7 @@ def _write(
                     "observation.quality": quality(sample.hands.hands),
                     "observation.visibility": visibility(sample.hands.hands),
                     **({"observation.world": world_of(sample)} if layout.has_world else {}),
+                    **({f"observation.depth.{camera}": depth} if depth is not None else {}),
                     "action": sample.action,
                     "task": episode.task,
                 }
@@ -138,6 +145,7 @@ def _features(camera: str, layout: _Layout) -> dict[str, dict[str, object]]:
     def vector(names: tuple[str, ...], dtype: str = "float32") -> dict[str, object]:
         return {"dtype": dtype, "shape": (len(names),), "names": list(names)}
 
+    depth = {"dtype": "uint16", "shape": layout.depth_shape, "names": ["height", "width"]}
     return {
         f"observation.images.{camera}": {
             "dtype": "video",
@@ -151,6 +159,7 @@ def _features(camera: str, layout: _Layout) -> dict[str, dict[str, object]]:
         "observation.quality": vector(QUALITY_NAMES, "int64"),
         "observation.visibility": vector(VISIBILITY_NAMES),
         **({"observation.world": vector(WORLD_NAMES)} if layout.has_world else {}),
+        **({f"observation.depth.{camera}": depth} if layout.depth_shape is not None else {}),
         "action": vector(layout.action_names),
     }
 

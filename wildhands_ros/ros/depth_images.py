@@ -57,6 +57,12 @@ def decode_depth(message: Image | CompressedImage, max_pixels: int = MAX_PIXELS)
     return metres
 
 
+def depth_millimetres(message: Image | CompressedImage, message_type: str) -> np.ndarray:
+    """Returns (H, W) uint16 millimetres, 0 where unknown or farther than 65 m; the type is known from the message."""
+    metres = np.nan_to_num(decode_depth(message), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.where(metres < 65.5, np.round(1000 * metres), 0).astype(np.uint16)
+
+
 def _decode_raw(message: Image) -> np.ndarray:
     """Returns (H, W) uint16 millimetres or float32 metres."""
     if message.encoding in _MILLIMETRES:
