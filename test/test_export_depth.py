@@ -59,8 +59,8 @@ def check(depths: np.ndarray) -> None:
 
 def test_demonstrations_have_the_nearest_depth_images(bag_with_depth):
     config = ExportConfig(decode, task="wave", depth=DEPTH, decode_depth=depth_millimetres)
-    (demonstration,) = demonstrations(bag_with_depth, config)
-    check(np.stack([sample.depth() for sample in demonstration.samples]))
+    for demonstration in demonstrations(bag_with_depth, config):  # the bag is open inside the loop only
+        check(np.stack([sample.depth() for sample in demonstration.samples]))
 
 
 @pytest.mark.slow

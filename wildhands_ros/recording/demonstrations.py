@@ -157,7 +157,7 @@ def demonstrations(path: Path, config: ExportConfig) -> Iterator[Demonstration]:
             values.
     """
     with Bag(path) as bag, foreign_bytes(path, KIND):
-        images = _topic(bag, IMAGE_TYPES, config.images, "--image", excluded="debug_image")
+        images = _topic(bag, IMAGE_TYPES, config.images, "--image", excluded=("debug_image", "depth"))
         hands = _topic(bag, (HANDS,), config.hands, "--hands")
         command_topics = [_topic(bag, COMMAND_TYPES, name, "--action") for name in config.action if name != NEXT]
         if command_topics and NEXT in config.action:
@@ -318,7 +318,7 @@ def _rate(frames: list[_Frame]) -> int:
 
 
 def _topic(
-    bag: Bag, message_types: Collection[str], name: str, option: str, excluded: str | None = None
+    bag: Bag, message_types: Collection[str], name: str, option: str, excluded: Sequence[str] = ()
 ) -> rosbag.Connection:
     """Finds the topic of one of these types with this name, or the only one if ``name`` is empty.
 
@@ -328,7 +328,7 @@ def _topic(
     found = {
         connection.topic: connection
         for connection in bag.of_type(*message_types)
-        if excluded is None or excluded not in connection.topic
+        if name or not any(part in connection.topic for part in excluded)
     }
     if name in found:
         return found[name]
