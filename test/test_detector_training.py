@@ -24,6 +24,7 @@ from wildhands_ros.synthetic.worn_things import hand_silhouette
 from wildhands_ros.training.config_file import ConfigError
 from wildhands_ros.training.detector import frames, pool, second_stage
 from wildhands_ros.training.detector.config import DetectorLossWeights, DetectorTrainingConfig
+from wildhands_ros.training.detector.disturbances import NONE, Disturbances
 from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, augmented, detector_frame
 from wildhands_ros.training.detector.objective import collate, detector_losses
 from wildhands_ros.training.detector.pool import FramePool
@@ -102,10 +103,10 @@ def test_gloves_and_devices_are_drawn_on_hands_and_labels_stay():
     image = rng.integers(90, 110, (HEIGHT, WIDTH, 3), np.uint8)
     cv2.ellipse(image, (80, 100), (30, 20), 0, 0, 360, (220, 180, 150), -1)
     frame = frame_of([(48, 78, 112, 122), (200, 150, 230, 180)], image, counts=[True, False])
-    assert frame.with_worn_things(0.0, rng) is frame
+    assert NONE(frame, rng) is frame
     on_hand, elsewhere = 0, 0
     for seed in range(30):
-        worn = frame.with_worn_things(1.0, np.random.default_rng(seed))
+        worn = Disturbances(worn=1.0)(frame, np.random.default_rng(seed))
         np.testing.assert_array_equal(worn.boxes, frame.boxes)
         changed = (worn.image != frame.image).any(axis=2)
         on_hand += changed[78:122, 48:112].mean() > 0.1
@@ -113,6 +114,36 @@ def test_gloves_and_devices_are_drawn_on_hands_and_labels_stay():
         assert not changed[155:175, 205:225].all(), "a hand that does not count is not dressed"
     assert on_hand > 12 and elsewhere > 3
     assert (frame.image == image).all(), "the photograph itself is not painted on"
+
+
+def test_moving_hands_are_blurred_and_the_rest_of_the_image_stays_sharp():
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    frame = frame_of([(48, 78, 112, 122), (200, 150, 230, 180)], image, counts=[True, False])
+    moving = [Disturbances(moving=1.0)(frame, np.random.default_rng(seed)) for seed in range(12)]
+    contrast = np.array([moved.image[90:110, 60:100].std() for moved in moving]) / image[90:110, 60:100].std()
+    assert 4 < (contrast < 0.7).sum() < 12, "some hands stand still"
+    for moved in moving:
+        np.testing.assert_array_equal(moved.image[:, 150:], image[:, 150:])
+        np.testing.assert_array_equal(moved.boxes, frame.boxes)
+
+
+def test_an_image_edge_cuts_a_hand_and_its_box():
+    image = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
+    frame = frame_of([(40, 60, 80, 100), (60, 70, 140, 130)], image, right=[True, False])
+    directions = set()
+    for seed in range(30):
+        cut = Disturbances(cut=1.0)(frame, np.random.default_rng(seed))
+        rows, columns = np.nonzero(cut.image[..., 0])
+        left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        assert (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1) == len(rows), "one line cuts"
+        directions.add((left > 0, top > 0, right < WIDTH, bottom < HEIGHT))
+        assert (cut.boxes[:, :2] >= (left, top)).all() and (cut.boxes[:, 2:] <= (right, bottom)).all()
+        shares = (cut.boxes[:, 2:] - cut.boxes[:, :2]).prod(axis=1) / np.where(cut.right > 0, 1600, 4800)
+        np.testing.assert_array_equal(cut.counts, shares > 0.2)
+        assert cut.counts.any() and shares.min() < 1
+    assert len(directions) == 4
+    empty = frame_of([], image)
+    assert Disturbances(cut=1.0)(empty, np.random.default_rng(0)) is empty
 
 
 def test_a_silhouette_separates_a_hand_from_its_background():

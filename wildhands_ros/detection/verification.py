@@ -25,13 +25,13 @@ from .windows import SECOND_STAGE_SIDE, Window
 Propose = Callable[[np.ndarray, Window], list[Proposal]]
 """Returns the proposals for a window of an (H, W, 3) uint8 image."""
 
-WEIGHTS, BIAS = np.array([1.23, 0.51, 0.71, 0.46, 0.5]), -0.5
+WEIGHTS, BIAS = np.array([1.48, 0.26, 0.63, 0.0, 1.74, 1.85]), -1.9
 """Logistic regression of a hand on ``Candidate.features``, fitted to the validation split of real images by
 ``tools/fit_acceptance.py``. It was
 fitted to the detector's weights before they were averaged (see the model card). The bias is 0.5 above the fitted one,
 for recall: in that fit, the same threshold cost no precision.
 """
-BY_APPEARANCE, BY_APPEARANCE_BIAS = np.array([1.0, 1.4, 0.0, 0.5, 0.5]), -0.6
+BY_APPEARANCE, BY_APPEARANCE_BIAS = np.array([1.0, 1.4, 0.0, 0.5, 0.5, 0.0]), -0.6
 """A second rule, without the landmark network, for gloved hands, which it does not recognise and of which the split has
 none: there it adds one false hand to 390 places."""
 _CROPS = (1.8, 2.2)
@@ -73,7 +73,8 @@ class Effort(NamedTuple):
     least_score: float
     """Minimum score of a proposal."""
     least_evidence: float
-    """Minimum evidence of the first two features, weighted as in the rule, for the landmark network to look there."""
+    """Minimum evidence of both stages and the image edge, weighted as in the rule, for the landmark network to look
+    there."""
 
 
 STILL = Effort(8, 8, 0.15, -1.8)
@@ -96,6 +97,8 @@ class Candidate:
     """What the second stage shows in its crops, of those in which it shows a hand."""
     hand: Detection
     """Output of the landmark network, whose score is the presence."""
+    is_cut: bool
+    """Whether an image edge cuts the hand. The landmark network recognises few of those."""
 
     @property
     def place(self) -> Proposal:
@@ -104,12 +107,12 @@ class Candidate:
 
     @property
     def features(self) -> np.ndarray:
-        """(5,) evidence for a hand: logits of the first stage, the second stage and the presence, and how far the
-        boxes of the second stage agree with each other and with the keypoints, as IoU."""
+        """(6,) evidence for a hand: logits of the first stage, the second stage and the presence; how far the boxes
+        of the second stage agree with each other and with the keypoints, as IoU; and whether an image edge cuts it."""
         agreement = box_iou(self.crops[0].box, self.crops[-1].box) if len(self.crops) == len(_CROPS) else 0.0
         presence = max(self.hand.score, _LEAST_PRESENCE)
         logits = _evidence([self.proposal.score, _second_stage_score(self.crops), presence])
-        return np.array([*logits, agreement, box_iou(self.place.box, self.hand.box)])
+        return np.array([*logits, agreement, box_iou(self.place.box, self.hand.box), self.is_cut])
 
     @property
     def probability(self) -> float:
@@ -155,7 +158,7 @@ class ProposalVerifier:
         Returns:
             All hands, best first.
         """
-        size = image_rgb.shape[1], image_rgb.shape[0]
+        size = _size(image_rgb)
         hands = [
             hand_of(candidate, *size)
             for candidate in self.candidates(image_rgb, camera, proposals, found, effort, seen)
@@ -174,19 +177,22 @@ class ProposalVerifier:
         seen: Seen | None = None,
     ) -> list[Candidate]:
         """Returns the places at which the landmark network looked for a hand; arguments are those of ``verify``."""
+        size = _size(image_rgb)
         proposals = [proposal for proposal in proposals if proposal.score >= effort.least_score]
         places = _without_same(proposals, [hand.box for hand in found], effort.proposals)
         seen = {} if seen is None else seen
         first = [(place, self._shown(image_rgb, place.box, _CROPS[0], seen)) for place in places]
         crops = [
             (place, shown and (*shown, *self._shown(image_rgb, shown[0].box, _CROPS[1], seen)))
-            for place, shown in _promising(_best_of_each_place(first), effort)
+            for place, shown in _promising(_best_of_each_place(first), size, effort)
         ]
         hands = self._landmarks(image_rgb, camera, crops)
         candidates = [
-            Candidate(place, shown, hand) for (place, shown), hand in zip(crops, hands, strict=True) if hand is not None
+            Candidate(place, shown, hand, _is_cut(_place(place, shown).box, *size))
+            for (place, shown), hand in zip(crops, hands, strict=True)
+            if hand is not None
         ]
-        return _without_same_hands(candidates, image_rgb.shape[1], image_rgb.shape[0])
+        return _without_same_hands(candidates, *size)
 
     def _shown(self, image_rgb: np.ndarray, box: np.ndarray, scale: float, seen: Seen) -> tuple[Proposal, ...]:
         """Returns the best hand that the second stage shows at a place in a crop around it, or nothing."""
@@ -267,12 +273,16 @@ def _best_of_each_place(shown: _Places) -> _Places:
     return kept
 
 
-def _promising(shown: _Places, effort: Effort) -> _Places:
-    """Returns the places with enough evidence for a hand, best first."""
+def _promising(shown: _Places, size: tuple[int, int], effort: Effort) -> _Places:
+    """Returns the places with enough evidence for a hand in an image of a width and height, best first."""
 
     def evidence(pair: tuple[Proposal, tuple[Proposal, ...]]) -> float:
         place, seen = pair
-        return float(WEIGHTS[:2] @ _evidence([place.score, _second_stage_score(seen[:1] * len(_CROPS))]))
+        known = [
+            *_evidence([place.score, _second_stage_score(seen[:1] * len(_CROPS))]),
+            _is_cut(_place(*pair).box, *size),
+        ]
+        return float(WEIGHTS[[0, 1, -1]] @ known)
 
     ranked = sorted(shown, key=evidence, reverse=True)
     return [pair for pair in ranked if evidence(pair) >= effort.least_evidence][: effort.hands]
@@ -286,6 +296,15 @@ def _without_same_hands(candidates: Sequence[Candidate], width: int, height: int
         if not any(_is_same(box, other) for _, other in kept):
             kept.append((candidate, box))
     return [candidate for candidate, _ in kept]
+
+
+def _is_cut(box: np.ndarray, width: int, height: int) -> bool:
+    """Returns whether a (4,) box reaches beyond the edge of an image."""
+    return bool((box[:2] < 0).any() or (box[2:] > (width - 1, height - 1)).any())
+
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
 
 
 def _is_same(a: np.ndarray, b: np.ndarray) -> bool:

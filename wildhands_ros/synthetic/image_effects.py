@@ -5,6 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+_LONGEST_BLUR = 25
+"""Pixels of the longest motion blur; longer ones are computed on a smaller image."""
+
 
 def blurred_by_chance(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Blurs an (H, W, 3) image by chance, like a small hand that is enlarged, or a moving one; returns it otherwise."""
@@ -15,14 +18,29 @@ def blurred_by_chance(image: np.ndarray, rng: np.random.Generator) -> np.ndarray
         small = cv2.resize(image, (round(width / factor), round(height / factor)), interpolation=cv2.INTER_AREA)
         return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     if kind < 0.45:
-        length = int(rng.integers(3, 12))
-        kernel = np.zeros((length, length), np.float32)
-        angle = rng.uniform(0, np.pi)
-        middle, reach = (length - 1) / 2, length / 2 * np.array([np.cos(angle), np.sin(angle)])
-        (x0, y0), (x1, y1) = (np.round(middle + sign * reach).astype(int).tolist() for sign in (-1, 1))
-        cv2.line(kernel, (x0, y0), (x1, y1), (1.0,))
-        return cv2.filter2D(image, -1, kernel / kernel.sum())
+        return motion_blurred(image, float(rng.integers(3, 12)), rng.uniform(0, np.pi))
     return image
+
+
+def motion_blurred(image: np.ndarray, length: float, angle: float) -> np.ndarray:
+    """Blurs an (H, W, 3) image along a line.
+
+    Args:
+        image: The image.
+        length: Length of the line in pixels.
+        angle: Its direction in radians.
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, _LONGEST_BLUR / length)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    side = max(1, int(length * scale))
+    kernel = np.zeros((side, side), np.float32)
+    middle, reach = (side - 1) / 2, side / 2 * np.array([np.cos(angle), np.sin(angle)])
+    (x0, y0), (x1, y1) = (np.round(middle + sign * reach).astype(int).tolist() for sign in (-1, 1))
+    cv2.line(kernel, (x0, y0), (x1, y1), (1.0,))
+    blurred = cv2.filter2D(small, -1, kernel / kernel.sum())
+    return cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR) if scale < 1 else blurred
 
 
 def photometrically_changed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

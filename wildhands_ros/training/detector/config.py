@@ -46,6 +46,10 @@ class DetectorTrainingConfig:
     """Share of the photographs in each batch."""
     worn_share: float = 0.0
     """Share of the images in which gloves, markers and devices are drawn on hands (see ``synthetic.worn_things``)."""
+    moving_share: float = 0.0
+    """Share of the images in which hands are blurred by motion."""
+    cut_share: float = 0.0
+    """Share of the images in which an image edge cuts a hand."""
     seed: int = 1
     start: str = START_MEDIAPIPE
     """Initial weights: ``mediapipe`` (its palm detector), ``default`` (the bundled detector), ``second_stage`` (the
@@ -84,10 +88,9 @@ class DetectorTrainingConfig:
             raise ValueError("cached_batches cannot train the palm heads: set losses.palms to 0")
         if self.self_labels and not self.real_images:
             raise ValueError("self_labels needs real_images: the folder whose images it labels")
-        if not 0 <= self.real_share <= 1:
-            raise ValueError(f"real_share must lie between 0 and 1, not {self.real_share}")
-        if not 0 <= self.worn_share <= 1:
-            raise ValueError(f"worn_share must lie between 0 and 1, not {self.worn_share}")
+        for name in ("real_share", "worn_share", "moving_share", "cut_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie between 0 and 1, not {getattr(self, name)}")
         if not (self.lr > 0 and self.clip_norm > 0 and self.trunk_factor >= 0 and 0 <= self.ema_decay < 1):
             raise ValueError(
                 "lr and clip_norm must be positive, trunk_factor not negative, ema_decay at least 0 and below 1"

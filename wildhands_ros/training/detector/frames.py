@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,7 +14,6 @@ from ...synthetic.config import WorldConfig
 from ...synthetic.frames import make_frame
 from ...synthetic.image_effects import photometrically_changed
 from ...synthetic.labelled_frames import label_frame
-from ...synthetic.worn_things import with_worn_things
 from ...types import Side
 
 CANVAS = 384
@@ -37,11 +36,6 @@ class Frame:
     """(N, 2) unit vectors from the wrist to the middle finger's base, or zero if unknown."""
     counts: np.ndarray
     """(N,) bool: whether enough of the hand is visible; the others are left out of the losses."""
-
-    def with_worn_things(self, share: float, rng: np.random.Generator) -> Frame:
-        """Returns the frame, with the given probability with gloves, markers and devices on some of its hands."""
-        worn = rng.random() < share
-        return replace(self, image=with_worn_things(self.image, self.boxes, self.counts, rng)) if worn else self
 
 
 def detector_frame(image: LabelledImage) -> Frame:

@@ -24,6 +24,7 @@ from ...synthetic.backgrounds import photo_files
 from ...synthetic.config import WorldConfig, world_config
 from ..randomness import generator
 from . import frames, second_stage
+from .disturbances import NONE, Disturbances
 from .frames import Frame
 from .real_images import RealImages
 
@@ -68,7 +69,7 @@ class FramePool:
         batch_size: int,
         real: RealImages | None = None,
         real_share: float = 0.0,
-        worn_share: float = 0.0,
+        disturb: Disturbances = NONE,
     ) -> None:
         """
         Args:
@@ -79,14 +80,14 @@ class FramePool:
             batch_size: Images per step.
             real: Source of photographs.
             real_share: Their share of each batch.
-            worn_share: Share of the rendered images with gloves, markers and devices drawn on hands.
+            disturb: How the rendered images are disturbed.
 
         Raises:
             ValueError: The world is unknown.
             OSError: The cache folder cannot be written.
         """
         self.size = KINDS[kind].size
-        self._kind, self._seed, self._count, self._worn_share = kind, seed, pool, worn_share
+        self._kind, self._seed, self._count, self._disturb = kind, seed, pool, disturb
         self._real, self._real_count = real, round(real_share * batch_size) if real is not None else 0
         self._rendered_count = batch_size - self._real_count
         self._paths = _make(kind, world, seed, -(-pool // _CHUNK))
@@ -101,9 +102,7 @@ class FramePool:
     def _cut(self, place: int) -> Frame:
         rng = generator(self._seed, 1, place)
         frame = self._frame(int(_order(self._seed, place // self._count, self._count)[place % self._count]))
-        if self._worn_share:
-            frame = frame.with_worn_things(self._worn_share, rng)
-        return KINDS[self._kind].cut(frame, rng)
+        return KINDS[self._kind].cut(self._disturb(frame, rng), rng)
 
     def _frame(self, number: int) -> Frame:
         jpegs, jpeg_starts, labels, starts = _loaded(self._paths[number // _CHUNK])

@@ -19,6 +19,7 @@ from ...datasets.real_images.split import TRAIN
 from ...io.images import load_image
 from ...synthetic.image_effects import blurred_by_chance
 from . import frames, second_stage
+from .disturbances import NONE, Disturbances
 from .frames import HEIGHT, WIDTH, Frame, window
 
 _HEAD_MOUNTED, _HEAD_MOUNTED_WEIGHT = "head", 3.0
@@ -40,7 +41,7 @@ class RealImages:
     Args:
         folder: Folder of boxed images.
         kind: ``frames`` or ``second_stage``, see ``DetectorTrainingConfig.images``.
-        worn_share: Share of the photographs with gloves, markers and devices drawn on hands.
+        disturb: How the photographs are disturbed.
         self_labels: File of ``datasets.real_images.self_labels`` with labels of further images of the folder.
 
     Raises:
@@ -48,7 +49,9 @@ class RealImages:
         OSError: An annotation file cannot be read.
     """
 
-    def __init__(self, folder: Path, kind: str, worn_share: float = 0.0, self_labels: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, kind: str, disturb: Disturbances = NONE, self_labels: Path | None = None
+    ) -> None:
         known = read_boxed_images(folder).images
         if self_labels is not None:
             known += read_boxed_images(folder, self_labels).images
@@ -58,7 +61,7 @@ class RealImages:
                 f"{folder}: there is no image for training: it must have boxes (hands_boxed), a licence (a row of "
                 "LICENCES.md), and must not belong to validation or test"
             )
-        self._images, self._worn_share = images, worn_share
+        self._images, self._disturb = images, disturb
         self._cumulated = np.cumsum(_weights(images))
         self._make: Callable[[np.random.Generator], Frame] = (
             self._second_stage_crop if kind == "second_stage" else self._whole_frame
@@ -81,20 +84,17 @@ class RealImages:
 
     def _whole_frame(self, rng: np.random.Generator) -> Frame:
         if rng.random() >= _COLLAGES:
-            return frames.augmented(self._frame(self._drawn(rng), rng), rng)
-        return collage([self._frame(self._drawn(rng), rng) for _ in range(4)], rng)
-
-    def _frame(self, image: BoxedImage, rng: np.random.Generator) -> Frame:
-        frame = _frame(image)
-        return frame.with_worn_things(self._worn_share, rng) if self._worn_share else frame
+            return frames.augmented(self._disturb(_frame(self._drawn(rng)), rng), rng)
+        return collage([self._disturb(_frame(self._drawn(rng)), rng) for _ in range(4)], rng)
 
     def _second_stage_crop(self, rng: np.random.Generator) -> Frame:
         image = self._drawn(rng)
-        frame = self._frame(image, rng)
+        frame = _frame(image)
+        mistakes = _mistakes(image.path, tuple(map(tuple, frame.boxes))) if image.hands_complete else ()
+        frame = self._disturb(frame, rng)
         height, width = frame.image.shape[:2]
         hands = np.flatnonzero(frame.counts)
         kind = rng.random()
-        mistakes = _mistakes(image.path, tuple(map(tuple, frame.boxes))) if image.hands_complete else ()
         if len(hands) and (kind < _HANDS + _NEAR_HANDS or not image.hands_complete):
             box = frame.boxes[rng.choice(hands)]
             spread = 0.12 if kind < _HANDS else 0.5

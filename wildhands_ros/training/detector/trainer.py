@@ -25,6 +25,7 @@ from ..progress import Means, Progress
 from ..randomness import seed_torch
 from ..runs import Outcome, TrainingError, check_same_run, config_text, only_run_in, stop_signals, warn
 from .config import RESUMABLE_CHANGES, START_DEFAULT, START_MEDIAPIPE, START_SECOND_STAGE, DetectorTrainingConfig
+from .disturbances import Disturbances
 from .objective import DetectorBatch, collate, detector_losses
 from .pool import FramePool
 from .real_images import RealImages
@@ -50,10 +51,11 @@ class DetectorTrainer:
         """
         self._config, self._folder = config, folder
         self._checkpoints = Checkpoints(folder / "checkpoints")
+        disturb = Disturbances(config.worn_share, config.moving_share, config.cut_share)
         real = None
         if config.real_images:
             labels = Path(config.self_labels) if config.self_labels else None
-            real = RealImages(Path(config.real_images), config.images, config.worn_share, labels)
+            real = RealImages(Path(config.real_images), config.images, disturb, labels)
         self._pool = FramePool(
             config.images,
             config.world,
@@ -62,7 +64,7 @@ class DetectorTrainer:
             config.batch_size,
             real,
             config.real_share,
-            config.worn_share,
+            disturb,
         )
         seed_torch(config.seed)  # for the random initial weights of the hand head
         self._net = _initial_network(config.start)
