@@ -49,9 +49,7 @@ class RealImages:
         OSError: An annotation file cannot be read.
     """
 
-    def __init__(
-        self, folder: Path, kind: str, disturb: Disturbances = NONE, self_labels: Path | None = None
-    ) -> None:
+    def __init__(self, folder: Path, kind: str, disturb: Disturbances = NONE, self_labels: Path | None = None) -> None:
         known = read_boxed_images(folder).images
         if self_labels is not None:
             known += read_boxed_images(folder, self_labels).images
