@@ -38,6 +38,8 @@ _CROPS = (1.8, 2.2)
 """
 _SAME_PLACE = 0.25
 """Minimum IoU of a place and what the second stage finds there."""
+_ABOUT_BEST = 0.7
+"""Share of the best score in a crop from which another hand there may be the one that was meant."""
 _SAME_PROPOSAL = 0.55
 """IoU above which two proposals are of one place."""
 _LEAST_PRESENCE = 0.1
@@ -196,14 +198,21 @@ class ProposalVerifier:
         return _without_same_hands(candidates, *size)
 
     def _shown(self, image_rgb: np.ndarray, box: np.ndarray, scale: float, seen: Seen) -> tuple[Proposal, ...]:
-        """Returns the best hand that the second stage shows at a place in a crop around it, or nothing."""
+        """Returns the hand that the second stage shows at a place in a crop around it, or nothing.
+
+        Of those with about the best score it is the one that overlaps the place most: with the best alone, two
+        interlocked hands would become one.
+        """
         side = scale * (box[2:] - box[:2]).max()
         x, y = (box[:2] + box[2:]) / 2 - side / 2
         window = Window(x, y, side, side, SECOND_STAGE_SIDE**2)
         if window not in seen:
             seen[window] = self._second_stage(image_rgb, window)
         there = [proposal for proposal in seen[window] if box_iou(proposal.box, box) > _SAME_PLACE]
-        return (max(there, key=_score),) if there else ()
+        if not there:
+            return ()
+        least = _ABOUT_BEST * max(map(_score, there))
+        return (max((shown for shown in there if shown.score >= least), key=lambda shown: box_iou(shown.box, box)),)
 
     def _landmarks(self, image_rgb: np.ndarray, camera: Camera, crops: _Places) -> list[Detection | None]:
         """Returns what the landmark network finds at each place.
