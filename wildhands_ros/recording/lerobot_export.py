@@ -145,7 +145,7 @@ def _features(camera: str, layout: _Layout) -> dict[str, dict[str, object]]:
     def vector(names: tuple[str, ...], dtype: str = "float32") -> dict[str, object]:
         return {"dtype": dtype, "shape": (len(names),), "names": list(names)}
 
-    depth = {"dtype": "uint16", "shape": layout.depth_shape, "names": ["height", "width"]}
+    depth: dict[str, object] = {"dtype": "uint16", "shape": layout.depth_shape, "names": ["height", "width"]}
     return {
         f"observation.images.{camera}": {
             "dtype": "video",
