@@ -218,6 +218,7 @@ def test_measured_depth_tells_a_shift_along_the_line_between_the_cameras() -> No
             )
             hands.append(SharedHand(number / 10, left, right))
         found[stddev] = correction(hands)
+        assert found[stddev] is not None
     assert not found[None].is_wrong and found[0.008].is_wrong
     np.testing.assert_allclose(found[0.008].apply(wrong).position, POSES["right"].position, atol=0.015)
 
