@@ -23,6 +23,7 @@ from dataset_files import make_interhand
 from torch import nn
 
 from wildhands_ros import versions
+from wildhands_ros.datasets.detector_frames import Frame
 from wildhands_ros.evaluation.ablation.features import FeatureRequest, FeatureSet, load_features, make_features
 from wildhands_ros.evaluation.ablation.training import TrainingSet, measure, train
 from wildhands_ros.evaluation.ablation.variants import LOSSES, NETWORK, Variant, View
@@ -45,7 +46,6 @@ from wildhands_ros.training.config import (
     SourceConfig,
     TrainingConfig,
 )
-from wildhands_ros.training.detector.frames import Frame
 from wildhands_ros.training.detector.pool import KINDS
 from wildhands_ros.training.initialisation import hand_assets
 from wildhands_ros.training.pool import Pool

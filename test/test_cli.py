@@ -186,7 +186,7 @@ class TestFaults:
         monkeypatch.setattr(estimate, "make_estimator", lambda *_: pytest.fail("the work began"))
         image = frames / "images" / "frame_0.jpg"
         refused(("estimate", image, "--json", tmp_path / "none" / "out.json"), "none does not exist")
-        refused(("estimate", image, "--overlay", image), "overwrite")
+        refused(("estimate", image, "--overlay", image), "is an input, which the output would replace")
         refused(("estimate", image, "--json", tmp_path / "out.png", "--overlay", tmp_path / "out.png"), "same file")
         refused(("estimate", frames / "short.mp4", "--overlay", tmp_path / "o.avi"), ".mp4")
         if Path("/proc/version").exists():  # not even root can write there

@@ -12,20 +12,21 @@ import numpy as np
 import pytest
 import torch
 
+from wildhands_ros.datasets.detector_frames import Frame, detector_frame
 from wildhands_ros.detection.proposals import decode_hands
 from wildhands_ros.detection.windows import View
 from wildhands_ros.network.detector_net import HandDetectorNet, HandMaps, load_detector
 from wildhands_ros.network.palm_net import PalmOutput
 from wildhands_ros.runtime.onnx import save_detector
 from wildhands_ros.synthetic.config import world_config
+from wildhands_ros.synthetic.disturbances import NONE, Disturbances
 from wildhands_ros.synthetic.frames import make_frame
 from wildhands_ros.synthetic.labelled_frames import label_frame
 from wildhands_ros.synthetic.worn_things import hand_silhouette
 from wildhands_ros.training.config_file import ConfigError
 from wildhands_ros.training.detector import frames, pool, second_stage
 from wildhands_ros.training.detector.config import DetectorLossWeights, DetectorTrainingConfig
-from wildhands_ros.training.detector.disturbances import NONE, Disturbances
-from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, Frame, augmented, detector_frame
+from wildhands_ros.training.detector.frames import HEIGHT, WIDTH, augmented
 from wildhands_ros.training.detector.objective import collate, detector_losses
 from wildhands_ros.training.detector.pool import FramePool
 from wildhands_ros.training.detector.real_images import RealImages

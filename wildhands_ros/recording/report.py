@@ -191,8 +191,8 @@ def _section(recording: Recording) -> str:
     parts.append(_table(header, rows))
     rows = [_distance_figures(recording, side) for side in Side if any(recording.of_side(side))]
     if any(hand.depth is not DepthStatus.NONE or hand.views for of_frame in recording.hands for hand in of_frame):
-        header = ("hand", "length", "distance by depth", "by several cameras", "by colour alone", "depth not used")
-        parts.append(_table(header, rows))
+        columns = ("hand", "length", "distance by depth", "by several cameras", "by colour alone", "depth not used")
+        parts.append(_table(columns, rows))
     counts = Counter(
         text
         for of_frame in recording.hands

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...datasets.detector_frames import Frame
 from ...network.detector_cells import CELL
 from ...network.detector_net import HandMaps
 from ...network.palm_net import PalmOutput
 from .config import DetectorLossWeights
-from .frames import Frame
 
 _MIN_PALM_SCORE = 0.2
 """MediaPipe's score of an anchor above which its box is distilled."""

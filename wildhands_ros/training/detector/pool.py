@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ... import versions
+from ...datasets.detector_frames import Frame
 from ...io.cache_files import cached_output, is_cached, own_cache_folder
 from ...io.cache_key import cache_key
 from ...network.network_file import DEFAULT_DETECTOR
@@ -22,10 +23,9 @@ from ...runtime.processes import in_processes
 from ...runtime.threads import available_cpus
 from ...synthetic.backgrounds import photo_files
 from ...synthetic.config import WorldConfig, world_config
+from ...synthetic.disturbances import NONE, Disturbances
 from ..randomness import generator
 from . import frames, second_stage
-from .disturbances import NONE, Disturbances
-from .frames import Frame
 from .real_images import RealImages
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ...datasets.detector_frames import Frame
 from ...datasets.real_images.reader import BoxedImage, read_boxed_images
 from ...datasets.real_images.split import TRAIN
 from ...io.images import load_image
+from ...synthetic.disturbances import NONE, Disturbances
 from ...synthetic.image_effects import blurred_by_chance
 from . import frames, second_stage
-from .disturbances import NONE, Disturbances
-from .frames import HEIGHT, WIDTH, Frame, window
+from .frames import HEIGHT, WIDTH, window
 
 _HEAD_MOUNTED, _HEAD_MOUNTED_WEIGHT = "head", 3.0
 """What the network is made for, and of which there are few images, is shown this much more often."""

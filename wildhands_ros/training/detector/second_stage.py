@@ -9,6 +9,7 @@ from functools import cache
 import cv2
 import numpy as np
 
+from ...datasets.detector_frames import Frame, detector_frame
 from ...detection.proposals import ProposalNet
 from ...detection.windows import SECOND_STAGE_SIDE, whole
 from ...geometry.boxes import box_iou
@@ -16,7 +17,7 @@ from ...network.network_file import DEFAULT_DETECTOR
 from ...synthetic.config import WorldConfig
 from ...synthetic.frames import make_frame
 from ...synthetic.labelled_frames import label_frame
-from .frames import Frame, detector_frame, window
+from .frames import window
 
 SIDE = SECOND_STAGE_SIDE
 """Side of a training image in pixels."""

@@ -19,13 +19,13 @@ from ...network.detector_net import HandDetectorNet, load_detector
 from ...network.network_file import DEFAULT_DETECTOR, SECOND_STAGE_DETECTOR
 from ...network.palm_net import PalmNet, PalmOutput
 from ...runtime.onnx import save_detector
+from ...synthetic.disturbances import Disturbances
 from ..checkpointing import Checkpoints
 from ..ema import WeightAverage
 from ..progress import Means, Progress
 from ..randomness import seed_torch
 from ..runs import Outcome, TrainingError, check_same_run, config_text, only_run_in, stop_signals, warn
 from .config import RESUMABLE_CHANGES, START_DEFAULT, START_MEDIAPIPE, START_SECOND_STAGE, DetectorTrainingConfig
-from .disturbances import Disturbances
 from .objective import DetectorBatch, collate, detector_losses
 from .pool import FramePool
 from .real_images import RealImages

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...synthetic.image_effects import motion_blurred
-from ...synthetic.worn_things import with_worn_things
-from .frames import Frame
+from ..datasets.detector_frames import Frame
+from .image_effects import motion_blurred
+from .worn_things import with_worn_things
 
 _LEAST_LEFT, _MOST_LEFT = 0.25, 0.8
 """Shares of a hand's box that an image edge leaves."""
@@ -26,7 +26,7 @@ class Disturbances:
     """Shares of the images that are disturbed in each way."""
 
     worn: float = 0.0
-    """Gloves, markers and devices are drawn on hands (see ``synthetic.worn_things``)."""
+    """Gloves, markers and devices are drawn on hands (see ``worn_things``)."""
     moving: float = 0.0
     """Hands are blurred by their motion."""
     cut: float = 0.0
