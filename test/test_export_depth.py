@@ -59,8 +59,15 @@ def check(depths: np.ndarray) -> None:
 
 def test_demonstrations_have_the_nearest_depth_images(bag_with_depth):
     config = ExportConfig(decode, task="wave", depth=DEPTH, decode_depth=depth_millimetres)
-    for demonstration in demonstrations(bag_with_depth, config):  # the bag is open inside the loop only
+    for demonstration in demonstrations(bag_with_depth, config):
         check(np.stack([sample.depth() for sample in demonstration.samples]))
+
+
+def test_depth_images_are_not_read_from_a_closed_bag(bag_with_depth):
+    config = ExportConfig(decode, task="wave", depth=DEPTH, decode_depth=depth_millimetres)
+    (demonstration,) = demonstrations(bag_with_depth, config)
+    with pytest.raises(RuntimeError, match="is closed: read its messages while it is open"):
+        [sample.depth() for sample in demonstration.samples]
 
 
 @pytest.mark.slow

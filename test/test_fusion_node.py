@@ -201,6 +201,16 @@ def test_messages_of_one_moment_are_found():
     assert set(synchroniser.next(13.0)) == {"left"}
 
 
+def test_a_bag_that_starts_again_is_reported():
+    restarts: list[str] = []
+    synchroniser: Synchroniser[str] = Synchroniser(["left"], 0.01, 0.05, lambda: restarts.append("restart"))
+    for stamp, expected in ((50.0, 0), (49.9, 0), (50.1, 0), (3.0, 1), (3.1, 1)):
+        synchroniser.add("left", Stamped(stamp, stamp, ""))
+        while synchroniser.next(1e9) is not None:
+            pass
+        assert len(restarts) == expected
+
+
 def test_cameras_are_calibrated_by_hands():
     pose = POSES["right"]
     wrong = type(pose)(Rotation.from_rotvec([0, 0, 0.02]).as_matrix() @ pose.rotation, pose.position)

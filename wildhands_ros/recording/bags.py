@@ -66,7 +66,7 @@ class Bag:
         self._open_files: StorageFiles | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._counts: dict[str, int] = {}
-        self._is_salvaged = False
+        self._is_salvaged = self._is_closed = False
 
     def __enter__(self) -> Bag:
         """Opens the recording.
@@ -86,6 +86,7 @@ class Bag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_closed = True
         if self._open_files is not None:
             self._open_files.close()
         if self._temporary is not None:
@@ -142,6 +143,8 @@ class Bag:
         except Exception as error:  # the libraries of the storage formats raise all kinds of errors on damaged data
             if isinstance(error, OSError) and not isinstance(error, EOFError):
                 raise
+            if self._is_closed:
+                raise RuntimeError(f"{self.path} is closed: read its messages while it is open") from error
             self._add_problem(
                 f"{self.path}: damaged after {read.total()} messages; the rest cannot be read ({_line(error)})"
             )

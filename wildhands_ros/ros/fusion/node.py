@@ -140,7 +140,10 @@ class FusionNode(ManagedNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         if self._extrinsics is None:
             self._motion = CameraMotion(self, self._frame_id)
-        self._synchroniser = Synchroniser(self.parameters.cameras, self.parameters.tolerance, self.parameters.max_wait)
+        on_restart = self._motion.clear if self._motion is not None else lambda: None
+        self._synchroniser = Synchroniser(
+            self.parameters.cameras, self.parameters.tolerance, self.parameters.max_wait, on_restart
+        )
         latest = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._inputs = [
             self.create_subscription(HandArray, f"{name}/hands", partial(self._on_hands, name), latest)

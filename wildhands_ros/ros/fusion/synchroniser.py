@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -33,10 +33,13 @@ class Synchroniser(Generic[T]):
         cameras: Names of the cameras.
         tolerance: Largest difference of the stamps in seconds.
         max_wait: Longest time in seconds for which a message waits.
+        on_restart: Called when the clock was set back, or a bag starts again.
     """
 
-    def __init__(self, cameras: Sequence[str], tolerance: float, max_wait: float):
-        self._tolerance, self._max_wait = tolerance, max_wait
+    def __init__(
+        self, cameras: Sequence[str], tolerance: float, max_wait: float, on_restart: Callable[[], None] = lambda: None
+    ):
+        self._tolerance, self._max_wait, self._on_restart = tolerance, max_wait, on_restart
         self._waiting: dict[str, deque[Stamped[T]]] = {name: deque(maxlen=KEPT) for name in cameras}
         self._last_arrival = dict.fromkeys(cameras, -float("inf"))
         self._last_stamp = -float("inf")
@@ -47,7 +50,8 @@ class Synchroniser(Generic[T]):
         if message.stamp <= self._last_stamp - self._tolerance:
             if message.stamp > self._last_stamp - 1.0:
                 return False
-            self.clear()  # The clock was set back, or a bag starts again.
+            self.clear()
+            self._on_restart()
         waiting = self._waiting[camera]
         if waiting and message.stamp <= waiting[-1].stamp:
             waiting.clear()
