@@ -19,8 +19,6 @@ hands and are both kept."""
 _FRAGMENT_SIZE, _FRAGMENT_WITHIN = 0.6, 0.75
 """A fragment has less than this share of another hand's area, and more than that share of it lies in the other's
 box."""
-_FRAGMENT_SCORE = 0.5
-"""A hand whose score is less than this share of a smaller one's is too doubtful to make that one a fragment."""
 
 
 def without_duplicates(hands: Sequence[Detection]) -> list[Detection]:
@@ -33,14 +31,10 @@ def without_duplicates(hands: Sequence[Detection]) -> list[Detection]:
         The remaining hands, best first.
     """
     kept: list[Detection] = []
-    for hand in sorted(hands, key=lambda hand: -_score(hand)):
+    for hand in sorted(hands, key=lambda hand: -np.nan_to_num(hand.score, nan=1.0)):
         if not any(same_hand(hand, other) for other in kept):
             kept.append(hand)
     return [hand for hand in kept if not any(_is_fragment(hand, other) for other in kept)]
-
-
-def _score(hand: Detection) -> float:
-    return float(np.nan_to_num(hand.score, nan=1.0))
 
 
 def same_hand(a: Detection, b: Detection) -> bool:
@@ -63,7 +57,5 @@ def _are_close(points: np.ndarray) -> bool:
 
 
 def _is_fragment(hand: Detection, other: Detection) -> bool:
-    if _score(other) < _FRAGMENT_SCORE * _score(hand):
-        return False
     area = box_area(hand.box)
     return area < _FRAGMENT_SIZE * box_area(other.box) and box_overlap(hand.box, other.box) > _FRAGMENT_WITHIN * area
