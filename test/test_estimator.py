@@ -253,6 +253,20 @@ def test_the_score_falls_as_the_hand_is_hidden(photo):
 
 
 @needs_photos
+def test_a_hand_is_followed_at_one_image_a_second(photo):
+    """A machine that falls behind would otherwise search every image, which takes longest, and never catch up."""
+    labelled, label, image = photo
+    tracking = Estimator(EstimatorConfig(detector="tracks"))
+    box = [Detection(label.box, Side.RIGHT, 0.9)]
+    found = [
+        len(tracking(image, labelled.camera, stamp, detections).hands)
+        for stamp, detections in ((10.0, box), (11.0, None), (12.9, None), (15.5, None))
+    ]
+    tracking.close()
+    assert found == [1, 1, 1, 0]
+
+
+@needs_photos
 def test_a_change_of_the_image_size_resets_the_stream(photo):
     labelled, label, image = photo
     stream = Estimator()

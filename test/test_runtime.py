@@ -301,7 +301,12 @@ def test_a_network_uses_up_to_eight_threads():
 
 @pytest.mark.parametrize(
     ("available", "expected"),
-    [({0, 1}, [[0], [1]]), ({2, 3, 6, 7, 9}, [[2, 6, 9], [3, 7]]), ({4}, [[4], [4]]), ({0, 5}, [[0], [5], [0]])],
+    [
+        ({0, 1}, [[0], [1]]),
+        ({2, 3, 6, 7, 9}, [[2, 6, 9], [3, 7]]),
+        ({4}, [[4], [4]]),
+        ({0, 5}, [[0, 5], [0, 5], [0, 5]]),
+    ],
 )
 def test_processes_divide_the_cores_among_themselves(monkeypatch, available, expected):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: available)

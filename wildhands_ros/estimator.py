@@ -34,7 +34,7 @@ from .runtime.memory import release_unused_memory
 from .runtime.predictor import Predictor
 from .runtime.threads import one_blas_thread
 from .smoothing.hands import ParameterSmoother, TrackedHand
-from .tracking.tracks import MAX_GAP, HandTracks, Track
+from .tracking.tracks import HandTracks, Track
 from .types import (
     DepthStatus,
     Detection,
@@ -49,6 +49,10 @@ from .types import (
 
 STAGES = ("find", "track", "predict", "fit", "smooth", "pose")
 """Stages of an estimate, in this order; see ``Estimator``."""
+
+_LONGEST_GAP = 2.0
+"""Seconds between two images after which hands are no longer expected where they were. Their tracks end sooner. If this
+did too, a machine that falls behind would search every image anew, which takes longest, and never catch up."""
 
 PoseLookup = Callable[[], Pose | None]
 """Returns the pose of the camera in a fixed frame; None if it is unknown."""
@@ -297,7 +301,7 @@ class Estimator:
         """Resets if the size changed, time runs backwards, or there was a long gap: earlier images do not help then."""
         if self._last_image is not None:
             last_stamp, *last_size = self._last_image
-            if last_size != [camera.width, camera.height] or not 0 <= stamp - last_stamp <= MAX_GAP:
+            if last_size != [camera.width, camera.height] or not 0 <= stamp - last_stamp <= _LONGEST_GAP:
                 self.reset()
 
     def _track(self, hands: list[_Hand], stamp: float | None) -> None:

@@ -13,7 +13,8 @@ def divided_cores(index: int, count: int) -> list[int]:
 
     Args:
         index: number of the process, from 0.
-        count: number of the processes; if there are more of them than cores, some share a core.
+        count: number of the processes; if there are more of them than cores, each gets all cores, because on some they
+            would be more than on others.
     """
     cores = sorted(os.sched_getaffinity(0))
-    return cores[index::count] or [cores[index % len(cores)]]
+    return cores[index::count] if count <= len(cores) else cores
