@@ -83,7 +83,7 @@ test-numpy1: setup
 
 # As a user with a ROS distribution does.
 test-colcon: setup-test
-	@$(PYTHON) tools/colcon_test.py
+	@$(PYTHON) tools/colcon_workspace.py
 
 # The library with the versions of Ubuntu 22.04, and with the newest of everything.
 test-distros:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import setup_env
-from colcon_test import build_workspace, colcon
+from colcon_workspace import build_workspace, colcon
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "requirements" / "demo.in"

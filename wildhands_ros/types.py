@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -197,6 +197,11 @@ class ManoParameters:
     """(45,) rotations of the 15 finger joints in MANO order."""
     betas: np.ndarray
     """(10,) shape coefficients."""
+
+    @classmethod
+    def from_message(cls, message: Any) -> ManoParameters:
+        """Makes the parameters of a ``wildhands_ros/msg/ManoParameters``, as float64."""
+        return cls(*(np.asarray(getattr(message, each.name), np.float64) for each in fields(cls)))
 
 
 @dataclass(frozen=True)

@@ -110,12 +110,7 @@ def correction(hands: Sequence[SharedHand]) -> PairCorrection | None:
     parts = [_misses(hand) for hand in hands]
     distances, _, jacobian, stddev, joints = (np.concatenate(values) for values in zip(*parts, strict=True))
     prior = np.diag(np.repeat(1 / np.square(_PRIOR), 3))
-    step = np.zeros(6)
-    for _ in range(_ITERATIONS):
-        whitened = (distances + jacobian @ step) / stddev
-        weights = joints / (1 + (whitened / _ROBUST) ** 2) ** 2 / stddev**2 / _ALIKE
-        information = (jacobian * weights[:, None]).T @ jacobian
-        step = -np.linalg.solve(information + prior, (jacobian * weights[:, None]).T @ distances)
+    step, information = _solved(distances, jacobian, stddev, joints, prior)
     return PairCorrection(
         rotation=step[:3],
         shift=step[3:],
@@ -189,10 +184,7 @@ def refined_poses(poses: Mapping[str, Pose], shared: Mapping[tuple[str, str], Se
     distances, rows, stddev, joints = (np.concatenate(part) for part in zip(*equations, strict=True))
     prior = np.diag(np.tile(np.repeat(1 / np.square(_PRIOR), 3), len(names)))
     prior[:6, :6] += 1e12 * np.eye(6)
-    step = np.zeros(6 * len(names))
-    for _ in range(_ITERATIONS):
-        weights = joints / (1 + ((distances + rows @ step) / stddev / _ROBUST) ** 2) ** 2 / stddev**2 / _ALIKE
-        step = -np.linalg.solve((rows * weights[:, None]).T @ rows + prior, (rows * weights[:, None]).T @ distances)
+    step, _ = _solved(distances, rows, stddev, joints, prior)
     connected = {names[0]} | {name for pair, hands in shared.items() if hands for name in pair}
     return {
         name: Pose(
@@ -202,6 +194,28 @@ def refined_poses(poses: Mapping[str, Pose], shared: Mapping[tuple[str, str], Se
         for name in names
         if name in connected
     }
+
+
+def _solved(
+    distances: np.ndarray, jacobian: np.ndarray, stddev: np.ndarray, joints: np.ndarray, prior: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the (P,) changes of the poses that bring the hands together, and their (P, P) information without prior.
+
+    Args:
+        distances: (N,) as in ``_Misses``, like ``stddev`` and ``joints``.
+        jacobian: (N, P) derivatives of the distances.
+        stddev: (N,).
+        joints: (N,).
+        prior: (P, P) information.
+    """
+    step, information = np.zeros(len(prior)), np.zeros_like(prior)
+    for _ in range(_ITERATIONS):
+        whitened = (distances + jacobian @ step) / stddev
+        weights = joints / (1 + (whitened / _ROBUST) ** 2) ** 2 / stddev**2 / _ALIKE
+        weighted = (jacobian * weights[:, None]).T
+        information = weighted @ jacobian
+        step = -np.linalg.solve(information + prior, weighted @ distances)
+    return step, information
 
 
 def _misses(hand: SharedHand) -> _Misses:

@@ -16,7 +16,7 @@ from .hand_length import ADULTS, EXACT_STDDEV
 from .initialisation import blind_poses, pose_from_world
 from .kinematics import NUM_ANGLES, NUM_RIGID, HandKinematics, HandPose, turn_between
 from .levenberg_marquardt import Job
-from .residuals import Anchor, Evaluated, Evidence
+from .residuals import LEAST_SLOPE, Anchor, Evaluated, Evidence
 from .solver import solver
 from .summary import summariser
 
@@ -291,7 +291,7 @@ class KeypointFit:
         position = np.asarray(initial.transl) * mirror + self._kinematics.wrist_at_rest(betas)
         own_length, gradient = self._kinematics.length(betas)
         position *= length / own_length
-        betas = betas + gradient * (length - own_length) / (gradient @ gradient)
+        betas = betas + gradient * (length - own_length) / max(gradient @ gradient, LEAST_SLOPE**2)
         vectors = np.concatenate([initial.global_orient, initial.hand_pose]).reshape(16, 3) * turn
         rotations = matrices_from_vectors(vectors)
         angles = self._kinematics.angles_of(rotations[1:])

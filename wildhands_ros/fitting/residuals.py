@@ -29,7 +29,7 @@ DIRECTION_STDDEV = 0.3
 """Standard deviation of the detector's bone directions in radians."""
 LIMIT_STDDEV = np.radians(5)
 """Standard deviation in radians by which an angle exceeds its range."""
-_LEAST_SLOPE = 1e-9
+LEAST_SLOPE = 1e-9
 """Metres per unit of the shape coefficients; it keeps the division finite for a model of one shape."""
 MIN_DEPTH = 0.01
 """Minimum depth along a ray in metres; it keeps trial steps through the camera finite."""
@@ -209,7 +209,7 @@ def add_hand_priors(
 
     own_length, gradient = kinematics.length(pose.betas)
     slope = np.sqrt((gradient * gradient).sum(-1))
-    longer = gradient / np.maximum(slope, _LEAST_SLOPE)[..., None]
+    longer = gradient / np.maximum(slope, LEAST_SLOPE)[..., None]
     along = (longer * pose.betas).sum(-1)
     residual = (own_length - length) / length_stddev
     normal.cost += (pose.betas * pose.betas).sum(-1) - along * along + residual * residual

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..geometry.compiled import native
+from ..geometry.normals import vertex_normals
 from ..hand_model.asset import NUM_JOINTS, HandAsset, joints_linear
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from .anatomy import ARTICULATED_JOINTS
@@ -72,7 +73,7 @@ class HandSurface:
         self._weights_outwards = _from_joint_to_tip(self._weights[:, 1:].reshape(-1, 5, 3, 1))
         self._template = asset_right.v_template[chosen].astype(np.float64).ravel()
         self._dirs = np.ascontiguousarray(asset_right.shapedirs[chosen].reshape(3 * len(chosen), -1), np.float64)
-        self._normals = _vertex_normals(asset_right.v_template, asset_right.faces)[chosen]
+        self._normals = vertex_normals(asset_right.v_template, asset_right.faces)[chosen]
         joints, joint_dirs = joints_linear(asset_right)
         self._joints, self._joint_dirs = joints[order], joint_dirs[order]
         self._posedirs = None
@@ -238,16 +239,6 @@ def _spread(asset: HandAsset, count: int) -> np.ndarray:
         chosen.append(int(distances.argmax()))
         distances = np.minimum(distances, np.linalg.norm(points - points[chosen[-1]], axis=1))
     return np.sort(allowed[chosen])
-
-
-def _vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Returns (V, 3) unit normals, weighted by the area of the faces."""
-    corners = vertices.astype(np.float64)[faces]
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros(vertices.shape)
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], across)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
 
 
 def _spheres(asset: HandAsset, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

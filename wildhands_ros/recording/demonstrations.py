@@ -182,7 +182,10 @@ def demonstrations(path: Path, config: ExportConfig) -> Iterator[Demonstration]:
             demonstration = _demonstration(bag, images, inside, contents.commands, episode.task, fps, config.decode)
             if config.depth and config.decode_depth is not None:
                 topic = _topic(bag, IMAGE_TYPES, config.depth, "--depth")
-                _add_depth(demonstration, _DepthReader(bag, topic, inside[0].received, config.decode_depth))
+                depth = _DepthReader(bag, topic, inside[0].received, config.decode_depth)
+                demonstration.samples = [
+                    replace(sample, depth=partial(depth, sample.stamp)) for sample in demonstration.samples
+                ]
             demonstration.notes[:0], notes = notes, []
             if not demonstration.samples:
                 reasons = "; ".join(demonstration.notes)
@@ -298,10 +301,6 @@ class _DepthReader:
         if not near:
             return np.zeros(self._shape, np.uint16)
         return self._decode(min(near, key=lambda found: abs(found[0] - stamp))[1], self._topic.msgtype)
-
-
-def _add_depth(demonstration: Demonstration, reader: _DepthReader) -> None:
-    demonstration.samples = [replace(sample, depth=partial(reader, sample.stamp)) for sample in demonstration.samples]
 
 
 def _at_rate(stamps: Sequence[int], fps: int) -> list[int]:

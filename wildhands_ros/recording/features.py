@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..hand_model.joints import MEDIAPIPE_JOINT_NAMES
-from .message import Message
+from .message import SIDE_OF_VALUE, Message
 
-SIDES = {"right": 1, "left": 2}
+SIDES = {side.value: value for value, side in SIDE_OF_VALUE.items()}
 """Values of ``side`` in ``wildhands_ros/msg/Hand``."""
 THUMB_TIP, INDEX_TIP = 4, 8
 MANO_JOINTS = tuple(

@@ -15,6 +15,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from ..geometry.normals import vertex_normals
 from ..hand_model.asset import HandAsset
 from ..hand_model.joints import MANO_TO_MEDIAPIPE
 from ..hand_model.layer import HandLayer, HandOutput
@@ -102,7 +103,7 @@ class ManoFitter:
         posed = [self._poser(hand.mano, hand.side) for hand in hands]
         joints = torch.from_numpy(np.stack([each.joints for each in posed]))
         vertices = [each.vertices.astype(np.float64) for each in posed]
-        normals = [_normals(each, self._faces[hand.side]) for each, hand in zip(vertices, hands, strict=True)]
+        normals = [vertex_normals(each, self._faces[hand.side]) for each, hand in zip(vertices, hands, strict=True)]
         trees = [cKDTree(each) for each in vertices]
         is_right = torch.tensor([hand.side is Side.RIGHT for hand in hands])
         first = torch.from_numpy(
@@ -190,13 +191,3 @@ def _minimise(parameters: Sequence[Tensor], loss: Callable[[], Tensor]) -> None:
         return value
 
     optimizer.step(closure)
-
-
-def _normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Returns the (V, 3) unit normals of a mesh's vertices."""
-    a, b, c = np.moveaxis(vertices[faces], 1, 0)
-    of_faces = np.cross(b - a, c - a)
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], of_faces)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)

@@ -2,8 +2,14 @@
 
 from typing import Any
 
+from ..types import Side
+
 Message = Any
 """A ROS message. rosbags creates the classes at runtime from the definitions in a bag, so they have no static type."""
+
+
+SIDE_OF_VALUE = {1: Side.RIGHT, 2: Side.LEFT}
+"""The known sides by the value of ``side`` in ``wildhands_ros/msg/Hand``."""
 
 
 def message_stamp(header: Message, received: int) -> int:

@@ -97,8 +97,7 @@ def location_flags(visibility: np.ndarray, usable: bool) -> np.ndarray:
 
 def message_joints(hand: Message) -> tuple[np.ndarray, np.ndarray]:
     """Returns the (26, 7) poses and (26,) flags of a ``wildhands_ros/msg/Hand``."""
-    names = ("transl", "global_orient", "hand_pose", "betas")
-    mano = ManoParameters(*(np.asarray(getattr(hand.mano, name), np.float64) for name in names))
+    mano = ManoParameters.from_message(hand.mano)
     joints = np.reshape(hand.joints, (21, 3)).astype(np.float64)
     side = Side.LEFT if hand.side == SIDES["left"] else Side.RIGHT
     flags = location_flags(np.asarray(getattr(hand, "joints_visibility", np.ones(21))), getattr(hand, "usable", True))

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from ..io.yaml_files import YamlFileError, load_yaml
 
 _SIMILAR = 0.8
 """Similarity of a name, from 0 to 1, above which it is considered misspelt."""
@@ -68,8 +68,8 @@ def _from_argument(text: str) -> _Given:
 
 def _from_file(file: Path) -> list[_Given]:
     try:
-        return list(_groups(yaml.safe_load(file.read_text()), ""))
-    except (OSError, ValueError, yaml.YAMLError):
+        return list(_groups(load_yaml(file), ""))
+    except (OSError, YamlFileError):
         return []  # ROS reports it.
 
 

@@ -249,7 +249,7 @@ class WildHandsNode(ManagedNode):
             self._name_conflicts.check(self.parameters)
         topic = image_topic(self, self.parameters)
         publishers = self.count_publishers(topic)
-        if not self._cameras.has_info:
+        if self.parameters.intrinsics == "camera_info" and not self._cameras.has_info:
             self._cameras.offered = other_topics(
                 self, "sensor_msgs/msg/CameraInfo", self.resolve_topic_name("camera_info")
             )

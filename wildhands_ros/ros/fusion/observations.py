@@ -81,12 +81,7 @@ def _estimate(hand: Hand) -> HandEstimate | None:
     joints = np.reshape(np.asarray(hand.joints, np.float64), (21, 3))
     stddev = np.reshape(np.asarray(hand.joints_stddev, np.float64), (21, 3))
     covariance = np.reshape(np.asarray(hand.wrist.covariance, np.float64), (6, 6))
-    mano = ManoParameters(
-        *(
-            np.asarray(getattr(hand.mano, name), np.float64)
-            for name in ("transl", "global_orient", "hand_pose", "betas")
-        )
-    )
+    mano = ManoParameters.from_message(hand.mano)
     numbers = (joints, stddev, covariance, mano.transl, mano.global_orient, mano.hand_pose, mano.betas)
     if hand.side not in _SIDE_OF_VALUE or not all(np.isfinite(values).all() for values in numbers):
         return None

@@ -16,12 +16,12 @@ from ...io.files import OutputFile
 from ...recording.bags import Bag
 from ...recording.camera_poses import PoseOptions
 from ...recording.demonstrations import WORLD_HANDS_TOPIC
-from ...recording.message import Message
+from ...recording.message import SIDE_OF_VALUE, Message
 from ...runtime.processes import Workers
 from .annotated_bags import HANDS_TOPIC
 from .annotation import annotate
 from .image_streams import AnnotationOptions
-from .recorded_frames import SIDES, STATES
+from .recorded_frames import STATES
 from .synthetic_bags import WORLD, cached_recording
 
 
@@ -75,7 +75,7 @@ def recorded_hands(folder: Path) -> list[RecordedHand]:
     return [
         RecordedHand(
             stamp,
-            SIDES[hand.side],
+            SIDE_OF_VALUE[hand.side],
             np.reshape(hand.joints, (21, 3)).astype(np.float64),
             np.reshape(world[stamp][number].joints, (21, 3)).astype(np.float64) if stamp in world else None,
             np.asarray(hand.joints_visibility),

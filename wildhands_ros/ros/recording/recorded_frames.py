@@ -12,16 +12,15 @@ from ...geometry.pose import Pose
 from ...io.errors import InputError, foreign_bytes
 from ...recording.bags import IMAGE_TYPES, Bag
 from ...recording.demonstrations import CAMERA_POSE_TOPIC, KIND
-from ...recording.message import Message, message_stamp
+from ...recording.message import SIDE_OF_VALUE, Message, message_stamp
 from ...recording.report import ReportedHand
-from ...types import DepthStatus, Doubt, HandState, Side
+from ...types import DepthStatus, Doubt, HandState
 from ..images import decode
 from ..messages import DEPTH
 from .annotated_bags import HANDS_TOPIC
 
 STATES = tuple(HandState)
 """In the order of the values of ``state`` in ``wildhands_ros/msg/Hand``."""
-SIDES = {1: Side.RIGHT, 2: Side.LEFT}
 _DEPTH_OF_VALUE = {value: status for status, value in DEPTH.items()}
 
 SEARCH = 10**9
@@ -77,7 +76,7 @@ def _index(bag: Bag) -> RecordingIndex:
             fixed_frame = str(message.header.frame_id)
         else:
             hands[stamp], received_at[stamp] = (
-                [_reported(hand) for hand in message.hands if hand.side in SIDES],
+                [_reported(hand) for hand in message.hands if hand.side in SIDE_OF_VALUE],
                 received,
             )
             hand_model = str(message.hand_model)
@@ -94,7 +93,7 @@ def _reported(hand: Message) -> ReportedHand:
     """Returns what the report needs of a hand, in the camera frame."""
     wrist = np.array(hand.joints[:3], np.float64)
     return ReportedHand(
-        SIDES[hand.side],
+        SIDE_OF_VALUE[hand.side],
         hand.id,
         STATES[hand.state],
         Doubt(int(hand.doubts)),

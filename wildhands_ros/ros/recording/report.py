@@ -14,10 +14,10 @@ from ...io.files import OutputFile
 from ...io.images import encode_image
 from ...recording.bags import Bag
 from ...recording.demonstrations import KIND
-from ...recording.message import Message
+from ...recording.message import SIDE_OF_VALUE, Message
 from ...recording.report import Recording, recommendations, report_html
 from ...visualization.overlay import SIDE_COLOURS, draw_bones
-from .recorded_frames import SIDES, IndexedFrame, index_recording, read_frame
+from .recorded_frames import IndexedFrame, index_recording, read_frame
 
 NOT_USABLE_COLOUR = (220, 50, 70)
 """RGB of hands that are not usable."""
@@ -76,9 +76,9 @@ def draw_recorded_hands(image: np.ndarray, hands: Message | None) -> np.ndarray:
     """Returns an image with the skeletons of the hands of a HandArray; those that are not usable are red."""
     image = image.copy()
     for hand in hands.hands if hands is not None else ():
-        if hand.side not in SIDES:
+        if hand.side not in SIDE_OF_VALUE:
             continue
-        colour = SIDE_COLOURS[SIDES[hand.side]] if hand.usable else NOT_USABLE_COLOUR
+        colour = SIDE_COLOURS[SIDE_OF_VALUE[hand.side]] if hand.usable else NOT_USABLE_COLOUR
         draw_bones(
             image, np.reshape(hand.joints_2d, (21, 2)), [colour] * len(MEDIAPIPE_BONES), max(image.shape[1] // 320, 1)
         )

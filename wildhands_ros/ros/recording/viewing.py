@@ -14,11 +14,11 @@ from ...hand_model.posing import HandPoser
 from ...io.errors import foreign_bytes
 from ...recording.bags import Bag
 from ...recording.demonstrations import KIND
-from ...recording.message import Message
+from ...recording.message import SIDE_OF_VALUE, Message
 from ...recording.report import Recording
 from ...types import Doubt, ManoParameters, Side
 from ...visualization.recording_viewer import RecordingViewer, SceneFrame, SceneHand
-from .recorded_frames import SIDES, STATES, IndexedFrame, index_recording, read_frame
+from .recorded_frames import STATES, IndexedFrame, index_recording, read_frame
 from .report import draw_recorded_hands
 
 
@@ -62,15 +62,14 @@ class RecordedScene:
         pose = frame.camera_pose if self._index.fixed_frame else Pose.identity()
         overlay = None if found.image is None else draw_recorded_hands(found.image, found.hands)
         messages = found.hands.hands if found.hands is not None else ()
-        hands = [self._hand(hand, pose) for hand in messages if hand.side in SIDES]
+        hands = [self._hand(hand, pose) for hand in messages if hand.side in SIDE_OF_VALUE]
         return SceneFrame(found.image, overlay, self._camera(frame, found.hands), pose, hands)
 
     def _hand(self, hand: Message, camera: Pose | None) -> SceneHand:
-        side, placed = SIDES[hand.side], camera or Pose.identity()
+        side, placed = SIDE_OF_VALUE[hand.side], camera or Pose.identity()
         vertices = None
         if self._poser is not None:
-            parts = (hand.mano.transl, hand.mano.global_orient, hand.mano.hand_pose, hand.mano.betas)
-            mano = ManoParameters(*(np.asarray(part, np.float64) for part in parts))
+            mano = ManoParameters.from_message(hand.mano)
             vertices = placed.apply(self._poser.vertices(mano, side)).astype(np.float32)
         joints = placed.apply(np.reshape(hand.joints, (21, 3)).astype(np.float64))
         return SceneHand(side, bool(hand.usable), _text(hand), joints, vertices)
@@ -105,7 +104,7 @@ def view_recording(path: Path, host: str, port: int, open_browser: bool) -> None
 
 def _text(hand: Message) -> str:
     """Returns one line about a hand."""
-    side, doubts = SIDES[hand.side].value, Doubt(int(hand.doubts))
+    side, doubts = SIDE_OF_VALUE[hand.side].value, Doubt(int(hand.doubts))
     names = ", ".join((doubt.name or "").lower().replace("_", " ") for doubt in Doubt if doubt & doubts)
     usable = "usable" if hand.usable else "not usable"
     state = STATES[hand.state].name.lower().replace("_", " ")
