@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from wildhands_ros.geometry.pose import Pose
 from wildhands_ros.io.camera_files import load_calibration
 from wildhands_ros.io.images import encode_image
 from wildhands_ros.io.sources import open_source
+from wildhands_ros.recording.bags import Bag
 
 DEMO = Path(__file__).parent.parent / "demo"
 CALIBRATION = load_calibration(DEMO / "camera_info.yaml")
@@ -159,6 +161,17 @@ def write_messages(path: Path, messages: Iterable[tuple[rosbag.Connection, int, 
             writer.add_message(channels[topic.topic], received, bytes(data), received)
         writer.finish()
     return path
+
+
+def altered(bag_path: Path, path: Path, change: Callable[[str, Any], None]) -> Path:
+    """Copies a recording; ``change``, given the topic and a message, alters each message in place."""
+    with Bag(bag_path) as bag:
+        messages = []
+        for topic, received, data in bag.messages():
+            message = bag.read(topic, data)
+            change(topic.topic, message)
+            messages.append((topic, received, bag.types.serialize_cdr(message, topic.msgtype)))
+        return write_messages(path, messages)
 
 
 def write_bag(

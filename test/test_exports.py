@@ -9,7 +9,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
 from bag_samples import ANNOTATED_IMAGES as COUNT
-from bag_samples import MOUNT, PERIOD, START, head_pose, write_messages
+from bag_samples import MOUNT, PERIOD, START, altered, head_pose
 from scipy.spatial.transform import Rotation
 
 from wildhands_ros.hand_model.asset import open_hands
@@ -105,17 +105,6 @@ def test_egodex_layout(tmp_path, annotated_bag):
         assert (file["confidences/rightHand"][:][~known(stamps)] == 0).all()
     with pytest.raises(FileExistsError, match="already exists"):
         export_egodex(demonstrations(annotated_bag, CONFIG), tmp_path / "egodex")
-
-
-def altered(bag_path, path, change):
-    """Copies a recording; ``change`` alters each message in place."""
-    with Bag(bag_path) as bag:
-        messages = []
-        for topic, received, data in bag.messages():
-            message = bag.read(topic, data)
-            change(topic.topic, message)
-            messages.append((topic, received, bag.types.serialize_cdr(message, topic.msgtype)))
-        return write_messages(path, messages)
 
 
 @pytest.mark.parametrize(

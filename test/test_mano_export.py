@@ -9,6 +9,7 @@ pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 pytest.importorskip("torch")
 
+from bag_samples import altered
 from synthetic_mano import numbers, write_pickle
 
 from wildhands_ros.cli.main import main
@@ -78,3 +79,13 @@ def test_a_bag_without_hands_is_refused(mano_folder, annotated_bag, capfd):
     assert main(["export", "mano", str(annotated_bag), *arguments]) != 0
     assert "no hands on /none" in capfd.readouterr().err
     assert not (mano_folder / "hands.npz").exists()
+
+
+def test_hands_of_unknown_side_are_left_out(mano_folder, annotated_bag, capfd):
+    def change(topic, message):
+        for hand in message.hands if topic == "/hands" else ():
+            hand.side = 7
+
+    bag, output = altered(annotated_bag, mano_folder / "bag.mcap", change), mano_folder / "hands.npz"
+    assert main(["export", "mano", str(bag), "--mano", str(mano_folder), "--output", str(output)]) != 0
+    assert "no hands on /hands" in capfd.readouterr().err

@@ -11,13 +11,13 @@ import numpy as np
 from ..config import OPEN
 from ..hand_model.asset import open_hands
 from ..hand_model.mano_files import load_hands
-from ..io.errors import InputError
+from ..io.errors import InputError, foreign_bytes
 from ..io.files import OutputFile
 from ..types import ManoParameters, Side
 from .bags import Bag
-from .features import SIDES
+from .demonstrations import KIND
 from .mano_fit import ManoFitter, OpenHand
-from .message import Message, message_stamp
+from .message import SIDE_OF_VALUE, Message, message_stamp
 
 _PARAMETERS = ("transl", "global_orient", "hand_pose", "betas")
 
@@ -51,22 +51,18 @@ def export_mano(bags: Sequence[Path], topic: str, mano_folder: str, file: Path) 
     """
     fitter = ManoFitter(open_hands(), load_hands(mano_folder))
     with OutputFile(file) as partial:  # what cannot be written is found before the work
-        rows: list[tuple[str, int, Message]] = []
-        hands: list[OpenHand] = []
-        for path in bags:
-            for stamp, hand in _hands(path, topic):
-                rows.append((path.stem, stamp, hand))
-                hands.append(_open_hand(hand, path))
-        if not hands:
+        rows = [(path.stem, *row) for path in bags for row in _hands(path, topic)]
+        if not rows:
             raise InputError(f"{', '.join(map(str, bags))}: no hands on {topic}: run wildhands annotate first")
+        hands = [hand for *_, hand in rows]
         fitted = fitter(hands)
         errors = np.array([each.vertex_error for each in fitted])
         columns = {
-            "bag": np.array([name for name, _, _ in rows]),
-            "stamp": np.array([stamp for _, stamp, _ in rows], np.int64),
+            "bag": np.array([name for name, *_ in rows]),
+            "stamp": np.array([stamp for _, stamp, *_ in rows], np.int64),
             "side": np.array([hand.side.value for hand in hands]),
-            "track": np.array([str(message.id) for _, _, message in rows]),
-            "usable": np.array([bool(message.usable) for _, _, message in rows]),
+            "track": np.array([str(message.id) for _, _, message, _ in rows]),
+            "usable": np.array([bool(message.usable) for _, _, message, _ in rows]),
             **{name: np.stack([getattr(each.mano, name) for each in fitted]) for name in _PARAMETERS},
             "vertex_error": errors,
         }
@@ -75,14 +71,14 @@ def export_mano(bags: Sequence[Path], topic: str, mano_folder: str, file: Path) 
     return ManoSummary(len(hands), float(errors.mean()), float(errors.max()))
 
 
-def _hands(path: Path, topic: str) -> list[tuple[int, Message]]:
-    """Returns the hands of a bag with their stamps.
+def _hands(path: Path, topic: str) -> list[tuple[int, Message, OpenHand]]:
+    """Returns the hands of a bag with their stamps and messages. Those of unknown side are left out.
 
     Raises:
-        InputError: They are of another hand model.
+        InputError: They are of another hand model, or their messages have impossible values.
     """
     found = []
-    with Bag(path) as bag:
+    with Bag(path) as bag, foreign_bytes(path, KIND):
         wanted = [connection for connection in bag.connections if connection.topic == topic]
         for connection, received, data in bag.messages(wanted) if wanted else ():
             message = bag.read(connection, data)
@@ -91,11 +87,9 @@ def _hands(path: Path, topic: str) -> list[tuple[int, Message]]:
                     f"{path}: its hands are of the model {message.hand_model!r}; MANO is fitted to those of the model "
                     f"{OPEN!r} (wildhands annotate --hand-model {OPEN})"
                 )
-            found += [(message_stamp(message.header, received), hand) for hand in message.hands]
+            for hand in message.hands:
+                if hand.side in SIDE_OF_VALUE:
+                    mano = ManoParameters.from_message(hand.mano)
+                    stamp = message_stamp(message.header, received)
+                    found.append((stamp, hand, OpenHand(SIDE_OF_VALUE[hand.side], mano, f"{path}/{hand.id}")))
     return found
-
-
-def _open_hand(message: Message, path: Path) -> OpenHand:
-    side = next(Side(name) for name, value in SIDES.items() if value == message.side)
-    mano = ManoParameters(*(np.asarray(getattr(message.mano, name), np.float64) for name in _PARAMETERS))
-    return OpenHand(side, mano, f"{path}/{message.id}")
