@@ -113,6 +113,17 @@ def test_byte_order_is_respected(encoding):
     )
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("encoding", ["mono16", "rgb16", "bayer_rggb16"])
+def test_images_that_use_fewer_than_16_bits_keep_their_brightness(encoding, bits):
+    pixels = encoded(encoding, RGB)
+    of_sensor = (pixels.astype(int) * ((1 << bits) - 1) // 65535).astype(np.uint16)
+    difference = decode_image(image_message(encoding, of_sensor)).astype(int) - decode_image(
+        image_message(encoding, pixels)
+    )
+    assert np.abs(difference).max() <= 1
+
+
 def changed(message: Image, **fields) -> Image:
     for name, value in fields.items():
         setattr(message, name, value)

@@ -19,6 +19,7 @@ _JPEG_TAIL = _NOISE + b"".join(bytes([0xFF, 0xD0 + number]) + _NOISE for number 
 """Pixels for rows that are missing, also in a JPEG with restart markers."""
 _ROUNDING = 3
 """Differences in a flat block that the conversion of colours can make."""
+_SENSOR_BITS = (10, 12, 14, 16)
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -102,8 +103,27 @@ def encode_image(image_rgb: np.ndarray, suffix: str) -> bytes:
     return data.tobytes()
 
 
+def scaled_to_8_bits(samples: np.ndarray) -> np.ndarray:
+    """Scales 16-bit samples to 8 bits.
+
+    Cameras with 10, 12 or 14 bits publish their values unscaled: of these widths and 16, the samples have the smallest
+    that holds their maximum.
+
+    Args:
+        samples: (H, W) or (H, W, channels) uint16, in either byte order.
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    peak = int(samples.max(initial=0))
+    largest = next(2**bits - 1 for bits in _SENSOR_BITS if peak < 2**bits)
+    return cv2.convertScaleAbs(samples.astype(np.uint16, copy=False), alpha=255 / largest).reshape(samples.shape)
+
+
 def _decoded(header: ImageHeader, data: bytes, flags: int) -> np.ndarray:
     """Returns (H, W, 3) uint8 BGR."""
+    if header.bits == 16:
+        flags |= cv2.IMREAD_ANYDEPTH
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -114,7 +134,7 @@ def _decoded(header: ImageHeader, data: bytes, flags: int) -> np.ndarray:
         raise ImageError(
             "undecodable_image", f"the {header.kind.name} image is damaged: its sizes contradict each other"
         )
-    return bgr
+    return bgr if bgr.dtype == np.uint8 else scaled_to_8_bits(bgr)
 
 
 def _without_end(header: ImageHeader, flags: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from ..io.image_headers import MAX_PIXELS, ImageError, read_header
-from ..io.images import decode_checked
+from ..io.images import decode_checked, scaled_to_8_bits
 from .rejections import InputRejected
 
 BRIDGED = ("rgb8", "bgr8", "mono8", "rgba8", "bgra8", "bayer_rggb8", "bayer_bggr8", "bayer_gbrg8")
@@ -72,7 +72,7 @@ def decode(message: Image | CompressedImage, kind: str) -> np.ndarray:
 
 
 def decode_image(message: Image) -> np.ndarray:
-    """Decodes a raw image. 16-bit values are scaled to 8 bits, assuming that they use the full range.
+    """Decodes a raw image. 16-bit values, of which a camera may use only 10, 12 or 14 bits, are scaled to 8 bits.
 
     Returns:
         (H, W, 3) uint8 RGB; may be a view of the message's data.
@@ -94,7 +94,7 @@ def decode_image(message: Image) -> np.ndarray:
         return _BRIDGE.imgmsg_to_cv2(message, "rgb8")
     samples = _samples(rows, message)
     if samples.dtype != np.uint8:
-        samples = (samples // 257).astype(np.uint8)
+        samples = scaled_to_8_bits(samples)
     if message.encoding == "nv24":
         samples = _with_half_chroma(samples, message.height)
     conversion = CONVERSIONS[message.encoding]
