@@ -193,6 +193,8 @@ def _stamped(source: VideoSource) -> Iterator[tuple[np.ndarray, float]]:
     for frame in with_progress(source, source.count, "frame"):
         assert frame.stamp is not None  # only still images have none
         yield frame.image, frame.stamp
+    for problem in source.problems:
+        warn(f"warning: {problem}")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -14,10 +15,12 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from .file_kinds import IMAGE_KINDS, Group, file_kind_of
+from .containers import declared_sizes, missing_end
+from .file_kinds import FLV, IMAGE_KINDS, MATROSKA, MPEG, MPEG_TS, Group, file_kind_of
 from .image_headers import MAX_PIXELS
 from .images import IMAGE_SUFFIXES, InputError, load_image
-from .video_decoder import DecoderError, VideoDecoder
+from .interlacing import InterlacingDetector
+from .video_decoder import DecoderError, SizeChange, VideoDecoder
 
 ASSUMED_FPS = 30.0
 """Frame rate of videos that do not state one."""
@@ -29,6 +32,12 @@ _SMALLEST_FRAME = 8
 _MEDIA_SUFFIXES = (".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".dng", ".jp2", ".jxl", ".exr")
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".3gp")
 """Suffixes of files that a user takes for images or videos, whatever they contain."""
+_CHANGEABLE = (MATROSKA, MPEG_TS, MPEG, FLV)
+"""Containers in which images of another size may follow; WebRTC and broadcasts do that."""
+_INTERLACED = (
+    "the video is interlaced: moving edges are combs, which makes moving hands less accurate; deinterlace it: "
+    "ffmpeg -i FILE -vf bwdif OUT.mp4"
+)
 _CAMERA_DEVICE = re.compile(r"/dev/video(\d{1,4})")
 
 
@@ -163,13 +172,11 @@ class VideoSource:
         self.path = path
         self.problems: list[str] = []
         _check_container(path)
+        for width, height in declared_sizes(path):
+            self._check_size(width, height, max_pixels)
         decoder = self._open()
         header = decoder.header
-        if header.width * header.height > max_pixels:
-            raise InputError(
-                f"{path}: the video's images are {header.width}x{header.height}; "
-                f"at most {max_pixels / 1e6:g} megapixels are decoded"
-            )
+        self._check_size(header.width, header.height, max_pixels)
         decoder.request(True)
         try:
             first = decoder.receive()
@@ -184,9 +191,16 @@ class VideoSource:
         self.count = int(header.frames) if 0 < header.frames <= path.stat().st_size / _SMALLEST_FRAME else None
         self.fps = header.fps if 0 < header.fps < _MAX_FPS else ASSUMED_FPS
 
+    def _check_size(self, width: int, height: int, max_pixels: int) -> None:
+        if width * height > max_pixels:
+            raise InputError(
+                f"{self.path}: the video's images are {width}x{height}; "
+                f"at most {max_pixels / 1e6:g} megapixels are decoded"
+            )
+
     def _open(self) -> VideoDecoder:
         try:
-            decoder = VideoDecoder(self.path)
+            decoder = VideoDecoder(self.path, file_kind_of(self.path) in _CHANGEABLE)
         except DecoderError as error:
             raise InputError(f"{self.path}: the video cannot be decoded; it is damaged: {error}") from error
         if not decoder.header.is_open:
@@ -213,6 +227,7 @@ class VideoSource:
         else:
             decoder, received = self._open(), None
         rotation = _rotation(decoder.header.rotation)
+        interlacing = InterlacingDetector()
         try:
             if received is None:
                 decoder.request(is_wanted)
@@ -224,11 +239,19 @@ class VideoSource:
                 was_wanted, is_wanted = is_wanted, wanted(read)
                 decoder.request(is_wanted)
                 if was_wanted and bgr is not None:
+                    if interlacing.add(bgr):
+                        logging.getLogger("wildhands").warning("wildhands: warning: %s: %s", self.path, _INTERLACED)
                     rgb = _turned(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rotation)
                     yield read - 1, Frame(rgb, self.path.name, stamp, rotation)
                 received = decoder.receive()
         except DecoderError as error:
             self.problems.append(f"{self.path}: the video is damaged behind frame {read}, where it was left: {error}")
+            return
+        except SizeChange as change:
+            self.problems.append(
+                f"{self.path}: the images change to {change} behind frame {read}, where the video was left: read the "
+                "parts one by one, or bring them to one size: ffmpeg -i FILE OUT.mp4"
+            )
             return
         finally:
             decoder.close()
@@ -237,6 +260,8 @@ class VideoSource:
             self.problems.append(
                 f"{self.path}: the video ends after {read} of {self.count} frames; the rest cannot be decoded"
             )
+        elif reason := missing_end(self.path):
+            self.problems.append(f"{self.path}: the video is cut off; its {read} frames were read: {reason}")
 
     def _next_stamp(self, previous: float | None, presentation: float) -> float:
         """Returns the presentation time, or counts by the frame rate.

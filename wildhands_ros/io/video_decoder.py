@@ -23,6 +23,8 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
+from .coded_sizes import Size, coded_size
+
 TIMEOUT = 60.0
 """Seconds without an answer after which a decoder is given up."""
 _MEMORY = 16 * 2**30
@@ -30,8 +32,18 @@ _MEMORY = 16 * 2**30
 _PIPE = 2**20
 """Bytes of a pipe, the most that Linux grants to everybody."""
 _READ, _SKIP = b"\1", b"\0"
-_ANSWER = struct.Struct("=?dIII")
-"""Whether there is a frame, its presentation time in milliseconds, and the shape of the image, zero if skipped."""
+_FRAME, _END, _SIZE_CHANGES = 1, 0, 2
+"""What an answer holds: a frame, the end of the video, or the end of the frames that have the first one's size."""
+_ANSWER = struct.Struct("=BdIII")
+"""What it holds; its presentation time in milliseconds, and the shape of the image, zero if skipped. If the size
+changes: zero, the new width, the new height and zero."""
+
+
+class SizeChange(Exception):  # noqa: N818  # it is an end, not an error
+    """The following images have another size, given as (width, height)."""
+
+    def __init__(self, size: Size):
+        super().__init__(f"{size[0]}x{size[1]}")
 
 
 class DecoderError(Exception):
@@ -54,14 +66,20 @@ class VideoHeader:
 class VideoDecoder:
     """Decodes one video from its beginning. Discarding the object ends its process."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, may_change_size: bool = False):
         """Starts the process and opens the video.
+
+        Args:
+            path: the video.
+            may_change_size: whether images of another size may follow in such a container. They are looked for, since
+                OpenCV would return corners of them in the size of the first image.
 
         Raises:
             DecoderError: the process ended.
         """
         # An absolute path: FFmpeg takes what precedes a colon in a relative one for a protocol.
         command = [sys.executable, "-m", __name__, str(path.absolute()), str(max(cv2.getNumThreads(), 1))]
+        command += ["may_change_size"] * may_change_size
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -99,9 +117,12 @@ class VideoDecoder:
 
         Raises:
             DecoderError: the process ended, or did not answer in time.
+            SizeChange: the video goes on with images of another size.
         """
-        has_frame, milliseconds, *shape = _ANSWER.unpack(self._receive(_ANSWER.size))
-        if not has_frame:
+        content, milliseconds, *shape = _ANSWER.unpack(self._receive(_ANSWER.size))
+        if content == _SIZE_CHANGES:
+            raise SizeChange((shape[0], shape[1]))
+        if content == _END:
             return None
         if not shape[0]:
             return None, milliseconds / 1000
@@ -142,7 +163,7 @@ def main(arguments: list[str]) -> None:
     """Opens the video and answers requests until standard input ends.
 
     Args:
-        arguments: the path, and the number of threads.
+        arguments: the path, the number of threads and, if images of another size are looked for, a third one.
     """
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # Whatever the libraries print must not get among the answers.
@@ -155,14 +176,15 @@ def main(arguments: list[str]) -> None:
     limit = _MEMORY if hard == resource.RLIM_INFINITY else min(hard, _MEMORY)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     with suppress(BrokenPipeError):
-        _serve(arguments[0], int(arguments[1]), answers)
+        _serve(arguments[0], int(arguments[1]), len(arguments) > 2, answers)
     os._exit(0)
 
 
-def _serve(path: str, threads: int, answers: BinaryIO) -> None:
+def _serve(path: str, threads: int, may_change_size: bool, answers: BinaryIO) -> None:
     # FFmpeg starts threads of its own unless it is told how many; OpenCV before 4.7 cannot tell it.
     threads_property: int | None = getattr(cv2, "CAP_PROP_N_THREADS", None)
-    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [] if threads_property is None else [threads_property, threads])
+    options = [] if threads_property is None else [threads_property, threads]
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, options)
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # The caller turns the images.
     header = VideoHeader(
         capture.isOpened(),
@@ -174,12 +196,39 @@ def _serve(path: str, threads: int, answers: BinaryIO) -> None:
     )
     text = json.dumps(asdict(header)).encode()
     _send(answers, struct.pack("=I", len(text)) + text)
+    sizes = _Sizes(path) if may_change_size and header.is_open else None
     while request := os.read(0, 1):
+        if sizes is not None and (change := sizes.next()) is not None:
+            _send(answers, _ANSWER.pack(_SIZE_CHANGES, 0, *change, 0))
+            continue
         ok, image = capture.read() if request == _READ else (capture.grab(), None)
         shape = (0, 0, 0) if image is None else image.shape
-        _send(answers, _ANSWER.pack(ok, capture.get(cv2.CAP_PROP_POS_MSEC), *shape))
+        _send(answers, _ANSWER.pack(_FRAME if ok else _END, capture.get(cv2.CAP_PROP_POS_MSEC), *shape))
         if image is not None:
             _send(answers, np.ascontiguousarray(image).data.cast("B"))
+
+
+class _Sizes:
+    """Reads the encoded frames beside the decoder, and the sizes that they state.
+
+    A frame that states a new size is a key frame, and all frames before it in the file are shown before it. The nth
+    frame in the file is therefore the nth one shown where it matters.
+    """
+
+    def __init__(self, path: str):
+        self._capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        self._size: Size | None = None
+
+    def next(self) -> Size | None:
+        """Reads one encoded frame; returns its size if that is not the size of the first one."""
+        ok, data = self._capture.read()
+        size = coded_size(data.tobytes()) if ok and data is not None else None
+        if size is None or size == self._size:
+            return None
+        if self._size is None:
+            self._size = size
+            return None
+        return size
 
 
 def _send(answers: BinaryIO, data: bytes | memoryview) -> None:
