@@ -7,11 +7,13 @@ import pytest
 pytest.importorskip("rclpy")
 
 import rclpy
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from ros_graph import ENVIRONMENT
 
 from wildhands_ros.ros.declaration import ParameterError
 from wildhands_ros.ros.ignored_parameters import ignored_parameters
+from wildhands_ros.ros.shutdown import shut_down
 from wildhands_ros.ros.spinning import spin_until_signal
 
 pytestmark = pytest.mark.ros
@@ -125,3 +127,14 @@ def test_what_the_command_line_does_not_set():
     arguments = ["-p", "a:=1", "--ros-args", "-p", "tf_prefx:=a_", "--param", "hands:tf_prefix2:=b", "--", "-p", "x:=1"]
     assert ignored_parameters(arguments, "/wildhands", KNOWN) == ["there is no parameter tf_prefx: is tf_prefix meant?"]
     assert len(ignored_parameters(arguments, "/hands", KNOWN)) == 2
+
+
+def test_a_signal_may_shut_rclpy_down_at_the_last_moment(monkeypatch):
+    rclpy.init(args=[])
+    rclpy.get_default_context().handle.shutdown()  # the signal's
+    monkeypatch.setattr(rclpy_implementation.Context, "ok", lambda context: True)
+    with pytest.raises(rclpy_implementation.RCLError):
+        rclpy.try_shutdown()
+    shut_down()
+    monkeypatch.undo()
+    shut_down()  # makes a new context for other tests

@@ -19,6 +19,7 @@ from sensor_msgs.msg import CameraInfo
 from ..msg import HandArray
 from . import process
 from .frame_ids import tf_frame
+from .shutdown import shut_down
 
 PATIENCE = 15.0
 """Seconds after which rviz is started without a frame, to show that nothing arrives."""
@@ -59,7 +60,7 @@ def main() -> int:
         return 0  # A signal arrived while the node was created.
     if not rclpy.ok():
         return 0
-    rclpy.try_shutdown()
+    shut_down()
     try:
         # Before the other arguments, which end with those of ROS.
         os.execvp("rviz2", ["rviz2", *(["-f", frame] if frame else []), *sys.argv[1:]])

@@ -17,6 +17,7 @@ from rclpy.node import Node
 from . import process
 from .declaration import ParameterError
 from .ignored_parameters import ignored_parameters
+from .shutdown import shut_down
 
 N = TypeVar("N", bound=Node)
 
@@ -82,7 +83,7 @@ def spin_until_signal(
         if node is not None:
             close(node)
             node.destroy_node()
-        rclpy.try_shutdown()
+        shut_down()
     return 0
 
 

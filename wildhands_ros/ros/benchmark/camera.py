@@ -25,6 +25,7 @@ from ...msg import HandArray
 from ..camera_info import camera_info
 from ..images import encode_image
 from ..share import share_folder
+from ..shutdown import shut_down
 from ..stamps import nanoseconds
 
 FRAME_ID = "camera"
@@ -118,7 +119,7 @@ def main() -> int:
         print(f"bench camera: {error}", file=sys.stderr)
         return 1
     finally:
-        rclpy.try_shutdown()
+        shut_down()
     print(json.dumps(camera.sent))
     return 0
 

@@ -27,6 +27,7 @@ from ..images import decode_image, encode_image
 from ..isolated_graph import child_process
 from ..markers import MarkerBuilder
 from ..messages import hand_array
+from ..shutdown import shut_down
 from ..transforms import TransformBuilder
 
 LISTENER_TIMEOUT = 30.0
@@ -50,7 +51,7 @@ def run_overhead(clip: Clip, estimates: Sequence[FrameEstimate]) -> dict[str, li
         with _listener():
             return _measure(node, clip, [estimate for estimate in estimates if estimate.hands])
     finally:
-        rclpy.try_shutdown()
+        shut_down()
 
 
 def _measure(node: Node, clip: Clip, estimates: Sequence[FrameEstimate]) -> dict[str, list[float]]:
@@ -132,7 +133,7 @@ def _listen() -> None:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        rclpy.try_shutdown()
+        shut_down()
 
 
 if __name__ == "__main__":

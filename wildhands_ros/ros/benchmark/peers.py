@@ -26,6 +26,7 @@ from ...types import HandEstimate, Side
 from ..camera_info import calibration
 from ..markers import COLOURS
 from ..messages import hand_array
+from ..shutdown import shut_down
 
 
 class Naive(Node):
@@ -110,7 +111,7 @@ def main() -> int:
         pass
     finally:
         node.destroy_node()
-        rclpy.try_shutdown()
+        shut_down()
     return 0
 
 

@@ -22,6 +22,7 @@ from visualization_msgs.msg import MarkerArray
 from ...benchmark.machine import cpu_seconds, rss_mb
 from ...msg import HandArray
 from ..isolated_graph import child_process, isolate_graph
+from ..shutdown import shut_down
 from ..stamps import nanoseconds
 
 START_TIMEOUT = 180.0
@@ -197,7 +198,7 @@ def streams(kinds: Mapping[str, str]) -> Iterator[Streams]:
         with ExitStack() as processes:
             yield Streams(kinds, processes)
     finally:
-        rclpy.try_shutdown()
+        shut_down()
 
 
 @contextmanager

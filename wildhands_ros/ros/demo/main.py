@@ -21,6 +21,7 @@ from tqdm import tqdm
 from ...io.sources import ASSUMED_FPS, FolderSource, FrameSource, ImageSource, open_source
 from ...visualization.overlay_writers import VideoOverlay, overlay_for
 from ..isolated_graph import child_process, isolate_graph
+from ..shutdown import shut_down
 from .processes import (
     OUTPUT,
     DemoInput,
@@ -71,7 +72,7 @@ def run_demo(source: str | None) -> int:
         ):
             sent = _stream(demo_input, recorder, opened.count if opened else None)
     finally:
-        rclpy.try_shutdown()
+        shut_down()
     for problem in sent.problems:
         print(f"wildhands: {problem}", file=sys.stderr)
     if not recorder.hands:

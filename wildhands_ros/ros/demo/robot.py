@@ -35,6 +35,7 @@ from ...visualization.overlay_writers import VideoOverlay
 from ...visualization.robot_drawing import draw_robot, look_at
 from ..isolated_graph import child_process, isolate_graph
 from ..messages import SIDES
+from ..shutdown import shut_down
 from ..stamps import nanoseconds
 from ..teleop.messages import pose, pose_stamped, time_message
 from .processes import (
@@ -183,7 +184,7 @@ def run_robot_demo(source: str | None) -> int:
         ):
             sent = _stream(demo_input, robot, opened.count)
     finally:
-        rclpy.try_shutdown()
+        shut_down()
     for problem in sent.problems:
         print(f"wildhands: {problem}", file=sys.stderr)
     log = robot.log

@@ -29,6 +29,7 @@ from ...io.images import encode_image
 from ...io.sources import CameraSource, Frame, FrameSource, open_source
 from ...msg import HandArray
 from ..camera_info import camera_info
+from ..shutdown import shut_down
 from ..stamps import nanoseconds
 
 FRAME_ID = "camera"
@@ -164,7 +165,7 @@ def main() -> int:
         print(f"stream_publisher: {error}", file=sys.stderr)
         return 1
     finally:
-        rclpy.try_shutdown()
+        shut_down()
     print(json.dumps({"sent": publisher.sent, "answered": publisher.answered, "problems": source.problems}))
     return 0
 

@@ -21,6 +21,7 @@ from ...io.extrinsics_files import Extrinsics, load_extrinsics, save_extrinsics
 from ...msg import HandArray
 from ..camera_motion import CameraMotion, TransformUnavailable
 from ..rejections import InputRejected
+from ..shutdown import shut_down
 from ..stamps import nanoseconds
 from .observations import check_array, observations
 from .synchroniser import Stamped, Synchroniser
@@ -62,7 +63,7 @@ def run_calibration(cameras: Sequence[str], extrinsics: Path | None, frame: str,
             rclpy.spin_once(node, timeout_sec=0.02)
     finally:
         node.destroy_node()
-        rclpy.try_shutdown()
+        shut_down()
     refined = refine(collector.poses, collector.monitor.shared, cameras)
     for line in describe(collector.poses, refined, collector.monitor.shared):
         print(line)

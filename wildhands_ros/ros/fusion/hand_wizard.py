@@ -12,6 +12,7 @@ from ...io.hand_files import save_hand
 from ...msg import HandArray
 from ...types import HandLength, Side
 from ..messages import SIDES
+from ..shutdown import shut_down
 
 GOOD = 0.02
 """Standard deviation as a fraction of the length at which a hand is known."""
@@ -56,7 +57,7 @@ def learn_from_node(name: str, topic: str, sides: tuple[Side, ...], seconds: flo
                 break
     finally:
         node.destroy_node()
-        rclpy.try_shutdown()
+        shut_down()
     found = {side: length for side, length in found.items() if side in sides}
     if not found:
         raise ValueError(

@@ -20,6 +20,7 @@ from ...io.errors import printable
 from ...msg import EpisodeEvent
 from ...recording.episodes import EpisodeBook, EpisodeError, Mark
 from ...srv import StartEpisode
+from ..shutdown import shut_down
 from ..spinning import spin_until_signal
 
 TOPIC = "episodes"
@@ -108,7 +109,7 @@ def call(action: str, task: str = "") -> str:
             raise ValueError(response.message)
         return response.message
     finally:
-        rclpy.try_shutdown()
+        shut_down()
 
 
 def main(arguments: list[str] | None = None) -> int:

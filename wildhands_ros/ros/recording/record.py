@@ -12,6 +12,7 @@ from pathlib import Path
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
+from ..shutdown import shut_down
 from .recorder import Counts, Recorder
 
 
@@ -41,7 +42,7 @@ def run(folder: Path, topics: Sequence[str], everything: bool = False) -> int:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        rclpy.try_shutdown()
+        shut_down()
     print(counts_table(recorder.counts))
     print(f"wrote {folder}")
     for problem in filter(None, (recorder.failure, *(f"no publisher on {topic}" for topic in recorder.missing))):

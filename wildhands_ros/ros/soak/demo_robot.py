@@ -18,6 +18,7 @@ from ...io.camera_files import load_calibration
 from ...io.sources import open_source
 from ..isolated_graph import isolate_graph
 from ..share import share_folder
+from ..shutdown import shut_down
 from .robot import Robot
 
 WIDTH, HEIGHT = 640, 360
@@ -58,7 +59,7 @@ def demo_robot() -> Iterator[Robot]:
         executor.add_node(node)
         yield Robot(node, executor, "", demo.images, demo.camera)
     finally:
-        rclpy.try_shutdown()
+        shut_down()
 
 
 def start_node() -> subprocess.Popen[bytes]:
