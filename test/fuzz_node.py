@@ -6,7 +6,6 @@ import argparse
 import random
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,10 +15,13 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
 from fuzz_mutations import mutated
 from fuzz_readers import picture, sample_messages
 from geometry_msgs.msg import PoseStamped
-from rclpy.serialization import serialize_message
+from rclpy.duration import Duration
+from rclpy.serialization import deserialize_message, serialize_message
+from reliable_node import EVERYTHING
 from ros_graph import Client, NodeProcess
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from several_cameras import CAMERA, POSES, TrueHand
@@ -35,9 +37,12 @@ from wildhands_ros.ros import images
 from wildhands_ros.ros.messages import hand_array
 from wildhands_ros.types import FrameEstimate
 
-FAKE_PROGRAM = str(Path(__file__).with_name("live_node.py"))
-_PAUSE = 0.005
-"""Seconds after each message. Without a pause the middleware drops most of them, for the queues are short."""
+RELIABLY, FAKE_PROGRAM = (str(Path(__file__).with_name(name)) for name in ("reliable_node.py", "live_node.py"))
+_NODE = "wildhands"
+"""Name of the node in the diagnostics."""
+_UNACKNOWLEDGED = 20
+"""Messages of a topic that are sent before the middleware must have delivered them."""
+_PATIENCE = Duration(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,14 @@ class Target:
     """What the node must publish when valid messages arrive."""
     publish_valid: Callable[[Mapping[str, Any], Any], None]
     """Publishes valid messages, given the publishers by name and the present time."""
+    counted: str = ""
+    """The sample whose messages the node counts in its diagnostics as "frames received"."""
 
 
 def _start_node(log: Path) -> NodeProcess:
     """Starts wildhands_node with a fake estimator, which leaves only what reads messages."""
     parameters = {"intrinsics": "camera_info", "image_transport": "compressed", "detector__type": "tracks"}
-    return NodeProcess(log, program=(FAKE_PROGRAM, str(log.with_name("nothing"))), **parameters)
+    return NodeProcess(log, program=(RELIABLY, FAKE_PROGRAM, str(log.with_name("nothing"))), **parameters)
 
 
 def _publish_image(publishers: Mapping[str, Any], now: Any) -> None:
@@ -71,7 +78,7 @@ def _publish_image(publishers: Mapping[str, Any], now: Any) -> None:
 def _start_raw(log: Path) -> NodeProcess:
     """Starts the same node for images without compression, and depth images."""
     parameters = {"intrinsics": "camera_info", "image_transport": "raw", "detector__type": "tracks", "depth": "auto"}
-    return NodeProcess(log, program=(FAKE_PROGRAM, str(log.with_name("nothing"))), **parameters)
+    return NodeProcess(log, program=(RELIABLY, FAKE_PROGRAM, str(log.with_name("nothing"))), **parameters)
 
 
 def _publish_raw(publishers: Mapping[str, Any], now: Any) -> None:
@@ -85,7 +92,7 @@ def _start_fusion(log: Path) -> NodeProcess:
     file = log.with_name("extrinsics.yaml")
     save_extrinsics(file, Extrinsics("world", {"a": POSES["left"], "b": POSES["right"]}))
     return NodeProcess(
-        log, program=("-m", "wildhands_ros.ros.fusion.node"), cameras="[a,b]", extrinsics=str(file), max_age=0.0
+        log, program=(RELIABLY, "wildhands_ros.ros.fusion.node"), cameras="[a,b]", extrinsics=str(file), max_age=0.0
     )
 
 
@@ -103,7 +110,7 @@ def _publish_hands(publishers: Mapping[str, Any], now: Any) -> None:
 
 
 def _start_teleop(log: Path) -> NodeProcess:
-    return NodeProcess(log, program=("-m", "wildhands_ros.ros.teleop.node"), max_age=0.0)
+    return NodeProcess(log, program=(RELIABLY, "wildhands_ros.ros.teleop.node"), max_age=0.0)
 
 
 TARGETS = {
@@ -116,6 +123,7 @@ TARGETS = {
         },
         ("hands", HandArray),
         _publish_image,
+        "compressed",
     ),
     "fusion": Target(
         _start_fusion,
@@ -139,6 +147,7 @@ TARGETS = {
         },
         ("hands", HandArray),
         _publish_raw,
+        "image",
     ),
 }
 
@@ -154,29 +163,52 @@ def _samples() -> dict[str, list[bytes]]:
     return samples
 
 
-def send_damaged(target: Target, node: NodeProcess, client: Client, count: int, first: int = 0) -> int:
-    """Sends ``count`` damaged messages on each topic, then valid ones until the node publishes its output.
+@dataclass
+class Sent:
+    """What was sent to a node."""
 
-    Returns:
-        The number of messages sent.
+    messages: int = 0
+    readable: int = 0
+    """Messages of the counted topic that the middleware can read."""
+    received: int = 0
+    """Messages of that topic that the node has counted."""
+
+    def __str__(self) -> str:
+        counted = f", {self.received} images arrived of {self.readable} that are readable" if self.readable else ""
+        return f"{self.messages} messages, the node is alive{counted}"
+
+
+def send_damaged(target: Target, node: NodeProcess, client: Client, count: int, first: int = 0) -> Sent:
+    """Sends ``count`` damaged messages on each topic, then valid ones until the node publishes its output.
 
     Raises:
         AssertionError: the node has ended, or publishes nothing after the last message.
     """
     output, kind = target.output
     client.listen(output, kind)
-    publishers = {name: client.publisher(*topic) for name, topic in target.topics.items()}
+    client.listen("/diagnostics", DiagnosticArray)
+    publishers = {
+        name: client.node.create_publisher(kind, topic, EVERYTHING) for name, (topic, kind) in target.topics.items()
+    }
     client.until(lambda: all(p.get_subscription_count() for p in publishers.values()), "the node subscribes", 120)
-    sent = 0
+    sent = Sent()
     for number in range(first, first + count):
         rng = random.Random(number)
         for name, publisher in publishers.items():
             data = rng.choice(_samples()[name.partition(".")[0]])
             # The first bytes say how the rest is encoded, and are the middleware's.
-            publisher.publish(data[:4] + mutated(data[4:], rng))
-            sent += 1
-            time.sleep(_PAUSE)
+            data = data[:4] + mutated(data[4:], rng)
+            publisher.publish(data)
+            sent.messages += 1
+            sent.readable += name == target.counted and _is_readable(data, target.topics[name][1])
+        if number % _UNACKNOWLEDGED == 0:
+            for name, publisher in publishers.items():
+                assert publisher.wait_for_all_acked(_PATIENCE), f"{name} takes no messages"
         assert node.process.poll() is None, f"the node ended at message {number}:\n{node.output[-3000:]}"
+    if target.counted:
+        count_received = lambda: int(client.diagnostics(_NODE).get("frames received", 0))  # noqa: E731
+        client.until(lambda: count_received() >= sent.readable, "all messages arrive", 120)
+        sent.received = count_received()
     client.received[output].clear()
     client.until(
         lambda: client.received[output],
@@ -186,6 +218,14 @@ def send_damaged(target: Target, node: NodeProcess, client: Client, count: int, 
     )
     assert node.process.poll() is None
     return sent
+
+
+def _is_readable(data: bytes, kind: type) -> bool:
+    try:
+        deserialize_message(data, kind)
+    except Exception:  # whatever the middleware raises
+        return False
+    return True
 
 
 def main() -> int:
@@ -200,7 +240,7 @@ def main() -> int:
             node, client = TARGETS[name].start(Path(folder) / "log"), Client()
             try:
                 sent = send_damaged(TARGETS[name], node, client, args.count, args.first)
-                print(f"{name}: {sent} messages, the node is alive", flush=True)
+                print(f"{name}: {sent}", flush=True)
             finally:
                 client.close()
                 node.stop()
