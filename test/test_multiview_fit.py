@@ -21,7 +21,7 @@ from wildhands_ros.fitting.solver import CompiledSolver, NumPySolver
 from wildhands_ros.geometry.pose import Pose
 from wildhands_ros.hand_model.asset import open_hand, open_hands
 from wildhands_ros.hand_model.posing import HandPoser
-from wildhands_ros.types import HandLength, Side
+from wildhands_ros.types import DepthStatus, HandLength, Side
 
 ASSETS = open_hands()
 ELSEWHERE = CENTRE + (0.25, 0.05, 0.1)
@@ -160,6 +160,44 @@ def test_a_camera_that_drops_out_keeps_the_track_and_the_length() -> None:
     assert alone.hands[0].length.metres == pytest.approx(truth.length, rel=0.04)
     again = fusion.update(2.03, observed(truth, "left right", 100, 2.03))
     assert again.hands[0].track_id == before.hands[0].track_id
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_hand_of_known_length_that_one_camera_sees_is_that_large_and_as_much_farther_away(side: Side) -> None:
+    small = TrueHand(8, side, size=-1.0)
+    seen = observed(small, "left")
+    own = seen["left"][0].hand
+    longer = 1.06 * small.length
+    (fused,) = HandFusion(ASSETS, {side: HandLength(longer, 0.001)}).update(0.0, seen).hands
+    assert hand_length(ASSETS[side], fused.hand.mano.betas) == pytest.approx(longer, rel=1e-3)
+    np.testing.assert_allclose(fused.hand.wrist_position, 1.06 * own.wrist_position, rtol=1e-3)
+    np.testing.assert_allclose(fused.hand.joints_stddev, 1.06 * own.joints_stddev, rtol=1e-3)
+    np.testing.assert_allclose(
+        HandPoser(ASSETS).joints(fused.hand.mano, side).joints[0], fused.hand.joints[0], atol=1e-5
+    )
+    measured = {"left": [replace(seen["left"][0], estimate=replace(seen["left"][0].estimate, depth=DepthStatus.USED))]}
+    (fused,) = HandFusion(ASSETS, {side: HandLength(longer, 0.001)}).update(0.0, measured).hands
+    np.testing.assert_array_equal(fused.hand.joints, own.joints)
+
+
+def test_depth_that_the_cameras_have_measured_makes_the_fused_hand_better_and_surer() -> None:
+    errors: dict[bool, list[float]] = {False: [], True: []}
+    sigmas: dict[bool, list[np.ndarray]] = {False: [], True: []}
+    fit = MultiviewFit(ASSETS)
+    for seed in range(12):
+        truth, rng = TrueHand(seed), np.random.default_rng(seed)
+        # The errors of the keypoints of one view are alike.
+        views = [found[0].view for found in observed(truth, "left right", seed, noise=12.0).values()]
+        measured = [replace(view, joints=truth.joints + rng.normal(0, 0.003, 3), stddev=0.004) for view in views]
+        for has_depth, seen in ((False, views), (True, measured)):
+            hand = fit.fit(seen).hand
+            errors[has_depth].append(float(np.linalg.norm(hand.joints[0] - truth.joints[0])))
+            sigmas[has_depth].append((hand.joints - truth.joints) / hand.joints_stddev)
+            assert np.linalg.eigvalsh(hand.wrist_covariance).min() > 0
+        elsewhere = [replace(view, joints=view.joints + (0, 0, 0.1)) for view in measured]
+        np.testing.assert_allclose(fit.fit(elsewhere).hand.joints, fit.fit(views).hand.joints)
+    assert np.median(errors[True]) < 0.6 * np.median(errors[False])
+    assert np.mean(np.abs(sigmas[True]) < 2) > 0.87
 
 
 def test_stamps_that_differ_are_moved_along_the_velocity() -> None:

@@ -57,7 +57,8 @@ class FusedHand:
     score: float
     hand: FittedHand
     observed: Mapping[str, ObservedHand]
-    """What the cameras that took part have seen; a hand that a single camera sees is as that camera estimates it."""
+    """What the cameras that took part have seen. A hand that a single camera sees is as that camera estimates it, but
+    as large as it is known to be."""
     length: HandLength | None
     """Length of this side's hand, as far as it is known."""
     measured_length: HandLength | None
@@ -283,17 +284,25 @@ class HandFusion:
         return track
 
     def _single(self, stamp: float, name: str, hand: ObservedHand, track: _Track | None) -> FusedHand:
-        """Returns a hand that a single camera sees, at the distance that follows from its length if that is known."""
-        track = self._moved(stamp, track, hand.hand.joints, side_log_odds([hand.view]), {name: hand})
+        """Returns a hand that a single camera sees.
+
+        Its distance follows from its length, if that is known, unless the camera has measured the depth.
+        """
+        side = hand.view.side
+        length = self.lengths.get(side)
+        fitted = hand.hand
+        if length is not None and hand.estimate.depth is not DepthStatus.USED:
+            fitted = self._fit.resized(fitted, side, hand.view.origin, length)
+        track = self._moved(stamp, track, fitted.joints, side_log_odds([hand.view]), {name: hand})
         track.state = None
         return FusedHand(
             track_id=track.id,
-            side=hand.view.side,
+            side=side,
             side_score=hand.view.side_score,
             score=hand.estimate.score,
-            hand=hand.hand,
+            hand=fitted,
             observed={name: hand},
-            length=self.lengths.get(hand.view.side),
+            length=length,
             measured_length=None,
             grasp_probabilities=hand.estimate.grasp_probabilities,
         )

@@ -23,7 +23,7 @@ from .keypoint_fit import KEYPOINT_STDDEV, FitState, keypoint_sigma, predicted, 
 from .kinematics import HandKinematics, HandPose
 from .levenberg_marquardt import Job
 from .multiview_residuals import MultiviewEvidence
-from .residuals import Evaluated
+from .residuals import LEAST_SLOPE, Evaluated
 from .solver import Solver, views_solver
 from .summary import summarised
 
@@ -41,6 +41,11 @@ _LENGTH_FACTOR = 1.7
 """Factor of the standard deviation of the length."""
 _USUAL_COST = 40.0
 """Cost for each view up to which the keypoints agree with each other."""
+_DEPTH_REDUNDANCY = 10.0
+"""Number of joints of a view with depth that count as one, because their errors are alike."""
+_MOST_DIFFERENT = 2.0
+"""Number of standard deviations by which the joints of a view with depth differ from the fit to all rays, above which
+they are not used."""
 _SUSPICIOUS_COST = 150.0
 """Cost for each view above which a fit that continues the last one is done anew."""
 
@@ -129,6 +134,33 @@ class MultiviewFit:
             odds = float(np.clip((costs[Side.LEFT] - costs[Side.RIGHT]) / 2, -_SURE, _SURE))
         return self._result(views, side, odds, found[side], start, dt, length)
 
+    def resized(self, hand: FittedHand, side: Side, origin: np.ndarray, length: HandLength) -> FittedHand:
+        """Returns a hand that one camera sees as large as it is known to be, and at the distance that follows.
+
+        Args:
+            hand: The hand.
+            side: Its side.
+            origin: (3,) position of the camera; the hand moves along the ray to its wrist.
+            length: Length of the hand.
+        """
+        kinematics, mirror = self._kinematics[side], mirror_of(side)
+        turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
+        old, gradient = kinematics.length(hand.mano.betas)
+        betas = hand.mano.betas + gradient * (length.metres - old) / max(gradient @ gradient, LEAST_SLOPE**2)
+        scale = float(kinematics.length(betas)[0] / old)
+        position = origin + scale * (hand.wrist_position - origin)
+        angles = kinematics.angles((hand.mano.hand_pose.reshape(15, 3) * turn).reshape(45))
+        rotation = hand.wrist_rotation * np.outer(mirror, mirror)
+        joints = kinematics.joints(HandPose(rotation, position * mirror, angles, betas)) * mirror
+        return replace(
+            hand,
+            mano=replace(hand.mano, transl=position - kinematics.wrist_at_rest(betas) * mirror, betas=betas),
+            joints=joints,
+            joints_stddev=scale * hand.joints_stddev,
+            wrist_position=position,
+            wrist_covariance=hand.wrist_covariance * np.outer(_scales(scale), _scales(scale)),
+        )
+
     def _solve(
         self, views: Sequence[HandView], side: Side, start: FitState | None, dt: float, length: HandLength | None
     ) -> Evaluated:
@@ -159,6 +191,9 @@ class MultiviewFit:
         covariance = max(1.0, float(solution.normal.cost) / (_USUAL_COST * len(views))) * _covariance(
             solution, views, mirror
         )
+        if any(view.stddev is not None for view in views):
+            solution, covariance = _with_depth(kinematics, solution, covariance, views, mirror)
+        pose = solution.pose
         own_length, gradient = kinematics.length(pose.betas)
         variance = gradient @ covariance[-len(gradient) :, -len(gradient) :] @ gradient
         return MultiviewResult(
@@ -176,6 +211,11 @@ class MultiviewFit:
                 hand_length=None,
             ),
         )
+
+
+def _scales(scale: float) -> np.ndarray:
+    """Returns the (6,) factors of position and rotation of a hand whose distance changes by a factor."""
+    return np.repeat([scale, 1.0], 3)
 
 
 def side_log_odds(views: Sequence[HandView]) -> float:
@@ -268,3 +308,34 @@ def _covariance(solution: Evaluated, views: Sequence[HandView], mirror: np.ndarr
         information += (np.eye(3) - np.outer(ray, ray)) / VIEW_STDDEV**2
     covariance[3:6, 3:6] += np.linalg.inv(information)
     return covariance
+
+
+def _with_depth(
+    kinematics: HandKinematics,
+    solution: Evaluated,
+    covariance: np.ndarray,
+    views: Sequence[HandView],
+    mirror: np.ndarray,
+) -> tuple[Evaluated, np.ndarray]:
+    """Moves a fitted hand towards the joints of the views that have measured its depth, as far as both are sure.
+
+    Returns:
+        The solution and the covariance of its unknowns.
+    """
+    rows = solution.jacobian.reshape(63, -1)
+    step = np.zeros(len(covariance))
+    for view in views:
+        if view.stddev is None:
+            continue
+        difference = (view.joints * mirror - solution.joints).reshape(63) - rows @ step
+        of_joints = rows @ covariance
+        spread = of_joints @ rows.T
+        # The sum of the variances of a joint's three coordinates, in the mean of all joints.
+        expected = 3 * view.stddev**2 + np.trace(spread) / 21
+        if np.median((difference.reshape(21, 3) ** 2).sum(1)) > _MOST_DIFFERENT**2 * expected:
+            continue
+        gain = np.linalg.solve(spread + _DEPTH_REDUNDANCY * view.stddev**2 * np.eye(63), of_joints).T
+        step = step + gain @ difference
+        covariance = covariance - gain @ of_joints
+    pose = solution.pose.moved(step)
+    return solution._replace(pose=pose, joints=kinematics.joints(pose)), covariance

@@ -96,7 +96,7 @@ class EgocentricRecording:
 
     def frame(self, number: int) -> EgocentricFrame:
         """Renders a frame."""
-        scene = self._scene(number)
+        scene = self.scene(number)
         rendered = render(scene)
         hands = tuple(replace(hand, visible=_visible(scene, rendered, i)) for i, hand in enumerate(scene.hands))
         seen = tuple(_seen_fraction(scene, i) for i in range(len(hands)))
@@ -105,7 +105,8 @@ class EgocentricRecording:
     def _rng(self, number: int) -> np.random.Generator:
         return np.random.default_rng([*self._entropy, number])
 
-    def _scene(self, number: int) -> Scene:
+    def scene(self, number: int) -> Scene:
+        """Returns the scene of a frame in the frame of the camera, not yet rendered."""
         time = number / FPS
         camera_pose = self.camera_pose(time)
         in_camera = camera_pose.inverse()
