@@ -8,39 +8,21 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..ros.surroundings import adapt_to_machine
-
-MIDDLEWARE = "RMW_IMPLEMENTATION"
+from ..ros.surroundings import MIDDLEWARE, adapt_to_machine
 
 
 def prepare_middleware(is_needed: bool) -> None:
-    """Checks the middleware that RMW_IMPLEMENTATION selects, or ignores it in a command that talks to no other process.
+    """Checks and changes ROS's settings for a command that needs the middleware.
 
-    For a command that needs it, settings are changed that would end the process at once on this machine.
-
-    Without this, ROS's C library would end the process with exit code 102.
+    A command that talks to no other process ignores RMW_IMPLEMENTATION, with which ROS's C library might end it.
 
     Raises:
-        ValueError: the middleware is needed, but is not installed.
+        ValueError: the middleware is needed, but a variable of ROS cannot be used.
     """
     if is_needed:
         adapt_to_machine()
-    name = os.environ.get(MIDDLEWARE)
-    if not name:
-        return
-    if not is_needed:
-        del os.environ[MIDDLEWARE]
-        return
-    try:
-        from ament_index_python.resources import get_resources
-    except ImportError:  # The command itself says that ROS is missing.
-        return
-    installed = sorted(set(get_resources("rmw_typesupport")) - {"rmw_implementation"})
-    if name not in installed:
-        raise ValueError(
-            f"{MIDDLEWARE} is {name}, which is not installed for this Python ({sys.prefix}); it has "
-            f"{', '.join(installed) or 'none'}: unset {MIDDLEWARE}"
-        )
+    else:
+        os.environ.pop(MIDDLEWARE, None)
 
 
 def foreign_ros(error: ImportError) -> str:

@@ -17,9 +17,12 @@ from ..io.errors import printable
 from ..types import DepthStatus
 from .parameters import Parameters
 from .rejections import FAILURES, InputRejected, Rejections
+from .surroundings import discovery_hint
 
 WINDOW = 5.0
 """Seconds over which rates, ages and times are computed."""
+TYPE_CONFLICT = "type_conflict"
+"""Name of the warning about publishers whose messages cannot be read. It explains why no images arrive."""
 MAX_REASONS = 16
 """Number of reasons for ignored detections that are counted separately."""
 PLAUSIBLE_AGE = (-0.1, 60.0)
@@ -284,10 +287,12 @@ class Health:
         return "; ".join(filter(None, (*self._warnings_by_name.values(), self._clock_warning(status))))
 
     def _explanation(self, status: NodeStatus) -> str:
+        topic = status.image_topic
         if not status.image_publishers:
-            elsewhere = f" (there are images on {', '.join(status.offered_images)})" if status.offered_images else ""
-            return f"no publisher on {status.image_topic}: start the camera, or remap image{elsewhere}"
-        return self._silence_reason or f"no images arrive on {status.image_topic}"
+            offered = ", ".join(status.offered_images)
+            hint = f" (there are images on {offered})" if offered else discovery_hint()
+            return f"no publisher on {topic}: start the camera, or remap image{hint}"
+        return self._warnings_by_name.get(TYPE_CONFLICT) or self._silence_reason or f"no images arrive on {topic}"
 
     def _clock_warning(self, status: NodeStatus) -> str:
         if status.clock_missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
@@ -136,9 +137,23 @@ class Inputs:
         return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
 
     def _subscribe(self, kind: type, topic: str, callback: Callable, depth: int) -> Subscription:
-        """Subscribes with best effort, which matches every publisher."""
-        qos = QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
-        return self._node.create_subscription(kind, topic, callback, qos, qos_overriding_options=OVERRIDES)
+        """Subscribes with best effort, which matches every publisher, unless parameters override it."""
+        return self._node.create_subscription(
+            kind,
+            topic,
+            callback,
+            QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT),
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=partial(self._on_excluded_publisher, topic)),
+            qos_overriding_options=OVERRIDES,
+        )
+
+    def _on_excluded_publisher(self, topic: str, event: object) -> None:
+        name = self._node.resolve_topic_name(topic)
+        self._health.set_warning(
+            f"qos of {topic}",
+            f"a publisher on {name} does not offer the QoS that the parameters qos_overrides.{name}.subscription ask "
+            "for, so none of its messages arrive: remove them, or change the publisher",
+        )
 
     def _subscribe_to_latched_info(self) -> None:
         """Subscribes to CameraInfo a second time, with transient local, if a publisher offers it.

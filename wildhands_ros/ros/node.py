@@ -29,7 +29,7 @@ from . import process
 from .cameras import Cameras
 from .declaration import ParameterError
 from .depth_input import DepthInput
-from .diagnostics import Health, NodeStatus, diagnostic_array
+from .diagnostics import TYPE_CONFLICT, Health, NodeStatus, diagnostic_array
 from .hand_saver import offer_save_hand
 from .inputs import Inputs, image_topic, other_topics
 from .lifecycle import ManagedNode
@@ -40,6 +40,7 @@ from .pairing import ImageMessage
 from .parameters import Parameters, declare
 from .pipeline import InputFrame, Pipeline
 from .spinning import spin_until_signal
+from .type_conflicts import type_conflicts
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -247,6 +248,7 @@ class WildHandsNode(ManagedNode):
         if self._inputs is not None:
             self._inputs.check_publishers()
             self._name_conflicts.check(self.parameters)
+            self._health.set_warning(TYPE_CONFLICT, "; ".join(type_conflicts(self)))
         topic = image_topic(self, self.parameters)
         publishers = self.count_publishers(topic)
         if self.parameters.intrinsics == "camera_info" and not self._cameras.has_info:

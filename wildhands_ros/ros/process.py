@@ -71,7 +71,7 @@ def run_main(main: Callable[[], int]) -> NoReturn:
     code = 1
     try:
         adapt_to_machine()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"wildhands: {error}", file=sys.stderr, flush=True)
         os._exit(code)
     try:

@@ -43,6 +43,8 @@ from ..lifecycle import ManagedNode
 from ..rejections import InputRejected, Rejections, failure
 from ..spinning import spin_until_signal
 from ..stamps import nanoseconds
+from ..surroundings import discovery_hint
+from ..type_conflicts import type_conflicts
 from .observations import check_array, observations
 from .outputs import FusedOutputs
 from .parameters import declare
@@ -394,7 +396,9 @@ class FusionNode(ManagedNode):
         silent = [name for name, camera in self._cameras.items() if now - camera.last_arrival > SILENCE]
         if silent:
             topics = ", ".join(self.resolve_topic_name(f"{name}/hands") for name in silent)
-            warnings.insert(0, f"no hands arrive on {topics}: is the wildhands node of that camera running?")
+            text = f"no hands arrive on {topics}: is the wildhands node of that camera running?"
+            warnings.insert(0, text + discovery_hint())
+        warnings += type_conflicts(self)
         for (first, second), found in self._corrections.items():
             if found.is_wrong:
                 warnings.append(

@@ -30,6 +30,8 @@ from ..declaration import ParameterError
 from ..diagnostics import Snapshot, diagnostic_array
 from ..rejections import InputRejected, Rejections
 from ..spinning import spin_until_signal
+from ..surroundings import discovery_hint
+from ..type_conflicts import type_conflicts
 from .arm_topics import ArmTopics
 from .messages import observation
 from .parameters import declare
@@ -221,13 +223,13 @@ class TeleopNode(Node):
         interval = float(np.median(self._intervals)) if self._intervals else 0.0
         watchdog = self.parameters.watchdog
         if now - self._received_at > SILENCE:
-            warnings.insert(0, f"no hands arrive on {self.resolve_topic_name('hands')}")
+            warnings.insert(0, f"no hands arrive on {self.resolve_topic_name('hands')}{discovery_hint()}")
         elif interval > watchdog:
             warnings.append(
                 f"hands arrive every {interval:.2g} s, less often than watchdog ({watchdog:g} s) allows: raise "
                 "watchdog, or speed up the estimator"
             )
-        return warnings
+        return warnings + type_conflicts(self)
 
 
 def main(arguments: list[str] | None = None) -> int:
