@@ -1,6 +1,6 @@
 """Starts a WildHands node for each of several cameras, in the camera's namespace and with its own tf_prefix."""
 
-import re
+from collections.abc import Sequence
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -8,6 +8,7 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
+from wildhands_ros.ros.camera_names import camera_names, frame_prefix
 from wildhands_ros.runtime.cores import divided_cores
 
 # Name, default, description.
@@ -27,10 +28,16 @@ ARGUMENTS = [
     ("use_sim_time", "false", "Whether the time comes from /clock, as of a simulation or a bag: true or false."),
     ("respawn", "false", "Whether a node is started again if it has ended: true or false."),
     (
+        "one_process",
+        "false",
+        "Whether one process (wildhands_cameras) runs all nodes, which then share the networks: less memory, but a "
+        "crash ends all of them: true or false.",
+    ),
+    (
         "divide_cores",
         "true",
-        "Whether the nodes divide the cores of the machine among themselves, which takes less processor time: "
-        "true or false.",
+        "Whether nodes with processes of their own divide the cores of the machine among themselves, which takes less "
+        "processor time: true or false.",
     ),
     ("log_level", "info", "Least severity of the nodes' log messages: debug, info, warn, error or fatal."),
 ]
@@ -38,12 +45,11 @@ RESPAWN_DELAY = 2.0
 """Seconds before a node is started again."""
 
 
-def camera_names(text: str) -> list[str]:
-    names = [name.strip().strip("/") for name in text.split(",") if name.strip()]
-    invalid = [name for name in names if not re.fullmatch(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", name)]
-    if not names or invalid or len(set(names)) < len(names):
-        raise ValueError(f"launch argument cameras:={text}: expected distinct names such as left,right")
-    return names
+def named_cameras(text: str) -> list[str]:
+    try:
+        return camera_names(text.split(","))
+    except ValueError as error:
+        raise ValueError(f"launch argument cameras:={text}: {error}") from error
 
 
 def boolean(context: LaunchContext, name: str) -> bool:
@@ -53,31 +59,37 @@ def boolean(context: LaunchContext, name: str) -> bool:
     return text.lower() in ("true", "1")
 
 
-def wildhands_node(context: LaunchContext, camera: str, cores: list[int]) -> Node:
+def process(context: LaunchContext, executable: str, tf_prefix: str = "", cores: Sequence[int] = (), **options) -> Node:
     use_sim_time, respawn = (boolean(context, name) for name in ("use_sim_time", "respawn"))
     image, camera_info = (LaunchConfiguration(name).perform(context) for name in ("image", "camera_info"))
+    own = {**({"tf_prefix": tf_prefix} if tf_prefix else {}), **({"use_sim_time": True} if use_sim_time else {})}
     return Node(
         package="wildhands_ros",
-        executable="wildhands_node",
-        namespace=camera,
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {"tf_prefix": f"{camera.replace('/', '_')}_", **({"use_sim_time": True} if use_sim_time else {})},
-        ],
+        executable=executable,
+        parameters=[LaunchConfiguration("params_file"), *([own] if own else [])],
         remappings=[("image", image), ("image/compressed", f"{image}/compressed"), ("camera_info", camera_info)],
         respawn=respawn,
         respawn_delay=RESPAWN_DELAY,
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
         prefix=f"taskset --cpu-list {','.join(map(str, cores))}" if cores else None,
         output="screen",
+        **options,
     )
 
 
 def wildhands_nodes(context: LaunchContext) -> list[Node]:
-    cameras = camera_names(LaunchConfiguration("cameras").perform(context))
+    cameras = named_cameras(LaunchConfiguration("cameras").perform(context))
+    if boolean(context, "one_process"):
+        return [process(context, "wildhands_cameras", arguments=cameras)]
     divide = len(cameras) > 1 and boolean(context, "divide_cores")
     return [
-        wildhands_node(context, camera, divided_cores(i, len(cameras)) if divide else [])
+        process(
+            context,
+            "wildhands_node",
+            frame_prefix(camera),
+            divided_cores(i, len(cameras)) if divide else [],
+            namespace=camera,
+        )
         for i, camera in enumerate(cameras)
     ]
 

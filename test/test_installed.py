@@ -44,6 +44,7 @@ def test_shared_files_and_programs_are_installed(prefix):
         assert (share / name).is_file(), name
     names = {
         "wildhands",
+        "wildhands_cameras",
         "wildhands_episodes",
         "wildhands_fusion",
         "wildhands_node",

@@ -120,7 +120,7 @@ def test_the_fusion_node_gets_its_cameras_and_only_given_texts():
 @pytest.mark.parametrize("text", ["", "left,left", "left,2nd", "a b"])
 def test_cameras_need_different_names(text):
     with pytest.raises(ValueError, match="cameras:="):
-        load("wildhands_multi.launch.py").camera_names(text)
+        load("wildhands_multi.launch.py").named_cameras(text)
 
 
 class Prefix:
@@ -152,6 +152,7 @@ def prefix(tmp_path) -> Prefix:
     """A prefix with wildhands_ros; the fake estimator of its node finds a hand in every image."""
     prefix = Prefix(tmp_path)
     prefix.add("wildhands_ros", "wildhands_node", TESTS / "live_node.py", tmp_path / "nothing")
+    prefix.add("wildhands_ros", "wildhands_cameras", TESTS / "test_several_cameras.py")
     for name in ("config", "launch"):
         (prefix.share("wildhands_ros") / name).symlink_to(ROOT / name)
     return prefix
@@ -205,8 +206,12 @@ SEVERAL = {"cameras": "left,rig/right"}, {"/left": ("/left", "left_"), "/rig/rig
 
 @pytest.mark.parametrize(
     ("name", "arguments", "places"),
-    [("wildhands.launch.py", *ONE), ("wildhands_multi.launch.py", *SEVERAL)],
-    ids=["one", "several"],
+    [
+        ("wildhands.launch.py", *ONE),
+        ("wildhands_multi.launch.py", *SEVERAL),
+        ("wildhands_multi.launch.py", {**SEVERAL[0], "one_process": "true"}, SEVERAL[1]),
+    ],
+    ids=["one", "several", "several in one process"],
 )
 def test_launched_nodes_work_and_end_cleanly(launched, name, arguments, places):
     process, log = launched(ROOT / "launch" / name, **arguments)

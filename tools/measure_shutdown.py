@@ -23,12 +23,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAMS = {
-    "node": "wildhands_ros.ros.node",
-    "teleop": "wildhands_ros.ros.teleop.node",
-    "episodes": "wildhands_ros.ros.recording.episodes",
-    "rviz": "wildhands_ros.ros.rviz",
+PROGRAMS: dict[str, tuple[str, ...]] = {
+    "node": ("wildhands_ros.ros.node",),
+    "teleop": ("wildhands_ros.ros.teleop.node",),
+    "episodes": ("wildhands_ros.ros.recording.episodes",),
+    "rviz": ("wildhands_ros.ros.rviz",),
+    "cameras": ("wildhands_ros.ros.several_cameras", "left", "right"),
 }
+"""Module and arguments of each program."""
 LIMIT = 2.0
 """Seconds from the first signal to the end."""
 PATIENCE = 30.0
@@ -79,7 +81,7 @@ def end(program: str, rng: random.Random, longest: float) -> Ending:
     }
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", PROGRAMS[program], "--ros-args"],
+            [sys.executable, "-m", *PROGRAMS[program], "--ros-args"],
             env=environment,
             stdout=log,
             stderr=subprocess.STDOUT,

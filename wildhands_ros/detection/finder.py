@@ -116,7 +116,10 @@ class HandFinder:
         candidates = self._detect(image_rgb, camera, last, is_stream) if detections is None else detections
         completed = [self._completed(detection, image_rgb, camera, last) for detection in candidates]
         most = self._config.max_hands
-        hands = without_duplicates([hand for hand in completed if hand is not None])[:most]
+        hands = [hand for hand in completed if hand is not None]
+        if detections is not None or self._search is None:  # The search has none.
+            hands = without_duplicates(hands)
+        hands = hands[:most]
         if len(hands) < most:
             lost = [i for i, hand in enumerate(last.hands) if not _overlaps(hand, hands)]
             for hand in last.follow(lost):

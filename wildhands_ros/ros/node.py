@@ -9,6 +9,7 @@ if __name__ == "__main__":  # Before the imports, which take seconds: a signal m
 
 import contextlib
 import ctypes
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -50,6 +51,8 @@ DIAGNOSTICS_PERIOD = 1.0
 """Seconds between two diagnostics messages."""
 M_ARENA_MAX = -8
 """From glibc's malloc.h."""
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread gives way to others in Python, whose default is ten times as long."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -274,12 +277,14 @@ class WildHandsNode(ManagedNode):
         return other_topics(self, f"sensor_msgs/msg/{kind}", topic)
 
 
-def _share_one_heap() -> None:
-    """Makes all threads share one heap.
+def adapt_process() -> None:
+    """Prepares this process for the threads of one node or several.
 
-    glibc gives each thread its own heap, and memory freed in one is not reused in another: each reload of the model
-    would cost 40 MB.
+    All threads share one heap: glibc gives each thread its own, and memory freed in one is not reused in another, so
+    that each reload of the model would cost 40 MB. A thread that has run compiled code waits for at most
+    ``SWITCH_INTERVAL`` until it may go on in Python.
     """
+    sys.setswitchinterval(SWITCH_INTERVAL)
     with contextlib.suppress(OSError, AttributeError):  # Not glibc.
         ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
 
@@ -294,7 +299,7 @@ def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameter
     Returns:
         The exit code.
     """
-    _share_one_heap()
+    adapt_process()
     return spin_until_signal(
         "wildhands_node",
         partial(WildHandsNode, make_estimator),

@@ -1,16 +1,17 @@
-"""Runs a node until a signal arrives, and ends it in order."""
+"""Runs nodes until a signal arrives, and ends them in order."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import NameValidationException, ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
@@ -46,13 +47,24 @@ def spin_until_signal(
     close: Callable[[N], None] = lambda node: None,
     errors: tuple[type[Exception], ...] = (ParameterError,),
 ) -> int:
-    """Initialises rclpy, makes a node and spins it until SIGINT or SIGTERM.
+    """Initialises rclpy, makes a node and spins it until SIGINT or SIGTERM; see ``spin_nodes_until_signal``."""
+    return spin_nodes_until_signal(name, [make_node], arguments, close, errors)
+
+
+def spin_nodes_until_signal(
+    name: str,
+    make_nodes: Sequence[Callable[[], N]],
+    arguments: list[str] | None = None,
+    close: Callable[[N], None] = lambda node: None,
+    errors: tuple[type[Exception], ...] = (ParameterError,),
+) -> int:
+    """Initialises rclpy, makes nodes and spins them until SIGINT or SIGTERM.
 
     Args:
         name: Name of the program, for its error messages.
-        make_node: Makes the node.
+        make_nodes: Each makes a node.
         arguments: ROS arguments; None to use those of the command line.
-        close: Called before the node is destroyed.
+        close: Called with each node before it is destroyed.
         errors: Errors of the user's, which are printed without a traceback.
 
     Returns:
@@ -63,11 +75,12 @@ def spin_until_signal(
     except _REFUSED as error:
         print(f"{name}: {_explained(error)}", file=sys.stderr)
         return 1
-    node = None
+    nodes: list[N] = []
     try:
-        node = _made(make_node)
-        _warn_about_ignored_parameters(node, sys.argv if arguments is None else arguments)
-        rclpy.spin(node)
+        for make_node in make_nodes:
+            nodes.append(_made(make_node))
+            _warn_about_ignored_parameters(nodes[-1], sys.argv if arguments is None else arguments)
+        _spin(nodes)
     except errors + (_StartError,) as error:  # mypy does not accept (*errors, ...)
         if not rclpy.ok():  # A signal arrived meanwhile.
             return 0
@@ -80,11 +93,32 @@ def spin_until_signal(
             raise
         # A signal arrived during a callback, which could then no longer publish or respond.
     finally:
-        if node is not None:
+        for node in nodes:
             close(node)
             node.destroy_node()
         shut_down()
     return 0
+
+
+def _spin(nodes: Sequence[Node]) -> None:
+    """Spins each node in a thread of its own: a message takes an executor longer the more services its nodes have."""
+    first, *others = nodes
+    if not others:
+        rclpy.spin(first)
+        return
+    pool = ThreadPoolExecutor(len(nodes), "wildhands executor")
+    spinning = [pool.submit(_spin_in_thread, node) for node in nodes]
+    ended, _ = wait(spinning, return_when=FIRST_COMPLETED)
+    if not rclpy.ok():  # A signal ends them all.
+        wait(spinning)
+    for one in ended:
+        one.result()
+
+
+def _spin_in_thread(node: Node) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    executor.spin()
 
 
 class _StartError(Exception):

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from .shared import shared
+from .threads import inference_threads
+
 DetectorOutputs = tuple[np.ndarray, ...]
 """Palm logits (N,), palm boxes (N, 18) and hand maps (8, h / 8, w / 8)."""
 
 
 def run_detector(path: Path) -> Callable[[np.ndarray], DetectorOutputs]:
-    """Returns a detector as a function of an (h, w, 3) uint8 image.
+    """Returns a detector as a function of an (h, w, 3) uint8 image, which may be called from several threads at once.
 
-    It runs on OpenVINO if that is installed, otherwise on ONNX Runtime or PyTorch.
+    It runs on OpenVINO if that is installed, otherwise on ONNX Runtime or PyTorch. All who use the same file share it.
 
     Args:
         path: the detector's ONNX file.
@@ -23,6 +26,10 @@ def run_detector(path: Path) -> Callable[[np.ndarray], DetectorOutputs]:
         ValueError: the file does not hold a hand detector.
         OSError: the file cannot be read.
     """
+    return shared((path, inference_threads()), lambda: _run_detector(path))
+
+
+def _run_detector(path: Path) -> Callable[[np.ndarray], DetectorOutputs]:
     try:
         from .openvino_detector import OpenVinoDetector
 

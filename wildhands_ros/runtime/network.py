@@ -13,7 +13,8 @@ from ..config import AUTO, BFLOAT16, FLOAT32, INT8, ONNXRUNTIME, OPENVINO, PRECI
 from ..network.network_file import NetworkFile
 from ..network.preprocessing import NetworkInput
 from .fastest import fastest
-from .threads import one_torch_thread
+from .shared import shared
+from .threads import inference_threads, one_torch_thread
 
 if TYPE_CHECKING:
     from ..network.model import WildHands
@@ -26,7 +27,7 @@ _GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg", "
 
 
 class RunningNetwork(Protocol):
-    """A compiled network. Not thread-safe."""
+    """A compiled network. It may be called from several threads at once."""
 
     name: str
     """Device, runtime and precision, for display."""
@@ -53,6 +54,9 @@ def run_network(
 ) -> RunningNetwork:
     """Prepares a network for inference.
 
+    An ONNX file that is in use already, with the same choices, is not loaded again: several estimators in one process
+    share its network.
+
     Args:
         network: the file, or the network in evaluation mode and on the CPU. It must not be used by the caller
             afterwards. Anything but an ONNX file needs PyTorch.
@@ -65,6 +69,16 @@ def run_network(
     Raises:
         ValueError: a choice is not available on this machine; the message says what to do.
     """
+    file = _onnx_file(network)
+    if file is None:
+        return _run_network(network, mean_pose, runtime, precision, device)
+    key = file.path, file.digest, mean_pose.tobytes(), runtime, precision, device, inference_threads()
+    return shared(key, lambda: _run_network(file, mean_pose, runtime, precision, device))
+
+
+def _run_network(
+    network: NetworkFile | WildHands, mean_pose: np.ndarray, runtime: str, precision: str, device: str
+) -> RunningNetwork:
     chosen = choose(network, runtime, precision, device)
     try:
         return _run(network, mean_pose, *chosen)
@@ -74,7 +88,7 @@ def run_network(
         if runtime != AUTO or not others or _onnx_file(network) is None:
             raise ValueError(f"{message}, or set runtime to another one") from error
         _logger.warning("%s; %s is used", message, others[0])
-        return run_network(network, mean_pose, others[0], precision, device)
+        return _run_network(network, mean_pose, others[0], precision, device)
 
 
 def _run(

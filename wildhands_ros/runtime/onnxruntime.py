@@ -23,7 +23,8 @@ class OnnxRuntimeNetwork:
     """A ``network.RunningNetwork`` on ONNX Runtime, in float32.
 
     A single hand runs on all threads. Several hands run side by side, with half of the threads each: threads that share
-    one layer wait for one another at each of a hundred layers.
+    one layer wait for one another at each of a hundred layers. If several images are in work at once, for example of
+    several cameras, each calling thread runs those of its hands that no other thread has begun with.
 
     Args:
         file: an ONNX file.
@@ -43,7 +44,8 @@ class OnnxRuntimeNetwork:
         runs = _decoded_in_halves if can_decode(file.config) else _decoded_by_graph
         by_threads = list(runs(file, (threads,) if threads == 1 else (threads, threads // 2)))
         self._run_alone, self._run_beside_others = by_threads[0], by_threads[-1]
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        """Threads beside the calling one."""
 
     def __call__(self, inputs: NetworkInput, side: np.ndarray) -> dict[str, np.ndarray]:
         values = {**inputs.arrays(), "side": side, "image_index": np.zeros(len(side), np.int64)}
@@ -55,8 +57,19 @@ class OnnxRuntimeNetwork:
         if self._pool is None or len(rows) == 1:
             found = list(map(self._run_alone, rows))
         else:
-            found = list(self._pool.map(self._run_beside_others, rows))
+            found = _side_by_side(self._run_beside_others, rows, self._pool)
         return {name: np.concatenate([hand[name] for hand in found]) for name in self._outputs}
+
+
+def _side_by_side(
+    run: _Run, rows: Sequence[Mapping[str, np.ndarray]], pool: ThreadPoolExecutor
+) -> list[dict[str, np.ndarray]]:
+    """Runs several hands on this thread and those of a pool, as far as these are free."""
+    others = [pool.submit(run, row) for row in rows[1:]]
+    found = [run(rows[0])]
+    # The last first: those that the pool has not begun with.
+    own = {i: run(rows[i]) for i in range(len(rows) - 1, 0, -1) if others[i - 1].cancel()}
+    return found + [own[i] if i in own else other.result() for i, other in enumerate(others, 1)]
 
 
 _Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]

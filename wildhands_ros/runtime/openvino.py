@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import mmap
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
@@ -177,7 +178,7 @@ def compile_exactly(graph: openvino.Model) -> Compiled:
 
 
 class Compiled:
-    """A compiled graph.
+    """A compiled graph, which one thread at a time runs.
 
     Args:
         graph: the graph.
@@ -186,17 +187,19 @@ class Compiled:
 
     def __init__(self, graph: openvino.CompiledModel, blob: mmap.mmap | None = None) -> None:
         self._graph, self._blob = graph, blob
+        self._lock = threading.Lock()
         self._sizes_run: set[int] = set()
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Runs the graph. Inputs are not copied; outputs are, because the next call overwrites OpenVINO's own."""
-        outputs = list(self._graph(inputs, share_inputs=True, share_outputs=False).to_tuple())
-        if self._blob is not None and len(inputs[0]) not in self._sizes_run:
-            # OpenVINO rearranges the weights for each new number of rows, in memory of its own. The file's pages are
-            # a third of a network's memory; they are then not read again and need not stay.
-            self._sizes_run.add(len(inputs[0]))
-            self._blob.madvise(mmap.MADV_DONTNEED)
-        return outputs
+        with self._lock:
+            outputs = list(self._graph(inputs, share_inputs=True, share_outputs=False).to_tuple())
+            if self._blob is not None and len(inputs[0]) not in self._sizes_run:
+                # OpenVINO rearranges the weights for each new number of rows, in memory of its own. The file's pages
+                # are a third of a network's memory; they are then not read again and need not stay.
+                self._sizes_run.add(len(inputs[0]))
+                self._blob.madvise(mmap.MADV_DONTNEED)
+            return outputs
 
 
 class Compiler:

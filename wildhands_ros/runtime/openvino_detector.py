@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
@@ -37,18 +38,21 @@ class OpenVinoDetector:
         self._compiler = Compiler(openvino_core(), f"{detector_digest(path)[:32]}-{versions.GRAPH}")
         self._precision = "bf16" if has_bfloat16() else "f32"
         self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __call__(self, image_rgb: np.ndarray) -> tuple[np.ndarray, ...]:
         """Returns the outputs of ``HandDetectorNet`` for an (h, w, 3) uint8 image, without their batch axis."""
         height, width = image_rgb.shape[:2]
         size = height, width
-        if size not in self._compiled:
-            name = f"detector-{height}x{width}"
-            self._compiled[size] = self._compiler.compiled(name, lambda: self._of_size(*size), self._precision)
-            if len(self._compiled) > _SIZES_KEPT:
-                self._compiled.popitem(last=False)
-        self._compiled.move_to_end(size)
-        return tuple(output[0] for output in self._compiled[size](detector_input(image_rgb)))
+        with self._lock:
+            if size not in self._compiled:
+                name = f"detector-{height}x{width}"
+                self._compiled[size] = self._compiler.compiled(name, lambda: self._of_size(*size), self._precision)
+                if len(self._compiled) > _SIZES_KEPT:
+                    self._compiled.popitem(last=False)
+            self._compiled.move_to_end(size)
+            compiled = self._compiled[size]
+        return tuple(output[0] for output in compiled(detector_input(image_rgb)))
 
     @cached_property
     def _model(self) -> openvino.Model:

@@ -113,7 +113,7 @@ def _measure(parts: list[str], seconds: float, figures: Figures, peers: list[str
     if "end_to_end" in parts or "peers" in parts:
         figures.add(**_end_to_end(seconds, peers if "peers" in parts else []))
     if "cameras_curve" in parts:
-        figures.add(cameras=_cameras_curve(seconds))
+        figures.add(**_cameras_curve(seconds))
     if "annotation" in parts:
         figures.add(annotation=measure_annotation(share_folder("demo"), seconds))
 
@@ -172,19 +172,25 @@ def _end_to_end(seconds: float, peers: list[str]) -> dict[str, object]:
     return figures
 
 
-def _cameras_curve(seconds: float) -> dict[str, list[dict[str, float]]]:
-    """Measures 1 to ``MAX_CAMERAS`` cameras at once, each with a node of its own.
+def _cameras_curve(seconds: float) -> dict[str, object]:
+    """Measures 1 to ``MAX_CAMERAS`` cameras at once.
 
-    As with ``wildhands_multi.launch.py``, the nodes divide the cores among themselves.
+    Either all share a process, as ``wildhands_cameras`` runs them, or each has a node of its own, which divide the
+    cores among themselves, as with ``wildhands_multi.launch.py``.
     """
-    figures = {}
+    processes, together, memory = {}, {}, {}
     for count in range(1, MAX_CAMERAS + 1):
         names = [f"camera{i}" for i in range(count)]
         with streams(dict.fromkeys(names, "wildhands")) as nodes:
             for i, name in enumerate(names):
                 nodes.start(name, divided_cores(i, count))
-            figures[str(count)] = [run.figures() for run in nodes.run(names, RATE, seconds).values()]
-    return figures
+            processes[str(count)] = [run.figures() for run in nodes.run(names, RATE, seconds).values()]
+            of_processes = nodes.total_mb()
+        with streams(dict.fromkeys(names, "wildhands")) as nodes:
+            nodes.start_together(names)
+            together[str(count)] = [run.figures() for run in nodes.run(names, RATE, seconds).values()]
+            memory[str(count)] = {"processes": of_processes, "one_process": nodes.total_mb()}
+    return {"cameras": processes, "cameras_in_one_process": together, "cameras_rss_mb": memory}
 
 
 def _median(rounds: list[dict[str, float]]) -> dict[str, object]:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ class StreamRun:
     answers: dict[int, Answer] = field(default_factory=dict)
     """By stamp."""
     cpu_percent: float = 0.0
-    """Percent of one core."""
+    """Percent of one core; nodes in one process have equal shares."""
 
     def figures(self, name: str = "the node") -> dict[str, float]:
         """Returns rates, ages and losses, without the first seconds.
@@ -140,11 +140,26 @@ class Streams:
                 rclpy.spin_once(self._listener, timeout_sec=0.1)
             start = time.monotonic()
             self._nodes[name] = self._processes.enter_context(_node(name, self._kinds[name], cores))
-            while not self._listener.answers[name]:
-                if time.monotonic() > start + START_TIMEOUT or self._nodes[name].poll() is not None:
-                    raise RuntimeError(f"the node {name} publishes no hands: its messages above may say why")
-                rclpy.spin_once(self._listener, timeout_sec=0.1)
+            self._wait_for_hands([name])
             return time.monotonic() - start  # Before the camera's process is ended, which takes a moment.
+
+    def start_together(self, names: Sequence[str]) -> None:
+        """Starts ``wildhands_cameras`` for several cameras, which are already running.
+
+        Raises:
+            RuntimeError: see ``start``.
+        """
+        with _camera(names, rate=30.0, seconds=START_TIMEOUT):
+            process = self._processes.enter_context(_cameras(names))
+            self._nodes.update(dict.fromkeys(names, process))
+            self._wait_for_hands(names)
+
+    def _wait_for_hands(self, names: Sequence[str]) -> None:
+        end = time.monotonic() + START_TIMEOUT
+        while missing := [name for name in names if not self._listener.answers[name]]:
+            if time.monotonic() > end or any(self._nodes[name].poll() is not None for name in missing):
+                raise RuntimeError(f"the node {missing[0]} publishes no hands: its messages above may say why")
+            rclpy.spin_once(self._listener, timeout_sec=0.1)
 
     def run(self, names: Sequence[str], rate: float, seconds: float) -> dict[str, StreamRun]:
         """Sends images to some of the nodes at once.
@@ -171,18 +186,24 @@ class Streams:
             raise RuntimeError("the benchmark's camera process failed: its messages above may say why")
         elapsed = time.monotonic() - start
         sent = json.loads(output)
+        sharing = Counter(self._nodes[name].pid for name in names)
         return {
             name: StreamRun(
                 sent[name],
                 dict(self._listener.answers[name]),
-                100 * (cpu_seconds(self._nodes[name].pid) - before[name]) / elapsed,
+                100 * (cpu_seconds(pid) - before[name]) / elapsed / sharing[pid],
             )
             for name in names
+            if (pid := self._nodes[name].pid)
         }
 
     def memory(self, name: str) -> dict[str, float]:
         """Returns the resident memory of a node in megabytes, now and at its peak."""
         return rss_mb(self._nodes[name].pid)
+
+    def total_mb(self) -> int:
+        """Returns the resident memory of all nodes together in megabytes."""
+        return round(sum(rss_mb(pid)["rss_mb"] for pid in {node.pid for node in self._nodes.values()}))
 
 
 @contextmanager
@@ -208,6 +229,13 @@ def _node(name: str, kind: str, cores: Sequence[int]) -> Iterator[subprocess.Pop
     ros_arguments = ["-r", f"__ns:=/{name}", "-p", f"tf_prefix:={name}_", "--log-level", "warn"]
     with child_process([*on_cores, sys.executable, "-m", module, *arguments, "--ros-args", *ros_arguments]) as node:
         yield node
+
+
+@contextmanager
+def _cameras(names: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "wildhands_ros.ros.several_cameras", *names]
+    with child_process([*command, "--ros-args", "--log-level", "warn"]) as process:
+        yield process
 
 
 @contextmanager
