@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from wildhands_ros.benchmark.figures import alternating, percentiles, ratio
 from wildhands_ros.benchmark.limits import TRUNK_GMAC, trunk_limit_ms
 from wildhands_ros.benchmark.machine import pss_mb
 from wildhands_ros.benchmark.stages import FIT, POSE
+from wildhands_ros.benchmark.stills import Run, still_figures
 from wildhands_ros.cli.main import main
 from wildhands_ros.ros.benchmark.annotation import AnnotationRun, annotation_figures
 from wildhands_ros.ros.benchmark.overhead import STEPS
@@ -122,3 +125,26 @@ def test_comparisons_alternate():
     assert order == ["a", "b"] * 4 and len(seconds["a"]) == len(seconds["b"]) == 3
     assert ratio([2.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == {"ratio": 2.0, "ratio_quartiles": [2.0, 2.5]}
     assert percentiles(np.arange(101) / 1000) == {"p50_ms": 50.0, "p95_ms": 95.0}
+
+
+def test_a_further_image_takes_what_it_adds():
+    figures = still_figures(Run(3.0, 2.0), Run(5.0, 3.2), Run(8.0, 7.0), images=5)
+    assert figures["first_s"] == 3.0 and figures["first_cpu_s"] == 2.0 and figures["first_without_cache_s"] == 8.0
+    assert figures["further_s"] == 0.5 and figures["further_cpu_s"] == 0.3
+
+
+@pytest.mark.slow
+def test_stills_are_measured(tmp_path):
+    photographs, output = tmp_path / "photographs", tmp_path / "bench.json"
+    photographs.mkdir()
+    for name in ("letter_b.jpg", "hammer_on_hand.jpg"):
+        shutil.copy(Path(__file__).parent / "data" / "images" / name, photographs)
+    arguments = ["bench", "stills", "--photographs", str(photographs), "--json", str(output)]
+    assert main(arguments) == 0
+    stills = json.loads(output.read_text())["stills"]
+    assert stills["images"] == 2 and stills["first_cpu_s"] > 0 < stills["first_without_cache_cpu_s"]
+
+
+def test_photographs_must_be_at_least_two(tmp_path, capsys):
+    assert main(["bench", "stills", "--photographs", str(tmp_path)]) == 2
+    assert "at least two photographs" in capsys.readouterr().err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -70,3 +72,12 @@ def test_the_detector_falls_back_to_onnx_runtime(monkeypatch):
     assert type(detector).__name__ == "OnnxRuntimeDetector"
     for value, other in zip(detector(IMAGE), expected, strict=True):
         np.testing.assert_allclose(value, other, rtol=0.05, atol=0.05)
+
+
+def test_onnx_runtime_reports_nothing(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    code = "import wildhands_ros.runtime.onnxruntime, os; print(len(os.environ['ORT_DISABLE_TELEMETRY']))"
+    environment["XDG_CACHE_HOME"] = str(tmp_path)
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.stdout.strip() == "1", run.stderr
+    assert not list(tmp_path.iterdir())  # its identifier of the machine and a database of reports

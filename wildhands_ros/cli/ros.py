@@ -42,7 +42,7 @@ def add_commands(commands: Subparsers) -> None:
         nargs="*",
         metavar="PART",
         help="stages, default, released (networks), end_to_end, peers, hands_curve, cameras_curve, annotation (of "
-        "recordings); default: all except the last three",
+        "recordings), stills; default: all except the last four",
     )
     bench.add_argument(
         "--seconds", type=_seconds, metavar="S", help="duration of each stream; default: 30, with --quick 2"
@@ -51,6 +51,9 @@ def add_commands(commands: Subparsers) -> None:
         "--quick",
         action="store_true",
         help="stages, node and MediaPipe only, in short streams: half a minute, for a first impression",
+    )
+    bench.add_argument(
+        "--photographs", type=Path, metavar="DIR", help="photographs for stills; default: images of the demo clip"
     )
     bench.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
     bench.set_defaults(run=_bench, needs_middleware=True)
@@ -151,7 +154,7 @@ def _bench(args: argparse.Namespace) -> int:
 
     if unknown := sorted(set(args.parts) - set(PARTS)):
         raise ValueError(f"unknown part {', '.join(unknown)}; the parts are: {', '.join(PARTS)}")
-    return run_bench(args.parts, args.seconds, args.json, args.quick)
+    return run_bench(args.parts, args.seconds, args.json, args.quick, args.photographs)
 
 
 def _soak(args: argparse.Namespace) -> int:

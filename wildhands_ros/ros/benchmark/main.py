@@ -18,6 +18,7 @@ from ...benchmark.figures import percentiles
 from ...benchmark.limits import gemm_gflops, trunk_limit_ms
 from ...benchmark.machine import machine
 from ...benchmark.stages import POSE, run_stages
+from ...benchmark.stills import measure_stills
 from ...io.files import OutputFile
 from ...runtime.cores import divided_cores
 from ...runtime.threads import available_cpus
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ...network.model import WildHands
     from ...network.network_file import NetworkFile
 
-PARTS = ("stages", "default", "released", "end_to_end", "peers", "hands_curve", "cameras_curve", "annotation")
+PARTS = ("stages", "default", "released", "end_to_end", "peers", "hands_curve", "cameras_curve", "annotation", "stills")
 """What can be measured, in this order."""
 DEFAULT_PARTS = PARTS[:5]
 QUICK_PARTS = ("stages", "end_to_end", "peers")
@@ -42,7 +43,13 @@ MAX_CAMERAS = 4
 """Largest number of cameras in the curve."""
 
 
-def run_bench(parts: list[str], seconds: float | None, output: Path | None, quick: bool = False) -> int:
+def run_bench(
+    parts: list[str],
+    seconds: float | None,
+    output: Path | None,
+    quick: bool = False,
+    photographs: Path | None = None,
+) -> int:
     """Measures, prints the figures and writes them as JSON.
 
     Args:
@@ -50,12 +57,14 @@ def run_bench(parts: list[str], seconds: float | None, output: Path | None, quic
         seconds: duration of each stream; None for ``SECONDS``, or ``QUICK_SECONDS`` in a quick run.
         output: the JSON file, if any.
         quick: whether to leave out the networks alone and the slow naive node.
+        photographs: folder of photographs for the part stills; None for images of the demo clip.
 
     Returns:
         The exit code: 1 if a node or the camera failed, with the reason on stderr.
 
     Raises:
         OSError: the output cannot be written.
+        ValueError: there are too few photographs.
     """
     figures = Figures()
     try:
@@ -65,6 +74,8 @@ def run_bench(parts: list[str], seconds: float | None, output: Path | None, quic
                 _measure(parts or list(QUICK_PARTS), seconds or QUICK_SECONDS, figures, ["mediapipe"])
             else:
                 _measure(parts or list(DEFAULT_PARTS), seconds or SECONDS, figures, ["naive", "mediapipe"])
+            if "stills" in parts:
+                figures.add(stills=measure_stills(load_clip(share_folder("demo")), photographs))
             if file is not None:
                 file.write_text(json.dumps(figures, indent=2) + "\n")
     except RuntimeError as error:
