@@ -40,8 +40,9 @@ from wildhands_ros.types import FrameEstimate
 RELIABLY, FAKE_PROGRAM = (str(Path(__file__).with_name(name)) for name in ("reliable_node.py", "live_node.py"))
 _NODE = "wildhands"
 """Name of the node in the diagnostics."""
-_UNACKNOWLEDGED = 20
-"""Messages of a topic that are sent before the middleware must have delivered them."""
+_UNACKNOWLEDGED = 1000
+"""Messages of a topic that are sent before the middleware must have delivered them. A reader keeps up to 5000, and
+acknowledges every three seconds only."""
 _PATIENCE = Duration(seconds=60)
 
 

@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -366,7 +367,10 @@ def hand_models(folder: Path) -> Iterator[Seed]:
     from wildhands_ros.types import Side
 
     data = synthetic_mano.numbers(0)
-    data["posedirs"] = np.zeros((778, 3, 135), np.int8)
+    # Small numbers: most of the time would be spent on packing and unpacking them.
+    data["posedirs"] = np.zeros((778, 3, 135), bool)
+    for key in ("weights", "shapedirs", "v_template"):
+        data[key] = np.asarray(data[key], np.float16)
     for name, write in (
         ("python2", synthetic_mano.write_pickle),
         ("plain", synthetic_mano.write_plain_pickle),
@@ -489,6 +493,20 @@ def arrays(folder: Path) -> Iterator[Seed]:
         yield _file(folder / f"{protocol}.pkl", pickle.dumps(content, protocol), named(read_pickle))
 
 
+def _compile_once() -> None:
+    """Lets rosbags compile equal code once. It generates some for each type of each bag, which takes most of the time."""
+    from rosbags.serde import utils
+    from rosbags.typesys import store
+
+    compiled = cache(lambda code: compile(code, "<generated>", "exec"))
+
+    def execute(code: Any, variables: dict[str, Any]) -> None:
+        exec(compiled(code) if isinstance(code, str) else code, variables)  # noqa: S102
+
+    for module in (utils, store):
+        module.exec = execute  # type: ignore[attr-defined]  # found before the built-in function
+
+
 def _read_bag(path: Path) -> None:
     from wildhands_ros.io.errors import InputError
     from wildhands_ros.recording.bags import Bag
@@ -507,6 +525,7 @@ def recordings(folder: Path) -> Iterator[Seed]:
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
 
+    _compile_once()
     folder.mkdir(parents=True, exist_ok=True)
     text, info = "std_msgs/msg/String", "sensor_msgs/msg/RegionOfInterest"
     store = get_typestore(Stores.ROS2_HUMBLE)
@@ -560,6 +579,7 @@ def annotated_recordings(folder: Path) -> Iterator[Seed]:
     from wildhands_ros.ros.recording.report import read_recording
     from wildhands_ros.runtime.processes import Workers
 
+    _compile_once()
     folder.mkdir(parents=True, exist_ok=True)
     times = [99.98 + 0.02 * number for number in range(8)]
     options = AnnotationOptions(poses=PoseOptions("odom"))

@@ -294,6 +294,7 @@ def test_messages_of_impossible_cameras_are_rejected_by_name():
     for field, value, name in (
         ("width", 0, "invalid_camera"),
         ("k", [float("nan")] * 9, "invalid_camera"),
+        ("k", [500.0, 1e300, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0], "invalid_camera"),  # the inverse is singular
         ("d", [0.1] * 1000, "invalid_camera"),
         ("hand_model", "mano", "other_hand_model"),
     ):

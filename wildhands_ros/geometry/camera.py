@@ -25,6 +25,10 @@ def scale_affine(sx: float, sy: float) -> np.ndarray:
 
 
 _LAST_ROW = np.array([0.0, 0, 1])
+_LEAST_DETERMINANT = 1e-9
+"""Determinant of the first two rows and columns of a camera matrix, over the square of their largest number."""
+_LARGEST_FOCAL = 1e12
+"""Pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,9 @@ class Camera:
         (a, b), (c, d) = self.k[:2, :2].tolist()
         if not a * d - b * c > 0:
             raise ValueError(f"the focal lengths of the camera matrix must be positive, but it is {self.k.tolist()}")
+        largest = max(map(abs, (a, b, c, d)))
+        if not (a * d - b * c > _LEAST_DETERMINANT * largest * largest and largest < _LARGEST_FOCAL):
+            raise ValueError(f"the camera matrix of no camera can be {self.k.tolist()}: its numbers differ too much")
         if self.width < 1 or self.height < 1:
             raise ValueError(
                 f"the image of a camera needs at least one pixel, but its size is {self.width}x{self.height}"
