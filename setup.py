@@ -111,5 +111,5 @@ setup(
             "types-tqdm",
         ],
     },
-    entry_points={"console_scripts": ["wildhands = wildhands_ros.cli.main:main"]},
+    entry_points={"console_scripts": ["wildhands = wildhands_ros.cli.program:main"]},
 )

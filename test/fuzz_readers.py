@@ -494,7 +494,8 @@ def arrays(folder: Path) -> Iterator[Seed]:
 
 
 def _compile_once() -> None:
-    """Lets rosbags compile equal code once. It generates some for each type of each bag, which takes most of the time."""
+    """Lets rosbags compile equal code once. It generates some for each type of each bag, which takes most of the
+    time."""
     from rosbags.serde import utils
     from rosbags.typesys import store
 

@@ -105,6 +105,25 @@ COMMANDS = {
     "synth": ("synth x", "synthetic.main", "write_split", "", "images so far are kept"),
     "annotate": ("annotate x.mp4 --jobs 1", "ros.recording.annotation", "annotate", "", "finished segments are kept"),
     "export": ("export parquet x", "recording.table_export", "export_parquet", "", "no demonstrations were written"),
+    "jitter": ("jitter {video}", "evaluation.main", "measure_video_jitter", NO_ESTIMATOR, "no figures were written"),
+    "ablate": ("ablate", "evaluation.ablation.main", "run", "", "finished runs are kept"),
+    "import-checkpoint": (
+        "import-checkpoint {video} --output x.safetensors",
+        "network.import_checkpoint",
+        "import_checkpoint",
+        "",
+        "no network was written",
+    ),
+    "export-onnx": ("export-onnx x.onnx", "network.checkpoint", "load_model", "", "no network was written"),
+    "report": ("report x.mcap", "ros.recording.report", "write_reports", "", "no report was written"),
+    "train": ("train x.yaml", "training.main", "run", "", "run the same command again"),
+    "self-label": (
+        "self-label x --output y.json",
+        "datasets.real_images.self_labels",
+        "label_folder",
+        "",
+        "no labels were written",
+    ),
     "view": ("view {video}", "visualization.view_stream", "view_stream", NO_CAMERA, ""),
 }
 
@@ -115,12 +134,30 @@ COMMANDS = {
 )
 def test_every_long_command_ends_soon_and_says_what_is_kept(video, name, work):
     arguments, module, function, prepare, said = COMMANDS[name]
-    if name in ("annotate", "export"):
+    if name in ("annotate", "export", "report"):
         pytest.importorskip("rclpy")
     program = COMMAND.format(prepare=prepare, work=work, module=module, function=function)
     errors = interrupted(program, arguments.format(video=video).split(), signal.SIGINT, video.parent)
     assert said in errors
     assert {path.name for path in video.parent.iterdir()} == {"video.avi"}
+
+
+def test_a_command_that_is_still_being_imported_ends_without_a_traceback(tmp_path):
+    """Its modules take a moment, during which Python itself would print a traceback."""
+    program = """
+import sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "wildhands_ros.cli.main":
+            print("busy", flush=True)
+            time.sleep(30)
+
+sys.meta_path.insert(0, Slow())
+from wildhands_ros.cli.program import main
+sys.exit(main())
+"""
+    assert interrupted(program, ["--help"], signal.SIGINT, tmp_path) == ""
 
 
 def test_nodes_end_with_a_command_that_is_killed():

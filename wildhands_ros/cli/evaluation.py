@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .exit_codes import EXIT_OK
+from .exit_codes import EXIT_OK, NO_FIGURES
 from .options import (
     add_camera_options,
     add_estimator_options,
@@ -19,7 +19,6 @@ from .options import (
 if TYPE_CHECKING:
     from .options import Subparsers
 
-NO_FIGURES = "no figures were written"
 FRAMES_IN_DETECTION = 200
 """Number of synthetic frames of ``evaluate detection`` without photographs."""
 

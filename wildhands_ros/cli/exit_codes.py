@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from ..io.progress import warn
 
+NO_FIGURES = "no figures were written"
+"""What becomes of the output of a command that measures something and is interrupted."""
 EXIT_OK, EXIT_INCOMPLETE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 

@@ -225,7 +225,7 @@ def _add_report(commands: Subparsers) -> None:
     report.add_argument(
         "--output", type=Path, metavar="HTML", help="the new file; default: the name of the first bag and .html"
     )
-    report.set_defaults(run=_report)
+    report.set_defaults(run=_report, ends_promptly=True, if_interrupted="no report was written")
 
 
 def _add_export(commands: Subparsers) -> None:

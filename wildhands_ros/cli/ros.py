@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .exit_codes import NO_FIGURES
 from .options import add_camera_options, intrinsics
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def add_commands(commands: Subparsers) -> None:
         "--photographs", type=Path, metavar="DIR", help="photographs for stills; default: images of the demo clip"
     )
     bench.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
-    bench.set_defaults(run=_bench, needs_middleware=True)
+    bench.set_defaults(run=_bench, needs_middleware=True, if_interrupted=NO_FIGURES)
 
     soak = commands.add_parser("soak", help="run the ROS 2 node under overload and inject a fault every few seconds")
     soak.add_argument(
@@ -74,13 +75,13 @@ def add_commands(commands: Subparsers) -> None:
         help="duration of each load, such as 1000 messages a second; default: 10",
     )
     soak.add_argument("--json", type=Path, metavar="OUT", help="also write the report to a file")
-    soak.set_defaults(run=_soak, needs_middleware=True)
+    soak.set_defaults(run=_soak, needs_middleware=True, if_interrupted=NO_FIGURES)
 
     costs = commands.add_parser(
         "node-costs", help="measure the cost of the ROS 2 node's services, markers and transforms, and of an idle node"
     )
     costs.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to a file")
-    costs.set_defaults(run=_node_costs, needs_middleware=True)
+    costs.set_defaults(run=_node_costs, needs_middleware=True, if_interrupted=NO_FIGURES)
 
     hand = commands.add_parser(
         "calibrate-hand", help="measure the length of a person's hand and save it by name, for the parameter hand"
@@ -112,7 +113,7 @@ def add_commands(commands: Subparsers) -> None:
         help="side of the ArUco marker beside the hand; default: a sheet of A4",
     )
     add_camera_options(hand)
-    hand.set_defaults(run=_calibrate_hand, needs_middleware=True)
+    hand.set_defaults(run=_calibrate_hand, needs_middleware=True, if_interrupted="no length was saved")
 
     cameras = commands.add_parser(
         "calibrate-cameras", help="refine the poses of several cameras by the hands that they see together"
@@ -128,7 +129,7 @@ def add_commands(commands: Subparsers) -> None:
     cameras.add_argument(
         "--seconds", type=_seconds, default=30.0, metavar="S", help="duration of the measurement; default: 30"
     )
-    cameras.set_defaults(run=_calibrate_cameras, needs_middleware=True)
+    cameras.set_defaults(run=_calibrate_cameras, needs_middleware=True, if_interrupted="nothing was written")
 
 
 def _demo(args: argparse.Namespace) -> int:

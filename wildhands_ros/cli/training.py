@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Subparsers) -> None:
     """Adds ``train``, ``train-detector``, ``synth`` and ``self-label``."""
+    resumable = "the checkpoints so far are kept: run the same command again to resume"
     train = commands.add_parser("train", help="train a network; run the same command again to resume")
     _add_training_options(train, "config/training/default.yaml", "optimizer.lr=1e-4")
-    train.set_defaults(run=_train)
+    train.set_defaults(run=_train, ends_promptly=True, if_interrupted=resumable)
 
     detector = commands.add_parser(
         "train-detector", help="train the hand detector; run the same command again to resume"
     )
     _add_training_options(detector, "config/training/detector.yaml", "lr=1e-3")
-    detector.set_defaults(run=_train_detector)
+    detector.set_defaults(run=_train_detector, ends_promptly=True, if_interrupted=resumable)
 
     synth = commands.add_parser("synth", help="render images of the synthetic world, with annotations")
     synth.add_argument("output", type=Path, metavar="FOLDER")
@@ -45,7 +46,7 @@ def add_commands(commands: Subparsers) -> None:
     label.add_argument("--output", type=Path, required=True, metavar="JSON", help="COCO-style file to write")
     label.add_argument("--limit", type=int, metavar="N", help="label N images, spread evenly; default: all")
     add_workers_option(label)
-    label.set_defaults(run=_self_label, ends_promptly=True)
+    label.set_defaults(run=_self_label, ends_promptly=True, if_interrupted="no labels were written")
 
 
 def _add_training_options(parser: argparse.ArgumentParser, example_file: str, example_setting: str) -> None:
