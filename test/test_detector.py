@@ -218,16 +218,18 @@ class TestSearch:
         (doubtful,), (medium,), (sure,) = found(0.9, 0.05), found(0.6, 0.9), found(0.95, 0.99)
         assert 0.5 < doubtful.score < sure.score < 1 and medium.score < sure.score
 
-    def test_a_box_is_the_weighted_mean_of_both_networks_or_the_second_stages_alone(self):
-        box, shift = hand_box(POINTS, 1000, 1000), 6.0
-        for presence, expected in ((0.98, shift / 2), (0.02, shift)):
+    def test_a_box_is_the_mean_of_the_keypoints_box_and_that_of_the_second_stages_first_crop(self):
+        box = hand_box(POINTS, 1000, 1000)
+        centre, half = np.tile((box[:2] + box[2:]) / 2, 2), np.append(box[:2] - box[2:], box[2:] - box[:2]) / 2
+        for presence, share in ((0.98, 0.73), (0.02, 0.27)):
             scene = propose_hands(Scene([POINTS], presence, 0.98))
             show = scene.second_stage
-            scene.second_stage = lambda image, window, show=show: [
-                replace(proposal, box=proposal.box + shift) for proposal in show(image, window)
+            scene.second_stage = lambda image, window, scene=scene, show=show: [
+                replace(proposal, box=proposal.box + (6 if len(scene.second_stage_windows) == 1 else 50))
+                for proposal in show(image, window)
             ]
             (found,) = find_in_image(scene)
-            np.testing.assert_allclose(found.box, box + expected)
+            np.testing.assert_allclose(found.box, share * box + (1 - share) * (centre + 6 + 0.95 * half), atol=0.05)
             np.testing.assert_array_equal(found.keypoints, POINTS)
             assert found.box_from_keypoints == (presence > 0.5)
 
@@ -253,7 +255,7 @@ class TestSearch:
         both = Scene([POINTS, POINTS + (250, 100)], 0.99)
         propose_hands(both)
         both.proposals[1] = replace(both.proposals[1], score=0.16)
-        both.shown = 0.5
+        both.shown = 0.45
         assert len(find_in_image(both)) == 1
 
     def test_a_second_hand_that_only_the_first_stage_doubts_is_found(self):
