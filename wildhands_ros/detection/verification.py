@@ -27,8 +27,8 @@ Propose = Callable[[np.ndarray, Window], list[Proposal]]
 
 WEIGHTS, BIAS = np.array([1.29, 0.78, 0.53, 0.24, 1.19]), -0.4
 """Logistic regression of a hand on ``Candidate.features``, fitted to the validation and training splits of real images
-by ``tools/fit_acceptance.py``. The bias is 0.5 above the fitted one, for recall: on the validation split it costs hardly
-any precision, and a hand of two that grip each other would be lost.
+by ``tools/fit_acceptance.py``. The bias is 0.5 above the fitted one, for recall: on the validation split it costs
+hardly any precision, and a hand of two that grip each other would be lost.
 """
 BY_APPEARANCE, BY_APPEARANCE_BIAS = np.array([1.0, 1.4, 0.0, 0.5, 0.5]), -0.6
 """A second rule, without the landmark network, for gloved hands, which it does not recognise and of which the split has
