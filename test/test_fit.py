@@ -393,6 +393,18 @@ class TestKnownHands:
         assert distance(alone) < distance(refined) < np.linalg.norm(further) + 0.05
         assert refined.wrist_covariance[2, 2] < alone.wrist_covariance[2, 2]
 
+    @pytest.mark.parametrize("factor", [0.3, 3.0])
+    def test_an_initial_estimate_of_another_hand_is_not_trusted(self, fit, kinematics, factor):
+        """As of one of two interlocked hands, whose keypoints are those of the other one."""
+        joints = kinematics.joints(random_pose(np.random.default_rng(7), kinematics))
+        alone = fit_hand(fit, rays_to(joints), 0.002, Side.RIGHT, world=world_landmarks(joints))
+        mano = alone.mano
+        other = type(mano)(mano.transl * factor, mano.global_orient, mano.hand_pose, mano.betas)
+        result = fit_hand(fit, rays_to(joints), 0.002, Side.RIGHT, world=world_landmarks(joints), initial=other)
+        distance, known = (np.linalg.norm(found.wrist_position) for found in (result, alone))
+        assert distance == pytest.approx(known, rel=0.03)
+        assert result.wrist_covariance[2, 2] > 0.8 * alone.wrist_covariance[2, 2]
+
     @pytest.mark.parametrize("length", [0.13, 0.18, 0.22])
     def test_hand_length_is_exact(self, fit, kinematics, length):
         joints = kinematics.joints(random_pose(np.random.default_rng(8), kinematics))
