@@ -27,7 +27,8 @@ def labels() -> RecordingLabels:
     positions = rng.normal(0, 1, (COUNT, 3))
     visible = rng.random((COUNT, 2, 21)) < 0.5
     stamps = 1000 + np.arange(COUNT) / 30
-    return RecordingLabels(stamps, np.tile(np.eye(3), (COUNT, 1, 1)), positions, joints, visible, seen)
+    rotations, gaps = np.tile(np.eye(3), (COUNT, 1, 1)), np.full((COUNT, 2, 5), np.inf)
+    return RecordingLabels(stamps, rotations, positions, joints, visible, seen, gaps, 0.187)
 
 
 def estimates(true: RecordingLabels, frames: range) -> list[RecordedHand]:

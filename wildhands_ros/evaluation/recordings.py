@@ -48,9 +48,13 @@ class RecordingLabels:
     """(T, 2, 21) bool."""
     seen: np.ndarray
     """(T, 2) fraction of each hand's outline that is inside the image and not hidden."""
+    object_gaps: np.ndarray
+    """(T, 2, 5) metres between the pad of each fingertip, thumb first, and what the hand holds; infinite for nothing."""
+    hand_length: float
+    """Length of both hands in metres."""
 
     @classmethod
-    def of(cls, frames: Sequence[EgocentricFrame], start: float) -> RecordingLabels:
+    def of(cls, frames: Sequence[EgocentricFrame], start: float, hand_length: float) -> RecordingLabels:
         """Returns the ground truth of frames whose first stamp is ``start`` seconds."""
         return cls(
             np.array([start + frame.stamp for frame in frames]),
@@ -59,6 +63,8 @@ class RecordingLabels:
             np.array([[hand.joints for hand in frame.hands] for frame in frames]),
             np.array([[hand.visible for hand in frame.hands] for frame in frames]),
             np.array([frame.seen for frame in frames]),
+            np.array([frame.object_gaps for frame in frames]),
+            hand_length,
         )
 
     def save(self, path: Path) -> None:
@@ -70,7 +76,7 @@ class RecordingLabels:
     def load(cls, path: Path) -> RecordingLabels:
         """Reads what ``save`` wrote."""
         with np.load(path, allow_pickle=False) as data:
-            return cls(**{name: data[name] for name in data.files})
+            return cls(**{name: data[name][()] for name in data.files})
 
     def camera_pose(self, number: int) -> Pose:
         """Returns the pose of the camera in the world in a frame."""

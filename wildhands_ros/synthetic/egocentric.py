@@ -1,7 +1,8 @@
 """Synthetic recordings of a head-mounted camera that moves: two hands that work at a desk, with ground truth.
 
 The world frame has its origin at the head's first position: x right, y up, z backward. The hands and the head move in
-it along smooth random curves. Hands leave the image, cross, hold objects, and pass behind things on the desk.
+it along smooth random curves. Hands leave the image, cross, hold objects, pinch, and pass behind things on the desk.
+They are as long as the hands of adults.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial.transform import Rotation, RotationSpline
 
 from ..datasets.labels import LabelledHand
+from ..fitting.hand_length import ADULTS, hand_length
 from ..geometry.camera import Camera, in_image
+from ..geometry.contact import pad_radii, pads
 from ..geometry.pose import Pose
 from ..geometry.visibility import SKIN
+from ..hand_model.asset import open_hand
 from ..types import Grasp, Side
 from .actors import MIRROR, Actor
 from .config import SPLITS, WorldConfig, world_config
+from .depth import DepthSensor, measure, scene_depth
 from .dressed_hands import add_hand, make_person
-from .grasps import HandAction, act
+from .grasps import HandAction, act, pinch
 from .objects import placed, random_object
 from .raster import rasterise
 from .render import RenderedImage, render
 from .scene import Meshes, Scene
-from .solids import unit
+from .solids import distance, unit
 from .surroundings import add_object, photographed
 from .textures import OBJECT_TEXTURES, WOOD, plain_material
 
@@ -62,6 +67,9 @@ class EgocentricFrame:
     """Both hands in the camera frame, whether they are in the image or not."""
     seen: tuple[float, ...]
     """For each hand the fraction of its outline that is inside the image and not hidden."""
+    object_gaps: tuple[np.ndarray, ...]
+    """For each hand the (5,) metres between the skin of each fingertip's pad, thumb first, and what the hand holds;
+    infinite if it holds nothing."""
 
 
 class EgocentricRecording:
@@ -83,7 +91,9 @@ class EgocentricRecording:
         focal = SIZE[0] / 2 / np.tan(np.radians(rng.uniform(62, 90)) / 2)
         k = np.array([[focal, 0, (SIZE[0] - 1) / 2], [0, focal, (SIZE[1] - 1) / 2], [0, 0, 1.0]])
         self.camera = Camera(k, *SIZE)
-        betas = np.clip(rng.normal(0, 1, 10), -2, 2)
+        betas = _adult(rng)
+        self.hand_length = hand_length(open_hand(Side.RIGHT), betas)
+        """Length of both hands in metres."""
         self._head = _HeadMotion(rng)
         self._hands = [
             _HandMotion(side, betas, seconds, self.config.objects, self._rng(1 + i)) for i, side in enumerate(Side)
@@ -97,13 +107,24 @@ class EgocentricRecording:
     def frame(self, number: int) -> EgocentricFrame:
         """Renders a frame."""
         scene = self.scene(number)
+        actors = self._actors(number)
         rendered = render(scene)
         hands = tuple(replace(hand, visible=_visible(scene, rendered, i)) for i, hand in enumerate(scene.hands))
         seen = tuple(_seen_fraction(scene, i) for i in range(len(hands)))
-        return EgocentricFrame(number / FPS, rendered.image, self.camera_pose(number / FPS), hands, seen)
+        gaps = tuple(_object_gaps(actor, hand) for actor, hand in zip(actors, hands, strict=True))
+        return EgocentricFrame(number / FPS, rendered.image, self.camera_pose(number / FPS), hands, seen, gaps)
+
+    def depth(self, number: int, sensor: DepthSensor) -> np.ndarray:
+        """Returns what a depth camera on the head measures in a frame: (H, W) float32 metres, 0 where unknown."""
+        exact = scene_depth(self.scene(number), sensor.camera, sensor.pose, self._rng(50))
+        return measure(exact, sensor, self._rng(1000 + number))
 
     def _rng(self, number: int) -> np.random.Generator:
         return np.random.default_rng([*self._entropy, number])
+
+    def _actors(self, number: int) -> list[Actor]:
+        in_camera = self.camera_pose(number / FPS).inverse()
+        return [motion.actor(number / FPS, in_camera) for motion in self._hands]
 
     def scene(self, number: int) -> Scene:
         """Returns the scene of a frame in the frame of the camera, not yet rendered."""
@@ -114,8 +135,8 @@ class EgocentricRecording:
         meshes = Meshes()
         person = make_person(meshes, self.config, rng)
         hands = tuple(
-            add_hand(meshes, motion.actor(time, in_camera), i, self.camera, person, self._rng(20 + i))
-            for i, motion in enumerate(self._hands)
+            add_hand(meshes, actor, i, self.camera, person, self._rng(20 + i))
+            for i, actor in enumerate(self._actors(number))
         )
         self._add_desk(meshes, in_camera)
         geometry = meshes.geometry(meshes.num_faces)
@@ -248,6 +269,8 @@ class _HandMotion:
         return HandAction(Grasp.NO_GRASP, turned.as_rotvec().ravel(), turned.as_matrix(), (), action.balls)
 
 
+_PINCHES = 0.4
+"""Share of the actions without an object that bring the thumb and a fingertip together, or nearly so."""
 _BLEND = 0.4
 """Seconds of the change between two actions."""
 
@@ -260,10 +283,33 @@ def _actions(
     holds = bool(rng.random() < 0.5)
     while times[-1] < seconds + 1:
         grasp = Grasp(int(rng.integers(0, 8))) if holds else Grasp.NO_GRASP
-        actions.append(act(grasp, betas, objects, rng))
+        pinches = not holds and rng.random() < _PINCHES
+        actions.append(pinch(betas, rng) if pinches else act(grasp, betas, objects, rng))
         times.append(times[-1] + (rng.uniform(2.0, 4.0) if holds else rng.uniform(0.8, 1.8)))
         holds = not holds if rng.random() < 0.8 else holds
     return np.array(times), actions
+
+
+def _adult(rng: np.random.Generator) -> np.ndarray:
+    """Returns the (10,) shape of a random hand whose length is that of an adult."""
+    asset = open_hand(Side.RIGHT)
+    betas = np.clip(rng.normal(0, 1, 10), -2, 2)
+    length = ADULTS.metres + ADULTS.stddev * np.clip(rng.normal(), -2.5, 2.5)
+    larger = np.eye(10)[0]  # the first coefficient is the size
+    for _ in range(3):
+        now = hand_length(asset, betas)
+        betas = betas + larger * (length - now) / (hand_length(asset, betas + larger) - now)
+    return betas
+
+
+def _object_gaps(actor: Actor, hand: LabelledHand) -> np.ndarray:
+    """Returns the (5,) metres between the pads of the fingertips and the objects that a hand holds."""
+    if not actor.action.objects or hand.joints is None:
+        return np.full(5, np.inf)
+    centres = (pads(hand.joints) * actor.mirror - actor.wrist) @ actor.rotation  # in the rest frame
+    shapes = [part.shape for item in actor.action.objects for part in item]
+    to_surface = [min(distance(*shape, *centre) for shape in shapes) for centre in centres]
+    return np.array(to_surface) - pad_radii(hand.joints)
 
 
 def _wrist_rotation(side: Side, fingers: np.ndarray, palm: np.ndarray) -> np.ndarray:

@@ -68,10 +68,45 @@ def act(grasp: Grasp, betas: np.ndarray, family: str, rng: np.random.Generator) 
     """
     solver = FingerSolver(betas)
     held = _ACTIONS[grasp](solver, family, rng)
+    return _action(grasp, solver, held)
+
+
+def pinch(betas: np.ndarray, rng: np.random.Generator) -> HandAction:
+    """Returns a hand without an object whose thumb touches the tip of a finger, or is up to 3 cm away from it.
+
+    Args:
+        betas: (10,) shape of the hand.
+        rng: Source of random numbers.
+    """
+    solver = FingerSolver(betas)
+    finger = int(rng.choice(ALL_FINGERS, p=(0.55, 0.25, 0.1, 0.1)))
+    gap = rng.uniform(0, 0.03) if rng.random() < 0.5 else 0.0
+    centre, across = _opposition(solver, rng, gap)
+    centre[2] -= 0.012 * (finger - INDEX)
+    bend = np.radians(rng.uniform(35, 50))
+    posture = np.array([(bend, 0, 0), (0.9 * bend, 0, 0), (0.45 * bend, 0, 0)])
+    target = centre + across * (gap / 2 + solver.pad_radius(finger))
+    solver.solve(finger, posture, target=target, stiffness=0.4)
+    # The pad of the finger is not exactly where it should be.
+    target = solver.pad(finger) - across * (gap + solver.pad_radius(finger) + solver.pad_radius(THUMB))
+    solver.solve(THUMB, OPPOSED + _noise(rng, 4), target=target, stiffness=0.2)
+    curl = rng.uniform(0, 1)
+    for other in ALL_FINGERS:
+        if other != finger:
+            posture = _beside(other, curl) + _noise(rng, 4)
+            solver.solve(other, posture, others=solver.balls((THUMB, finger)))
+    return _action(Grasp.NO_GRASP, solver, ())
+
+
+def _action(grasp: Grasp, solver: FingerSolver, held: tuple[SceneObject, ...]) -> HandAction:
     hand_pose, rotations = solver.hand_pose()
-    return HandAction(
-        grasp, hand_pose, rotations, held, np.concatenate([solver.balls(range(5)), _palm_balls(solver.size)])
-    )
+    balls = np.concatenate([solver.balls(range(5)), _palm_balls(solver.size)])
+    return HandAction(grasp, hand_pose, rotations, held, balls)
+
+
+def _beside(finger: int, curl: float) -> np.ndarray:
+    """Returns the (3, 3) radians of a finger that takes no part: extended (0) to curled (1)."""
+    return np.radians([(18 + 45 * curl, 0.5 * SPREAD[finger], 0), (22 + 60 * curl, 0, 0), (12 + 30 * curl, 0, 0)])
 
 
 # --- no grasp
@@ -238,9 +273,7 @@ def _pinch(solver, rng, held: PlacedSolid, centre, across, half, fingers, places
     curl = rng.uniform(0, 1)
     for finger in ALL_FINGERS:
         if finger not in fingers:
-            posture = np.radians(
-                [(18 + 45 * curl, 0.5 * SPREAD[finger], 0), (22 + 60 * curl, 0, 0), (12 + 30 * curl, 0, 0)]
-            ) + _noise(rng, 4)
+            posture = _beside(finger, curl) + _noise(rng, 4)
             solver.solve(finger, posture, held, others=solver.balls((THUMB, finger - 1)))
 
 
