@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,7 +41,10 @@ def estimates(true: RecordingLabels, frames: range) -> list[RecordedHand]:
         world = joints + true.positions[n] + (0, 0.04, 0)
         side = Side.LEFT if n == 1 else Side.RIGHT
         visibility = true.visible[n, 0].astype(float)
-        found.append(RecordedHand(true.stamps[n], side, joints, world, visibility, HandState.SEEN, 0, usable=n > 1))
+        contact = np.array([1.0, 0, np.nan, 0])
+        found.append(
+            RecordedHand(true.stamps[n], side, joints, world, visibility, contact, HandState.SEEN, 0, usable=n > 1)
+        )
     return found
 
 
@@ -54,12 +58,23 @@ def test_figures_of_known_errors():
     assert found["visibility_ap"] == pytest.approx(1.0)
 
 
+def test_contact_is_compared_where_it_is_known():
+    true = labels()
+    true.joints[:] = 0.02 * np.arange(21)[:, None] + (0, 0, 0.5)  # nothing touches
+    true.joints[:8, 0, 8] = true.joints[:8, 0, 4]  # but thumb and index finger in some frames
+    true.joints[:8, 0, 7] = true.joints[:8, 0, 3]
+    found = recording_figures([(true, estimates(true, range(16)))])
+    assert found["contact_known"] == pytest.approx(3 / 4)
+    assert found["contact_rate"] == pytest.approx(8 / (3 * 16)) and found["contact_ap"] == pytest.approx(1.0)
+    assert found["contact_calibration_error"] == pytest.approx(8 / 48)
+
+
 def test_an_estimate_belongs_to_the_hand_in_its_direction():
     true = labels()
     (hand,) = estimates(true, range(3, 4))
     (found,) = matches(true, [hand])
     assert (found.frame, found.label, found.is_wrong) == (3, 0, False)
-    assert matches(true, [RecordedHand(5.0, Side.RIGHT, hand.joints, None, np.ones(21), HandState.SEEN, 0, True)]) == []
+    assert matches(true, [replace(hand, stamp=5.0)]) == []
 
 
 def test_average_precision():

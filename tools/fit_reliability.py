@@ -69,7 +69,7 @@ def annotated(split: str, count: int, seconds: float) -> tuple[list[HandEstimate
                 frames = list(Refinement(hand_model(config), RefinementOptions())(list(annotation.frames())))
             estimates = [(frame.stamp, hand) for frame in frames for hand in frame.estimate.hands]
             found = [
-                RecordedHand(stamp, hand.side, hand.joints, None, np.zeros(21), HandState.SEEN, 0, False)
+                RecordedHand(stamp, hand.side, hand.joints, None, np.zeros(21), np.zeros(4), HandState.SEEN, 0, False)
                 for stamp, hand in estimates
             ]
             number_of = {id(each): number for number, each in enumerate(found)}

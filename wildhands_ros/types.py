@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .geometry.camera import Camera
+from .geometry.contact import contact_probability
 from .geometry.visibility import Surface, joint_visibility
 
 _MIN_INSIDE = 0.5
@@ -398,6 +399,16 @@ class FrameEstimate:
         return tuple(
             joint_visibility(number, hand.joints, hand.joints_2d, hand.score, surfaces, self.camera)
             for number, hand in enumerate(self.hands)
+        )
+
+    @cached_property
+    def contacts(self) -> tuple[np.ndarray, ...]:
+        """For each hand the (4,) probabilities in [0, 1] that its thumb touches the tips of the index, middle, ring and
+        little finger; NaN where unknown, such as where a tip is hidden. Computed when first accessed; see
+        ``geometry.contact``."""
+        return tuple(
+            contact_probability(hand.joints, visibility)
+            for hand, visibility in zip(self.hands, self.visibility, strict=True)
         )
 
 

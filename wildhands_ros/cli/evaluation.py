@@ -173,6 +173,8 @@ def _add_recording(suites: Subparsers) -> None:
     )
     recording.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
     recording.add_argument("--smooth", action="store_true", help="as of wildhands annotate")
+    recording.add_argument("--depth", action="store_true", help="recordings with the images of a depth camera")
+    recording.add_argument("--known-length", action="store_true", help="give the length of the hands")
     _add_json_option(recording)
     add_estimator_options(recording)
     recording.set_defaults(run=_evaluate_recording)
@@ -302,7 +304,17 @@ def _evaluate_recording(args: argparse.Namespace) -> int:
         raise ValueError(f"--count and --seconds must be positive, not {args.count} and {args.seconds:g}")
     options = AnnotationOptions(refinement=RefinementOptions(smooth=args.smooth))
     with processes(available_cpus(), "wildhands_ros.recording.estimation") as workers:
-        evaluate_recordings(args.count, args.seconds, args.split, options, estimator_config(args), workers, args.json)
+        evaluate_recordings(
+            args.count,
+            args.seconds,
+            args.split,
+            options,
+            estimator_config(args),
+            workers,
+            args.json,
+            args.depth,
+            args.known_length,
+        )
     return EXIT_OK
 
 

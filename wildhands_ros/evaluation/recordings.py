@@ -7,6 +7,7 @@ What counts as what:
 - An estimate belongs to the hand whose wrist is nearest, in the image. It is *wrong* if its wrist is more than 10 cm
   off, or if it has the other side; otherwise it is *good*.
 - The wrist errors are means over the good estimates, in the camera frame and in the world.
+- Two fingertips *touch* if there are less than 5 mm between the balls in their pads (``geometry.contact``).
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ..geometry.contact import TOUCHING, thumb_gaps
 from ..geometry.pose import Pose
 from ..io.files import OutputFile
 from ..synthetic.egocentric import EgocentricFrame
 from ..types import HandState, Side
+from .reliability import calibration_error, reliability
 
 DUE = 0.5
 """Seen fraction of a hand's outline from which on an estimate is due."""
@@ -96,6 +99,8 @@ class RecordedHand:
     """(21, 3) metres in the fixed frame; None if the pose of the camera is unknown."""
     visibility: np.ndarray
     """(21,) probabilities."""
+    contact: np.ndarray
+    """(4,) probabilities that the thumb touches the other fingertips; NaN where unknown."""
     state: HandState
     doubts: int
     """Value of the ``Doubt`` flags."""
@@ -152,11 +157,14 @@ def recording_figures(recordings: Sequence[tuple[RecordingLabels, Sequence[Recor
     Returns:
         ``world_wrist_mm`` and ``camera_wrist_mm``; ``coverage``; ``wrong_masked`` and ``good_masked``, the fractions of
         wrong and of good estimates that are not usable; ``visibility_ap``, the average precision of the joints'
-        visibility; and the counts ``due``, ``wrong`` and ``good``.
+        visibility; of the contacts of fingertips ``contact_known``, the fraction that is not unknown, and of these
+        ``contact_rate``, the fraction that touch, ``contact_ap``, the average precision, and
+        ``contact_calibration_error``; and the counts ``due``, ``wrong`` and ``good``.
     """
     due = covered = 0
     everything: list[Match] = []
     visible, probability = [], []
+    touching, contact = [], []
     for labels, hands in recordings:
         found = matches(labels, hands)
         everything += found
@@ -166,10 +174,15 @@ def recording_figures(recordings: Sequence[tuple[RecordingLabels, Sequence[Recor
             has[match.frame, match.label] = True
             visible.append(labels.visible[match.frame, match.label])
             probability.append(match.hand.visibility)
+            touching.append(thumb_gaps(labels.joints[match.frame, match.label]) < TOUCHING)
+            contact.append(match.hand.contact)
         due += int(is_due.sum())
         covered += int((is_due & has).sum())
     wrong = [match for match in everything if match.is_wrong]
     good = [match for match in everything if not match.is_wrong]
+    touch, touch_probability = np.ravel(touching), np.ravel(contact)
+    known = np.isfinite(touch_probability)
+    touch, touch_probability = touch[known], touch_probability[known]
     return {
         "world_wrist_mm": 1000 * _mean([match.world_error for match in good]),
         "camera_wrist_mm": 1000 * _mean([match.wrist_error for match in good]),
@@ -177,6 +190,10 @@ def recording_figures(recordings: Sequence[tuple[RecordingLabels, Sequence[Recor
         "wrong_masked": _mean([not match.hand.usable for match in wrong]),
         "good_masked": _mean([not match.hand.usable for match in good]),
         "visibility_ap": average_precision(np.ravel(visible), np.ravel(probability)),
+        "contact_known": float(known.mean()) if len(known) else float("nan"),
+        "contact_rate": float(touch.mean()) if len(touch) else float("nan"),
+        "contact_ap": average_precision(touch, touch_probability),
+        "contact_calibration_error": calibration_error(reliability(touch_probability, touch)) or 0.0,
         "due": due,
         "wrong": len(wrong),
         "good": len(good),

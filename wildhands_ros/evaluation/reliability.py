@@ -23,7 +23,7 @@ class Bin:
     share_right: float | None
 
 
-def reliability(scores: Sequence[float], right: Sequence[bool]) -> list[Bin]:
+def reliability(scores: Sequence[float] | np.ndarray, right: Sequence[bool] | np.ndarray) -> list[Bin]:
     """Return ``BINS`` bins of equal width.
 
     Args:

@@ -1,4 +1,4 @@
-"""How near the fingertips of a hand are to each other: balls in their pads stand for the skin.
+"""Whether the thumb touches the other fingertips of its hand: balls in their pads stand for the skin.
 
 Fingers are in the order thumb, index, middle, ring, little finger; joints are in MediaPipe order.
 """
@@ -15,6 +15,14 @@ PAD_RADII = np.array([0.0092, 0.0076, 0.0078, 0.0074, 0.0066])
 """(5,) metres from the bone to the skin of the pad, for a hand of the usual size."""
 USUAL_SIZE = 0.089
 """Metres from the wrist to the knuckle of the middle finger of such a hand."""
+TOUCHING = 0.005
+"""Metres between two pads below which they touch."""
+MOST_GAP = 6.0
+"""Centimetres beyond which a gap is not wider."""
+MOST_HIDDEN = 0.7
+"""Probability that one of two tips is hidden from which on their contact is unknown."""
+_WEIGHTS = np.array([-1.0, -0.3, -1.0, 0.0])
+"""Weights of ``contact_features``, by ``tools/fit_contact.py``."""
 
 
 def pads(joints: np.ndarray) -> np.ndarray:
@@ -37,3 +45,34 @@ def thumb_gaps(joints: np.ndarray) -> np.ndarray:
     centres, radii = pads(joints), pad_radii(joints)
     distances = np.linalg.norm(centres[..., 1:, :] - centres[..., :1, :], axis=-1)
     return distances - radii[..., 1:] - radii[..., :1]
+
+
+def contact_features(joints: np.ndarray, visibility: np.ndarray) -> np.ndarray:
+    """Returns what the probability of contact depends on; arguments as of ``contact_probability``.
+
+    Returns:
+        (4, 4): the gap in centimetres across the ray of the camera, and along it, both at most 6 cm; the probability
+        that one of both tips is hidden; and 1 for the constant.
+    """
+    centres, radii = pads(joints), pad_radii(joints)
+    ray = joints.mean(axis=0) / np.linalg.norm(joints.mean(axis=0))
+    apart = centres[1:] - centres[0]
+    along = np.abs(apart @ ray)
+    across = np.linalg.norm(apart - (apart @ ray)[:, None] * ray, axis=1) - radii[1:] - radii[0]
+    hidden = 1 - np.minimum(visibility[TIPS[0]], visibility[TIPS[1:]])
+    gaps = np.clip(100 * np.stack([across, along]), 0, MOST_GAP)
+    return np.column_stack([*gaps, hidden, np.ones(4)])
+
+
+def contact_probability(joints: np.ndarray, visibility: np.ndarray) -> np.ndarray:
+    """Returns the (4,) probabilities that the thumb touches the index, middle, ring and little finger of its hand.
+
+    Two pads touch if there are less than 5 mm between them. NaN where a tip is probably hidden.
+
+    Args:
+        joints: (21, 3) metres in the camera frame.
+        visibility: (21,) probabilities that the camera sees them; NaN if unknown.
+    """
+    features = contact_features(joints, visibility)
+    found = 1 / (1 + np.exp(-features @ _WEIGHTS))
+    return np.where(features[:, 2] <= MOST_HIDDEN, found, np.nan)

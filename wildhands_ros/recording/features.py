@@ -40,6 +40,10 @@ QUALITY_NAMES = tuple(f"{side}.{name}" for side in SIDES for name in QUALITY)
 """Names of the numbers of ``quality``: those of the fields of ``wildhands_ros/msg/Hand``; all zero without a hand."""
 VISIBILITY_NAMES = tuple(f"{side}.visibility.{joint}" for side in SIDES for joint in MEDIAPIPE_JOINT_NAMES)
 """Names of the numbers of ``visibility``: probabilities that the camera sees the joints; zero without a hand."""
+CONTACT_NAMES = tuple(
+    f"{side}.contact.thumb_{finger}" for side in SIDES for finger in ("index", "middle", "ring", "pinky")
+)
+"""Names of the numbers of ``contact``: probabilities that fingertips touch; -1 where unknown and without a hand."""
 CAMERA = ("camera.valid", *(f"camera.{axis}" for axis in ("x", "y", "z", "qx", "qy", "qz", "qw")))
 WORLD_NAMES = (*CAMERA, *(f"{side}.{name}" for side in SIDES for name in ("valid", *WRIST, *JOINTS)))
 """Names of the numbers of ``world``: metres, in the fixed frame; all zero where the pose of the camera is unknown."""
@@ -61,6 +65,12 @@ def visibility(hands: Sequence[Message]) -> np.ndarray:
         hand = best_hand(hands, value)
         rows.append(np.nan_to_num(getattr(hand, "joints_visibility", np.zeros(21))))
     return np.concatenate(rows).astype(np.float32)
+
+
+def contact(hands: Sequence[Message]) -> np.ndarray:
+    """Returns the contact of the fingertips of both hands: (len(CONTACT_NAMES),) float32."""
+    rows = [getattr(best_hand(hands, value), "contact", np.full(4, np.nan)) for value in SIDES.values()]
+    return np.nan_to_num(np.concatenate(rows), nan=-1.0).astype(np.float32)
 
 
 def world(hands: Sequence[Message], camera_pose: Message | None) -> np.ndarray:

@@ -13,7 +13,16 @@ import numpy as np
 
 from ..io.images import InputError
 from .demonstrations import Demonstration, ExportSummary, world_of
-from .features import QUALITY_NAMES, STATE_NAMES, VISIBILITY_NAMES, WORLD_NAMES, quality, visibility
+from .features import (
+    CONTACT_NAMES,
+    QUALITY_NAMES,
+    STATE_NAMES,
+    VISIBILITY_NAMES,
+    WORLD_NAMES,
+    contact,
+    quality,
+    visibility,
+)
 from .message import Message
 
 USABLE = [QUALITY_NAMES.index("right.usable"), QUALITY_NAMES.index("left.usable")]
@@ -53,7 +62,7 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
 
     The features are ``observation.images.<camera>``, ``observation.state``, ``observation.intrinsics``,
     ``observation.stamp`` (nanoseconds of the recording's clock), ``observation.usable``, ``observation.quality``,
-    ``observation.visibility``, ``observation.world`` if there are hands in a fixed frame,
+    ``observation.visibility``, ``observation.contact``, ``observation.world`` if there are hands in a fixed frame,
     ``observation.depth.<camera>`` (uint16 millimetres, 0 where unknown) if depth images are exported, and ``action``.
     The file meta/wildhands.json contains the complete calibration.
 
@@ -125,6 +134,7 @@ def _write(
                     "observation.usable": quality(sample.hands.hands)[USABLE].astype(bool),
                     "observation.quality": quality(sample.hands.hands),
                     "observation.visibility": visibility(sample.hands.hands),
+                    "observation.contact": contact(sample.hands.hands),
                     **({"observation.world": world_of(sample)} if layout.has_world else {}),
                     **({f"observation.depth.{camera}": depth} if depth is not None else {}),
                     "action": sample.action,
@@ -158,6 +168,7 @@ def _features(camera: str, layout: _Layout) -> dict[str, dict[str, object]]:
         "observation.usable": vector(("right", "left"), "bool"),
         "observation.quality": vector(QUALITY_NAMES, "int64"),
         "observation.visibility": vector(VISIBILITY_NAMES),
+        "observation.contact": vector(CONTACT_NAMES),
         **({"observation.world": vector(WORLD_NAMES)} if layout.has_world else {}),
         **({f"observation.depth.{camera}": depth} if layout.depth_shape is not None else {}),
         "action": vector(layout.action_names),

@@ -72,15 +72,22 @@ def hand_array(
         intrinsics_source=intrinsics.value,
         hand_model=hand_model,
         hands=[
-            hand(estimate, camera.width, camera.height, vertices, visibility)
-            for estimate, visibility in zip(moved or frame.hands, frame.visibility, strict=True)
+            hand(estimate, camera.width, camera.height, vertices, visibility, contact)
+            for estimate, visibility, contact in zip(
+                moved or frame.hands, frame.visibility, frame.contacts, strict=True
+            )
         ],
         unresolved=frame.unresolved,
     )
 
 
 def hand(
-    estimate: HandEstimate, width: int, height: int, vertices: bool = True, visibility: np.ndarray | None = None
+    estimate: HandEstimate,
+    width: int,
+    height: int,
+    vertices: bool = True,
+    visibility: np.ndarray | None = None,
+    contact: np.ndarray | None = None,
 ) -> Hand:
     """Returns the message of a hand in a ``width`` x ``height`` image.
 
@@ -90,6 +97,7 @@ def hand(
         height: height of the image in pixels.
         vertices: whether to include the mesh.
         visibility: (21,) of ``FrameEstimate.visibility``; None if unknown.
+        contact: (4,) of ``FrameEstimate.contacts``; None if unknown.
     """
     inside = in_image(estimate.joints_2d, width, height)
     quality = estimate.quality
@@ -110,6 +118,7 @@ def hand(
         joints_stddev=_floats(np.full((21, 3), np.nan) if estimate.joints_stddev is None else estimate.joints_stddev),
         joints_in_image=inside.tolist(),
         joints_visibility=_floats(np.full(21, np.nan) if visibility is None else visibility),
+        contact=_floats(np.full(4, np.nan) if contact is None else contact),
         reprojection_error=float(estimate.reprojection_error),
         views=list(estimate.views),
         state=STATES[quality.state],

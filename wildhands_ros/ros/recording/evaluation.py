@@ -33,6 +33,8 @@ def evaluate_recordings(
     config: EstimatorConfig,
     workers: Workers,
     json_path: Path | None,
+    depth: bool = False,
+    known_length: bool = False,
 ) -> Mapping[str, float]:
     """Annotates the first ``count`` synthetic recordings of a split and prints how good the result is.
 
@@ -44,14 +46,17 @@ def evaluate_recordings(
         config: Configuration of the estimator.
         workers: The processes.
         json_path: File for the figures; None to only print them.
+        depth: Whether the recordings have depth images.
+        known_length: Whether the length of the hands is given.
     """
     recordings = []
     for seed in range(count):
-        bag, labels = cached_recording(seed, seconds, split)
+        bag, labels = cached_recording(seed, seconds, split, depth)
+        with_length = replace(config, hand_length=float(labels.hand_length)) if known_length else config
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "annotated"
             with_poses = replace(options, poses=PoseOptions(WORLD))
-            for problem in annotate(bag, output, with_poses, config, {}, workers):
+            for problem in annotate(bag, output, with_poses, with_length, {}, workers):
                 print(problem)
             recordings.append((labels, recorded_hands(output)))
     figures = recording_figures(recordings)
@@ -79,6 +84,7 @@ def recorded_hands(folder: Path) -> list[RecordedHand]:
             np.reshape(hand.joints, (21, 3)).astype(np.float64),
             np.reshape(world[stamp][number].joints, (21, 3)).astype(np.float64) if stamp in world else None,
             np.asarray(hand.joints_visibility),
+            np.asarray(hand.contact),
             STATES[hand.state],
             int(hand.doubts),
             bool(hand.usable),
@@ -101,5 +107,8 @@ def describe(figures: Mapping[str, float], recordings: list[tuple[RecordingLabel
             f"masked: {100 * figures['wrong_masked']:.1f} % of {figures['wrong']:.0f} wrong estimates, "
             f"{100 * figures['good_masked']:.1f} % of {figures['good']:.0f} good ones",
             f"visibility of the joints: average precision {figures['visibility_ap']:.3f}",
+            f"contact of fingertips: average precision {figures['contact_ap']:.3f}, {100 * figures['contact_rate']:.1f} % "
+            f"touch; calibration error {figures['contact_calibration_error']:.3f}; "
+            f"{100 * figures['contact_known']:.0f} % known",
         ]
     )
