@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Fits the probability that the camera sees a joint, and prints the constants of ``geometry/visibility.py``.
 
-The estimator runs on the synthetic recordings of the split val; their ground truth says which joints are seen. The fit
-is a logistic regression on ``visibility_features``.
+The estimator runs on the synthetic recordings of the split val; their ground truth says which joints are seen. The fits
+are logistic regressions on ``visibility_features``, without and with the log-odds of the network's visibility head.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=4, help="recordings (default: 4)")
     parser.add_argument("--seconds", type=float, default=10.0, help="duration of each (default: 10)")
+    parser.add_argument("--split", default="val", help="split of the synthetic world (default: val)")
+    parser.add_argument("--every", type=int, default=1, help="use every n-th image (default: 1)")
     args = parser.parse_args()
-    features, seen = [], []
+    features, joints, network, seen = [], [], [], []
     for seed in range(args.count):
-        bag, labels = cached_recording(seed, args.seconds, "val")
+        bag, labels = cached_recording(seed, args.seconds, args.split)
         estimator = Estimator()
         with open_stream(bag, AnnotationOptions()) as stream:
-            for image in stream.images(lambda index: True):
+            for image in stream.images(lambda index: index % args.every == 0):
                 if isinstance(image, UnreadableImage):
                     continue
                 frame = estimator(image.image, image.camera, image.stamp)
@@ -48,18 +50,37 @@ def main() -> None:
                     hand = frame.hands[number]
                     inside = in_image(hand.joints_2d, image.camera.width, image.camera.height)
                     row = visibility_features(number, hand.joints, hand.score, surfaces)
-                    features.append(np.column_stack([row, np.eye(21)])[inside])
+                    features.append(row[inside])
+                    joints.append(np.eye(21)[inside])
+                    network.append((np.full(21, np.nan) if hand.seen is None else hand.seen)[inside])
                     seen.append(labels.visible[match.frame, match.label][inside])
     a, y = np.concatenate(features), np.concatenate(seen)
+    print(f"{len(y)} joints, {100 * y.mean():.0f} % seen")
+    weights = fitted("without the network", np.column_stack([a, np.concatenate(joints)]), y)
+    count = a.shape[1]
+    show("_WEIGHTS", weights[:count])
+    show("_JOINTS", weights[count:])
+    odds = np.concatenate(network)
+    known = np.isfinite(odds)
+    weights = fitted("with it", np.column_stack([a, odds, np.ones(len(a))])[known], y[known])
+    show("_WEIGHTS_WITH_NETWORK", weights[:-1])
+    print(f"_BIAS_WITH_NETWORK = {weights[-1]:.3g}")
+
+
+def fitted(name: str, a: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Returns the weights of a logistic regression."""
     weights = np.zeros(a.shape[1])
     for _ in range(ITERATIONS):
         p = 1 / (1 + np.exp(-a @ weights))
         hessian = (a * (p * (1 - p))[:, None]).T @ a + np.eye(a.shape[1])
         weights += np.linalg.solve(hessian, a.T @ (y - p) - weights)
-    print(f"{len(y)} joints, {100 * y.mean():.0f} % seen; average precision {average_precision(y, a @ weights):.3f}")
-    count = a.shape[1] - 21
-    for name, values in (("_WEIGHTS", weights[:count]), ("_JOINTS", weights[count:])):
-        print(f"{name} = np.array([{', '.join(f'{value:.3g}' for value in values)}])")
+    print(f"{name}: average precision {average_precision(y, a @ weights):.3f}")
+    return weights
+
+
+def show(name: str, values: np.ndarray) -> None:
+    """Prints the constant with these values."""
+    print(f"{name} = np.array([{', '.join(f'{value:.3g}' for value in values)}])")
 
 
 if __name__ == "__main__":

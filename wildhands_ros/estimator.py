@@ -450,6 +450,7 @@ class Estimator:
             reprojection_error=reprojection_error(joints_2d, detection),
             network_distance=self._network_distance(prediction),
             keypoints=detection.known_keypoints,
+            seen=prediction.seen if prediction is not None else None,
             grasp_probabilities=grasp_probabilities,
             track_id=hand.track.id if hand.track is not None else "",
             depth=hand.depth,

@@ -231,6 +231,8 @@ class NetworkPrediction:
     """(9,) float32 in the order of ``Grasp``; None if the network has no grasp head."""
     landmarks: Landmarks | None
     """None if the network has no landmark head."""
+    seen: np.ndarray | None = None
+    """(21,) log-odds that the camera sees the joints; None if the network has no visibility head."""
 
 
 @dataclass(frozen=True)
@@ -336,6 +338,9 @@ class HandEstimate:
     """Distance of the wrist from the camera in metres as the network alone estimates it; NaN without a network."""
     keypoints: np.ndarray | None = None
     """(21, 2) detected keypoints in pixels; NaN for unknown ones."""
+    seen: np.ndarray | None = None
+    """(21,) log-odds that the camera sees the joints, as the network alone says; None if it has no visibility head. See
+    ``FrameEstimate.visibility``."""
     grasp_probabilities: np.ndarray | None = None
     """(9,) in the order of ``Grasp``, calibrated, in a stream averaged over the track; None if the network has no grasp
     head."""
@@ -397,7 +402,7 @@ class FrameEstimate:
             return tuple(np.full(21, np.nan) for _ in self.hands)
         surfaces = [Surface(hand.vertices, self.faces[hand.side]) for hand in self.hands]
         return tuple(
-            joint_visibility(number, hand.joints, hand.joints_2d, hand.score, surfaces, self.camera)
+            joint_visibility(number, hand.joints, hand.joints_2d, hand.score, surfaces, self.camera, hand.seen)
             for number, hand in enumerate(self.hands)
         )
 

@@ -1,7 +1,8 @@
-"""Whether the camera sees the joints of a hand, from the depth order of the meshes of all hands.
+"""Whether the camera sees the joints of a hand: what the network says, and the depth order of the meshes of all hands.
 
 A joint lies inside the hand, so a surface in front of it hides it only if it is farther away than the skin around the
-joint. Objects are unknown; that a hand is hidden by one shows in the score of its detection.
+joint. Objects have no mesh: that one hides a joint is seen by the network's visibility head (``runtime.visibility_head``)
+or, without one, shows in the score of the detection.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _JOINTS = np.array(
     + [-0.407, -0.744, -0.497, -0.492, 0.0142, 0.109, -0.541, -0.546, -0.129, -0.534]
 )
 """(21,) log-odds of each joint of a hand on which nothing else is known."""
+_WEIGHTS_WITH_NETWORK, _BIAS_WITH_NETWORK = np.array([-3.8, -0.9, -0.2, -0.8, 0.1, 0.85]), 0.0
+"""Weights of ``visibility_features`` and of the network's log-odds."""
 _USUAL_SCORE = 0.97
 """Stands for an unknown score."""
 _LEAST_SCORE = 0.4
@@ -124,6 +127,7 @@ def joint_visibility(
     score: float,
     surfaces: Sequence[Surface],
     camera: Camera,
+    seen: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns the (21,) probabilities that the camera sees the joints of a hand.
 
@@ -134,8 +138,13 @@ def joint_visibility(
         score: Confidence in [0, 1] that it is a hand; NaN if unknown.
         surfaces: Meshes of all hands of the image.
         camera: Camera of the image.
+        seen: (21,) log-odds of the network; None without.
     """
-    logits = _JOINTS + visibility_features(number, joints, score, surfaces) @ _WEIGHTS
+    features = visibility_features(number, joints, score, surfaces)
+    if seen is None:
+        logits = _JOINTS + features @ _WEIGHTS
+    else:
+        logits = _BIAS_WITH_NETWORK + np.column_stack([features, seen]) @ _WEIGHTS_WITH_NETWORK
     return _inside(joints_2d, camera) / (1 + np.exp(-logits))
 
 

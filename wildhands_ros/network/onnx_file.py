@@ -102,6 +102,31 @@ def graph_up_to(content: bytes, places: Mapping[str, tuple[int, ...]]) -> bytes:
     return others + _encoded(_GRAPH, b"".join([*reversed(nodes), *kept]))
 
 
+def output_names(content: bytes) -> list[str]:
+    """Returns the names of the outputs of an ONNX file, given its content.
+
+    Raises:
+        OnnxError: it is not an ONNX file or is damaged.
+    """
+    graph = [field for part in _messages(content, _GRAPH) for field in _fields(part)]
+    return [_name_of(one, _VALUE_NAME) for one in _of(graph, _GRAPH_OUTPUT)]
+
+
+def with_output(content: bytes, name: str, sizes: tuple[int, ...]) -> bytes:
+    """Adds a float32 tensor inside a network to its outputs.
+
+    Args:
+        content: an ONNX file.
+        name: name of the tensor.
+        sizes: its sizes after the first axis, which is dynamic.
+
+    Raises:
+        OnnxError: it is not an ONNX file or is damaged.
+    """
+    # Fields of a message that occurs twice are merged, so that the output can be added at the end.
+    return content + _encoded(_GRAPH, _encoded(_GRAPH_OUTPUT, _value_info(name, sizes)))
+
+
 def _of(fields: list[tuple[int, int | memoryview]], number: int) -> list[memoryview]:
     return [value for found, value in fields if found == number and isinstance(value, memoryview)]
 

@@ -184,6 +184,7 @@ class Refinement:
             depth=DepthStatus.NONE,
             views=(),
             keypoints=None,
+            seen=None,
             joints_stddev=None,
             wrist_covariance=None,
             quality=HandQuality(HandState.INTERPOLATED, quality.doubts if quality else Doubt.NONE, usable=False),

@@ -23,7 +23,13 @@ _SOURCES = tuple(EstimateSource)
 _DEPTH = tuple(DepthStatus)
 _MANO = {"transl": 3, "global_orient": 3, "hand_pose": 45, "betas": 10}
 _NUMBERS = ("score", "side_score", "reprojection_error", "network_distance")
-_OPTIONAL = {"joints_stddev": (21, 3), "wrist_covariance": (6, 6), "keypoints": (21, 2), "grasp_probabilities": (9,)}
+_OPTIONAL = {
+    "joints_stddev": (21, 3),
+    "wrist_covariance": (6, 6),
+    "keypoints": (21, 2),
+    "seen": (21,),
+    "grasp_probabilities": (9,),
+}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from ..geometry.compiled import native
 from ..geometry.so3 import quaternions_from_matrices
 from ..network.config import IMAGE_SIZE, CameraDecoding, Fusion, GraspInput, WildHandsConfig
-from .signature import BY_LANDMARKS, RIGHT, has_landmarks
+from .signature import BY_LANDMARKS, POOLED, RIGHT, has_landmarks
 
 ENCODER_OUTPUTS = ("features", "position")
 """What the decoder needs of the encoder, by the names of ``signature.encoder_outputs``."""
@@ -109,6 +109,7 @@ class HalfDecoder:
             "presence": 1 / (1 + np.exp(-presence)),
             "right": 1 / (1 + np.exp(-right)),
             "world": world.reshape(-1, 3),
+            POOLED: features,
         }
         return {name: np.asarray(value, bool if name == "is_right" else np.float32) for name, value in found.items()}
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 
 from ..network.network_file import WEIGHTS_PREFIX, NetworkFile, detector_digest
-from ..network.onnx_file import graph_up_to, read_weights, unusable
+from ..network.onnx_file import graph_up_to, output_names, read_weights, unusable, with_output
 from ..network.preprocessing import NetworkInput
 from .half_decoder import ENCODER_OUTPUTS, HalfDecoder, can_decode
 from .signature import DECODER_INPUTS, detector_input, encoder_output_sizes, outputs
@@ -79,14 +79,18 @@ _Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 def _decoded_by_graph(file: NetworkFile, threads: Sequence[int]) -> Iterator[_Run]:
     """Yields the whole network on ONNX Runtime, for each number of threads."""
     names = outputs(file.config)
+    content = file.path.read_bytes()
+    in_file = [name if name in output_names(content) else "features" for name in names]
+    if "features" in in_file:
+        content = with_output(content, "features", encoder_output_sizes(file.config)["features"])
 
     def run(
         session: onnxruntime.InferenceSession, taken: Sequence[str], values: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        return dict(zip(names, session.run(list(names), {name: values[name] for name in taken}), strict=True))
+        return dict(zip(names, session.run(in_file, {name: values[name] for name in taken}), strict=True))
 
     for count in threads:
-        session = _session(file.path, count)
+        session = _session(file.path, count, content)
         yield partial(run, session, [node.name for node in session.get_inputs()])
 
 

@@ -24,7 +24,7 @@ from ..network.config import WildHandsConfig
 from ..network.network_file import NetworkFile
 from ..network.openvino_core import openvino_core, read_onnx
 from ..network.preprocessing import NetworkInput
-from .signature import DECODER_INPUTS, encoder_inputs, outputs, used_encoder_outputs
+from .signature import DECODER_INPUTS, POOLED, encoder_inputs, outputs, used_encoder_outputs
 from .small_weights import with_small_weights
 from .threads import openvino_threads
 
@@ -76,7 +76,10 @@ class OnnxGraphs:
         self.decoder_inputs = (*self.encoder_outputs, *DECODER_INPUTS)
 
     def whole(self) -> openvino.Model:
-        return read_onnx(self._path)
+        model = read_onnx(self._path)
+        if POOLED in outputs(self.config) and not any(POOLED in output.get_names() for output in model.outputs):
+            model.add_outputs("features")
+        return model
 
     def encoder(self) -> openvino.Model:
         model = self.whole()

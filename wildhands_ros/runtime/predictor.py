@@ -18,7 +18,8 @@ from ..network.network_file import NetworkFile
 from ..network.preprocessing import preprocess
 from ..types import Landmarks, ManoParameters, NetworkPrediction, Side
 from .network import run_network
-from .signature import BY_LANDMARKS, LEFT, RIGHT, has_landmarks, mean_pose
+from .signature import BY_LANDMARKS, LEFT, POOLED, RIGHT, has_landmarks, mean_pose
+from .visibility_head import VisibilityHead
 
 if TYPE_CHECKING:
     from ..network.model import WildHands
@@ -57,6 +58,8 @@ class Predictor:
         self._config, self._preprocessing = network.config, preprocessing
         self.has_landmarks = has_landmarks(network.config)
         """Whether the predictions have ``landmarks``."""
+        digest = network.digest if isinstance(network, NetworkFile) else None
+        self._visibility_head = VisibilityHead.of_network(digest) if self.has_landmarks else None
         self._rectifier = Rectifier()
 
     @property
@@ -139,6 +142,9 @@ class Predictor:
             landmarks = _landmarks(
                 found, boxes, np.zeros(len(boxes)) if turns is None else turns, self._config.crop_scale
             )
+        seen: Sequence[np.ndarray | None] = [None] * len(boxes)
+        if self._visibility_head is not None:
+            seen = list(self._visibility_head(found[POOLED]))
         return [
             NetworkPrediction(
                 side=Side.RIGHT if is_right else Side.LEFT,
@@ -147,6 +153,7 @@ class Predictor:
                 ),
                 grasp_probabilities=None if grasps is None else calibrated_grasps(grasps[i]),
                 landmarks=landmarks[i],
+                seen=seen[i],
             )
             for i, is_right in enumerate(found["is_right"].tolist())
         ]

@@ -59,6 +59,9 @@ def encoder_output_sizes(config: WildHandsConfig) -> dict[str, tuple[int, ...]]:
     return {name: sizes[name] for name in used_encoder_outputs(config)}
 
 
+POOLED = "pooled"
+"""Name of the output with the trunk's features. Older ONNX files have them inside the graph only, as ``features``."""
+
 DECODER_INPUTS = ("side", "focal", "anchor", "turn")
 
 
@@ -67,11 +70,12 @@ def outputs(config: WildHandsConfig) -> tuple[str, ...]:
 
     ``is_right`` (B,) bool; ``transl`` (B, 3), ``global_orient`` (B, 3), ``hand_pose`` (B, 45) and ``betas`` (B, 10) as
     in ``ManoParameters``; ``grasp`` (B, 9) probabilities; ``landmarks`` (B, 21, 2) pixels of the crop; ``presence``
-    (B,) and ``right`` (B,) probabilities; ``world`` (B, 21, 3) metres along the crop's axes.
+    (B,) and ``right`` (B,) probabilities; ``world`` (B, 21, 3) metres along the crop's axes; ``pooled``, the trunk's
+    features averaged over the crop, (B, C) or (B, C, 1, 1).
     """
     names = ["is_right", "transl", "global_orient", "hand_pose", "betas"]
     if config.grasp_input is not GraspInput.NONE:
         names.append("grasp")
     if has_landmarks(config):
-        names += ["landmarks", "presence", "right", "world"]
+        names += ["landmarks", "presence", "right", "world", POOLED]
     return tuple(names)
