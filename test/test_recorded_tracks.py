@@ -281,10 +281,18 @@ def test_doubtful_hands_of_the_pass_backwards_are_left_out(wrong):
     assert [len(frame.estimate.hands) for frame in forwards] == [0] * 12 + [1] * 8
 
 
+def test_unsteady_distances_are_doubted():
+    steady = [hand((0.1, 0.0, 0.6), network_distance=0.6) for _ in range(30)]
+    unsteady = [hand((0.1, 0.0, 0.6), network_distance=0.5 if i % 2 else 0.72) for i in range(29)]
+    stamps = PERIOD * np.arange(30)
+    wanders = probability_wrong([*unsteady, steady[-1]], stamps)[-1]  # the last one agrees with the network
+    assert wanders > probability_wrong(steady, stamps)[-1]
+
+
 def test_measured_distances_are_judged_by_their_covariance():
     near = np.diag([1e-4, 1e-4, 1e-4, 0.1, 0.1, 0.1])
     colour = hand((0.1, 0.0, 0.7), score=0.6, network_distance=0.5, wrist_covariance=near)
     measured = [replace(colour, depth=DepthStatus.USED), replace(colour, views=("left", "right"))]
     vague = replace(measured[0], wrist_covariance=400 * near)
-    alone, by_depth, by_views, unsure = probability_wrong([colour, *measured, vague])
+    alone, by_depth, by_views, unsure = probability_wrong([colour, *measured, vague], PERIOD * np.arange(4))
     assert alone > 0.5 and by_depth < 0.01 and by_views < 0.01 and unsure > 0.5

@@ -1,4 +1,4 @@
-"""The visibility head: a file for one network, log-odds that reach the estimate, and every runtime's pooled features."""
+"""The visibility head: a file for one network, and the pooled features of every runtime."""
 
 from __future__ import annotations
 

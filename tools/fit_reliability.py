@@ -12,6 +12,7 @@ import argparse
 import os
 import tempfile
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from wildhands_ros.recording.reliability import FEATURES, probability_wrong, rel
 from wildhands_ros.ros.recording.image_streams import AnnotationOptions, open_stream
 from wildhands_ros.ros.recording.synthetic_bags import cached_recording
 from wildhands_ros.runtime.processes import processes
-from wildhands_ros.types import HandEstimate, HandState
+from wildhands_ros.types import HandState
 
 ITERATIONS = 50
 GOOD_MASKED = (0.05, 0.1, 0.2, 0.3)
@@ -38,9 +39,7 @@ def main() -> None:
     parser.add_argument("--split", default="train", help="split of the synthetic world (default: train)")
     parser.add_argument("--check", action="store_true", help="check the present constants instead of fitting")
     args = parser.parse_args()
-    hands, wrong = annotated(args.split, args.count, args.seconds)
-    features = np.array([reliability_features(hand) for hand in hands])
-    probability = probability_wrong(hands)
+    features, probability, wrong = annotated(args.split, args.count, args.seconds)
     if not args.check:
         a, weights = np.column_stack([features, np.ones(len(features))]), np.zeros(len(FEATURES) + 1)
         for _ in range(ITERATIONS):
@@ -55,9 +54,9 @@ def main() -> None:
         print(f"probability {limit:.2f}: {100 * share:.0f} % of the good ones, {masked:.0f} % of the wrong ones masked")
 
 
-def annotated(split: str, count: int, seconds: float) -> tuple[list[HandEstimate], np.ndarray]:
-    """Returns the estimates of the recordings of a split, and (N,) which of them are wrong."""
-    hands: list[HandEstimate] = []
+def annotated(split: str, count: int, seconds: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns (N, 5) features of the estimates of a split, (N,) their probabilities, and which of them are wrong."""
+    features, probabilities = [np.zeros((0, len(FEATURES)))], [np.zeros(0)]
     wrong: list[bool] = []
     config = EstimatorConfig()
     with processes(os.cpu_count() or 1, "wildhands_ros.recording.estimation") as workers:
@@ -67,16 +66,25 @@ def annotated(split: str, count: int, seconds: float) -> tuple[list[HandEstimate
                 annotation = Annotation(Path(folder), {})
                 annotation.run(partial(open_stream, bag, AnnotationOptions()), len(labels.stamps), config, workers)
                 frames = list(Refinement(hand_model(config), RefinementOptions())(list(annotation.frames())))
+            # In the order of the tracks.
             estimates = [(frame.stamp, hand) for frame in frames for hand in frame.estimate.hands]
+            estimates.sort(key=lambda estimate: (estimate[1].track_id, estimate[0]))
+            of_hands, probability = [], []
+            for _, track in groupby(estimates, key=lambda estimate: estimate[1].track_id):
+                stamps, hands = zip(*track, strict=True)
+                of_hands.append(reliability_features(hands, np.array(stamps)))
+                probability.append(probability_wrong(hands, np.array(stamps)))
             found = [
                 RecordedHand(stamp, hand.side, hand.joints, None, np.zeros(21), np.zeros(4), HandState.SEEN, 0, False)
                 for stamp, hand in estimates
             ]
             number_of = {id(each): number for number, each in enumerate(found)}
-            for match in matches(labels, found):
-                hands.append(estimates[number_of[id(match.hand)]][1])
-                wrong.append(match.is_wrong)
-    return hands, np.array(wrong)
+            matched = matches(labels, found)
+            rows = [number_of[id(match.hand)] for match in matched]
+            features.append(np.concatenate(of_hands)[rows])
+            probabilities.append(np.concatenate(probability)[rows])
+            wrong += [match.is_wrong for match in matched]
+    return np.concatenate(features), np.concatenate(probabilities), np.array(wrong)
 
 
 if __name__ == "__main__":

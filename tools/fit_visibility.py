@@ -41,7 +41,9 @@ def main() -> None:
                 frame = estimator(image.image, image.camera, image.stamp)
                 surfaces = [Surface(hand.vertices, estimator.faces[hand.side]) for hand in frame.hands]
                 found = [
-                    RecordedHand(image.stamp, hand.side, hand.joints, None, np.zeros(21), np.zeros(4), HandState.SEEN, 0, False)
+                    RecordedHand(
+                        image.stamp, hand.side, hand.joints, None, np.zeros(21), np.zeros(4), HandState.SEEN, 0, False
+                    )
                     for hand in frame.hands
                 ]
                 number_of = {id(each): number for number, each in enumerate(found)}

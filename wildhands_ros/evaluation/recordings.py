@@ -52,7 +52,7 @@ class RecordingLabels:
     seen: np.ndarray
     """(T, 2) fraction of each hand's outline that is inside the image and not hidden."""
     object_gaps: np.ndarray
-    """(T, 2, 5) metres between the pad of each fingertip, thumb first, and what the hand holds; infinite for nothing."""
+    """(T, 2, 5) metres between the pad of each fingertip, thumb first, and what the hand holds; infinite if nothing."""
     hand_length: float
     """Length of both hands in metres."""
 

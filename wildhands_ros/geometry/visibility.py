@@ -1,8 +1,8 @@
 """Whether the camera sees the joints of a hand: what the network says, and the depth order of the meshes of all hands.
 
 A joint lies inside the hand, so a surface in front of it hides it only if it is farther away than the skin around the
-joint. Objects have no mesh: that one hides a joint is seen by the network's visibility head (``runtime.visibility_head``)
-or, without one, shows in the score of the detection.
+joint. Objects have no mesh: that one hides a joint is what the network's visibility head sees
+(``runtime.visibility_head``); without a head, it shows in the score of the detection.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class TrackJudge:
         wrists = np.stack([track.wrists[number] for number in numbers])
         is_short = stamps[-1] - stamps[0] < self._thresholds.min_track
         doubtful_side = self._side_share(track) < self._thresholds.min_side
-        wrong = probability_wrong(hands)
+        wrong = probability_wrong(hands, stamps)
         moving = self._motion(stamps, wrists, runs)
         jumps = self._jumps(stamps, wrists, runs)
         for i, (number, hand) in enumerate(zip(numbers, hands, strict=True)):

@@ -15,17 +15,20 @@ import numpy as np
 from ..detection.logits import sigmoid
 from ..types import DepthStatus, HandEstimate
 
-FEATURES = ("unsure", "farther", "nearer", "distance")
+FEATURES = ("unsure", "farther", "nearer", "distance", "unsteady")
 """What is known of an estimate:
 
 - unsure: 1 - score, which is high for hidden, blurred and cut-off hands.
 - farther, nearer: by how much the hand is farther away, or nearer, than the network alone says; the logarithm of the
   ratio, or 0.
 - distance: logarithm of the distance in metres; the same relative error is a larger one far away.
+- unsteady: standard deviation of that ratio's logarithm over two seconds of the track.
 """
-_WEIGHTS, _BIAS = np.array([6.6, 6.2, 3.8, 6.5]), 0.34
+_WEIGHTS, _BIAS = np.array([6.6, 6.2, 3.8, 6.5, 0.0]), 0.34
 _FARTHEST = 0.8
 """Metres beyond which the distance does not count any more: the recordings of the fit show hands within arm's reach."""
+_WINDOW = 1.0
+"""Seconds before and after an estimate over which it may be unsteady."""
 _WRONG = 0.1
 """Metres."""
 _UNKNOWN_SCORE = 0.8
@@ -33,24 +36,36 @@ _USUAL_DIFFERENCE = 0.05
 """Difference to the network's distance for estimates without a network."""
 
 
-def reliability_features(hand: HandEstimate) -> np.ndarray:
-    """Returns the (4,) ``FEATURES`` of an estimate."""
-    distance = float(np.linalg.norm(hand.joints[0]))
-    difference = np.log(distance / hand.network_distance)
-    farther, nearer = max(difference, 0.0), max(-difference, 0.0)
-    if not np.isfinite(difference):
-        farther = nearer = _USUAL_DIFFERENCE
-    score = _UNKNOWN_SCORE if np.isnan(hand.score) else hand.score
-    return np.array([1 - score, farther, nearer, np.log(min(distance, _FARTHEST))])
+def reliability_features(hands: Sequence[HandEstimate], stamps: np.ndarray) -> np.ndarray:
+    """Returns the (N, 5) ``FEATURES`` of the estimates of a track.
+
+    Args:
+        hands: The estimates.
+        stamps: (N,) their stamps in seconds, ascending.
+    """
+    scores = np.nan_to_num([hand.score for hand in hands], nan=_UNKNOWN_SCORE)
+    distances = np.array([np.linalg.norm(hand.joints[0]) for hand in hands])
+    differences = np.log(distances / np.array([hand.network_distance for hand in hands]))
+    known = np.isfinite(differences)
+    differences = np.where(known, differences, _USUAL_DIFFERENCE)
+    starts, stops = np.searchsorted(stamps, stamps - _WINDOW), np.searchsorted(stamps, stamps + _WINDOW, "right")
+    return np.column_stack(
+        [
+            1 - scores,
+            np.where(known, np.maximum(differences, 0), _USUAL_DIFFERENCE),
+            np.where(known, np.maximum(-differences, 0), _USUAL_DIFFERENCE),
+            np.log(np.minimum(distances, _FARTHEST)),
+            [differences[start:stop].std() for start, stop in zip(starts, stops, strict=True)],
+        ]
+    )
 
 
-def probability_wrong(hands: Sequence[HandEstimate]) -> np.ndarray:
-    """Returns the (N,) probabilities that estimates are wrong.
+def probability_wrong(hands: Sequence[HandEstimate], stamps: np.ndarray) -> np.ndarray:
+    """Returns the (N,) probabilities that estimates are wrong; arguments as of ``reliability_features``.
 
     Where a depth image or several cameras have measured the distance, it follows from the estimate's covariance.
     """
-    features = np.array([reliability_features(hand) for hand in hands]).reshape(-1, len(FEATURES))
-    found = sigmoid(features @ _WEIGHTS + _BIAS)
+    found = sigmoid(reliability_features(hands, stamps) @ _WEIGHTS + _BIAS)
     for i, hand in enumerate(hands):
         if hand.wrist_covariance is not None and (hand.depth is DepthStatus.USED or len(hand.views) > 1):
             stddev = math.sqrt(float(np.trace(hand.wrist_covariance[:3, :3])))

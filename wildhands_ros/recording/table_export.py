@@ -50,9 +50,9 @@ def export_hdf5(demonstrations: Iterable[Demonstration], file: Path) -> ExportSu
     """Writes an HDF5 file with one group per episode.
 
     The groups ``/data/demo_<n>`` hold the arrays ``state``, ``action``, ``quality``, ``visibility``, ``contact``,
-    ``stamp``, and ``world`` if the bags have hands in a fixed frame, and the attributes ``task`` and ``fps``. The names of the numbers
-    are attributes of ``/data``, such as ``state_names``. ``openxr/right/poses`` (T, 26, 7) and ``flags`` (T, 26) are
-    OpenXR's joints; see ``openxr``.
+    ``stamp``, and ``world`` if the bags have hands in a fixed frame, and the attributes ``task`` and ``fps``. The names
+    of the numbers are attributes of ``/data``, such as ``state_names``. ``openxr/right/poses`` (T, 26, 7) and
+    ``flags`` (T, 26) are OpenXR's joints; see ``openxr``.
 
     Raises:
         InputError: there is nothing to export, or the episodes have different actions.

@@ -86,7 +86,13 @@ class Decoder(nn.Module):
         if output.grasp_logits is not None:
             values.append(output.grasp_logits.softmax(dim=-1))
         if landmarks is not None:
-            values += [landmarks.landmarks, landmarks.presence, landmarks.is_right, landmarks.world, features.flatten(1)]
+            values += [
+                landmarks.landmarks,
+                landmarks.presence,
+                landmarks.is_right,
+                landmarks.world,
+                features.flatten(1),
+            ]
         return tuple(values)
 
 

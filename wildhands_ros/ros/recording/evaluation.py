@@ -107,8 +107,8 @@ def describe(figures: Mapping[str, float], recordings: list[tuple[RecordingLabel
             f"masked: {100 * figures['wrong_masked']:.1f} % of {figures['wrong']:.0f} wrong estimates, "
             f"{100 * figures['good_masked']:.1f} % of {figures['good']:.0f} good ones",
             f"visibility of the joints: average precision {figures['visibility_ap']:.3f}",
-            f"contact of fingertips: average precision {figures['contact_ap']:.3f}, {100 * figures['contact_rate']:.1f} % "
-            f"touch; calibration error {figures['contact_calibration_error']:.3f}; "
-            f"{100 * figures['contact_known']:.0f} % known",
+            f"contact of fingertips: average precision {figures['contact_ap']:.3f}, calibration error "
+            f"{figures['contact_calibration_error']:.3f}; {100 * figures['contact_rate']:.1f} % touch, "
+            f"{100 * figures['contact_known']:.0f} % are known",
         ]
     )
