@@ -11,22 +11,23 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Iterator
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from wildhands_ros.config import EstimatorConfig
 from wildhands_ros.estimator import hand_model
-from wildhands_ros.evaluation.recordings import RecordedHand, matches
+from wildhands_ros.evaluation.recordings import RecordingLabels, matches
 from wildhands_ros.recording.annotation import Annotation
 from wildhands_ros.recording.refinement import Refinement, RefinementOptions
 from wildhands_ros.recording.reliability import FEATURES, probability_wrong, reliability_features
+from wildhands_ros.recording.segments import AnnotatedFrame
+from wildhands_ros.ros.recording.evaluation import frame_hands
 from wildhands_ros.ros.recording.image_streams import AnnotationOptions, open_stream
 from wildhands_ros.ros.recording.synthetic_bags import cached_recording
 from wildhands_ros.runtime.processes import processes
-from wildhands_ros.types import HandState
 
 ITERATIONS = 50
 GOOD_MASKED = (0.05, 0.1, 0.2, 0.3)
@@ -58,6 +59,28 @@ def annotated(split: str, count: int, seconds: float) -> tuple[np.ndarray, np.nd
     """Returns (N, 5) features of the estimates of a split, (N,) their probabilities, and which of them are wrong."""
     features, probabilities = [np.zeros((0, len(FEATURES)))], [np.zeros(0)]
     wrong: list[bool] = []
+    for labels, frames in annotated_frames(split, count, seconds):
+        estimates = [(frame.stamp, hand) for frame in frames for hand in frame.estimate.hands]
+        by_track: dict[str, list[int]] = {}
+        for number, (_, hand) in enumerate(estimates):
+            by_track.setdefault(hand.track_id, []).append(number)
+        of_hands, probability = np.zeros((len(estimates), len(FEATURES))), np.zeros(len(estimates))
+        for numbers in by_track.values():
+            hands, stamps = [estimates[n][1] for n in numbers], np.array([estimates[n][0] for n in numbers])
+            of_hands[numbers] = reliability_features(hands, stamps)
+            probability[numbers] = probability_wrong(hands, stamps)
+        found = frame_hands(frames)
+        number_of = {id(each): number for number, each in enumerate(found)}
+        matched = matches(labels, found)
+        rows = [number_of[id(match.hand)] for match in matched]
+        features.append(of_hands[rows])
+        probabilities.append(probability[rows])
+        wrong += [match.is_wrong for match in matched]
+    return np.concatenate(features), np.concatenate(probabilities), np.array(wrong)
+
+
+def annotated_frames(split: str, count: int, seconds: float) -> Iterator[tuple[RecordingLabels, list[AnnotatedFrame]]]:
+    """Yields ground truth and refined estimates of the first recordings of a split."""
     config = EstimatorConfig()
     with processes(os.cpu_count() or 1, "wildhands_ros.recording.estimation") as workers:
         for seed in range(count):
@@ -65,26 +88,7 @@ def annotated(split: str, count: int, seconds: float) -> tuple[np.ndarray, np.nd
             with tempfile.TemporaryDirectory() as folder:
                 annotation = Annotation(Path(folder), {})
                 annotation.run(partial(open_stream, bag, AnnotationOptions()), len(labels.stamps), config, workers)
-                frames = list(Refinement(hand_model(config), RefinementOptions())(list(annotation.frames())))
-            # In the order of the tracks.
-            estimates = [(frame.stamp, hand) for frame in frames for hand in frame.estimate.hands]
-            estimates.sort(key=lambda estimate: (estimate[1].track_id, estimate[0]))
-            of_hands, probability = [], []
-            for _, track in groupby(estimates, key=lambda estimate: estimate[1].track_id):
-                stamps, hands = zip(*track, strict=True)
-                of_hands.append(reliability_features(hands, np.array(stamps)))
-                probability.append(probability_wrong(hands, np.array(stamps)))
-            found = [
-                RecordedHand(stamp, hand.side, hand.joints, None, np.zeros(21), np.zeros(4), HandState.SEEN, 0, False)
-                for stamp, hand in estimates
-            ]
-            number_of = {id(each): number for number, each in enumerate(found)}
-            matched = matches(labels, found)
-            rows = [number_of[id(match.hand)] for match in matched]
-            features.append(np.concatenate(of_hands)[rows])
-            probabilities.append(np.concatenate(probability)[rows])
-            wrong += [match.is_wrong for match in matched]
-    return np.concatenate(features), np.concatenate(probabilities), np.array(wrong)
+                yield labels, list(Refinement(hand_model(config), RefinementOptions())(list(annotation.frames())))
 
 
 if __name__ == "__main__":

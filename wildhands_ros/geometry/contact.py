@@ -19,9 +19,9 @@ TOUCHING = 0.005
 """Metres between two pads below which they touch."""
 MOST_GAP = 6.0
 """Centimetres beyond which a gap is not wider."""
-MOST_HIDDEN = 0.7
+MOST_HIDDEN = 0.85
 """Probability that one of two tips is hidden from which on their contact is unknown."""
-_WEIGHTS = np.array([-1.0, -0.3, -1.0, 0.0])
+_WEIGHTS = np.array([-0.32, -0.44, 0.98, -0.43])
 """Weights of ``contact_features``, by ``tools/fit_contact.py``."""
 
 

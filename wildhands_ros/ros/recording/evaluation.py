@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from ...recording.bags import Bag
 from ...recording.camera_poses import PoseOptions
 from ...recording.demonstrations import WORLD_HANDS_TOPIC
 from ...recording.message import SIDE_OF_VALUE, Message
+from ...recording.segments import AnnotatedFrame
 from ...runtime.processes import Workers
+from ...types import HandState
 from .annotated_bags import HANDS_TOPIC
 from .annotation import annotate
 from .image_streams import AnnotationOptions
@@ -91,6 +93,27 @@ def recorded_hands(folder: Path) -> list[RecordedHand]:
         )
         for stamp, of_stamp in hands.items()
         for number, hand in enumerate(of_stamp)
+    ]
+
+
+def frame_hands(frames: Iterable[AnnotatedFrame]) -> list[RecordedHand]:
+    """Returns the hands of refined frames, in the order of the frames, in the camera frame only."""
+    return [
+        RecordedHand(
+            frame.stamp,
+            hand.side,
+            hand.joints,
+            None,
+            visibility,
+            contact,
+            hand.quality.state if hand.quality else HandState.SEEN,
+            hand.quality.doubts.value if hand.quality else 0,
+            bool(hand.quality and hand.quality.usable),
+        )
+        for frame in frames
+        for hand, visibility, contact in zip(
+            frame.estimate.hands, frame.estimate.visibility, frame.estimate.contacts, strict=True
+        )
     ]
 
 
