@@ -153,9 +153,8 @@ def test_two_hands_in_the_same_frames_are_rather_a_right_and_a_left_one():
     ("changed", "doubt"),
     [
         (lambda n: hand([0.3, 0.1, 0.7]), Doubt.JUMP),
-        (lambda n: hand(place(n), score=0.2), Doubt.LOW_AGREEMENT),
         (lambda n: hand(place(n), reprojection_error=0.2), Doubt.LOW_AGREEMENT),
-        (lambda n: hand(place(n), network_distance=0.2), Doubt.LOW_AGREEMENT),
+        (lambda n: hand(place(n), network_distance=0.15), Doubt.LOW_AGREEMENT),
         (lambda n: hand(place(n), mano=replace(hand(place(n)).mano, hand_pose=BENT)), Doubt.IMPLAUSIBLE_POSE),
     ],
 )

@@ -167,7 +167,7 @@ def _threshold(default: float, text: str) -> float:
 class QualityThresholds:
     """When an estimate of a recording is doubted. The defaults were chosen with ``wildhands evaluate recording``."""
 
-    max_wrong: float = _threshold(0.77, "largest probability that the wrist is off by more than 10 cm")
+    max_wrong: float = _threshold(0.58, "largest probability that the wrist is off by more than 10 cm")
     max_reprojection: float = _threshold(
         0.15, "largest mean distance between keypoints and estimate, as a fraction of the box's longer side"
     )
