@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from several_cameras import CAMERA, CENTRE, POSES, TrueHand, observed
 
 from wildhands_ros.evaluation import clip_views
 from wildhands_ros.evaluation.keypoint_floor import ViewedHand, keypoint_floor
+from wildhands_ros.evaluation.moments import Moment
+from wildhands_ros.evaluation.rig_views import RigClip, describe_rigs, evaluate_rigs
 from wildhands_ros.fitting.keypoint_fit import KEYPOINT_STDDEV
 from wildhands_ros.fitting.multiview_fit import MultiviewFit
 from wildhands_ros.hand_model.asset import open_hands
-from wildhands_ros.types import Side
+from wildhands_ros.synthetic.rigs import RigCamera, RigRecording
+from wildhands_ros.types import DepthStatus, HandLength, Side
 
 
 def test_what_limits_the_fusion_is_told_apart() -> None:
@@ -28,6 +34,51 @@ def test_what_limits_the_fusion_is_told_apart() -> None:
     assert figures["common_stddev_percent"] < 0.5 * figures["keypoint_stddev_percent"]
 
 
+def test_cameras_at_rest_are_measured_by_pairs_and_together() -> None:
+    cameras = {name: RigCamera(CAMERA, pose) for name, pose in POSES.items()}
+    streams: dict[bool, list[Moment]] = {False: [], True: []}
+    for number in range(27):
+        phase, rng = number / 5, np.random.default_rng(number)
+        where = CENTRE + 0.1 * np.array([np.sin(2 * phase), np.cos(2.6 * phase), np.sin(1.4 * phase)])
+        truth = TrueHand(1, at=where)
+        seen = {name: truth.seen_by(pose, rng, noise=2.0) for name, pose in POSES.items()}
+        for has_depth, stream in streams.items():
+            estimates = {
+                name: replace(
+                    hand,
+                    joints=POSES[name].inverse().apply(truth.joints),
+                    joints_stddev=np.full((21, 3), 0.006),
+                    depth=DepthStatus.USED,
+                    hand_length=HandLength(1.01 * truth.length, 0.002),
+                )
+                if has_depth
+                else hand
+                for name, hand in seen.items()
+            }
+            stream.append(
+                Moment(phase, {name: (hand,) for name, hand in estimates.items()}, {truth.side: truth.joints})
+            )
+    clip = RigClip(cameras, streams[False], streams[True], truth.mano().betas, [(1.0, 2.0)])
+    figures = evaluate_rigs([clip], directions=1)
+    colour, depth, alone = figures["colour"], figures["depth"], figures["one_camera_with_depth"]
+    assert colour["hands"] == depth["hands"] == 3 * 27 and figures["three_cameras"]["colour"]["hands"] == 27
+    assert depth["wrist_mm"]["median"] < colour["wrist_mm"]["median"] < 10
+    assert colour["length_percent_after_5_s"]["hands"] == 3
+    assert alone["length_percent_after_5_s"]["bias"] == pytest.approx(1.0)
+    assert colour["extrinsics"]["right"]["within_5_s_percent"] == 0
+    assert figures["extrinsics_true_keypoints"]["off by 1 cm"]["trials"] == 3
+    json.dumps(figures, allow_nan=False)
+    assert "two with depth" in describe_rigs(figures)
+
+
+def test_a_rig_sees_one_scene_with_all_its_cameras() -> None:
+    recording = RigRecording(1, 0.2, 2, "val")
+    scenes = recording.scenes(2)
+    assert len(scenes) == len(recording.cameras) == 2
+    first, second = (at.pose.apply(scene.hands[0].joints) for at, scene in zip(recording.cameras, scenes, strict=True))
+    np.testing.assert_allclose(first, second, atol=1e-6)
+
+
 def test_a_clip_of_two_cameras_is_measured_by_its_stamps(monkeypatch) -> None:
     monkeypatch.setattr(clip_views, "CAMERA", CAMERA)
     monkeypatch.setattr(clip_views, "_DIRECTIONS", 2)
@@ -37,7 +88,7 @@ def test_a_clip_of_two_cameras_is_measured_by_its_stamps(monkeypatch) -> None:
         where = CENTRE + 0.1 * np.array([np.sin(2 * phase), np.cos(2.6 * phase), np.sin(1.4 * phase)])
         truth = TrueHand(1, at=where)
         seen = {name: (truth.seen_by(POSES[of], rng),) for name, of in (("first", "left"), ("second", "right"))}
-        moments.append(clip_views.ClipMoment(number / 30, seen, {Side.RIGHT: truth.joints}))
+        moments.append(Moment(number / 30, seen, {Side.RIGHT: truth.joints}))
     figures = clip_views.evaluate_clip_views(moments, POSES["right"])
     assert figures["hands"] == len(moments) and figures["wrist_mm"]["median"] < 10
     assert figures["track_wrist_mm"]["median"] < figures["wrist_mm"]["median"]

@@ -5,8 +5,7 @@ Everything depends on the stamps of the frames alone, not on how long the comput
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ import numpy as np
 
 from ..config import EstimatorConfig, SearchWindows
 from ..estimator import Estimator
-from ..fitting.extrinsics import ExtrinsicsMonitor
-from ..fitting.hand_fusion import HandFusion, ObservedHand, observe
+from ..fitting.hand_fusion import HandFusion
 from ..fitting.hand_length import hand_length
 from ..geometry.pose import Pose
 from ..hand_model.asset import open_hands
@@ -25,30 +23,17 @@ from ..synthetic.config import VIEWS
 from ..synthetic.demo_clip.clip import CAMERA, FPS, DemoClip
 from ..synthetic.hand_mesh import rotation
 from ..synthetic.render import render
+from ..synthetic.rigs import RigCamera
 from ..synthetic.views import seen_from
-from ..types import HandEstimate, Side
+from ..types import Side
 from .metrics import median_and_p95
+from .moments import LEARNING, Moment, describe_trials, extrinsics_trials, observed, trial_figures
 
-LEARNING = 5.0
-"""Seconds after which the lengths of the hands should be known, and wrong extrinsics noticed."""
 _TRACK = 1.0
 """Seconds of a track over which errors are averaged."""
 _DIRECTIONS = 12
 """Number of directions in which extrinsics are wrong."""
-_ERRORS = {"1 cm": (0.0, 0.01), "1 degree": (np.radians(1.0), 0.0)}
-"""Rotation in radians and shift in metres of wrong extrinsics."""
 _FIRST, _SECOND = "first", "second"
-
-
-@dataclass(frozen=True)
-class ClipMoment:
-    """One moment of the clip."""
-
-    stamp: float
-    estimates: Mapping[str, tuple[HandEstimate, ...]]
-    """What each camera sees, in its own frame."""
-    joints: Mapping[Side, np.ndarray]
-    """(21, 3) labels in the frame of the first camera."""
 
 
 def second_camera(angle: float = 75.0) -> Pose:
@@ -62,7 +47,7 @@ def second_camera(angle: float = 75.0) -> Pose:
     return Pose(turn, centre - turn @ np.array([0.0, 0.0, np.linalg.norm(centre)]))
 
 
-def clip_moments(path: Path, frames: Iterable[int], pose: Pose) -> list[ClipMoment]:
+def clip_moments(path: Path, frames: Iterable[int], pose: Pose) -> list[Moment]:
     """Estimates the hands of the clip in both cameras, each as a stream.
 
     Args:
@@ -81,7 +66,7 @@ def clip_moments(path: Path, frames: Iterable[int], pose: Pose) -> list[ClipMome
         beside = render(seen_from(clip.scene(stamp), CAMERA, pose, VIEWS, np.random.default_rng(0))).image
         images = {_FIRST: frame.image, _SECOND: beside}
         moments.append(
-            ClipMoment(
+            Moment(
                 stamp,
                 {name: estimators[name](image, CAMERA, stamp).hands for name, image in images.items()},
                 {hand.side: hand.joints for hand in clip.ground_truth(stamp).hands},
@@ -90,7 +75,7 @@ def clip_moments(path: Path, frames: Iterable[int], pose: Pose) -> list[ClipMome
     return moments
 
 
-def evaluate_clip_views(moments: Sequence[ClipMoment], pose: Pose) -> dict[str, Any]:
+def evaluate_clip_views(moments: Sequence[Moment], pose: Pose) -> dict[str, Any]:
     """Fuses the hands of both cameras over time.
 
     Args:
@@ -101,13 +86,13 @@ def evaluate_clip_views(moments: Sequence[ClipMoment], pose: Pose) -> dict[str, 
         The errors of wrists and joints in single moments and averaged over tracks of 1 s, those of the learned lengths
         after 5 s, and after how many seconds wrong extrinsics were noticed.
     """
-    assets = open_hands()
+    assets, cameras = open_hands(), {_FIRST: RigCamera(CAMERA, Pose.identity()), _SECOND: RigCamera(CAMERA, pose)}
     fusion = HandFusion(assets)
     errors: dict[Side, list[tuple[float, np.ndarray]]] = {side: [] for side in Side}
     lengths: dict[str, float] = {}
     true_length = hand_length(assets[Side.RIGHT], DemoClip().ground_truth(0.0).hands[0].mano.betas)
     for moment in moments:
-        for hand in fusion.update(moment.stamp, _observed(moment, pose)).hands:
+        for hand in fusion.update(moment.stamp, observed(moment, cameras)).hands:
             if len(hand.views) == 2 and hand.side in moment.joints:
                 errors[hand.side].append((moment.stamp, 1000 * (hand.hand.joints - moment.joints[hand.side])))
         if not lengths and moment.stamp - moments[0].stamp >= LEARNING:
@@ -122,7 +107,7 @@ def evaluate_clip_views(moments: Sequence[ClipMoment], pose: Pose) -> dict[str, 
         "track_wrist_mm": median_and_p95(np.linalg.norm(tracks[:, 0], axis=-1)),
         "track_joints_mm": median_and_p95(np.linalg.norm(tracks, axis=-1)),
         "length_percent_after_5_s": lengths,
-        "extrinsics": _extrinsics(moments, pose),
+        "extrinsics": trial_figures(extrinsics_trials(assets, moments, cameras, _DIRECTIONS)),
     }
 
 
@@ -137,22 +122,7 @@ def describe_clip_views(figures: dict[str, Any]) -> str:
         )
     lengths = ", ".join(f"{side} {error:+.1f} %" for side, error in figures["length_percent_after_5_s"].items())
     lines.append(f"length of the hand after 5 s: {lengths or 'unknown'}")
-    for name, row in figures["extrinsics"].items():
-        lines.append(
-            f"extrinsics {name}: called wrong within 5 s in {row['within_5_s_percent']:.0f} % of {row['trials']} trials"
-        )
-    return "\n".join(lines)
-
-
-def _observed(moment: ClipMoment, pose: Pose) -> dict[str, list[ObservedHand]]:
-    """Returns what both cameras see, in the frame of the first one."""
-    poses = {_FIRST: Pose.identity(), _SECOND: pose}
-    return {
-        name: [
-            hand for estimate in estimates if (hand := observe(estimate, CAMERA, poses[name], moment.stamp)) is not None
-        ]
-        for name, estimates in moment.estimates.items()
-    }
+    return "\n".join(lines + describe_trials(figures["extrinsics"]))
 
 
 def _averaged(errors: Sequence[tuple[float, np.ndarray]]) -> np.ndarray:
@@ -161,54 +131,3 @@ def _averaged(errors: Sequence[tuple[float, np.ndarray]]) -> np.ndarray:
     values = np.array([error for _, error in errors])
     numbers = np.floor((stamps - stamps[0]) / _TRACK).astype(int)
     return np.array([values[numbers == number].mean(axis=0) for number in np.unique(numbers)])
-
-
-def _extrinsics(moments: Sequence[ClipMoment], pose: Pose) -> dict[str, dict[str, float]]:
-    """Returns how often extrinsics are called wrong within 5 s, for right and for wrong ones."""
-    rng = np.random.default_rng(0)
-    axes = rng.normal(size=(_DIRECTIONS, 3))
-    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-    trials = {"right": [Pose.identity()]}
-    for name, (angle, distance) in _ERRORS.items():
-        # The camera turns about itself; a shift along the line between the cameras cannot be seen by rays.
-        base = pose.position / np.linalg.norm(pose.position)
-        across = [axis - base * (axis @ base) for axis in axes]
-        trials[f"off by {name}"] = [
-            Pose(rotation(angle * axis), distance * side / np.linalg.norm(side))
-            for axis, side in zip(axes, across, strict=True)
-        ]
-    figures = {}
-    for name, wrong in trials.items():
-        found = [_noticed(moments, pose, each, start) for each in wrong for start in _starts(moments)]
-        figures[name] = {"trials": len(found), "within_5_s_percent": float(100 * np.mean(found)) if found else 0.0}
-    return figures
-
-
-def _starts(moments: Sequence[ClipMoment]) -> list[float]:
-    """Returns the stamps at which a check of 5 s begins, one a second."""
-    last = moments[-1].stamp - LEARNING
-    return np.arange(moments[0].stamp, last + 1e-6, 1.0).tolist() if last >= moments[0].stamp else []
-
-
-def _noticed(moments: Sequence[ClipMoment], pose: Pose, error: Pose, start: float) -> bool:
-    """Returns whether the extrinsics are called wrong within 5 s after a start, checked each second as by the node.
-
-    Args:
-        moments: The clip.
-        pose: True pose of the second camera.
-        error: By how much the pose is wrong: a turn about the camera itself, and a shift.
-        start: Stamp at which the check begins.
-    """
-    assumed = Pose(error.rotation @ pose.rotation, pose.position + error.position)
-    fusion, monitor = HandFusion(open_hands()), ExtrinsicsMonitor()
-    next_check = start + 1.0
-    for moment in moments:
-        if not start <= moment.stamp <= start + LEARNING:
-            continue
-        for views in fusion.update(moment.stamp, _observed(moment, assumed)).shared:
-            monitor.add(moment.stamp, views)
-        if moment.stamp >= next_check:
-            next_check += 1.0
-            if any(found.is_wrong for found in monitor.corrections().values()):
-                return True
-    return any(found.is_wrong for found in monitor.corrections().values())

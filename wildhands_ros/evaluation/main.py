@@ -156,6 +156,17 @@ def evaluate_views_over_time(clip: Path, step: int, json_path: Path | None) -> i
     return 0
 
 
+def evaluate_rig_recordings(seed: int, count: int, split: str, json_path: Path | None) -> int:
+    """Print and write the figures of ``evaluate_rigs`` for ``count`` recordings. Returns the exit code."""
+    from .rig_views import describe_rigs, evaluate_rigs, rig_clips
+
+    with outputs(json_path, None) as (json_file, _):
+        figures = evaluate_rigs(rig_clips(range(seed, seed + count), split))
+        print(describe_rigs(figures))
+        write(json_file, figures)
+    return 0
+
+
 def evaluate_video_file(estimator: Estimator, path: Path, intrinsics: Intrinsics, json_path: Path | None) -> int:
     """Print and write the figures of ``evaluate_video``. Returns the exit code."""
     frames, camera = _video(path, intrinsics)

@@ -3,65 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..estimator import Estimator
-from ..fitting.extrinsics import SharedHand, correction
 from ..fitting.hand_fusion import HandFusion, ObservedHand, observe
 from ..fitting.hand_length import hand_length
-from ..fitting.multiview_fit import HandView, MultiviewFit
-from ..geometry.pose import Pose
+from ..fitting.multiview_fit import MultiviewFit
 from ..synthetic.config import VIEWS
-from ..synthetic.hand_mesh import rotation
 from ..synthetic.views import make_views
 from ..synthetic.world import World
 from ..types import ManoParameters
+from .joint_errors import JointErrors
 from .keypoint_floor import ViewedHand, keypoint_floor
-from .metrics import median_and_p95, mpjpe
+from .metrics import median_and_p95
 from .suite import MOSTLY_VISIBLE
 
 _SAME_HAND = 0.15
 """Largest mean distance in metres of the joints of a fused hand and of its label."""
-
-
-_HANDS_OF_CHECK = 30
-"""Number of hands with which extrinsics are checked: those of a hand that moves for 5 s."""
-_TRIALS = 200
-
-
-@dataclass
-class _Errors:
-    """Errors of hands, in the order in which they were added."""
-
-    joints: list[np.ndarray] = field(default_factory=list)
-    """(21, 3) differences to the labels in metres."""
-    stddev: list[np.ndarray] = field(default_factory=list)
-    """(21, 3) metres, as estimated."""
-    relative: list[float] = field(default_factory=list)
-    """Mean error of the joints relative to the wrist in millimetres."""
-
-    def add(self, label: np.ndarray, joints: np.ndarray, stddev: np.ndarray) -> None:
-        self.joints.append(joints - label)
-        self.stddev.append(stddev)
-        self.relative.append(1000 * mpjpe(joints, label))
-
-    def figures(self) -> dict[str, Any]:
-        errors = np.array(self.joints)
-        distances, sigmas = 1000 * np.linalg.norm(errors, axis=2), np.abs(errors) / np.array(self.stddev)
-        return {
-            "hands": len(errors),
-            "wrist_mm": median_and_p95(distances[:, 0]),
-            "joints_mm": median_and_p95(distances),
-            "mpjpe_mm": float(np.mean(self.relative)),
-            "coverage_68": float(100 * (sigmas < 1).mean()),
-            "coverage_95": float(100 * (sigmas < 2).mean()),
-            "coverage_68_axes": (100 * (sigmas < 1).mean(axis=(0, 1))).tolist(),
-            "coverage_95_axes": (100 * (sigmas < 2).mean(axis=(0, 1))).tolist(),
-        }
 
 
 def evaluate_multiview(
@@ -83,11 +45,10 @@ def evaluate_multiview(
         ("colour_only").
     """
     world = World(replace(VIEWS, split=split, seed=seed))
-    fused, alone = _Errors(), _Errors()
+    fused, alone = JointErrors(), JointErrors()
     labelled = right_sides = 0
     lengths: list[float] = []
     misfits: list[float] = []
-    shared: list[SharedHand] = []
     milliseconds: list[float] = []
     viewed: list[ViewedHand] = []
     for index in indices:
@@ -111,9 +72,6 @@ def evaluate_multiview(
         result = fusion.update(0.0, observed)
         milliseconds.append(1000 * (time.process_time() - start) / max(len(result.hands), 1))
         misfits += [residual.misfit for residual in result.residuals]
-        shared += [
-            _in_second_frame(pair, views[1].pose) for pair in result.shared if {_camera(0), _camera(1)} <= set(pair)
-        ]
         for number in chosen:
             label = images[0].hands[number]
             joints = label.joints
@@ -140,7 +98,6 @@ def evaluate_multiview(
         "hand_length_percent": {"bias": float(np.mean(lengths)), **median_and_p95(np.abs(lengths))},
         "misfit": median_and_p95(np.array(misfits)),
         "colour_only": alone.figures(),
-        "extrinsics": _extrinsics_figures(shared, np.random.default_rng(seed)),
         "fusion_ms_per_hand": float(np.median(milliseconds)),
         "floor": keypoint_floor(MultiviewFit(estimator.hand_model), viewed, np.random.default_rng(seed)),
     }
@@ -173,58 +130,7 @@ def describe_multiview(figures: dict[str, Any]) -> str:
         f"{floor['common_stddev_percent']:.1f} % are common to a view; systematic at most "
         f"{floor['systematic_percent']:.1f} %",
     ]
-    lines += [
-        f"extrinsics {name}: called wrong with {_HANDS_OF_CHECK} hands in {share:.0f} % of the trials"
-        for name, share in figures["extrinsics"].items()
-    ]
     return "\n".join(lines)
-
-
-def _in_second_frame(pair: Mapping[str, HandView], pose: Pose) -> SharedHand:
-    """Returns a hand in the frame of the second camera, in which its extrinsics are wrong in the same way for all
-    scenes."""
-    inverse = pose.inverse()
-    first, second = (
-        replace(
-            view,
-            rays=view.rays @ inverse.rotation.T,
-            origin=inverse.apply(view.origin),
-            joints=inverse.apply(view.joints),
-        )
-        for view in (pair[_camera(0)], pair[_camera(1)])
-    )
-    return SharedHand(0.0, first, second)
-
-
-def _extrinsics_figures(shared: Sequence[SharedHand], rng: np.random.Generator) -> dict[str, float]:
-    """Returns how often extrinsics are called wrong, in percent: right ones, and with an error in any direction."""
-    if len(shared) < 2 * _HANDS_OF_CHECK:
-        return {}
-    errors = {"right": (0.0, 0.0), "off by 1 degree": (np.radians(1.0), 0.0), "off by 1 cm": (0.0, 0.01)}
-    figures = {}
-    for name, (angle, distance) in errors.items():
-        noticed = []
-        for _ in range(_TRIALS):
-            axes = rng.normal(size=(2, 3))
-            axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-            wrong = Pose(rotation(angle * axes[0]), distance * axes[1])
-            hands = [shared[i] for i in rng.choice(len(shared), _HANDS_OF_CHECK, replace=False)]
-            moved = [
-                replace(
-                    hand,
-                    second=replace(
-                        hand.second,
-                        rays=hand.second.rays @ wrong.rotation.T,
-                        origin=wrong.apply(hand.second.origin),
-                        joints=wrong.apply(hand.second.joints),
-                    ),
-                )
-                for hand in hands
-            ]
-            found = correction(moved)
-            noticed.append(found is not None and found.is_wrong)
-        figures[name] = float(100 * np.mean(noticed))
-    return figures
 
 
 def _camera(number: int) -> str:

@@ -29,10 +29,9 @@ LEAST_MOTION = 0.015
 time."""
 _ONE_HAND = 0.12
 """Metres by which one hand moves at most within ``INTERVAL``; what is farther away is another hand."""
-WRONG = 4.5
-"""Significance of a correction (see ``PairCorrection``) above which the extrinsics are wrong. Right ones had at most
-4.2 in 28 times 5 s of the demo's clip (7 pairs of 5 cameras around it), half of them with depth. With 1.6, a
-third of them would be called wrong, for the errors of one hand's keypoints change little within 5 s."""
+WRONG = 2.4
+"""Significance of a correction (see ``PairCorrection``) above which the extrinsics are wrong. Chosen with the demo's
+clip and the split val of ``wildhands evaluate multiview --rigs``, where right ones had at most 2.3."""
 _FEWEST = 10
 """Least number of hands for a check."""
 _ALIKE = 60.0
@@ -40,6 +39,8 @@ _ALIKE = 60.0
 together."""
 _PRIOR = (np.radians(3.0), 0.03)
 """Standard deviation of a camera's pose, radians and metres."""
+_USUAL_ERROR = (np.radians(1.0), 0.01)
+"""The same of an error that is to be noticed: what only a large error would explain rather is the keypoints'."""
 _LEAST_SINE = 0.1
 """Least sine of the angle between two rays; the perpendicular of parallel ones is unknown."""
 _ROBUST = 2.0
@@ -70,7 +71,7 @@ class PairCorrection:
     shift: np.ndarray
     """(3,) metres in the common frame."""
     significance: float
-    """How much better the rays then meet: twice the log-likelihood ratio."""
+    """How much better the rays meet after the correction by an error of the usual size, in units of their variance."""
     miss_before: float
     """Median distance of the rays in metres."""
     miss_after: float
@@ -110,11 +111,13 @@ def correction(hands: Sequence[SharedHand]) -> PairCorrection | None:
     parts = [_misses(hand) for hand in hands]
     distances, _, jacobian, stddev, joints = (np.concatenate(values) for values in zip(*parts, strict=True))
     prior = np.diag(np.repeat(1 / np.square(_PRIOR), 3))
-    step, information = _solved(distances, jacobian, stddev, joints, prior)
+    step, _ = _solved(distances, jacobian, stddev, joints, prior)
+    usual = np.diag(np.repeat(1 / np.square(_USUAL_ERROR), 3))
+    likely, information = _solved(distances, jacobian, stddev, joints, usual)
     return PairCorrection(
         rotation=step[:3],
         shift=step[3:],
-        significance=float(step @ information @ step),
+        significance=float(likely @ information @ likely),
         miss_before=float(np.median(np.abs(distances))),
         miss_after=float(np.median(np.abs(distances + jacobian @ step))),
         hands=len(hands),

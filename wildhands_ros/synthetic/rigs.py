@@ -15,7 +15,7 @@ from .scene import Scene
 from .solids import cross, unit
 from .views import seen_from
 
-SIZE = 1280, 720
+SIZE = 960, 540
 CENTRE = np.array([0.0, -0.33, -0.42])
 """Middle of the space in which the hands work, in the world of ``egocentric``."""
 _UP = np.array([0.0, 1.0, 0.0])
