@@ -281,6 +281,18 @@ def test_a_length_is_learned_in_spite_of_outliers() -> None:
     assert np.isfinite(estimate.length.metres)
 
 
+def test_a_length_is_learned_equally_fast_at_any_frame_rate() -> None:
+    learned = []
+    for rate in (5, 30):
+        estimate = LengthEstimate(HandLength(0.187, 0.012))
+        for number in range(5 * rate):
+            estimate.add(HandLength(0.160, 0.006), number / rate)
+        assert estimate.length is not None
+        learned.append(estimate.length.metres)
+    assert learned[0] == pytest.approx(learned[1], rel=0.01)
+    assert learned[0] == pytest.approx(0.160, rel=0.04)
+
+
 def test_length_of_a_hand() -> None:
     betas = np.array([1.0, -0.5])
     assert hand_length(open_hand(Side.RIGHT), betas) == pytest.approx(

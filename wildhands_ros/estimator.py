@@ -266,7 +266,7 @@ class Estimator:
             self._predict(hands, image_rgb, camera)
         with self._timer.stage("fit"):
             self._fit_hands(hands, camera, stamp)
-            self._refine_with_depth(hands, depth)
+            self._refine_with_depth(hands, depth, stamp)
             estimated = self._estimated(hands)
         with self._timer.stage("smooth"):
             self._smooth(estimated, stamp, camera_pose)
@@ -364,7 +364,9 @@ class Estimator:
             if fitted is not None and hand.track is not None and len(possible_sides(hand.detection)) > 1:
                 hand.track.confirm_side(fitted.side)
 
-    def _refine_with_depth(self, hands: list[_Hand], depth: DepthImage | DepthLookup | None) -> None:
+    def _refine_with_depth(
+        self, hands: list[_Hand], depth: DepthImage | DepthLookup | None, stamp: float | None
+    ) -> None:
         """Refines the fits with the depth image; each hand that it does not help keeps the fit to its keypoints."""
         if not hands:
             return
@@ -379,7 +381,7 @@ class Estimator:
                 if hand.track is not None and hand.depth is DepthStatus.USED:
                     self._fit.correct(hand.track, hand.fit)
                     if hand.fit.length is not None and hand.detection.side_score >= SURE_SIDE:
-                        self.hand_lengths.add(hand.fit.side, hand.fit.length)
+                        self.hand_lengths.add(hand.fit.side, hand.fit.length, stamp)
             if hand.fit is not None and hand.depth is not DepthStatus.USED:
                 hand.fit = calibrated(hand.fit)
 

@@ -242,7 +242,7 @@ class HandFusion:
             found = used_misfits.get(name)
             value = misfit(hand.view, result.hand.joints) if found is None else found
             residuals.append(ViewResidual(name, value, found is not None))
-        self.lengths.add(result.side, result.length)
+        self.lengths.add(result.side, result.length, stamp)
         used = {name: views[name] for name in names}
         track = self._continued(stamp, track, result, used)
         estimates = [hand.estimate for hand in used.values()]

@@ -20,8 +20,10 @@ ADULTS = HandLength(0.187, 0.012)
 half women, 181 and 10 mm (hand length in Gordon et al., 1988 Anthropometric Survey of U.S. Army Personnel)."""
 EXACT_STDDEV = 2e-5
 """Standard deviation of an exact length in metres; stiff, but still well conditioned."""
-_ALIKE = 20.0
-"""Number of measurements in a row that count as one, because their errors are alike."""
+_ALIKE = 2 / 3
+"""Seconds within which measurements count as one, because their errors are alike."""
+_INTERVAL = 1 / 30
+"""Seconds between measurements of which it is not known."""
 _OUTLIER = 3.0
 """Number of standard deviations beyond which a measurement counts less."""
 _BETWEEN_SIDES = 0.015
@@ -44,6 +46,7 @@ class LengthEstimate:
 
     def __init__(self, known: HandLength | None = None):
         self._mean, self._precision = (known.metres, 1 / known.stddev**2) if known else (0.0, 0.0)
+        self._stamp: float | None = None
 
     @property
     def length(self) -> HandLength | None:
@@ -52,11 +55,18 @@ class LengthEstimate:
             return None
         return HandLength(self._mean, max(self._precision**-0.5, LEAST_STDDEV * self._mean))
 
-    def add(self, measured: HandLength) -> None:
-        """Adds a measurement; impossible ones are ignored."""
+    def add(self, measured: HandLength, stamp: float | None = None) -> None:
+        """Adds a measurement; impossible ones are ignored.
+
+        Args:
+            measured: The measurement.
+            stamp: Its time in seconds; None if it is unknown.
+        """
         if not (SHORTEST < measured.metres < LONGEST and 0 < measured.stddev < np.inf):
             return
-        precision = 1 / (measured.stddev**2 * _ALIKE)
+        last, self._stamp = self._stamp, stamp
+        interval = _INTERVAL if stamp is None or last is None or stamp < last else stamp - last
+        precision = min(interval / _ALIKE, 1.0) / measured.stddev**2
         if self._precision:
             expected = np.sqrt(1 / self._precision + measured.stddev**2)
             sigmas = abs(measured.metres - self._mean) / expected
@@ -117,10 +127,10 @@ class HandLengths:
         """Returns the lengths of the sides that were given or learned."""
         return {side: own for side in Side if (own := self._own(side)) is not None}
 
-    def add(self, side: Side, measured: HandLength) -> None:
-        """Learns from a measurement; a given length stays as it is."""
+    def add(self, side: Side, measured: HandLength, stamp: float | None = None) -> None:
+        """Learns from a measurement at a time in seconds, if that is known; a given length stays as it is."""
         if side not in self._given:
-            self._learned.setdefault(side, LengthEstimate(ADULTS)).add(measured)
+            self._learned.setdefault(side, LengthEstimate(ADULTS)).add(measured, stamp)
 
     def give(self, lengths: Mapping[Side, HandLength]) -> None:
         """Replaces the given lengths. Without one, a side's length is learned."""
