@@ -1,5 +1,6 @@
 """The landmark network on boxes finds the same hands as MediaPipe's own pipeline, at any rotation."""
 
+import importlib
 from pathlib import Path
 
 import cv2
@@ -112,3 +113,16 @@ def test_hand_turn_is_zero_for_an_upright_hand():
     assert hand_turn(keypoints) == 0
     keypoints[9] = (5, 0)
     assert hand_turn(keypoints) == pytest.approx(np.pi / 2)
+
+
+def test_bends_are_the_angles_between_consecutive_bones(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "tools")
+    bends = importlib.import_module("measure_bending").bends
+    points = np.zeros((21, 3))
+    for first in (1, 5, 9, 13, 17):
+        points[first : first + 4, 1] = 1 + np.arange(4)
+    # The tip of the little finger is bent by a right angle, and with it by nothing else.
+    points[20] = points[19] + (0, 0, 1)
+    expected = np.zeros((4, 3))
+    expected[3, 2] = 90
+    np.testing.assert_allclose(bends(points), expected, atol=1e-6)
