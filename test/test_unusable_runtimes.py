@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ IMAGE = np.zeros((64, 64, 3), np.uint8)
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # Estimators of other tests may still use the same networks.
+    monkeypatch.setattr("wildhands_ros.runtime.shared._in_use", WeakValueDictionary())
 
 
 @pytest.mark.parametrize("keep", [0, 10_000, 0.5, -10])

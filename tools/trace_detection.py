@@ -40,7 +40,9 @@ class Tracer:
         infer = NetworkLandmarks(Predictor(network, network.config.preprocessing, open_hands()))
         self._min_score = EstimatorConfig().min_score
         self._propose = ProposalNet()
-        self._verifier = ProposalVerifier(ProposalNet(SECOND_STAGE_DETECTOR).hands, infer, self._min_score)
+        self._verifier = ProposalVerifier(
+            ProposalNet(SECOND_STAGE_DETECTOR, side_by_side=True).hands, infer, self._min_score
+        )
 
     def boxes(self, image: np.ndarray) -> tuple[list[np.ndarray], ...]:
         """Return the boxes after each of ``STAGES`` in an (H, W, 3) RGB image."""

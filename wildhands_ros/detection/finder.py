@@ -279,7 +279,7 @@ class _Search:
 
 
 def _load_bundled() -> BundledDetector:
-    return BundledDetector(ProposalNet(), ProposalNet(SECOND_STAGE_DETECTOR).hands)
+    return BundledDetector(ProposalNet(), ProposalNet(SECOND_STAGE_DETECTOR, side_by_side=True).hands)
 
 
 def _overlaps(detection: Detection, others: Sequence[Detection]) -> bool:

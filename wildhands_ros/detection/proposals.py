@@ -46,15 +46,16 @@ class Proposal:
 
 
 class ProposalNet:
-    """Runs a detector network on windows of images. Not thread-safe.
+    """Runs a detector network on windows of images. It may be called from several threads at once.
 
     Args:
         path: The detector's ONNX file.
         least_score: Score below which there are no proposals.
+        side_by_side: Whether the windows of an image are examined side by side, see ``run_detector``.
     """
 
-    def __init__(self, path: Path = DEFAULT_DETECTOR, least_score: float = 0.1):
-        self._run = run_detector(path)
+    def __init__(self, path: Path = DEFAULT_DETECTOR, least_score: float = 0.1, side_by_side: bool = False):
+        self._run = run_detector(path, side_by_side)
         self._least = least_score
         self._anchors: dict[tuple[int, int], np.ndarray] = {}
 

@@ -6,8 +6,10 @@ landmark network for the places where the first one showed a hand.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ import numpy as np
 
 from ..geometry.boxes import box_area, box_iou, box_ious, box_overlap
 from ..geometry.camera import Camera
+from ..runtime.threads import inference_threads
 from ..types import Detection, Side
 from .duplicates import same_hand, without_duplicates
 from .landmarks import LandmarkInference, infer_around_keypoints
@@ -124,13 +127,14 @@ class ProposalVerifier:
     """Decides which proposals are hands. Not thread-safe.
 
     Args:
-        second_stage: Second-stage detector, for a crop around a proposal.
+        second_stage: Second-stage detector, for a crop around a proposal. Several threads call it at once.
         infer: Landmark network.
         min_score: Minimum probability of a hand.
     """
 
     def __init__(self, second_stage: Propose, infer: LandmarkInference, min_score: float):
         self._second_stage, self._infer, self._min_score = second_stage, infer, min_score
+        self._pool = ThreadPoolExecutor(inference_threads())
 
     def verify(
         self,
@@ -176,26 +180,21 @@ class ProposalVerifier:
         proposals = [proposal for proposal in proposals if proposal.score >= effort.least_score]
         places = _without_same(proposals, [hand.box for hand in found], effort.proposals)
         seen = {} if seen is None else seen
-        first = [(place, self._shown(image_rgb, place.box, _CROPS[0], seen)) for place in places]
-        crops = [
-            (place, shown and (*shown, *self._shown(image_rgb, shown[0].box, _CROPS[1], seen)))
-            for place, shown in _promising(_best_of_each_place(first), effort)
-        ]
+        self._examine(image_rgb, [_crop(place.box, _CROPS[0]) for place in places], seen)
+        first = [(place, _shown(place.box, _CROPS[0], seen)) for place in places]
+        promising = _promising(_best_of_each_place(first), effort)
+        self._examine(image_rgb, [_crop(shown[0].box, _CROPS[1]) for _, shown in promising if shown], seen)
+        crops = [(place, shown and (*shown, *_shown(shown[0].box, _CROPS[1], seen))) for place, shown in promising]
         hands = self._landmarks(image_rgb, camera, crops)
         candidates = [
             Candidate(place, shown, hand) for (place, shown), hand in zip(crops, hands, strict=True) if hand is not None
         ]
         return _without_same_hands(candidates, image_rgb.shape[1], image_rgb.shape[0])
 
-    def _shown(self, image_rgb: np.ndarray, box: np.ndarray, scale: float, seen: Seen) -> tuple[Proposal, ...]:
-        """Returns the best hand that the second stage shows at a place in a crop around it, or nothing."""
-        side = scale * (box[2:] - box[:2]).max()
-        x, y = (box[:2] + box[2:]) / 2 - side / 2
-        window = Window(x, y, side, side, SECOND_STAGE_SIDE**2)
-        if window not in seen:
-            seen[window] = self._second_stage(image_rgb, window)
-        there = [proposal for proposal in seen[window] if box_iou(proposal.box, box) > _SAME_PLACE]
-        return (max(there, key=_score),) if there else ()
+    def _examine(self, image_rgb: np.ndarray, crops: Iterable[Window], seen: Seen) -> None:
+        """Runs the second stage on those crops that it has not seen yet, side by side."""
+        new = [crop for crop in dict.fromkeys(crops) if crop not in seen]
+        seen.update(zip(new, self._pool.map(partial(self._second_stage, image_rgb), new), strict=True))
 
     def _landmarks(self, image_rgb: np.ndarray, camera: Camera, crops: _Places) -> list[Detection | None]:
         """Returns what the landmark network finds at each place.
@@ -224,6 +223,19 @@ class ProposalVerifier:
             return []
         squares = np.stack([_square(place.box) for place in places])
         return self._infer(image_rgb, camera, squares, np.array([place.turn for place in places]))
+
+
+def _crop(box: np.ndarray, scale: float) -> Window:
+    """Returns the second stage's crop around a place, ``scale`` times as large."""
+    side = scale * (box[2:] - box[:2]).max()
+    x, y = (box[:2] + box[2:]) / 2 - side / 2
+    return Window(x, y, side, side, SECOND_STAGE_SIDE**2)
+
+
+def _shown(box: np.ndarray, scale: float, seen: Seen) -> tuple[Proposal, ...]:
+    """Returns the best hand that the second stage shows at a place in a crop around it, or nothing."""
+    there = [proposal for proposal in seen[_crop(box, scale)] if box_iou(proposal.box, box) > _SAME_PLACE]
+    return (max(there, key=_score),) if there else ()
 
 
 def _better(before: Detection | None, after: Detection | None, least_ratio: float) -> Detection | None:

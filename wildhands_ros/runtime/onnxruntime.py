@@ -123,15 +123,16 @@ class OnnxRuntimeDetector:
 
     Args:
         path: the detector's ONNX file.
+        side_by_side: see ``detector.run_detector``.
 
     Raises:
         ValueError: the file does not hold a hand detector.
         OSError: the file cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, side_by_side: bool = False) -> None:
         detector_digest(path)
-        self._session = _session(path, inference_threads())
+        self._session = _session(path, 1 if side_by_side else inference_threads())
 
     def __call__(self, image_rgb: np.ndarray) -> tuple[np.ndarray, ...]:
         """Returns the outputs of ``HandDetectorNet`` for an (h, w, 3) uint8 image, without their batch axis."""

@@ -181,7 +181,7 @@ def compile_exactly(graph: openvino.Model) -> Compiled:
 
 
 class Compiled:
-    """A compiled graph, which one thread at a time runs.
+    """A compiled graph, which may be called from several threads at once.
 
     Args:
         graph: the graph.
@@ -191,18 +191,22 @@ class Compiled:
     def __init__(self, graph: openvino.CompiledModel, blob: mmap.mmap | None = None) -> None:
         self._graph, self._blob = graph, blob
         self._lock = threading.Lock()
+        self._idle: list[openvino.InferRequest] = []
         self._sizes_run: set[int] = set()
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Runs the graph. Inputs are not copied; outputs are, because the next call overwrites OpenVINO's own."""
         with self._lock:
-            outputs = list(self._graph(inputs, share_inputs=True, share_outputs=False).to_tuple())
+            request = self._idle.pop() if self._idle else self._graph.create_infer_request()
+        outputs = list(request.infer(inputs, share_inputs=True, share_outputs=False).to_tuple())
+        with self._lock:
+            self._idle.append(request)
             if self._blob is not None and len(inputs[0]) not in self._sizes_run:
                 # OpenVINO rearranges the weights for each new number of rows, in memory of its own. The file's pages
                 # are a third of a network's memory; they are then not read again and need not stay.
                 self._sizes_run.add(len(inputs[0]))
                 self._blob.madvise(mmap.MADV_DONTNEED)
-            return outputs
+        return outputs
 
 
 class Compiler:
@@ -218,15 +222,19 @@ class Compiler:
         processor = core.get_property("CPU", "FULL_DEVICE_NAME"), core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._name = f"{name}-{cache_key([openvino.__version__, *processor])}"
 
-    def compiled(self, part: str, make: Callable[[], openvino.Model], hint: str) -> Compiled:
+    def compiled(
+        self, part: str, make: Callable[[], openvino.Model], hint: str, side_by_side: bool = False
+    ) -> Compiled:
         """Returns a compiled graph.
 
         Args:
             part: name of the graph within this cache key.
             make: makes the graph if it is not cached.
             hint: OpenVINO's inference precision.
+            side_by_side: whether each call runs on one thread, beside others, instead of on all threads.
         """
-        options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **_EXACT, **openvino_threads()}
+        threads = openvino_threads(side_by_side)
+        options = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", **_EXACT, **threads}
         path = cache_folder() / "openvino" / f"{self._name}-{part}.blob"
         kept = self._kept(path, options)
         if kept is not None:

@@ -27,14 +27,15 @@ class OpenVinoDetector:
 
     Args:
         path: the detector's ONNX file.
+        side_by_side: see ``detector.run_detector``.
 
     Raises:
         ValueError: the file does not hold a hand detector.
         OSError: the file cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, side_by_side: bool = False) -> None:
+        self._path, self._side_by_side = path, side_by_side
         self._compiler = Compiler(openvino_core(), f"{detector_digest(path)[:32]}-{versions.GRAPH}")
         self._precision = "bf16" if has_bfloat16() else "f32"
         self._compiled: OrderedDict[tuple[int, int], Compiled] = OrderedDict()
@@ -46,8 +47,10 @@ class OpenVinoDetector:
         size = height, width
         with self._lock:
             if size not in self._compiled:
-                name = f"detector-{height}x{width}"
-                self._compiled[size] = self._compiler.compiled(name, lambda: self._of_size(*size), self._precision)
+                name = f"detector-{height}x{width}{'-streams' if self._side_by_side else ''}"
+                self._compiled[size] = self._compiler.compiled(
+                    name, lambda: self._of_size(*size), self._precision, self._side_by_side
+                )
                 if len(self._compiled) > _SIZES_KEPT:
                     self._compiled.popitem(last=False)
             self._compiled.move_to_end(size)

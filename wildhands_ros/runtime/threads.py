@@ -67,12 +67,18 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def openvino_threads() -> dict[str, object]:
-    """Returns OpenVINO's options for the threads of this process."""
-    if _alone:
-        return {"INFERENCE_NUM_THREADS": inference_threads()}
-    # With pinning, all processes would run on the first core.
-    return {"INFERENCE_NUM_THREADS": inference_threads(), "ENABLE_CPU_PINNING": False}
+def openvino_threads(side_by_side: bool = False) -> dict[str, object]:
+    """Returns OpenVINO's options for the threads of this process.
+
+    Args:
+        side_by_side: whether each inference runs on one of the threads, beside others, instead of on all of them.
+    """
+    options: dict[str, object] = {"INFERENCE_NUM_THREADS": inference_threads()}
+    if side_by_side:
+        options["NUM_STREAMS"] = inference_threads()
+    if not _alone:  # With pinning, all processes would run on the first core.
+        options["ENABLE_CPU_PINNING"] = False
+    return options
 
 
 def inference_threads() -> int:
