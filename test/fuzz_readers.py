@@ -493,11 +493,12 @@ def arrays(folder: Path) -> Iterator[Seed]:
         yield _file(folder / f"{protocol}.pkl", pickle.dumps(content, protocol), named(read_pickle))
 
 
-def _compile_once() -> None:
-    """Lets rosbags compile equal code once. It generates some for each type of each bag, which takes most of the
-    time."""
+def _parse_once() -> None:
+    """Lets rosbags parse equal definitions and compile equal code once, which takes most of the time of a small bag."""
     from rosbags.serde import utils
     from rosbags.typesys import store
+
+    from wildhands_ros.recording import bags, storage
 
     compiled = cache(lambda code: compile(code, "<generated>", "exec"))
 
@@ -506,6 +507,7 @@ def _compile_once() -> None:
 
     for module in (utils, store):
         module.exec = execute  # type: ignore[attr-defined]  # found before the built-in function
+    bags.get_types_from_msg = storage.get_types_from_msg = cache(bags.get_types_from_msg)
 
 
 def _read_bag(path: Path) -> None:
@@ -526,7 +528,7 @@ def recordings(folder: Path) -> Iterator[Seed]:
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
 
-    _compile_once()
+    _parse_once()
     folder.mkdir(parents=True, exist_ok=True)
     text, info = "std_msgs/msg/String", "sensor_msgs/msg/RegionOfInterest"
     store = get_typestore(Stores.ROS2_HUMBLE)
@@ -580,7 +582,7 @@ def annotated_recordings(folder: Path) -> Iterator[Seed]:
     from wildhands_ros.ros.recording.report import read_recording
     from wildhands_ros.runtime.processes import Workers
 
-    _compile_once()
+    _parse_once()
     folder.mkdir(parents=True, exist_ok=True)
     times = [99.98 + 0.02 * number for number in range(8)]
     options = AnnotationOptions(poses=PoseOptions("odom"))
