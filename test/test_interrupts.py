@@ -160,6 +160,26 @@ sys.exit(main())
     assert interrupted(program, ["--help"], signal.SIGINT, tmp_path) == ""
 
 
+def test_large_libraries_do_not_delay_the_end(tmp_path):
+    """Their cleaning up at the end of the interpreter, for which this handler stands, takes seconds."""
+    program = """
+import atexit, sys, time
+from wildhands_ros.cli import main, program
+
+def work(arguments=None):
+    try:
+        print("busy", flush=True)
+        time.sleep(30)
+    except KeyboardInterrupt:
+        return 130
+
+atexit.register(time.sleep, 30)
+main.main = work
+sys.exit(program.main())
+"""
+    assert interrupted(program, [], signal.SIGINT, tmp_path) == ""
+
+
 def test_nodes_end_with_a_command_that_is_killed():
     pytest.importorskip("rclpy")
     node = "import time; print('ready', flush=True); time.sleep(600)"

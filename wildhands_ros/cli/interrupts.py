@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from ..io.files import remove_partial_files
 from ..io.progress import warn
@@ -56,12 +58,20 @@ def _end_at_deadline(reader: int, consequence: str) -> None:
                 os.set_blocking(reader, False)
                 if os.read(reader, 1) == b"":
                     break
-            # They would outlive this process by seconds if they are still starting.
-            for child in multiprocessing.active_children():
-                child.kill()
             removed = remove_partial_files()
             texts = [f"{', '.join(map(str, removed))} not written"] if removed else []
             texts += [consequence] if consequence else []
             warn(f"interrupted{': ' if texts else ''}{'; '.join(texts)}")
-            os._exit(EXIT_INTERRUPTED)
+            end_now()
     os.close(reader)
+
+
+def end_now() -> NoReturn:
+    """Ends the process and its workers, without the interpreter's own cleaning up: with PyTorch it takes seconds."""
+    # They would outlive this process by seconds if they are still starting.
+    for child in multiprocessing.active_children():
+        child.kill()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # The reader has gone.
+            stream.flush()
+    os._exit(EXIT_INTERRUPTED)

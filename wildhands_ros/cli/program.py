@@ -1,4 +1,4 @@
-"""The program ``wildhands``. It ends without a traceback even if Ctrl-C arrives while it is still being imported."""
+"""The program ``wildhands``: it ends soon after Ctrl-C, and without a traceback even while it is being imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ def main() -> int:
     usual = signal.getsignal(signal.SIGINT)
     if usual is signal.default_int_handler:  # else it is ignored, as in jobs that a shell runs in the background
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(_INTERRUPTED))
+    from .exit_codes import EXIT_INTERRUPTED
+    from .interrupts import end_now
     from .main import main as run
 
     signal.signal(signal.SIGINT, usual)
-    return run()
+    code = run()
+    if code == EXIT_INTERRUPTED:
+        end_now()
+    return code
