@@ -93,6 +93,11 @@ def _add_depth(suites: Subparsers) -> None:
     )
     depth.add_argument("--count", type=int, default=200, metavar="N", help="number of images; default: 200")
     depth.add_argument("--seed", type=int, default=0, help="default: 0, as in the public benchmark")
+    depth.add_argument(
+        "--fists",
+        action="store_true",
+        help="instead: two hands that close to a fist and open within 0.2 s: by how much their distance swings",
+    )
     _add_json_option(depth)
     add_estimator_options(depth)
     depth.set_defaults(run=_evaluate_depth)
@@ -269,8 +274,10 @@ def _evaluate_video(args: argparse.Namespace) -> int:
 
 
 def _evaluate_depth(args: argparse.Namespace) -> int:
-    from ..evaluation.main import evaluate_with_depth
+    from ..evaluation.main import evaluate_closing_fists, evaluate_with_depth
 
+    if args.fists:
+        return evaluate_closing_fists(args.json)
     return evaluate_with_depth(make_estimator(args), args.seed, args.count, args.json)
 
 

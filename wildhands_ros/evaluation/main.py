@@ -130,6 +130,17 @@ def evaluate_with_depth(estimator: Estimator, seed: int, count: int, json_path: 
     return 0
 
 
+def evaluate_closing_fists(json_path: Path | None) -> int:
+    """Print and write the figures of ``evaluate_fists``. Returns the exit code."""
+    from .fists import describe_fists, evaluate_fists
+
+    with outputs(json_path, None) as (json_file, _):
+        figures = evaluate_fists()
+        print(describe_fists(figures))
+        write(json_file, figures)
+    return 0
+
+
 def evaluate_several_views(
     estimator: Estimator, views: int, seed: int, count: int, split: str, json_path: Path | None
 ) -> int:

@@ -5,6 +5,7 @@ The renderer of the synthetic world draws it. Everything follows from ``SEED``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import cv2
@@ -26,7 +27,7 @@ from ..shading import LIGHT_COLUMNS
 from ..skin import to_linear
 from ..solids import unit
 from ..textures import KNIT, palette_material, skin_material
-from .motion import HandMotion
+from .motion import KEYS, HandMotion, Key
 from .room import DOWN, add_desk, add_wall
 
 CAMERA = Camera(
@@ -50,14 +51,20 @@ SHADOW_SIZE = 512
 
 
 class DemoClip:
-    """Ground truth and image of the clip at any time."""
+    """Ground truth and image of the clip at any time.
 
-    def __init__(self) -> None:
+    Args:
+        keys: Where the hand of each side is at which time; that of the clip unless given.
+    """
+
+    def __init__(self, keys: Mapping[Side, Sequence[Key]] = KEYS) -> None:
         rng = np.random.default_rng(SEED)
         hand_model = open_hands()
         self._layer = HandLayer(hand_model[Side.RIGHT], hand_model[Side.LEFT])
         self._betas = rng.normal(0, BETAS_STDDEV, self._layer.num_betas)
-        self._motions = [HandMotion(hand_model[side], SEED + number) for number, side in enumerate(Side, start=1)]
+        self._motions = [
+            HandMotion(hand_model[side], SEED + number, keys[side]) for number, side in enumerate(Side, start=1)
+        ]
         self._rest_wrists = {}
         for side, asset in hand_model.items():
             template, dirs = joints_linear(asset)

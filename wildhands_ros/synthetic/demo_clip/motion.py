@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,10 +112,10 @@ DURATION = KEYS[Side.RIGHT][-1].time
 class HandMotion:
     """Pose of one hand at any time of the clip, in seconds."""
 
-    def __init__(self, asset: HandAsset, seed: int):
+    def __init__(self, asset: HandAsset, seed: int, keys: Sequence[Key]):
         """Prepares the motion of the hand of this hand model; ``seed`` determines its small random movements."""
         self.side = asset.side
-        keys = KEYS[asset.side]
+        self._rest, self._duration = np.array(keys[0].wrist), keys[-1].time
         times = np.array([key.time for key in keys])
         self._wrist = PchipInterpolator(times, [key.wrist for key in keys])
         self._rotation = RotationSpline(times, Rotation.from_matrix([_rotation(key, asset.side) for key in keys]))
@@ -128,16 +129,16 @@ class HandMotion:
 
     def wrist(self, time: float) -> np.ndarray:
         """Returns the (3,) position of the wrist joint in metres, camera frame."""
-        return self._wrist(np.clip(time, 0, DURATION)) + 0.004 * self._sway(time)[:3]
+        return self._wrist(np.clip(time, 0, self._duration)) + 0.004 * self._sway(time)[:3]
 
     def rotation(self, time: float) -> np.ndarray:
         """Returns the (3, 3) rotation from the rest frame to the camera frame."""
         sway = Rotation.from_rotvec(0.035 * self._sway(time)[3:])
-        return (sway * self._rotation(np.clip(time, 0, DURATION))).as_matrix()
+        return (sway * self._rotation(np.clip(time, 0, self._duration))).as_matrix()
 
     def hand_pose(self, time: float) -> np.ndarray:
         """Returns the (45,) axis-angles of the finger joints, MANO order."""
-        times = np.clip(time - self._delays, 0, DURATION)
+        times = np.clip(time - self._delays, 0, self._duration)
         angles = np.diagonal(self._pose(times)) + 1.6 * self._tremor(time) * (np.arange(17) < 16)
         pose = finger_rotations(angles, self._joints)
         if self.side is Side.LEFT:
@@ -146,8 +147,7 @@ class HandMotion:
 
     def elbow(self, time: float) -> np.ndarray:
         """Returns the (3,) position of the elbow in metres, camera frame."""
-        rest = np.array(KEYS[self.side][0].wrist)
-        return ELBOWS[self.side] + 0.45 * (self.wrist(time) - rest)
+        return ELBOWS[self.side] + 0.45 * (self.wrist(time) - self._rest)
 
 
 def finger_rotations(angles: np.ndarray, joints: np.ndarray) -> np.ndarray:
