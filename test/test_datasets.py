@@ -347,6 +347,14 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, name):
         open_dataset("h2o", root, "val")
 
 
+def test_long_names_are_shortened_in_messages(tmp_path):
+    root = opened("h2o", tmp_path / "h2o", lambda *_: None).root
+    (root / "pose_val.txt").write_text("a/b/rgb/" + 40 * ("x" * 90 + "/") + "000000.png")
+    with pytest.raises(DatasetError) as raised:
+        open_dataset("h2o", root, "val")
+    assert str(root) in str(raised.value) and len(str(raised.value)) < 3000
+
+
 def test_ego_exo_names_sizes_and_frames(tmp_path):
     def change(content):
         for joint in content["take_1/frame_0001.jpg"]["j3d"].values():

@@ -22,6 +22,9 @@ from ..io.images import load_image
 from ..types import Side
 from .labels import LabelledHand, LabelledImage, ManoLabel, Supervision, drop_unknown
 
+_LONGEST_NAME = 500
+"""Characters of a name that a message shows."""
+
 
 class DatasetError(InputError):
     """A dataset, or one of its files, cannot be used; the message says which file, where it belongs and where to get
@@ -124,15 +127,15 @@ class HandDataset(ABC):
         for path in paths:
             # Annotations, of which the names are parts, are no reason to read other files.
             if Path(path).is_absolute() or ".." in Path(path).parts:
-                raise DatasetError(f"{self.NAME}: {path} does not lie below {self.root}")
+                raise DatasetError(f"{self.NAME}: {_shortened(path)} does not lie below {self.root}")
             if (self.root / path).exists():
                 return self.root / path
-        expected = " or ".join(str(self.root / path) for path in paths)
+        expected = " or ".join(_shortened(self.root / path) for path in paths)
         raise DatasetError(f"{self.NAME}: {expected} does not exist.\n{self.describe()}")
 
     def _require_image(self, path: Path) -> None:
         if not path.is_file():
-            raise DatasetError(f"{self.NAME}: the image {path} does not exist.\n{self.describe()}")
+            raise DatasetError(f"{self.NAME}: the image {_shortened(path)} does not exist.\n{self.describe()}")
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
@@ -236,3 +239,9 @@ def clipped_box(box: np.ndarray | None, camera: Camera) -> np.ndarray | None:
     limits = camera.width - 1, camera.height - 1
     clipped = np.clip(np.asarray(box, np.float64), 0, (*limits, *limits))
     return clipped if (clipped[2:] > clipped[:2]).all() else None
+
+
+def _shortened(path: str | Path) -> str:
+    """Returns a name for a message. Annotations, of which names are parts, may hold thousands of characters."""
+    text = str(path)
+    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..."
