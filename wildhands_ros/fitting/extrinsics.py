@@ -29,9 +29,10 @@ LEAST_MOTION = 0.015
 time."""
 _ONE_HAND = 0.12
 """Metres by which one hand moves at most within ``INTERVAL``; what is farther away is another hand."""
-WRONG = 2.4
-"""Significance of a correction (see ``PairCorrection``) above which the extrinsics are wrong. Chosen with the demo's
-clip and the split val of ``wildhands evaluate multiview --rigs``, where right ones had at most 2.3."""
+WRONG, WRONG_WITH_DEPTH = 2.4, 3.6
+"""Significance of a correction (see ``PairCorrection``) above which the extrinsics are wrong, by rays alone and with
+depth. Chosen with the split val of ``wildhands evaluate multiview --rigs``, where right ones had at most 3.5 with depth
+in 24 times 5 s."""
 _FEWEST = 10
 """Least number of hands for a check."""
 _ALIKE = 60.0
@@ -77,11 +78,13 @@ class PairCorrection:
     miss_after: float
     hands: int
     """Number of hands that it follows from."""
+    has_depth: bool
+    """Whether both cameras have measured the depth of any of them."""
 
     @property
     def is_wrong(self) -> bool:
         """Whether the pose of one of the cameras is wrong."""
-        return self.significance > WRONG
+        return self.significance > (WRONG_WITH_DEPTH if self.has_depth else WRONG)
 
     def apply(self, pose: Pose) -> Pose:
         """Returns the corrected pose of the second camera in the common frame."""
@@ -121,6 +124,7 @@ def correction(hands: Sequence[SharedHand]) -> PairCorrection | None:
         miss_before=float(np.median(np.abs(distances))),
         miss_after=float(np.median(np.abs(distances + jacobian @ step))),
         hands=len(hands),
+        has_depth=any(hand.first.stddev is not None and hand.second.stddev is not None for hand in hands),
     )
 
 
