@@ -8,7 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from wildhands_ros.recording.report import Recording, ReportedHand, moments, recommendations, report_html
+from wildhands_ros.recording.report import (
+    Recording,
+    ReportedHand,
+    moments,
+    recommendations,
+    report_html,
+    uncertain_moments,
+)
 from wildhands_ros.types import DepthStatus, Doubt, HandState, Side
 
 
@@ -59,6 +66,18 @@ def test_the_report_tells_what_the_distance_follows_from():
     page = report_html([recording([[measured, fused]] * 30 + [[covered, fused]] * 10)])
     assert "<td>right</td><td>190 mm</td><td>75 %</td><td>0 %</td><td>25 %</td><td>occluded 25 %</td>" in page
     assert "<td>left</td><td>180 mm</td><td>0 %</td><td>100 %</td><td>0 %</td><td>-</td>" in page
+
+
+def test_usable_hands_of_uncertain_distance_are_shown():
+    flat, fist = replace(hand(), distance_stddev=0.09), replace(hand(), distance_stddev=0.165)
+    shown = recording([[flat]] * 60 + [[fist]] * 30 + [[flat]] * 60 + [[fist]] * 3)
+    (found,) = uncertain_moments(shown)
+    assert (found.first, found.last) == (60, 89) and "standard deviation 16 cm" in found.reason
+    assert moments(shown) == [] and found.reason in report_html([shown])
+    assert uncertain_moments(recording([[hand()]] * 50)) == []
+    assert "standard deviation" not in report_html([recording([[hand()]] * 50)])
+    doubted = replace(fist, usable=False, doubts=Doubt.LOW_AGREEMENT)
+    assert uncertain_moments(recording([[flat]] * 60 + [[doubted]] * 30)) == []
 
 
 def test_the_report_of_an_annotated_recording_has_its_images(tmp_path):

@@ -17,6 +17,9 @@ MOST_MOMENTS = 12
 """Moments with an image per recording."""
 SHORTEST_MOMENT = 0.2
 """Seconds; shorter moments are not worth an image."""
+UNUSUALLY_UNCERTAIN = 1.5
+"""Ratio of the standard deviation of a hand's distance to its median over the recording, from which on a usable hand is
+shown as uncertain. A fist is the usual reason."""
 WORTH_RECORDING = 1.0
 """Seconds without a usable hand from which on the report recommends to record again."""
 USABLE, DOUBTED, INTERPOLATED, UNSEEN, MISSING = "usable", "doubted", "interpolated", "hidden or out of view", "no hand"
@@ -58,6 +61,8 @@ class ReportedHand:
     """Number of cameras whose images were fused; 0 if only one camera was recorded."""
     length: float = float("nan")
     """Length of the hand in metres as it was learned or given; NaN if it is unknown."""
+    distance_stddev: float = float("nan")
+    """Standard deviation of the distance in metres; NaN if it is unknown."""
 
     @property
     def kind(self) -> str:
@@ -96,7 +101,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Moment:
-    """Consecutive frames in which one hand is not usable."""
+    """Consecutive frames in which one hand is not usable, or unusually uncertain."""
 
     side: Side
     first: int
@@ -110,16 +115,43 @@ def moments(recording: Recording) -> list[Moment]:
     found = []
     for side in Side:
         hands = recording.of_side(side)
-        if not any(hands):
-            continue
-        start = 0
-        for usable, run in groupby(hands, key=lambda hand: hand is not None and hand.usable):
-            of_run = list(run)
-            first, start = start, start + len(of_run)
-            seconds = len(of_run) * recording.period
-            if not usable and seconds >= SHORTEST_MOMENT:
-                found.append(Moment(side, first, start - 1, seconds, _reason(of_run)))
+        if any(hands):
+            unusable = [hand is None or not hand.usable for hand in hands]
+            found += [
+                Moment(side, first, last, seconds, _reason(hands[first : last + 1]))
+                for first, last, seconds in _runs(unusable, recording.period)
+            ]
     return sorted(found, key=lambda moment: -moment.seconds)
+
+
+def uncertain_moments(recording: Recording) -> list[Moment]:
+    """Returns the moments in which a usable hand's distance is unusually uncertain, the most uncertain first."""
+    found = []
+    for side in Side:
+        hands = recording.of_side(side)
+        stddevs = np.array([np.nan if hand is None else hand.distance_stddev for hand in hands])
+        if not np.isfinite(stddevs).any():
+            continue
+        least = UNUSUALLY_UNCERTAIN * float(np.nanmedian(stddevs))
+        uncertain = [
+            hand is not None and hand.usable and stddev > least for hand, stddev in zip(hands, stddevs, strict=True)
+        ]
+        for first, last, seconds in _runs(uncertain, recording.period):
+            highest = float(stddevs[first : last + 1].max())
+            reason = f"usable, but the distance is uncertain (standard deviation {100 * highest:.0f} cm)"
+            found.append((highest, Moment(side, first, last, seconds, reason)))
+    return [moment for _, moment in sorted(found, key=lambda each: -each[0])]
+
+
+def _runs(flags: Sequence[bool], period: float) -> list[tuple[int, int, float]]:
+    """Returns the first and last frame and the seconds of each run of flags that is long enough for a moment."""
+    found, start = [], 0
+    for flag, run in groupby(flags):
+        count = len(list(run))
+        if flag and count * period >= SHORTEST_MOMENT:
+            found.append((start, start + count - 1, count * period))
+        start += count
+    return found
 
 
 def recommendations(recording: Recording) -> list[str]:
@@ -264,12 +296,14 @@ def _plots(recording: Recording, side: Side) -> str:
     hands = recording.of_side(side)
     wrists = np.array([np.full(3, np.nan) if hand is None else hand.wrist for hand in hands]).reshape(-1, 3)
     distance = np.array([np.nan if hand is None else hand.distance for hand in hands])
+    stddev = np.array([np.nan if hand is None else hand.distance_stddev for hand in hands])
     seen = np.array([np.nan if hand is None else hand.visibility for hand in hands])
     speed = np.full(len(hands), np.nan)
     if len(hands) > 1:
         speed[1:] = np.linalg.norm(np.diff(wrists, axis=0), axis=1) / np.maximum(np.diff(recording.stamps), 1e-3)
     return (
         _plot("distance from the camera, m", distance)
+        + _plot("standard deviation of the distance, m", stddev)
         + _plot("speed of the wrist, m/s", speed)
         + _plot("mean visibility of the joints", seen, 1.0)
     )
@@ -297,7 +331,7 @@ def _plot(title: str, values: np.ndarray, top: float | None = None) -> str:
 
 def _worst(recording: Recording) -> str:
     figures = []
-    for moment in moments(recording)[:MOST_MOMENTS]:
+    for moment in [*moments(recording), *uncertain_moments(recording)][:MOST_MOMENTS]:
         middle = (moment.first + moment.last) // 2
         jpeg = recording.thumbnail(middle)
         data = base64.b64encode(jpeg).decode() if jpeg is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -104,7 +105,15 @@ def _reported(hand: Message) -> ReportedHand:
         _DEPTH_OF_VALUE.get(hand.depth, DepthStatus.NONE),
         len(hand.views),
         float(hand.hand_length),
+        _distance_stddev(wrist, np.array(hand.wrist.covariance, np.float64).reshape(6, 6)),
     )
+
+
+def _distance_stddev(wrist: np.ndarray, covariance: np.ndarray) -> float:
+    """Returns the standard deviation of the distance of a (3,) wrist with a (6, 6) covariance; NaN if it is unknown."""
+    ray = wrist / max(float(np.linalg.norm(wrist)), 1e-6)
+    variance = float(ray @ covariance[:3, :3] @ ray)
+    return math.sqrt(variance) if 0 < variance < math.inf and covariance[0, 0] > 0 else math.nan
 
 
 def _placed(hands: list[ReportedHand], camera: Pose | None) -> list[ReportedHand]:
