@@ -91,7 +91,7 @@ class Decoder(nn.Module):
                 landmarks.presence,
                 landmarks.is_right,
                 landmarks.world,
-                features.flatten(1),
+                features,
             ]
         return tuple(values)
 

@@ -109,7 +109,7 @@ class HalfDecoder:
             "presence": 1 / (1 + np.exp(-presence)),
             "right": 1 / (1 + np.exp(-right)),
             "world": world.reshape(-1, 3),
-            POOLED: features,
+            POOLED: features.reshape(-1, 1, 1),
         }
         return {name: np.asarray(value, bool if name == "is_right" else np.float32) for name, value in found.items()}
 

@@ -71,7 +71,7 @@ def outputs(config: WildHandsConfig) -> tuple[str, ...]:
     ``is_right`` (B,) bool; ``transl`` (B, 3), ``global_orient`` (B, 3), ``hand_pose`` (B, 45) and ``betas`` (B, 10) as
     in ``ManoParameters``; ``grasp`` (B, 9) probabilities; ``landmarks`` (B, 21, 2) pixels of the crop; ``presence``
     (B,) and ``right`` (B,) probabilities; ``world`` (B, 21, 3) metres along the crop's axes; ``pooled``, the trunk's
-    features averaged over the crop, (B, C) or (B, C, 1, 1).
+    features averaged over the crop, (B, C, 1, 1).
     """
     names = ["is_right", "transl", "global_orient", "hand_pose", "betas"]
     if config.grasp_input is not GraspInput.NONE:

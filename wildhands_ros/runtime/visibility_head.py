@@ -44,6 +44,6 @@ class VisibilityHead:
         np.savez_compressed(path, weights=half, bias=self._bias, network=np.array(digest))
 
     def __call__(self, pooled: np.ndarray) -> np.ndarray:
-        """Returns the (B, 21) log-odds for (B, C) or (B, C, 1, 1) pooled features."""
+        """Returns the (B, 21) log-odds for (B, C, 1, 1) pooled features."""
         logits = pooled.reshape(len(pooled), -1) @ self._weights + self._bias
         return np.clip(logits, -_MOST, _MOST)
