@@ -135,6 +135,23 @@ def test_a_flip_of_the_side_is_fitted_again_as_the_side_of_the_track():
     assert np.linalg.norm(again.joints_2d - hand(place(13)).joints_2d, axis=1).mean() < 5
 
 
+@pytest.mark.parametrize("measured", [{"depth": DepthStatus.USED}, {"views": ("left", "right")}])
+def test_a_measured_distance_is_kept_where_the_side_is_corrected(measured):
+    def hands(n: int) -> list[HandEstimate]:
+        true = hand(place(n), **measured)
+        if n != 15:
+            return [true]
+        return [replace(hand(place(n), Side.LEFT, **measured), keypoints=true.keypoints, box=true.box, side_score=0.6)]
+
+    corrected = refined(frames(30, hands))[15].estimate.hands[0]
+    assert corrected.side is Side.RIGHT and corrected.depth is hands(15)[0].depth
+    assert corrected.views == hands(15)[0].views
+    assert np.linalg.norm(corrected.joints[0]) == pytest.approx(np.linalg.norm(place(15)), abs=0.003)
+    difference = np.linalg.norm(corrected.joints_2d - hand(place(15)).joints_2d, axis=1)
+    assert difference.max() < 12, "it lies where the image shows it"
+    assert np.trace(corrected.wrist_covariance[:3, :3]) == pytest.approx(3e-4)
+
+
 def test_a_track_that_goes_over_to_the_other_hand_is_split():
     recording = frames(40, lambda n: [hand(place(n), Side.RIGHT if n < 20 else Side.LEFT)])
     found = refined(recording)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..types import ManoParameters, Side
-from .kinematics import HandKinematics, in_mano_order
-from .residuals import Evaluated
+from .kinematics import HandKinematics, HandPose, in_mano_order
+from .residuals import LEAST_SLOPE, Evaluated
 from .summary import Summary
 
 _POSITION_FIRST = np.ix_([3, 4, 5, 0, 1, 2], [3, 4, 5, 0, 1, 2])
@@ -61,4 +61,33 @@ def fitted_hand(kinematics: HandKinematics, found: Evaluated, summary: Summary, 
         wrist_position=pose.position * mirror,
         wrist_rotation=pose.rotation * np.outer(mirror, mirror),
         wrist_covariance=summary.covariance[_POSITION_FIRST] * np.outer(signs, signs),
+    )
+
+
+def resized(kinematics: HandKinematics, hand: FittedHand, side: Side, origin: np.ndarray, length: float) -> FittedHand:
+    """Returns a hand with another length, at the distance at which a camera sees it as large as before.
+
+    Args:
+        kinematics: Kinematics of a hand of this side, mirrored for a left hand.
+        hand: The hand.
+        side: Its side.
+        origin: (3,) position of the camera; the hand moves along the ray to its wrist.
+        length: Metres.
+    """
+    mirror = mirror_of(side)
+    turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
+    old, gradient = kinematics.length(hand.mano.betas)
+    betas = hand.mano.betas + gradient * (length - old) / max(gradient @ gradient, LEAST_SLOPE**2)
+    scale = float(kinematics.length(betas)[0] / old)
+    position = origin + scale * (hand.wrist_position - origin)
+    angles = kinematics.angles((hand.mano.hand_pose.reshape(15, 3) * turn).reshape(45))
+    rotation = hand.wrist_rotation * np.outer(mirror, mirror)
+    scales = np.repeat([scale, 1.0], 3)
+    return replace(
+        hand,
+        mano=replace(hand.mano, transl=position - kinematics.wrist_at_rest(betas) * mirror, betas=betas),
+        joints=kinematics.joints(HandPose(rotation, position * mirror, angles, betas)) * mirror,
+        joints_stddev=scale * hand.joints_stddev,
+        wrist_position=position,
+        wrist_covariance=hand.wrist_covariance * np.outer(scales, scales),
     )

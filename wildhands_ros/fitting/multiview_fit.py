@@ -16,14 +16,14 @@ import numpy as np
 from ..geometry.so3 import matrices_from_vectors
 from ..hand_model.asset import HandAsset
 from ..types import HandLength, ManoParameters, Side
-from .fitted_hand import FittedHand, fitted_hand, mirror_of
+from .fitted_hand import FittedHand, fitted_hand, mirror_of, resized
 from .hand_length import ADULTS
 from .initialisation import mean_pose, palm_rotation
 from .keypoint_fit import KEYPOINT_STDDEV, FitState, keypoint_sigma, predicted, velocity_between
 from .kinematics import HandKinematics, HandPose
 from .levenberg_marquardt import Job
 from .multiview_residuals import MultiviewEvidence
-from .residuals import LEAST_SLOPE, Evaluated
+from .residuals import Evaluated
 from .solver import Solver, views_solver
 from .summary import summarised
 
@@ -145,23 +145,7 @@ class MultiviewFit:
             origin: (3,) position of the camera; the hand moves along the ray to its wrist.
             length: Length of the hand.
         """
-        kinematics, mirror = self._kinematics[side], mirror_of(side)
-        turn = np.array([1.0, mirror[0], mirror[0]])  # the effect of mirroring on an axis-angle vector
-        old, gradient = kinematics.length(hand.mano.betas)
-        betas = hand.mano.betas + gradient * (length.metres - old) / max(gradient @ gradient, LEAST_SLOPE**2)
-        scale = float(kinematics.length(betas)[0] / old)
-        position = origin + scale * (hand.wrist_position - origin)
-        angles = kinematics.angles((hand.mano.hand_pose.reshape(15, 3) * turn).reshape(45))
-        rotation = hand.wrist_rotation * np.outer(mirror, mirror)
-        joints = kinematics.joints(HandPose(rotation, position * mirror, angles, betas)) * mirror
-        return replace(
-            hand,
-            mano=replace(hand.mano, transl=position - kinematics.wrist_at_rest(betas) * mirror, betas=betas),
-            joints=joints,
-            joints_stddev=scale * hand.joints_stddev,
-            wrist_position=position,
-            wrist_covariance=hand.wrist_covariance * np.outer(_scales(scale), _scales(scale)),
-        )
+        return resized(self._kinematics[side], hand, side, origin, length.metres)
 
     def _solve(
         self, views: Sequence[HandView], side: Side, start: FitState | None, dt: float, length: HandLength | None
@@ -213,11 +197,6 @@ class MultiviewFit:
                 hand_length=None,
             ),
         )
-
-
-def _scales(scale: float) -> np.ndarray:
-    """Returns the (6,) factors of position and rotation of a hand whose distance changes by a factor."""
-    return np.repeat([scale, 1.0], 3)
 
 
 def side_log_odds(views: Sequence[HandView]) -> float:

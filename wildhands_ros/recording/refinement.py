@@ -14,7 +14,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..config import QualityThresholds
+from ..fitting.fitted_hand import FittedHand, resized
 from ..fitting.hand_length import HandLengths, exact_lengths
+from ..fitting.kinematics import HandKinematics
 from ..fitting.stream_fit import DetectedHand, StreamFit
 from ..fitting.uncertainty import calibrated
 from ..geometry.boxes import hand_box
@@ -36,6 +38,7 @@ from ..types import (
     Side,
 )
 from .quality import TrackJudge
+from .reliability import is_measured
 from .segments import AnnotatedFrame
 from .tracks import RecordedTrack, are_comparable, hands_by_frame, pose_of, recorded_tracks, renamed
 
@@ -67,6 +70,7 @@ class Refinement:
         self._options = options
         self._poser = HandPoser(hand_model)
         self._placement = HandPlacement(hand_model)
+        self._kinematics = {side: HandKinematics(asset.right_handed()) for side, asset in hand_model.items()}
         self._fit = StreamFit(hand_model, HandLengths(exact_lengths(hand_length or 0.0)))
         self._judge = TrackJudge(hand_model, options.thresholds)
         self._faces = {side: asset.faces for side, asset in hand_model.items()}
@@ -122,19 +126,24 @@ class Refinement:
         (fit,) = self._fit.fit([DetectedHand(detection, None, {})], frame.estimate.camera, None)
         if fit is None:
             return None
-        fit = calibrated(fit)
+        fitted: FittedHand = calibrated(fit)
         changed = replace(
             hand,
             side=side,
             side_score=1 - hand.side_score,
             source=EstimateSource.KEYPOINT_FIT,
-            depth=DepthStatus.NONE if hand.depth is DepthStatus.NONE else DepthStatus.UNSUPPORTED,
-            views=(),
-            joints_stddev=fit.joints_stddev,
-            wrist_covariance=fit.wrist_covariance,
+            joints_stddev=fitted.joints_stddev,
+            wrist_covariance=fitted.wrist_covariance,
             grasp_probabilities=None,
         )
-        return with_parameters(changed, fit.mano, self._poser, frame.estimate.camera)
+        if is_measured(hand):
+            # The distance that was measured holds for a hand of either side.
+            kinematics = self._kinematics[side]
+            ratio = np.linalg.norm(hand.joints[0]) / np.linalg.norm(fitted.wrist_position)
+            length = float(ratio * kinematics.length(fitted.mano.betas)[0])
+            fitted = resized(kinematics, fitted, side, np.zeros(3), length)
+            changed = replace(changed, joints_stddev=hand.joints_stddev, wrist_covariance=hand.wrist_covariance)
+        return with_parameters(changed, fitted.mano, self._poser, frame.estimate.camera)
 
     def _interpolate(self, track: RecordedTrack, frames: Sequence[AnnotatedFrame]) -> None:
         """Adds hands to the frames of short gaps, along the great arcs of the rotations and a straight line."""

@@ -60,6 +60,11 @@ def reliability_features(hands: Sequence[HandEstimate], stamps: np.ndarray) -> n
     )
 
 
+def is_measured(hand: HandEstimate) -> bool:
+    """Whether a depth image or several cameras have measured the distance of a hand."""
+    return hand.depth is DepthStatus.USED or len(hand.views) > 1
+
+
 def probability_wrong(hands: Sequence[HandEstimate], stamps: np.ndarray) -> np.ndarray:
     """Returns the (N,) probabilities that estimates are wrong; arguments as of ``reliability_features``.
 
@@ -67,7 +72,7 @@ def probability_wrong(hands: Sequence[HandEstimate], stamps: np.ndarray) -> np.n
     """
     found = sigmoid(reliability_features(hands, stamps) @ _WEIGHTS + _BIAS)
     for i, hand in enumerate(hands):
-        if hand.wrist_covariance is not None and (hand.depth is DepthStatus.USED or len(hand.views) > 1):
+        if is_measured(hand) and hand.wrist_covariance is not None:
             stddev = math.sqrt(float(np.trace(hand.wrist_covariance[:3, :3])))
             found[i] = math.erfc(_WRONG / (math.sqrt(2) * stddev))
     return found
