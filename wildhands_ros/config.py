@@ -179,4 +179,4 @@ class QualityThresholds:
     max_size_change: float = _threshold(0.15, "largest difference of a hand's size from that of its track, a fraction")
     min_side: float = _threshold(0.75, "smallest share of the evidence of a track for its side")
     min_track: float = _threshold(0.25, "seconds; hands that appear for less are doubted")
-    min_seen: float = _threshold(0.3, "smallest mean visibility of the joints inside the image")
+    min_seen: float = _threshold(0.2, "smallest mean visibility of the joints inside the image")
