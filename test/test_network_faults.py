@@ -14,11 +14,10 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from live_node import LiveNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_graph import Client, NodeProcess
+from ros_graph import NodeProcess
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from wildhands_ros.msg import HandArray
@@ -82,14 +81,6 @@ def test_a_node_runs_and_ends_without_its_discovery_server(tmp_path, monkeypatch
         assert "ready" in node.output
     finally:
         assert node.stop(signal.SIGINT) == 0
-
-
-@pytest.fixture(scope="module")
-def client():
-    client = Client()
-    client.listen("/diagnostics", DiagnosticArray)
-    yield client
-    client.close()
 
 
 @pytest.mark.parametrize(

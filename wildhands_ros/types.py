@@ -134,7 +134,7 @@ class HandState(enum.Enum):
     """It was not found in this image; the estimate lies between those before and after."""
 
     @classmethod
-    def of(cls, visibility: np.ndarray, inside: np.ndarray, min_seen: float = 0.2) -> HandState:
+    def of(cls, visibility: np.ndarray, inside: np.ndarray, min_seen: float) -> HandState:
         """Returns the state of a hand that was found.
 
         Args:

@@ -17,7 +17,8 @@ from ..synthetic.depth import SENSORS, depth_image
 from ..synthetic.depth_corruption import CORRUPTIONS
 from ..synthetic.world import World
 from ..types import DepthStatus, Detection, HandEstimate
-from .metrics import median_and_p95, mpjpe
+from .joint_errors import JointErrors
+from .metrics import median_and_p95
 from .suite import MOSTLY_VISIBLE, match_hands
 
 PRESET = "depth"
@@ -27,24 +28,16 @@ TOLERANCE = (0.01, 0.003)
 
 
 @dataclass
-class _Errors:
-    """Errors of hands, in the order in which they were added."""
+class _Errors(JointErrors):
+    """Errors of hands whose distance was measured, or not."""
 
-    joints: list[np.ndarray] = field(default_factory=list)
-    """(21, 3) differences to the labels in metres."""
-    stddev: list[np.ndarray] = field(default_factory=list)
-    """(21, 3) metres, as estimated."""
-    relative: list[float] = field(default_factory=list)
-    """Mean error of the joints relative to the wrist in millimetres."""
     distance: list[float] = field(default_factory=list)
     """True distance of the wrist in metres."""
     status: Counter[DepthStatus] = field(default_factory=Counter)
 
-    def add(self, label: LabelledHand, estimate: HandEstimate) -> None:
+    def add_hand(self, label: LabelledHand, estimate: HandEstimate) -> None:
         assert label.joints is not None and estimate.joints_stddev is not None
-        self.joints.append(estimate.joints - label.joints)
-        self.stddev.append(estimate.joints_stddev)
-        self.relative.append(1000 * mpjpe(estimate.joints, label.joints))
+        self.add(label.joints, estimate.joints, estimate.joints_stddev)
         self.distance.append(float(np.linalg.norm(label.joints[0])))
         self.status[estimate.depth] += 1
 
@@ -56,18 +49,11 @@ class _Errors:
     def figures(self) -> dict[str, Any]:
         wrist, distance = self.wrist, np.array(self.distance)
         expected = 1000 * (TOLERANCE[0] * distance + TOLERANCE[1])
-        sigmas = np.abs(np.array(self.joints)) / np.array(self.stddev)
         return {
-            "hands": len(wrist),
-            "wrist_mm": median_and_p95(wrist),
+            **super().figures(),
             "wrist_percent": median_and_p95(wrist / distance / 10),
             "wrist_over_expected": median_and_p95(wrist / expected),
-            "mpjpe_mm": float(np.mean(self.relative)),
             "median_distance_m": float(np.median(distance)),
-            "coverage_68": float(100 * (sigmas < 1).mean()),
-            "coverage_95": float(100 * (sigmas < 2).mean()),
-            "coverage_68_axes": (100 * (sigmas < 1).mean(axis=(0, 1))).tolist(),
-            "coverage_95_axes": (100 * (sigmas < 2).mean(axis=(0, 1))).tolist(),
             "status": {status.value: count for status, count in self.status.items()},
         }
 
@@ -173,7 +159,7 @@ def _estimates(
 
 def _add(errors: _Errors, label: LabelledHand, estimate: HandEstimate | None) -> None:
     if estimate is not None and estimate.joints_stddev is not None:
-        errors.add(label, estimate)
+        errors.add_hand(label, estimate)
 
 
 def _compared(damaged: _Errors, colour: _Errors) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from geometry_msgs.msg import Pose
 from std_msgs.msg import Header
 
+from ..config import QualityThresholds
 from ..geometry.calibration import IntrinsicsSource
 from ..geometry.camera import in_image
 from ..geometry.so3 import canonical_quaternions, quaternions_from_vectors
@@ -28,6 +29,7 @@ from ..types import (
 )
 
 SIDES = {Side.RIGHT: Hand.SIDE_RIGHT, Side.LEFT: Hand.SIDE_LEFT}
+SIDE_OF_VALUE = {value: side for side, value in SIDES.items()}
 
 SOURCES = {
     EstimateSource.KEYPOINT_FIT: Hand.SOURCE_KEYPOINT_FIT,
@@ -39,6 +41,7 @@ SOURCES = {
 STATES = {state: getattr(Hand, f"STATE_{state.name}") for state in HandState}
 
 DEPTH = {status: getattr(Hand, f"DEPTH_{status.name}") for status in DepthStatus}
+DEPTH_OF_VALUE = {value: status for status, value in DEPTH.items()}
 
 UNKNOWN_COVARIANCE = np.array([-1.0] + [0.0] * 35)
 
@@ -103,7 +106,7 @@ def hand(
     quality = estimate.quality
     if quality is None:
         seen = np.full(21, np.nan) if visibility is None else visibility
-        quality = HandQuality(HandState.of(seen, inside), Doubt.UNCHECKED, usable=False)
+        quality = HandQuality(HandState.of(seen, inside, QualityThresholds.min_seen), Doubt.UNCHECKED, usable=False)
     message = Hand(
         side=SIDES[estimate.side],
         id=estimate.track_id,

@@ -186,15 +186,15 @@ class Streams:
             raise RuntimeError("the benchmark's camera process failed: its messages above may say why")
         elapsed = time.monotonic() - start
         sent = json.loads(output)
-        sharing = Counter(self._nodes[name].pid for name in names)
+        pids = {name: self._nodes[name].pid for name in names}
+        sharing = Counter(pids.values())
         return {
             name: StreamRun(
                 sent[name],
                 dict(self._listener.answers[name]),
                 100 * (cpu_seconds(pid) - before[name]) / elapsed / sharing[pid],
             )
-            for name in names
-            if (pid := self._nodes[name].pid)
+            for name, pid in pids.items()
         }
 
     def memory(self, name: str) -> dict[str, float]:

@@ -34,7 +34,7 @@ from ...visualization.overlay import SIDE_COLOURS, draw_bones
 from ...visualization.overlay_writers import VideoOverlay
 from ...visualization.robot_drawing import draw_robot, look_at
 from ..isolated_graph import child_process, isolate_graph
-from ..messages import SIDES
+from ..messages import SIDE_OF_VALUE
 from ..shutdown import shut_down
 from ..stamps import nanoseconds
 from ..teleop.messages import pose, pose_stamped, time_message
@@ -237,8 +237,7 @@ def _write_video(source: str, sent: SentFrames, log: _Log, robot: SimulatedRobot
 def _with_hands(image: np.ndarray, hands: HandArray | None) -> np.ndarray:
     """Returns the image with the skeletons of its hands."""
     drawn = np.ascontiguousarray(image).copy()
-    sides = {value: side for side, value in SIDES.items()}
     for hand in hands.hands if hands else ():
-        colours = [SIDE_COLOURS[sides[hand.side]]] * len(MEDIAPIPE_BONES)
+        colours = [SIDE_COLOURS[SIDE_OF_VALUE[hand.side]]] * len(MEDIAPIPE_BONES)
         draw_bones(drawn, np.reshape(hand.joints_2d, (21, 2)), colours, 2)
     return drawn

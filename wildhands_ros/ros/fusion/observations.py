@@ -10,7 +10,7 @@ from ...geometry.camera import Camera
 from ...geometry.pose import Pose
 from ...msg import Hand, HandArray
 from ...types import DepthStatus, EstimateSource, HandEstimate, ManoParameters, Side
-from ..messages import DEPTH, SIDES
+from ..messages import DEPTH_OF_VALUE, SIDE_OF_VALUE
 from ..rejections import InputRejected
 from ..stamps import nanoseconds
 
@@ -20,9 +20,6 @@ MOST_BETAS = 50.0
 """Largest size of a shape coefficient; beyond it, a hand is invalid."""
 MOST_HANDS = 16
 """Hands of a message that are used, the best ones by score; the time of the association grows with their square."""
-
-_SIDE_OF_VALUE = {value: side for side, value in SIDES.items()}
-_DEPTH_OF_VALUE = {value: status for status, value in DEPTH.items()}
 
 
 def check_array(camera: str, message: HandArray, hand_model: str) -> Camera:
@@ -83,7 +80,7 @@ def _estimate(hand: Hand) -> HandEstimate | None:
     covariance = np.reshape(np.asarray(hand.wrist.covariance, np.float64), (6, 6))
     mano = ManoParameters.from_message(hand.mano)
     numbers = (joints, stddev, covariance, mano.transl, mano.global_orient, mano.hand_pose, mano.betas)
-    if hand.side not in _SIDE_OF_VALUE or not all(np.isfinite(values).all() for values in numbers):
+    if hand.side not in SIDE_OF_VALUE or not all(np.isfinite(values).all() for values in numbers):
         return None
     if np.abs(mano.betas).max(initial=0) > MOST_BETAS or not (_is_score(hand.score) and _is_score(hand.side_score)):
         return None
@@ -92,7 +89,7 @@ def _estimate(hand: Hand) -> HandEstimate | None:
         return None
     grasp = np.asarray(hand.grasp.probabilities, np.float64)
     return HandEstimate(
-        side=_SIDE_OF_VALUE[hand.side],
+        side=SIDE_OF_VALUE[hand.side],
         score=hand.score,
         side_score=hand.side_score,
         box=np.asarray(hand.bbox, np.float64),
@@ -108,7 +105,7 @@ def _estimate(hand: Hand) -> HandEstimate | None:
         keypoints=np.reshape(np.asarray(hand.keypoints, np.float64), (21, 2)),
         grasp_probabilities=grasp if len(grasp) == 9 and all(map(_is_score, grasp)) else None,
         track_id=hand.id,
-        depth=_DEPTH_OF_VALUE.get(hand.depth, DepthStatus.NONE),
+        depth=DEPTH_OF_VALUE.get(hand.depth, DepthStatus.NONE),
     )
 
 

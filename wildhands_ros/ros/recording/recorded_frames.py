@@ -17,12 +17,11 @@ from ...recording.message import SIDE_OF_VALUE, Message, message_stamp
 from ...recording.report import ReportedHand
 from ...types import DepthStatus, Doubt, HandState
 from ..images import decode
-from ..messages import DEPTH
+from ..messages import DEPTH_OF_VALUE
 from .annotated_bags import HANDS_TOPIC
 
 STATES = tuple(HandState)
 """In the order of the values of ``state`` in ``wildhands_ros/msg/Hand``."""
-_DEPTH_OF_VALUE = {value: status for status, value in DEPTH.items()}
 
 SEARCH = 10**9
 """Nanoseconds within which an image and its hands were received. Annotation writes both with one time; a node that was
@@ -102,7 +101,7 @@ def _reported(hand: Message) -> ReportedHand:
         wrist,
         float(np.linalg.norm(wrist)),
         float(np.mean(hand.joints_visibility)),
-        _DEPTH_OF_VALUE.get(hand.depth, DepthStatus.NONE),
+        DEPTH_OF_VALUE.get(hand.depth, DepthStatus.NONE),
         len(hand.views),
         float(hand.hand_length),
         _distance_stddev(wrist, np.array(hand.wrist.covariance, np.float64).reshape(6, 6)),

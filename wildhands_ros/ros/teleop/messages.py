@@ -15,15 +15,13 @@ from ...geometry.pose import Pose
 from ...geometry.so3 import quaternions_from_matrices
 from ...msg import Hand
 from ...teleop.observation import HandObservation
-from ..messages import SIDES, set_pose
+from ..messages import SIDE_OF_VALUE, set_pose
 from ..stamps import nanoseconds
 
 FARTHEST_HAND = 100.0
 """Metres from the camera beyond which a hand is invalid."""
 FARTHEST_POSE = 1e6
 """Metres from the origin of its frame beyond which a pose is invalid."""
-
-SIDE_OF_VALUE = {value: side for side, value in SIDES.items()}
 
 
 def observation(hand: Hand, stamp: Time) -> HandObservation | None:
