@@ -347,6 +347,15 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, name):
         open_dataset("h2o", root, "val")
 
 
+@pytest.mark.parametrize("name", ["//visor/x.jpg", "///visor/x.jpg", "visor/../../x.jpg"])
+def test_images_are_looked_for_below_the_folder_only(tmp_path, name):
+    def change(content):
+        content.update({name: entry for entry in [content.pop(key) for key in list(content)]})
+
+    with pytest.raises(DatasetError, match=f"is neither {tmp_path}/visor/x.jpg nor"):
+        opened("epic_handkps", tmp_path, change)
+
+
 def test_long_names_are_shortened_in_messages(tmp_path):
     root = opened("h2o", tmp_path / "h2o", lambda *_: None).root
     (root / "pose_val.txt").write_text("a/b/rgb/" + 40 * ("x" * 90 + "/") + "000000.png")

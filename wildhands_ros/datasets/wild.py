@@ -6,7 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -240,4 +240,5 @@ class MaskArchive:
 
 
 def _parts(name: str) -> tuple[str, ...]:
-    return tuple(part for part in PurePosixPath(name).parts if part not in ("/", ".."))
+    # Not PurePosixPath: two slashes at the beginning are a root of their own, "//", which would lead out of the folder.
+    return tuple(part for part in name.split("/") if part not in ("", ".", ".."))
