@@ -350,7 +350,8 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, name):
 @pytest.mark.parametrize("name", ["//visor/x.jpg", "///visor/x.jpg", "visor/../../x.jpg"])
 def test_images_are_looked_for_below_the_folder_only(tmp_path, name):
     def change(content):
-        content.update({name: entry for entry in [content.pop(key) for key in list(content)]})
+        content[name] = content.pop(next(iter(content)))
+        content |= {key: content.pop(key) for key in list(content) if key != name}  # the changed name is the first
 
     with pytest.raises(DatasetError, match=f"is neither {tmp_path}/visor/x.jpg nor"):
         opened("epic_handkps", tmp_path, change)
