@@ -26,6 +26,7 @@ setup(
             "wildhands_ros._native",
             [
                 "native/module.c",
+                "native/crops.c",
                 "native/fit_solver.c",
                 "native/half_linear.c",
                 "native/ray_distances.c",

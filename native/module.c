@@ -9,6 +9,7 @@ static PyMethodDef methods[] = {
     {"summarise_hand", summarise_hand, METH_VARARGS, NULL},
     {"has_half_linear", has_half_linear, METH_NOARGS, NULL},
     {"half_linear", half_linear, METH_VARARGS, NULL},
+    {"cut_crops", cut_crops, METH_VARARGS, NULL},
     {"ray_distances", ray_distances, METH_VARARGS, NULL},
     {"matrices_from_vectors", matrices_from_vectors, METH_VARARGS, NULL},
     {"vectors_from_matrices", vectors_from_matrices, METH_VARARGS, NULL},
@@ -18,7 +19,7 @@ static PyMethodDef methods[] = {
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
 /* Version of the arrays that the functions take: wildhands_ros/geometry/compiled.py. */
-enum { VERSION = 7 };
+enum { VERSION = 8 };
 
 PyMODINIT_FUNC PyInit__native(void) {
     PyObject *module = PyModule_Create(&definition);

@@ -7,6 +7,7 @@ PyObject *surface_rows(PyObject *module, PyObject *arguments);
 PyObject *summarise_hand(PyObject *module, PyObject *arguments);
 PyObject *has_half_linear(PyObject *module, PyObject *nothing);
 PyObject *half_linear(PyObject *module, PyObject *arguments);
+PyObject *cut_crops(PyObject *module, PyObject *arguments);
 PyObject *ray_distances(PyObject *module, PyObject *arguments);
 PyObject *matrices_from_vectors(PyObject *module, PyObject *arguments);
 PyObject *vectors_from_matrices(PyObject *module, PyObject *arguments);

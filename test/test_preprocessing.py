@@ -11,11 +11,11 @@ from reference import reference_frame, reference_hand
 from wildhands_ros.geometry.camera import Camera
 from wildhands_ros.geometry.undistort import Rectifier, boxes_between
 from wildhands_ros.network.config import RELEASED, Preprocessing, WildHandsConfig
-from wildhands_ros.network.crop_geometry import released_camera, released_crop, usable_boxes
-from wildhands_ros.network.crop_pixels import hide_outside, warp_antialiased
+from wildhands_ros.network.crop_geometry import crop_geometry, released_camera, released_crop, usable_boxes
+from wildhands_ros.network.crop_pixels import cut_crops, hide_outside, normalize, normalized_crops, warp_antialiased
 from wildhands_ros.network.kpe import Encoding
 from wildhands_ros.network.preprocessing import preprocess
-from wildhands_ros.network.trunk_kinds import IMAGENET_MEAN, IMAGENET_STD
+from wildhands_ros.network.trunk_kinds import IMAGENET_MEAN, IMAGENET_STD, TRUNKS
 
 OURS = WildHandsConfig()
 CAMERA = Camera.pinhole(912.16, 912.42, 649.5, 373.88, 1280, 720)
@@ -160,6 +160,40 @@ def test_downscaling_avoids_aliasing_and_keeps_the_mean():
         small = warp_antialiased(checkerboard, affine, 60, replicate=False)[10:40, 10:40]
         assert np.abs(small - 127.5).max() < (40 if factor < 2 else 15)
         assert abs(small.mean() - 127.5) < 1
+
+
+@pytest.mark.parametrize("side", [30, 110, 180, 400, 900])  # enlarged, smoothed, and averaged over blocks
+def test_compiled_crops_equal_those_of_opencv(side, monkeypatch):
+    native = pytest.importorskip("wildhands_ros._native", reason="compiled only where there is a C compiler")
+    image = cv2.GaussianBlur(textured_image(), (0, 0), 1)
+    middles = np.array([(640, 360), (2, 3), (1270, 500), (700, 719), (1279 + side / 3, 100)])
+    boxes = np.concatenate([middles - side / 2, middles + side / 2], axis=1)
+    turns = np.array([0, 0.4, -1.2, 3.0, 0.1])
+    geometry = crop_geometry(CAMERA, boxes, OURS, Preprocessing.FULL_RESOLUTION, turns)
+    kind = TRUNKS["resnet50"]
+    with monkeypatch.context() as patch:
+        patch.setattr("wildhands_ros.network.crop_pixels.native", native)
+        compiled = normalized_crops(image, geometry, kind)
+        patch.setattr("wildhands_ros.network.crop_pixels.native", None)
+        expected = normalized_crops(image, geometry, kind)
+    np.testing.assert_array_equal(expected, normalize(cut_crops(image, geometry, with_frame=False).crops, kind))
+    std = np.array(IMAGENET_STD, np.float32)[:, None, None]
+    levels = np.abs(compiled - expected) * 255 * std
+    assert levels.max() < 3.1
+    assert levels.max() < 3.1
+    assert (levels > 1.5).mean() < 0.05
+    assert levels.mean() < 0.4
+
+
+def test_compiled_crops_reject_arrays_of_other_sizes():
+    native = pytest.importorskip("wildhands_ros._native", reason="compiled only where there is a C compiler")
+    image, affines, colour = np.zeros((20, 30, 3), np.uint8), np.eye(3)[None, :2], np.ones(3, np.float32)
+    crops = np.empty((1, 3, 224, 224), np.float32)
+    arguments = [image, 20, 30, np.ascontiguousarray(affines), colour, colour, crops, 224]
+    native.cut_crops(*arguments)
+    for place, other in ((1, 21), (3, affines[0, 0]), (5, colour[:2]), (6, crops[:, 1:]), (7, 300)):
+        with pytest.raises(ValueError, match="expected sizes"):
+            native.cut_crops(*[other if i == place else value for i, value in enumerate(arguments)])
 
 
 @pytest.mark.parametrize("replicate", [True, False])

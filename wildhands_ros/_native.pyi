@@ -77,6 +77,33 @@ def surface_rows(
         ValueError: An array does not have the expected size, or there is no such point.
     """
 
+def cut_crops(
+    image: np.ndarray,
+    height: int,
+    width: int,
+    affines: np.ndarray,
+    scale: np.ndarray,
+    offset: np.ndarray,
+    crops: np.ndarray,
+    size: int,
+) -> None:
+    """Cuts crops from an image without aliasing, and normalises them; see ``network.crop_pixels.warp_antialiased``.
+
+    Args:
+        image: (height, width, 3) uint8.
+        height: The image's height.
+        width: The image's width.
+        affines: (N, 2, 3) float64, maps from the image's pixels to the crops'.
+        scale: (3,) float32, by which colours are multiplied.
+        offset: (3,) float32, which is then added.
+        crops: (N, 3, size, size) float32, the result.
+        size: Side of a crop, at most 256.
+
+    Raises:
+        ValueError: The sizes do not fit.
+        MemoryError: There is not enough memory for the part of the image that a crop shows.
+    """
+
 def ray_distances(vertices: np.ndarray, faces: np.ndarray, rays: np.ndarray, distances: np.ndarray) -> None:
     """Writes what ``geometry.visibility.Surface.distances`` returns.
 

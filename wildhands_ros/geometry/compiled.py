@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from types import ModuleType
 
-VERSION = 7
+VERSION = 8
 """Version of the arrays that compiled functions take; the same as in ``native/module.c``."""
 
 

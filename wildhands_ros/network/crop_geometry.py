@@ -8,6 +8,7 @@ image reduced to 224 pixels, the *frame*. Published weights expect exactly this.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -132,11 +133,7 @@ def crop_affine(box: np.ndarray, crop_scale: float, turn: float = 0.0) -> np.nda
     Returns:
         (2, 3) affine map; pixel centres lie at whole numbers.
     """
-    center, side = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() * crop_scale
-    scale = IMAGE_SIZE / side
-    cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
-    linear = np.array([[cosine, sine], [-sine, cosine]])
-    return np.column_stack([linear, (IMAGE_SIZE - 1) / 2 - linear @ center])
+    return _crop_affines(box[None], crop_scale, np.array([turn]))[0]
 
 
 def frame_affine(width: int, height: int) -> np.ndarray:
@@ -241,11 +238,39 @@ class _Places(NamedTuple):
 
 
 def _full_resolution_places(camera: Camera, boxes: np.ndarray, turns: np.ndarray, crop_scale: float) -> _Places:
-    to_frame = frame_affine(camera.width, camera.height)
-    affines = np.stack([crop_affine(box, crop_scale, turn) for box, turn in zip(boxes, turns, strict=True)])
-    in_crop = crop_corners()
-    corners = np.stack([_apply(to_frame, _apply(cv2.invertAffineTransform(affine), in_crop)) for affine in affines])
-    return _Places(camera.transformed(to_frame, IMAGE_SIZE, IMAGE_SIZE), affines, corners, corners)
+    affines, frame = _crop_affines(boxes, crop_scale, turns), _frame(camera)
+    linear = affines[..., :2]
+    # The inverse of the linear part is its transpose, divided by its determinant.
+    determinants = np.linalg.det(linear)[:, None, None]
+    in_image = (crop_corners() - affines[:, None, :, 2]) @ linear / determinants
+    corners = _apply(frame.affine, in_image)
+    return _Places(frame.camera, affines, corners, corners)
+
+
+def _crop_affines(boxes: np.ndarray, crop_scale: float, turns: np.ndarray) -> np.ndarray:
+    """(N, 2, 3) ``crop_affine`` of N boxes."""
+    scales = IMAGE_SIZE / ((boxes[:, 2:] - boxes[:, :2]).max(axis=1) * crop_scale)
+    affines = np.empty((len(boxes), 2, 3))
+    affines[:, 0, 0] = affines[:, 1, 1] = scales * np.cos(turns)
+    affines[:, 0, 1] = scales * np.sin(turns)
+    affines[:, 1, 0] = -affines[:, 0, 1]
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    affines[..., 2] = (IMAGE_SIZE - 1) / 2 - (affines[..., :2] @ centers[..., None])[..., 0]
+    return affines
+
+
+class _Frame(NamedTuple):
+    """The 224-pixel frame of a camera's images."""
+
+    affine: np.ndarray
+    camera: Camera
+
+
+@lru_cache(maxsize=8)
+def _frame(camera: Camera) -> _Frame:
+    """Kept for the next images of the camera."""
+    affine = frame_affine(camera.width, camera.height)
+    return _Frame(affine, camera.transformed(affine, IMAGE_SIZE, IMAGE_SIZE))
 
 
 def _released_places(camera: Camera, boxes: np.ndarray) -> _Places:

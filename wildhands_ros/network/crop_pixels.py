@@ -1,5 +1,8 @@
-"""The pixels of the network's crops: cut from an image where ``crop_geometry`` places them, and normalised. NumPy and
-OpenCV only."""
+"""The pixels of the network's crops: cut from an image where ``crop_geometry`` places them, and normalised.
+
+``CropPixels`` come from NumPy and OpenCV. ``normalized_crops`` does the same in a single pass where the compiled module
+is available (``native/crops.c``).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from ..geometry.compiled import native
 from .config import IMAGE_SIZE, Preprocessing
 from .crop_geometry import RENDER_SIZE, CropGeometry, frame_affine, released_affine
 from .trunk_kinds import TrunkKind
@@ -35,23 +39,59 @@ def cut_crops(image_rgb: np.ndarray, geometry: CropGeometry, with_frame: bool) -
     Raises:
         ValueError: The image is not uint8 or does not have the camera's size.
     """
-    camera = geometry.camera
-    if image_rgb.dtype != np.uint8 or image_rgb.shape != (camera.height, camera.width, 3):
-        raise ValueError(
-            f"expected a ({camera.height}, {camera.width}, 3) uint8 image to match the camera, got "
-            f"{image_rgb.shape} {image_rgb.dtype}"
-        )
+    _check_image(image_rgb, geometry)
     if geometry.preprocessing is Preprocessing.RELEASED:
         whole = _released_frame(image_rgb)
         crops = [_warp_cubic(whole, affine, IMAGE_SIZE).clip(0, 255) for affine in geometry.affines]
         return CropPixels(np.stack(crops), whole if with_frame else None)
-    frame = None
-    if with_frame:
-        affine = frame_affine(camera.width, camera.height)
-        frame = warp_antialiased(image_rgb, affine, IMAGE_SIZE, replicate=False)
     # Border pixels are replicated, as in the training of MediaPipe's landmark network.
     crops = [warp_antialiased(image_rgb, affine, IMAGE_SIZE, replicate=True) for affine in geometry.affines]
-    return CropPixels(np.stack(crops), frame)
+    return CropPixels(np.stack(crops), cut_frame(image_rgb, geometry) if with_frame else None)
+
+
+def cut_frame(image_rgb: np.ndarray, geometry: CropGeometry) -> np.ndarray:
+    """Return the (224, 224, 3) whole image, padded to a square; see ``cut_crops``."""
+    _check_image(image_rgb, geometry)
+    if geometry.preprocessing is Preprocessing.RELEASED:
+        return _released_frame(image_rgb)
+    affine = frame_affine(geometry.camera.width, geometry.camera.height)
+    return warp_antialiased(image_rgb, affine, IMAGE_SIZE, replicate=False)
+
+
+def normalized_crops(image_rgb: np.ndarray, geometry: CropGeometry, kind: TrunkKind) -> np.ndarray:
+    """Cut out the crops of one image and normalise them.
+
+    The compiled code rounds as ``cut_crops`` does, but it places pixels exactly, where OpenCV does so to 1/32 pixel: of
+    photographs, a few percent of the colours differ, by one of 255 levels.
+
+    Args:
+        image_rgb: (H, W, 3) uint8.
+        geometry: Where the crops lie.
+        kind: The trunk.
+
+    Returns:
+        (N, 3, 224, 224) float32.
+
+    Raises:
+        ValueError: The image is not uint8 or does not have the camera's size.
+    """
+    if native is None or geometry.preprocessing is Preprocessing.RELEASED:
+        return normalize(cut_crops(image_rgb, geometry, with_frame=False).crops, kind)
+    _check_image(image_rgb, geometry)
+    camera = geometry.camera
+    std, mean = np.array(kind.std, np.float32), np.array(kind.mean, np.float32)
+    crops = np.empty((len(geometry.affines), 3, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    native.cut_crops(
+        np.ascontiguousarray(image_rgb),
+        camera.height,
+        camera.width,
+        np.ascontiguousarray(geometry.affines),
+        1 / (255 * std),
+        -mean / std,
+        crops,
+        IMAGE_SIZE,
+    )
+    return crops
 
 
 def normalize(images: np.ndarray, kind: TrunkKind) -> np.ndarray:
@@ -138,6 +178,15 @@ def hide_outside(crop: np.ndarray, affine: np.ndarray, width: int, height: int, 
     places = (nearest @ affine[:, :2].T + affine[:, 2]).astype(np.float32)
     x, y = places[..., 0], places[..., 1]
     return cv2.remap(crop, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _check_image(image_rgb: np.ndarray, geometry: CropGeometry) -> None:
+    camera = geometry.camera
+    if image_rgb.dtype != np.uint8 or image_rgb.shape != (camera.height, camera.width, 3):
+        raise ValueError(
+            f"expected a ({camera.height}, {camera.width}, 3) uint8 image to match the camera, got "
+            f"{image_rgb.shape} {image_rgb.dtype}"
+        )
 
 
 def _released_frame(image: np.ndarray) -> np.ndarray:

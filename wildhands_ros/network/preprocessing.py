@@ -9,7 +9,7 @@ import numpy as np
 from ..geometry.camera import Camera
 from .config import Preprocessing, WildHandsConfig
 from .crop_geometry import crop_geometry
-from .crop_pixels import cut_crops, normalize
+from .crop_pixels import cut_frame, normalize, normalized_crops
 from .trunk_kinds import TRUNKS
 
 
@@ -52,13 +52,12 @@ def preprocess(
         ValueError: The image does not match the camera, or ``crop_geometry`` rejects a box, the turns or the camera.
     """
     geometry = crop_geometry(camera, boxes, config, preprocessing, turns)
-    pixels = cut_crops(image_rgb, geometry, config.full_image_trunk)
     kind = TRUNKS[config.trunk]
     return NetworkInput(
-        crops=normalize(pixels.crops, kind),
+        crops=normalized_crops(image_rgb, geometry, kind),
         kpe=geometry.kpe,
         focal=geometry.focal,
         anchor=geometry.anchor,
         turn=geometry.turn,
-        images=None if pixels.frame is None else normalize(pixels.frame[None], kind),
+        images=normalize(cut_frame(image_rgb, geometry)[None], kind) if config.full_image_trunk else None,
     )
