@@ -498,7 +498,7 @@ def _parse_once() -> None:
     from rosbags.serde import utils
     from rosbags.typesys import store
 
-    from wildhands_ros.recording import bags, storage
+    from wildhands_ros.recording import definitions
 
     compiled = cache(lambda code: compile(code, "<generated>", "exec"))
 
@@ -507,7 +507,7 @@ def _parse_once() -> None:
 
     for module in (utils, store):
         module.exec = execute  # type: ignore[attr-defined]  # found before the built-in function
-    bags.get_types_from_msg = storage.get_types_from_msg = cache(bags.get_types_from_msg)
+    definitions.get_types_from_msg = cache(definitions.get_types_from_msg)
 
 
 def _define_once() -> None:

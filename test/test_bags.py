@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import re
 import resource
 import shutil
 import sqlite3
@@ -19,6 +21,7 @@ import lz4.frame
 from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag1 import reader as rosbag1_reader
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, storage_mcap
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -481,6 +484,68 @@ def test_what_unfolds_without_bounds_is_refused(tmp_path, monkeypatch):
     for name, packed in (("zstd", zstd.compress(bytes(2**21))), ("lz4", lz4.frame.compress(bytes(2**21)))):
         with pytest.raises(InputError):
             storage_mcap.DECOMPRESSORS[name](packed, 2**21)
+    for name, module in (("bz2", bz2), ("lz4", lz4.frame)):
+        unpack = rosbag1_reader.decompressors[name]
+        assert unpack(module.compress(b"te") + module.compress(b"xt")) == b"text"
+        for packed in (module.compress(bytes(2**21)), module.compress(bytes(2**20)) * 2):
+            with pytest.raises(InputError, match="unfold"):
+                unpack(packed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE messages (id INTEGER, topic_id INTEGER, timestamp INTEGER, data BLOB AS (zeroblob(900000000)))",
+        "CREATE VIEW messages AS SELECT id, topic_id, timestamp, zeroblob(900000000) AS data FROM old",
+        "CREATE VIEW Schema AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c",
+    ],
+)
+def test_a_database_that_computes_its_tables_is_refused(tmp_path, change):
+    """A few bytes would stand for any amount of data, or for work without end."""
+    file = next(write_sqlite(tmp_path / "bag").glob("*.db3"))
+    with closing(sqlite3.connect(file)) as database:
+        database.execute(f"ALTER TABLE {'messages' if 'messages' in change else 'schema'} RENAME TO old")
+        database.execute(change)
+        database.commit()
+    with pytest.raises(InputError, match=r"\.db3: its table \w+ is computed"):
+        numbers(file)
+
+
+MANY_LINES = "# a\n" * 20_000 + "uint8 a\n"
+PART = "=" * 80 + "\nMSG: a/Part\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "definition"),
+    [
+        ("ros2msg", MANY_LINES),
+        ("ros2msg", "string[1000000000] a\n"),
+        ("ros2msg", f"a/Part[1000000000] a\n{PART}uint8 a\n"),
+        ("ros2msg", f"a/Part[10] a\n{PART}uint8[0] a\n"),
+        ("ros2idl", IDL.decode().replace("string data", "string a[1000000000]")),
+        ("ros2idl", IDL.decode().replace("string data", "uint8 a[0]")),
+        ("ros2idl", IDL.decode().replace("string data;", "uint8 data; " * 20_000)),
+    ],
+)
+def test_a_definition_that_could_keep_its_reader_busy_is_left_out_and_named(tmp_path, encoding, definition):
+    """Its text or its arrays have sizes that are only there to take time: rosbags writes code for each element."""
+    file = write_other(tmp_path / "a.mcap", [text_channel(encoding, definition.encode()), EMPTY])
+    names, problems = read_topics(file)
+    assert names == ["/topic_1"]
+    assert re.search(r"/topic_0 is left out.*definition.*damaged \(.*(length \d+|it has \d+ lines)\)", problems[0])
+
+
+@pytest.mark.parametrize("definition", [MANY_LINES, "a/Part[1000000000] a", f"a/Part[10] a\n{PART}uint8[0] a\n"])
+def test_such_a_definition_in_a_ros1_bag_is_left_out_and_named(tmp_path, definition):
+    store = get_typestore(Stores.ROS1_NOETIC)
+    text = store.types["std_msgs/msg/String"](data="text")
+    with Writer1(tmp_path / "a.bag") as writer:
+        good = writer.add_connection("/good", TEXT, typestore=store)
+        bad = writer.add_connection("/bad", "a/msg/Bad", msgdef=definition, md5sum="0" * 32)
+        for connection in (good, bad):
+            writer.write(connection, SECOND, store.serialize_ros1(text, TEXT))
+    names, problems = read_topics(tmp_path / "a.bag")
+    assert names == ["/good"] and "/bad is left out" in problems[0]
 
 
 # A full disk

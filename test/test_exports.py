@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -16,10 +19,12 @@ from wildhands_ros.hand_model.asset import open_hands
 from wildhands_ros.hand_model.posing import HandPoser
 from wildhands_ros.io.errors import InputError
 from wildhands_ros.recording import openxr
+from wildhands_ros.recording.actions import CommandTopic
 from wildhands_ros.recording.bags import Bag
-from wildhands_ros.recording.demonstrations import ExportConfig, demonstrations
+from wildhands_ros.recording.demonstrations import CAMERA_POSE_TOPIC, ExportConfig, demonstrations
 from wildhands_ros.recording.egodex_export import NAMES, export_egodex
 from wildhands_ros.recording.features import QUALITY_NAMES, VISIBILITY_NAMES, WORLD_NAMES
+from wildhands_ros.recording.report import report_html
 from wildhands_ros.recording.table_export import export_hdf5, export_parquet
 from wildhands_ros.ros.images import decode
 from wildhands_ros.ros.recording.report import read_recording
@@ -129,6 +134,55 @@ def test_hands_with_impossible_values_are_left_out_or_refused(tmp_path, annotate
         assert len(scene(0).hands) == len(found.hands[0])
 
 
+def test_the_name_of_a_track_is_no_markup(tmp_path, annotated_bag):
+    """The page of ``view`` renders Markdown, and HTML in it."""
+
+    def change(topic, message):
+        if topic == "/hands":
+            message.hands[0].id = '**"<iframe src=//a.b>![](//a.b)\n# ' + 1000 * "a"
+
+    with Bag(altered(annotated_bag, tmp_path / "bag.mcap", change)) as bag:
+        text = RecordedScene(bag)(0).hands[0].text
+    assert len(text) < 200 and text.count("**") == 2 and not set(text) & set('<>![]"\n#/')
+    page = report_html([read_recording(tmp_path / "bag.mcap")])
+    assert "iframe" not in page
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("task", "wa\0ve"), ("task", "w" * 10**6), ("frame", "a\0b"), ("frame", "a" * 10**6), ("k", 0)]
+)
+def test_texts_and_cameras_that_cannot_be_stored_are_refused(tmp_path, annotated_bag, field, value):
+    def change(topic, message):
+        if field == "frame" and topic == CAMERA_POSE_TOPIC:
+            message.header.frame_id = value
+        if field == "k" and topic == "/hands":
+            message.k = np.full(9, np.nan)
+
+    file = altered(annotated_bag, tmp_path / "bag.mcap", change)
+    config = CONFIG if field != "task" else replace(CONFIG, task=value)
+    match = "characters" if field != "k" else "camera matrix of the hands at .* is impossible"
+    with pytest.raises(InputError, match=rf"bag\.mcap: .*{match}"):
+        export_egodex(demonstrations(file, config), tmp_path / "egodex")
+    assert {path.name for path in tmp_path.iterdir()} == {"bag.mcap"}
+
+
+def test_the_names_of_a_command_have_limits():
+    for names in ([f"joint_{number}" for number in range(2000)], ["a" * 2000], ["a\0b"]):
+        message = SimpleNamespace(name=names, position=[0.0] * len(names))
+        with pytest.raises(InputError, match=f"/joints: a message has {len(names)} numbers"):
+            CommandTopic("/joints").add(0, message, "sensor_msgs/msg/JointState")
+
+
+def test_a_wrist_that_is_nowhere_is_refused(tmp_path, annotated_bag):
+    def change(topic, message):
+        if topic == "/hands":
+            message.hands[0].joints = np.full(63, np.inf, np.float32)
+
+    file = altered(annotated_bag, tmp_path / "bag.mcap", change)
+    with pytest.raises(InputError, match=r"bag\.mcap .*the wrist of a hand is \[inf"):
+        read_recording(file)
+
+
 def test_an_image_that_cannot_be_decoded_is_named(tmp_path, annotated_bag):
     def change(topic, message):
         if topic.endswith("compressed"):
@@ -139,6 +193,7 @@ def test_an_image_that_cannot_be_decoded_is_named(tmp_path, annotated_bag):
         RecordedScene(bag)(0)
     with pytest.raises(InputError, match=r"the image with the stamp \d+ ns in .*bag\.mcap is damaged"):
         export_egodex(demonstrations(file, CONFIG), tmp_path / "egodex")
+    assert {path.name for path in tmp_path.iterdir()} == {"bag.mcap"}
 
 
 def test_stamps_that_span_years_do_not_fill_the_memory(tmp_path, annotated_bag):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from wildhands_ros.io.files import kept_on_success, remove_partial_files
+from wildhands_ros.io.files import kept_on_success, output_folder, remove_partial_files
+from wildhands_ros.io.progress import STARTING
 
 pytestmark = pytest.mark.alone
 
@@ -116,6 +118,7 @@ COMMANDS = {
     ),
     "export-onnx": ("export-onnx x.onnx", "network.checkpoint", "load_model", "", "no network was written"),
     "report": ("report x.mcap", "ros.recording.report", "write_reports", "", "no report was written"),
+    "train-detector": ("train-detector x.yaml", "training.detector.main", "run", "", "run the same command again"),
     "train": ("train x.yaml", "training.main", "run", "", "run the same command again"),
     "self-label": (
         "self-label x --output y.json",
@@ -157,7 +160,7 @@ sys.meta_path.insert(0, Slow())
 from wildhands_ros.cli.program import main
 sys.exit(main())
 """
-    assert interrupted(program, ["--help"], signal.SIGINT, tmp_path) == ""
+    assert interrupted(program, ["--help"], signal.SIGINT, tmp_path) in ("", f"{STARTING}\n")
 
 
 def test_large_libraries_do_not_delay_the_end(tmp_path):
@@ -177,7 +180,7 @@ atexit.register(time.sleep, 30)
 main.main = work
 sys.exit(program.main())
 """
-    assert interrupted(program, [], signal.SIGINT, tmp_path) == ""
+    assert interrupted(program, [], signal.SIGINT, tmp_path) in ("", f"{STARTING}\n")
 
 
 def test_nodes_end_with_a_command_that_is_killed():
@@ -206,6 +209,42 @@ def test_a_file_is_kept_only_if_the_work_on_it_succeeds(tmp_path):
     with pytest.raises(KeyboardInterrupt), kept_on_success(removed):
         raise KeyboardInterrupt
     assert kept.exists() and not removed.exists() and remove_partial_files() == []
+
+
+def test_a_folder_is_kept_only_if_the_work_on_it_succeeds(tmp_path):
+    with output_folder(tmp_path / "kept") as partial:
+        partial.mkdir()
+    with pytest.raises(KeyboardInterrupt), output_folder(tmp_path / "removed") as partial:
+        partial.mkdir()
+        (partial / "a").touch()
+        raise KeyboardInterrupt
+    with pytest.raises(FileNotFoundError), output_folder(tmp_path / "ended") as partial:
+        (partial / "a").mkdir(parents=True)
+        assert remove_partial_files() == [tmp_path / "ended"]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_program_that_reports_nothing_says_that_it_is_starting(capsys, monkeypatch):
+    from wildhands_ros.io import progress
+
+    def reported(work) -> str:
+        monkeypatch.setattr(progress, "_spoke", threading.Event())
+        with progress.starting():
+            work()
+        return capsys.readouterr().err
+
+    def wait():
+        for _ in range(1000):
+            time.sleep(0.02)
+            if text := capsys.readouterr().err:
+                sys.stderr.write(text)
+                return
+
+    monkeypatch.setattr(progress, "FIRST_REPORT", 0.05)
+    assert reported(wait) == f"{STARTING}\n"
+    monkeypatch.setattr(progress, "FIRST_REPORT", 1000.0)
+    assert reported(lambda: None) == ""
+    assert reported(lambda: progress.warn("a")) == "wildhands: a\n"
 
 
 def test_work_without_steps_is_reported_while_it_lasts(capsys, monkeypatch):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..io.progress import warn, with_progress
+from ..io.progress import say, warn, with_progress
 from .cameras import FrameCameras
 from .exit_codes import report_problems
 from .options import (
@@ -94,7 +94,7 @@ def _estimate(args: argparse.Namespace) -> int:
     problem_count = f", {len(source.problems)} problems" if source.problems else ""
     print(f"{frames} frames, {hands} hands, {frames / seconds:.1f} frames/s{problem_count}")
     for path in filter(None, (args.json, args.overlay)):
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return exit_code
 
 

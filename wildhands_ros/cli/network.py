@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..io.progress import busy
 from .exit_codes import EXIT_OK
 
 if TYPE_CHECKING:
@@ -60,20 +61,23 @@ def _add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _import_checkpoint(args: argparse.Namespace) -> int:
-    from ..network.import_checkpoint import import_checkpoint
+    with busy(f"importing {args.file}"):
+        from ..network.import_checkpoint import import_checkpoint
 
-    print(import_checkpoint(args.file, args.output))
+        report = import_checkpoint(args.file, args.output)
+    print(report)
     return EXIT_OK
 
 
 def _export_onnx(args: argparse.Namespace) -> int:
-    from ..hand_model.asset import open_hands
-    from ..network.checkpoint import load_model
-    from ..runtime.onnx import export_onnx
-    from ..runtime.signature import mean_pose
+    with busy("exporting the network"):
+        from ..hand_model.asset import open_hands
+        from ..network.checkpoint import load_model
+        from ..runtime.onnx import export_onnx
+        from ..runtime.signature import mean_pose
 
-    loaded = load_model(args.checkpoint)
-    export_onnx(loaded.model, mean_pose(loaded.assets or open_hands()), args.output)
+        loaded = load_model(args.checkpoint)
+        export_onnx(loaded.model, mean_pose(loaded.assets or open_hands()), args.output)
     print(f"wrote {args.output}")
     return EXIT_OK
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..io.progress import busy
+from ..io.progress import LOADING, busy
 
 if TYPE_CHECKING:
     from ..config import EstimatorConfig
@@ -147,7 +147,7 @@ def estimator_config(args: argparse.Namespace) -> EstimatorConfig:
 
 def make_estimator(args: argparse.Namespace) -> Estimator:
     """Builds an estimator from the estimator options."""
-    with busy("loading the networks; the first start on a machine also compiles them, which takes minutes at worst"):
+    with busy(LOADING):
         from ..estimator import Estimator
 
         return Estimator(estimator_config(args))

@@ -13,12 +13,15 @@ def main() -> int:
     usual = signal.getsignal(signal.SIGINT)
     if usual is signal.default_int_handler:  # else it is ignored, as in jobs that a shell runs in the background
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(_INTERRUPTED))
-    from .exit_codes import EXIT_INTERRUPTED
-    from .interrupts import end_now
-    from .main import main as run
+    from ..io.progress import starting
 
-    signal.signal(signal.SIGINT, usual)
-    code = run()
+    with starting():
+        from .exit_codes import EXIT_INTERRUPTED
+        from .interrupts import end_now
+        from .main import main as run
+
+        signal.signal(signal.SIGINT, usual)
+        code = run()
     if code == EXIT_INTERRUPTED:
         end_now()
     return code

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..io.progress import say
 from .exit_codes import EXIT_OK, report_problems
 from .options import add_camera_options, add_estimator_options, estimator_config, intrinsics
 
@@ -290,7 +291,7 @@ def _record(args: argparse.Namespace) -> int:
 def _episode(args: argparse.Namespace) -> int:
     from ..ros.recording.episodes import call
 
-    print(call(args.action, args.task))
+    say(call(args.action, args.task))
     return EXIT_OK
 
 
@@ -333,7 +334,7 @@ def _annotate_with(workers: Workers, args: argparse.Namespace) -> int:
     for source in args.inputs:
         output = args.output or source.with_name(f"{source.stem}_hands")
         problems += annotate(source, output, options, config, settings, workers)
-        print(f"wrote {output}")
+        say(f"wrote {output}")
     return report_problems(problems)
 
 
@@ -412,8 +413,8 @@ def _report(args: argparse.Namespace) -> int:
 
     output = args.output or Path(f"{args.bags[0].name}.html")
     for sentence in write_reports(args.bags, output):
-        print(sentence)
-    print(f"wrote {output}")
+        say(sentence)
+    say(f"wrote {output}")
     return EXIT_OK
 
 
@@ -422,8 +423,8 @@ def _export_mano(args: argparse.Namespace) -> int:
 
     output = args.output or Path(f"{args.bags[0].stem}.mano.npz")
     summary = export_mano(args.bags, args.hands, args.mano, output)
-    print(f"wrote {output}: {summary.hands} hands")
-    print(
+    say(f"wrote {output}: {summary.hands} hands")
+    say(
         f"vertices of MANO lie {1e3 * summary.vertex_error:.2f} mm from the open hand's surface, "
         f"{1e3 * summary.worst:.2f} mm in the worst hand"
     )
@@ -453,5 +454,5 @@ def _export(args: argparse.Namespace) -> int:
         from ..recording.table_export import export_hdf5, export_parquet
 
         summary = (export_parquet if args.kind == "parquet" else export_hdf5)(found, output)
-    print(f"wrote {output}: {summary.episodes} episodes, {summary.frames} frames")
+    say(f"wrote {output}: {summary.episodes} episodes, {summary.frames} frames")
     return report_problems(summary.notes)

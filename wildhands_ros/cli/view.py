@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..io.progress import LOADING, busy
 from .cameras import FrameCameras
 from .exit_codes import EXIT_OK
 from .options import add_camera_options, add_estimator_options, add_size_option, estimator_config, intrinsics
@@ -52,12 +53,14 @@ def _view(args: argparse.Namespace) -> int:
 
 def _view_stream(args: argparse.Namespace) -> int:
     from ..config import SearchTime, SmoothingConfig
-    from ..estimator import Estimator
     from ..io.sources import open_source
     from ..visualization.view_stream import view_stream
 
     source, cameras = open_source(args.input, args.max_pixels), FrameCameras(intrinsics(args))
     # A live camera does not wait: limit the search by time, not by a number of windows.
-    estimator = Estimator(replace(estimator_config(args), search=SearchTime(), smoothing=SmoothingConfig()))
+    with busy(LOADING):
+        from ..estimator import Estimator
+
+        estimator = Estimator(replace(estimator_config(args), search=SearchTime(), smoothing=SmoothingConfig()))
     view_stream(estimator, source, lambda frame: cameras(frame).camera, args.host, args.port, not args.no_browser)
     return EXIT_OK

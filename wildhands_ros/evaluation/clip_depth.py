@@ -13,6 +13,7 @@ from ..estimator import Estimator
 from ..fitting.hand_length import hand_length
 from ..geometry.camera import Camera
 from ..geometry.depth_image import DepthImage
+from ..io.progress import LOADING, busy, with_progress
 from ..io.sources import open_source
 from ..synthetic.demo_clip.clip import CAMERA, FPS, DemoClip
 from ..synthetic.depth import STEREO, depth_image
@@ -38,9 +39,11 @@ def evaluate_clip(path: Path, frames: Iterable[int]) -> dict[str, dict[str, Any]
     """
     clip, wanted = DemoClip(), sorted(set(frames))
     config = EstimatorConfig(search=SearchWindows())
-    estimators = {name: Estimator(config) for name in RUNS}
+    with busy(LOADING):
+        estimators = {name: Estimator(config) for name in RUNS}
     errors: dict[str, list[tuple[float, float, float]]] = {name: [] for name in RUNS}
-    for number, frame in enumerate(open_source(str(path))):
+    source = open_source(str(path))
+    for number, frame in enumerate(with_progress(source, source.count, "frame")):
         if number not in wanted:
             continue
         time = number / FPS

@@ -14,6 +14,7 @@ from ..geometry.camera import Camera
 from ..io.camera_files import Intrinsics
 from ..io.hand_files import save_hand
 from ..io.images import load_image
+from ..io.progress import LOADING, busy, say
 from ..types import FrameEstimate, HandLength, Side
 
 LEAST_STDDEV = 0.015
@@ -33,7 +34,9 @@ def measure_photos(name: str, side: Side, paths: Sequence[Path], intrinsics: Int
     Raises:
         ValueError: A photograph does not show one flat hand and the object.
     """
-    estimator, lengths = Estimator(), []
+    lengths: list[float] = []
+    with busy(LOADING):
+        estimator = Estimator()
     for path in paths:
         image = load_image(path)
         try:
@@ -41,7 +44,7 @@ def measure_photos(name: str, side: Side, paths: Sequence[Path], intrinsics: Int
             lengths.append(measure_photo(estimator, image, camera, marker).metres)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        print(f"{path}: {1000 * lengths[-1]:.0f} mm", flush=True)
+        say(f"{path}: {1000 * lengths[-1]:.0f} mm")
     mean = float(np.median(lengths))
     stddev = mean * max(0.03 / np.sqrt(len(lengths)), LEAST_STDDEV)
     print(save_hand(name, {side: HandLength(mean, stddev)}))

@@ -1,10 +1,11 @@
-"""Output files that are written completely or not at all."""
+"""Output files and folders that are written completely or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,20 +14,51 @@ from types import TracebackType
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _incomplete: dict[Path, Path] = {}
-"""The partial files of this process, with the paths that they are for."""
+"""The partial files and folders of this process, with the paths that they are for."""
 
 
 def remove_partial_files() -> list[Path]:
-    """Removes the partial files of all outputs that are being written, for a process that ends at once.
+    """Removes the partial files and folders of all outputs that are being written, for a process that ends at once.
 
     Returns:
         The paths that are not written.
     """
     outputs = []
     for partial, path in list(_incomplete.items()):
-        partial.unlink(missing_ok=True)
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
         outputs.append(path)
     return outputs
+
+
+@contextmanager
+def output_folder(folder: Path) -> Iterator[Path]:
+    """Context manager for a new folder, which appears once it is complete and is removed after an exception.
+
+    Returns:
+        The path of the folder to create and fill.
+
+    Raises:
+        FileExistsError: the folder exists.
+        OSError: it cannot be created, which is found before the work.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} already exists; remove it, or choose another --output")
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    partial.rmdir()
+    _incomplete[partial] = folder
+    try:
+        yield partial
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    finally:
+        _incomplete.pop(partial, None)
 
 
 @contextmanager

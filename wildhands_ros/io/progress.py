@@ -18,12 +18,42 @@ if TYPE_CHECKING:
 FIRST_REPORT, REPORT_PERIOD = 1.0, 10.0
 """Seconds after which work is reported for the first time, and seconds between the further reports."""
 
+LOADING = "loading the networks; the first start on a machine also compiles them, which takes minutes at worst"
+STARTING = "wildhands: starting: loading libraries"
+
 T = TypeVar("T")
+
+_spoke = threading.Event()
+"""Set once this process has reported anything."""
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Context manager that says that the program is starting, if it has reported nothing else after a second.
+
+    Importing libraries for the first time takes many seconds on a busy machine, or from a slow disk.
+    """
+
+    def report() -> None:
+        if not _spoke.wait(FIRST_REPORT):
+            print(STARTING, file=sys.stderr, flush=True)
+
+    threading.Thread(target=report, daemon=True, name="wildhands start").start()
+    try:
+        yield
+    finally:
+        _spoke.set()
 
 
 def warn(message: str) -> None:
     """Prints one line that names the program."""
+    _spoke.set()
     print(f"wildhands: {printable(message)}", file=sys.stderr)
+
+
+def say(message: str) -> None:
+    """Prints a result to stdout; names of files and topics in it may come from strangers."""
+    print(printable(message), flush=True)
 
 
 @contextmanager
@@ -66,6 +96,7 @@ class Progress:
         if sys.stderr.isatty():
             from tqdm import tqdm
 
+            _spoke.set()
             self._bar = tqdm(total=total, initial=done, unit=unit, desc=of or None, file=sys.stderr, leave=False)
 
     def show(self, done: int) -> None:

@@ -11,6 +11,9 @@ import numpy as np
 from ..io.images import InputError
 from .message import Message
 
+_MOST_NUMBERS, _LONGEST_NAME = 1000, 1000
+"""Numbers of a command, and characters of the name of one."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -53,6 +56,13 @@ class CommandTopic:
             raise InputError(
                 f"{self.topic}: a message has {len(command.names)} names and {len(command.values)} positions; perhaps "
                 "it holds only velocities or efforts: export another topic"
+            )
+        if len(command.names) > _MOST_NUMBERS or any(
+            len(name) > _LONGEST_NAME or "\0" in name for name in command.names
+        ):
+            raise InputError(
+                f"{self.topic}: a message has {len(command.names)} numbers, or names of numbers that no robot has; "
+                "export another topic"
             )
         names = [f"{self.topic.strip('/').replace('/', '.')}.{name}" for name in command.names]
         if self.names and message_type not in _JOINED_BY_NAME and tuple(names) != self.names:

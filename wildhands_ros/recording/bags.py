@@ -19,13 +19,13 @@ from rosbags.convert import ConverterError, convert
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from ..io.images import InputError
 from ..io.yaml_files import YamlFileError
 from .bag_metadata import BagMetadata, read_metadata
-from .definitions import typestore
+from .definitions import parsed, typestore
 from .message import Message
 from .storage import SUFFIXES, StorageFiles, check_file, unpack_file
 
@@ -296,6 +296,9 @@ class Bag:
         folder = self._scratch() / "ros2"
         store = get_typestore(Stores.ROS2_JAZZY)
         try:
+            with Reader1(path) as reader:
+                for connection in reader.connections:
+                    parsed(connection.msgdef.data, connection.msgtype)
             with redirect_stdout(StringIO()):
                 convert([path], folder, "mcap", 8, "zstd", "storage", None, store, (), (), (), ())
         except ConverterError:
@@ -322,7 +325,7 @@ class Bag:
                 else:
                     self._add_problem(
                         f"{path}: {connection.topic} is left out: the definition of {connection.msgtype} in the bag is "
-                        "empty or does not agree with its hash"
+                        "empty, impossible or does not agree with its hash"
                     )
             if len(kept) == len(reader.connections):
                 return None
@@ -366,7 +369,7 @@ def _is_packed(file: Path) -> bool:
 def _is_defined(connection: rosbag.Connection) -> bool:
     store = get_typestore(Stores.EMPTY)
     try:
-        store.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
+        store.register(parsed(connection.msgdef.data, connection.msgtype))
         return store.generate_msgdef(connection.msgtype)[1] == connection.digest
     except Exception:  # the parsers of definitions raise all kinds of errors
         return False
@@ -424,7 +427,7 @@ def _salvage(file: Path, writer: Writer) -> _Salvaged:
                         continue
                     schema = schemas[record.schema_id]
                     types = get_typestore(Stores.EMPTY)
-                    types.register(get_types_from_msg(schema.data.decode(), schema.name))
+                    types.register(parsed(schema.data.decode(), schema.name))
                     known = {connection.topic: connection for connection in writer.connections}
                     topics[record.id] = known.get(record.topic) or writer.add_connection(
                         record.topic, schema.name, typestore=types

@@ -111,6 +111,8 @@ def world_of(sample: Sample) -> np.ndarray:
 
 KIND = "an annotated recording"
 """What a damaged bag is said not to be."""
+_LONGEST_TEXT = 10_000
+"""Characters of the name of a task or frame."""
 _MAX_REPETITIONS = 100
 """Frames of a dataset for each image, at most."""
 
@@ -167,6 +169,7 @@ def demonstrations(path: Path, config: ExportConfig) -> Iterator[Demonstration]:
         notes = list(bag.problems)
         if len(frames) < 2:
             raise InputError(_why_no_frames(path, images.topic, hands.topic, contents))
+        _check(path, contents, config.task)
         missing = contents.num_images - len(frames)
         if missing > 0:
             notes.append(f"{path}: {missing} of {contents.num_images} images have no hands message and are left out")
@@ -191,6 +194,19 @@ def demonstrations(path: Path, config: ExportConfig) -> Iterator[Demonstration]:
                 reasons = "; ".join(demonstration.notes)
                 raise InputError(f"{path}: the episode {episode.task!r} has no frames: {reasons}")
             yield demonstration
+
+
+def _check(path: Path, contents: _BagContents, task: str) -> None:
+    """Raises InputError if texts or cameras are impossible: exports could not store them, or would pass them on."""
+    texts = {task, *(mark.task for mark in contents.marks)}
+    for frame in contents.frames:
+        texts |= {frame.world.frame} if frame.world is not None else set()
+        hands = frame.hands
+        if not np.isfinite(hands.k).all() or not np.reshape(hands.k, (3, 3))[[0, 1], [0, 1]].min() > 0:
+            raise InputError(f"{path}: the camera matrix of the hands at {frame.stamp} ns is impossible: {hands.k}")
+    for text in texts:
+        if "\0" in text or len(text) > _LONGEST_TEXT:
+            raise InputError(f"{path}: the name of a task or frame has {len(text)} characters: {text[:40]!r}")
 
 
 def _why_no_frames(path: Path, images: str, hands: str, contents: _BagContents) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..geometry.pose import Pose
+from ..io.files import output_folder
 from ..io.images import InputError
 from ..io.video_writer import VideoWriter
 from . import openxr
@@ -64,13 +64,14 @@ def export_egodex(demonstrations: Iterable[Demonstration], folder: Path) -> Expo
         ImportError: h5py is not installed.
         FileExistsError: the folder exists.
     """
+    with output_folder(folder) as partial:
+        partial.mkdir()
+        return _write_all(demonstrations, partial)
+
+
+def _write_all(demonstrations: Iterable[Demonstration], folder: Path) -> ExportSummary:
     import h5py
 
-    if folder.exists():
-        raise FileExistsError(f"{folder} already exists; remove it, or choose another --output")
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     notes: list[str] = []
     episodes = frames = 0
     for episode in demonstrations:
@@ -78,16 +79,15 @@ def export_egodex(demonstrations: Iterable[Demonstration], folder: Path) -> Expo
         content = io.BytesIO()  # on a full disk, HDF5 would end the process with SIGSEGV
         with h5py.File(content, "w") as file:
             _write(file, episode)
-        (partial / f"{episodes}.hdf5").write_bytes(content.getbuffer())
-        video = VideoWriter(partial / f"{episodes}.mp4", episode.fps)
+        (folder / f"{episodes}.hdf5").write_bytes(content.getbuffer())
+        video = VideoWriter(folder / f"{episodes}.mp4", episode.fps)
         for sample in episode.samples:
             video.write(sample.image())
         video.close()
+        video.check()
         episodes, frames = episodes + 1, frames + len(episode.samples)
     if not episodes:
-        partial.rmdir()
         raise InputError("there is no episode to export")
-    partial.rename(folder)
     return ExportSummary(episodes, frames, notes)
 
 

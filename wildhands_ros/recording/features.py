@@ -114,7 +114,8 @@ def _hand_vector(hand: Message | None) -> np.ndarray:
     if hand is None:
         return np.zeros(len(HAND), np.float32)
     joints = np.reshape(hand.joints, (21, 3))
-    pinch = np.linalg.norm(joints[THUMB_TIP] - joints[INDEX_TIP])
+    with np.errstate(invalid="ignore"):
+        pinch = np.linalg.norm(joints[THUMB_TIP] - joints[INDEX_TIP])
     wrist = _pose_numbers(hand.wrist.pose)
     mano = hand.mano
     values = np.concatenate(

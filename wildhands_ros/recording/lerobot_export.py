@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..io.files import output_folder
 from ..io.images import InputError
 from .demonstrations import Demonstration, ExportSummary, world_of
 from .features import (
@@ -83,19 +83,8 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
             f"lerobot cannot be imported ({error}): run `make lerobot` and then .venv-lerobot/bin/wildhands, or use an "
             "environment with lerobot (docs/imitation_learning.md)"
         ) from error
-    if folder.exists():
-        raise FileExistsError(f"{folder} already exists; remove it, or choose another --output")
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)  # what cannot be written is found before the work; LeRobot wants to create it itself
-    partial.rmdir()
-    try:
-        summary = _write(LeRobotDataset, demonstrations, partial, repo_id, camera)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return summary
+    with output_folder(folder) as partial:
+        return _write(LeRobotDataset, demonstrations, partial, repo_id, camera)
 
 
 def _write(
@@ -186,7 +175,7 @@ def _about(hands: Message, camera: str) -> dict[str, object]:
             "k": np.asarray(hands.k).tolist(),
             "distortion_model": hands.distortion_model,
             "d": np.asarray(hands.d).tolist(),
-            "intrinsics_source": INTRINSICS_SOURCES[hands.intrinsics_source],
+            "intrinsics_source": dict(enumerate(INTRINSICS_SOURCES)).get(hands.intrinsics_source, "unknown"),
         },
         "hand_model": hands.hand_model,
         "units": "metres and radians in the camera's optical frame (x right, y down, z forward); "

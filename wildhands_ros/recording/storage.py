@@ -5,19 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import sqlite3
+from bz2 import BZ2Decompressor
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
+from functools import partial
 from heapq import merge
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import rosbags.interfaces as rosbag
+from lz4.frame import LZ4FrameDecompressor
 from rosbags.interfaces import MessageDefinitionFormat
+from rosbags.interfaces.typing import Typesdict
+from rosbags.rosbag1 import reader as rosbag1_reader
 from rosbags.rosbag2 import Reader, storage_mcap
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_types_from_idl, get_typestore
 from rosbags.typesys.store import Typestore
 
 from ..io.errors import InputError
-from .definitions import add_types
+from .definitions import add_types, check_arrays, check_length, parsed
 
 try:
     from compression import zstd  # Python 3.14
@@ -25,13 +32,15 @@ except ImportError:
     from backports import zstd
 
 SUFFIXES = (".mcap", ".db3")
-MAX_UNPACKED = 256 * 2**20
+MAX_UNPACKED = 192 * 2**20
 """Bytes of one unpacked chunk or message. A recorder's chunks have a few megabytes; an image has at most 150."""
 _MAX_RATIO = 100
 _FREE_SIZE = 2**30
 """A compressed file may unfold to this many bytes, or to ``_MAX_RATIO`` times its size if that is more."""
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _BLOCK = 2**20
+_TABLES = ("messages", "topics", "schema", "metadata", "message_definitions")
+"""The tables of a recording."""
 _SCHEMALESS = "__schemaless__"
 """rosbags' type of MCAP channels without a schema."""
 
@@ -109,8 +118,27 @@ def check_file(file: Path) -> None:
     Raises:
         Exception: of any kind, if the file is damaged.
     """
+    if file.suffix.lower() == ".db3":
+        _check_tables(file)
     with Reader(file):
         pass
+
+
+def _check_tables(file: Path) -> None:
+    """Refuses databases that compute what a recording stores: a few bytes could stand for any amount of data.
+
+    Raises:
+        InputError: a table of a recording is a view or a virtual table, or has generated columns.
+        sqlite3.Error: the file is not a database, or damaged.
+    """
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)) as database:
+        names = ", ".join(f"'{table}'" for table in _TABLES)
+        found = database.execute(f"SELECT name, type, sql FROM sqlite_master WHERE lower(name) IN ({names})").fetchall()
+        for name, kind, text in found:
+            columns = database.execute(f"SELECT hidden FROM pragma_table_xinfo('{name}')").fetchall()
+            is_virtual = str(text).upper().startswith("CREATE VIRTUAL")
+            if kind != "table" or is_virtual or any(hidden for (hidden,) in columns):
+                raise InputError(f"{file}: its table {name} is computed, which those of recordings are not")
 
 
 def unpacked(data: bytes, size: int = MAX_UNPACKED) -> bytes:
@@ -188,39 +216,45 @@ def _definitions(connections: list[rosbag.Connection], installed: Typestore) -> 
     return store, unusable
 
 
-def _parsed(connection: rosbag.Connection) -> dict:
+def _parsed(connection: rosbag.Connection) -> Typesdict:
     definition = connection.msgdef
     if definition.format is MessageDefinitionFormat.NONE:
         return {}
     if definition.format is MessageDefinitionFormat.MSG:
-        return get_types_from_msg(definition.data, connection.msgtype)
+        return parsed(definition.data, connection.msgtype)
+    check_length(definition.data)
     separator = "=" * 80 + "\n"
     parts = [part.partition("\n")[2] for part in definition.data.split(separator)[1:]] or [definition.data]
-    return {name: fields for part in parts for name, fields in get_types_from_idl(part).items()}
+    types = {name: fields for part in parts for name, fields in get_types_from_idl(part).items()}
+    check_arrays(types)
+    return types
 
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
+def _limited(decompressor: Callable[[], Any], data: bytes, size: int) -> bytes:
+    """Decompresses data of the classes of bz2 and lz4.frame, as ``unpacked`` those of zstd."""
+    if size > MAX_UNPACKED:
+        raise InputError(f"a chunk claims to unfold to {size // 2**20} MB")
+    result = bytearray()
+    while data:
+        unpack = decompressor()
+        result += unpack.decompress(data, max_length=size + 1 - len(result))
+        if len(result) > size or not unpack.eof:
+            raise InputError(f"compressed data are damaged, or unfold to more than {size // 2**20} MB")
+        data = unpack.unused_data or b""
+    return bytes(result)
+
+
 def _limit_chunks() -> None:
-    """Makes rosbags unpack MCAP chunks only to the size that they state, and only up to ``MAX_UNPACKED``."""
-    original = dict(storage_mcap.DECOMPRESSORS)
-
-    def limited_zstd(data: bytes, size: int) -> bytes:
-        return unpacked(data, size)
-
-    def limited_lz4(data: bytes, size: int) -> bytes:
-        from lz4.frame import LZ4FrameDecompressor
-
-        if size > MAX_UNPACKED:
-            raise InputError(f"a chunk claims to unfold to {size // 2**20} MB")
-        return LZ4FrameDecompressor().decompress(data, max_length=size + 1)
-
-    if "zstd" in original:
-        storage_mcap.DECOMPRESSORS["zstd"] = limited_zstd
-    if "lz4" in original:
-        storage_mcap.DECOMPRESSORS["lz4"] = limited_lz4
+    """Makes rosbags unpack chunks only up to ``MAX_UNPACKED``, and those of MCAP files to the size that they state."""
+    storage_mcap.DECOMPRESSORS.update(zstd=unpacked, lz4=partial(_limited, LZ4FrameDecompressor))
+    rosbag1_reader.decompressors.update(
+        bz2=lambda data: _limited(BZ2Decompressor, data, MAX_UNPACKED),
+        lz4=lambda data: _limited(LZ4FrameDecompressor, data, MAX_UNPACKED),
+    )
 
 
 _limit_chunks()

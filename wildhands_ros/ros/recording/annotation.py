@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -15,7 +14,7 @@ from ...config import EstimatorConfig
 from ...estimator import hand_model
 from ...fitting.hand_length import exact_lengths
 from ...io.errors import InputError
-from ...io.progress import Progress
+from ...io.progress import Progress, warn
 from ...recording.annotation import Annotation
 from ...recording.bags import Bag, is_bag
 from ...recording.camera_poses import CameraPoses, camera_poses, pose_problems
@@ -174,7 +173,7 @@ def _check(stream: BagStream | VideoStream) -> None:
     """Checks that a stream can be used, and prints what is doubtful about its camera."""
     stream.check()
     for text in stream.camera_warnings:
-        print(f"wildhands: warning: {text}", file=sys.stderr)
+        warn(f"warning: {text}")
 
 
 def _run(
@@ -187,7 +186,7 @@ def _run(
 ) -> None:
     """Runs the annotation and shows its progress."""
     if done := annotation.num_done(count):
-        print(f"{source}: resuming after {done} frames", file=sys.stderr)
+        warn(f"{source}: resuming after {done} frames")
     with Progress(count, "frame", source.name, done) as progress:
 
         def show() -> None:

@@ -92,6 +92,8 @@ def _index(bag: Bag) -> RecordingIndex:
 def _reported(hand: Message) -> ReportedHand:
     """Returns what the report needs of a hand, in the camera frame."""
     wrist = np.array(hand.joints[:3], np.float64)
+    if not np.isfinite(wrist).all():
+        raise ValueError(f"the wrist of a hand is {wrist.tolist()}")
     return ReportedHand(
         SIDE_OF_VALUE[hand.side],
         hand.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import webbrowser
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from ...types import Doubt, ManoParameters, Side
 from ...visualization.recording_viewer import RecordingViewer, SceneFrame, SceneHand
 from .recorded_frames import STATES, IndexedFrame, index_recording, read_frame
 from .report import draw_recorded_hands
+
+_UNUSUAL = re.compile(r"[^\w :-]|__")
+"""Characters of the name of a track that are not shown, because the page would take them for Markdown or HTML. The
+recording may be a stranger's."""
+_LONGEST_TRACK = 40
 
 
 class RecordedScene:
@@ -109,6 +115,7 @@ def _text(hand: Message) -> str:
     usable = "usable" if hand.usable else "not usable"
     state = STATES[hand.state].name.lower().replace("_", " ")
     visibility = float(np.mean(hand.joints_visibility))
-    return f"**{side}** ({hand.id or 'no track'}): {usable}, {state}, visibility {visibility:.2f}" + (
+    track = _UNUSUAL.sub("?", hand.id)[:_LONGEST_TRACK] or "no track"
+    return f"**{side}** ({track}): {usable}, {state}, visibility {visibility:.2f}" + (
         f"; doubts: {names}" if names else ""
     )
