@@ -7,8 +7,10 @@ import pytest
 from one_fit import fit_hand
 from scipy.spatial.transform import Rotation
 
+from wildhands_ros.fitting import depth_fit as module
 from wildhands_ros.fitting.anatomy import LIMITS
 from wildhands_ros.fitting.depth_fit import DepthFit
+from wildhands_ros.fitting.hand_length import hand_length
 from wildhands_ros.fitting.keypoint_fit import FitResult, KeypointFit, keypoint_sigma
 from wildhands_ros.fitting.kinematics import HandKinematics, HandPose
 from wildhands_ros.fitting.surface import CompiledSurface, HandSurface
@@ -18,7 +20,7 @@ from wildhands_ros.geometry.pose import Pose
 from wildhands_ros.hand_model.asset import open_hand, open_hands
 from wildhands_ros.hand_model.posing import HandPoser
 from wildhands_ros.synthetic.raster import rasterise
-from wildhands_ros.types import DepthStatus, ManoParameters, Side
+from wildhands_ros.types import DepthStatus, HandLength, ManoParameters, Side
 
 ALIGNED = Camera.from_fov(640, 480, np.radians(70))
 WIDE = Camera(
@@ -139,6 +141,19 @@ def test_depth_corrects_the_distance(
     assert np.median(before) > 0.02
     assert np.median(after) < 0.005
     assert np.median(relative) < 0.75
+
+
+def test_the_measured_length_does_not_contain_what_was_expected(depth_fit, keypoint_fit, monkeypatch) -> None:
+    rng, lengths = np.random.default_rng(3), []
+    fit, _, vertices = fitted(keypoint_fit, Side.RIGHT, rng)
+    depth = depth_of(vertices, Side.RIGHT, ALIGNED, Pose.identity(), rng)
+    for expected in (0.175, 0.2):
+        monkeypatch.setattr(module, "ADULTS", HandLength(expected, 0.012))
+        result = depth_fit.refine(fit, depth)
+        assert result.status is DepthStatus.USED and result.fit.length is not None
+        lengths.append((result.fit.length.metres, hand_length(open_hand(Side.RIGHT), result.fit.mano.betas)))
+    measured, posed = np.ptp(lengths, axis=0)
+    assert measured < 0.4 * posed
 
 
 def test_a_hand_whose_tilt_is_reversed_is_tilted_back(depth_fit, keypoint_fit) -> None:

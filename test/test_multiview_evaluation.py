@@ -12,7 +12,7 @@ from several_cameras import CAMERA, CENTRE, POSES, TrueHand, observed
 from wildhands_ros.evaluation import clip_views
 from wildhands_ros.evaluation.keypoint_floor import ViewedHand, keypoint_floor
 from wildhands_ros.evaluation.moments import Moment
-from wildhands_ros.evaluation.rig_views import RigClip, describe_rigs, evaluate_rigs
+from wildhands_ros.evaluation.rig_views import RigClip, describe_rigs, evaluate_rigs, length_figures, size_figures
 from wildhands_ros.fitting.keypoint_fit import KEYPOINT_STDDEV
 from wildhands_ros.fitting.multiview_fit import MultiviewFit
 from wildhands_ros.hand_model.asset import open_hands
@@ -65,10 +65,25 @@ def test_cameras_at_rest_are_measured_by_pairs_and_together() -> None:
     assert depth["wrist_mm"]["median"] < colour["wrist_mm"]["median"] < 10
     assert colour["length_percent_after_5_s"]["hands"] == 3
     assert alone["length_percent_after_5_s"]["bias"] == pytest.approx(1.0)
+    assert alone["length_percent_after_5_s"]["coverage_68"] == (100 if 0.01 * truth.length < 0.002 else 0)
+    assert colour["size_percent_of_posed_hands"]["hands"] == 3
+    assert abs(colour["size_percent_of_posed_hands"]["bias"]) < 3
     assert colour["extrinsics"]["right"]["within_5_s_percent"] == 0
     assert figures["extrinsics_true_keypoints"]["off by 1 cm"]["trials"] == 3
     json.dumps(figures, allow_nan=False)
     assert "two with depth" in describe_rigs(figures)
+
+
+def test_errors_of_lengths_are_told_apart_from_what_any_correction_would_leave() -> None:
+    true = np.array([0.155, 0.165, 0.18, 0.19, 0.2])
+    learned = [HandLength(0.187 + 0.5 * (metres - 0.187), 0.008) for metres in true]
+    figures = length_figures(list(zip(learned, true.tolist(), strict=True)))
+    assert figures["small_hands"]["hands"] == 2 and figures["small_hands"]["bias"] > 8
+    assert figures["hindsight"]["p95"] == pytest.approx(0.0, abs=1e-6)
+    assert figures["coverage_68"] == 60
+    sizes = size_figures([-5.0, -3.0, -4.0, -10.0])
+    assert sizes["bias"] == -5.5 and sizes["within_2_percent"] == 50
+    assert length_figures([]) == size_figures([]) == {}
 
 
 def test_a_rig_sees_one_scene_with_all_its_cameras() -> None:

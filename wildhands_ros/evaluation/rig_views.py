@@ -24,7 +24,7 @@ from ..synthetic.depth import STEREO, depth_image
 from ..synthetic.egocentric import FPS
 from ..synthetic.render import render
 from ..synthetic.rigs import RigCamera, RigRecording
-from ..types import DepthStatus, HandEstimate, ManoParameters, Side
+from ..types import DepthStatus, HandEstimate, HandLength, ManoParameters, Side
 from .joint_errors import JointErrors
 from .metrics import median_and_p95
 from .moments import LEARNING, Moment, describe_trials, extrinsics_trials, observed, trial_figures
@@ -36,6 +36,10 @@ CAMERAS = 3
 _DIRECTIONS = 6
 _SAME_HAND = 0.15
 """Largest mean distance in metres of the joints of a hand and of its label."""
+_SMALL = 0.17
+"""Length in metres below which a hand is small: the smallest twelfth of the adults."""
+_LEAST_MOMENTS = 4
+"""Moments in which a hand was seen, from which on the mean of its size counts."""
 _NOISE = 0.037
 """Standard deviation of detected keypoints as a fraction of the hand's extent, as ``evaluate multiview`` measures."""
 _MARKS = marks_matrix()
@@ -60,8 +64,10 @@ class _Figures:
     """What is collected of the fused hands."""
 
     errors: JointErrors = field(default_factory=JointErrors)
-    lengths: list[float] = field(default_factory=list)
-    """Percent by which lengths are wrong after 5 s."""
+    lengths: list[tuple[HandLength, float]] = field(default_factory=list)
+    """Lengths after 5 s, with the true ones in metres."""
+    sizes: list[float] = field(default_factory=list)
+    """For each hand, percent by which its fitted joints are too near to each other or too far apart, in the mean."""
     trials: dict[str, list[bool]] = field(default_factory=dict)
     milliseconds: list[float] = field(default_factory=list)
 
@@ -70,20 +76,63 @@ class _Figures:
             self.trials.setdefault(kind, []).extend(found)
 
     def figures(self) -> dict[str, Any]:
-        lengths = np.array(self.lengths)
         return {
             **self.errors.figures(),
-            "length_percent_after_5_s": {
-                "hands": len(lengths),
-                "bias": float(np.mean(lengths)),
-                "within_2_percent": float(100 * np.mean(np.abs(lengths) < 2)),
-                **median_and_p95(np.abs(lengths)),
-            }
-            if len(lengths)
-            else {},
+            "length_percent_after_5_s": length_figures(self.lengths),
+            "size_percent_of_posed_hands": size_figures(self.sizes),
             "extrinsics": trial_figures(self.trials),
             "fusion_ms_per_hand": float(np.median(self.milliseconds)) if self.milliseconds else None,
         }
+
+
+def length_figures(lengths: Sequence[tuple[HandLength, float]]) -> dict[str, Any]:
+    """Returns the errors of learned lengths in percent, also those of small hands alone.
+
+    "hindsight" is what would be left after the best linear correction, fitted to these very hands: no constant bias or
+    weight of the prior could do better.
+    """
+    if not lengths:
+        return {}
+    learned = np.array([(length.metres, length.stddev) for length, _ in lengths])
+    true = np.array([metres for _, metres in lengths])
+    errors = 100 * (learned[:, 0] / true - 1)
+    sigmas = np.abs(learned[:, 0] - true) / learned[:, 1]
+    small = errors[true < _SMALL]
+    figures = {
+        "hands": len(errors),
+        "bias": float(np.mean(errors)),
+        "within_2_percent": float(100 * np.mean(np.abs(errors) < 2)),
+        **median_and_p95(np.abs(errors)),
+        "coverage_68": float(100 * np.mean(sigmas < 1)),
+        "coverage_95": float(100 * np.mean(sigmas < 2)),
+        "small_hands": {"hands": len(small), "bias": float(np.mean(small)), **median_and_p95(np.abs(small))}
+        if len(small)
+        else {"hands": 0},
+    }
+    if len(np.unique(true)) > 2:
+        line = np.stack([learned[:, 0], np.ones(len(learned))], axis=1)
+        corrected = line @ np.linalg.lstsq(line, true, rcond=None)[0]
+        figures["hindsight"] = median_and_p95(np.abs(100 * (corrected / true - 1)))
+    return figures
+
+
+def size_figures(sizes: Sequence[float]) -> dict[str, Any]:
+    """Returns how wrong the sizes of hands are in percent, if posture and proportions are those of the labels.
+
+    "median" and "p95" are those of the errors after the mean has been taken out. A length is not known better than the
+    size of the keypoints that it is learned from.
+    """
+    if not sizes:
+        return {}
+    errors = np.array(sizes)
+    left = np.abs(errors - errors.mean())
+    return {
+        "hands": len(errors),
+        "bias": float(errors.mean()),
+        "stddev": float(errors.std()),
+        "within_2_percent": float(100 * np.mean(left < 2)),
+        **median_and_p95(left),
+    }
 
 
 def rig_clips(seeds: Iterable[int], split: str = "test") -> Iterator[RigClip]:
@@ -193,7 +242,19 @@ def describe_rigs(figures: dict[str, Any]) -> str:
         if length:
             text += (
                 f"   length after 5 s {length['bias']:+.1f} %, error {length['median']:.1f} / {length['p95']:.1f} %, "
-                f"{length['within_2_percent']:.0f} % of {length['hands']} within 2 %"
+                f"{length['within_2_percent']:.0f} % of {length['hands']} within 2 %, within 1, 2 sigma "
+                f"{length['coverage_68']:.0f}, {length['coverage_95']:.0f} %"
+            )
+            small = length["small_hands"]
+            if small["hands"]:
+                text += f"; of {small['hands']} small hands {small['bias']:+.1f} %, error {small['median']:.1f} %"
+            if "hindsight" in length:
+                text += f"; best linear correction with hindsight: error {length['hindsight']['median']:.1f} %"
+        size = row["size_percent_of_posed_hands"]
+        if size:
+            text += (
+                f"   size of the posed hand, labels given: {size['bias']:+.1f} +- {size['stddev']:.1f} %, "
+                f"{size['within_2_percent']:.0f} % within 2 % of the mean"
             )
         if row["fusion_ms_per_hand"] is not None:
             text += f"   {row['fusion_ms_per_hand']:.1f} ms of CPU time a hand"
@@ -219,6 +280,7 @@ def _fuse(
 ) -> None:
     """Fuses a recording and adds the errors of hands that several cameras have seen."""
     fusion = HandFusion(assets)
+    sizes: dict[Side, list[float]] = {side: [] for side in Side}
     for moment in moments:
         seen = observed(moment, cameras)
         start = time.process_time()
@@ -230,24 +292,26 @@ def _fuse(
             label = moment.joints.get(hand.side)
             if len(hand.views) > 1 and label is not None and _distance(hand.hand.joints, label) < _SAME_HAND:
                 figures.errors.add(label, hand.hand.joints, hand.hand.joints_stddev)
+                sizes[hand.side].append(100 * (_size(hand.hand.joints) / _size(label) - 1))
     if moments[-1].stamp - moments[0].stamp >= LEARNING - 0.1:
-        figures.lengths += [100 * (known.metres / true_length - 1) for known in fusion.lengths.known().values()]
+        figures.lengths += [(known, true_length) for known in fusion.lengths.known().values()]
+        figures.sizes += [float(np.mean(of_side)) for of_side in sizes.values() if len(of_side) >= _LEAST_MOMENTS]
 
 
 def _single(clip: RigClip, true_length: float, figures: _Figures) -> None:
     """Adds the errors of each camera alone with depth, and the lengths that it has learned at the end."""
     for name, at in clip.cameras.items():
-        lengths: dict[Side, float] = {}
+        lengths: dict[Side, HandLength] = {}
         for moment in clip.depth:
             for hand in observed(moment, {name: at})[name]:
                 label = moment.joints.get(hand.view.side)
                 known = hand.estimate.hand_length
                 if known is not None:
-                    lengths[hand.view.side] = 100 * (known.metres / true_length - 1)
+                    lengths[hand.view.side] = known
                 is_used = hand.estimate.depth is DepthStatus.USED
                 if is_used and label is not None and _distance(hand.hand.joints, label) < _SAME_HAND:
                     figures.errors.add(label, hand.hand.joints, hand.hand.joints_stddev)
-        figures.lengths += lengths.values()
+        figures.lengths += [(known, true_length) for known in lengths.values()]
 
 
 def _with_true_keypoints(
@@ -270,6 +334,11 @@ def _with_true_keypoints(
             estimates[name] = tuple(of_camera)
         changed.append(replace(moment, estimates=estimates))
     return changed
+
+
+def _size(joints: np.ndarray) -> float:
+    """Returns the root of the sum of the squared distances of joints to their mean."""
+    return float(np.linalg.norm(joints - joints.mean(axis=0)))
 
 
 def _distance(joints: np.ndarray, label: np.ndarray) -> float:

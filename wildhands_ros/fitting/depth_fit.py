@@ -68,9 +68,15 @@ _AGREES = 0.010
 """Metres along the normal within which a point agrees, besides the noise."""
 
 
-_LENGTH_BIAS = 1.007
-"""True length of hands over that of their fits: 1.033 for the hard poses of the split val of the synthetic world, 0.98
-for open hands in the clip of the demo."""
+_LENGTH_BIAS, _LENGTH_BIAS_OF_COST = 0.97, 0.00125
+"""True length of hands over that of their fits, and its increase with the cost of the keypoints: the less these agree,
+the smaller is the hand that fits them. Fitted to six persons of the split val of the synthetic rigs."""
+_MOST_COSTLY = 80.0
+"""Cost up to which that ratio increases."""
+_SURE_COST = 25.0
+"""Cost beyond which the length's standard deviation increases."""
+_MOST_KNOWN = 0.8
+"""Share of what a fit knows of the hand's length, of which more was known before."""
 _MOST_EXPENSIVE = 60.0
 """Largest increase of the keypoint fit's cost: a surface that is not the hand's bends it unnaturally."""
 _LEAST_WEIGHT = 0.55
@@ -316,17 +322,45 @@ def _stands_out(surface: HandSurface, posed: PosedSurface, mirror: np.ndarray, d
 def _refined(fit: FitResult, model: _Model, found: Evaluated, matrix: np.ndarray, depth: DepthImage) -> FitResult:
     """Returns the fit with another pose and the inverse covariance of its unknowns."""
     kinematics, pose = model.kinematics, found.pose
-    matrix = matrix / (_VARIANCE_FACTOR * disagreement(fit) ** 0.5)
-    summary = model.summarise(found._replace(normal=replace(found.normal, matrix=matrix)), fit.evidence)
+    variance_factor = _VARIANCE_FACTOR * disagreement(fit) ** 0.5
+    calibrated = replace(found.normal, matrix=matrix / variance_factor)
+    summary = model.summarise(found._replace(normal=calibrated), fit.evidence)
     # An error of the sensor's scale moves the whole hand along the ray.
     common = depth.noise.bias * pose.position
     hand = fitted_hand(kinematics, found, summary.shifted(np.outer(common, common)), fit.side)
-    length, of_betas = kinematics.length(pose.betas)
-    gradient = np.concatenate([np.zeros(len(matrix) - len(of_betas)), of_betas])
-    variance = gradient @ np.linalg.solve(matrix, gradient)
     return replace(
         fit,
         **vars(hand),
         state=replace(fit.state, pose=pose),
-        length=HandLength(_LENGTH_BIAS * float(length), float(np.hypot(np.sqrt(variance), depth.noise.bias * length))),
+        length=_length(kinematics, found, matrix, variance_factor, depth, _metric(fit.evidence)),
     )
+
+
+def _length(
+    kinematics: HandKinematics,
+    found: Evaluated,
+    matrix: np.ndarray,
+    variance_factor: float,
+    depth: DepthImage,
+    evidence: Evidence,
+) -> HandLength:
+    """Returns the length that the image and its depth tell, without what was known of it before.
+
+    Args:
+        kinematics: Hand model.
+        found: The solution.
+        matrix: Inverse covariance of its unknowns.
+        variance_factor: Calibrated variance over that of this matrix.
+        depth: Depth image.
+        evidence: What the fit knew of the length.
+    """
+    length, of_betas = kinematics.length(found.pose.betas)
+    gradient = np.concatenate([np.zeros(len(matrix) - len(of_betas)), of_betas])
+    variance = float(gradient @ np.linalg.solve(matrix, gradient))
+    # Precisions of independent sources add up, and so do the means that they are multiplied by.
+    known = min(variance / (_KEYPOINT_REDUNDANCY * np.square(evidence.length_stddev).item()), _MOST_KNOWN)
+    measured = (float(length) - known * np.asarray(evidence.length).item()) / (1 - known)
+    cost = float(found.normal.cost)
+    stddev = max(1.0, cost / _SURE_COST) * np.sqrt(variance_factor * variance / (1 - known))
+    measured *= _LENGTH_BIAS + _LENGTH_BIAS_OF_COST * min(cost, _MOST_COSTLY)
+    return HandLength(measured, float(np.hypot(stddev, depth.noise.bias * measured)))

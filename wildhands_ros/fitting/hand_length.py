@@ -13,8 +13,11 @@ from ..types import HandLength, Side
 
 _MIDDLE_TIP = MANO_TO_MEDIAPIPE[12]
 
+SYSTEMATIC_STDDEV = 0.035
+"""Standard deviation as a fraction of the error that all measurements of one hand have in common, because its keypoints
+are detected too near to each other or too far apart: 3 to 5 % in ``wildhands evaluate multiview --rigs``."""
 LEAST_STDDEV = 0.012
-"""Standard deviation of a learned length as a fraction: errors that all images have in common."""
+"""Least standard deviation of a learned length as a fraction."""
 ADULTS = HandLength(0.187, 0.012)
 """Mean and standard deviation of the hands of adults: half of them men, 194 mm with a standard deviation of 10 mm, and
 half women, 181 and 10 mm (hand length in Gordon et al., 1988 Anthropometric Survey of U.S. Army Personnel)."""
@@ -26,6 +29,8 @@ _INTERVAL = 1 / 30
 """Seconds between measurements of which it is not known."""
 _OUTLIER = 3.0
 """Number of standard deviations beyond which a measurement counts less."""
+_FADING_STDDEV = 0.01
+"""Least standard deviation of the mean of measurements as a fraction, without their common error."""
 _BETWEEN_SIDES = 0.015
 """Standard deviation of the difference between both hands of a person as a fraction."""
 
@@ -41,19 +46,20 @@ class LengthEstimate:
     """Learns the length of one hand from many measurements.
 
     Args:
-        known: What is known before.
+        known: What is known before. The measurements must not contain it.
     """
 
     def __init__(self, known: HandLength | None = None):
-        self._mean, self._precision = (known.metres, 1 / known.stddev**2) if known else (0.0, 0.0)
+        self._known = known
+        self._mean, self._precision = 0.0, 0.0
         self._stamp: float | None = None
 
     @property
     def length(self) -> HandLength | None:
         """The learned length; None before the first measurement."""
         if not self._precision:
-            return None
-        return HandLength(self._mean, max(self._precision**-0.5, LEAST_STDDEV * self._mean))
+            return self._known
+        return combined(self._known, HandLength(self._mean, self._precision**-0.5))
 
     def add(self, measured: HandLength, stamp: float | None = None) -> None:
         """Adds a measurement; impossible ones are ignored.
@@ -67,29 +73,50 @@ class LengthEstimate:
         last, self._stamp = self._stamp, stamp
         interval = _INTERVAL if stamp is None or last is None or stamp < last else stamp - last
         precision = min(interval / _ALIKE, 1.0) / measured.stddev**2
-        if self._precision:
-            expected = np.sqrt(1 / self._precision + measured.stddev**2)
-            sigmas = abs(measured.metres - self._mean) / expected
+        length = self.length
+        if length is not None:
+            sigmas = abs(measured.metres - length.metres) / np.hypot(length.stddev, measured.stddev)
             precision *= min(1.0, _OUTLIER / max(sigmas, 1e-9)) ** 2
         total = self._precision + precision
         self._mean += (measured.metres - self._mean) * precision / total
         # What was learned long ago fades, so that another person's hand is learned too.
-        self._precision = min(total, 1 / (LEAST_STDDEV * self._mean / 2) ** 2)
+        self._precision = min(total, 1 / (_FADING_STDDEV * self._mean) ** 2)
+
+
+def combined(known: HandLength | None, measured: HandLength) -> HandLength:
+    """Returns a length, given what is known before and the mean of measurements without their common error."""
+    precision = 1 / (measured.stddev**2 + (SYSTEMATIC_STDDEV * measured.metres) ** 2)
+    weighted = precision * measured.metres
+    if known is not None:
+        precision += known.stddev**-2
+        weighted += known.metres / known.stddev**2
+    mean = weighted / precision
+    return HandLength(mean, max(precision**-0.5, LEAST_STDDEV * mean))
 
 
 def learned_together(learned: Sequence[Mapping[Side, HandLength]]) -> dict[Side, HandLength]:
     """Returns the lengths that several learners have learned from different images, each beginning with ``ADULTS``."""
-    before = 1 / ADULTS.stddev**2
     lengths = {}
     for side in Side:
-        precision, weighted = before, before * ADULTS.metres
+        precision, weighted = 0.0, 0.0
         for own in (lengths_of_one[side] for lengths_of_one in learned if side in lengths_of_one):
-            precision += 1 / own.stddev**2 - before
-            weighted += own.metres / own.stddev**2 - before * ADULTS.metres
-        if precision > before:
-            mean = weighted / precision
-            lengths[side] = HandLength(mean, max(precision**-0.5, LEAST_STDDEV * mean))
+            measured = _measured(own)
+            if measured is not None:
+                precision += measured.stddev**-2
+                weighted += measured.metres / measured.stddev**2
+        if precision:
+            lengths[side] = combined(ADULTS, HandLength(weighted / precision, precision**-0.5))
     return lengths
+
+
+def _measured(learned: HandLength) -> HandLength | None:
+    """Returns what ``combined`` was given besides ``ADULTS``; None if there was nothing."""
+    precision = 1 / learned.stddev**2 - 1 / ADULTS.stddev**2
+    if precision <= 0:
+        return None
+    mean = (learned.metres / learned.stddev**2 - ADULTS.metres / ADULTS.stddev**2) / precision
+    variance = 1 / precision - (SYSTEMATIC_STDDEV * mean) ** 2
+    return HandLength(mean, max(variance**0.5 if variance > 0 else 0.0, _FADING_STDDEV * mean))
 
 
 def exact_lengths(metres: float) -> dict[Side, HandLength]:

@@ -34,11 +34,17 @@ KEYPOINT_FACTOR = 1.55
 _SURE = 3.0
 """Log-odds of the side above which only that side is fitted."""
 _COLD_ITERATIONS, _WARM_ITERATIONS = 12, 3
-LENGTH_BIAS = 1.01
-"""True length of hands over that of their fits, for keypoints of a hand lie a little too near to each other: 1.03 for
-the stills of the synthetic world, although their hands are shorter than the prior, and 1.0 for the demo's clip."""
+LENGTH_BIAS = 1.005
+"""True length of hands over that of their fits, for keypoints of a hand lie a little too near to each other. Fitted,
+like ``_LENGTH_BIAS_OF_COST``, to eight persons of the split val of the synthetic rigs."""
+_LENGTH_BIAS_OF_COST = 0.027
+"""Increase of that ratio for each ``_USUAL_COST``: the less keypoints agree, the smaller is the hand that fits them."""
+_MOST_COSTLY = 4.0
+"""Multiple of ``_USUAL_COST`` up to which the ratio increases."""
 _LENGTH_FACTOR = 1.7
 """Factor of the standard deviation of the length."""
+_PRIOR_LEFT = 0.01
+"""Share of the length's prior that remains in the measured length, so that it exists if the views tell nothing."""
 _USUAL_COST = 40.0
 """Cost for each view up to which the keypoints agree with each other."""
 _DEPTH_REDUNDANCY = 10.0
@@ -61,7 +67,7 @@ class MultiviewResult:
     """Confidence in [0, 1] that ``side`` is correct, from all views."""
     hand: FittedHand
     length: HandLength
-    """Length of the hand, as the views determine it."""
+    """Length of the hand, as the views alone determine it: without what is known of it, and of the last fit."""
     cost: float
     misfits: np.ndarray
     """(V,) how badly each view agrees, see ``misfit``."""
@@ -134,7 +140,7 @@ class MultiviewFit:
         side = min(sides, key=lambda side: float(costs[side]))
         if len(sides) > 1:
             odds = float(np.clip((costs[Side.LEFT] - costs[Side.RIGHT]) / 2, -_SURE, _SURE))
-        return self._result(views, side, odds, found[side], start, dt, length)
+        return self._result(views, side, odds, found[side], start, dt, length or ADULTS)
 
     def resized(self, hand: FittedHand, side: Side, origin: np.ndarray, length: HandLength) -> FittedHand:
         """Returns a hand that one camera sees as large as it is known to be, and at the distance that follows.
@@ -169,24 +175,23 @@ class MultiviewFit:
         solution: Evaluated,
         start: FitState | None,
         dt: float,
-        length: HandLength | None,
+        known: HandLength,
     ) -> MultiviewResult:
         kinematics, pose = self._kinematics[side], solution.pose
         mirror = mirror_of(side)
         start = start if start is not None and start.side is side else None
-        covariance = max(1.0, float(solution.normal.cost) / (_USUAL_COST * len(views))) * _covariance(
-            solution, views, mirror
-        )
+        disagreement = float(solution.normal.cost) / (_USUAL_COST * len(views))
+        independent = np.linalg.inv(solution.normal.matrix)
+        covariance = max(1.0, disagreement) * _covariance(independent, solution, views, mirror)
+        length = _length(kinematics, solution, independent, known, disagreement)
         if any(view.stddev is not None for view in views):
             solution, covariance = _with_depth(kinematics, solution, covariance, views, mirror)
         pose = solution.pose
-        own_length, gradient = kinematics.length(pose.betas)
-        variance = gradient @ covariance[-len(gradient) :, -len(gradient) :] @ gradient
         return MultiviewResult(
             side=side,
             side_score=float(1 / (1 + np.exp(-abs(odds)))),
             hand=fitted_hand(kinematics, solution, summarised(kinematics, solution, covariance), side),
-            length=HandLength(LENGTH_BIAS * float(own_length), _LENGTH_FACTOR * float(np.sqrt(variance))),
+            length=length,
             cost=float(solution.normal.cost),
             misfits=np.array([misfit(view, solution.joints * mirror) for view in views]),
             state=FitState(
@@ -278,10 +283,48 @@ def _position(joints: np.ndarray, evidence: MultiviewEvidence) -> np.ndarray:
     return np.linalg.solve(across.sum((0, 1)), (across @ offsets[..., None]).sum((0, 1))[:, 0])
 
 
-def _covariance(solution: Evaluated, views: Sequence[HandView], mirror: np.ndarray) -> np.ndarray:
-    """Returns the calibrated covariance of the unknowns."""
+def _length(
+    kinematics: HandKinematics,
+    solution: Evaluated,
+    covariance: np.ndarray,
+    known: HandLength,
+    disagreement: float,
+) -> HandLength:
+    """Returns the length that the views alone tell.
+
+    The normal equations of the solution do not contain the last fit, to which the solution is near. What was known of
+    the length is taken out of them: the precisions of independent sources add up, and so do the means that they are
+    multiplied by.
+
+    Args:
+        kinematics: Hand model.
+        solution: The solution.
+        covariance: Covariance of its unknowns for independent errors.
+        known: Length that the fit expects.
+        disagreement: Cost of the solution as a multiple of the usual one.
+    """
+    own, gradient = kinematics.length(solution.pose.betas)
+    of_betas = covariance[-len(gradient) :]
+    precision = np.linalg.inv(of_betas[:, -len(gradient) :])
+    # Everything is relative to the solution: from there to the minimum without the last fit it is a Newton step.
+    information = -precision @ (of_betas @ solution.normal.gradient)
+    of_prior = (1 - _PRIOR_LEFT) / known.stddev**2
+    precision -= of_prior * np.outer(gradient, gradient)
+    information -= of_prior * (known.metres / LENGTH_BIAS - own) * gradient
+    per_length = np.linalg.solve(precision, gradient)
+    bias = LENGTH_BIAS + _LENGTH_BIAS_OF_COST * min(disagreement, _MOST_COSTLY)
+    variance = max(1.0, disagreement) * max(float(gradient @ per_length), 0.0)
+    return HandLength(
+        bias * float(own + information @ per_length), _LENGTH_FACTOR * KEYPOINT_FACTOR * float(np.sqrt(variance))
+    )
+
+
+def _covariance(
+    independent: np.ndarray, solution: Evaluated, views: Sequence[HandView], mirror: np.ndarray
+) -> np.ndarray:
+    """Returns the calibrated covariance of the unknowns, given that for independent errors."""
     position = solution.pose.position
-    covariance = KEYPOINT_FACTOR**2 * np.linalg.inv(solution.normal.matrix)
+    covariance = KEYPOINT_FACTOR**2 * independent
     information = np.zeros((3, 3))
     for view in views:
         ray = position - view.origin * mirror
