@@ -7,6 +7,7 @@ recordings, workers that fail, and offline smoothing.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +168,28 @@ def test_a_resumed_annotation_gives_the_same_bytes(tmp_path, video, whole, monke
     assert [job.segments for job in jobs] == [(1,), (2,)]
     assert hands_of(tmp_path / "out") == whole
     assert len(images_of(tmp_path / "out")) == NUM_FRAMES
+
+
+@pytest.mark.parametrize("killed_in", ["rename", "rmtree"])
+def test_a_call_that_was_killed_at_the_end_is_resumed(tmp_path, video, whole, monkeypatch, killed_in):
+    """SIGKILL before and after the bag is moved to its place; ``tools/kill_annotate.py`` tries random moments."""
+
+    place, original = {"rename": (Path, Path.rename), "rmtree": (shutil, shutil.rmtree)}[killed_in]
+
+    def killed(folder, *arguments, **options):
+        if "out.partial" in (folder.name, folder.parent.name) and folder.name != "segments":
+            raise SystemExit
+        return original(folder, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, killed_in, killed)
+        with pytest.raises(SystemExit):
+            annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, THIS_PROCESS)
+    assert (tmp_path / "out").exists() == (killed_in == "rmtree")
+    assert annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, NO_WORKERS) == []
+    assert hands_of(tmp_path / "out") == whole and not (tmp_path / "out.partial").exists()
+    with pytest.raises(FileExistsError, match="already exists; remove it"):
+        annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, NO_WORKERS)
 
 
 def test_finished_segments_are_not_estimated_again(tmp_path, small_segments):

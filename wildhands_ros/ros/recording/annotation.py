@@ -57,10 +57,17 @@ def annotate(
     """
     # Absolute paths, for workers on other machines.
     source, output = source.resolve(), output.resolve()
-    if output.exists():
-        raise FileExistsError(f"{output} already exists; remove it, or choose another --output")
     partial_folder = output.with_name(f"{output.name}.partial")
+    bag_folder, is_written = partial_folder / output.name, partial_folder / "written"
+    if output.exists():
+        if not is_written.is_file() or bag_folder.exists():
+            raise FileExistsError(f"{output} already exists; remove it, or choose another --output")
+        # The earlier call was killed after it had moved the bag to its place.
+        shutil.rmtree(partial_folder)
+        print(f"{source}: {output} was already complete", file=sys.stderr)
+        return []
     _check_writable(partial_folder)
+    is_written.unlink(missing_ok=True)
     inputs = {**asdict(config), **settings, "files": _fingerprint(source), "rectified": options.rectified}
 
     def estimated(readable: Path, count: int | None, name: str = "") -> Annotation:
@@ -91,7 +98,6 @@ def annotate(
             problems,
         )
 
-    bag_folder = partial_folder / output.name
     if is_bag(source):
         with Bag(source, scratch=output.parent) as bag:
             streams = {name: BagStream(bag, each) for name, each in options.of_cameras().items()}
@@ -130,6 +136,7 @@ def annotate(
         hands = refined(annotation, poses, lambda frames: frames)
         write_annotated_video(hands, annotation.jpegs(), bag_folder)
         problems = [*annotation.problems(), *hands.problems]
+    is_written.touch()
     bag_folder.rename(output)
     shutil.rmtree(partial_folder, ignore_errors=True)
     return summarized(problems)
