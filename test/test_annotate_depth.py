@@ -91,11 +91,14 @@ def test_depth_images_of_a_bag_are_registered_and_used(tmp_path, depths) -> None
         expected = estimator(through_jpeg(image), CALIBRATION.for_image(image), START + i * PERIOD, depth=depth)
         assert {hand.depth for hand in expected.hands} == {DepthStatus.USED}
         joints = {hand.side.value: hand.joints for hand in expected.hands}
+        contact = {hand.side.value: hand.object_contact for hand in expected.hands}
         assert len(found[i].hands) == len(joints) == 2
         for hand in found[i].hands:
             assert hand.depth == hand.DEPTH_USED and hand.source & hand.SOURCE_DEPTH
             side = "right" if hand.side == hand.SIDE_RIGHT else "left"
             np.testing.assert_allclose(np.reshape(hand.joints, (21, 3)), joints[side], atol=1e-5)
+            assert np.isfinite(hand.object_contact).any()
+            np.testing.assert_allclose(hand.object_contact, contact[side], atol=1e-4)
             assert 0.15 < hand.hand_length < 0.22
 
 
@@ -114,6 +117,7 @@ def test_unusable_depth_is_named_and_colour_remains(tmp_path, depths, options, d
     hands = [hand for message in found for hand in message.hands]
     assert hands and {hand.depth for hand in hands} == {getattr(hands[0], status)}
     assert not any(hand.source & hand.SOURCE_DEPTH for hand in hands)
+    assert all(np.isnan(hand.object_contact).all() for hand in hands)
     assert (problems == []) if text is None else text in problems[0]
 
 

@@ -28,7 +28,8 @@ def labels() -> RecordingLabels:
     positions = rng.normal(0, 1, (COUNT, 3))
     visible = rng.random((COUNT, 2, 21)) < 0.5
     stamps = 1000 + np.arange(COUNT) / 30
-    rotations, gaps = np.tile(np.eye(3), (COUNT, 1, 1)), np.full((COUNT, 2, 5), np.inf)
+    # The thumb touches an object and the little finger is deep inside one, which does not count.
+    rotations, gaps = np.tile(np.eye(3), (COUNT, 1, 1)), np.tile([0.002, 0.02, 0.0, 0.1, -0.03], (COUNT, 2, 1))
     return RecordingLabels(stamps, rotations, positions, joints, visible, seen, gaps, 0.187)
 
 
@@ -41,9 +42,10 @@ def estimates(true: RecordingLabels, frames: range) -> list[RecordedHand]:
         world = joints + true.positions[n] + (0, 0.04, 0)
         side = Side.LEFT if n == 1 else Side.RIGHT
         visibility = true.visible[n, 0].astype(float)
-        contact = np.array([1.0, 0, np.nan, 0])
+        contact, at_object = np.array([1.0, 0, np.nan, 0]), np.array([0.9, 0.1, np.nan, 0.1, 0.8])
+        seen = HandState.SEEN
         found.append(
-            RecordedHand(true.stamps[n], side, joints, world, visibility, contact, HandState.SEEN, 0, usable=n > 1)
+            RecordedHand(true.stamps[n], side, joints, world, visibility, contact, at_object, seen, 0, usable=n > 1)
         )
     return found
 
@@ -56,6 +58,16 @@ def test_figures_of_known_errors():
     assert (found["wrong_masked"], found["good_masked"]) == (1.0, 0.0)
     assert found["camera_wrist_mm"] == pytest.approx(30) and found["world_wrist_mm"] == pytest.approx(50)
     assert found["visibility_ap"] == pytest.approx(1.0)
+
+
+def test_figures_of_contact_with_objects():
+    true = labels()
+    found = recording_figures([(true, estimates(true, range(15)))])
+    assert found["object_contact_known"] == pytest.approx(3 / 5) and found["object_contact_rate"] == pytest.approx(
+        1 / 3
+    )
+    assert found["object_contact_ap"] == pytest.approx(1.0)
+    assert found["object_contact_calibration_error"] == pytest.approx(0.1)
 
 
 def test_contact_is_compared_where_it_is_known():

@@ -42,7 +42,16 @@ def main() -> None:
                 surfaces = [Surface(hand.vertices, estimator.faces[hand.side]) for hand in frame.hands]
                 found = [
                     RecordedHand(
-                        image.stamp, hand.side, hand.joints, None, np.zeros(21), np.zeros(4), HandState.SEEN, 0, False
+                        image.stamp,
+                        hand.side,
+                        hand.joints,
+                        None,
+                        visibility=np.zeros(21),
+                        contact=np.zeros(4),
+                        object_contact=np.zeros(5),
+                        state=HandState.SEEN,
+                        doubts=0,
+                        usable=False,
                     )
                     for hand in frame.hands
                 ]

@@ -24,6 +24,7 @@ from .fitting.uncertainty import calibrated
 from .geometry.boxes import rotated_square
 from .geometry.camera import Camera, in_image
 from .geometry.depth_image import DepthImage
+from .geometry.object_contact import object_contact_probability
 from .geometry.pose import Pose
 from .hand_model.asset import HandAsset, open_hands
 from .hand_model.mano_files import load_hands
@@ -266,12 +267,14 @@ class Estimator:
             self._predict(hands, image_rgb, camera)
         with self._timer.stage("fit"):
             self._fit_hands(hands, camera, stamp)
-            self._refine_with_depth(hands, depth, stamp)
+            depth_image = self._refine_with_depth(hands, depth, stamp)
             estimated = self._estimated(hands)
         with self._timer.stage("smooth"):
             self._smooth(estimated, stamp, camera_pose)
         with self._timer.stage("pose"):
             estimates = self._pose(estimated, camera, stamp)
+            if depth_image is not None:
+                estimates = _with_object_contact(estimates, depth_image)
         return FrameEstimate(estimates, camera, max(candidates - len(estimates), 0), self._timer.seconds, self.faces)
 
     def find(self, image_rgb: np.ndarray, camera: Camera) -> list[Detection]:
@@ -366,10 +369,14 @@ class Estimator:
 
     def _refine_with_depth(
         self, hands: list[_Hand], depth: DepthImage | DepthLookup | None, stamp: float | None
-    ) -> None:
-        """Refines the fits with the depth image; each hand that it does not help keeps the fit to its keypoints."""
+    ) -> DepthImage | None:
+        """Refines the fits with the depth image; each hand that it does not help keeps the fit to its keypoints.
+
+        Returns:
+            The depth image, if there are hands and it can be used.
+        """
         if not hands:
-            return
+            return None
         found = depth() if callable(depth) else depth or DepthStatus.NONE
         for hand in hands:
             if isinstance(found, DepthStatus):
@@ -384,6 +391,7 @@ class Estimator:
                         self.hand_lengths.add(hand.fit.side, hand.fit.length, stamp)
             if hand.fit is not None and hand.depth is not DepthStatus.USED:
                 hand.fit = calibrated(hand.fit)
+        return found if isinstance(found, DepthImage) else None
 
     def _estimated(self, hands: list[_Hand]) -> list[_Estimated]:
         """Returns the hands with an estimate."""
@@ -482,6 +490,17 @@ class _StageTimer:
             elapsed = time.perf_counter() - start
             self.seconds[name] += elapsed - self._nested
             self._nested = outer + elapsed
+
+
+def _with_object_contact(hands: tuple[HandEstimate, ...], depth: DepthImage) -> tuple[HandEstimate, ...]:
+    """Adds the contact with objects to the hands that use the depth image."""
+    found = []
+    for number, hand in enumerate(hands):
+        if hand.depth is DepthStatus.USED:
+            others = [other.joints for i, other in enumerate(hands) if i != number]
+            hand = replace(hand, object_contact=object_contact_probability(hand.joints, others, depth))
+        found.append(hand)
+    return tuple(found)
 
 
 def _check_image(image_rgb: np.ndarray, camera: Camera) -> None:

@@ -348,6 +348,10 @@ class HandEstimate:
     """Name of the hand's track, such as "hand_1"; empty for a single image."""
     depth: DepthStatus = DepthStatus.NONE
     """Whether the estimate uses the depth image, or why not."""
+    object_contact: np.ndarray | None = None
+    """(5,) probabilities in [0, 1] that thumb, index, middle, ring and little fingertip touch something that is not a
+    hand; NaN where the depth image does not tell. None if the estimate does not use a depth image. See
+    ``geometry.object_contact``."""
     hand_length: HandLength | None = None
     """Learned or given length of the hand; None if unknown."""
     views: tuple[str, ...] = ()

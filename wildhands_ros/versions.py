@@ -11,7 +11,7 @@ GRAPH = 2
 SYNTHETIC = 1
 """Frames of the synthetic world and their labels, for a given ``WorldConfig``."""
 
-RECORDINGS = 2
+RECORDINGS = 3
 """Frames of the synthetic egocentric recordings and their labels, for a given seed."""
 
 EXAMPLES = 1

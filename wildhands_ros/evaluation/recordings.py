@@ -7,7 +7,9 @@ What counts as what:
 - An estimate belongs to the hand whose wrist is nearest, in the image. It is *wrong* if its wrist is more than 10 cm
   off, or if it has the other side; otherwise it is *good*.
 - The wrist errors are means over the good estimates, in the camera frame and in the world.
-- Two fingertips *touch* if there are less than 5 mm between the balls in their pads (``geometry.contact``).
+- Two fingertips *touch* if there are less than 5 mm between the balls in their pads (``geometry.contact``); a fingertip
+  touches an object if there are less than 5 mm between its ball and the object. Where hands are deep inside objects,
+  which these recordings do not prevent, nothing is counted.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ DUE = 0.5
 """Seen fraction of a hand's outline from which on an estimate is due."""
 WRONG = 0.10
 """Metres between the wrists from which on an estimate is wrong."""
+DEEPEST = -0.015
+"""Metres between a fingertip and an object below which the recording itself is wrong: the hand is inside the object."""
 SAME_STAMP = 0.002
 """Seconds between stamps of the same image."""
 _SIDES = tuple(Side)
@@ -52,7 +56,7 @@ class RecordingLabels:
     seen: np.ndarray
     """(T, 2) fraction of each hand's outline that is inside the image and not hidden."""
     object_gaps: np.ndarray
-    """(T, 2, 5) metres between the pad of each fingertip, thumb first, and what the hand holds; infinite if nothing."""
+    """(T, 2, 5) metres between the pad of each fingertip, thumb first, and the nearest object."""
     hand_length: float
     """Length of both hands in metres."""
 
@@ -101,6 +105,8 @@ class RecordedHand:
     """(21,) probabilities."""
     contact: np.ndarray
     """(4,) probabilities that the thumb touches the other fingertips; NaN where unknown."""
+    object_contact: np.ndarray
+    """(5,) probabilities that the fingertips touch something that is not a hand; NaN where unknown."""
     state: HandState
     doubts: int
     """Value of the ``Doubt`` flags."""
@@ -159,12 +165,13 @@ def recording_figures(recordings: Sequence[tuple[RecordingLabels, Sequence[Recor
         wrong and of good estimates that are not usable; ``visibility_ap``, the average precision of the joints'
         visibility; of the contacts of fingertips ``contact_known``, the fraction that is not unknown, and of these
         ``contact_rate``, the fraction that touch, ``contact_ap``, the average precision, and
-        ``contact_calibration_error``; and the counts ``due``, ``wrong`` and ``good``.
+        ``contact_calibration_error``; the same of the contacts with objects as ``object_contact_known`` and so on; and
+        the counts ``due``, ``wrong`` and ``good``.
     """
     due = covered = 0
     everything: list[Match] = []
     visible, probability = [], []
-    touching, contact = [], []
+    touching, contact, at_object, object_contact = [], [], [], []
     for labels, hands in recordings:
         found = matches(labels, hands)
         everything += found
@@ -176,13 +183,13 @@ def recording_figures(recordings: Sequence[tuple[RecordingLabels, Sequence[Recor
             probability.append(match.hand.visibility)
             touching.append(thumb_gaps(labels.joints[match.frame, match.label]) < TOUCHING)
             contact.append(match.hand.contact)
+            gaps = labels.object_gaps[match.frame, match.label]
+            at_object.append(gaps < TOUCHING)
+            object_contact.append(np.where(gaps > DEEPEST, match.hand.object_contact, np.nan))
         due += int(is_due.sum())
         covered += int((is_due & has).sum())
     wrong = [match for match in everything if match.is_wrong]
     good = [match for match in everything if not match.is_wrong]
-    touch, touch_probability = np.ravel(touching), np.ravel(contact)
-    known = np.isfinite(touch_probability)
-    touch, touch_probability = touch[known], touch_probability[known]
     return {
         "world_wrist_mm": 1000 * _mean([match.world_error for match in good]),
         "camera_wrist_mm": 1000 * _mean([match.wrist_error for match in good]),
@@ -190,13 +197,23 @@ def recording_figures(recordings: Sequence[tuple[RecordingLabels, Sequence[Recor
         "wrong_masked": _mean([not match.hand.usable for match in wrong]),
         "good_masked": _mean([not match.hand.usable for match in good]),
         "visibility_ap": average_precision(np.ravel(visible), np.ravel(probability)),
-        "contact_known": float(known.mean()) if len(known) else float("nan"),
-        "contact_rate": float(touch.mean()) if len(touch) else float("nan"),
-        "contact_ap": average_precision(touch, touch_probability),
-        "contact_calibration_error": calibration_error(reliability(touch_probability, touch)) or 0.0,
+        **_contact_figures("contact", np.ravel(touching), np.ravel(contact)),
+        **_contact_figures("object_contact", np.ravel(at_object), np.ravel(object_contact)),
         "due": due,
         "wrong": len(wrong),
         "good": len(good),
+    }
+
+
+def _contact_figures(name: str, touching: np.ndarray, probability: np.ndarray) -> dict[str, float]:
+    """Returns the figures of one kind of contact, whose names begin with ``name``."""
+    known = np.isfinite(probability)
+    touch, probability = touching[known], probability[known]
+    return {
+        f"{name}_known": float(known.mean()) if len(known) else float("nan"),
+        f"{name}_rate": float(touch.mean()) if len(touch) else float("nan"),
+        f"{name}_ap": average_precision(touch, probability),
+        f"{name}_calibration_error": calibration_error(reliability(probability, touch)) or 0.0,
     }
 
 

@@ -46,7 +46,7 @@ samples; shorter recordings have one for each segment."""
 WARM_UP = 10
 """Frames that the estimator sees before a segment. The side of a hand needs about as many; its shape converges for
 seconds."""
-FORMAT = 4
+FORMAT = 5
 """Number of the format of the working folder; a folder of another format is not resumed."""
 SAME_HAND_DISTANCE = 0.1
 """Metres between the wrists of two estimates of one frame, below which they are the same hand."""

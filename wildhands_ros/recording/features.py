@@ -44,6 +44,11 @@ CONTACT_NAMES = tuple(
     f"{side}.contact.thumb_{finger}" for side in SIDES for finger in ("index", "middle", "ring", "pinky")
 )
 """Names of the numbers of ``contact``: probabilities that fingertips touch; -1 where unknown and without a hand."""
+OBJECT_CONTACT_NAMES = tuple(
+    f"{side}.object_contact.{finger}" for side in SIDES for finger in ("thumb", "index", "middle", "ring", "pinky")
+)
+"""Names of the numbers of ``object_contact``: probabilities that fingertips touch an object; -1 where unknown and
+without a hand."""
 CAMERA = ("camera.valid", *(f"camera.{axis}" for axis in ("x", "y", "z", "qx", "qy", "qz", "qw")))
 WORLD_NAMES = (*CAMERA, *(f"{side}.{name}" for side in SIDES for name in ("valid", *WRIST, *JOINTS)))
 """Names of the numbers of ``world``: metres, in the fixed frame; all zero where the pose of the camera is unknown."""
@@ -69,7 +74,17 @@ def visibility(hands: Sequence[Message]) -> np.ndarray:
 
 def contact(hands: Sequence[Message]) -> np.ndarray:
     """Returns the contact of the fingertips of both hands: (len(CONTACT_NAMES),) float32."""
-    rows = [getattr(best_hand(hands, value), "contact", np.full(4, np.nan)) for value in SIDES.values()]
+    return _of_both_hands(hands, "contact", 4)
+
+
+def object_contact(hands: Sequence[Message]) -> np.ndarray:
+    """Returns the contact of the fingertips of both hands with objects: (len(OBJECT_CONTACT_NAMES),) float32."""
+    return _of_both_hands(hands, "object_contact", 5)
+
+
+def _of_both_hands(hands: Sequence[Message], name: str, count: int) -> np.ndarray:
+    """Returns a field of probabilities of both hands; -1 where it is unknown, also in bags that are older than it."""
+    rows = [getattr(best_hand(hands, value), name, np.full(count, np.nan)) for value in SIDES.values()]
     return np.nan_to_num(np.concatenate(rows), nan=-1.0).astype(np.float32)
 
 

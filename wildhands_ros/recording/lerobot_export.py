@@ -15,11 +15,13 @@ from ..io.images import InputError
 from .demonstrations import Demonstration, ExportSummary, world_of
 from .features import (
     CONTACT_NAMES,
+    OBJECT_CONTACT_NAMES,
     QUALITY_NAMES,
     STATE_NAMES,
     VISIBILITY_NAMES,
     WORLD_NAMES,
     contact,
+    object_contact,
     quality,
     visibility,
 )
@@ -62,7 +64,8 @@ def export_lerobot(demonstrations: Iterable[Demonstration], folder: Path, repo_i
 
     The features are ``observation.images.<camera>``, ``observation.state``, ``observation.intrinsics``,
     ``observation.stamp`` (nanoseconds of the recording's clock), ``observation.usable``, ``observation.quality``,
-    ``observation.visibility``, ``observation.contact``, ``observation.world`` if there are hands in a fixed frame,
+    ``observation.visibility``, ``observation.contact``, ``observation.object_contact``, ``observation.world`` if there
+    are hands in a fixed frame,
     ``observation.depth.<camera>`` (uint16 millimetres, 0 where unknown) if depth images are exported, and ``action``.
     The file meta/wildhands.json contains the complete calibration.
 
@@ -124,6 +127,7 @@ def _write(
                     "observation.quality": quality(sample.hands.hands),
                     "observation.visibility": visibility(sample.hands.hands),
                     "observation.contact": contact(sample.hands.hands),
+                    "observation.object_contact": object_contact(sample.hands.hands),
                     **({"observation.world": world_of(sample)} if layout.has_world else {}),
                     **({f"observation.depth.{camera}": depth} if depth is not None else {}),
                     "action": sample.action,
@@ -158,6 +162,7 @@ def _features(camera: str, layout: _Layout) -> dict[str, dict[str, object]]:
         "observation.quality": vector(QUALITY_NAMES, "int64"),
         "observation.visibility": vector(VISIBILITY_NAMES),
         "observation.contact": vector(CONTACT_NAMES),
+        "observation.object_contact": vector(OBJECT_CONTACT_NAMES),
         **({"observation.world": vector(WORLD_NAMES)} if layout.has_world else {}),
         **({f"observation.depth.{camera}": depth} if layout.depth_shape is not None else {}),
         "action": vector(layout.action_names),

@@ -194,6 +194,7 @@ class Refinement:
             views=(),
             keypoints=None,
             seen=None,
+            object_contact=None,
             joints_stddev=None,
             wrist_covariance=None,
             quality=HandQuality(HandState.INTERPOLATED, quality.doubts if quality else Doubt.NONE, usable=False),

@@ -28,6 +28,7 @@ _OPTIONAL = {
     "wrist_covariance": (6, 6),
     "keypoints": (21, 2),
     "seen": (21,),
+    "object_contact": (5,),
     "grasp_probabilities": (9,),
 }
 

@@ -14,6 +14,7 @@ from . import openxr
 from .demonstrations import Demonstration, ExportSummary, world_of
 from .features import (
     CONTACT_NAMES,
+    OBJECT_CONTACT_NAMES,
     QUALITY_NAMES,
     SIDES,
     STATE_NAMES,
@@ -21,6 +22,7 @@ from .features import (
     WORLD_NAMES,
     best_hand,
     contact,
+    object_contact,
     quality,
     visibility,
 )
@@ -30,7 +32,7 @@ def export_parquet(demonstrations: Iterable[Demonstration], file: Path) -> Expor
     """Writes a Parquet table with one row per frame.
 
     The columns are episode, frame, task, stamp (nanoseconds), and a column for each number of state, action, quality,
-    visibility, contact, and world if the bags have hands in a fixed frame; see ``features``.
+    visibility, contact, object_contact, and world if the bags have hands in a fixed frame; see ``features``.
 
     Raises:
         InputError: there is nothing to export, or the episodes have different actions.
@@ -50,9 +52,9 @@ def export_hdf5(demonstrations: Iterable[Demonstration], file: Path) -> ExportSu
     """Writes an HDF5 file with one group per episode.
 
     The groups ``/data/demo_<n>`` hold the arrays ``state``, ``action``, ``quality``, ``visibility``, ``contact``,
-    ``stamp``, and ``world`` if the bags have hands in a fixed frame, and the attributes ``task`` and ``fps``. The names
-    of the numbers are attributes of ``/data``, such as ``state_names``. ``openxr/right/poses`` (T, 26, 7) and
-    ``flags`` (T, 26) are OpenXR's joints; see ``openxr``.
+    ``object_contact``, ``stamp``, and ``world`` if the bags have hands in a fixed frame, and the attributes ``task``
+    and ``fps``. The names of the numbers are attributes of ``/data``, such as ``state_names``. ``openxr/right/poses``
+    (T, 26, 7) and ``flags`` (T, 26) are OpenXR's joints; see ``openxr``.
 
     Raises:
         InputError: there is nothing to export, or the episodes have different actions.
@@ -112,6 +114,10 @@ def _extras(episode: Demonstration) -> dict[str, tuple[tuple[str, ...], np.ndarr
         "quality": (QUALITY_NAMES, np.stack([quality(sample.hands.hands) for sample in samples])),
         "visibility": (VISIBILITY_NAMES, np.stack([visibility(sample.hands.hands) for sample in samples])),
         "contact": (CONTACT_NAMES, np.stack([contact(sample.hands.hands) for sample in samples])),
+        "object_contact": (
+            OBJECT_CONTACT_NAMES,
+            np.stack([object_contact(sample.hands.hands) for sample in samples]),
+        ),
     }
     if episode.has_world:
         extras["world"] = WORLD_NAMES, np.stack([world_of(sample) for sample in samples])

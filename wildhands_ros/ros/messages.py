@@ -122,6 +122,7 @@ def hand(
         joints_in_image=inside.tolist(),
         joints_visibility=_floats(np.full(21, np.nan) if visibility is None else visibility),
         contact=_floats(np.full(4, np.nan) if contact is None else contact),
+        object_contact=_floats(np.full(5, np.nan) if estimate.object_contact is None else estimate.object_contact),
         reprojection_error=float(estimate.reprojection_error),
         views=list(estimate.views),
         state=STATES[quality.state],

@@ -7,7 +7,9 @@ They are as long as the hands of adults.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from zlib import crc32
 
 import numpy as np
@@ -27,11 +29,11 @@ from .config import SPLITS, WorldConfig, world_config
 from .depth import DepthSensor, measure, scene_depth
 from .dressed_hands import add_hand, make_person
 from .grasps import HandAction, act, pinch
-from .objects import placed, random_object
+from .objects import SceneObject, placed, random_object
 from .raster import rasterise
 from .render import RenderedImage, render
 from .scene import Meshes, Scene
-from .solids import distance, unit
+from .solids import PlacedSolid, box, distance, unit
 from .surroundings import add_object, photographed
 from .textures import OBJECT_TEXTURES, WOOD, plain_material
 
@@ -39,6 +41,8 @@ FPS = 30
 SIZE = 640, 480
 DESK = -0.55
 """Height of the desk in metres."""
+_DESK_THICKNESS = 0.5
+"""Metres; a hand that is lower than the desk is inside it."""
 _OPTICAL = np.diag([1.0, -1.0, -1.0])
 """Axes of the camera in the frame of the head, which is upright as the world."""
 _SHUTTER = 0.35
@@ -68,8 +72,8 @@ class EgocentricFrame:
     seen: tuple[float, ...]
     """For each hand the fraction of its outline that is inside the image and not hidden."""
     object_gaps: tuple[np.ndarray, ...]
-    """For each hand the (5,) metres between the skin of each fingertip's pad, thumb first, and what the hand holds;
-    infinite if it holds nothing."""
+    """For each hand the (5,) metres between the skin of each fingertip's pad, thumb first, and the nearest object: what
+    a hand holds, the desk, or what stands on it. Negative inside an object."""
 
 
 class EgocentricRecording:
@@ -107,11 +111,10 @@ class EgocentricRecording:
     def frame(self, number: int) -> EgocentricFrame:
         """Renders a frame."""
         scene = self.scene(number)
-        actors = self._actors(number)
         rendered = render(scene)
         hands = tuple(replace(hand, visible=_visible(scene, rendered, i)) for i, hand in enumerate(scene.hands))
         seen = tuple(_seen_fraction(scene, i) for i in range(len(hands)))
-        gaps = tuple(_object_gaps(actor, hand) for actor, hand in zip(actors, hands, strict=True))
+        gaps = self._object_gaps(number, hands)
         return EgocentricFrame(number / FPS, rendered.image, self.camera_pose(number / FPS), hands, seen, gaps)
 
     def depth(self, number: int, sensor: DepthSensor) -> np.ndarray:
@@ -125,6 +128,29 @@ class EgocentricRecording:
     def _actors(self, number: int) -> list[Actor]:
         in_camera = self.camera_pose(number / FPS).inverse()
         return [motion.actor(number / FPS, in_camera) for motion in self._hands]
+
+    def _object_gaps(self, number: int, hands: Sequence[LabelledHand]) -> tuple[np.ndarray, ...]:
+        """Returns ``EgocentricFrame.object_gaps`` of the hands of a frame."""
+        in_camera = self.camera_pose(number / FPS).inverse()
+        at_rest = [part.placed(in_camera.rotation, in_camera.position) for item in self._desk for part in item]
+        actors = self._actors(number)
+        gaps = []
+        for hand in hands:
+            assert hand.joints is not None
+            centres = pads(hand.joints)
+            nearest = _distances(at_rest, centres)
+            for actor in actors:
+                held = [part for item in actor.action.objects for part in item]
+                in_rest_frame = (centres * actor.mirror - actor.wrist) @ actor.rotation
+                nearest = np.minimum(nearest, _distances(held, in_rest_frame))
+            gaps.append(nearest - pad_radii(hand.joints))
+        return tuple(gaps)
+
+    @cached_property
+    def _desk(self) -> list[SceneObject]:
+        """The desk and what stands on it, in the world."""
+        top = PlacedSolid(box(2.0, _DESK_THICKNESS, 1.45), np.eye(3), np.array([0, DESK - _DESK_THICKNESS / 2, -0.775]))
+        return [(top,), *self._add_desk(Meshes(), Pose.identity())]
 
     def scene(self, number: int) -> Scene:
         """Returns the scene of a frame in the frame of the camera, not yet rendered."""
@@ -163,8 +189,8 @@ class EgocentricRecording:
         x, y, z = pose.rotation.T @ direction
         return self.camera.focal * np.array([np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))])
 
-    def _add_desk(self, meshes: Meshes, in_camera: Pose) -> None:
-        """Adds the desk and what stands on it."""
+    def _add_desk(self, meshes: Meshes, in_camera: Pose) -> list[SceneObject]:
+        """Adds the desk and what stands on it, and returns the latter in the world."""
         rng = self._rng(40)
         cells = 30
         x, z = np.meshgrid(np.linspace(-1, 1, cells + 1), np.linspace(-1.5, -0.05, cells + 1), indexing="ij")
@@ -181,16 +207,14 @@ class EgocentricRecording:
             row,
             normals=np.broadcast_to(up, points.shape),
         )
+        items = []
         for number in range(7):
             item = random_object(rng, self.config.objects)
             tall = 0.10 if number < 2 else 0.02
             place = np.array([rng.uniform(-0.4, 0.4), DESK + tall + rng.uniform(0, 0.05), -rng.uniform(0.3, 0.9)])
-            add_object(
-                meshes,
-                placed(item, Rotation.from_euler("y", rng.uniform(0, 6.3)).as_matrix(), place),
-                rng,
-                in_camera.apply,
-            )
+            items.append(placed(item, Rotation.from_euler("y", rng.uniform(0, 6.3)).as_matrix(), place))
+            add_object(meshes, items[-1], rng, in_camera.apply)
+        return items
 
 
 class _Wander:
@@ -302,14 +326,9 @@ def _adult(rng: np.random.Generator) -> np.ndarray:
     return betas
 
 
-def _object_gaps(actor: Actor, hand: LabelledHand) -> np.ndarray:
-    """Returns the (5,) metres between the pads of the fingertips and the objects that a hand holds."""
-    if not actor.action.objects or hand.joints is None:
-        return np.full(5, np.inf)
-    centres = (pads(hand.joints) * actor.mirror - actor.wrist) @ actor.rotation  # in the rest frame
-    shapes = [part.shape for item in actor.action.objects for part in item]
-    to_surface = [min(distance(*shape, *centre) for shape in shapes) for centre in centres]
-    return np.array(to_surface) - pad_radii(hand.joints)
+def _distances(solids: Sequence[PlacedSolid], points: np.ndarray) -> np.ndarray:
+    """Returns the (N,) metres from points (N, 3) to the nearest of some solids, negative inside; infinite without."""
+    return np.array([min((distance(*solid.shape, *point) for solid in solids), default=np.inf) for point in points])
 
 
 def _wrist_rotation(side: Side, fingers: np.ndarray, palm: np.ndarray) -> np.ndarray:

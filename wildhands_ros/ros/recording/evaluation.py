@@ -87,6 +87,7 @@ def recorded_hands(folder: Path) -> list[RecordedHand]:
             np.reshape(world[stamp][number].joints, (21, 3)).astype(np.float64) if stamp in world else None,
             np.asarray(hand.joints_visibility),
             np.asarray(hand.contact),
+            np.asarray(hand.object_contact),
             STATES[hand.state],
             int(hand.doubts),
             bool(hand.usable),
@@ -106,6 +107,7 @@ def frame_hands(frames: Iterable[AnnotatedFrame]) -> list[RecordedHand]:
             None,
             visibility,
             contact,
+            np.full(5, np.nan) if hand.object_contact is None else hand.object_contact,
             hand.quality.state if hand.quality else HandState.SEEN,
             hand.quality.doubts.value if hand.quality else 0,
             bool(hand.quality and hand.quality.usable),
@@ -133,5 +135,8 @@ def describe(figures: Mapping[str, float], recordings: list[tuple[RecordingLabel
             f"contact of fingertips: average precision {figures['contact_ap']:.3f}, calibration error "
             f"{figures['contact_calibration_error']:.3f}; {100 * figures['contact_rate']:.1f} % touch, "
             f"{100 * figures['contact_known']:.0f} % are known",
+            f"contact with objects: average precision {figures['object_contact_ap']:.3f}, calibration error "
+            f"{figures['object_contact_calibration_error']:.3f}; {100 * figures['object_contact_rate']:.1f} % touch, "
+            f"{100 * figures['object_contact_known']:.0f} % are known",
         ]
     )

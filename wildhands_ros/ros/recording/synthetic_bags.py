@@ -32,7 +32,7 @@ _TF = "tf2_msgs/msg/TFMessage"
 _START = 1000
 """Stamp of the first image in seconds."""
 _LABELS = "labels.npz"
-_DEPTH_POSE = Pose(
+DEPTH_POSE = Pose(
     Rotation.from_rotvec(np.radians([0.08, -0.06, 0.05])).as_matrix(), STEREO.pose.position + (0.001, -0.001, 0.0008)
 )
 """Pose of the depth camera by its calibration, which is off by about 1 mm and 0.1 degrees."""
@@ -113,7 +113,7 @@ def write_recording(
 
             poses = [transform(frame.camera_pose, header(WORLD), CAMERA_FRAME)]
             if depths is not None:
-                poses.append(transform(_DEPTH_POSE, header(CAMERA_FRAME), DEPTH_FRAME))
+                poses.append(transform(DEPTH_POSE, header(CAMERA_FRAME), DEPTH_FRAME))
             jpeg = np.frombuffer(encode_image(frame.image, ".jpg"), np.uint8)
             image = types[IMAGE_TYPES[1]](header=header(CAMERA_FRAME), format="jpeg", data=jpeg)
             ros_stamp = Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
