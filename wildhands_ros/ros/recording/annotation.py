@@ -64,7 +64,7 @@ def annotate(
             raise FileExistsError(f"{output} already exists; remove it, or choose another --output")
         # The earlier call was killed after it had moved the bag to its place.
         shutil.rmtree(partial_folder)
-        print(f"{source}: {output} was already complete", file=sys.stderr)
+        warn(f"{source}: {output} was already complete")
         return []
     _check_writable(partial_folder)
     is_written.unlink(missing_ok=True)
