@@ -10,13 +10,6 @@
 
 #include "native.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__)
-/* Compiled twice; the loader chooses. */
-#define FOR_AVX2 __attribute__((target_clones("avx2", "default")))
-#else
-#define FOR_AVX2
-#endif
-
 enum { CHANNELS = 3, MOST_TAPS = 4, LANES = 4, MORE = 16, MOST_PIXELS = 256 };
 
 typedef struct {

@@ -13,7 +13,7 @@ static void cross(const float *a, const float *b, float *result) {
 }
 
 /* Lowers the distances at which rays hit a triangle. `rays` holds all x, then all y, then all z. */
-static void intersect(const float *a, const float *b, const float *c, const float rays[3][MOST_RAYS], int count,
+FOR_AVX2 static void intersect(const float *a, const float *b, const float *c, const float rays[3][MOST_RAYS], int count,
                       float *distances) {
     float sides[3][MOST_RAYS], normals[3][3]; /* of the planes through the camera and each edge */
     cross(b, c, normals[0]);

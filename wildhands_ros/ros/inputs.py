@@ -16,6 +16,7 @@ from ..config import TOPIC, TRACKS
 from .diagnostics import Health
 from .pairing import ImageMessage, ImageWithDetections, StampPairs
 from .parameters import Parameters
+from .receiver import Receiver
 from .rejections import InputRejected
 
 try:
@@ -63,7 +64,7 @@ def other_topics(node: Node, kind: str, topic: str) -> tuple[str, ...]:
 
 
 class Inputs:
-    """The subscriptions. All methods must be called in the executor's thread."""
+    """The subscriptions. All methods must be called in the executor's thread; messages arrive in another one."""
 
     def __init__(
         self,
@@ -81,29 +82,29 @@ class Inputs:
             parameters: parameters of the node.
             health: receives counts and warnings.
             on_image: called with each image and, if images wait for their detections (detector.type is topic), with
-                those detections. Returns whether an earlier image was dropped in favour of this one.
+                those detections. Returns whether an earlier image was dropped in favour of this one. This and the
+                following functions are called in the receiver's thread.
             on_camera_info: called with each CameraInfo.
             on_detections: called with detections if images do not wait for them (detector.type is tracks).
         """
         self._node, self._parameters, self._health = node, parameters, health
+        self._receiver = Receiver(node)
         self._on_image_and_detections, self._on_unpaired_detections = on_image, on_detections
         self._pairs = StampPairs() if parameters.detector__type == TOPIC else None
         self._image_topic = image_topic(node, parameters)
         self._image = self._subscribe_to_images(self._wanted_reliability(default=ReliabilityPolicy.BEST_EFFORT))
         self._detections_topic = ""
         self._on_camera_info = on_camera_info
-        self._others = [self._subscribe(CameraInfo, "camera_info", on_camera_info, depth=1)]
+        self._subscribe(CameraInfo, "camera_info", on_camera_info, depth=1)
         self._latched_info: Subscription | None = None
         self._subscribe_to_latched_info()
         if parameters.detector__type in (TOPIC, TRACKS):
-            self._others.append(self._subscribe(Detection2DArray, "detections", self._on_detections, depth=10))
+            self._subscribe(Detection2DArray, "detections", self._on_detections, depth=10)
             self._detections_topic = node.resolve_topic_name("detections")
 
     def close(self) -> None:
-        """Ends the subscriptions."""
-        latched = [] if self._latched_info is None else [self._latched_info]
-        for subscription in (self._image, *self._others, *latched):
-            self._node.destroy_subscription(subscription)
+        """Ends the subscriptions; after it has returned, nothing is called any more."""
+        self._receiver.stop()
 
     def check_publishers(self) -> None:
         """Adapts to a change of the image publishers' reliability and warns if nobody publishes detections.
@@ -118,7 +119,7 @@ class Inputs:
         current = self._image.qos_profile.reliability
         wanted = self._wanted_reliability(default=current)
         if wanted != current:
-            self._node.destroy_subscription(self._image)
+            self._receiver.unsubscribe(self._image)
             self._image = self._subscribe_to_images(wanted)
 
     def _wanted_reliability(self, default: ReliabilityPolicy) -> ReliabilityPolicy:
@@ -136,9 +137,9 @@ class Inputs:
             reliable = offered == {ReliabilityPolicy.RELIABLE}
         return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
 
-    def _subscribe(self, kind: type, topic: str, callback: Callable, depth: int) -> Subscription:
+    def _subscribe(self, kind: type, topic: str, callback: Callable, depth: int) -> None:
         """Subscribes with best effort, which matches every publisher, unless parameters override it."""
-        return self._node.create_subscription(
+        self._receiver.subscribe(
             kind,
             topic,
             callback,
@@ -167,10 +168,10 @@ class Inputs:
             qos = QoSProfile(
                 depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
             )
-            self._latched_info = self._node.create_subscription(CameraInfo, "camera_info", self._on_camera_info, qos)
+            self._latched_info = self._receiver.subscribe(CameraInfo, "camera_info", self._on_camera_info, qos)
 
     def _subscribe_to_images(self, reliability: ReliabilityPolicy) -> Subscription:
-        return self._node.create_subscription(
+        return self._receiver.subscribe(
             CompressedImage if self._parameters.image_transport == "compressed" else Image,
             self._image_topic,
             self._on_image,

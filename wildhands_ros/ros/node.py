@@ -9,7 +9,6 @@ if __name__ == "__main__":  # Before the imports, which take seconds: a signal m
 
 import contextlib
 import ctypes
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -51,17 +50,16 @@ DIAGNOSTICS_PERIOD = 1.0
 """Seconds between two diagnostics messages."""
 M_ARENA_MAX = -8
 """From glibc's malloc.h."""
-SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread gives way to others in Python, whose default is ten times as long."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
 class WildHandsNode(ManagedNode):
     """Estimates the hands in the images of one camera; docs/wildhands_node.md describes it.
 
-    There are four kinds of threads: the executor's (callbacks, services, transitions), the worker's (loading, frames,
-    freeing), the publisher's (the messages of a frame while the worker estimates the next one) and those of DDS. In the
-    executor's thread only transitions that load the model wait for the worker, and they do so as coroutines.
+    There are five kinds of threads: the executor's (services, transitions, timers), the receiver's (images, CameraInfo
+    and detections), the worker's (loading, frames, freeing), the publisher's (the messages of a frame while the worker
+    estimates the next one) and those of DDS. In the executor's thread only transitions that load the model wait for the
+    worker, and they do so as coroutines.
     """
 
     def __init__(self, make_estimator: Callable[[Parameters], Estimator] = make_estimator, **options: Any):
@@ -209,10 +207,11 @@ class WildHandsNode(ManagedNode):
     # Callbacks
 
     def _on_image(self, message: ImageMessage, detections: Detection2DArray | None) -> bool:
-        if self._pipeline is None:
+        pipeline = self._pipeline
+        if pipeline is None:
             return False
         frame = InputFrame(message, time.monotonic(), detections, self.parameters)
-        return self._worker.put_frame(partial(self._pipeline.process, frame))
+        return self._worker.put_frame(partial(pipeline.process, frame))
 
     def _on_camera_info(self, message: CameraInfo) -> None:
         self._cameras.add(message)
@@ -277,14 +276,12 @@ class WildHandsNode(ManagedNode):
         return other_topics(self, f"sensor_msgs/msg/{kind}", topic)
 
 
-def adapt_process() -> None:
-    """Prepares this process for the threads of one node or several.
+def use_one_heap() -> None:
+    """Makes all threads of this process share one heap.
 
-    All threads share one heap: glibc gives each thread its own, and memory freed in one is not reused in another, so
-    that each reload of the model would cost 40 MB. A thread that has run compiled code waits for at most
-    ``SWITCH_INTERVAL`` until it may go on in Python.
+    glibc gives each thread its own, and memory freed in one is not reused in another, so that each reload of the model
+    would cost 40 MB.
     """
-    sys.setswitchinterval(SWITCH_INTERVAL)
     with contextlib.suppress(OSError, AttributeError):  # Not glibc.
         ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 1)
 
@@ -299,7 +296,7 @@ def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameter
     Returns:
         The exit code.
     """
-    adapt_process()
+    use_one_heap()
     return spin_until_signal(
         "wildhands_node",
         partial(WildHandsNode, make_estimator),

@@ -20,7 +20,7 @@ from . import process
 from .camera_names import camera_names, frame_prefix
 from .declaration import ParameterError
 from .loader import make_estimator
-from .node import WildHandsNode, adapt_process
+from .node import WildHandsNode, use_one_heap
 from .parameters import Parameters
 from .spinning import spin_nodes_until_signal
 
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None, make_estimator: Callable[[Parameter
     """
     arguments = sys.argv if arguments is None else arguments
     cameras = _cameras(remove_ros_args(arguments)[1:])
-    adapt_process()
+    use_one_heap()
     return spin_nodes_until_signal(
         PROGRAM,
         [partial(_node, camera, make_estimator) for camera in cameras],
