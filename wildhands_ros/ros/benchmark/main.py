@@ -20,6 +20,7 @@ from ...benchmark.machine import machine
 from ...benchmark.stages import POSE, run_stages
 from ...benchmark.stills import measure_stills
 from ...io.files import OutputFile
+from ...io.progress import busy
 from ...runtime.cores import divided_cores
 from ...runtime.threads import available_cpus
 from ..share import share_folder
@@ -69,7 +70,7 @@ def run_bench(
     figures = Figures()
     try:
         # Open the output first: a path that cannot be written fails before the work.
-        with OutputFile(output) if output else nullcontext() as file:
+        with OutputFile(output) if output else nullcontext() as file, busy("measuring"):
             if quick:
                 _measure(parts or list(QUICK_PARTS), seconds or QUICK_SECONDS, figures, ["mediapipe"])
             else:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
-from tqdm import tqdm
 
+from ...io.progress import Progress
 from ...io.sources import ASSUMED_FPS, FolderSource, FrameSource, ImageSource, open_source
 from ...visualization.overlay_writers import VideoOverlay, overlay_for
 from ..isolated_graph import child_process, isolate_graph
@@ -103,14 +103,14 @@ def _stream(demo_input: DemoInput, recorder: Recorder, count: int | None) -> Sen
     # The node and the recorder subscribe to the images.
     command = camera_command(demo_input, "--listeners", "2", "--node-topics", *NODE_TOPICS)
     with child_process(command, stdout=subprocess.PIPE) as publisher:
-        with tqdm(total=count, unit="frame", desc="node", disable=None) as progress:
+        with Progress(count, "frame", "node") as progress:
             last, end = (0, 0), time.monotonic()
             while publisher.poll() is None or time.monotonic() < end:
                 try:
                     rclpy.spin_once(recorder, timeout_sec=0.1)
                 except KeyboardInterrupt:
                     publisher.send_signal(signal.SIGINT)
-                progress.update(len(recorder.hands) - last[0])
+                progress.show(len(recorder.hands))
                 received = len(recorder.hands), recorder.overlays
                 if received != last or publisher.poll() is None:
                     last, end = received, time.monotonic() + DRAIN

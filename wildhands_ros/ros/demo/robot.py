@@ -21,11 +21,11 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64
 from std_srvs.srv import SetBool
-from tqdm import tqdm
 
 from ...geometry.camera import Camera
 from ...geometry.pose import Pose
 from ...hand_model.joints import MEDIAPIPE_BONES
+from ...io.progress import LOADING, Progress, busy, warn, with_progress
 from ...io.sources import ASSUMED_FPS, open_source
 from ...msg import HandArray
 from ...teleop.retargeting import ROBOTS
@@ -201,19 +201,20 @@ def run_robot_demo(source: str | None) -> int:
 def _stream(demo_input: DemoInput, robot: RobotNode, count: int | None) -> SentFrames:
     """Runs the camera process to its end, or until Ctrl-C, and simulates the robot."""
     deadline = time.monotonic() + START_TIMEOUT
-    while not robot.is_connected():
-        if time.monotonic() > deadline:
-            print(f"wildhands: wildhands_teleop has not started within {START_TIMEOUT:g} s", file=sys.stderr)
-            return SentFrames([], {}, [])
-        rclpy.spin_once(robot, timeout_sec=0.1)
+    with busy(f"starting the nodes: {LOADING}"):
+        while not robot.is_connected():
+            if time.monotonic() > deadline:
+                warn(f"wildhands_teleop has not started within {START_TIMEOUT:g} s")
+                return SentFrames([], {}, [])
+            rclpy.spin_once(robot, timeout_sec=0.1)
     with (
         child_process(camera_command(demo_input), stdout=subprocess.PIPE) as camera,
-        tqdm(total=count, unit="frame", desc="robot", disable=None) as progress,
+        Progress(count, "frame", "robot") as progress,
     ):
         end = time.monotonic() + DRAIN
         while time.monotonic() < end:
             rclpy.spin_once(robot, timeout_sec=0.1)
-            progress.update(len(robot.log.hands) - progress.n)
+            progress.show(len(robot.log.hands))
             if camera.poll() is None:
                 end = time.monotonic() + DRAIN
         return read_sent(camera)
@@ -225,7 +226,7 @@ def _write_video(source: str, sent: SentFrames, log: _Log, robot: SimulatedRobot
     times = log.motion.times
     with VideoOverlay(OUTPUT / name, (frames.fps or ASSUMED_FPS) / VIDEO_STEP) as video:
         pairs = list(zip(sent.frames, frames, strict=False))[::VIDEO_STEP]
-        for frame, image in tqdm(pairs, unit="frame", desc="video", disable=None):
+        for frame, image in with_progress(pairs, len(pairs), "frame of the video"):
             positions = log.positions[min(bisect_left(times, frame.stamp), len(times) - 1)]
             drawn = _with_hands(image.image, log.hands.get(frame.stamp))
             panel = draw_robot(robot.shapes(positions), PANEL, VIEW)

@@ -23,6 +23,7 @@ from ...benchmark.machine import cpu_seconds
 from ...estimator import Estimator
 from ...geometry.calibration import IntrinsicsSource
 from ...io.files import OutputFile
+from ...io.progress import LOADING, busy
 from ..diagnostics import Health
 from ..markers import MarkerBuilder
 from ..messages import hand_array
@@ -53,7 +54,8 @@ def _process_costs(robot: Robot) -> dict[str, float]:
     process = start_node()
     try:
         robot.rate = 5.0
-        robot.spin(lambda: robot.hands_received > 5, START_TIMEOUT)
+        with busy(f"starting the node: {LOADING}"):
+            robot.spin(lambda: robot.hands_received > 5, START_TIMEOUT)
         robot.rate = 30.0
         robot.wait_for_service(SetBool, "enable")
         robot.wait_for_service(ChangeState, "change_state")

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from ...io.files import OutputFile
+from ...io.progress import LOADING, busy, with_progress
 from .demo_robot import START_TIMEOUT, demo_robot, start_node
 from .faults import FAULTS, Fault
 from .loads import LOADS, Load
@@ -78,11 +79,12 @@ class Soak:
         """Applies loads and injects faults for this time, each of them once at least, and returns the report."""
         with self._running_node():
             self._robot.rate = 5.0
-            self._wait_for_hands(START_TIMEOUT)
+            with busy(f"starting the node: {LOADING}"):
+                self._wait_for_hands(START_TIMEOUT)
             self._start = time.monotonic()
             self._robot.sent = self._robot.hands_received = 0
             names = (*LOADS, *FAULTS)
-            for number, name in enumerate(cycle(names)):
+            for number, name in enumerate(with_progress(cycle(names), None, "load or fault")):
                 if number >= len(names) and time.monotonic() - self._start > seconds:
                     break
                 if name in LOADS:
