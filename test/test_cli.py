@@ -252,6 +252,18 @@ def test_an_output_never_replaces_an_input(refused, tmp_path):
     assert image.read_bytes() == before
 
 
+def test_links_that_lead_in_a_circle_are_named(refused, tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for command in (
+        ["estimate", "x.png", "--json"],
+        ["export-onnx"],
+        ["annotate"],
+        ["export", "parquet", "x", "--output"],
+    ):
+        refused([*command, tmp_path / "a"], "Too many levels of symbolic links", f"{tmp_path}/a")
+
+
 def test_an_empty_name_is_not_the_current_folder(refused, capfd):
     refused(["estimate", ""], "name of the input is empty")
     for arguments in (["estimate", "x.png", "--json", ""], ["annotate", ""], ["synth", ""]):

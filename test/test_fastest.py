@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from wildhands_ros.runtime import fastest as module
 from wildhands_ros.runtime.fastest import fastest
 from wildhands_ros.runtime.memory import release_unused_memory
 from wildhands_ros.runtime.network import choose
+from wildhands_ros.runtime.processes import END_WITH_PARENT
 
 
 @pytest.fixture
@@ -38,6 +40,18 @@ def test_runtimes_are_measured_once(file, cache, monkeypatch, caplog):
         assert fastest(file, ["onnxruntime", "tensorrt"]) == first
     (kept,) = cache.glob("*.json")
     assert [runtime for runtime, *_ in json.loads(kept.read_text())] == ["onnxruntime"]
+
+
+def test_a_measurement_ends_with_the_process_that_waits_for_it(file, cache, monkeypatch):
+    commands = []
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        commands.append(command)
+        return SimpleNamespace(stdout='["float32", 1.0]')
+
+    monkeypatch.setattr(module.subprocess, "run", run)
+    assert fastest(file, ["onnxruntime"]).ms == 1.0
+    assert commands[0][: len(END_WITH_PARENT)] == END_WITH_PARENT
 
 
 def test_the_fastest_one_is_chosen_and_damaged_files_are_replaced(file, cache, monkeypatch):

@@ -6,6 +6,7 @@ Each is refused by name before a decoder sees it, or used; none takes memory or 
 from __future__ import annotations
 
 import array
+import json
 import os
 import pickle
 import random
@@ -21,7 +22,9 @@ import cv2
 import numpy as np
 import pytest
 
+from wildhands_ros.datasets.base import FileNames
 from wildhands_ros.datasets.coco_hands import AnnotationError, read_coco_hands
+from wildhands_ros.datasets.real_images.reader import read_boxed_images
 from wildhands_ros.io import images
 from wildhands_ros.io.errors import foreign_bytes, reason
 from wildhands_ros.io.file_kinds import Group, file_kind
@@ -527,6 +530,25 @@ def test_whatever_a_parser_raises_becomes_a_refusal_that_names_the_file(error, t
     with pytest.raises(InputError, match=re.escape(text)) as raised, foreign_bytes("a.json", "labels"):
         raise error
     assert str(raised.value).startswith("a.json is damaged or not labels (") and len(str(raised.value)) < 500
+
+
+OUTSIDE = ["/a.jpg", "//a.jpg", "../a.jpg", "b/../../a.jpg", ".."]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+@pytest.mark.parametrize("read", [read_coco_hands, read_boxed_images])
+def test_a_list_of_images_opens_no_file_outside_of_its_folder(tmp_path, name, read):
+    hand = {"image_id": 1, "id": 1, "keypoints": [0] * 63, "bbox": [0, 0, 9, 9]}
+    content = {"images": [{"id": 1, "file_name": name, "width": 64, "height": 48}], "annotations": [hand]}
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    with pytest.raises(AnnotationError, match=r"annotations\.json.*does not lie below"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_nor_do_the_lists_of_datasets(name):
+    with pytest.raises(InputError, match="does not lie below"):
+        FileNames(["b/c.jpg", name])
 
 
 def test_files_that_cannot_be_opened_are_no_damage():

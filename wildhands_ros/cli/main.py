@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    """Refuses outputs that would replace an input.
+    """Refuses outputs that would replace an input, and links that lead in a circle.
 
     Raises:
         ValueError: an output is also an input.
+        OSError: a link leads to itself.
     """
+    for values in vars(args).values():
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, (str, Path)) and os.path.islink(value):
+                with suppress(FileNotFoundError):
+                    os.stat(value)
     paths = {
         name: [Path(value) for value in (values if isinstance(values, list) else [values]) if _is_file_or_folder(value)]
         for name, values in vars(args).items()

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..io.progress import say
+from ..io.progress import LOADING, busy, say
 from .exit_codes import EXIT_OK, report_problems
 from .options import add_camera_options, add_estimator_options, estimator_config, intrinsics
 
@@ -328,7 +328,8 @@ def _annotate_with(workers: Workers, args: argparse.Namespace) -> int:
         refinement=_refinement_options(args),
         rig=_rig_options(args),
     )
-    config = _resolved(estimator_config(args))
+    with busy(LOADING):
+        config = _resolved(estimator_config(args))
     settings = _settings(args, config)
     problems = []
     for source in args.inputs:

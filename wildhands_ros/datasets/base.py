@@ -19,6 +19,7 @@ import numpy as np
 from ..geometry.camera import Camera
 from ..io.errors import InputError, foreign_bytes
 from ..io.images import load_image
+from ..io.paths import below
 from ..types import Side
 from .labels import LabelledHand, LabelledImage, ManoLabel, Supervision, drop_unknown
 
@@ -126,10 +127,12 @@ class HandDataset(ABC):
         """Return the first of these files or folders below the root that exists."""
         for path in paths:
             # Annotations, of which the names are parts, are no reason to read other files.
-            if Path(path).is_absolute() or ".." in Path(path).parts:
-                raise DatasetError(f"{self.NAME}: {_shortened(path)} does not lie below {self.root}")
-            if (self.root / path).exists():
-                return self.root / path
+            try:
+                file = below(self.root, path)
+            except InputError as error:
+                raise DatasetError(f"{self.NAME}: {error}") from error
+            if file.exists():
+                return file
         expected = " or ".join(_shortened(self.root / path) for path in paths)
         raise DatasetError(f"{self.NAME}: {expected} does not exist.\n{self.describe()}")
 
@@ -155,10 +158,17 @@ class FileNames:
     """Many file names in little memory: each folder is stored once."""
 
     def __init__(self, names: Iterable[str]):
+        """Takes the names, relative to the folder of the dataset.
+
+        Raises:
+            InputError: one of them leads out of the folder.
+        """
         folders: dict[str, int] = {}
         indices, ends = [], []
         for name in names:
             folder, _, end = name.rpartition("/")
+            if folder not in folders or end == "..":
+                below(Path(), name)
             indices.append(folders.setdefault(folder, len(folders)))
             ends.append(end.encode())
         self._folders, self._indices, self._ends = list(folders), np.array(indices, np.int32), np.array(ends, bytes)

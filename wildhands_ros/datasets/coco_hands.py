@@ -12,6 +12,7 @@ import numpy as np
 from ..geometry.camera import Camera
 from ..io.errors import InputError, foreign_bytes
 from ..io.images import load_image
+from ..io.paths import below
 from ..types import Side
 from .labels import LabelledHand, LabelledImage
 
@@ -69,7 +70,7 @@ def _read_hand(annotation: dict, image: dict, folder: Path, order: tuple[int, ..
         keypoints=np.where(keypoints[:, 2:] > 0, keypoints[:, :2], np.nan),
         joints=joints,
     )
-    path, size = folder / image["file_name"], (int(image["width"]), int(image["height"]))
+    path, size = below(folder, image["file_name"]), (int(image["width"]), int(image["height"]))
     camera, intrinsics = Camera.guess(*size), image.get("cam_param")
     if intrinsics is not None:
         (fx, fy), (cx, cy) = intrinsics["focal"], intrinsics["princpt"]

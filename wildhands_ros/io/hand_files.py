@@ -8,7 +8,6 @@ Lengths are in metres, from the wrist to the tip of the middle finger.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import yaml
 from ..types import HandLength, Side
 from .errors import InputError
 from .files import OutputFile
+from .paths import config_folder
 from .yaml_files import YamlFileError, load_yaml
 
 SHORTEST, LONGEST = 0.08, 0.28
@@ -26,8 +26,7 @@ SHORTEST, LONGEST = 0.08, 0.28
 
 def hands_folder() -> Path:
     """Returns the folder of the files: ``$XDG_CONFIG_HOME/wildhands/hands``, usually in ``~/.config``."""
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "wildhands" / "hands"
+    return config_folder() / "hands"
 
 
 def hand_file(name: str) -> Path:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..runtime.processes import END_WITH_PARENT
 from .share import share_folder
-
-_END_WITH_PARENT = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-"""Start of a command that the kernel terminates when the parent process is killed. setpriv is part of util-linux."""
 
 
 def isolate_graph() -> None:
@@ -34,7 +31,7 @@ def child_process(command: list[str], stdout: int | None = None) -> Iterator[sub
     The child has its own session: Ctrl-C reaches this process only, which then ends the child in order. If this process
     is killed, the child ends too.
     """
-    process = subprocess.Popen([*_END_WITH_PARENT, *command], stdout=stdout, text=True, start_new_session=True)
+    process = subprocess.Popen([*END_WITH_PARENT, *command], stdout=stdout, text=True, start_new_session=True)
     try:
         yield process
     finally:

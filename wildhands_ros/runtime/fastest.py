@@ -22,6 +22,7 @@ from ..io.cache_key import cache_key
 from ..network.network_file import NetworkFile
 from .half_decoder import can_decode
 from .installation import cpu_fields, installed_version
+from .processes import END_WITH_PARENT
 from .threads import available_cpus
 
 _MEASUREMENT = f"{__package__}.measurement"
@@ -100,7 +101,7 @@ def _keep(path: Path, found: Sequence[Measured]) -> None:
 
 
 def _measured(path: Path, runtime: str, precision: str) -> Measured | None:
-    command = [sys.executable, "-m", _MEASUREMENT, str(path), runtime, precision]
+    command = [*END_WITH_PARENT, sys.executable, "-m", _MEASUREMENT, str(path), runtime, precision]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=True)
         chosen, ms = json.loads(run.stdout.splitlines()[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -18,6 +19,9 @@ from typing import Any, TypeVar
 from .threads import use_one_thread
 
 T = TypeVar("T")
+
+END_WITH_PARENT = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+"""Start of a command that the kernel terminates when the parent process is killed. setpriv is part of util-linux."""
 
 
 @dataclass(frozen=True)

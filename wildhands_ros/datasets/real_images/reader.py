@@ -31,6 +31,7 @@ import numpy as np
 from ...geometry.boxes import box_iou
 from ...io.errors import InputError, foreign_bytes
 from ...io.images import load_image
+from ...io.paths import below
 from ...types import Side
 from ..coco_hands import AnnotationError
 from ..labels import LabelledHand
@@ -196,7 +197,8 @@ def _read(file: Path, root: Path, labels: OwnLabels, result: BoxedImages) -> Non
             result.note("image listed twice: the second one is left out", where)
             continue
         seen.add((name, entry.get("frame")))
-        if not (root / name).is_file():
+        path = below(root, name)
+        if not path.is_file():
             result.note("image file is missing: left out", where)
             continue
         size = (int(entry["width"]), int(entry["height"])) if "width" in entry else None
@@ -214,7 +216,7 @@ def _read(file: Path, root: Path, labels: OwnLabels, result: BoxedImages) -> Non
             result.note("image without a stated licence: measured, but not for training", where)
         scene = str(entry.get("scene") or name)
         image = BoxedImage(
-            path=root / name,
+            path=path,
             source=source,
             name=name,
             scene=scene,

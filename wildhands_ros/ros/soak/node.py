@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,6 +11,7 @@ from ...config import SmoothingConfig
 from ..loader import make_estimator
 from ..node import main
 from ..parameters import Parameters
+from ..process import run_main
 from .faults import ERROR_COLOUR, OUT_OF_MEMORY_COLOUR
 
 if TYPE_CHECKING:
@@ -51,4 +52,4 @@ def make_faulty_estimator(parameters: Parameters) -> Estimator:
 
 
 if __name__ == "__main__":
-    sys.exit(main(make_estimator=make_faulty_estimator))
+    run_main(partial(main, make_estimator=make_faulty_estimator))
