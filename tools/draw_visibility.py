@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Draws the visibility of the joints of annotated hands in real images, to be counted by eye.
+"""Draws the visibility of the joints of 50 annotated hands in real images, and compares it with labels made by eye.
 
 The hands are chosen evenly from each source. The estimator gets their boxes. Joints that are probably seen (over 0.5)
-are green, others red; each hand has its number and source below.
+are green, others red; each hand has its number and source below. The labels were made by looking at these drawings and
+noting each joint with the wrong colour; hands whose estimate lies beside the hand have none.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +21,9 @@ from wildhands_ros.datasets.real_images.reader import BoxedImage, read_boxed_ima
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.geometry.boxes import box_iou
 from wildhands_ros.geometry.camera import Camera
-from wildhands_ros.types import Detection, FrameEstimate
+from wildhands_ros.types import Detection, FrameEstimate, HandEstimate
 
+LABELS = Path(__file__).parent.parent / "test" / "data" / "visibility_by_eye.json"
 COUNTS = {
     "egohands": 16,
     "hands_dguzk": 12,
@@ -44,7 +47,8 @@ def main() -> None:
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
     estimator = Estimator(EstimatorConfig(detector="topic"))
-    tiles = []
+    labels = {(each["source"], each["image"], *each["box"]): each["seen"] for each in json.loads(LABELS.read_text())}
+    tiles, compared = [], []
     for number, (image, box) in enumerate(chosen(read_boxed_images(args.folder).images), start=1):
         pixels = image.load()
         camera = Camera.for_image(pixels)
@@ -52,11 +56,23 @@ def main() -> None:
         if args.without_head:
             frame = replace(frame, hands=tuple(replace(hand, seen=None) for hand in frame.hands))
         tiles.append(drawn(pixels, box, frame, f"{number} {image.source}"))
+        seen = labels.get((image.source, image.name, *np.round(box, 1).tolist()))
+        if seen is not None and frame.hands:
+            compared.append((image.source, np.array(seen, bool), of_hand_at(frame, box)[1]))
     per_sheet = COLUMNS * ROWS
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % per_sheet)
     for start in range(0, len(tiles), per_sheet):
         rows = [np.hstack(tiles[row : row + COLUMNS]) for row in range(start, start + per_sheet, COLUMNS)]
         cv2.imwrite(str(args.output / f"hands_{start // per_sheet + 1}.png"), np.vstack(rows)[..., ::-1])
+    for source in (*COUNTS, ""):
+        rows = [each[1:] for each in compared if source in ("", each[0])]
+        if rows:
+            seen, probability = (np.stack(column) for column in zip(*rows, strict=True))
+            hidden, wrong_seen = (seen & (probability <= 0.5)).sum(), (~seen & (probability > 0.5)).sum()
+            print(
+                f"{source or 'all'}: {len(rows)} hands, {hidden} joints wrongly called hidden, {wrong_seen} wrongly "
+                f"called seen, Brier score {((probability - seen) ** 2).mean():.3f}"
+            )
 
 
 def chosen(images: list[BoxedImage]) -> list[tuple[BoxedImage, np.ndarray]]:
@@ -68,6 +84,12 @@ def chosen(images: list[BoxedImage]) -> list[tuple[BoxedImage, np.ndarray]]:
     return found
 
 
+def of_hand_at(frame: FrameEstimate, box: np.ndarray) -> tuple[HandEstimate, np.ndarray]:
+    """Returns the estimate of the hand in a box and the visibility of its joints."""
+    hands = zip(frame.hands, frame.visibility, strict=True)
+    return max(hands, key=lambda each: box_iou(each[0].box, box))
+
+
 def drawn(pixels: np.ndarray, box: np.ndarray, frame: FrameEstimate, text: str) -> np.ndarray:
     """Returns the hand in a square tile with its joints; without joints if there is no estimate."""
     half = (0.5 + MARGIN) * max(box[2:] - box[:2])
@@ -77,11 +99,10 @@ def drawn(pixels: np.ndarray, box: np.ndarray, frame: FrameEstimate, text: str) 
         pixels, np.array([[scale, 0, -scale * corner[0]], [0, scale, -scale * corner[1]]]), (TILE, TILE),
         flags=cv2.INTER_CUBIC,
     )  # fmt: skip
-    hands = zip(frame.hands, frame.visibility, strict=True)
-    hand, visibility = max(hands, key=lambda each: box_iou(each[0].box, box), default=(None, np.zeros(21)))
-    if hand is None:
+    if not frame.hands:
         text += ": no estimate"
     else:
+        hand, visibility = of_hand_at(frame, box)
         points = np.round(scale * (np.nan_to_num(hand.joints_2d) - corner)).astype(int)
         for start, end in BONES:
             cv2.line(tile, points[start].tolist(), points[end].tolist(), (255, 255, 255), 1, cv2.LINE_AA)
