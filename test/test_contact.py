@@ -44,6 +44,12 @@ def test_contact_of_hidden_fingertips_is_unknown():
     assert np.isnan(contact_probability(pinching(0.0), np.full(21, np.nan))).all()
 
 
+def test_several_hands_at_once_have_the_contacts_of_each_alone() -> None:
+    hands = [pinching(gap) for gap in (0.0, 0.02)]
+    together = contact_probability(np.stack(hands), np.stack([ALL_SEEN, ALL_SEEN]))
+    np.testing.assert_allclose(together, [contact_probability(hand, ALL_SEEN) for hand in hands])
+
+
 def test_exports_mark_unknown_contact():
     right = SimpleNamespace(side=SIDES["right"], score=0.9, contact=[0.7, np.nan, 0.0, 0.1])
     row = dict(zip(CONTACT_NAMES, contact([right]).tolist(), strict=True))

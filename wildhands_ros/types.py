@@ -415,10 +415,10 @@ class FrameEstimate:
         """For each hand the (4,) probabilities in [0, 1] that its thumb touches the tips of the index, middle, ring and
         little finger; NaN where unknown, such as where a tip is hidden. Computed when first accessed; see
         ``geometry.contact``."""
-        return tuple(
-            contact_probability(hand.joints, visibility)
-            for hand, visibility in zip(self.hands, self.visibility, strict=True)
-        )
+        if not self.hands:
+            return ()
+        joints = np.stack([hand.joints for hand in self.hands])
+        return tuple(contact_probability(joints, np.stack(self.visibility)))
 
 
 _Record = TypeVar("_Record", HandEstimate, FrameEstimate)

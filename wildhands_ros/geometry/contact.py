@@ -51,28 +51,32 @@ def contact_features(joints: np.ndarray, visibility: np.ndarray) -> np.ndarray:
     """Returns what the probability of contact depends on; arguments as of ``contact_probability``.
 
     Returns:
-        (4, 4): the gap in centimetres across the ray of the camera, and along it, both at most 6 cm; the probability
-        that one of both tips is hidden; and 1 for the constant.
+        (..., 4, 4): the gap in centimetres across the ray of the camera, and along it, both at most 6 cm; the
+        probability that one of both tips is hidden; and 1 for the constant.
     """
     centres, radii = pads(joints), pad_radii(joints)
-    ray = joints.mean(axis=0) / np.linalg.norm(joints.mean(axis=0))
-    apart = centres[1:] - centres[0]
-    along = np.abs(apart @ ray)
-    across = np.linalg.norm(apart - (apart @ ray)[:, None] * ray, axis=1) - radii[1:] - radii[0]
-    hidden = 1 - np.minimum(visibility[TIPS[0]], visibility[TIPS[1:]])
-    gaps = np.clip(100 * np.stack([across, along]), 0, MOST_GAP)
-    return np.column_stack([*gaps, hidden, np.ones(4)])
+    middles = joints.mean(axis=-2)
+    rays = middles / np.linalg.norm(middles, axis=-1, keepdims=True)
+    apart = centres[..., 1:, :] - centres[..., :1, :]
+    along = apart @ rays[..., None]
+    across = np.linalg.norm(apart - along * rays[..., None, :], axis=-1) - radii[..., 1:] - radii[..., :1]
+    features = np.empty((*across.shape, 4))
+    features[..., 0], features[..., 1] = across, np.abs(along[..., 0])
+    features[..., :2] = np.clip(100 * features[..., :2], 0, MOST_GAP)
+    features[..., 2] = 1 - np.minimum(visibility[..., TIPS[:1]], visibility[..., TIPS[1:]])
+    features[..., 3] = 1
+    return features
 
 
 def contact_probability(joints: np.ndarray, visibility: np.ndarray) -> np.ndarray:
-    """Returns the (4,) probabilities that the thumb touches the index, middle, ring and little finger of its hand.
+    """Returns the (..., 4) probabilities that the thumb touches the index, middle, ring and little finger of its hand.
 
     Two pads touch if there are less than 5 mm between them. NaN where a tip is probably hidden.
 
     Args:
-        joints: (21, 3) metres in the camera frame.
-        visibility: (21,) probabilities that the camera sees them; NaN if unknown.
+        joints: (..., 21, 3) metres in the camera frame.
+        visibility: (..., 21) probabilities that the camera sees them; NaN if unknown.
     """
     features = contact_features(joints, visibility)
     found = 1 / (1 + np.exp(-features @ _WEIGHTS))
-    return np.where(features[:, 2] <= MOST_HIDDEN, found, np.nan)
+    return np.where(features[..., 2] <= MOST_HIDDEN, found, np.nan)

@@ -150,10 +150,11 @@ def joint_visibility(
 
 def _inside(joints_2d: np.ndarray, camera: Camera) -> np.ndarray:
     """Returns the (21,) probabilities that the joints are inside the image."""
-    known = joints_2d[np.isfinite(joints_2d).all(axis=1)]
+    is_known = np.isfinite(joints_2d).all(axis=1)
+    known = joints_2d if is_known.all() else joints_2d[is_known]
     if not len(known):
         return np.zeros(len(joints_2d))
-    blur = max(_BORDER * float(np.ptp(known, axis=0).max()), 0.5)
-    margins = np.concatenate([joints_2d + 0.5, (camera.width - 0.5, camera.height - 0.5) - joints_2d], axis=1)
-    margin = np.nan_to_num(margins.min(axis=1), nan=-1e6) / blur
+    blur = max(_BORDER * float((known.max(axis=0) - known.min(axis=0)).max()), 0.5)
+    margins = np.minimum(joints_2d + 0.5, (camera.width - 0.5, camera.height - 0.5) - joints_2d).min(axis=1)
+    margin = np.where(np.isnan(margins), -1e6, margins) / blur
     return 1 / (1 + np.exp(-np.clip(3 * margin, -50, 50)))
