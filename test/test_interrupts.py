@@ -140,7 +140,8 @@ def test_every_long_command_ends_soon_and_says_what_is_kept(video, name, work):
     if name in ("annotate", "export", "report"):
         pytest.importorskip("rclpy")
     program = COMMAND.format(prepare=prepare, work=work, module=module, function=function)
-    errors = interrupted(program, arguments.format(video=video).split(), signal.SIGINT, video.parent)
+    number = signal.SIGTERM if work == LIBRARY else signal.SIGINT
+    errors = interrupted(program, arguments.format(video=video).split(), number, video.parent)
     assert said in errors
     assert {path.name for path in video.parent.iterdir()} == {"video.avi"}
 

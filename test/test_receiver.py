@@ -19,6 +19,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_graph import DOMAIN
 from std_msgs.msg import Int32
 
+from wildhands_ros.ros import receiver as receiver_module
 from wildhands_ros.ros.receiver import Receiver
 
 try:
@@ -109,6 +110,23 @@ def test_an_error_in_a_callback_does_not_end_it(node):
     publisher = node.create_publisher(Int32, "numbers", 10)
     assert publish_until(publisher, failed)
     assert publish_until(publisher, arrivals.any, 2)
+    receiver.stop()
+
+
+def test_an_error_of_the_middleware_does_not_end_it(node, monkeypatch):
+    errors, original = iter((MemoryError(), ValueError())), receiver_module.rclpy_implementation.WaitSet
+
+    def wait_set(*arguments: Any) -> Any:
+        for error in errors:
+            raise error
+        return original(*arguments)
+
+    monkeypatch.setattr(receiver_module, "_PAUSE", 0.01)
+    monkeypatch.setattr(receiver_module.rclpy_implementation, "WaitSet", wait_set)
+    receiver, arrivals = Receiver(node), Arrivals()
+    receiver.subscribe(Int32, "numbers", arrivals, 10)
+    assert publish_until(node.create_publisher(Int32, "numbers", 10), arrivals.any)
+    assert next(errors, None) is None
     receiver.stop()
 
 

@@ -92,7 +92,7 @@ class Receiver:
         while not self._stopped and self._node.context.ok():
             try:
                 self._receive_until_changed(self._subscriptions)
-            except rclpy_implementation.RCLError:
+            except Exception:  # whatever a message or the middleware raises: without the thread, nothing would arrive
                 if self._node.context.ok() and not self._stopped:
                     self._report_bug()
                     time.sleep(_PAUSE)
