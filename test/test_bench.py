@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from several_cameras import TrueHand, observed
 
 pytest.importorskip("rclpy")
 
+from wildhands_ros.benchmark.clip import load_clip
 from wildhands_ros.benchmark.figures import alternating, percentiles, ratio
+from wildhands_ros.benchmark.fits import fusion_figures, measure_depth_fit
 from wildhands_ros.benchmark.limits import TRUNK_GMAC, trunk_limit_ms
 from wildhands_ros.benchmark.machine import pss_mb
 from wildhands_ros.benchmark.stages import FIT, POSE
@@ -148,3 +151,16 @@ def test_stills_are_measured(tmp_path):
 def test_photographs_must_be_at_least_two(tmp_path, capsys):
     assert main(["bench", "stills", "--photographs", str(tmp_path)]) == 2
     assert "at least two photographs" in capsys.readouterr().err
+
+
+def test_fits_to_depth_and_to_several_cameras_are_measured():
+    clip = load_clip(Path(__file__).parent.parent / "demo", frames=4)
+    figures = measure_depth_fit(clip, frames=2)
+    assert figures["hands"] == 2 and figures["depth_used_percent"] > 0
+    assert 0 < figures["depth_per_hand"]["p50_ms"] < figures["depth"]["p50_ms"]
+    truth = TrueHand(1)
+    seen = [(number / 30, observed(truth, "left right top", number)) for number in range(3)]
+    fusion = fusion_figures([(stamp, dict(hands)) for stamp, hands in seen])
+    assert fusion["cameras"] == 3 and fusion["per_hand"]["p50_ms"] > 0
+    with pytest.raises(RuntimeError, match="no hand was seen"):
+        fusion_figures([(0.0, {"left": [], "right": []})])

@@ -42,8 +42,8 @@ def add_commands(commands: Subparsers) -> None:
         "parts",
         nargs="*",
         metavar="PART",
-        help="stages, default, released (networks), end_to_end, peers, hands_curve, cameras_curve, annotation (of "
-        "recordings), stills; default: all except the last four",
+        help="stages, default, released (networks), end_to_end, peers, hands_curve, cameras_curve, depth (fit to depth "
+        "images), fusion (of three cameras), annotation (of recordings), stills; default: the first five",
     )
     bench.add_argument(
         "--seconds", type=_seconds, metavar="S", help="duration of each stream; default: 30, with --quick 2"

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...benchmark.clip import RATE, Clip, load_clip
 from ...benchmark.figures import percentiles
+from ...benchmark.fits import measure_depth_fit, measure_fusion
 from ...benchmark.limits import gemm_gflops, trunk_limit_ms
 from ...benchmark.machine import machine
 from ...benchmark.stages import POSE, run_stages
@@ -32,7 +33,19 @@ if TYPE_CHECKING:
     from ...network.model import WildHands
     from ...network.network_file import NetworkFile
 
-PARTS = ("stages", "default", "released", "end_to_end", "peers", "hands_curve", "cameras_curve", "annotation", "stills")
+PARTS = (
+    "stages",
+    "default",
+    "released",
+    "end_to_end",
+    "peers",
+    "hands_curve",
+    "cameras_curve",
+    "depth",
+    "fusion",
+    "annotation",
+    "stills",
+)
 """What can be measured, in this order."""
 DEFAULT_PARTS = PARTS[:5]
 QUICK_PARTS = ("stages", "end_to_end", "peers")
@@ -126,6 +139,10 @@ def _measure(parts: list[str], seconds: float, figures: Figures, peers: list[str
         figures.add(**_end_to_end(seconds, peers if "peers" in parts else []))
     if "cameras_curve" in parts:
         figures.add(**_cameras_curve(seconds))
+    if "depth" in parts:
+        figures.add(depth_fit=measure_depth_fit(clip, frames=max(10, round(seconds * RATE))))
+    if "fusion" in parts:
+        figures.add(fusion=measure_fusion())
     if "annotation" in parts:
         figures.add(annotation=measure_annotation(share_folder("demo"), seconds))
 
