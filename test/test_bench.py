@@ -14,6 +14,7 @@ from several_cameras import TrueHand, observed
 
 pytest.importorskip("rclpy")
 
+from wildhands_ros.benchmark import fits
 from wildhands_ros.benchmark.clip import load_clip
 from wildhands_ros.benchmark.figures import alternating, percentiles, ratio
 from wildhands_ros.benchmark.fits import fusion_figures, measure_depth_fit
@@ -153,7 +154,8 @@ def test_photographs_must_be_at_least_two(tmp_path, capsys):
     assert "at least two photographs" in capsys.readouterr().err
 
 
-def test_fits_to_depth_and_to_several_cameras_are_measured():
+def test_fits_to_depth_and_to_several_cameras_are_measured(monkeypatch):
+    monkeypatch.setattr(fits, "WARM_UP", 2)
     clip = load_clip(Path(__file__).parent.parent / "demo", frames=4)
     figures = measure_depth_fit(clip, frames=2)
     assert figures["hands"] == 2 and figures["depth_used_percent"] > 0
