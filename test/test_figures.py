@@ -16,9 +16,9 @@ from wildhands_ros.evaluation.figures import Figures, HandResult, Measurements
 from wildhands_ros.evaluation.metrics import mpjpe, pa_mpjpe
 from wildhands_ros.evaluation.real import dataset_images
 from wildhands_ros.evaluation.signatures import failure_signatures
-from wildhands_ros.evaluation.silhouette import mask_iou, mesh_mask
 from wildhands_ros.evaluation.suite import evaluate_images, match_hands
 from wildhands_ros.geometry.camera import Camera
+from wildhands_ros.geometry.masks import mask_iou, mesh_mask
 from wildhands_ros.io.images import encode_image
 from wildhands_ros.types import Grasp, Side
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from wildhands_ros.datasets.labels import Supervision
 from wildhands_ros.io.images import encode_image
 from wildhands_ros.network.config import MEDIAPIPE_HAND, Encoding, Fusion
 from wildhands_ros.training import pool as pool_module
@@ -15,7 +16,7 @@ from wildhands_ros.training.config import DistillationConfig, GroupConfig, Optim
 from wildhands_ros.training.initialisation import hand_assets, initial_network
 from wildhands_ros.training.objective import Objective
 from wildhands_ros.training.optimization import Optimization
-from wildhands_ros.training.pool import Pool, frozen_stages
+from wildhands_ros.training.pool import Pool, frozen_stages, single_source_runs
 
 pytestmark = pytest.mark.slow
 
@@ -68,18 +69,20 @@ def test_frozen_stages_end_at_the_first_trained_one():
     )
 
 
-def losses_of(pool: Pool) -> list[dict[str, float]]:
-    """Returns the losses of the first batch, from the pool and without it."""
-    losses, kept = [], pool._config
-    for config, batches in ((kept, pool), (dataclasses.replace(kept, pool=0), Batches(kept, hand_assets(kept)))):
+def losses_of(config: TrainingConfig) -> list[dict[str, float]]:
+    """Returns the losses of the first batch, from the pool and without it, with a source that has all labels."""
+    losses = []
+    kept = dataclasses.replace(config, sources=(SourceConfig("world/lab", labels=tuple(Supervision)),))
+    direct = dataclasses.replace(kept, pool=0)
+    for config, batches in ((kept, Pool(kept, hand_assets(kept))), (direct, Batches(kept, hand_assets(kept)))):
         objective = Objective(initial_network(config), hand_assets(config), config)
         Optimization(objective.model, config.optimizer, config.steps).prepare(1)
         losses.append({name: float(value.detach()) for name, value in objective.eval()(batches[1]).items()})
     return losses
 
 
-def test_losses_from_the_pool_equal_those_without_it(pool):
-    kept, direct = losses_of(pool)
+def test_losses_from_the_pool_equal_those_without_it(cache):
+    kept, direct = losses_of(CONFIG)
     assert kept.keys() == direct.keys() and "mask" in kept and "distill_landmarks" in kept
     held = [name for name in kept if name.startswith("distill_")]
     assert all(kept[name] < 0.05 for name in held)  # the teacher's own weights, but for rounding
@@ -92,7 +95,7 @@ def test_only_averages_of_a_frozen_trunk_are_stored_if_no_maps_are_needed(cache)
     )
     pool = Pool(config, hand_assets(config))
     assert pool[1].features.shape[1:] == (1152, 1, 1)
-    kept, direct = losses_of(pool)
+    kept, direct = losses_of(config)
     assert kept.keys() == direct.keys() and all(kept[name] == pytest.approx(direct[name], rel=0.06) for name in kept)
     mapped = dataclasses.replace(
         config, pool=1, batch_size=1, network=dataclasses.replace(config.network, fusion=Fusion.MAPS)
@@ -140,6 +143,19 @@ def test_the_pool_is_created_once(pool, monkeypatch):
             Pool(dataclasses.replace(CONFIG, **change), hand_assets(CONFIG))
 
 
+def test_sources_have_images_of_their_own(pool, monkeypatch):
+    """Shares are those of the configuration, and another source is created without the others being created again."""
+    grasps = pool[1].targets.has_grasp
+    assert grasps.any() and not grasps.all()
+    folders = {pool_module._folder(run) for run in single_source_runs(CONFIG, CONFIG.sources, [0.5, 0.5])}
+    more = (*CONFIG.sources, SourceConfig("world/open"))
+    made = []
+    monkeypatch.setattr(pool_module, "_make", lambda config, folder, *_: made.append((config.pool, folder)) or [])
+    monkeypatch.setattr(pool_module, "load_joined", lambda paths: pool[1])
+    Pool(dataclasses.replace(CONFIG, sources=more, pool=12), hand_assets(CONFIG))
+    assert [count for count, _ in made] == [4, 4, 4] and folders < {folder for _, folder in made}
+
+
 def test_each_machine_creates_a_whole_pool(cache, monkeypatch):
     def made(_, chunks, *__):
         raise InterruptedError(str(chunks))
@@ -158,9 +174,11 @@ def test_other_photographs_give_another_pool(cache, tmp_path):
     config = dataclasses.replace(CONFIG, sources=(SourceConfig("photographs", root=str(tmp_path)),))
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).touch()
-        folders.append(pool_module._folder(config, []))
-    folders.append(pool_module._folder(config, ["photographs (installed)"]))
-    assert len(set(folders)) == 3
+        folders.append(pool_module._folder(config))
+    for text in ("{}", "[]"):
+        (tmp_path / "labels.json").write_text(text)
+        folders.append(pool_module._folder(config))
+    assert len(set(folders)) == 4
 
 
 def test_a_pool_with_only_part_of_the_teachers_output_is_rejected(pool, tmp_path):

@@ -45,6 +45,11 @@ def add_commands(commands: Subparsers) -> None:
     label.add_argument("folder", type=Path, metavar="FOLDER", help="photographs, or a folder of boxed images")
     label.add_argument("--output", type=Path, required=True, metavar="JSON", help="COCO-style file to write")
     label.add_argument("--limit", type=int, metavar="N", help="label N images, spread evenly; default: all")
+    label.add_argument(
+        "--hands",
+        action="store_true",
+        help="label the hands that have boxes with keypoints, joints and masks, to train the 3D network with",
+    )
     add_workers_option(label)
     label.set_defaults(run=_self_label, ends_promptly=True, if_interrupted="no labels were written")
 
@@ -84,7 +89,10 @@ def _synth(args: argparse.Namespace) -> int:
 
 
 def _self_label(args: argparse.Namespace) -> int:
-    from ..datasets.real_images.self_labels import label_folder
+    if args.hands:
+        from ..datasets.real_images.hand_labels import label_hands as label
+    else:
+        from ..datasets.real_images.self_labels import label_folder as label
 
-    print(label_folder(args.folder, args.output, args.limit, args.workers))
+    print(label(args.folder, args.output, args.limit, args.workers))
     return EXIT_OK

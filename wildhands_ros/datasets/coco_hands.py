@@ -1,5 +1,5 @@
-"""A folder of photographs with COCO-style hand keypoints: OneHand10K, RHD, FreiHAND and others as mmpose stores
-them."""
+"""A folder of photographs with COCO-style hand keypoints: OneHand10K, RHD, FreiHAND and others as mmpose stores them,
+and the labels of ``wildhands self-label --hands``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from ..geometry.camera import Camera
@@ -61,6 +62,8 @@ def _read_file(file: Path) -> list[LabelledImage]:
 def _read_hand(annotation: dict, image: dict, folder: Path, order: tuple[int, ...]) -> LabelledImage:
     keypoints = np.array(annotation["keypoints"], dtype=np.float64).reshape(21, 3)[list(order)]
     x, y, width, height = annotation["bbox"]
+    size = int(image["width"]), int(image["height"])
+    polygons = [np.array(polygon, np.float64).reshape(-1, 2) for polygon in annotation.get("segmentation", ())]
     joints = None
     if "joint_cam" in annotation:
         joints = np.array(annotation["joint_cam"])[list(order)] / 1000  # stored in millimetres
@@ -69,8 +72,9 @@ def _read_hand(annotation: dict, image: dict, folder: Path, order: tuple[int, ..
         side=Side(annotation["hand_type"]) if "hand_type" in annotation else None,
         keypoints=np.where(keypoints[:, 2:] > 0, keypoints[:, :2], np.nan),
         joints=joints,
+        load_mask=partial(_mask, polygons, size) if polygons else None,
     )
-    path, size = below(folder, image["file_name"]), (int(image["width"]), int(image["height"]))
+    path = below(folder, image["file_name"])
     camera, intrinsics = Camera.guess(*size), image.get("cam_param")
     if intrinsics is not None:
         (fx, fy), (cx, cy) = intrinsics["focal"], intrinsics["princpt"]
@@ -82,6 +86,13 @@ def _read_hand(annotation: dict, image: dict, folder: Path, order: tuple[int, ..
         hands=(hand,),
         camera_is_known=intrinsics is not None,
     )
+
+
+def _mask(polygons: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """Draw the (N, 2) polygons of a hand's outline; returns (H, W) bool."""
+    mask = np.zeros(size[::-1], np.uint8)
+    cv2.fillPoly(mask, [np.round(polygon).astype(np.int32) for polygon in polygons], (1,))
+    return mask.astype(bool)
 
 
 def _load(path: Path, size: tuple[int, int]) -> np.ndarray:

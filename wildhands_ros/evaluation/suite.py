@@ -14,10 +14,10 @@ from ..estimator import Estimator
 from ..fitting.detection_fit import LEAST_KEYPOINTS
 from ..geometry.boxes import box_iou
 from ..geometry.camera import Camera
+from ..geometry.masks import mask_iou, mesh_mask
 from ..types import Detection, Grasp, HandEstimate
 from .figures import Figures, HandResult, Measurements
 from .signatures import failure_signatures
-from .silhouette import mask_iou, mesh_mask
 
 MIN_IOU = 0.3
 """IoU with the true box above which a hand that was found in the image counts as the labelled one."""

@@ -96,11 +96,13 @@ class Batches(Dataset):
         opened = [(open_source(source, config.network, assets, config.seed), source) for source in config.sources]
         self.missing = [f"{source.name} ({source.root})" for found, source in opened if found is None]
         """Sources that this machine does not have and training does without."""
+        self.available = [source for found, source in opened if found is not None]
         self.sources: list[Source] = [found for found, _ in opened if found is not None]
-        weights = np.array([source.weight for found, source in opened if found is not None])
+        weights = np.array([source.weight for source in self.available])
         if not self.sources:
             raise ValueError(f"there is nothing to train with: this machine has no {', '.join(self.missing)}")
-        self._shares = weights / weights.sum()
+        self.shares = weights / weights.sum()
+        """Each source's share of the images."""
         self._maker = ExampleMaker(config.network, config.augmentation, assets)
 
     def __getitem__(self, step: int) -> Batch:
@@ -119,7 +121,7 @@ class Batches(Dataset):
         skipped: list[Skipped] = []
         for attempt in range(_ATTEMPTS):
             rng = generator(self._seed, step, place, attempt)
-            source = self.sources[int(rng.choice(len(self.sources), p=self._shares))]
+            source = self.sources[int(rng.choice(len(self.sources), p=self.shares))]
             example, reasons = source.draw(rng, self._maker)
             skipped += reasons
             if example is not None:

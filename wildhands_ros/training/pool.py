@@ -2,7 +2,8 @@
 precomputed.
 
 On a CPU, drawing an example and running those stages take most of a training step. The outputs of both, and the
-teacher's, are kept in the cache folder.
+teacher's, are kept in the cache folder. Each source has files of its own, so that a source can be added or changed
+without rendering the others again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -35,7 +36,7 @@ from ..synthetic.backgrounds import photo_files
 from ..types import Side
 from .batch_files import load_joined, save_batch, select_hands
 from .batches import Batch, Batches, normalized
-from .config import INSTALLED, PHOTOGRAPHS, TrainingConfig
+from .config import INSTALLED, PHOTOGRAPHS, Precision, SourceConfig, TrainingConfig
 from .config_file import ConfigError, to_mapping
 from .distillation import packed
 from .distributed import local_place
@@ -95,8 +96,8 @@ class Pool:
         self.missing, self.sources = batches.missing, batches.sources
         self._config, self._seed = config, config.seed
         self._places = batches.places
-        paths = _make(config, _folder(config, self.missing), *local_place())
-        self._hands = load_joined(paths)
+        parts = single_source_runs(config, batches.available, batches.shares.tolist())
+        self._hands = load_joined([path for part in parts for path in _make(part, _folder(part), *local_place())])
         index = self._hands.targets.image_index.numpy()
         self._starts = np.searchsorted(index, np.arange(self._hands.targets.num_images + 1))
 
@@ -114,13 +115,30 @@ class Pool:
         return batch
 
 
-def _folder(config: TrainingConfig, missing: list[str]) -> Path:
-    """The folder of the pool that is made without the ``missing`` sources, named after everything that its contents
-    depend on."""
+def single_source_runs(
+    config: TrainingConfig, sources: Sequence[SourceConfig], shares: Sequence[float]
+) -> list[TrainingConfig]:
+    """Split a run with a pool into runs with one source each, whose pools together have as many images.
+
+    Args:
+        config: The run.
+        sources: Those of its sources that this machine has.
+        shares: Each source's share of the images.
+    """
+    counts = [round(share * config.pool) for share in shares]
+    return [
+        dataclasses.replace(config, sources=(dataclasses.replace(source, weight=1.0),), pool=count)
+        for source, count in zip(sources, counts, strict=True)
+        if count
+    ]
+
+
+def _folder(config: TrainingConfig) -> Path:
+    """The folder of one source's part of the pool, named after everything that its contents depend on."""
     used = {
         name: value
         for name, value in to_mapping(config).items()
-        if name in ("network", "sources", "augmentation", "seed")
+        if name in ("network", "sources", "augmentation", "seed", "precision")
     }
     for part, names in _AFTER_TRUNK.items():
         used[part] = {name: value for name, value in used[part].items() if name not in names}
@@ -132,7 +150,7 @@ def _folder(config: TrainingConfig, missing: list[str]) -> Path:
         "taught": config.distillation.is_used,
         "photos": [path.name for path in photo_files()],
         "photographs": {root: [path.name for path in photograph_files(root)] for root in roots},
-        "missing": missing,
+        "annotations": [path.read_text() for root in roots for path in sorted(Path(root).expanduser().glob("*.json"))],
         "images_per_file": _images_per_file(config),
     }
     return cache_folder() / "pools" / cache_key(values)
@@ -165,7 +183,7 @@ def _make_chunk(config: TrainingConfig, folder: Path, chunk: int) -> None:
     features, taught = [], []
     with torch.no_grad():
         for crops in normalized(batch.crops, TRUNKS[config.network.trunk]).split(_CROPS_PER_PASS):
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.precision is not Precision.FLOAT32):
                 maps = maker.front(crops.contiguous(memory_format=torch.channels_last))
             features.append((maps.float().mean(dim=(2, 3), keepdim=True) if _is_averaged(config) else maps).half())
             if maker.teacher is not None:

@@ -66,7 +66,7 @@ def open_source(
     if config.name.startswith(WORLD_PREFIX):
         return _WorldSource(config, seed)
     if config.name == PHOTOGRAPHS:
-        source = _PhotographSource(config, network)
+        source = _PhotographSource(config, network, assets)
         return source if source.has_images else None
     return _DatasetSource(config, assets)
 
@@ -87,14 +87,9 @@ class _DatasetSource:
             image = self._dataset[index]
             if self._labels:
                 image = dataclasses.replace(image, supervision=image.supervision & self._labels)
-            hands, skipped = usable_hands(image, self._assets, self._name)
-            if not hands:
-                return None, skipped
-            image = dataclasses.replace(image, name=f"{self._name} {image.name}", hands=tuple(hands))
-            example, more = maker.from_image(image, rng)
+            return _labelled_example(image, self._name, self._assets, rng, maker)
         except DatasetError as error:
             return None, [Skipped(f"{self._name}: image or mask that cannot be read", str(error))]
-        return example, skipped + more
 
 
 class _WorldSource:
@@ -126,11 +121,26 @@ class _WorldSource:
         return maker.from_scene(image, render_crop, rng)
 
 
-class _PhotographSource:
-    """Crops of photographs: around the annotated hands if there is a COCO-style .json file, else at random places."""
+def _labelled_example(
+    image: LabelledImage, source: str, assets: dict[Side, HandAsset], rng: np.random.Generator, maker: ExampleMaker
+) -> tuple[ImageExample | None, list[Skipped]]:
+    """Make the example of an image's usable hands; see ``Source.draw``."""
+    hands, skipped = usable_hands(image, assets, source)
+    if not hands:
+        return None, skipped
+    image = dataclasses.replace(image, name=f"{source} {image.name}", hands=tuple(hands))
+    example, more = maker.from_image(image, rng)
+    return example, skipped + more
 
-    def __init__(self, config: SourceConfig, network: WildHandsConfig) -> None:
-        self._crop_scale = network.crop_scale
+
+class _PhotographSource:
+    """Crops of photographs: around the annotated hands if there is a COCO-style .json file, else at random places.
+
+    The annotations are labels if the configuration names kinds of labels. Otherwise they only state where hands are.
+    """
+
+    def __init__(self, config: SourceConfig, network: WildHandsConfig, assets: dict[Side, HandAsset]) -> None:
+        self._labels, self._assets, self._crop_scale = frozenset(config.labels), assets, network.crop_scale
         self._annotated: list[LabelledImage] = []
         self.skipped: dict[str, int] = {}
         if config.root == INSTALLED:
@@ -142,7 +152,11 @@ class _PhotographSource:
         if not folder.is_dir():
             raise DatasetError(f"photographs: the folder {folder} does not exist")
         if any(folder.glob("*.json")):
-            self._annotated = read_coco_hands(folder)
+            self._annotated = [
+                dataclasses.replace(photo, supervision=self._labels) for photo in read_coco_hands(folder)
+            ]
+        elif self._labels:
+            raise DatasetError(f"photographs: there is no COCO-style .json file with labels in {folder}")
         self._files = photograph_files(config.root)
         if not self.has_images:
             raise DatasetError(
@@ -157,6 +171,8 @@ class _PhotographSource:
         photo = self._annotated[int(rng.integers(len(self._annotated)))] if self._annotated else None
         name = photo.name if photo else str(self._files[int(rng.integers(len(self._files)))])
         try:
+            if photo is not None and self._labels:
+                return _labelled_example(photo, PHOTOGRAPHS, self._assets, rng, maker)
             pixels = photo.load_image() if photo else load_image(name)
         except (OSError, InputError) as error:
             return None, [Skipped("photographs: image that cannot be read", f"{name}: {error}")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..geometry.camera import Camera
+from .camera import Camera
 
 _FRACTION_BITS = 4
 """Fractional bits of OpenCV's fixed-point coordinates."""
