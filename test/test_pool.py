@@ -161,7 +161,7 @@ def test_each_machine_creates_a_whole_pool(cache, monkeypatch):
         raise InterruptedError(str(chunks))
 
     monkeypatch.setattr(pool_module, "in_processes", made)
-    config = dataclasses.replace(CONFIG, pool=128, seed=3)
+    config = dataclasses.replace(CONFIG, pool=256, seed=3)
     for rank, local, chunks in ((2, "0", "0, 2"), (3, "1", "1, 3")):
         monkeypatch.setenv("LOCAL_RANK", local)
         monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
