@@ -1,10 +1,9 @@
 """Self-training labels of the 3D network: keypoints, joints and masks of hands in photographs whose boxes are known.
 
-The estimator sees each box in several views of the photograph: as it is, mirrored, and turned both ways. Where
-keypoints and side agree, they become labels; where the fitted hands agree too, so do their joints. The camera of a
-photograph is unknown, and a typical field of view is assumed: it affects the joints relative to the wrist little, but
-distances entirely. Joints are therefore only meant relative to the wrist, and the hand's position, pose and shape get
-no label.
+The estimator sees each box twice: in the photograph, and in its mirror image, turned by 12 degrees. Where keypoints and
+side agree, they become labels; where the fitted hands agree too, so do their joints. The camera of a photograph is
+unknown, and a typical field of view is assumed: it affects the joints relative to the wrist little, but distances
+entirely. Joints are therefore only meant relative to the wrist, and the hand's position, pose and shape get no label.
 
 A mask is what GrabCut (Rother et al., SIGGRAPH 2004) finds when it starts from the fitted mesh, if it still agrees with
 that mesh.
@@ -39,11 +38,11 @@ from .split import TRAIN
 
 LEAST_SCORE = 0.5
 """Presence that each view must have."""
-_VIEWS = (0, 1, 3, 4)
-"""Of ``self_labels.views``: the photograph, its mirror image and the turned ones."""
-_STEADY = 0.04
+_VIEWS = (0, 4)
+"""Of ``self_labels.views``: the photograph, and its mirror image turned by 12 degrees."""
+_STEADY = 0.025
 """Maximum mean distance of each view's keypoints from the label's, relative to the longer side of the box."""
-_STEADY_JOINTS = 0.012
+_STEADY_JOINTS = 0.008
 """Metres; maximum mean distance of each view's joints from the label's, all relative to the wrist."""
 _FITTED = 0.04
 """Maximum reprojection error of a fit whose joints and mesh are used, relative to the longer side of the box."""
