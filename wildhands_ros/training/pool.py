@@ -118,18 +118,18 @@ class Pool:
 def single_source_runs(
     config: TrainingConfig, sources: Sequence[SourceConfig], shares: Sequence[float]
 ) -> list[TrainingConfig]:
-    """Split a run with a pool into runs with one source each, whose pools together have as many images.
+    """Split a run with a pool into runs with one source each, whose pools have their share of the images, at least one.
 
     Args:
         config: The run.
         sources: Those of its sources that this machine has.
         shares: Each source's share of the images.
     """
-    counts = [round(share * config.pool) for share in shares]
     return [
-        dataclasses.replace(config, sources=(dataclasses.replace(source, weight=1.0),), pool=count)
-        for source, count in zip(sources, counts, strict=True)
-        if count
+        dataclasses.replace(
+            config, sources=(dataclasses.replace(source, weight=1.0),), pool=max(1, round(share * config.pool))
+        )
+        for source, share in zip(sources, shares, strict=True)
     ]
 
 
