@@ -96,11 +96,10 @@ def test_a_mask_follows_the_image_where_the_mesh_is_wrong(label, photograph, box
 
 
 @pytest.fixture
-def labels_folder(label, tmp_path, monkeypatch):
+def labelled_photographs(label, tmp_path, monkeypatch):
     """The labels of a folder of three photographs, one of which cannot be read, as the command writes them."""
-    source, output = tmp_path / "photographs" / "mine", tmp_path / "labels" / "labels.json"
+    source, output = tmp_path / "photographs" / "mine", tmp_path / "labels.json"
     source.mkdir(parents=True)
-    output.parent.mkdir()
     (source.parent / "LICENCES.md").write_text("| mine | CC BY 4.0 | A |")
     for name in ("one.jpg", "two.jpg"):
         shutil.copy(IMAGE, source / name)
@@ -115,11 +114,11 @@ def labels_folder(label, tmp_path, monkeypatch):
     (source / "annotations.json").write_text(json.dumps(content))
     monkeypatch.setattr(hand_labels, "_labeller", lambda: lambda image, box, side: label)
     assert main(["self-label", str(source.parent), "--hands", "--output", str(output), "--workers", "1"]) == 0
-    return output.parent
+    return source.parent, output
 
 
-def test_labels_of_a_folder_are_read_as_they_were_written(labels_folder, label, capsys):
-    (photo,) = read_coco_hands(labels_folder)
+def test_labels_of_a_folder_are_read_as_they_were_written(labelled_photographs, label, capsys):
+    (photo,) = read_coco_hands(*labelled_photographs)
     (hand,) = photo.hands
     assert hand.side is label.side and not photo.camera_is_known
     np.testing.assert_allclose(hand.keypoints, label.keypoints, atol=0.01)
@@ -127,12 +126,13 @@ def test_labels_of_a_folder_are_read_as_they_were_written(labels_folder, label, 
     assert mask_iou(hand.load_mask(), label.mask) > 0.99
 
 
-def test_photographs_teach_what_is_known_about_them_and_no_distance(labels_folder, label):
+def test_photographs_teach_what_is_known_about_them_and_no_distance(labelled_photographs, label):
     hands = open_hands()
     maker = ExampleMaker(MEDIAPIPE_HAND, AugmentationConfig(), hands)
 
     def targets(*labels):
-        source = open_source(SourceConfig("photographs", str(labels_folder), labels=labels), MEDIAPIPE_HAND, hands, 1)
+        config = SourceConfig("photographs", *map(str, labelled_photographs), labels=labels)
+        source = open_source(config, MEDIAPIPE_HAND, hands, 1)
         example, skipped = source.draw(np.random.default_rng(0), maker)
         assert not skipped
         return example.hands[0].targets

@@ -28,11 +28,12 @@ class AnnotationError(InputError):
     """The annotations cannot be used; the message says why."""
 
 
-def read_coco_hands(folder: str | Path) -> list[LabelledImage]:
+def read_coco_hands(folder: str | Path, annotations: str | Path | None = None) -> list[LabelledImage]:
     """Read the annotations of a folder of photographs.
 
     Args:
-        folder: Contains the photographs and one or more COCO-style ``.json`` files.
+        folder: Contains the photographs.
+        annotations: COCO-style ``.json`` file; None for all those in the folder.
 
     Returns:
         One image per annotated hand, in the order of the annotations: each hand is a sample of its own, even where a
@@ -42,19 +43,19 @@ def read_coco_hands(folder: str | Path) -> list[LabelledImage]:
     Raises:
         AnnotationError: There is no such file, or it does not have 21 keypoints per hand.
     """
-    files = sorted(Path(folder).glob("*.json"))
+    files = sorted(Path(folder).glob("*.json")) if annotations is None else [Path(annotations)]
     if not files:
         raise AnnotationError(f"{folder}: no .json file with COCO-style hand keypoints in this folder")
-    return [image for file in files for image in _read_file(file)]
+    return [image for file in files for image in _read_file(file, Path(folder))]
 
 
-def _read_file(file: Path) -> list[LabelledImage]:
+def _read_file(file: Path, folder: Path) -> list[LabelledImage]:
     with foreign_bytes(file, "hand keypoints in the style of COCO", AnnotationError):
         content = json.loads(file.read_text())
         images = {image["id"]: image for image in content["images"]}
         order = JOINT_ORDERS.get(content.get("info", {}).get("description"), BASE_TO_TIP)
         return [
-            _read_hand(annotation, images[annotation["image_id"]], file.parent, order)
+            _read_hand(annotation, images[annotation["image_id"]], folder, order)
             for annotation in content["annotations"]
         ]
 

@@ -56,6 +56,8 @@ class SourceConfig:
     root: str = ""
     """The dataset's or the photographs' folder; ``installed`` stands for the photographs of installed wallpaper
     packages, if any."""
+    annotations: str = ""
+    """COCO-style file with the hands of the photographs in ``root``; empty for the files in that folder."""
     split: str = "train"
     weight: float = 1.0
     """Share of the images that come from this source, relative to the other sources."""

@@ -42,7 +42,7 @@ from .distillation import packed
 from .distributed import local_place
 from .initialisation import hand_assets, initial_network
 from .randomness import generator
-from .sources import photograph_files
+from .sources import annotation_files, photograph_files
 
 _CHUNK = 32
 """Images per file of a pool that has at least as many."""
@@ -150,7 +150,7 @@ def _folder(config: TrainingConfig) -> Path:
         "taught": config.distillation.is_used,
         "photos": [path.name for path in photo_files()],
         "photographs": {root: [path.name for path in photograph_files(root)] for root in roots},
-        "annotations": [path.read_text() for root in roots for path in sorted(Path(root).expanduser().glob("*.json"))],
+        "annotations": [path.read_text() for source in config.sources for path in annotation_files(source)],
         "images_per_file": _images_per_file(config),
     }
     return cache_folder() / "pools" / cache_key(values)

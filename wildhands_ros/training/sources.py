@@ -46,6 +46,15 @@ def photograph_files(root: str) -> list[Path]:
     return sorted(path for path in Path(root).expanduser().rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
+def annotation_files(config: SourceConfig) -> list[Path]:
+    """List the files with the annotations of photographs; none for other sources."""
+    if config.name != PHOTOGRAPHS or config.root == INSTALLED:
+        return []
+    if config.annotations:
+        return [Path(config.annotations).expanduser()]
+    return sorted(Path(config.root).expanduser().glob("*.json"))
+
+
 def open_source(
     config: SourceConfig, network: WildHandsConfig, assets: dict[Side, HandAsset], seed: int
 ) -> Source | None:
@@ -151,12 +160,13 @@ class _PhotographSource:
         folder = Path(config.root).expanduser()
         if not folder.is_dir():
             raise DatasetError(f"photographs: the folder {folder} does not exist")
-        if any(folder.glob("*.json")):
-            self._annotated = [
-                dataclasses.replace(photo, supervision=self._labels) for photo in read_coco_hands(folder)
-            ]
+        if files := annotation_files(config):
+            photos = [photo for file in files for photo in read_coco_hands(folder, file)]
+            self._annotated = [dataclasses.replace(photo, supervision=self._labels) for photo in photos]
         elif self._labels:
-            raise DatasetError(f"photographs: there is no COCO-style .json file with labels in {folder}")
+            raise DatasetError(
+                f"photographs: there is no COCO-style .json file with labels in {folder}; name one as annotations"
+            )
         self._files = photograph_files(config.root)
         if not self.has_images:
             raise DatasetError(

@@ -12,7 +12,6 @@ that mesh.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -170,7 +169,7 @@ def label_hands(folder: Path, output: Path, limit: int | None = None, workers: i
 
     Args:
         folder: The photographs; see ``datasets.real_images``.
-        output: The file, in a folder that the training's source ``photographs`` names.
+        output: The file. ``annotations`` of the training's source ``photographs`` names it.
         limit: Label at most this many images, spread evenly over the folder.
         workers: Number of processes.
 
@@ -191,7 +190,7 @@ def label_hands(folder: Path, output: Path, limit: int | None = None, workers: i
     entries: list[dict] = []
     annotations: list[dict] = []
     with OutputFile(output) as file:
-        results = in_processes(partial(_label_image, output.resolve().parent), images, workers)
+        results = in_processes(partial(_label_image, folder), images, workers)
         for result in with_progress(results, len(images), "image"):
             if "error" in result:
                 warn(f"left out: {result['error']}")
@@ -221,8 +220,8 @@ def _is_usable(image: BoxedImage) -> bool:
     )
 
 
-def _label_image(root: Path, image: BoxedImage) -> dict:
-    """Return the COCO-style entries of an image; its name is relative to ``root``."""
+def _label_image(folder: Path, image: BoxedImage) -> dict:
+    """Return the COCO-style entries of an image; its name is relative to ``folder``."""
     try:
         pixels = image.load()
     except (ValueError, OSError) as error:
@@ -230,7 +229,7 @@ def _label_image(root: Path, image: BoxedImage) -> dict:
     height, width = pixels.shape[:2]
     labels = [_labeller()(pixels, hand.box, hand.side) for hand in image.hands if not hand.ignore]
     entry = {
-        "file_name": os.path.relpath(image.path.resolve(), root),
+        "file_name": image.path.relative_to(folder).as_posix(),
         "width": width,
         "height": height,
         "license": f"see LICENCES.md, {image.source}",
