@@ -170,22 +170,29 @@ def test_a_resumed_annotation_gives_the_same_bytes(tmp_path, video, whole, monke
     assert len(images_of(tmp_path / "out")) == NUM_FRAMES
 
 
-@pytest.mark.parametrize("killed_in", ["rename", "rmtree"])
+@pytest.mark.parametrize("killed_in", ["rename", "rmtree", "rmdir"])
 def test_a_call_that_was_killed_at_the_end_is_resumed(tmp_path, video, whole, monkeypatch, killed_in):
     """SIGKILL before and after the bag is moved to its place; ``tools/kill_annotate.py`` tries random moments."""
 
-    place, original = {"rename": (Path, Path.rename), "rmtree": (shutil, shutil.rmtree)}[killed_in]
+    place, original = {
+        "rename": (Path, Path.rename),
+        "rmtree": (shutil, shutil.rmtree),
+        "rmdir": (shutil, shutil.rmtree),
+    }[killed_in]
+    method = "rename" if killed_in == "rename" else "rmtree"
 
     def killed(folder, *arguments, **options):
         if "out.partial" in (folder.name, folder.parent.name) and folder.name != "segments":
+            if killed_in == "rmdir":
+                (folder / "written").unlink()
             raise SystemExit
         return original(folder, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(place, killed_in, killed)
+        patch.setattr(place, method, killed)
         with pytest.raises(SystemExit):
             annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, THIS_PROCESS)
-    assert (tmp_path / "out").exists() == (killed_in == "rmtree")
+    assert (tmp_path / "out").exists() == (killed_in != "rename")
     assert annotate(video, tmp_path / "out", CALIBRATED, CONFIG, {}, NO_WORKERS) == []
     assert hands_of(tmp_path / "out") == whole and not (tmp_path / "out.partial").exists()
     with pytest.raises(FileExistsError, match="already exists; remove it"):

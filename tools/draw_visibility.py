@@ -65,13 +65,13 @@ def main() -> None:
         rows = [np.hstack(tiles[row : row + COLUMNS]) for row in range(start, start + per_sheet, COLUMNS)]
         cv2.imwrite(str(args.output / f"hands_{start // per_sheet + 1}.png"), np.vstack(rows)[..., ::-1])
     for source in (*COUNTS, ""):
-        rows = [each[1:] for each in compared if source in ("", each[0])]
-        if rows:
-            seen, probability = (np.stack(column) for column in zip(*rows, strict=True))
+        labelled = [each[1:] for each in compared if source in ("", each[0])]
+        if labelled:
+            seen, probability = (np.stack(column) for column in zip(*labelled, strict=True))
             hidden, wrong_seen = (seen & (probability <= 0.5)).sum(), (~seen & (probability > 0.5)).sum()
             print(
-                f"{source or 'all'}: {len(rows)} hands, {hidden} joints wrongly called hidden, {wrong_seen} wrongly "
-                f"called seen, Brier score {((probability - seen) ** 2).mean():.3f}"
+                f"{source or 'all'}: {len(labelled)} hands, {hidden} joints wrongly called hidden, {wrong_seen} "
+                f"wrongly called seen, Brier score {((probability - seen) ** 2).mean():.3f}"
             )
 
 

@@ -63,7 +63,10 @@ def main() -> int:
                     place = "the bag is in its place" if output.exists() else f"{done} segments"
                     kills[target] += 1
                     print(f"killed {target}: {place}", flush=True)
-            if process.wait() == 0:
+            # Killed after everything was done, it is complete although it did not say so.
+            ended = process.wait()
+            is_complete = output.exists() and not output.with_name("hands.partial").exists()
+            if ended == 0 or is_complete:
                 completed += 1
                 if hashes(output) != expected or output.with_name("hands.partial").exists():
                     different += 1

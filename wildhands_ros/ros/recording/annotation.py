@@ -60,10 +60,11 @@ def annotate(
     partial_folder = output.with_name(f"{output.name}.partial")
     bag_folder, is_written = partial_folder / output.name, partial_folder / "written"
     if output.exists():
-        if not is_written.is_file() or bag_folder.exists():
+        was_killed_last = is_written.is_file() or (partial_folder.is_dir() and not any(partial_folder.iterdir()))
+        if not was_killed_last or bag_folder.exists():
             raise FileExistsError(f"{output} already exists; remove it, or choose another --output")
         # The earlier call was killed after it had moved the bag to its place.
-        shutil.rmtree(partial_folder)
+        _remove(partial_folder, is_written)
         warn(f"{source}: {output} was already complete")
         return []
     _check_writable(partial_folder)
@@ -138,8 +139,18 @@ def annotate(
         problems = [*annotation.problems(), *hands.problems]
     is_written.touch()
     bag_folder.rename(output)
-    shutil.rmtree(partial_folder, ignore_errors=True)
+    _remove(partial_folder, is_written)
     return summarized(problems)
+
+
+def _remove(folder: Path, last: Path) -> None:
+    """Removes a folder, one of its files last, by which a call that is killed meanwhile is recognised."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path != last:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _by_time(frames: list[AnnotatedFrame]) -> list[AnnotatedFrame]:
