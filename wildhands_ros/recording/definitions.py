@@ -73,11 +73,11 @@ def check_arrays(types: Typesdict) -> None:
     """
     elements = 0
     for name, (_, fields) in types.items():
-        for field, (kind, inner) in fields:
-            if kind is not Nodetype.ARRAY:
+        for field, description in fields:
+            if description[0] is not Nodetype.ARRAY:
                 continue
-            (element, of_type), length = inner
-            elements += 0 if element is Nodetype.BASE and of_type[0] != "string" else length
+            element, length = description[1]
+            elements += 0 if element[0] is Nodetype.BASE and element[1][0] != "string" else length
             if not length or elements > _MOST_ELEMENTS:
                 raise ValueError(f"{name}: the array {field} has the length {length}")
 
