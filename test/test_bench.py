@@ -154,6 +154,7 @@ def test_photographs_must_be_at_least_two(tmp_path, capsys):
     assert "at least two photographs" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_fits_to_depth_and_to_several_cameras_are_measured(monkeypatch):
     monkeypatch.setattr(fits, "WARM_UP", 2)
     clip = load_clip(Path(__file__).parent.parent / "demo", frames=4)
