@@ -511,6 +511,17 @@ def test_a_database_that_computes_its_tables_is_refused(tmp_path, change):
         numbers(file)
 
 
+@pytest.mark.parametrize("name", ["run #3", "run?", "100%", "a%62", "ä"])
+def test_a_database_is_read_whatever_its_name(tmp_path, name):
+    """SQLite opens files by URIs, in which some characters mean something else: a%62 would be the file ab."""
+    write_sqlite(tmp_path / "ab")
+    write_sqlite(tmp_path / "bag", count=2)
+    (tmp_path / name).mkdir()
+    file = (tmp_path / "bag" / "bag.db3").rename(tmp_path / name / f"{name}.db3")
+    (tmp_path / name / "ab.db3").symlink_to(tmp_path / "ab" / "ab.db3")
+    assert numbers(file) == ([0, 1], [])
+
+
 MANY_LINES = "# a\n" * 20_000 + "uint8 a\n"
 PART = "=" * 80 + "\nMSG: a/Part\n"
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from bz2 import BZ2Decompressor
 from collections.abc import Callable, Collection, Iterator
@@ -13,6 +14,7 @@ from functools import partial
 from heapq import merge
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 import rosbags.interfaces as rosbag
 from lz4.frame import LZ4FrameDecompressor
@@ -20,6 +22,7 @@ from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.interfaces.typing import Typesdict
 from rosbags.rosbag1 import reader as rosbag1_reader
 from rosbags.rosbag2 import Reader, storage_mcap
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -67,7 +70,7 @@ class StorageFiles:
         self._readers: list[Reader] = []
         try:
             for file in files:
-                reader = Reader(file)
+                reader = _reader(file)
                 reader.open()
                 self._readers.append(reader)
         except BaseException:
@@ -112,6 +115,15 @@ class StorageFiles:
             yield connection, received, unpacked(data) if data[:4] == _ZSTD else data
 
 
+def _reader(file: Path) -> Reader:
+    """Returns rosbags' reader of a file, which is not open yet."""
+    reader = Reader(file)
+    if isinstance(reader.storage, Sqlite3Reader):
+        # It puts the path into a URI as it is: with ?, # or % in it, another file would be opened.
+        reader.storage.path = Path(quote(os.fsencode(file)))
+    return reader
+
+
 def check_file(file: Path) -> None:
     """Opens a file and closes it again.
 
@@ -120,7 +132,7 @@ def check_file(file: Path) -> None:
     """
     if file.suffix.lower() == ".db3":
         _check_tables(file)
-    with Reader(file):
+    with _reader(file):
         pass
 
 
