@@ -3,6 +3,7 @@
 import logging
 import os
 import struct
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -104,6 +105,20 @@ def test_fine_stripes_are_not_taken_for_combs(tmp_path, caplog):
     for _ in open_source(str(video(tmp_path / "stripes.avi", "FFV1", images))):
         pass
     assert not caplog.records
+
+
+def test_large_images_are_held_twice_at_most(tmp_path):
+    """As the one that is used, and the next one; the rest is for judging whether a video is interlaced."""
+    path, used = video(tmp_path / "v.avi", "MJPG", moving(4, 2048, 4096)), 0
+    tracemalloc.start()
+    try:
+        for frame in open_source(str(path)):
+            used = frame.image.nbytes
+            del frame
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert used < peak < 2.2 * used
 
 
 class TestHugeImages:

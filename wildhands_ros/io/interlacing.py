@@ -16,6 +16,8 @@ _RATIO = 3.0
 """How many more pixels stand out between their rows than between their columns. Fine texture stands out in both."""
 _ENOUGH = 5
 """Frames with motion that are judged; most of them decide."""
+_TALLEST = 1200
+"""Rows of the tallest image that is judged: no standard interlaces more than 1080, and tall images take memory."""
 
 
 class InterlacingDetector:
@@ -34,7 +36,7 @@ class InterlacingDetector:
         Returns:
             Whether the video is interlaced; True only once, for the frame that decides.
         """
-        if len(self._votes) == _ENOUGH:
+        if len(self._votes) == _ENOUGH or len(image) > _TALLEST:
             return False
         green = image[..., 1].astype(np.int16)
         previous, self._previous = self._previous, green

@@ -241,8 +241,10 @@ class VideoSource:
                 if was_wanted and bgr is not None:
                     if interlacing.add(bgr):
                         logging.getLogger("wildhands").warning("wildhands: warning: %s: %s", self.path, _INTERLACED)
-                    rgb = _turned(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), rotation)
+                    rgb = _turned(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), rotation)
                     yield read - 1, Frame(rgb, self.path.name, stamp, rotation)
+                    del rgb  # Images may be large.
+                del bgr, received
                 received = decoder.receive()
         except DecoderError as error:
             self.problems.append(f"{self.path}: the video is damaged behind frame {read}, where it was left: {error}")

@@ -90,22 +90,24 @@ class HandLabeller:
         """
         height, width = image.shape[:2]
         chosen = [views(width, height)[i] for i in _VIEWS]
-        seen: list[tuple[View, HandEstimate]] = []
+        seen: list[tuple[View, HandEstimate, np.ndarray]] = []
         for view in chosen:
             shown = Detection(_box_in(view, box), None)
             hands = self._estimator(view.of(image), Camera.guess(width, height), detections=[shown]).hands
             if not hands or hands[0].score < LEAST_SCORE or hands[0].keypoints is None:
                 return None
-            seen.append((view, hands[0]))
-        sides = {hand.side.other if view.is_mirrored else hand.side for view, hand in seen} | ({side} - {None})
-        points = np.array([_to_photograph(view, hand.keypoints) for view, hand in seen])
+            seen.append((view, hands[0], _to_photograph(view, hands[0].keypoints)))
+        sides = {hand.side.other if view.is_mirrored else hand.side for view, hand, _ in seen}
+        if side is not None:
+            sides.add(side)
+        points = np.array([points for _, _, points in seen])
         keypoints, size = np.median(points, axis=0), float((box[2:] - box[:2]).max())
         found = np.concatenate([keypoints.min(axis=0), keypoints.max(axis=0)])
         if len(sides) > 1 or _spread(points, keypoints) > _STEADY * size or box_iou(found, box) < _IN_BOX:
             return None
-        if max(hand.reprojection_error for _, hand in seen) > _FITTED:
+        if max(hand.reprojection_error for _, hand, _ in seen) > _FITTED:
             return HandLabel(box, sides.pop(), keypoints, None, None)
-        joints = np.array([_in_camera(view, hand.joints) for view, hand in seen])
+        joints = np.array([_in_camera(view, hand.joints) for view, hand, _ in seen])
         wrists, relative = joints[:, :1], joints - joints[:, :1]
         mean, joints_label = relative.mean(axis=0), None
         if _spread(relative, mean) < _STEADY_JOINTS:
@@ -151,7 +153,8 @@ def hand_mask(image: np.ndarray, box: np.ndarray, hand: HandEstimate, faces: np.
         return None
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
-    cv2.grabCut(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), state, None, *models, _ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    no_box = (0, 0, 0, 0)  # The initial state says where the hand is.
+    cv2.grabCut(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), state, no_box, *models, _ITERATIONS, cv2.GC_INIT_WITH_MASK)
     found = np.isin(state, (cv2.GC_FGD, cv2.GC_PR_FGD)) & possible
     # Nothing in the image shows where the hand ends and the arm begins: there, the mesh is all that is known.
     found = np.where(is_arm, mesh, found)
