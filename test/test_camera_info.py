@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import array
 import uuid
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,13 +15,14 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from live_node import LiveNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ros_samples import CAMERA, header
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from wildhands_ros.io.images import encode_image as compressed
 from wildhands_ros.msg import HandArray
 from wildhands_ros.ros.camera_info import camera_info
 from wildhands_ros.ros.cameras import Cameras
 from wildhands_ros.ros.diagnostics import Health
-from wildhands_ros.ros.images import encode_image
+from wildhands_ros.ros.images import decode_compressed, encode_image
 from wildhands_ros.ros.parameters import Parameters
 from wildhands_ros.ros.rejections import InputRejected
 
@@ -57,6 +60,23 @@ def test_refusals_have_names(fields, name):
     with pytest.raises(InputRejected) as error:
         cameras.camera("camera", WIDTH, HEIGHT, Parameters())
     assert error.value.name == name
+
+
+def test_an_image_that_does_not_fit_is_not_decoded(monkeypatch):
+    """A few kilobytes could claim to be as large as ``max_megapixels`` allows."""
+    cameras, decoded = Cameras("/camera_info", Health(lambda _: None)), []
+    monkeypatch.setattr("wildhands_ros.ros.images.decode_checked", lambda header, **_: decoded.append(header))
+    check_size = partial(cameras.check_size, parameters=Parameters())
+    image = compressed(np.zeros((HEIGHT, 2 * WIDTH, 3), np.uint8), ".png")
+    message = CompressedImage(format="png", data=array.array("B", image))
+    decode_compressed(message, check_size=check_size)  # no CameraInfo has arrived
+    cameras.add(altered())
+    with pytest.raises(InputRejected) as error:
+        decode_compressed(message, check_size=check_size)
+    assert error.value.name == "bad_camera_info" and len(decoded) == 1
+    message.data = array.array("B", compressed(np.zeros((HEIGHT // 2, WIDTH // 2, 3), np.uint8), ".png"))
+    decode_compressed(message, check_size=check_size)
+    assert len(decoded) == 2
 
 
 def test_an_uncalibrated_camera_is_called_so():

@@ -100,6 +100,19 @@ class Cameras:
                 f"camera_info{elsewhere}, or set intrinsics to horizontal_fov or guess",
             )
         self._check_frame(info.header.frame_id, frame_id)
+        return self._scaled(info, width, height, rectified)
+
+    def check_size(self, width: int, height: int, parameters: Parameters) -> None:
+        """Rejects the size of an image before it is decoded, if the latest CameraInfo is known not to fit it.
+
+        Raises:
+            InputRejected: it does not fit.
+        """
+        info = self._info
+        if info is not None and parameters.intrinsics == "camera_info":
+            self._scaled(info, width, height, parameters.rectified)
+
+    def _scaled(self, info: CameraInfo, width: int, height: int, rectified: bool) -> _FromInfo:
         key = _CacheKey(calibration(info), width, height, rectified)
         if self._cached is None or self._cached_key != key:
             try:

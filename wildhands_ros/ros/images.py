@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -101,12 +102,15 @@ def decode_image(message: Image) -> np.ndarray:
     return samples if conversion is None else cv2.cvtColor(samples, conversion)
 
 
-def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_compressed(
+    message: CompressedImage, max_pixels: int = MAX_PIXELS, check_size: Callable[[int, int], None] | None = None
+) -> np.ndarray:
     """Decodes a compressed image.
 
     Args:
         message: the image.
         max_pixels: larger images are rejected before they are decoded.
+        check_size: called with width and height before the image is decoded; may raise.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -119,6 +123,8 @@ def decode_compressed(message: CompressedImage, max_pixels: int = MAX_PIXELS) ->
     data = np.frombuffer(message.data, np.uint8).tobytes()
     try:
         header = read_header(data, max_pixels)
+        if check_size is not None:
+            check_size(header.width, header.height)
         if header.bits == 16 and header.channels == 1 and not message.format.startswith("mono16"):
             raise ImageDecodeError(
                 "unsupported_encoding",

@@ -150,9 +150,11 @@ class Pipeline:
     def _process(self, frame: InputFrame) -> None:
         start = time.monotonic()
         message, parameters, header = frame.message, frame.parameters, frame.message.header
-        image = (
-            decode_image(message) if isinstance(message, Image) else decode_compressed(message, parameters.max_pixels)
-        )
+        if isinstance(message, Image):
+            image = decode_image(message)
+        else:
+            check_size = partial(self._cameras.check_size, parameters=parameters)
+            image = decode_compressed(message, parameters.max_pixels, check_size)
         self._health.set_warning("header", header_warning(header))
         height, width = image.shape[:2]
         stamp = nanoseconds(header.stamp)
