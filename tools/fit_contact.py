@@ -11,12 +11,13 @@ import argparse
 
 import numpy as np
 from fit_reliability import annotated_frames
+from logistic_regression import logistic_weights
 
 from wildhands_ros.evaluation.recordings import average_precision, matches
 from wildhands_ros.geometry.contact import MOST_HIDDEN, TOUCHING, contact_features, thumb_gaps
 from wildhands_ros.ros.recording.evaluation import frame_hands
 
-ITERATIONS, PENALTY = 50, 0.1
+PENALTY = 0.1
 
 
 def main() -> None:
@@ -34,11 +35,7 @@ def main() -> None:
                 features.append(row[known])
                 touching.append((thumb_gaps(labels.joints[match.frame, match.label]) < TOUCHING)[known])
     a, y = np.concatenate(features), np.concatenate(touching)
-    weights = np.zeros(a.shape[1])
-    for _ in range(ITERATIONS):
-        p = 1 / (1 + np.exp(-a @ weights))
-        hessian = (a * (p * (1 - p))[:, None]).T @ a + PENALTY * np.eye(len(weights))
-        weights += np.linalg.solve(hessian, a.T @ (y - p) - PENALTY * weights)
+    weights = logistic_weights(a, y, PENALTY)
     print(f"{len(y)} pairs, {100 * y.mean():.1f} % touch; average precision {average_precision(y, a @ weights):.3f}")
     print(f"_WEIGHTS = np.array([{', '.join(f'{value:.3g}' for value in weights)}])")
 

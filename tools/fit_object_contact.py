@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Iterator
 
 import numpy as np
+from logistic_regression import logistic_weights
 
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.evaluation.recordings import DEEPEST, RecordedHand, RecordingLabels, average_precision, matches
@@ -24,7 +25,7 @@ from wildhands_ros.synthetic.depth import STEREO
 from wildhands_ros.synthetic.egocentric import EgocentricRecording
 from wildhands_ros.types import DepthStatus, HandState
 
-ITERATIONS, PENALTY = 50, 0.3
+PENALTY = 0.3
 SECONDS = 6.0
 
 
@@ -50,10 +51,11 @@ def main() -> None:
     held_out = []
     for number, (features, _, _) in enumerate(recordings):
         others = [each for i, each in enumerate(recordings) if i != number]
-        weights = fitted(np.concatenate([each[0] for each in others]), np.concatenate([each[1] for each in others]))
+        columns = (np.concatenate([each[i] for each in others]) for i in range(2))
+        weights = logistic_weights(*columns, PENALTY)
         held_out.append(1 / (1 + np.exp(-features @ weights)))
     show("fitted to the other recordings", y, np.concatenate(held_out))
-    weights = fitted(a, y)
+    weights = logistic_weights(a, y, PENALTY)
     show("fitted to all", y, 1 / (1 + np.exp(-a @ weights)))
     print(f"_WEIGHTS = np.array([{', '.join(f'{value:.3g}' for value in weights)}])")
 
@@ -96,16 +98,6 @@ def fingertips(
             chosen = np.isfinite(probabilities) & (gaps > DEEPEST)
             if chosen.any():
                 yield features[chosen], gaps[chosen] < TOUCHING, probabilities[chosen]
-
-
-def fitted(features: np.ndarray, touching: np.ndarray) -> np.ndarray:
-    """Returns the weights of a logistic regression."""
-    weights = np.zeros(features.shape[1])
-    for _ in range(ITERATIONS):
-        p = 1 / (1 + np.exp(-features @ weights))
-        hessian = (features * (p * (1 - p))[:, None]).T @ features + PENALTY * np.eye(len(weights))
-        weights += np.linalg.solve(hessian, features.T @ (touching - p) - PENALTY * weights)
-    return weights
 
 
 def show(name: str, touching: np.ndarray, probability: np.ndarray) -> None:

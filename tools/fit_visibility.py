@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+from logistic_regression import logistic_weights
 
 from wildhands_ros.estimator import Estimator
 from wildhands_ros.evaluation.recordings import RecordedHand, average_precision, matches
@@ -19,8 +20,6 @@ from wildhands_ros.recording.image_stream import UnreadableImage
 from wildhands_ros.ros.recording.image_streams import AnnotationOptions, open_stream
 from wildhands_ros.ros.recording.synthetic_bags import cached_recording
 from wildhands_ros.types import HandState
-
-ITERATIONS = 50
 
 
 def main() -> None:
@@ -80,11 +79,7 @@ def main() -> None:
 
 def fitted(name: str, a: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Returns the weights of a logistic regression."""
-    weights = np.zeros(a.shape[1])
-    for _ in range(ITERATIONS):
-        p = 1 / (1 + np.exp(-a @ weights))
-        hessian = (a * (p * (1 - p))[:, None]).T @ a + np.eye(a.shape[1])
-        weights += np.linalg.solve(hessian, a.T @ (y - p) - weights)
+    weights = logistic_weights(a, y, 1.0)
     print(f"{name}: average precision {average_precision(y, a @ weights):.3f}")
     return weights
 

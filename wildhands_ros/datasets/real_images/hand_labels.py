@@ -28,12 +28,10 @@ from ...geometry.camera import Camera
 from ...geometry.masks import mask_iou, mesh_mask
 from ...io.errors import InputError
 from ...io.files import OutputFile
-from ...io.progress import warn, with_progress
-from ...runtime.processes import in_processes
 from ...types import Detection, HandEstimate, Side
+from .label_files import coco, labelled, spread_evenly
 from .reader import BoxedImage, read_boxed_images
 from .self_labels import View, views
-from .split import TRAIN
 
 LEAST_SCORE = 0.5
 """Presence that each view must have."""
@@ -183,43 +181,20 @@ def label_hands(folder: Path, output: Path, limit: int | None = None, workers: i
         ValueError: There is no hand to label, or ``limit`` is not positive.
         OSError: The file cannot be written.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"the limit must be at least 1, not {limit}")
-    images = [image for image in read_boxed_images(folder).images if _is_usable(image)]
+    known = read_boxed_images(folder).images
+    usable = [image for image in known if image.is_for_training and image.hands_boxed and image.hands]
+    images = spread_evenly(usable, limit)
     if not images:
         raise InputError(f"{folder}: there is no image with boxes of hands that may be trained on")
-    if limit is not None and limit < len(images):
-        images = [images[i] for i in np.linspace(0, len(images) - 1, limit).astype(int)]
-    entries: list[dict] = []
-    annotations: list[dict] = []
     with OutputFile(output) as file:
-        results = in_processes(partial(_label_image, folder), images, workers)
-        for result in with_progress(results, len(images), "image"):
-            if "error" in result:
-                warn(f"left out: {result['error']}")
-                continue
-            number = len(entries)
-            entries.append({"id": number, **result["image"]})
-            for entry in result["annotations"]:
-                annotations.append({"id": len(annotations), "image_id": number, "category_id": 1, **entry})
-        content = {"categories": [{"id": 1, "name": "hand"}], "images": entries, "annotations": annotations}
+        content = coco(list(labelled(partial(_label_image, folder), images, workers)))
         file.write_text(json.dumps(content), encoding="utf-8")
+    annotations = content["annotations"]
     total = sum(not hand.ignore for image in images for hand in image.hands)
     return (
         f"labelled {len(annotations)} of {total} hands in {len(images)} images: "
         f"{sum('joint_cam' in entry for entry in annotations)} with joints, "
         f"{sum('segmentation' in entry for entry in annotations)} with masks"
-    )
-
-
-def _is_usable(image: BoxedImage) -> bool:
-    return (
-        image.hands_boxed
-        and image.licensed
-        and image.split in (TRAIN, None)
-        and not image.evaluate_only
-        and image.frame is None
-        and bool(image.hands)
     )
 
 

@@ -36,7 +36,7 @@ from ...types import Side
 from ..coco_hands import AnnotationError
 from ..labels import LabelledHand
 from .own_labels import OwnHand, OwnLabels, own_labels
-from .split import SPLITS, TEST
+from .split import SPLITS, TEST, TRAIN
 
 ALL = "all"
 EVALUATE_ONLY = "evaluate_only"
@@ -76,6 +76,11 @@ class BoxedImage:
     egocentric: str = ""
     frame: int | None = None
     """Number of the frame of a video."""
+
+    @property
+    def is_for_training(self) -> bool:
+        """Whether networks may learn from it: a photograph with a licence, outside of what is held out."""
+        return self.licensed and not self.evaluate_only and self.split in (TRAIN, None) and self.frame is None
 
     def load(self) -> np.ndarray:
         """Load the image, (H, W, 3) RGB uint8.

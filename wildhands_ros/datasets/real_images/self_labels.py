@@ -25,11 +25,9 @@ from ...geometry.camera import Camera
 from ...io.errors import InputError
 from ...io.files import OutputFile
 from ...io.images import IMAGE_SUFFIXES, load_image
-from ...io.progress import warn, with_progress
-from ...runtime.processes import in_processes
 from ...types import Detection, Side
+from .label_files import coco, labelled, spread_evenly
 from .reader import is_boxed, read_boxed_images
-from .split import TRAIN
 
 LEAST_SCORE = 0.3
 """Score from which a hand of one view counts."""
@@ -205,12 +203,7 @@ def unlabelled_images(folder: Path) -> dict[Path, str]:
         found = {
             image.path: f"see LICENCES.md, {image.source}"
             for image in read_boxed_images(folder).images
-            if not image.hands_boxed
-            and image.hand_free is not True
-            and image.licensed
-            and not image.evaluate_only
-            and image.split in (TRAIN, None)
-            and image.frame is None
+            if image.is_for_training and not image.hands_boxed and image.hand_free is not True
         }
     else:
         found = {path: "" for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES}
@@ -287,19 +280,10 @@ def label_folder(folder: Path, output: Path, limit: int | None = None, workers: 
         ValueError: There is no image to label, or ``limit`` is not positive.
         OSError: The file cannot be written.
     """
-    if limit is not None and limit < 1:
-        raise InputError(f"the limit must be at least 1, not {limit}")
-    items = list(unlabelled_images(folder).items())
-    if limit is not None and limit < len(items):
-        items = [items[i] for i in np.linspace(0, len(items) - 1, limit).astype(int)]
+    items = spread_evenly(list(unlabelled_images(folder).items()), limit)
     with OutputFile(output) as file:
-        results = []
-        for result in with_progress(in_processes(partial(label_image, folder), items, workers), len(items), "image"):
-            if "error" in result:
-                warn(f"left out: {result['error']}")
-            else:
-                results.append(result)
-        content = _coco(sorted(results, key=lambda result: result["image"]["file_name"]))
+        results = labelled(partial(label_image, folder), items, workers)
+        content = coco(sorted(results, key=lambda result: result["image"]["file_name"]))
         file.write_text(json.dumps(content, indent=1), encoding="utf-8")
     hands = [annotation for annotation in content["annotations"] if not annotation["iscrowd"]]
     return (
@@ -307,13 +291,3 @@ def label_folder(folder: Path, output: Path, limit: int | None = None, workers: 
         f"images, {sum('keypoints' in hand for hand in hands)} of them with keypoints; "
         f"{len(content['annotations']) - len(hands)} doubtful hands are ignored"
     )
-
-
-def _coco(results: Sequence[dict]) -> dict:
-    images: list[dict] = []
-    annotations: list[dict] = []
-    for number, result in enumerate(results):
-        images.append({"id": number, **result["image"]})
-        for entry in result["annotations"]:
-            annotations.append({"id": len(annotations), "image_id": number, "category_id": 1, **entry})
-    return {"categories": [{"id": 1, "name": "hand"}], "images": images, "annotations": annotations}

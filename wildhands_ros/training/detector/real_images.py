@@ -16,7 +16,6 @@ import numpy as np
 
 from ...datasets.detector_frames import Frame
 from ...datasets.real_images.reader import BoxedImage, read_boxed_images
-from ...datasets.real_images.split import TRAIN
 from ...io.images import load_image
 from ...synthetic.disturbances import NONE, Disturbances
 from ...synthetic.image_effects import blurred_by_chance
@@ -54,7 +53,8 @@ class RealImages:
         known = read_boxed_images(folder).images
         if self_labels is not None:
             known += read_boxed_images(folder, self_labels).images
-        images = [image for image in known if _is_usable(image)]
+        boxed = [image for image in known if image.is_for_training and image.hands_boxed]
+        images = [image for image in boxed if image.hands_complete or image.hands]
         if not images:
             raise ValueError(
                 f"{folder}: there is no image for training: it must have boxes (hands_boxed), a licence (a row of "
@@ -127,17 +127,6 @@ def collage(parts: Sequence[Frame], rng: np.random.Generator) -> Frame:
         np.concatenate([part.right for part in cut]),
         np.concatenate([part.up for part in cut]),
         np.concatenate([part.counts for part in cut]),
-    )
-
-
-def _is_usable(image: BoxedImage) -> bool:
-    return (
-        image.hands_boxed
-        and image.licensed
-        and image.split in (TRAIN, None)
-        and not image.evaluate_only
-        and image.frame is None
-        and (image.hands_complete or bool(image.hands))
     )
 
 
