@@ -80,7 +80,7 @@ class StreamPublisher(Node):
             if self._failure:
                 raise RuntimeError(self._failure)
             if time.monotonic() > deadline:
-                listeners = f"{self._images.get_subscription_count()} of {self._listeners} subscribers to the images"
+                listeners = f"{self._connected()} of {self._listeners} subscribers to the images and their CameraInfo"
                 outputs = "all" if self._node_has_listeners else "not all"
                 raise RuntimeError(
                     f"the node is not ready after {READY_TIMEOUT:g} s (state: {self._state or 'unknown'}; {listeners}; "
@@ -106,8 +106,11 @@ class StreamPublisher(Node):
             pass
 
     def _is_ready(self) -> bool:
-        has_listeners = self._images.get_subscription_count() >= self._listeners
-        return self._state == "active" and self._node_has_listeners and has_listeners
+        return self._state == "active" and self._node_has_listeners and self._connected() >= self._listeners
+
+    def _connected(self) -> int:
+        """Returns how many subscribers both topics have: each is discovered by itself."""
+        return min(self._images.get_subscription_count(), self._infos.get_subscription_count())
 
     def _publish(self, frame: Frame, calibration: Calibration | None) -> int:
         """Publishes a frame and returns its stamp in nanoseconds."""
